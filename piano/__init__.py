@@ -1,0 +1,1 @@
+"""MusiGAN's learning rooms: models, losses, training, generation."""

@@ -1,0 +1,1 @@
+"""How good is it? Reads checkpoints, audio and logs; never trains."""

@@ -1,0 +1,1 @@
+"""What every other module stands on; knows no config and no model."""
