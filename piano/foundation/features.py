@@ -1,0 +1,330 @@
+"""What a waveform sounds like, in a few differentiable numbers: spectrum, loudness, chroma, log-mel, onsets.
+
+Losses and metrics hear through these functions and no others, so that a number in a report and a number
+that trains the generator mean the same thing. Every function
+
+- takes a waveform ``(batch, channels, samples)`` in [-1, 1], mono or stereo, float32 or float64;
+- computes in full precision also under autocast (a bf16 spectrum has lost the quiet half of the music);
+- averages the channels in *power*: two channels of opposite sign must not sound like silence;
+- has a finite gradient everywhere, digital silence and full-scale square waves included.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import NamedTuple, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+POWER_FLOOR = 1e-8
+"""Power added before a logarithm: -80 dBFS for loudness, about the same for a log-mel band."""
+LOUDNESS_FLOOR_DB = -80.0
+CHROMA_WINDOW_SECONDS = 0.3
+CHROMA_HOP_SECONDS = 0.1
+CHROMA_LOWEST_HZ = 147.0
+CHROMA_HIGHEST_HZ = 1760.0
+CHROMA_WIDTH_SEMITONES = 0.2
+TUNING_STEPS = 20
+MEL_WINDOW_SECONDS = 0.04
+MEL_HOP_SECONDS = 0.025
+
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
+
+
+class MusicFeatures(NamedTuple):
+    """Everything the music losses want to know about a batch of waveforms, computed once."""
+
+    waveform: Tensor
+    """``(batch, channels, samples)``"""
+    loudness: Tensor
+    """dBFS, 50 ms windows every 25 ms, ``(batch, loudness_frames)``"""
+    chroma: Tensor
+    """Pitch-class shares, every 100 ms, ``(batch, chroma_frames, 12)``"""
+    chroma_gate: Tensor
+    """0 where a chroma frame is too quiet to have a pitch, 1 where it is loud, ``(batch, chroma_frames)``"""
+    log_mel: Tensor
+    """Natural logarithm of the power in 64 bands, every 25 ms, ``(batch, 64, mel_frames)``"""
+    onset: Tensor
+    """How much the bands rise, every 25 ms, ``(batch, mel_frames)``"""
+
+
+def _in_full_precision(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
+    """Switch autocast off inside a function of a waveform."""
+
+    @functools.wraps(function)
+    def wrapped(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
+        first = next(value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
+        with torch.autocast(first.device.type, enabled=False):
+            return function(*args, **kwargs)
+
+    return wrapped
+
+
+def _check_waveform(waveform: Tensor) -> Tensor:
+    """Full-precision view of a waveform of three axes."""
+    if waveform.ndim != 3:
+        raise ValueError(f"a waveform has the shape (batch, channels, samples), got {tuple(waveform.shape)}")
+    return waveform if waveform.dtype in (torch.float32, torch.float64) else waveform.float()
+
+
+def next_power_of_two(samples: float) -> int:
+    """Smallest power of two that is not below a number of samples."""
+    return 2 ** math.ceil(math.log2(samples))
+
+
+def _constant(function: Callable[_Parameters, Tensor]) -> Callable[_Parameters, Tensor]:
+    """Remember a constant tensor; it is built outside inference mode so that training may reuse it."""
+
+    @functools.lru_cache(maxsize=64)
+    @functools.wraps(function)
+    def wrapped(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> Tensor:
+        with torch.inference_mode(False), torch.no_grad():
+            return function(*args, **kwargs)
+
+    return wrapped
+
+
+@_constant
+def hann_window(n_fft: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Periodic Hann window [shape=(n_fft,)]."""
+    return torch.hann_window(n_fft, dtype=torch.float64).to(device=device, dtype=dtype)
+
+
+@_constant
+def mel_filterbank(
+    sample_rate: int, n_fft: int, bands: int, area_normalised: bool, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """Triangular filters, equally spaced on Slaney's mel scale from 0 Hz to half the sample rate.
+
+    The scale is linear below 1 kHz (3 mel per 200 Hz) and logarithmic above (27 mel per factor 6.4), after
+    Slaney's Auditory Toolbox (1998), which librosa follows.
+
+    Parameters
+    ----------
+    area_normalised : bool
+        True gives every triangle the area 1 per Hz (a band is a mean); False the height 1 (a band is a sum).
+
+    Returns
+    -------
+    Tensor [shape=(bands, n_fft // 2 + 1)]
+    """
+    logarithmic_step = math.log(6.4) / 27.0
+    top_hz = sample_rate / 2
+    top_mel = 15.0 + math.log(top_hz / 1000.0) / logarithmic_step if top_hz > 1000.0 else top_hz * 3.0 / 200.0
+    mels = torch.linspace(0.0, top_mel, bands + 2, dtype=torch.float64)
+    corners = torch.where(
+        mels < 15.0, mels * 200.0 / 3.0, 1000.0 * torch.exp((mels - 15.0) * logarithmic_step)
+    )
+    frequencies = torch.linspace(0.0, top_hz, n_fft // 2 + 1, dtype=torch.float64)
+    low, centre, high = (corners[start : start + bands, None] for start in range(3))
+    triangles = torch.minimum((frequencies - low) / (centre - low), (high - frequencies) / (high - centre))
+    triangles = triangles.clamp(min=0.0)
+    if area_normalised:
+        triangles = triangles * (2.0 / (high - low))
+    return triangles.to(device=device, dtype=dtype)
+
+
+def _spectrum(waveform: Tensor, n_fft: int, hop_length: int, *, center: bool) -> Tensor:
+    """Complex spectrum (batch, channels, bins, frames), scaled by 1/sqrt(n_fft), zero padding if centred."""
+    batch, channels, samples = waveform.shape
+    spectrum = torch.stft(
+        waveform.reshape(batch * channels, samples),
+        n_fft,
+        hop_length,
+        window=hann_window(n_fft, waveform.dtype, waveform.device),
+        center=center,
+        pad_mode="constant",
+        normalized=True,
+        return_complex=True,
+    )
+    return spectrum.reshape(batch, channels, *spectrum.shape[1:])
+
+
+def _power(spectrum: Tensor) -> Tensor:
+    """Squared magnitude, averaged over the channels (axis 1)."""
+    return torch.view_as_real(spectrum).square().sum(dim=-1).mean(dim=1)
+
+
+@_in_full_precision
+def stft_magnitude(waveform: Tensor, n_fft: int, hop_length: int) -> Tensor:
+    """Magnitude spectrum in the convention of the whole codec.
+
+    Periodic Hann window, frames centred on multiples of the hop with zeros beyond the ends, scaled by
+    1/sqrt(n_fft). The gradient at a magnitude of exactly zero is zero.
+
+    Parameters
+    ----------
+    waveform : Tensor [shape=(batch, channels, samples)]
+    n_fft, hop_length : int
+        In samples.
+
+    Returns
+    -------
+    Tensor [shape=(batch, channels, n_fft // 2 + 1, 1 + samples // hop_length)]
+    """
+    return _spectrum(_check_waveform(waveform), n_fft, hop_length, center=True).abs()
+
+
+@_in_full_precision
+def loudness_db(
+    waveform: Tensor, sample_rate: int, window_seconds: float = 0.05, hop_seconds: float = 0.025
+) -> Tensor:
+    """Loudness of short windows in dBFS: 10 log10(mean x^2 + 1e-8), never below -80.
+
+    Windows lie wholly inside the waveform; a waveform shorter than the window is one window.
+
+    Parameters
+    ----------
+    waveform : Tensor [shape=(batch, channels, samples)]
+
+    Returns
+    -------
+    Tensor [shape=(batch, frames)]
+    """
+    waveform = _check_waveform(waveform)
+    window = min(round(window_seconds * sample_rate), waveform.shape[-1])
+    hop = max(1, round(hop_seconds * sample_rate))
+    power = waveform.square().mean(dim=1)
+    return 10.0 * torch.log10(functional.avg_pool1d(power, window, hop) + POWER_FLOOR)
+
+
+def loudness_gate(loudness: Tensor) -> Tensor:
+    """Share in which a window counts as sounding: 0 at -60 dBFS and below, 1 at -40 and above (any shape)."""
+    return ((loudness + 60.0) / 20.0).clamp(0.0, 1.0)
+
+
+def chroma_window(sample_rate: int) -> int:
+    """Samples of a chroma window: the next power of two above 0.3 s (8192 at 16 kHz, 16384 at 44.1 kHz)."""
+    return next_power_of_two(CHROMA_WINDOW_SECONDS * sample_rate)
+
+
+@_constant
+def _pitch_class_maps(sample_rate: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Weight of every bin in every pitch class (C first) for each tuning [shape=(tunings, bins, 12)]."""
+    lowest, highest = _chroma_bins(sample_rate)
+    frequencies = (
+        torch.arange(lowest, highest + 1, dtype=torch.float64) * sample_rate / chroma_window(sample_rate)
+    )
+    pitch = 69.0 + 12.0 * torch.log2(frequencies / 440.0)
+    tuning = torch.arange(TUNING_STEPS, dtype=torch.float64) / TUNING_STEPS - 0.5
+    classes = torch.arange(12, dtype=torch.float64)
+    distance = torch.remainder(pitch[None, :, None] - tuning[:, None, None] - classes + 6.0, 12.0) - 6.0
+    return torch.exp(-0.5 * (distance / CHROMA_WIDTH_SEMITONES).square()).to(device=device, dtype=dtype)
+
+
+def _chroma_bins(sample_rate: int) -> tuple[int, int]:
+    """First and last bin of the range in which chroma is heard."""
+    spacing = sample_rate / chroma_window(sample_rate)
+    highest = min(CHROMA_HIGHEST_HZ, 0.45 * sample_rate)
+    return math.ceil(CHROMA_LOWEST_HZ / spacing), math.floor(highest / spacing)
+
+
+@_in_full_precision
+def chroma(waveform: Tensor, sample_rate: int) -> Tensor:
+    """How much of each pitch class sounds, ten times a second.
+
+    Power spectrum of a window above 0.3 s; half the mean of the bins 3 to 6 away is taken off, which leaves
+    partials and drops noise; the root of the rest between 147 and 1760 Hz goes to the pitch classes
+    through Gaussians of 0.2 semitone, in the one of 20 tunings that fits the clip best (not differentiated); each
+    frame is divided by its sum. Loudness drops out: x and 0.5 x have the same chroma. A silent frame is uniform.
+
+    Windows lie wholly inside the waveform; a shorter waveform is centred in one window of zeros.
+
+    Parameters
+    ----------
+    waveform : Tensor [shape=(batch, channels, samples)]
+
+    Returns
+    -------
+    Tensor [shape=(batch, frames, 12)]
+        C first; every frame sums to 1.
+    """
+    waveform = _pad_to(_check_waveform(waveform), chroma_window(sample_rate))
+    lowest, highest = _chroma_bins(sample_rate)
+    hop = round(CHROMA_HOP_SECONDS * sample_rate)
+    spectrum = _spectrum(waveform, chroma_window(sample_rate), hop, center=False)
+    power = _power(spectrum[:, :, lowest - 6 : highest + 7]).transpose(1, 2)
+    # Relative to the frame's power everything below is free of scale; the offset keeps silence at zero.
+    power = power / (power.sum(dim=-1, keepdim=True) + 1e-3 * POWER_FLOOR)
+    beside = functional.avg_pool1d(power, 4, stride=1)
+    peaks = functional.relu(power[..., 6:-6] - 0.25 * (beside[..., :-9] + beside[..., 9:]))
+    # The offset bounds the slope of the root: partials 60 dB below the frame's total fade out.
+    strength = torch.sqrt(peaks + 1e-6) - 1e-3
+    maps = _pitch_class_maps(sample_rate, waveform.dtype, waveform.device)
+    fit = strength.detach().sum(dim=1) @ maps.sum(dim=-1).T
+    classes = torch.bmm(strength, maps[fit.argmax(dim=-1)]) + 1e-6
+    return classes / classes.sum(dim=-1, keepdim=True)
+
+
+def _pad_to(waveform: Tensor, samples: int) -> Tensor:
+    """Centre a waveform in zeros if it is shorter than a number of samples."""
+    missing = max(0, samples - waveform.shape[-1])
+    return functional.pad(waveform, (missing // 2, missing - missing // 2))
+
+
+@_in_full_precision
+def log_mel(
+    waveform: Tensor, sample_rate: int, bands: int = 64, hop_seconds: float = MEL_HOP_SECONDS
+) -> Tensor:
+    """Natural logarithm of the power in mel bands, plus 1e-8.
+
+    Window: the next power of two above 40 ms (1024 at 16 kHz, 2048 at 44.1 kHz), centred frames. The filters have
+    height 1, so that ``log_mel(...).exp() - POWER_FLOOR`` is the energy in each band.
+
+    Parameters
+    ----------
+    waveform : Tensor [shape=(batch, channels, samples)]
+
+    Returns
+    -------
+    Tensor [shape=(batch, bands, frames)]
+    """
+    waveform = _check_waveform(waveform)
+    n_fft = next_power_of_two(MEL_WINDOW_SECONDS * sample_rate)
+    power = _power(_spectrum(waveform, n_fft, round(hop_seconds * sample_rate), center=True))
+    filters = mel_filterbank(sample_rate, n_fft, bands, False, waveform.dtype, waveform.device)
+    return torch.log(filters @ power + POWER_FLOOR)
+
+
+def onset_strength(log_mel: Tensor) -> Tensor:
+    """Mean rise of the log-mel bands from the frame before; the first frame has none.
+
+    Parameters
+    ----------
+    log_mel : Tensor [shape=(batch, bands, frames)]
+
+    Returns
+    -------
+    Tensor [shape=(batch, frames)]
+    """
+    rise = functional.relu(log_mel.diff(dim=-1)).mean(dim=1)
+    return functional.pad(rise, (1, 0))
+
+
+@_in_full_precision
+def music_features(waveform: Tensor, sample_rate: int) -> MusicFeatures:
+    """Loudness, chroma, log-mel and onsets of a batch, for every music loss of a step.
+
+    Parameters
+    ----------
+    waveform : Tensor [shape=(batch, channels, samples)]
+
+    Returns
+    -------
+    MusicFeatures
+    """
+    waveform = _check_waveform(waveform)
+    padded = _pad_to(waveform, chroma_window(sample_rate))
+    window_seconds = chroma_window(sample_rate) / sample_rate
+    mel = log_mel(waveform, sample_rate)
+    return MusicFeatures(
+        waveform=waveform,
+        loudness=loudness_db(waveform, sample_rate),
+        chroma=chroma(padded, sample_rate),
+        chroma_gate=loudness_gate(loudness_db(padded, sample_rate, window_seconds, CHROMA_HOP_SECONDS)),
+        log_mel=mel,
+        onset=onset_strength(mel),
+    )
