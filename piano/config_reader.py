@@ -1,0 +1,328 @@
+"""config.yaml, read once, into frozen and checked settings."""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+
+from piano.foundation.errors import ConfigError
+
+CONFIG_NAME = "config.yaml"
+FOLDER_SETTINGS = ("dataset_folder", "prepared_folder", "checkpoint_folder", "checkpoint_folder_load", "music_out_folder")
+RENAMED = {
+    "dropout": "model.dropout",
+    "sample_rate": "model.sample_rate",
+    "vae_mode": "model",
+    "warmup_steps": "stages.<stage>.warmup_steps",
+}
+Share = Field(ge=0.0, le=1.0)
+
+
+class Settings(BaseModel):
+    """A section of config.yaml: frozen, and no key it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class ModelSettings(Settings):
+    """The generator."""
+
+    sample_rate: PositiveInt = 16_000
+    """Samples per second of everything after decoding."""
+    sound_channels: Literal[1, 2] = 1
+    """1 mono, 2 stereo."""
+    n_fft: PositiveInt = 2048
+    """Window of the magnitude codec in samples, a power of two; the hop is a quarter of it."""
+    latent_stride: PositiveInt = 2
+    """Spectrum frames in one latent frame."""
+    latent_dim: PositiveInt = 32
+    """Numbers in one latent frame."""
+    seq_len: PositiveInt = 160_000
+    """Samples of one data set segment (a pair has two)."""
+    latent_seq_len: PositiveInt = 125
+    """Latent frames the attention sees at once."""
+    encoder_channels: PositiveInt = 192
+    encoder_layers: PositiveInt = 2
+    n_channels: PositiveInt = 256
+    """Width of the decoder."""
+    decoder_layers: PositiveInt = 4
+    attention_channels: PositiveInt = 128
+    num_heads: PositiveInt = 4
+    num_layers: PositiveInt = 4
+    """Attention blocks."""
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """In the attention block while training."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "ModelSettings":
+        if self.n_fft & (self.n_fft - 1):
+            raise ValueError(f"model.n_fft must be a power of two, got {self.n_fft}")
+        if self.attention_channels % (2 * self.num_heads):
+            raise ValueError("model.attention_channels must be a multiple of twice model.num_heads")
+        if self.latent_seq_len < 8:
+            raise ValueError("model.latent_seq_len must be at least 8 latent frames")
+        if self.latent_seq_len * self.hop_samples > 2 * self.seq_len:
+            raise ValueError(
+                f"model.latent_seq_len ({self.latent_seq_len} frames, {self.latent_seq_len * self.hop_samples} samples) "
+                f"must fit into a pair of segments (2 x model.seq_len = {2 * self.seq_len} samples)"
+            )
+        return self
+
+    @property
+    def hop_samples(self) -> int:
+        """Samples in one latent frame."""
+        return self.n_fft // 4 * self.latent_stride
+
+    @property
+    def segment_seconds(self) -> float:
+        """Length of one data set segment."""
+        return self.seq_len / self.sample_rate
+
+
+class DiscriminatorSettings(Settings):
+    """The judges. The professor's width and heads are the generator's attention's."""
+
+    ear_channels: PositiveInt = 128
+    wave_windows: list[PositiveInt] = []
+    """Windows, in samples, at which the ear also hears the waveform, besides the codec's own."""
+    professor_layers: PositiveInt = 3
+    """Attention blocks copied from the generator; about two thirds of model.num_layers."""
+
+
+class StageSettings(Settings):
+    """One stage of training."""
+
+    share: float = Share
+    """Of the time budget (--minutes), or of the epochs of its kind."""
+    batch_size: PositiveInt | None = None
+    """Items in one step over all processes; null: the general batch_size."""
+    frames: PositiveInt = 32
+    """Latent frames of one item."""
+    learning_rate: float | None = Field(default=None, gt=0.0)
+    """Of the network the stage is named after; null: the general learning_rate."""
+    learning_rate_disc: float | None = Field(default=None, gt=0.0)
+    warmup_steps: int = Field(default=50, ge=0)
+
+
+class StagesSettings(Settings):
+    """The curriculum, in order."""
+
+    autoencoder: StageSettings
+    flow: StageSettings
+    judges: StageSettings
+    ear: StageSettings
+    professor: StageSettings
+    joint: StageSettings
+
+
+class RuntimeSettings(Settings):
+    """Where and how the process runs."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["auto", "32", "bf16"] = "auto"
+    """auto: bf16 where it is measured to be faster, else 32."""
+    threads: PositiveInt | Literal["auto"] = "auto"
+    """CPU threads; auto measures."""
+    devices: PositiveInt = 1
+    """Processes on this node (one a GPU)."""
+    nodes: PositiveInt = 1
+
+
+class Config(Settings):
+    """Everything in config.yaml."""
+
+    preset: str
+    seed: int = 0
+    dataset_folder: Path = Path("dataset")
+    prepared_folder: Path = Path("prepared")
+    checkpoint_folder: Path = Path("checkpoints")
+    checkpoint_folder_load: Path | None = None
+    """Where to resume from; null: checkpoint_folder."""
+    music_out_folder: Path = Path("music_out")
+
+    resume_from_checkpoint: bool = False
+    minutes: float | None = Field(default=None, gt=0.0)
+    """Time budget of a whole run; null: the epochs below."""
+    steps_per_epoch: PositiveInt = 50
+    pretrain_epochs_g: int = Field(default=30, ge=0)
+    """Epochs of autoencoder and flow together, divided by their shares."""
+    pretrain_epochs_d: int = Field(default=1, ge=0)
+    epochs: int = Field(default=10, ge=0)
+    """Adversarial epochs: ear, professor and joint together, divided by their shares."""
+    save_after_nepochs: PositiveInt = 1
+
+    batch_size: PositiveInt = 16
+    accumulation_steps: PositiveInt = 1
+    """Micro-batches one step is divided into."""
+    learning_rate: float = Field(default=2e-4, gt=0.0)
+    """Generator, in the adversarial stages."""
+    learning_rate_disc: float = Field(default=4e-4, gt=0.0)
+    smoothing: float = Field(default=0.0, ge=0.0, lt=0.5)
+    """Label smoothing of the discriminator's real half (bce objective)."""
+    update_discriminator: PositiveInt = 1
+    """The discriminator learns at every n-th generator step."""
+    ema: float = Field(default=0.99, ge=0.0, lt=1.0)
+    """Decay of the averaged weights that generate and validate."""
+    kl_target: float = Field(default=1.5, gt=0.0)
+    """Rate of the latent in nats per dimension and frame; beta is controlled to reach it."""
+    penalty: float = Field(default=1.0, ge=0.0)
+    """Weight of the zero-centred gradient penalties on real and fake."""
+    objective_ear: Literal["bce", "relativistic"] = "bce"
+    objective_professor: Literal["bce", "relativistic"] = "relativistic"
+    sample_seconds: float = Field(default=8.0, gt=0.0)
+    """Length of the samples written at every save."""
+    sample_count: PositiveInt = 2
+
+    loss_weights: dict[str, float]
+    model: ModelSettings
+    discriminator: DiscriminatorSettings = DiscriminatorSettings()
+    stages: StagesSettings
+    runtime: RuntimeSettings = RuntimeSettings()
+
+    @model_validator(mode="after")
+    def _check(self) -> "Config":
+        if any(weight < 0 for weight in self.loss_weights.values()):
+            raise ValueError("loss_weights must not be negative")
+        for name, stage in self.stages:
+            batch = stage.batch_size or self.batch_size
+            if batch % (self.accumulation_steps * self.runtime.devices * self.runtime.nodes):
+                raise ValueError(
+                    f"the batch of stage {name} ({batch}) must divide into accumulation_steps x devices x nodes"
+                )
+            if name != "autoencoder" and name != "ear" and stage.frames > self.model.latent_seq_len:
+                raise ValueError(f"stages.{name}.frames must not exceed model.latent_seq_len")
+        return self
+
+    def __getitem__(self, key: str) -> Any:
+        """Read a setting like a dictionary, top level first, then the sections."""
+        for section in (self, self.model, self.runtime, self.discriminator):
+            if key in type(section).model_fields:
+                return getattr(section, key)
+        raise KeyError(key)
+
+
+def find_config(path: Path | str | None = None) -> Path:
+    """The given file, else config.yaml here, else the one beside the package; raises ConfigError."""
+    if path is not None:
+        found = Path(path).expanduser()
+        if not found.is_file():
+            raise ConfigError(f"no settings file {found}. Give an existing one with --config.")
+        return found
+    package = Path(__file__).resolve().parent
+    for folder in (Path.cwd(), package.parent, package):
+        if (folder / CONFIG_NAME).is_file():
+            return folder / CONFIG_NAME
+    raise ConfigError(f"no {CONFIG_NAME} in {Path.cwd()} or beside the package. Give one with --config.")
+
+
+def load_config_from_yaml(
+    path: Path | str | None = None, *, preset: str | None = None, overrides: Mapping[str, Any] | None = None
+) -> Config:
+    """Read, complete and check the settings.
+
+    Parameters
+    ----------
+    path : Path or str, optional
+        See `find_config`.
+    preset : str, optional
+        Replaces the file's `preset`.
+    overrides : mapping, optional
+        Dotted key -> value, strongest of all (`{"model.num_layers": 8}`).
+
+    Returns
+    -------
+    Config
+        Weakest first: defaults, the preset, the file's own keys, overrides. Relative folders are relative to the file.
+
+    Raises
+    ------
+    ConfigError
+        A key is unknown or a value impossible.
+    """
+    source = find_config(path)
+    try:
+        written = yaml.safe_load(source.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{source} is not readable YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(written, dict):
+        raise ConfigError(f"{source} must hold settings as `name: value` lines")
+    presets = written.pop("presets", {}) or {}
+    chosen = preset or written.get("preset")
+    if chosen not in presets and chosen is not None and presets:
+        raise ConfigError(f"{source.name}: no preset {chosen!r}. There are: {', '.join(presets)}.")
+    values = _merge(presets.get(chosen) or {}, written)
+    values["preset"] = chosen or "custom"
+    for key, value in (overrides or {}).items():
+        if value is not None:
+            _set_dotted(values, key, value)
+    try:
+        config = Config(**values)
+    except ValidationError as error:
+        raise ConfigError(f"{source.name}: {_explain(error)}") from None
+    home = source.resolve().parent
+    folders = {
+        name: (home / Path(getattr(config, name)).expanduser()) for name in FOLDER_SETTINGS if getattr(config, name)
+    }
+    return config.model_copy(update=folders)
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """`model.num_layers=8` -> ("model.num_layers", 8); raises ConfigError."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set needs key=value, got {text!r}")
+    return key.strip(), yaml.safe_load(value)
+
+
+def dump_config(config: Config) -> str:
+    """The settings as YAML that reads back to the same settings."""
+    values = config.model_dump(mode="json")
+    values["presets"] = {values["preset"]: {}}
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        both_sections = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if both_sections else value
+    return merged
+
+
+def _set_dotted(values: dict[str, Any], key: str, value: Any) -> None:
+    *sections, name = key.split(".")
+    for section in sections:
+        values[section] = dict(values.get(section) or {})
+        values = values[section]
+    values[name] = value
+
+
+def _explain(error: ValidationError) -> str:
+    """The first complaint as one sentence."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        name = str(first["loc"][-1])
+        if place in RENAMED:
+            return f"{place} is now called {RENAMED[place]}."
+        near = difflib.get_close_matches(name, sorted(_names(Config)), n=1)
+        hint = f" Did you mean {near[0].split('.')[-1]}?" if near else ""
+        return f"{place} is not a setting.{hint}"
+    if first["type"] == "missing":
+        return f"{place} is missing."
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return message if not place else f"{place}: {message} (got {first['input']!r})."
+
+
+def _names(section: type[BaseModel]) -> set[str]:
+    """Every key of a section and of the sections inside it."""
+    names = set(section.model_fields)
+    for field in section.model_fields.values():
+        kinds = [field.annotation, *get_args(field.annotation)]
+        for kind in kinds:
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                names |= _names(kind)
+    return names

@@ -1,0 +1,85 @@
+"""Names, fields and version of a checkpoint file; finding, atomic writing, safe reading."""
+
+import os
+import pickle
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from piano.foundation.errors import CheckpointError
+
+FORMAT_VERSION = 1
+ROLES = ("generator", "discriminator")
+REQUIRED_FIELDS = {"format_version", "role", "epoch", "keywords", "model"}
+
+
+def checkpoint_path(folder: Path, role: str, epoch: int) -> Path:
+    """`checkpoints/generator_epoch_690.pt`."""
+    return Path(folder) / f"{role}_epoch_{epoch}.pt"
+
+
+def list_epochs(folder: Path, role: str) -> list[int]:
+    """Epochs of which the folder holds a checkpoint of this role, ascending."""
+    pattern = re.compile(rf"{role}_epoch_(\d+)\.pt")
+    names = (path.name for path in Path(folder).glob(f"{role}_epoch_*.pt"))
+    return sorted(int(found.group(1)) for name in names if (found := pattern.fullmatch(name)))
+
+
+def complete_epochs(folder: Path) -> list[int]:
+    """Epochs of which generator and discriminator are both there, ascending."""
+    return sorted(set(list_epochs(folder, "generator")) & set(list_epochs(folder, "discriminator")))
+
+
+def find_epoch(folder: Path, role: str, epoch: int | str) -> int:
+    """An epoch that exists: the given one, or the newest for `latest`; raises CheckpointError naming what there is."""
+    have = list_epochs(folder, role)
+    if not have:
+        raise CheckpointError(f"no {role} checkpoint in {folder}. Train first (python piano/piano_main.py).")
+    if epoch == "latest":
+        return have[-1]
+    if not str(epoch).isdigit():
+        raise CheckpointError(f"an epoch is a number or 'latest', got {epoch!r}")
+    if int(epoch) not in have:
+        nearest = min(have, key=lambda other: abs(other - int(epoch)))
+        raise CheckpointError(
+            f"no {role} checkpoint for epoch {epoch} in {folder} "
+            f"(have: {', '.join(map(str, have[-12:]))}). Try {nearest}."
+        )
+    return int(epoch)
+
+
+def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Write tensors and plain values to a temporary name, then rename: a reader never sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".part{os.getpid()}")
+    try:
+        with part.open("wb") as file:
+            torch.save({"format_version": FORMAT_VERSION, **content}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise CheckpointError(f"cannot write {path}: {error.strerror}. Checkpoints before it are untouched.") from None
+
+
+def read_checkpoint(path: Path, role: str) -> dict[str, Any]:
+    """Read a checkpoint without ever running pickled code; raises CheckpointError."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"no checkpoint {path}") from None
+    except pickle.UnpicklingError:
+        raise CheckpointError(f"{path} holds more than tensors and plain values, or is no checkpoint: refused") from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{path} is damaged: {' '.join(str(error).split())[:120]}") from None
+    if not isinstance(content, dict) or not REQUIRED_FIELDS <= content.keys():
+        raise CheckpointError(f"{path} is not a MusiGAN checkpoint")
+    if content["format_version"] > FORMAT_VERSION:
+        raise CheckpointError(f"{path} was written by a newer MusiGAN (format {content['format_version']})")
+    if content["role"] != role:
+        raise CheckpointError(f"{path} holds a {content['role']}, a {role} was expected")
+    return content

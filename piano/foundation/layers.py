@@ -1,0 +1,182 @@
+"""The building blocks that more than one network uses; every tensor is (batch, frames, channels)."""
+
+import math
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class DepthwiseConvolution(nn.Module):
+    """One filter per channel along the frames, centred, zero-padded.
+
+    Runs as a 2-D convolution of height one: on a CPU that is 2.4 times faster than the 1-D call (docs/experiments.md).
+    """
+
+    def __init__(self, channels: int, kernel_size: int) -> None:
+        super().__init__()
+        self.padding = kernel_size // 2
+        self.weight = nn.Parameter(torch.randn(channels, 1, 1, kernel_size) / math.sqrt(kernel_size))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, frames: Tensor) -> Tensor:
+        planes = rearrange(frames, "batch frames channels -> batch channels 1 frames")
+        planes = functional.conv2d(
+            planes, self.weight, self.bias, padding=(0, self.padding), groups=self.weight.shape[0]
+        )
+        return rearrange(planes, "batch channels 1 frames -> batch frames channels")
+
+
+class ConvNeXtBlock(nn.Module):
+    """Depthwise convolution, norm, two-layer perceptron, residual (Liu et al., arXiv 2201.03545).
+
+    Parameters
+    ----------
+    channels : int
+    expansion : int
+        Width of the hidden layer in units of `channels`.
+    kernel_size : int
+        Frames one depthwise filter spans; odd.
+    residual_scale : float
+        Initial weight of the residual branch (LayerScale).
+    """
+
+    def __init__(self, channels: int, *, expansion: int = 3, kernel_size: int = 7, residual_scale: float = 1.0) -> None:
+        super().__init__()
+        self.depthwise = DepthwiseConvolution(channels, kernel_size)
+        self.norm = nn.LayerNorm(channels)
+        self.expand = nn.Linear(channels, expansion * channels)
+        self.contract = nn.Linear(expansion * channels, channels)
+        self.residual_scale = nn.Parameter(torch.full((channels,), residual_scale))
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Map (batch, frames, channels) to the same shape."""
+        hidden = functional.gelu(self.expand(self.norm(self.depthwise(frames))))
+        return frames + self.residual_scale * self.contract(hidden)
+
+
+class FrameConvolution(nn.Module):
+    """Dense convolution along the frames; `stride` frames become one when it is above 1."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1) -> None:
+        super().__init__()
+        padding = kernel_size // 2 if stride == 1 else 0
+        self.convolution = nn.Conv1d(in_channels, out_channels, kernel_size, stride=stride, padding=padding)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Map (batch, frames, in_channels) to (batch, frames / stride, out_channels)."""
+        return self.convolution(frames.transpose(1, 2)).transpose(1, 2)
+
+
+class FourierEmbedding(nn.Module):
+    """A number in [0, 1] per frame as sines and cosines, then a perceptron."""
+
+    def __init__(self, channels: int, *, num_frequencies: int = 16) -> None:
+        super().__init__()
+        frequencies = math.pi * 2.0 ** torch.linspace(0.0, 6.0, num_frequencies)
+        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.project = nn.Sequential(
+            nn.Linear(2 * num_frequencies, channels), nn.SiLU(), nn.Linear(channels, channels)
+        )
+
+    def forward(self, level: Tensor) -> Tensor:
+        """Map levels [shape=(batch, frames)] to (batch, frames, channels)."""
+        angles = level.unsqueeze(-1) * self.frequencies
+        return self.project(torch.cat([angles.sin(), angles.cos()], dim=-1))
+
+
+def rotary_tables(frames: int, head_dim: int, *, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of rotary positions (RoPE, arXiv 2104.09864) [shape=(frames, head_dim / 2)]."""
+    rates = 1000.0 ** (-torch.arange(0, head_dim, 2, device=device, dtype=torch.float32) / head_dim)
+    angles = torch.arange(frames, device=device, dtype=torch.float32).unsqueeze(1) * rates
+    return angles.cos(), angles.sin()
+
+
+def rotate(heads: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
+    """Turn each pair of head channels by its frame's angle; heads [shape=(batch, heads, frames, head_dim)]."""
+    cosine, sine = tables
+    first, second = heads.chunk(2, dim=-1)
+    return torch.cat([first * cosine - second * sine, first * sine + second * cosine], dim=-1).to(heads.dtype)
+
+
+class AttentionBlock(nn.Module):
+    """Pre-norm transformer block: RMSNorm, QK-norm, rotary positions, bidirectional.
+
+    A modulation vector (one per sequence: shift and scale of both branches, and their gates) conditions the block;
+    the table that makes it is shared by all blocks, each adds its own bias (AdaLN-single, arXiv 2310.00426).
+    """
+
+    def __init__(self, channels: int, num_heads: int, *, dropout: float = 0.0, expansion: int = 4) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.attention_norm = nn.RMSNorm(channels, elementwise_affine=False)
+        self.query_key_value = nn.Linear(channels, 3 * channels, bias=False)
+        self.query_norm = nn.RMSNorm(channels // num_heads)
+        self.key_norm = nn.RMSNorm(channels // num_heads)
+        self.attention_out = nn.Linear(channels, channels)
+        self.perceptron_norm = nn.RMSNorm(channels, elementwise_affine=False)
+        self.expand = nn.Linear(channels, expansion * channels)
+        self.contract = nn.Linear(expansion * channels, channels)
+        self.modulation_bias = nn.Parameter(torch.zeros(6, channels))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, tokens: Tensor, modulation: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
+        """Map tokens (batch, frames, channels), modulation (batch, 6, channels) to (batch, frames, channels)."""
+        shift_a, scale_a, gate_a, shift_p, scale_p, gate_p = (
+            (modulation + self.modulation_bias).unsqueeze(2).unbind(dim=1)
+        )
+        hidden = self.attention_norm(tokens) * (1.0 + scale_a) + shift_a
+        tokens = tokens + (1.0 + gate_a) * self.dropout(self.attend(hidden, tables))
+        hidden = self.perceptron_norm(tokens) * (1.0 + scale_p) + shift_p
+        hidden = self.contract(functional.gelu(self.expand(hidden)))
+        return tokens + (1.0 + gate_p) * self.dropout(hidden)
+
+    def attend(self, hidden: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
+        query, key, value = rearrange(
+            self.query_key_value(hidden), "batch frames (qkv heads dim) -> qkv batch heads frames dim",
+            qkv=3, heads=self.num_heads,
+        )  # fmt: skip
+        query, key = rotate(self.query_norm(query), tables), rotate(self.key_norm(key), tables)
+        mixed = functional.scaled_dot_product_attention(query.to(value.dtype), key.to(value.dtype), value)
+        return self.attention_out(rearrange(mixed, "batch heads frames dim -> batch frames (heads dim)"))
+
+
+class LatentTransformer(nn.Module):
+    """Bidirectional transformer over latent frames that is told how noisy every frame is.
+
+    The noise level of each frame is added to its token; the mean level of the sequence modulates every block.
+    """
+
+    def __init__(self, latent_dim: int, channels: int, num_heads: int, num_layers: int, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.embed = nn.Linear(latent_dim, channels)
+        self.level_embedding = FourierEmbedding(channels)
+        self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(channels, 6 * channels))
+        self.blocks = nn.ModuleList(AttentionBlock(channels, num_heads, dropout=dropout) for _ in range(num_layers))
+        nn.init.zeros_(self.modulation[1].weight)
+        nn.init.zeros_(self.modulation[1].bias)
+
+    def forward(self, latents: Tensor, level: Tensor, *, tokens: Tensor | float = 0.0) -> Tensor:
+        """Hidden frames.
+
+        Parameters
+        ----------
+        latents : Tensor [shape=(batch, frames, latent_dim)]
+        level : Tensor [shape=(batch, frames)]
+            Noise level of each frame, 0 clean to 1 white noise.
+        tokens : Tensor [shape=(batch, frames, channels)]
+            Added to the embedded latents.
+
+        Returns
+        -------
+        Tensor [shape=(batch, frames, channels)]
+        """
+        levels = self.level_embedding(level)
+        modulation = rearrange(self.modulation(levels.mean(dim=1)), "batch (six channels) -> batch six channels", six=6)
+        hidden = self.embed(latents) + levels + tokens
+        tables = rotary_tables(latents.shape[1], hidden.shape[-1] // self.num_heads, device=latents.device)
+        for block in self.blocks:
+            hidden = block(hidden, modulation, tables)
+        return hidden

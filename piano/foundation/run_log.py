@@ -1,0 +1,53 @@
+"""metrics.jsonl: one JSON object a line, one line a step, and a line for every event."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+LOG_NAME = "metrics.jsonl"
+
+
+class RunLog:
+    """Appends lines to a folder's metrics.jsonl.
+
+    Parameters
+    ----------
+    folder : Path
+    is_active : bool
+        False: writes nothing (a process that is not the main one).
+    """
+
+    def __init__(self, folder: Path, *, is_active: bool = True) -> None:
+        self.path = Path(folder) / LOG_NAME
+        self.is_active = is_active
+
+    def append(self, entries: list[dict[str, Any]]) -> None:
+        """Write entries as lines, at once."""
+        if not self.is_active or not entries:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write("".join(json.dumps(entry) + "\n" for entry in entries))
+
+    def forget_after(self, total_step: int) -> None:
+        """Drop what a run did after the step it is resumed from."""
+        if not self.is_active or not self.path.is_file():
+            return
+        kept = [entry for entry in read_history(self.path.parent) if entry.get("total_step", 0) <= total_step]
+        part = self.path.with_suffix(".part")
+        part.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")
+        part.replace(self.path)
+
+
+def read_history(folder: Path) -> list[dict[str, Any]]:
+    """Every whole line of a folder's metrics.jsonl; a line cut off by a crash is left out."""
+    path = Path(folder) / LOG_NAME
+    if not path.is_file():
+        return []
+    history = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            history.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return history

@@ -1,0 +1,173 @@
+"""Where and how this process runs: device, precision, threads, seed, ranks (Lightning Fabric)."""
+
+import logging
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+logger = logging.getLogger(__name__)
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+
+
+class Runtime:
+    """One process of a run.
+
+    Parameters
+    ----------
+    fabric : Fabric
+        Launched.
+    precision : str
+        `32` or `bf16`.
+    """
+
+    def __init__(self, fabric: Fabric, precision: str) -> None:
+        self.fabric = fabric
+        self.precision = precision
+
+    @property
+    def device(self) -> torch.device:
+        """Where tensors of this process live."""
+        return self.fabric.device
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and talks to the screen."""
+        return self.fabric.is_global_zero
+
+    @property
+    def world_size(self) -> int:
+        """Processes of the run, over all nodes."""
+        return self.fabric.world_size
+
+    def autocast(self) -> AbstractContextManager:
+        """The context in which networks run."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+
+    def micro_batches(self, batch_size: int, accumulation_steps: int) -> Iterator[slice]:
+        """This process's parts of a batch that all processes drew alike."""
+        each = batch_size // (self.world_size * accumulation_steps)
+        for part in range(accumulation_steps):
+            begin = (self.fabric.global_rank * accumulation_steps + part) * each
+            yield slice(begin, begin + each)
+
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Replace gradients by their mean over all processes: one collective for one network.
+
+        Nothing is wrapped: two networks that take turns, each with parts that rest in some stages, are what wrapped
+        modules handle worst.
+        """
+        if self.world_size == 1:
+            return
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        flat = self.fabric.all_reduce(flat, reduce_op="mean")
+        for gradient, mean in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """A detached batch of all processes together, in the order of ranks."""
+        if self.world_size == 1:
+            return tensor.detach()
+        return self.fabric.all_gather(tensor.detach()).flatten(0, 1)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Mean over all processes."""
+        return values if self.world_size == 1 else self.fabric.all_reduce(values, reduce_op="mean")
+
+    def agree(self, value: float) -> float:
+        """The main process's value, in every process."""
+        if self.world_size == 1:
+            return value
+        return float(self.fabric.broadcast(torch.tensor(value, dtype=torch.float64, device=self.device), src=0))
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        if self.world_size > 1:
+            self.fabric.barrier()
+
+
+def start_runtime(
+    *, device: str = "auto", precision: str = "auto", threads: int | str = "auto", devices: int = 1, nodes: int = 1,
+    seed: int = 0,
+) -> Runtime:  # fmt: skip
+    """Choose device, threads and precision (by measuring where `auto`), launch the processes, seed them alike."""
+    accelerator = device if device != "auto" else best_device()
+    fabric = Fabric(
+        accelerator=accelerator, devices=devices, num_nodes=nodes,
+        strategy="ddp" if devices * nodes > 1 else "auto", precision="32-true",
+    )  # fmt: skip
+    if accelerator == "cpu":
+        torch.set_num_threads(choose_threads() if threads == "auto" else int(threads))
+    fabric.launch()
+    torch.manual_seed(seed)
+    if precision == "auto":
+        precision = choose_precision(fabric.device)
+    if accelerator == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = True
+    return Runtime(fabric, precision)
+
+
+def best_device() -> str:
+    """`cuda`, `mps` or `cpu`, the first there is."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def available_cores() -> int:
+    """CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def choose_threads() -> int:
+    """The fastest number of threads right now: with a busy core, two can be ten times slower than one."""
+    candidates = sorted({1, 2, 4, 8, available_cores()})
+    rates = {}
+    for count in (count for count in candidates if count <= available_cores()):
+        torch.set_num_threads(count)
+        rates[count] = _probe(torch.device("cpu"), bf16=False)
+    best = min(rates, key=lambda count: rates[count] * (1.0 + 0.02 * count))
+    logger.info("threads: %s (%s)", best, ", ".join(f"{n}: {1e3 * t:.1f} ms" for n, t in rates.items()))
+    return best
+
+
+def choose_precision(device: torch.device) -> str:
+    """`bf16` where it is at least a quarter faster than `32`."""
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "32"
+    if device.type != "cpu":
+        return "32"
+    return "bf16" if _probe(device, bf16=True) < 0.8 * _probe(device, bf16=False) else "32"
+
+
+def _probe(device: torch.device, *, bf16: bool) -> float:
+    """Seconds of a small perceptron step, the best of a few."""
+    with torch.random.fork_rng():
+        network = nn.Sequential(nn.Linear(256, 768), nn.GELU(), nn.Linear(768, 256)).to(device)
+        frames = torch.randn(1024, 256, device=device)
+    seconds = []
+    for _ in range(6):
+        begin = time.perf_counter()
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
+            loss = network(frames).float().square().mean()
+        loss.backward()
+        seconds.append(time.perf_counter() - begin)
+    return min(seconds[1:])
+
+
+@contextmanager
+def frozen(*networks: nn.Module) -> Iterator[None]:
+    """No gradient reaches these networks' parameters inside; it still passes through them."""
+    parameters = [parameter for network in networks for parameter in network.parameters() if parameter.requires_grad]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)

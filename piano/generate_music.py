@@ -1,0 +1,193 @@
+"""New music from a checkpoint and a seed, a continuation of a fragment, or what the autoencoder makes of a file."""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from piano.config_reader import load_config_from_yaml
+from piano.foundation.audio_io import open_writer, read_audio
+from piano.foundation.errors import AudioError, ConfigError, run_command
+from piano.foundation.runtime import best_device, choose_threads
+from piano.piano_model import VariationalAttentionModel
+from piano.utilities import load_generator
+
+FORMATS = ("wav", "flac", "mp3")
+PROMPT_SECONDS = 120.0
+EXAMPLE = """examples:
+  python generate_music.py --seconds 30 --count 4
+  python generate_music.py --prompt my_fragment.mp3 --seconds 20
+  python generate_music.py --reconstruct song.mp3
+"""
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="generate_music.py", description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", type=Path, help="settings file (default: config.yaml here or beside the package)")
+    parser.add_argument("--checkpoints", type=Path, help="folder of checkpoints (default: the config's checkpoint_folder)")
+    parser.add_argument("--epoch", default="latest", help="which epoch (default: latest)")
+    parser.add_argument("--seconds", type=float, default=30.0, help="length of each sample (default: 30)")
+    parser.add_argument("--count", type=int, default=8, help="how many samples (default: 8)")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same music (default: 0)")
+    parser.add_argument("--steps", default="auto", help="sampling steps: a number, or auto, what scored best (default: auto)")
+    parser.add_argument("--phase-iterations", type=int, default=16, help="0 is fastest, 16 the best (default: 16)")
+    parser.add_argument("--output", type=Path, help="folder (default: the config's music_out_folder)")
+    parser.add_argument("--format", choices=FORMATS, default="wav", help="of the files written (default: wav)")
+    parser.add_argument("--prompt", type=Path, help="a fragment to continue, of any format and rate")
+    parser.add_argument("--reconstruct", type=Path, nargs="+", metavar="FILE", help="write what the autoencoder makes of these")
+    parser.add_argument("--noise", type=Path, help="a file of noise that is the seed")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="(default: auto)")
+    options = parser.parse_args(argv)
+    if options.seconds <= 0 or options.count < 1 or options.phase_iterations < 0:
+        parser.error("--seconds and --count must be positive, --phase-iterations must not be negative")
+    if options.steps != "auto" and not (options.steps.isdigit() and int(options.steps) > 0):
+        parser.error("--steps is a positive number or auto")
+    return options
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Load a generator and write its music."""
+    options = parse_arguments(argv)
+    return run_command(lambda: generate(options))
+
+
+def generate(options: argparse.Namespace) -> None:
+    """Do what the command line asks for."""
+    folders = default_folders(options)
+    device = best_device() if options.device == "auto" else options.device
+    generator = load_generator(folders[0], options.epoch, device=device)
+    if device == "cpu":
+        torch.set_num_threads(choose_threads())
+    folders[1].mkdir(parents=True, exist_ok=True)
+    if options.reconstruct:
+        for path in options.reconstruct:
+            report(reconstruct_file(generator, path, folders[1], options))
+    elif options.prompt:
+        continue_prompt(generator, folders[1], options)
+    else:
+        compose_samples(generator, folders[1], options)
+
+
+def default_folders(options: argparse.Namespace) -> tuple[Path, Path]:
+    """Where checkpoints come from and music goes; the config is read only if one of them is not given."""
+    if options.checkpoints and options.output:
+        return options.checkpoints, options.output
+    config = load_config_from_yaml(options.config)
+    return options.checkpoints or config.checkpoint_folder, options.output or config.music_out_folder
+
+
+def compose_samples(generator: VariationalAttentionModel, output: Path, options: argparse.Namespace) -> None:
+    """sample_0000.wav ... from white noise."""
+    noise = None
+    if options.noise:
+        noise = read_noise(generator, options.noise, options.seconds)
+    for item in range(options.count):
+        sounds = generator.stream(
+            seconds=options.seconds, seed=options.seed, item=item, steps=options.steps, noise=noise,
+            phase_iterations=options.phase_iterations,
+        )  # fmt: skip
+        path = output / f"sample_{item:04d}.{options.format}"
+        write_stream(path, sounds, generator.sample_rate, options.seconds)
+        report(path)
+
+
+def continue_prompt(generator: VariationalAttentionModel, output: Path, options: argparse.Namespace) -> None:
+    """sample_0000.continuation.wav, and .full.wav, which begins with the prompt as it is."""
+    prompt = read_audio(options.prompt, sample_rate=generator.sample_rate, channels=generator.sound_channels)
+    if prompt.shape[-1] < 8 * generator.hop_samples:
+        raise AudioError(
+            f"{options.prompt} is too short to continue: {prompt.shape[-1] / generator.sample_rate:.2f} s, "
+            f"at least {8 * generator.hop_samples / generator.sample_rate:.2f} s are needed"
+        )
+    heard = torch.from_numpy(prompt[:, -int(PROMPT_SECONDS * generator.sample_rate) :])
+    for item in range(options.count):
+        sounds = generator.stream(
+            seconds=options.seconds, seed=options.seed, item=item, steps=options.steps, prompt=heard,
+            phase_iterations=options.phase_iterations,
+        )  # fmt: skip
+        full, continuation = (output / f"sample_{item:04d}.{kind}.{options.format}" for kind in ("full", "continuation"))
+        with open_writer(full, generator.sample_rate, generator.sound_channels) as full_writer:
+            full_writer.write(prompt)
+            write_stream(continuation, sounds, generator.sample_rate, options.seconds, also=full_writer)
+        report(full)
+        report(continuation)
+
+
+def reconstruct_file(generator: VariationalAttentionModel, path: Path, output: Path, options: argparse.Namespace) -> Path:
+    """NAME.reconstruction.wav: the file through encoder and decoder, in pieces."""
+    waveform = torch.from_numpy(
+        read_audio(path, sample_rate=generator.sample_rate, channels=generator.sound_channels)
+    )
+    target = output / f"{path.stem}.reconstruction.{options.format}"
+    with torch.inference_mode():
+        sounds = generator.stream_decode(encode_pieces(generator, waveform), phase_iterations=options.phase_iterations)
+        trimmed = trim((sound[0] for sound in sounds), waveform.shape[-1])
+        write_stream(target, trimmed, generator.sample_rate, waveform.shape[-1] / generator.sample_rate)
+    return target
+
+
+def encode_pieces(generator: VariationalAttentionModel, waveform: Tensor, *, frames: int = 128) -> Iterator[Tensor]:
+    """Latents (1, frames, latent_dim) of a long waveform (channels, samples), each piece with context on both sides."""
+    margin, hop = generator.autoencoder.encoder_context, generator.hop_samples
+    total = -(-waveform.shape[-1] // hop)
+    for begin in range(0, total, frames):
+        end = min(begin + frames, total)
+        first = max(begin - margin, 0)
+        piece = waveform[:, first * hop : (end + margin) * hop].unsqueeze(0).to(generator.normaliser.mean.device)
+        yield generator.encode(piece)[:, begin - first : end - first]
+
+
+def trim(sounds: Iterator[Tensor], samples: int) -> Iterator[Tensor]:
+    """The first `samples` samples of waveform pieces."""
+    for sound in sounds:
+        yield sound[..., :samples]
+        samples -= sound.shape[-1]
+        if samples <= 0:
+            return
+
+
+def read_noise(generator: VariationalAttentionModel, path: Path, seconds: float) -> Tensor:
+    """Latent noise of a noise file; raises AudioError when it is too short."""
+    waveform = read_audio(path, sample_rate=generator.sample_rate, channels=1)[0]
+    if len(waveform) < seconds * generator.sample_rate:
+        raise AudioError(
+            f"{path} holds {len(waveform) / generator.sample_rate:.1f} s of noise, {seconds:g} s of music need as much. "
+            f"Give a longer file or a smaller --seconds."
+        )
+    hop = generator.hop_samples
+    return generator.noise_from_waveform(torch.from_numpy(np.pad(waveform, (0, -len(waveform) % hop))))
+
+
+def write_stream(path: Path, sounds: Iterator[Tensor], sample_rate: int, seconds: float, *, also=None) -> None:
+    """Write waveform pieces (channels, samples) as they come; the file appears when it is whole."""
+    writer = None
+    first = next(sounds, None)
+    if first is None:
+        raise ConfigError("nothing to write: --seconds is shorter than one sample")
+    with open_writer(path, sample_rate, first.shape[0]) as writer, tqdm(
+        total=round(seconds, 1), unit="s", desc=path.name, leave=False, dynamic_ncols=True
+    ) as bar:  # fmt: skip
+        piece: Tensor | None = first
+        while piece is not None:
+            samples = piece.float().cpu().numpy()
+            for target in (writer, also):
+                if target is not None:
+                    target.write(samples)
+            bar.update(samples.shape[-1] / sample_rate)
+            piece = next(sounds, None)
+
+
+def report(path: Path) -> None:
+    """Name a file that was written."""
+    print(path)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,153 @@
+"""From pairs of music to a network that composes: load, build, resume, pretrain, train. The story in one page."""
+
+import argparse
+from pathlib import Path
+
+from piano.config_reader import Config, dump_config, load_config_from_yaml, parse_override
+from piano.discriminator import Discriminator_with_mdisc
+from piano.evaluation.gates import Gatekeeper
+from piano.foundation.checkpoint_format import list_epochs
+from piano.foundation.errors import CheckpointError, DatasetError, run_command
+from piano.foundation.runtime import Runtime, start_runtime
+from piano.piano_model import AudioDataset, VariationalAttentionModel
+from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
+from piano.piano_train import train_vae_gan
+from piano.training_run import TrainingRun
+
+EXAMPLE = """examples:
+  python piano_main.py --minutes 10
+  python piano_main.py --preset small --resume
+  python piano_main.py --set stages.flow.learning_rate=0.001 --checkpoints trial
+"""
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="piano_main.py", description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", type=Path, help="settings file (default: config.yaml here or beside the package)")
+    parser.add_argument("--preset", help="tiny, small, base or large (default: the config's)")
+    parser.add_argument("--minutes", type=float, help="time budget of the whole run (default: the config's, else epochs)")
+    parser.add_argument("--dataset", type=Path, help="folder made by create_dataset (default: the config's dataset_folder)")
+    parser.add_argument("--checkpoints", type=Path, help="folder to write to (default: the config's checkpoint_folder)")
+    parser.add_argument("--resume", action="store_true", help="continue from the newest complete checkpoint (default: off)")
+    parser.add_argument("--seed", type=int, help="of every random choice (default: the config's)")
+    parser.add_argument("--devices", type=int, help="processes on this node (default: the config's)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any setting (default: none)")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train a generator and a discriminator from config.yaml."""
+    options = parse_arguments(argv)
+    return run_command(lambda: train(read_config(options)))
+
+
+def train(config: Config) -> None:
+    """The whole run."""
+    if not config.resume_from_checkpoint:
+        refuse_to_overwrite(config)
+    runtime = start_runtime(**config.runtime.model_dump(), seed=config.seed)
+    training_set = open_split(config, "training")
+    validation_set = open_split(config, "validation")
+
+    generator = VariationalAttentionModel(**config.model.model_dump()).to(runtime.device)
+    discriminator = build_discriminator(config, generator).to(runtime.device)
+
+    gatekeeper = Gatekeeper(config.checkpoint_folder, sample_seconds=config.sample_seconds, sample_count=config.sample_count)
+    run = TrainingRun(
+        config, runtime, generator, discriminator,
+        training_set=training_set, validation_set=validation_set,
+        after_save=gatekeeper.write_samples, after_stage=gatekeeper.judge_stage,
+    )  # fmt: skip
+    if config.resume_from_checkpoint:
+        tell(runtime, f"Resuming from epoch {run.resume()} of {config.checkpoint_folder}")
+    elif runtime.is_main:
+        config.checkpoint_folder.mkdir(parents=True, exist_ok=True)
+        (config.checkpoint_folder / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+    introduce(config, runtime, run)
+
+    pretrain_generator(run)
+    pretrain_discriminator(run)
+    train_vae_gan(run)
+
+    tell(runtime, f"Trained {run.epoch} epochs in {run.seconds / 60:.1f} minutes. "
+                  f"Listen: python piano/generate_music.py --checkpoints {config.checkpoint_folder}")  # fmt: skip
+
+
+def read_config(options: argparse.Namespace) -> Config:
+    """config.yaml with the command line's changes."""
+    overrides = dict(parse_override(text) for text in options.set)
+    overrides |= {
+        "minutes": options.minutes,
+        "dataset_folder": options.dataset and str(options.dataset.resolve()),
+        "checkpoint_folder": options.checkpoints and str(options.checkpoints.resolve()),
+        "resume_from_checkpoint": options.resume or None,
+        "seed": options.seed,
+        "runtime.devices": options.devices,
+    }
+    return load_config_from_yaml(options.config, preset=options.preset, overrides=overrides)
+
+
+def build_discriminator(config: Config, generator: VariationalAttentionModel) -> Discriminator_with_mdisc:
+    """Judges that fit the generator."""
+    return Discriminator_with_mdisc(
+        sound_channels=config.model.sound_channels,
+        spectrum_values=config.model.sound_channels * generator.autoencoder.bins,
+        latent_dim=config.model.latent_dim,
+        ear_channels=config.discriminator.ear_channels,
+        wave_windows=config.discriminator.wave_windows,
+        attention_channels=config.model.attention_channels,
+        num_heads=config.model.num_heads,
+        num_layers=config.discriminator.professor_layers,
+    )
+
+
+def open_split(config: Config, split: str) -> AudioDataset:
+    """A split of the data set; raises DatasetError when it was made for other settings."""
+    dataset = AudioDataset.from_folder(config.dataset_folder, split)
+    manifest, model = dataset.manifest, config.model
+    wanted = {
+        "sample_rate": (manifest.sample_rate, model.sample_rate),
+        "channels": (manifest.channels, model.sound_channels),
+        "segment_samples": (manifest.segment_samples, model.seq_len),
+    }
+    for name, (has, needs) in wanted.items():
+        if has != needs:
+            raise DatasetError(
+                f"the data set in {config.dataset_folder} has {name} {has}, preset {config.preset} needs {needs}. "
+                f"Make it again: prepare_dataset.py --sample-rate {model.sample_rate} --channels {model.sound_channels}, "
+                f"then create_dataset.py --segment-seconds {model.segment_seconds:g}."
+            )
+    return dataset
+
+
+def refuse_to_overwrite(config: Config) -> None:
+    """A folder that holds a run is continued or left alone."""
+    if have := list_epochs(config.checkpoint_folder, "generator"):
+        raise CheckpointError(
+            f"{config.checkpoint_folder} already holds a run up to epoch {have[-1]}. "
+            f"Continue it with --resume, or choose another folder with --checkpoints."
+        )
+
+
+def introduce(config: Config, runtime: Runtime, run: TrainingRun) -> None:
+    """Say what is about to happen."""
+    sizes = {name: sum(p.numel() for p in network.parameters()) / 1e6
+             for name, network in (("generator", run.generator), ("discriminator", run.discriminator))}  # fmt: skip
+    hours = len(run.training_set) * run.training_set.samples / 2 / config.model.sample_rate / 3600
+    budget = f"{config.minutes:g} minutes" if config.minutes else "the config's epochs"
+    tell(runtime, f"{config.preset}: generator {sizes['generator']:.1f} M parameters, discriminator "
+                  f"{sizes['discriminator']:.1f} M; {hours:.2f} hours of music; {runtime.device} x {runtime.world_size}, "
+                  f"{runtime.precision}; {budget}")  # fmt: skip
+
+
+def tell(runtime: Runtime, message: str) -> None:
+    """Say it once, whatever the number of processes."""
+    if runtime.is_main:
+        print(message, flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

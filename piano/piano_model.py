@@ -1,0 +1,440 @@
+"""The generator, and the data it learns from.
+
+One network, three uses. The attention block is told how noisy each latent frame is: all frames clean reconstructs, all
+frames white noise composes, a clean prefix before noise continues.
+"""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from piano.foundation.dataset_format import DatasetManifest, open_pairs, read_manifest
+from piano.foundation.layers import LatentTransformer
+from piano.foundation.phase import PhaseVocoder
+from piano.foundation.randomness import keyed_generator, keyed_noise
+from piano.piano_encoder_decoder import VariationalEncoderDecoder
+
+PREFIX_LEVEL = 0.05
+"""Noise on a prefix while its continuation is made; training saw up to 0.15, which stops drift (arXiv 2411.18447)."""
+EIGENVALUE_FLOOR = 0.01
+
+
+class Music(NamedTuple):
+    """What the whole generator gives for a waveform."""
+
+    mu: Tensor
+    logvar: Tensor
+    music: Tensor
+
+
+class LatentNormaliser(nn.Module):
+    """Whitens latents frame by frame: mean 0, covariance I over the training data (ZCA)."""
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(latent_dim))
+        self.register_buffer("whiten", torch.eye(latent_dim))
+        self.register_buffer("unwhiten", torch.eye(latent_dim))
+
+    @torch.no_grad()
+    def fit(self, latents: Tensor) -> None:
+        """Take the statistics of latents [shape=(frames, latent_dim)]; a dead dimension stays small."""
+        frames = latents.double()
+        mean = frames.mean(dim=0)
+        covariance = (frames - mean).T @ (frames - mean) / len(frames)
+        variance, directions = torch.linalg.eigh(covariance)
+        deviation = (variance.clamp_min(0.0) + EIGENVALUE_FLOOR).sqrt()
+        self.mean.copy_(mean)
+        self.whiten.copy_(directions @ torch.diag(1.0 / deviation) @ directions.T)
+        self.unwhiten.copy_(directions @ torch.diag(deviation) @ directions.T)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Whiten latents (..., latent_dim)."""
+        return (latents - self.mean) @ self.whiten
+
+    def inverse(self, latents: Tensor) -> Tensor:
+        """Undo `forward`."""
+        return latents @ self.unwhiten + self.mean
+
+
+class LatentFlow(nn.Module):
+    """The attention block: from latents at any noise level to their clean endpoint.
+
+    At level s a latent is z_s = (1 - s) z + s eps. The endpoint is c_skip z_s + c_out Net(z_s, s), with the coefficients
+    that make it the identity at s = 0 and pure synthesis at s = 1.
+    """
+
+    def __init__(self, latent_dim: int, channels: int, num_heads: int, num_layers: int, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.transformer = LatentTransformer(latent_dim, channels, num_heads, num_layers, dropout=dropout)
+        self.out_norm = nn.RMSNorm(channels)
+        self.out = nn.Linear(channels, latent_dim)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, noisy: Tensor, level: Tensor) -> Tensor:
+        """Endpoint (batch, frames, latent_dim) of noisy latents at levels [shape=(batch, frames)]."""
+        share = level.unsqueeze(-1)
+        size = ((1.0 - share).square() + share.square()).sqrt()
+        change = self.out(self.out_norm(self.transformer(noisy / size, level))).float()
+        return (1.0 - share) / size.square() * noisy + share / size * change
+
+
+class VariationalAttentionModel(nn.Module):
+    """The generator: encoder, attention, decoder.
+
+    Parameters
+    ----------
+    sample_rate : int
+        Samples per second of the music.
+    sound_channels : int
+        1 (mono) or 2 (stereo).
+    n_fft, latent_stride, latent_dim, encoder_channels, encoder_layers, n_channels, decoder_layers
+        See VariationalEncoderDecoder.
+    seq_len : int
+        Samples of one training segment.
+    latent_seq_len : int
+        Latent frames the attention sees at once.
+    attention_channels, num_heads, num_layers : int
+    dropout : float
+        In the attention block, while training.
+    """
+
+    def __init__(
+        self,
+        *,
+        sample_rate: int,
+        sound_channels: int,
+        n_fft: int,
+        latent_stride: int,
+        latent_dim: int,
+        seq_len: int,
+        latent_seq_len: int,
+        encoder_channels: int,
+        encoder_layers: int,
+        n_channels: int,
+        decoder_layers: int,
+        attention_channels: int,
+        num_heads: int,
+        num_layers: int,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.keywords = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        self.sample_rate = sample_rate
+        self.sound_channels = sound_channels
+        self.seq_len = seq_len
+        self.latent_dim = latent_dim
+        self.latent_seq_len = latent_seq_len
+        self.autoencoder = VariationalEncoderDecoder(
+            sound_channels=sound_channels, n_fft=n_fft, latent_stride=latent_stride, latent_dim=latent_dim,
+            encoder_channels=encoder_channels, encoder_layers=encoder_layers,
+            n_channels=n_channels, decoder_layers=decoder_layers,
+        )  # fmt: skip
+        self.normaliser = LatentNormaliser(latent_dim)
+        self.attention = LatentFlow(latent_dim, attention_channels, num_heads, num_layers, dropout=dropout)
+        self.register_buffer("default_steps", torch.tensor(16))
+
+    @property
+    def hop_samples(self) -> int:
+        """Samples one latent frame stands for."""
+        return self.autoencoder.hop_samples
+
+    @property
+    def frames_per_second(self) -> float:
+        """Latent frames per second of music."""
+        return self.sample_rate / self.hop_samples
+
+    def forward(self, waveform: Tensor) -> Music:
+        """Reconstruct a waveform (batch, channels, samples) through encoder, attention and decoder."""
+        mu, logvar = self.autoencoder.encoder(waveform)
+        latents = self.normaliser(self.autoencoder.reparameterize(mu, logvar) if self.training else mu)
+        level = torch.zeros(latents.shape[:2], device=latents.device)
+        music = self.decode(self.attention(latents, level))
+        return Music(mu, logvar, music[..., : waveform.shape[-1]])
+
+    def encode(self, waveform: Tensor) -> Tensor:
+        """Whitened latent means (batch, frames, latent_dim) of a waveform (batch, channels, samples)."""
+        return self.normaliser(self.autoencoder.encoder(waveform)[0])
+
+    def decode_spectrum(self, latents: Tensor) -> Tensor:
+        """Normalised spectrum (batch, frames, values) of whitened latents (batch, frames, latent_dim)."""
+        return self.autoencoder.decode_spectrum(self.normaliser.inverse(latents))
+
+    def decode(self, latents: Tensor, *, phase_iterations: int = 16) -> Tensor:
+        """Waveform (batch, channels, samples) of whitened latents (batch, frames, latent_dim)."""
+        return self.autoencoder.decoder(self.normaliser.inverse(latents), phase_iterations=phase_iterations)
+
+    def integrate(self, noise: Tensor, *, steps: int, prefix: Tensor | None = None) -> Tensor:
+        """Walk from white noise to latents in `steps` evaluations of the attention block.
+
+        Parameters
+        ----------
+        noise : Tensor [shape=(batch, frames, latent_dim)]
+        steps : int
+            1 is the adversarially trained shortcut; more follow the flow on cosine-spaced levels.
+        prefix : Tensor [shape=(batch, prefix_frames, latent_dim)], optional
+            Clean latents the result must continue; returned unchanged as its first frames.
+
+        Returns
+        -------
+        Tensor [shape=(batch, frames, latent_dim)]
+        """
+        kept = 0 if prefix is None else prefix.shape[1]
+        level = torch.ones(noise.shape[:2], device=noise.device)
+        latents = noise
+        if prefix is not None:
+            level[:, :kept] = PREFIX_LEVEL
+            held = (1.0 - PREFIX_LEVEL) * prefix + PREFIX_LEVEL * noise[:, :kept]
+            latents = torch.cat([held, noise[:, kept:]], dim=1)
+        for index in range(steps):
+            now, then = (math.cos(math.pi / 2 * (index + turn) / steps) for turn in (0, 1))
+            level[:, kept:] = now
+            endpoint = self.attention(latents, level)
+            moved = endpoint + max(then, 0.0) / now * (latents - endpoint) if index + 1 < steps else endpoint
+            latents = torch.cat([latents[:, :kept], moved[:, kept:]], dim=1)
+        return latents if prefix is None else torch.cat([prefix, latents[:, kept:]], dim=1)
+
+    def resolve_steps(self, steps: int | str) -> int:
+        """`auto` is the number of steps that scored best when this model was last judged."""
+        return int(self.default_steps) if steps == "auto" else int(steps)
+
+    @torch.inference_mode()
+    def stream_latents(
+        self, *, count: int, seed: int, steps: int | str = "auto", prefix: Tensor | None = None,
+        noise: Tensor | None = None, first_item: int = 0,
+    ) -> Iterator[Tensor]:  # fmt: skip
+        """Endless latents in pieces of half a window; each piece continues the one before.
+
+        Parameters
+        ----------
+        count, seed : int
+            Item n of a seed is the same whatever the count is.
+        prefix : Tensor [shape=(1 or count, frames, latent_dim)], optional
+            Whitened latents to continue; not part of what is yielded.
+        noise : Tensor [shape=(frames, latent_dim)], optional
+            White noise that replaces the seed's, for as many frames as it has; it ends the stream.
+        first_item : int
+            Index of the first item, to make items apart.
+
+        Yields
+        ------
+        Tensor [shape=(count, frames, latent_dim)]
+        """
+        device = self.normaliser.mean.device
+        half = self.latent_seq_len // 2
+        steps = self.resolve_steps(steps)
+        history = torch.zeros(count, 0, self.latent_dim, device=device)
+        if prefix is not None:
+            history = prefix[:, -half:].expand(count, -1, -1).to(device)
+        position = 0
+        while noise is None or position < noise.shape[0]:
+            wanted = self.latent_seq_len - history.shape[1] if history.shape[1] < half else half
+            fresh = self._noise_frames(noise, count, seed, first_item, position, wanted).to(device)
+            held = self._noise_frames(None, count, seed, first_item, -1, history.shape[1], held=True).to(device)
+            window = self.integrate(
+                torch.cat([held, fresh], dim=1), steps=steps, prefix=history if history.shape[1] else None
+            )
+            piece = window[:, history.shape[1] :]
+            yield piece
+            position += piece.shape[1]
+            history = window[:, -half:]
+
+    def _noise_frames(
+        self, noise: Tensor | None, count: int, seed: int, first_item: int, position: int, frames: int, held: bool = False
+    ) -> Tensor:
+        """White noise (count, frames, latent_dim) from a given sequence or from the seed."""
+        if frames == 0:
+            return torch.zeros(count, 0, self.latent_dim)
+        if noise is not None:
+            return noise[position : position + frames].expand(count, -1, -1)
+        purpose = "prefix" if held else "music"
+        return torch.stack([
+            keyed_noise(seed, first_item + item, purpose,
+                        first_frame=max(position, 0), frames=frames, channels=self.latent_dim)
+            for item in range(count)
+        ])  # fmt: skip
+
+    @torch.inference_mode()
+    def sample_latents(self, frames: int, *, count: int, seed: int, steps: int | str = "auto") -> Tensor:
+        """Whitened latents (count, frames, latent_dim) composed from white noise."""
+        pieces, have = [], 0
+        for piece in self.stream_latents(count=count, seed=seed, steps=steps):
+            pieces.append(piece)
+            have += piece.shape[1]
+            if have >= frames:
+                break
+        return torch.cat(pieces, dim=1)[:, :frames]
+
+    @torch.inference_mode()
+    def stream_decode(
+        self, pieces: Iterator[Tensor], *, phase_iterations: int = 16, prompt: Tensor | None = None,
+        context: Tensor | None = None,
+    ) -> Iterator[Tensor]:  # fmt: skip
+        """Waveform pieces (count, channels, samples) of latent pieces (count, frames, latent_dim), in bounded memory.
+
+        Parameters
+        ----------
+        prompt : Tensor [shape=(channels, samples)], optional
+            Sound that comes before; the phase is carried over from its end, so that the seam is smooth.
+        context : Tensor [shape=(1 or count, frames, latent_dim)], optional
+            Latents of that sound, which the decoder looks back on.
+        """
+        margin = self.autoencoder.decoder_context
+        stride = self.autoencoder.latent_stride
+        buffer = None if context is None else context[:, -margin:]
+        done = 0 if buffer is None else buffer.shape[1]
+        phases: list[PhaseVocoder] = []
+        for piece, is_last in mark_last(pieces):
+            if not phases:
+                phases = [self._start_phase(phase_iterations, prompt) for _ in range(piece.shape[0])]
+                if buffer is not None:
+                    buffer = buffer.expand(piece.shape[0], -1, -1)
+            buffer = piece if buffer is None else torch.cat([buffer, piece], dim=1)
+            ready = buffer.shape[1] if is_last else max(buffer.shape[1] - margin, done)
+            spectrum = self.decode_spectrum(buffer)[:, done * stride : ready * stride]
+            magnitudes = self.autoencoder.magnitude(spectrum)
+            sounds = [phase.push(magnitude) for phase, magnitude in zip(phases, magnitudes, strict=True)]
+            if is_last:
+                sounds = [torch.cat([sound, phase.finish()], dim=-1) for sound, phase in zip(sounds, phases, strict=True)]
+            keep_from = max(ready - margin, 0)
+            buffer, done = buffer[:, keep_from:], ready - keep_from
+            if sounds[0].shape[-1]:
+                yield torch.stack(sounds)
+
+    def _start_phase(self, phase_iterations: int, prompt: Tensor | None) -> PhaseVocoder:
+        if prompt is None:
+            return PhaseVocoder(self.autoencoder.n_fft, iterations=phase_iterations)
+        return PhaseVocoder.from_prompt(prompt, self.autoencoder.n_fft, iterations=phase_iterations)
+
+    @torch.inference_mode()
+    def stream(
+        self, *, seconds: float, seed: int, steps: int | str = "auto", phase_iterations: int = 16,
+        prompt: Tensor | None = None, noise: Tensor | None = None, item: int = 0,
+    ) -> Iterator[Tensor]:  # fmt: skip
+        """Music as it is made: waveform pieces (channels, samples), `seconds` long together.
+
+        Parameters
+        ----------
+        prompt : Tensor [shape=(channels, samples)], optional
+            A fragment to continue; only the continuation is yielded.
+        noise : Tensor [shape=(frames, latent_dim)], optional
+            From `noise_from_waveform`: the seed as sound.
+        """
+        samples = round(seconds * self.sample_rate)
+        prefix = None
+        if prompt is not None:
+            usable = prompt.shape[-1] // self.hop_samples * self.hop_samples
+            window = self.latent_seq_len * self.hop_samples
+            prompt = prompt[..., prompt.shape[-1] - min(usable, window) :].to(self.normaliser.mean.device)
+            prefix = self.encode(prompt.unsqueeze(0))
+        pieces = self.stream_latents(count=1, seed=seed, steps=steps, prefix=prefix, noise=noise, first_item=item)
+        frames = math.ceil(samples / self.hop_samples)
+        sounds = self.stream_decode(
+            take_frames(pieces, frames), phase_iterations=phase_iterations, prompt=prompt, context=prefix
+        )
+        sent = 0
+        for sound in sounds:
+            piece = sound[0][..., : samples - sent]
+            sent += piece.shape[-1]
+            yield piece
+
+    def generate(
+        self, seconds: float, *, count: int = 1, seed: int = 0, steps: int | str = "auto", phase_iterations: int = 16,
+        noise: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """New music from white noise: waveform (count, channels, samples)."""
+        return torch.stack([
+            torch.cat(list(self.stream(seconds=seconds, seed=seed, steps=steps, item=item, noise=noise,
+                                       phase_iterations=phase_iterations)), dim=-1)
+            for item in range(count)
+        ])  # fmt: skip
+
+    def continue_(
+        self, start: Tensor, seconds: float, *, seed: int = 0, steps: int | str = "auto", phase_iterations: int = 16
+    ) -> Tensor:
+        """What comes after `start` (channels, samples): waveform (channels, samples), the start not included."""
+        return torch.cat(
+            list(self.stream(seconds=seconds, seed=seed, steps=steps, prompt=start, phase_iterations=phase_iterations)),
+            dim=-1,
+        )
+
+    def noise_from_waveform(self, waveform: Tensor) -> Tensor:
+        """A noise waveform (samples,) as latent noise (frames, latent_dim).
+
+        Blocks of samples times a fixed orthonormal matrix: white Gaussian samples stay white Gaussian.
+        """
+        samples = waveform.double()
+        samples = (samples - samples.mean()) / samples.std().clamp_min(1e-9)
+        usable = len(samples) // self.hop_samples * self.hop_samples
+        blocks = rearrange(samples[:usable], "(frames hop) -> frames hop", hop=self.hop_samples)
+        square = torch.randn(self.hop_samples, self.latent_dim, generator=keyed_generator("noise to latents")).double()
+        return (blocks @ torch.linalg.qr(square).Q).float()
+
+
+def mark_last(pieces: Iterator[Tensor]) -> Iterator[tuple[Tensor, bool]]:
+    """Each piece with whether it is the last one."""
+    current = next(pieces, None)
+    while current is not None:
+        following = next(pieces, None)
+        yield current, following is None
+        current = following
+
+
+def take_frames(pieces: Iterator[Tensor], frames: int) -> Iterator[Tensor]:
+    """The first `frames` frames of latent pieces (count, frames, latent_dim)."""
+    for piece in pieces:
+        yield piece[:, :frames]
+        frames -= piece.shape[1]
+        if frames <= 0:
+            return
+
+
+class AudioDataset(Dataset):
+    """Pairs [start, continuation] of neighbouring segments, read from a memory map.
+
+    Parameters
+    ----------
+    pairs : array [shape=(pairs, 2, channels, samples)]
+    manifest : DatasetManifest, optional
+    """
+
+    def __init__(self, pairs: np.ndarray, manifest: DatasetManifest | None = None) -> None:
+        self.pairs = pairs
+        self.manifest = manifest
+
+    @classmethod
+    def from_folder(cls, folder: Path, split: str) -> "AudioDataset":
+        """Open `training` or `validation` of a data set folder; raises DatasetError."""
+        return cls(open_pairs(folder, split), read_manifest(folder))
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    @property
+    def samples(self) -> int:
+        """Samples of a whole pair."""
+        return 2 * self.pairs.shape[-1]
+
+    def crop(self, index: int, offset: int, samples: int) -> Tensor:
+        """`samples` samples of pair `index` from `offset` on, across the seam if need be: (channels, samples)."""
+        segment = self.pairs.shape[-1]
+        first = self.pairs[index, 0, :, offset : offset + samples]
+        second = self.pairs[index, 1, :, max(offset - segment, 0) : max(offset + samples - segment, 0)]
+        return torch.from_numpy(np.concatenate([first, second], axis=-1))
+
+    def crops(self, indices: Tensor, offsets: Tensor, samples: int) -> Tensor:
+        """A batch (batch, channels, samples) of crops."""
+        places = zip(indices.tolist(), offsets.tolist(), strict=True)
+        return torch.stack([self.crop(index, offset, samples) for index, offset in places])
+
+    def __getitem__(self, index: int) -> Tensor:
+        """The whole pair as one waveform (channels, 2 * samples)."""
+        return self.crop(index, 0, self.samples)

@@ -1,0 +1,213 @@
+"""Music before any adversary: first the autoencoder, then the flow that composes in its latents, then the judges.
+
+Stage 1a, `autoencoder`: encoder and decoder learn log magnitudes through a rate-controlled bottleneck.
+Stage 1b, `flow`: the attention block learns the way from noise to the (now frozen) encoder's whitened latents.
+Stage 2, `judges`: ear and professor learn to tell the pretrained generator's output from real music.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.optim import AdamW
+
+from piano.foundation.runtime import frozen
+from piano.loss_functions import endpoint_flow_loss, kl_divergence_loss, magnitude_loss
+from piano.piano_encoder_decoder import VariationalEncoderDecoder
+from piano.piano_model import VariationalAttentionModel
+from piano.piano_train import ear_step, judge_optimizers, professor_step
+from piano.training_run import Step, TrainingRun
+
+FREE_RATE_SHARE = 0.05
+"""Share of the autoencoder stage before the rate controller starts: the code must mean something first."""
+BETA_START, BETA_RANGE, BETA_SPEED = 1e-4, (1e-6, 1.0), 0.02
+FREE_BITS = 0.05
+LATENT_NOISE = 0.15
+"""The decoder hears latents with up to this much extra noise: generated latents will not be perfect either."""
+NORMALISER_FRAMES = 50_000
+SPECTRUM_FRAMES = 6_000
+PREFIX_NOISE = 0.15
+MIN_LEVEL = 0.02
+
+
+def pretrain_generator(run: TrainingRun) -> None:
+    """Stages 1a and 1b: an autoencoder that keeps pitch, then a flow that composes in its latents."""
+    train_autoencoder(run)
+    train_flow(run)
+
+
+def pretrain_discriminator(run: TrainingRun) -> None:
+    """Stage 2: the judges learn against the generator as it is; it does not move.
+
+    The ear hears reconstructions, the professor reads one-step compositions. It starts as a copy of the attention block.
+    """
+    if "judges" not in run.finished_stages and run.stage != "judges":
+        run.discriminator.professor.start_from(run.generator.attention.transformer)
+    ear_optimizer, professor_optimizer = judge_optimizers(run, "judges")
+    settings = run.settings("judges")
+    run.discriminator.train()
+    run.generator.eval()
+    for step in run.steps("judges", {"ear": ear_optimizer, "professor": professor_optimizer}):
+        with frozen(run.generator):
+            ear_terms = ear_step(run, step, ear_optimizer, None, batch_size=settings.batch_size or run.config.batch_size)
+            professor_terms = professor_step(run, step, professor_optimizer, None, stage="judges")
+        seconds = settings.frames * (settings.batch_size or run.config.batch_size) / run.generator.frames_per_second
+        run.record(ear_terms | professor_terms, audio_seconds=seconds)
+
+
+# --- stage 1a --------------------------------------------------------------------------------------------------------
+
+
+def train_autoencoder(run: TrainingRun) -> None:
+    """Encoder and decoder learn to keep log magnitudes at a controlled rate."""
+    autoencoder, settings, config = run.generator.autoencoder, run.settings("autoencoder"), run.config
+    batch_size = settings.batch_size or config.batch_size
+    if run.total_step == 0:
+        fit_spectrum(run)
+    rate = settings.learning_rate or config.learning_rate
+    optimizer = AdamW(autoencoder.parameters(), lr=rate, betas=(0.8, 0.99), weight_decay=0.01)
+    autoencoder.train()
+    for step in run.steps("autoencoder", {"autoencoder": optimizer}):
+        waveforms = run.draw_waveforms(step, batch_size, settings.frames)
+        noise = step.noise("posterior", batch_size, settings.frames, autoencoder.latent_dim)
+        jitter = LATENT_NOISE * step.uniform("jitter", batch_size, 1, 1) * step.noise("latent", *noise.shape)
+        beta = rate_weight(run, step)
+        terms: dict[str, Tensor] = {}
+        for part in run.runtime.micro_batches(batch_size, config.accumulation_steps):
+            passed = autoencoder_pass(
+                run, waveforms[part], noise[part].to(waveforms.device), jitter[part].to(waveforms.device)
+            )
+            (passed.total(beta) / config.accumulation_steps).backward()
+            accumulate(terms, {"reconstruction": passed.reconstruction, "kl": passed.kl}, config.accumulation_steps)
+        norm = run.take_step(optimizer, clip=1.0)
+        control_rate(run, step, float(run.runtime.mean(terms["kl"])))
+        run.record(terms | {"beta": beta, "gradient_norm": norm},
+                   audio_seconds=waveforms.shape[0] * waveforms.shape[-1] / run.generator.sample_rate)  # fmt: skip
+    if "flow" not in run.finished_stages and run.stage_step and run.stage == "autoencoder":
+        fit_normaliser(run)
+
+
+class AutoencoderPass(NamedTuple):
+    """Terms of one micro-batch of stage 1a."""
+
+    reconstruction: Tensor
+    kl: Tensor
+    limited_kl: Tensor
+
+    def total(self, beta: float) -> Tensor:
+        """Negative evidence lower bound with the rate weighted by beta (arXiv 1804.03599)."""
+        return self.reconstruction + beta * self.limited_kl
+
+
+def autoencoder_pass(run: TrainingRun, waveforms: Tensor, noise: Tensor, jitter: Tensor) -> AutoencoderPass:
+    """Reconstruction and rate of waveforms (batch, channels, samples)."""
+    autoencoder: VariationalEncoderDecoder = run.generator.autoencoder
+    with torch.no_grad():
+        spectrum = autoencoder.analyse(waveforms)
+    with run.runtime.autocast():
+        mu, logvar = autoencoder.posterior(spectrum)
+        decoded = autoencoder.decode_spectrum(autoencoder.reparameterize(mu, logvar, noise) + jitter)
+    loss = magnitude_loss(autoencoder.log_magnitude(decoded), autoencoder.log_magnitude(spectrum))
+    return AutoencoderPass(
+        loss, kl_divergence_loss(mu=mu, logvar=logvar), kl_divergence_loss(mu=mu, logvar=logvar, free_bits=FREE_BITS)
+    )
+
+
+def accumulate(totals: dict[str, Tensor], terms: dict[str, Tensor], parts: int) -> None:
+    """Add one micro-batch's share to the mean over micro-batches."""
+    for name, value in terms.items():
+        totals[name] = totals.get(name, torch.zeros_like(value)) + value.detach() / parts
+
+
+def rate_weight(run: TrainingRun, step: Step) -> float:
+    """Beta now: 0 in the first part of the stage, then the controller's."""
+    return 0.0 if step.progress < FREE_RATE_SHARE else math.exp(run.controllers.setdefault("log_beta", math.log(BETA_START)))
+
+
+def control_rate(run: TrainingRun, step: Step, kl: float) -> None:
+    """Move log beta so that the KL divergence reaches its target (ControlVAE, arXiv 2004.05988)."""
+    if step.progress < FREE_RATE_SHARE:
+        return
+    target = run.config.kl_target * run.generator.latent_dim
+    log_beta = run.controllers["log_beta"] + BETA_SPEED * min(1.0, max(-1.0, kl / target - 1.0))
+    run.controllers["log_beta"] = min(math.log(BETA_RANGE[1]), max(math.log(BETA_RANGE[0]), log_beta))
+
+
+def fit_spectrum(run: TrainingRun) -> None:
+    """Mean spectrum, scale and principal components, from crops all over the training set."""
+    generator = run.generator
+    frames = min(64, run.training_set.samples // generator.hop_samples)
+    count = math.ceil(SPECTRUM_FRAMES / (frames * generator.autoencoder.latent_stride))
+    waveforms = run.draw_waveforms(Step((run.config.seed, "spectrum"), 0, 0.0), count, frames)
+    for autoencoder in (generator.autoencoder, run.average.network.autoencoder):
+        autoencoder.fit_spectrum(waveforms)
+
+
+# --- stage 1b --------------------------------------------------------------------------------------------------------
+
+
+def fit_normaliser(run: TrainingRun) -> None:
+    """Whiten the latents: from here on the encoder is frozen."""
+    latents = run.latents("training")  # with the identity normaliser: raw means
+    frames = latents.flatten(0, 1)
+    stride = max(1, len(frames) // NORMALISER_FRAMES)
+    for network in (run.generator, run.average.network):
+        network.normaliser.fit(frames[::stride].to(run.runtime.device))
+    run.forget_latents()
+
+
+def train_flow(run: TrainingRun) -> None:
+    """The attention block learns the endpoint of any noisy latents (flow matching with per-frame levels)."""
+    generator, settings, config = run.generator, run.settings("flow"), run.config
+    batch_size = settings.batch_size or config.batch_size
+    rate = settings.learning_rate or config.learning_rate
+    optimizer = AdamW(generator.attention.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.01)
+    for step in run.steps("flow", {"flow": optimizer}):
+        generator.attention.train()
+        latents = run.draw_latents(step, batch_size, settings.frames)
+        level = draw_levels(step, batch_size, settings.frames).to(latents.device)
+        noise = step.noise("noise", *latents.shape).to(latents.device)
+        terms: dict[str, Tensor] = {}
+        for part in run.runtime.micro_batches(batch_size, config.accumulation_steps):
+            loss = flow_pass(generator, run, latents[part], level[part], noise[part])
+            (loss / config.accumulation_steps).backward()
+            accumulate(terms, {"flow": loss}, config.accumulation_steps)
+        norm = run.take_step(optimizer, clip=1.0)
+        run.record(terms | {"gradient_norm": norm},
+                   audio_seconds=batch_size * settings.frames / generator.frames_per_second)  # fmt: skip
+
+
+def flow_pass(
+    generator: VariationalAttentionModel, run: TrainingRun, latents: Tensor, level: Tensor, noise: Tensor
+) -> Tensor:
+    """Endpoint loss of clean latents (batch, frames, latent_dim) seen at levels (batch, frames)."""
+    share = level.unsqueeze(-1)
+    noisy = (1.0 - share) * latents + share * noise
+    with run.runtime.autocast():
+        predicted = generator.attention(noisy, level)
+    return endpoint_flow_loss(predicted, latents, level)
+
+
+def draw_levels(step: Step, batch_size: int, frames: int) -> Tensor:
+    """Noise level of every frame (batch, frames): the task mix of one batch.
+
+    40 % all frames alike, 40 % a nearly clean prefix to continue, 10 % a gap to fill, 10 % every frame its own
+    (Diffusion Forcing, arXiv 2407.01392). Levels are logit-normal, a fifth of them exactly 1.
+    """
+    random = step.random("levels")
+    base = torch.randn(batch_size, 1, generator=random).sigmoid()
+    base = torch.where(torch.rand(batch_size, 1, generator=random) < 0.2, torch.ones_like(base), base)
+    own = torch.randn(batch_size, frames, generator=random).sigmoid()
+    given = PREFIX_NOISE * torch.rand(batch_size, 1, generator=random)
+    kind = torch.rand(batch_size, 1, generator=random)
+    first = torch.rand(batch_size, 1, generator=random)
+    length = 0.25 + 0.5 * torch.rand(batch_size, 1, generator=random)
+    place = torch.arange(frames) / frames
+    in_prefix = place < length
+    begin = first * (1.0 - 0.5 * length)
+    in_gap = (place >= begin) & (place < begin + 0.5 * length)
+    level = base.expand(-1, frames)
+    level = torch.where((kind >= 0.4) & (kind < 0.8) & in_prefix, given, level)
+    level = torch.where((kind >= 0.8) & (kind < 0.9) & ~in_gap, given, level)
+    return torch.where(kind >= 0.9, own, level)

@@ -1,0 +1,486 @@
+"""The adversarial stages: the generator against ear and professor.
+
+Stage 3a, `ear`: the decoder against the ear, on reconstructions: partials lose their blur.
+Stage 3b, `professor`: the attention block against the professor, in latents: sixteen sampling steps become one.
+Stage 3c, `joint`: both at once, from white noise to sound, with the music losses.
+
+In every step the discriminator goes first, against fakes without history; then the generator, through a frozen judge.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.optim import AdamW, Optimizer
+
+from piano.discriminator import Judgement
+from piano.foundation.phase import hold_phase
+from piano.foundation.runtime import frozen
+from piano.loss_functions import (
+    GENERATOR_TERMS,
+    StepOutputs,
+    discriminator_loss,
+    endpoint_flow_loss,
+    energy_score_loss,
+    evaluate_terms,
+    feature_matching_loss,
+    finite_difference_penalty,
+    generator_adversarial_loss,
+    magnitude_loss,
+)
+from piano.piano_encoder_decoder import MAGNITUDE_FLOOR
+from piano.training_run import Step, TrainingRun
+
+RAMP_SHARE = 0.2
+"""Part of a stage over which the adversary's weight grows from 0 to its value."""
+PREFIX_SHARE = 0.5
+"""Part of the professor's batches that continues a prefix; the rest composes from nothing."""
+PREFIX_NOISE = 0.15
+MISMATCH_WEIGHT = 0.5
+"""Weight of real endings put behind somebody else's beginning, as a further kind of fake."""
+MAX_JUDGE_LEVEL = 0.5
+EAR_SHARES = {"reconstruction": 0.7, "adversarial": 0.15, "feature_matching": 0.15}
+"""Each term's share of the gradient at the decoder's output (the balancer of arXiv 2210.13438)."""
+MUSIC_SHARE = 0.1
+JOINT_RATE = 0.3
+JOINT_EAR_FRAMES = 32
+
+
+def train_vae_gan(run: TrainingRun) -> None:
+    """Stages 3a to 3c."""
+    train_ear(run)
+    train_professor(run)
+    train_joint(run)
+
+
+def judge_optimizers(run: TrainingRun, stage: str, *, factor: float = 1.0) -> tuple[Optimizer, Optimizer]:
+    """One optimiser for the ear, one for the professor."""
+    rate = factor * (run.settings(stage).learning_rate_disc or run.config.learning_rate_disc)
+    ear = AdamW(run.discriminator.ear.parameters(), lr=rate, betas=(0.8, 0.99), weight_decay=0.0)
+    professor = AdamW(run.discriminator.professor.parameters(), lr=rate, betas=(0.0, 0.99), weight_decay=0.0)
+    return ear, professor
+
+
+def ramp(step: Step) -> float:
+    """Weight of the adversary: rises linearly over the first part of the stage."""
+    return min(1.0, step.progress / RAMP_SHARE)
+
+
+def judge_learns(run: TrainingRun, step: Step) -> bool:
+    """Whether the discriminator moves in this step."""
+    return step.index % run.config.update_discriminator == 0
+
+
+# --- stage 3a: the ear -----------------------------------------------------------------------------------------------
+
+
+def train_ear(run: TrainingRun) -> None:
+    """The decoder learns to make reconstructions that the ear takes for real."""
+    generator, settings, config = run.generator, run.settings("ear"), run.config
+    batch_size = settings.batch_size or config.batch_size
+    decoder_parameters = [p for module in generator.autoencoder.decoder_modules for p in module.parameters()]
+    g_optimizer = AdamW(decoder_parameters, lr=settings.learning_rate or config.learning_rate,
+                        betas=(0.8, 0.99), weight_decay=0.0)  # fmt: skip
+    d_optimizer, _ = judge_optimizers(run, "ear")
+    run.discriminator.train()
+    for step in run.steps("ear", {"decoder": g_optimizer, "ear": d_optimizer}):
+        terms = ear_step(run, step, d_optimizer, g_optimizer, batch_size=batch_size)
+        run.record(terms, audio_seconds=batch_size * settings.frames / generator.frames_per_second)
+
+
+class Sound(NamedTuple):
+    """Real sound and what the decoder makes of its latents."""
+
+    real: Tensor
+    latents: Tensor
+
+
+def ear_step(
+    run: TrainingRun, step: Step, d_optimizer: Optimizer, g_optimizer: Optimizer | None, *, batch_size: int
+) -> dict[str, Tensor]:
+    """One turn of the ear, then (with a `g_optimizer`) one of the decoder; returns the unweighted terms."""
+    frames = run.settings("ear").frames
+    waveforms = run.draw_waveforms(step, batch_size, frames)
+    noise = step.noise("posterior", batch_size, frames, run.generator.latent_dim)
+    parts = list(run.runtime.micro_batches(batch_size, run.config.accumulation_steps))
+    sounds = [encode_sound(run, waveforms[part], noise[part]) for part in parts]
+    terms: dict[str, Tensor] = {}
+    if judge_learns(run, step) or g_optimizer is None:
+        for sound in sounds:
+            with torch.no_grad(), run.runtime.autocast():
+                fake = run.generator.autoencoder.decode_spectrum(sound.latents)
+            loss, real, judged = ear_loss(run, step, sound.real, fake)
+            (loss / len(parts)).backward()
+            run.discriminator.centre("ear", real, judged)
+            add_terms(terms, judge_terms("ear", loss, real, judged), len(parts))
+        terms["ear_gradient_norm"] = run.take_step(d_optimizer, clip=5.0)
+        run.discriminator.trained_steps += 1
+    if g_optimizer is not None:
+        for sound in sounds:
+            add_terms(terms, decoder_backward(run, step, sound, len(parts)), len(parts))
+        terms["decoder_gradient_norm"] = run.take_step(g_optimizer, clip=1.0)
+    return terms
+
+
+@torch.no_grad()
+def encode_sound(run: TrainingRun, waveforms: Tensor, noise: Tensor) -> Sound:
+    """Spectrum and posterior sample of waveforms; the encoder is frozen."""
+    autoencoder = run.generator.autoencoder
+    real = autoencoder.analyse(waveforms)
+    with run.runtime.autocast():
+        mu, logvar = autoencoder.posterior(real)
+    return Sound(real, autoencoder.reparameterize(mu, logvar, noise.to(mu.device)))
+
+
+def ear_loss(run: TrainingRun, step: Step, real: Tensor, fake: Tensor) -> tuple[Tensor, Judgement, Judgement]:
+    """The ear's loss on real and (detached) fake spectra, with zero-centred penalties on both."""
+    ear, config = run.discriminator.ear, run.config
+    with run.runtime.autocast():
+        on_real, on_fake = judge_sound(run, real), judge_sound(run, fake.detach())
+        loss = mean_over_scales(
+            discriminator_loss(on_real.logits[name], on_fake.logits[name], objective=config.objective_ear,
+                               smoothing=config.smoothing)
+            for name in on_real.logits
+        )  # fmt: skip
+    if config.penalty and step.index % 4 == 0:
+        for spectrum, judged in ((real, on_real), (fake.detach(), on_fake)):
+            size = penalty_size(run)
+            moved = spectrum + size * step.noise("ear penalty", *spectrum.shape).to(spectrum.device)
+            with run.runtime.autocast():
+                again = ear(spectrum=moved)
+            penalty = finite_difference_penalty(judged.logits["codec"], again.logits["codec"])
+            loss = loss + 4.0 * penalty_weight(run, size, spectrum) * penalty
+    return loss, on_real, on_fake
+
+
+def judge_sound(run: TrainingRun, spectrum: Tensor) -> Judgement:
+    """The ear on a spectrum, and on its waveform where it has windows for that."""
+    wave = None
+    if run.discriminator.ear.wave_windows:
+        wave = held_waveform(run, spectrum)
+    return run.discriminator.ear(spectrum=spectrum, wave=wave)
+
+
+def held_waveform(run: TrainingRun, spectrum: Tensor) -> Tensor:
+    """Waveform of a normalised spectrum; the gradient passes through its magnitudes, the phase is held."""
+    autoencoder = run.generator.autoencoder
+    log_magnitude = autoencoder.log_magnitude(spectrum.float())
+    planes = log_magnitude.unflatten(-1, (autoencoder.sound_channels, -1)).transpose(1, 2)
+    return hold_phase(planes, iterations=2, floor=MAGNITUDE_FLOOR)
+
+
+def decoder_backward(run: TrainingRun, step: Step, sound: Sound, parts: int) -> dict[str, Tensor]:
+    """Gradients of the decoder from reconstruction, adversary and feature matching, each with its share."""
+    autoencoder = run.generator.autoencoder
+    with frozen(run.discriminator):
+        with run.runtime.autocast():
+            fake = autoencoder.decode_spectrum(sound.latents)
+            on_fake = judge_sound(run, fake)
+            with torch.no_grad():
+                on_real = judge_sound(run, sound.real)
+            terms = {
+                "reconstruction": magnitude_loss(
+                    autoencoder.log_magnitude(fake), autoencoder.log_magnitude(sound.real)
+                ),
+                "adversarial": mean_over_scales(
+                    generator_adversarial_loss(on_real.logits[name], on_fake.logits[name],
+                                               objective=run.config.objective_ear)
+                    for name in on_fake.logits
+                ),
+                "feature_matching": feature_matching_loss(on_fake.features, on_real.features),
+            }  # fmt: skip
+        shares = EAR_SHARES | {
+            name: EAR_SHARES[name] * ramp(step) for name in ("adversarial", "feature_matching")
+        }
+        balanced_backward(fake, terms, shares, scale=1.0 / parts)
+    return {f"ear_{name}": value for name, value in terms.items()}
+
+
+def balanced_backward(output: Tensor, terms: dict[str, Tensor], shares: dict[str, float], *, scale: float) -> None:
+    """Backpropagate terms so that each has its share of the gradient at `output` (EnCodec, arXiv 2210.13438).
+
+    The gradients are scaled to the size of the first term's.
+    """
+    gradients = {
+        name: torch.autograd.grad(value, output, retain_graph=True)[0] for name, value in terms.items() if shares[name]
+    }
+    norms = {name: gradient.norm() for name, gradient in gradients.items()}
+    size = norms[next(iter(terms))]
+    total = sum(shares.values())
+    mixed = sum(
+        shares[name] / total * gradient * size / norms[name].clamp_min(1e-12) for name, gradient in gradients.items()
+    )
+    output.backward(scale * mixed)
+
+
+# --- stage 3b: the professor -----------------------------------------------------------------------------------------
+
+
+def train_professor(run: TrainingRun) -> None:
+    """The attention block learns to compose in one step what the professor takes for real."""
+    settings, config = run.settings("professor"), run.config
+    batch_size = settings.batch_size or config.batch_size
+    g_optimizer = AdamW(run.generator.attention.parameters(), lr=settings.learning_rate or config.learning_rate,
+                        betas=(0.0, 0.99), weight_decay=0.0)  # fmt: skip
+    _, d_optimizer = judge_optimizers(run, "professor")
+    run.discriminator.train()
+    for step in run.steps("professor", {"attention": g_optimizer, "professor": d_optimizer}):
+        terms = professor_step(run, step, d_optimizer, g_optimizer, stage="professor")
+        run.record(terms, audio_seconds=batch_size * settings.frames / run.generator.frames_per_second)
+
+
+class Composition(NamedTuple):
+    """What a professor's step is made of; every field is a batch.
+
+    latents : real windows [shape=(batch, frames, latent_dim)]
+    noise_a, noise_b : two seeds of the same shape
+    is_prefix : frames that are given [shape=(batch, frames)]
+    given : noise level of those frames [shape=(batch, 1)]
+    judge_level : level to which the professor's view is diffused [shape=(batch, 1)]
+    judge_noise : of the shape of latents
+    """
+
+    latents: Tensor
+    noise_a: Tensor
+    noise_b: Tensor
+    is_prefix: Tensor
+    given: Tensor
+    judge_level: Tensor
+    judge_noise: Tensor
+
+    def part(self, which: slice) -> "Composition":
+        """Some of the items."""
+        return Composition(*(field[which] for field in self))
+
+
+def draw_composition(run: TrainingRun, step: Step, stage: str) -> Composition:
+    """Real windows, seeds and prefixes of one step."""
+    settings = run.settings(stage)
+    batch_size, frames = settings.batch_size or run.config.batch_size, settings.frames
+    latents = run.draw_latents(step, batch_size, frames)
+    has_prefix = step.uniform("has prefix", batch_size, 1) < PREFIX_SHARE
+    length = 0.25 + 0.5 * step.uniform("prefix length", batch_size, 1)
+    is_prefix = has_prefix & (torch.arange(frames) / frames < length)
+    fields = (
+        step.noise("noise a", *latents.shape), step.noise("noise b", *latents.shape), is_prefix,
+        PREFIX_NOISE * step.uniform("given", batch_size, 1), MAX_JUDGE_LEVEL * step.uniform("judge level", batch_size, 1),
+        step.noise("judge noise", *latents.shape),
+    )  # fmt: skip
+    return Composition(latents, *(field.to(latents.device) for field in fields))
+
+
+def compose(run: TrainingRun, batch: Composition, noise: Tensor) -> Tensor:
+    """One-step compositions (batch, frames, latent_dim); given frames keep their real latents."""
+    given = batch.is_prefix.unsqueeze(-1)
+    level = torch.where(batch.is_prefix, batch.given, torch.ones_like(batch.given))
+    share = level.unsqueeze(-1)
+    noisy = (1.0 - share) * batch.latents + share * noise
+    return torch.where(given, batch.latents, run.generator.attention(noisy, level))
+
+
+def professor_step(
+    run: TrainingRun, step: Step, d_optimizer: Optimizer, g_optimizer: Optimizer | None, *, stage: str
+) -> dict[str, Tensor]:
+    """One turn of the professor, then (with a `g_optimizer`) one of the attention block; returns unweighted terms."""
+    whole = draw_composition(run, step, stage)
+    parts = list(run.runtime.micro_batches(len(whole.latents), run.config.accumulation_steps))
+    batches = [whole.part(part) for part in parts]
+    terms: dict[str, Tensor] = {}
+    if judge_learns(run, step) or g_optimizer is None:
+        for batch in batches:
+            with torch.no_grad(), run.runtime.autocast():
+                fake = compose(run, batch, batch.noise_a)
+            loss, real, judged = professor_loss(run, step, batch, fake)
+            (loss / len(parts)).backward()
+            run.discriminator.centre("professor", real, judged)
+            add_terms(terms, judge_terms("professor", loss, real, judged), len(parts))
+        terms["professor_gradient_norm"] = run.take_step(d_optimizer, clip=5.0)
+        run.discriminator.trained_steps += 1
+    if g_optimizer is not None:
+        for batch in batches:
+            losses = attention_losses(run, step, batch)
+            (losses.total / len(parts)).backward()
+            add_terms(terms, losses.terms, len(parts))
+        terms["attention_gradient_norm"] = run.take_step(g_optimizer, clip=1.0)
+    return terms
+
+
+def judge_composition(run: TrainingRun, batch: Composition, latents: Tensor, *, is_real: bool, remember: bool) -> Judgement:
+    """The professor on latents diffused to this batch's level (the same noise for real and fake)."""
+    share = batch.judge_level.unsqueeze(-1)
+    seen = (1.0 - share) * latents + share * batch.judge_noise
+    level = batch.judge_level.expand(-1, latents.shape[1])
+    return run.discriminator.professor(seen, level, is_real=is_real, is_prefix=batch.is_prefix, remember=remember)
+
+
+def professor_loss(
+    run: TrainingRun, step: Step, batch: Composition, fake: Tensor
+) -> tuple[Tensor, Judgement, Judgement]:
+    """The professor's loss: real against composed, real against mismatched, and zero-centred penalties."""
+    config, objective = run.config, run.config.objective_professor
+    with run.runtime.autocast():
+        on_real = judge_composition(run, batch, batch.latents, is_real=True, remember=True)
+        on_fake = judge_composition(run, batch, fake.detach(), is_real=False, remember=True)
+        loss = mean_over_scales(
+            discriminator_loss(on_real.logits[name], on_fake.logits[name], objective=objective,
+                               smoothing=config.smoothing)
+            for name in on_real.logits
+        )  # fmt: skip
+    has_prefix = batch.is_prefix.any(dim=1)
+    if len(fake) > 1 and bool(has_prefix.any()):
+        swapped = torch.where(batch.is_prefix.unsqueeze(-1), batch.latents, batch.latents.roll(1, dims=0))
+        with run.runtime.autocast():
+            on_swapped = judge_composition(run, batch, swapped, is_real=False, remember=False)
+            loss = loss + MISMATCH_WEIGHT * has_prefix.float().mean() * discriminator_loss(
+                on_real.logits["whole"][has_prefix], on_swapped.logits["whole"][has_prefix], objective=objective
+            )
+    if config.penalty:
+        for latents, judged, is_real in ((batch.latents, on_real, True), (fake.detach(), on_fake, False)):
+            size = penalty_size(run)
+            moved = latents + size * step.noise("professor penalty", *latents.shape).to(latents.device)
+            with run.runtime.autocast():
+                again = judge_composition(run, batch, moved, is_real=is_real, remember=False)
+            penalty = sum(finite_difference_penalty(judged.logits[name], again.logits[name]) for name in judged.logits)
+            loss = loss + penalty_weight(run, size, latents) * penalty
+    return loss, on_real, on_fake
+
+
+def penalty_size(run: TrainingRun) -> float:
+    """Length of the penalty's step per value; bf16 logits cannot resolve a shorter one."""
+    return 0.1 if run.runtime.precision == "bf16" else 0.02
+
+
+def penalty_weight(run: TrainingRun, size: float, values: Tensor) -> float:
+    """lambda of lambda |D(y) - D(y + size n)|^2, for gamma = penalty x dimensions / 12288 (R3GAN, arXiv 2501.05441)."""
+    gamma = run.config.penalty * values[0].numel() / 12288.0
+    return gamma / (2.0 * size**2)
+
+
+class AttentionLosses(NamedTuple):
+    """The weighted total and its unweighted terms."""
+
+    total: Tensor
+    terms: dict[str, Tensor]
+
+
+def attention_losses(run: TrainingRun, step: Step, batch: Composition) -> AttentionLosses:
+    """Adversary, energy score and flow anchor for the attention block."""
+    weights = run.config.loss_weights
+    run.generator.attention.train()
+    free = ~batch.is_prefix
+    with frozen(run.discriminator), run.runtime.autocast():
+        draw_a, draw_b = compose(run, batch, batch.noise_a), compose(run, batch, batch.noise_b)
+        on_fake = judge_composition(run, batch, draw_a, is_real=False, remember=False)
+        with torch.no_grad():
+            on_real = judge_composition(run, batch, batch.latents, is_real=True, remember=False)
+        terms = {
+            "adversarial": mean_over_scales(
+                generator_adversarial_loss(on_real.logits[name], on_fake.logits[name],
+                                           objective=run.config.objective_professor)
+                for name in on_fake.logits
+            ),
+            "energy": energy_score_loss(draw_a, draw_b, batch.latents),
+        }  # fmt: skip
+    if weights.get("flow", 0.0):
+        level = step.uniform("flow level", *batch.is_prefix[:, :1].shape).to(free.device).expand(free.shape).clone()
+        level[batch.is_prefix] = 0.0
+        share = level.unsqueeze(-1)
+        with run.runtime.autocast():
+            predicted = run.generator.attention((1.0 - share) * batch.latents + share * batch.noise_b, level)
+        terms["flow"] = endpoint_flow_loss(predicted, batch.latents, level)
+    factors = {"adversarial": weights.get("adversarial", 1.0) * ramp(step)}
+    total = sum(factors.get(name, weights.get(name, 0.0)) * value for name, value in terms.items())
+    return AttentionLosses(total, terms)
+
+
+# --- stage 3c: joint -------------------------------------------------------------------------------------------------
+
+
+def train_joint(run: TrainingRun) -> None:
+    """Decoder and attention together: white noise to sound under both judges and the music losses."""
+    generator, settings, config = run.generator, run.settings("joint"), run.config
+    batch_size = settings.batch_size or config.batch_size
+    decoder_parameters = [p for module in generator.autoencoder.decoder_modules for p in module.parameters()]
+    rate = JOINT_RATE * (settings.learning_rate or config.learning_rate)
+    g_optimizer = AdamW([*generator.attention.parameters(), *decoder_parameters], lr=rate,
+                        betas=(0.0, 0.99), weight_decay=0.0)  # fmt: skip
+    ear_optimizer, professor_optimizer = judge_optimizers(run, "joint", factor=JOINT_RATE)
+    run.discriminator.train()
+    optimizers = {"generator": g_optimizer, "ear": ear_optimizer, "professor": professor_optimizer}
+    for step in run.steps("joint", optimizers):
+        terms = professor_step(run, step, professor_optimizer, None, stage="joint")
+        terms |= ear_step(run, step, ear_optimizer, None, batch_size=batch_size)
+        terms |= joint_generator_step(run, step, g_optimizer)
+        run.record(terms, audio_seconds=batch_size * settings.frames / generator.frames_per_second)
+
+
+def joint_generator_step(run: TrainingRun, step: Step, optimizer: Optimizer) -> dict[str, Tensor]:
+    """The generator's turn: compose, decode a crop of it, and answer to both judges, the data and the music losses."""
+    whole = draw_composition(run, step, "joint")
+    sound_frames = min(JOINT_EAR_FRAMES, whole.latents.shape[1])
+    real_waves = run.draw_waveforms(step, len(whole.latents), sound_frames)
+    noise = step.noise("posterior", len(whole.latents), sound_frames, run.generator.latent_dim)
+    parts = list(run.runtime.micro_batches(len(whole.latents), run.config.accumulation_steps))
+    terms: dict[str, Tensor] = {}
+    for part in parts:
+        losses = attention_losses(run, step, whole.part(part))
+        sound = encode_sound(run, real_waves[part], noise[part])
+        decoder_terms, decoder_total = joint_sound_losses(run, step, whole.part(part), sound, real_waves[part])
+        ((losses.total + decoder_total) / len(parts)).backward()
+        add_terms(terms, losses.terms | decoder_terms, len(parts))
+    terms["generator_gradient_norm"] = run.take_step(optimizer, clip=1.0)
+    return terms
+
+
+def joint_sound_losses(
+    run: TrainingRun, step: Step, batch: Composition, sound: Sound, real_waves: Tensor
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Reconstruction, the ear on composed sound, and the music losses, each weighted by the config."""
+    autoencoder, generator = run.generator.autoencoder, run.generator
+    frames = sound.latents.shape[1]
+    with frozen(run.discriminator), run.runtime.autocast():
+        rebuilt = autoencoder.decode_spectrum(sound.latents)
+        composed = generator.decode_spectrum(compose(run, batch, batch.noise_a)[:, -frames:])
+        on_fake = judge_sound(run, composed)
+        with torch.no_grad():
+            on_real = judge_sound(run, sound.real)
+    reconstruction = magnitude_loss(autoencoder.log_magnitude(rebuilt), autoencoder.log_magnitude(sound.real))
+    adversarial = mean_over_scales(
+        generator_adversarial_loss(on_real.logits[name], on_fake.logits[name], objective=run.config.objective_ear)
+        for name in on_fake.logits
+    )
+    terms = {"reconstruction": reconstruction, "ear_adversarial": adversarial}
+    total = reconstruction + EAR_SHARES["adversarial"] * ramp(step) * adversarial
+    weights = {name: weight for name, weight in run.config.loss_weights.items() if name in GENERATOR_TERMS}
+    if any(weights.values()):
+        outputs = StepOutputs(
+            fake=held_waveform(run, composed), real=real_waves[..., : frames * generator.hop_samples],
+            sample_rate=generator.sample_rate,
+        )  # fmt: skip
+        music = evaluate_terms(GENERATOR_TERMS, outputs, weights)
+        terms |= music
+        total = total + MUSIC_SHARE * sum(weights[name] * value for name, value in music.items())
+    return terms, total
+
+
+# --- small things ----------------------------------------------------------------------------------------------------
+
+
+def mean_over_scales(losses) -> Tensor:
+    """Mean of one loss for each scale."""
+    return torch.stack(list(losses)).mean()
+
+
+def judge_terms(family: str, loss: Tensor, real: Judgement, fake: Judgement) -> dict[str, Tensor]:
+    """What is logged of a judge's turn: its loss and the mean logits it gave."""
+    return {
+        f"{family}_loss": loss.detach(),
+        f"{family}_real": real.per_item().mean().detach(),
+        f"{family}_fake": fake.per_item().mean().detach(),
+    }
+
+
+def add_terms(totals: dict[str, Tensor], terms: dict[str, Tensor], parts: int) -> None:
+    """Add one micro-batch's share to the mean over micro-batches."""
+    for name, value in terms.items():
+        totals[name] = totals.get(name, torch.zeros_like(value, dtype=torch.float32)) + value.detach().float() / parts

@@ -1,0 +1,385 @@
+"""What every stage of training shares: the clock, the learning-rate schedule, the log, saving and resuming.
+
+The stages themselves (what is learned from what) stand in piano_pretrain and piano_train, each loop in full view.
+"""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from tqdm import tqdm
+
+from piano.config_reader import Config, StageSettings
+from piano.discriminator import Discriminator_with_mdisc
+from piano.foundation.checkpoint_format import checkpoint_path, complete_epochs, read_checkpoint
+from piano.foundation.errors import CheckpointError, TrainingError
+from piano.foundation.randomness import keyed_generator
+from piano.foundation.run_log import RunLog
+from piano.foundation.runtime import Runtime
+from piano.piano_model import AudioDataset, VariationalAttentionModel
+from piano.vae_utilities import save_checkpoint
+
+STAGES = ("autoencoder", "flow", "judges", "ear", "professor", "joint")
+"""In the order in which they are learned."""
+FINAL_RATE = 0.05
+"""Share of the learning rate left at the end of a stage (cosine)."""
+
+
+class ModelAverage:
+    """Exponential moving average of a network's weights, the ones that generate and validate."""
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.network = copy.deepcopy(network).requires_grad_(False).eval()
+        self.decay = decay
+        self.updates = 0
+
+    @torch.no_grad()
+    def update(self, network: nn.Module) -> None:
+        """Move towards the network; early steps move faster, so that the start is forgotten."""
+        self.updates += 1
+        decay = min(self.decay, self.updates / (self.updates + 9.0))
+        torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()), 1.0 - decay)
+        for own, new in zip(self.network.buffers(), network.buffers(), strict=True):
+            own.copy_(new)
+
+
+class Step:
+    """One step of a stage.
+
+    index : int
+        Counts from 0 within the stage.
+    progress : float
+        Share of the stage that is over, 0 to 1.
+    """
+
+    def __init__(self, key: tuple[int, str], index: int, progress: float) -> None:
+        self.key = key
+        self.index = index
+        self.progress = progress
+
+    def random(self, purpose: str) -> torch.Generator:
+        """Random numbers of this step alone: resuming needs no memory of what was drawn before."""
+        return keyed_generator(*self.key, self.index, purpose)
+
+    def noise(self, purpose: str, *shape: int) -> Tensor:
+        """White noise of a shape."""
+        return torch.randn(*shape, generator=self.random(purpose))
+
+    def uniform(self, purpose: str, *shape: int) -> Tensor:
+        """Uniform numbers in [0, 1) of a shape."""
+        return torch.rand(*shape, generator=self.random(purpose))
+
+
+class TrainingRun:
+    """One run: networks, their averages, where it stands, and how it is kept.
+
+    Parameters
+    ----------
+    config : Config
+    runtime : Runtime
+    generator, discriminator : nn.Module
+        On the runtime's device.
+    training_set, validation_set : AudioDataset
+    after_save : callable, optional
+        Called as after_save(run) in the main process when a checkpoint was written (samples, pictures).
+    after_stage : callable, optional
+        Called as after_stage(run, stage) when a stage is complete (gates).
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        runtime: Runtime,
+        generator: VariationalAttentionModel,
+        discriminator: Discriminator_with_mdisc,
+        *,
+        training_set: AudioDataset,
+        validation_set: AudioDataset,
+        after_save: Callable[["TrainingRun"], None] | None = None,
+        after_stage: Callable[["TrainingRun", str], None] | None = None,
+    ) -> None:
+        self.config = config
+        self.runtime = runtime
+        self.generator = generator
+        self.discriminator = discriminator
+        self.average = ModelAverage(generator, config.ema)
+        self.training_set = training_set
+        self.validation_set = validation_set
+        self.after_save = after_save
+        self.after_stage = after_stage
+        self.log = RunLog(config.checkpoint_folder, is_active=runtime.is_main)
+        self.stage = ""
+        self.stage_step = 0
+        self.stage_began = 0.0
+        self.finished_stages: list[str] = []
+        self.epoch = 0
+        self.total_step = 0
+        self.controllers: dict[str, float] = {}
+        self._clock_offset = 0.0
+        self._clock_start = time.monotonic()
+        self._optimizers: dict[str, tuple[Optimizer, float]] = {}
+        self._resumed_optimizers: dict[str, Any] = {}
+        self._pending: list[tuple[dict[str, Any], dict[str, Tensor]]] = []
+        self._latents: dict[str, Tensor] = {}
+        self._saved_epoch = 0
+
+    # --- the clock -------------------------------------------------------------------------------------------------
+
+    @property
+    def seconds(self) -> float:
+        """Time this run has taken, over all its sittings."""
+        return self._clock_offset + time.monotonic() - self._clock_start
+
+    def settings(self, stage: str) -> StageSettings:
+        """A stage's section of the config."""
+        return getattr(self.config.stages, stage)
+
+    def stage_steps(self, stage: str) -> int:
+        """Steps of a stage that is measured in epochs: its share of the epochs of its kind."""
+        kinds = {
+            ("autoencoder", "flow"): self.config.pretrain_epochs_g,
+            ("judges",): self.config.pretrain_epochs_d,
+            ("ear", "professor", "joint"): self.config.epochs,
+        }
+        stages, epochs = next((stages, epochs) for stages, epochs in kinds.items() if stage in stages)
+        shares = sum(self.settings(name).share for name in stages)
+        if not shares:
+            return 0
+        return round(epochs * self.settings(stage).share / shares) * self.config.steps_per_epoch
+
+    def _progress(self) -> float:
+        """Share of the present stage that is over."""
+        if self.config.minutes is None:
+            steps = self.stage_steps(self.stage)
+            return self.stage_step / steps if steps else 1.0
+        until = sum(self.settings(name).share for name in STAGES[: STAGES.index(self.stage) + 1])
+        if not self.settings(self.stage).share:
+            return 1.0
+        end = until * 60.0 * self.config.minutes
+        return self.runtime.agree(min(1.0, (self.seconds - self.stage_began) / max(end - self.stage_began, 1e-3)))
+
+    # --- the loop --------------------------------------------------------------------------------------------------
+
+    def steps(self, stage: str, optimizers: dict[str, Optimizer]) -> Iterator[Step]:
+        """The steps of a stage, until its share is used up; nothing if it was finished before.
+
+        Before every step the learning rates are set (warm-up, then cosine); after it the average moves; at the end of an
+        epoch the log is written, and a checkpoint when it is due.
+        """
+        if stage in self.finished_stages:
+            return
+        if self.stage != stage:
+            self.stage, self.stage_step, self.stage_began = stage, 0, self.seconds
+            self._resumed_optimizers = {}
+        self._optimizers = {name: (optimizer, optimizer.param_groups[0]["lr"]) for name, optimizer in optimizers.items()}
+        for name, state in self._resumed_optimizers.items():
+            optimizers[name].load_state_dict(state)
+        self._resumed_optimizers = {}
+        with tqdm(total=100, desc=stage, unit="%", disable=not self.runtime.is_main, dynamic_ncols=True,
+                  bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining} {postfix}") as bar:  # fmt: skip
+            while (progress := self._progress()) < 1.0:
+                self._set_rates(progress)
+                bar.update(100.0 * progress - bar.n)
+                yield Step((self.config.seed, stage), self.stage_step, progress)
+                self.stage_step += 1
+                self.total_step += 1
+                self.average.update(self.generator)
+                if self.runtime.device.type == "cpu" or self.total_step % 10 == 0:
+                    self._write_log(bar)
+                if self.stage_step % self.config.steps_per_epoch == 0:
+                    self._finish_epoch(bar)
+            bar.update(100.0 - bar.n)
+        self._finish_stage()
+
+    def record(self, terms: dict[str, Tensor | float], *, audio_seconds: float) -> None:
+        """Keep one step's numbers for the log: everything in it must have been used."""
+        entry = {
+            "stage": self.stage, "epoch": self.epoch + 1, "step": self.stage_step, "total_step": self.total_step,
+            "seconds": round(self.seconds, 3), "audio_seconds": audio_seconds,
+            "learning_rate": {name: optimizer.param_groups[0]["lr"] for name, (optimizer, _) in self._optimizers.items()},
+        }  # fmt: skip
+        tensors = {}
+        for name, value in terms.items():
+            if isinstance(value, Tensor):
+                tensors[name] = value.detach().float()
+            else:
+                entry[name] = value
+        self._pending.append((entry, tensors))
+
+    def _set_rates(self, progress: float) -> None:
+        warmup = self.settings(self.stage).warmup_steps
+        factor = FINAL_RATE + (1.0 - FINAL_RATE) * 0.5 * (1.0 + math.cos(math.pi * progress))
+        if self.stage_step < warmup:
+            factor *= (self.stage_step + 1) / warmup
+        for optimizer, base in self._optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = base * factor
+
+    def take_step(self, optimizer: Optimizer, *, clip: float) -> Tensor:
+        """Average the gradients over processes, clip their norm, move the network, clear them; returns the norm."""
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        self.runtime.average_gradients(parameters)
+        norm = nn.utils.clip_grad_norm_(parameters, clip)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return norm
+
+    def _write_log(self, bar: tqdm) -> None:
+        """Write pending steps; NaN or infinity in a term ends the run here, before anything is saved."""
+        lines = []
+        for entry, tensors in self._pending:
+            if tensors:
+                stacked = self.runtime.mean(torch.stack([value.reshape(()) for value in tensors.values()])).tolist()
+                entry.update(zip(tensors, stacked, strict=True))
+            lines.append(entry)
+        self._pending = []
+        self.log.append(lines)
+        for entry in lines:
+            for name, value in entry.items():
+                if isinstance(value, float) and not math.isfinite(value):
+                    last = f"epoch {self._saved_epoch}" if self._saved_epoch else "none yet"
+                    raise TrainingError(
+                        f"{name} is {value} in stage {self.stage}, epoch {entry['epoch']}, step {entry['step']}. "
+                        f"Stopped; the last good checkpoint ({last}) is kept. Lower the learning rate, or resume from it."
+                    )
+        if lines and self.runtime.is_main:
+            shown = {name: f"{value:.3g}" for name, value in lines[-1].items()
+                     if isinstance(value, float) and name not in ("seconds", "audio_seconds")}  # fmt: skip
+            rate = self.stage_step * lines[-1]["audio_seconds"] / max(self.seconds - self.stage_began, 1e-3)
+            bar.set_postfix_str(", ".join(f"{k} {v}" for k, v in list(shown.items())[:5]) + f", {rate:.0f} audio-s/s")
+
+    def _finish_epoch(self, bar: tqdm) -> None:
+        self._write_log(bar)
+        self.epoch += 1
+        if self.epoch % self.config.save_after_nepochs == 0:
+            self.save()
+
+    def _finish_stage(self) -> None:
+        """Adopt the averaged weights, judge them, save."""
+        self.generator.load_state_dict(self.average.network.state_dict())
+        self.average.updates = 0
+        if self.stage_step % self.config.steps_per_epoch:
+            self.epoch += 1
+        if self.after_stage is not None:
+            self.after_stage(self, self.stage)
+        self.generator.load_state_dict(self.average.network.state_dict())
+        self.finished_stages.append(self.stage)
+        self._optimizers = {}
+        if self.stage_step:
+            self.save()
+
+    def event(self, kind: str, **fields: Any) -> None:
+        """Write a line that is not a step: a gate, a refusal, a remedy."""
+        entry = {"event": kind, "stage": self.stage, "epoch": self.epoch, "total_step": self.total_step,
+                 "seconds": round(self.seconds, 3), **fields}  # fmt: skip
+        self.log.append([entry])
+
+    # --- keeping ---------------------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Write generator and discriminator of this epoch: the discriminator first, so that a pair is complete."""
+        self.runtime.wait()
+        if self.runtime.is_main:
+            state = {name: optimizer.state_dict() for name, (optimizer, _) in self._optimizers.items()}
+            folder = self.config.checkpoint_folder
+            save_checkpoint(self.discriminator, self.epoch, folder, "discriminator", run={"total_step": self.total_step})
+            save_checkpoint(
+                self.generator, self.epoch, folder, "generator",
+                optimizers=state, average=self.average.network.state_dict(), run=self._position(),
+            )  # fmt: skip
+            self._saved_epoch = self.epoch
+            if self.after_save is not None:
+                self.after_save(self)
+        self.runtime.wait()
+
+    def _position(self) -> dict[str, Any]:
+        return {
+            "stage": self.stage, "stage_step": self.stage_step, "stage_began": self.stage_began,
+            "finished_stages": list(self.finished_stages), "epoch": self.epoch, "total_step": self.total_step,
+            "seconds": self.seconds, "controllers": dict(self.controllers), "average_updates": self.average.updates,
+            "seed": self.config.seed, "random": torch.get_rng_state(),
+        }  # fmt: skip
+
+    def resume(self) -> int:
+        """Continue from the newest complete checkpoint; returns its epoch, raises CheckpointError if there is none."""
+        folder = Path(self.config.checkpoint_folder_load or self.config.checkpoint_folder)
+        for epoch in reversed(complete_epochs(folder)):
+            try:
+                generator = read_checkpoint(checkpoint_path(folder, "generator", epoch), "generator")
+                discriminator = read_checkpoint(checkpoint_path(folder, "discriminator", epoch), "discriminator")
+            except CheckpointError as error:
+                tqdm.write(f"{error}; trying the one before")
+                continue
+            if generator["run"]["total_step"] != discriminator["run"]["total_step"]:
+                continue
+            self._adopt(generator, discriminator)
+            return epoch
+        raise CheckpointError(f"no complete checkpoint to resume from in {folder}. Train without --resume to begin.")
+
+    def _adopt(self, generator: dict[str, Any], discriminator: dict[str, Any]) -> None:
+        try:
+            self.generator.load_state_dict(generator["model"])
+            self.average.network.load_state_dict(generator["average"])
+            self.discriminator.load_state_dict(discriminator["model"])
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"the checkpoint of epoch {generator['epoch']} was made with other model settings: "
+                f"{' '.join(str(error).split())[:160]}. Restore them in config.yaml, or use another checkpoint_folder."
+            ) from None
+        run = generator["run"]
+        self.stage, self.stage_step, self.stage_began = run["stage"], run["stage_step"], run["stage_began"]
+        self.finished_stages = list(run["finished_stages"])
+        self.epoch, self.total_step = run["epoch"], run["total_step"]
+        self.controllers = dict(run["controllers"])
+        self.average.updates = run["average_updates"]
+        self._clock_offset, self._clock_start = run["seconds"], time.monotonic()
+        self._resumed_optimizers = generator["optimizers"]
+        self._saved_epoch = self.epoch
+        torch.set_rng_state(run["random"])
+        self.log.forget_after(self.total_step)
+
+    # --- data ------------------------------------------------------------------------------------------------------
+
+    def draw_waveforms(self, step: Step, batch_size: int, frames: int) -> Tensor:
+        """Random crops of the training set (batch, channels, samples), `frames` latent frames long, on the device."""
+        samples = frames * self.generator.hop_samples
+        indices = torch.randint(len(self.training_set), (batch_size,), generator=step.random("pair"))
+        offsets = torch.randint(self.training_set.samples - samples + 1, (batch_size,), generator=step.random("offset"))
+        return self.training_set.crops(indices, offsets, samples).to(self.runtime.device, non_blocking=True)
+
+    def latents(self, split: str) -> Tensor:
+        """Whitened latents (pairs, frames, latent_dim) of a whole split, encoded once: the encoder is frozen by now."""
+        if split not in self._latents:
+            dataset = self.training_set if split == "training" else self.validation_set
+            self._latents[split] = encode_dataset(self.generator, dataset, self.runtime)
+        return self._latents[split]
+
+    def forget_latents(self) -> None:
+        """Encode again at the next call: the encoder or the normaliser has changed."""
+        self._latents = {}
+
+    def draw_latents(self, step: Step, batch_size: int, frames: int, *, split: str = "training") -> Tensor:
+        """Random windows of a split's latents (batch, frames, latent_dim), on the device."""
+        latents = self.latents(split)
+        indices = torch.randint(len(latents), (batch_size,), generator=step.random("pair"))
+        offsets = torch.randint(latents.shape[1] - frames + 1, (batch_size,), generator=step.random("offset"))
+        places = offsets.unsqueeze(1) + torch.arange(frames)
+        return latents[indices.unsqueeze(1), places].to(self.runtime.device, non_blocking=True)
+
+
+@torch.inference_mode()
+def encode_dataset(generator: VariationalAttentionModel, dataset: AudioDataset, runtime: Runtime) -> Tensor:
+    """Whitened latent means (pairs, frames, latent_dim) of every pair of a data set, on the CPU."""
+    frames = dataset.samples // generator.hop_samples
+    pieces = []
+    for index in tqdm(range(0, len(dataset), 4), desc="encoding", unit="batch", leave=False, disable=not runtime.is_main):
+        waveforms = torch.stack([dataset[item] for item in range(index, min(index + 4, len(dataset)))])
+        with runtime.autocast():
+            pieces.append(generator.encode(waveforms.to(runtime.device))[:, :frames].float().cpu())
+    return torch.cat(pieces).clone()
