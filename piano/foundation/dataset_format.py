@@ -1,0 +1,315 @@
+"""The two folders between music and learning: their file names, axis orders and manifests.
+
+`prepared/` holds songs cut into chunks, one .npy each; `dataset/` holds pairs of neighbouring segments, one
+.npy for training and one for validation. docs/data-format.md describes both for readers without this code.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from piano.foundation.errors import DatasetError
+
+FORMAT_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+Split = Literal["training", "validation"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkEntry:
+    """One chunk file: float32 of shape (channels, samples), finite, within [-1, 1]."""
+
+    file: str
+    """Name inside the song's folder."""
+    start_sample: int
+    """Where in the song it begins; the last chunk may overlap the one before."""
+    samples: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SongEntry:
+    """One prepared song."""
+
+    source: str
+    """Path inside the music folder, with forward slashes."""
+    size: int
+    """Of the source, in bytes."""
+    mtime_ns: int
+    """When the source was last changed."""
+    sha256: str
+    """Of the source's bytes."""
+    folder: str
+    """Inside the prepared folder."""
+    samples: int
+    """Of the whole song at the prepared rate, per channel."""
+    seconds: float
+    loudness_db: float
+    """Root mean square of the source without its silent stretches, in dB below full scale, before levelling."""
+    peak_db: float
+    """Largest sample of the source in dB, before levelling."""
+    gain_db: float
+    """What levelling added."""
+    silence_share: float
+    """Part of the song that is silent, 0 to 1."""
+    chunks: tuple[ChunkEntry, ...]
+    notes: tuple[str, ...] = ()
+    """What was odd about the source."""
+    group: str = ""
+    """Songs of one group are the same recording; a split never separates them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """A file that gave no chunk."""
+
+    source: str
+    reason: str
+    """One of data_prep's reason codes: unreadable, too_short, silent, duplicate ..."""
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareSettings:
+    """What the chunks depend on, besides the music."""
+
+    sample_rate: int
+    channels: int
+    chunk_seconds: float
+    min_seconds: float
+
+    @property
+    def chunk_samples(self) -> int:
+        """Samples of a full chunk."""
+        return round(self.chunk_seconds * self.sample_rate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedManifest:
+    """What is in a prepared folder."""
+
+    settings: PrepareSettings
+    music_folder: str
+    """Where the music was when it was prepared."""
+    songs: tuple[SongEntry, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    version: int = FORMAT_VERSION
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetManifest:
+    """What is in a data set folder."""
+
+    sample_rate: int
+    channels: int
+    segment_samples: int
+    """Samples of one segment; a pair has two of them, one after the other in the song."""
+    seed: int
+    validation_fraction: float
+    """What was asked for; the pairs say what it became."""
+    pairs: dict[str, int]
+    """Number of pairs by split."""
+    songs: dict[str, tuple[str, ...]]
+    """Sources by split."""
+    groups: dict[str, tuple[str, ...]]
+    """Song groups by split; no group is in both."""
+    too_short: tuple[str, ...] = ()
+    """Sources shorter than one pair."""
+    version: int = FORMAT_VERSION
+
+    @property
+    def segment_seconds(self) -> float:
+        """Length of one segment."""
+        return self.segment_samples / self.sample_rate
+
+
+def set_path(folder: Path | str, split: str) -> Path:
+    """Path of the pairs of a split: training_set.npy or validation_set.npy."""
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
+    return Path(folder) / f"{split}_set.npy"
+
+
+def manifest_path(folder: Path | str) -> Path:
+    """Path of the manifest, in a prepared folder as in a data set folder."""
+    return Path(folder) / MANIFEST_NAME
+
+
+def read_manifest(folder: Path | str) -> DatasetManifest:
+    """What is in a data set folder.
+
+    Raises
+    ------
+    DatasetError
+        If there is no finished data set, or one of another version.
+    """
+    return _read(DatasetManifest, folder, hint="Make one with create_dataset.py.")
+
+
+def write_manifest(folder: Path | str, manifest: DatasetManifest) -> None:
+    """Write a data set's manifest; the last step of making one."""
+    write_json(manifest_path(folder), dataclasses.asdict(manifest))
+
+
+def read_prepared_manifest(folder: Path | str) -> PreparedManifest:
+    """What is in a prepared folder; raises DatasetError."""
+    return _read(PreparedManifest, folder, hint="Make one with prepare_dataset.py.")
+
+
+def write_prepared_manifest(folder: Path | str, manifest: PreparedManifest) -> None:
+    """Write a prepared folder's manifest; the last step of a preparation."""
+    write_json(manifest_path(folder), dataclasses.asdict(manifest))
+
+
+def open_pairs(folder: Path | str, split: str) -> np.memmap:
+    """Map the pairs of a split into memory without reading them.
+
+    Returns
+    -------
+    np.memmap [shape=(pairs, 2, channels, samples)]
+        float32, read-only; [i, 0] is a segment and [i, 1] the one that follows it in the song.
+
+    Raises
+    ------
+    DatasetError
+        If the file is missing, damaged or not what the manifest says.
+    """
+    path = set_path(folder, split)
+    manifest = read_manifest(folder)
+    expected = (manifest.pairs[split], 2, manifest.channels, manifest.segment_samples)
+    try:
+        pairs = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"cannot open {path}: {error}. Make it again with create_dataset.py.") from None
+    if not isinstance(pairs, np.memmap) or pairs.dtype != np.float32 or pairs.shape != expected:
+        raise DatasetError(
+            f"{path} holds {pairs.dtype} of shape {pairs.shape}, its manifest says float32 of shape {expected}. "
+            "Make it again with create_dataset.py."
+        )
+    return pairs
+
+
+def load_chunk(folder: Path | str, song: SongEntry, chunk: ChunkEntry, *, mapped: bool = True) -> np.ndarray:
+    """One chunk of a prepared song.
+
+    Returns
+    -------
+    np.ndarray [shape=(channels, samples)]
+        float32; mapped into memory unless `mapped` is false.
+
+    Raises
+    ------
+    DatasetError
+        If the file is missing or not what the manifest says.
+    """
+    path = Path(folder) / song.folder / chunk.file
+    try:
+        samples = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"cannot open {path}: {error}. Run prepare_dataset.py again.") from None
+    if samples.dtype != np.float32 or samples.ndim != 2 or samples.shape[1] != chunk.samples:
+        raise DatasetError(f"{path} is not the chunk its manifest describes. Run prepare_dataset.py again.")
+    return samples
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON under a temporary name, then rename it."""
+    write_bytes(path, (json.dumps(value, indent=1) + "\n").encode("ascii"))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file under a temporary name, then rename it: half a file is never seen."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with open(temporary, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder. The operating system frees the lock when a process dies.
+
+    Raises
+    ------
+    DatasetError
+        If another run holds the lock.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "a+b") as stream:
+        if not _try_lock(stream.fileno()):
+            raise DatasetError(f"another run is working in {folder}. Wait for it, or use another --output.")
+        yield
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        import msvcrt
+
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        except OSError:
+            return False
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def song_from_dict(values: dict[str, Any]) -> SongEntry:
+    """A SongEntry from what `dataclasses.asdict` and JSON made of it; raises TypeError if fields are wrong."""
+    chunks = tuple(ChunkEntry(**chunk) for chunk in values["chunks"])
+    return SongEntry(**{**values, "chunks": chunks, "notes": tuple(values["notes"])})
+
+
+def _prepared_from_dict(values: dict[str, Any]) -> PreparedManifest:
+    return PreparedManifest(
+        **{
+            **values,
+            "settings": PrepareSettings(**values["settings"]),
+            "songs": tuple(song_from_dict(song) for song in values["songs"]),
+            "left_out": tuple(LeftOut(**entry) for entry in values["left_out"]),
+        }
+    )
+
+
+def _dataset_from_dict(values: dict[str, Any]) -> DatasetManifest:
+    songs = {split: tuple(names) for split, names in values["songs"].items()}
+    groups = {split: tuple(names) for split, names in values["groups"].items()}
+    return DatasetManifest(
+        **{**values, "songs": songs, "groups": groups, "too_short": tuple(values["too_short"])}
+    )
+
+
+def _read(kind: Any, folder: Path | str, *, hint: str) -> Any:
+    path = manifest_path(folder)
+    build = _dataset_from_dict if kind is DatasetManifest else _prepared_from_dict
+    try:
+        values = json.loads(path.read_text(encoding="ascii"))
+        if values["version"] != FORMAT_VERSION:
+            raise DatasetError(
+                f"{path} has format version {values['version']}, this program reads {FORMAT_VERSION}. {hint}"
+            )
+        return build(values)
+    except FileNotFoundError:
+        raise DatasetError(f"there is no {path}. {hint}") from None
+    except OSError as error:
+        raise DatasetError(f"cannot read {path}: {error.strerror}.") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise DatasetError(f"{path} is not a manifest of this program. {hint}") from None

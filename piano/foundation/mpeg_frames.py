@@ -1,0 +1,212 @@
+"""Where the frames of an MPEG audio file really are, whatever its headers claim.
+
+An MP3 is a row of small frames, each with its own four-byte header (ISO/IEC 11172-3, section 2.4.1.3). Length
+tables in front of it (Xing, ID3) may be missing, wrong or hostile, so this module walks the frames themselves.
+"""
+
+import struct
+from typing import BinaryIO, NamedTuple
+
+_BLOCK_BYTES = 1 << 20
+_MAX_STRAY_BYTES = 8 << 20  # after so much damage the walk ends: a hostile file must not cost minutes
+_MIN_FRAMES = 4  # fewer frames in a row than this is chance: random bytes hold false frame headers
+
+_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # by the version bits
+_KBITS_MPEG1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
+_KBITS_MPEG2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+
+
+class MpegRun(NamedTuple):
+    """A gapless row of frames of one sample rate and one channel count."""
+
+    start: int
+    """Byte of the first frame's header."""
+    sound_start: int
+    """Byte of the first frame that holds sound; later than `start` where a Xing/Info frame leads."""
+    end: int
+    """Byte after the last frame."""
+    header: bytes
+    """The first frame's four header bytes."""
+    sample_rate: int
+    channels: int
+    frames: int
+    """Frames that hold sound; a Xing/Info header frame is not counted."""
+    samples: int
+    """Samples per channel that the frames hold."""
+
+
+class MpegScan(NamedTuple):
+    """What the walk over a file found."""
+
+    runs: list[MpegRun]
+    stray_bytes: int
+    """Bytes that belong neither to a frame nor to a tag: damage."""
+
+
+class _Frame(NamedTuple):
+    length: int
+    sample_rate: int
+    channels: int
+    samples: int
+    xing_offset: int
+
+
+def _frame_of(second: int, third: int, fourth: int) -> _Frame | None:
+    """The frame that a layer III header announces, None if it is not such a header."""
+    version, layer = second >> 3 & 3, second >> 1 & 3
+    bitrate_index, rate_index, padding = third >> 4, third >> 2 & 3, third >> 1 & 1
+    if second & 0xE0 != 0xE0 or layer != 1 or version == 1 or bitrate_index in (0, 15) or rate_index == 3:
+        return None
+    sample_rate = _RATES[version][rate_index]
+    channels = 1 if fourth >> 6 == 3 else 2
+    samples = 1152 if version == 3 else 576
+    kbits = (_KBITS_MPEG1 if version == 3 else _KBITS_MPEG2)[bitrate_index]
+    length = samples * kbits * 125 // sample_rate + padding
+    side_bytes = (32 if channels == 2 else 17) if version == 3 else (17 if channels == 2 else 9)
+    return _Frame(length, sample_rate, channels, samples, 4 + side_bytes)
+
+
+_FRAMES: dict[int, _Frame | None] = {
+    second << 8 | third: _frame_of(second, third, 0) for second in range(224, 256) for third in range(256)
+}
+_MONO_FRAMES: dict[int, _Frame | None] = {
+    second << 8 | third: _frame_of(second, third, 0xC0) for second in range(224, 256) for third in range(256)
+}
+
+
+class _Window:
+    """Bytes of a file by absolute position, of which only a block is held."""
+
+    def __init__(self, stream: BinaryIO, size: int) -> None:
+        self._stream = stream
+        self.size = size
+        self._start = 0
+        self._data = b""
+
+    def at(self, position: int, count: int) -> bytes:
+        offset = position - self._start
+        if offset < 0 or offset + count > len(self._data):
+            self._stream.seek(position)
+            self._data = self._stream.read(_BLOCK_BYTES)
+            self._start, offset = position, 0
+        return self._data[offset : offset + count]
+
+    def find_sync(self, position: int) -> int:
+        """Position of the next byte 255 at or after `position`, or the size of the file."""
+        while position < self.size:
+            if not self.at(position, 1):
+                return self.size
+            offset = self._data.find(b"\xff", position - self._start)
+            if offset >= 0:
+                return self._start + offset
+            position = self._start + len(self._data)
+        return self.size
+
+    def frame_at(self, position: int) -> _Frame | None:
+        header = self.at(position, 4)
+        if len(header) < 4 or header[0] != 255:
+            return None
+        table = _MONO_FRAMES if header[3] >= 0xC0 else _FRAMES
+        return table.get(header[1] << 8 | header[2])
+
+
+def scan_mpeg(stream: BinaryIO) -> MpegScan:
+    """Walk the MPEG layer III frames of a file with bounded memory.
+
+    Parameters
+    ----------
+    stream : BinaryIO
+        Any file, open for reading and seekable; one without frames gives no runs.
+
+    Returns
+    -------
+    MpegScan
+        The runs of frames in the order of the file, and how many bytes were neither frame nor tag.
+    """
+    window = _Window(stream, stream.seek(0, 2))
+    runs: list[MpegRun] = []
+    stray = 0
+    position = 0
+    while position < window.size and stray < _MAX_STRAY_BYTES:
+        tag = _tag_length(window, position)
+        if tag:
+            position += tag
+            continue
+        run = _run_at(window, position)
+        if run is not None:
+            runs.append(run)
+            position = run.end
+            continue
+        following = window.find_sync(position + 1)
+        stray += following - position  # a last frame that the file's end cuts off counts as well
+        position = following
+    return MpegScan(runs=runs, stray_bytes=stray)
+
+
+def _run_at(window: _Window, start: int) -> MpegRun | None:
+    """The row of frames from `start` to a change, damage, or the Xing header of a joined file."""
+    first = window.frame_at(start)
+    if first is None:
+        return None
+    position, count = start, 0
+    frame: _Frame | None = first
+    sound_start = start
+    while frame is not None and frame[1:4] == first[1:4]:
+        if position + frame.length > window.size:
+            break
+        is_xing = window.at(position + frame.xing_offset, 4) in (b"Xing", b"Info")
+        if is_xing and count:
+            break
+        count += 1
+        position += frame.length
+        if is_xing:
+            sound_start = position
+        frame = window.frame_at(position)
+    if count < _MIN_FRAMES:
+        return None
+    sounding = count - (sound_start > start)
+    return MpegRun(
+        start=start,
+        sound_start=sound_start,
+        end=position,
+        header=window.at(start, 4),
+        sample_rate=first.sample_rate,
+        channels=first.channels,
+        frames=sounding,
+        samples=sounding * first.samples,
+    )
+
+
+def length_header(run: MpegRun) -> bytes:
+    """A Xing frame with the true length of a run, to be put in front of the bytes from `run.sound_start`.
+
+    Without one, libsndfile guesses the length of a file by its first frame and stops there: forty seconds of
+    variable bit rate came out as eight.
+    """
+    # No checksum, and bit rate number 9: frames of every kind are then long enough for the tag.
+    second, third, fourth = run.header[1] | 1, 0x90 | run.header[2] & 0x0C, run.header[3]
+    frame = _frame_of(second, third, fourth)
+    if frame is None:
+        raise ValueError(f"not the header of an MPEG frame: {run.header.hex()}")
+    head = bytes((255, second, third, fourth)) + bytes(frame.xing_offset - 4)
+    size = run.end - run.sound_start + frame.length
+    tag = b"Xing" + struct.pack(">III", 3, run.frames & 0xFFFFFFFF, size & 0xFFFFFFFF)
+    return (head + tag).ljust(frame.length, b"\0")
+
+
+def _tag_length(window: _Window, position: int) -> int:
+    """Bytes of the tag or zero padding that begins at `position`, 0 if there is none."""
+    head = window.at(position, 32)
+    rest = window.size - position
+    if head.startswith(b"ID3") and len(head) >= 10 and max(head[6:10]) < 128:
+        claimed = 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9])
+        return claimed if claimed <= rest else 10  # longer than the file is a lie: look behind its header
+    if head.startswith(b"TAG") and rest == 128:
+        return 128
+    if head.startswith(b"APETAGEX") and len(head) == 32:
+        claimed = int.from_bytes(head[12:16], "little") + (32 if head[23] & 0x20 else 0)
+        return claimed if 32 <= claimed <= rest else 32
+    if head[:1] == b"\0":
+        zeros = window.at(position, _BLOCK_BYTES // 2)
+        return len(zeros) - len(zeros.lstrip(b"\0"))
+    return 0
