@@ -51,8 +51,8 @@ class MusicFeatures(NamedTuple):
     """How much the bands rise, every 25 ms, ``(batch, mel_frames)``"""
 
 
-def _in_full_precision(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
-    """Switch autocast off inside a function of a waveform."""
+def in_full_precision(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
+    """Switch autocast off inside a function of tensors."""
 
     @functools.wraps(function)
     def wrapped(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
@@ -78,11 +78,12 @@ def next_power_of_two(samples: float) -> int:
 def _constant(function: Callable[_Parameters, Tensor]) -> Callable[_Parameters, Tensor]:
     """Remember a constant tensor; it is built outside inference mode so that training may reuse it."""
 
-    @functools.lru_cache(maxsize=64)
+    remembered = functools.lru_cache(maxsize=64)(function)
+
     @functools.wraps(function)
     def wrapped(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> Tensor:
         with torch.inference_mode(False), torch.no_grad():
-            return function(*args, **kwargs)
+            return remembered(*args, **kwargs)
 
     return wrapped
 
@@ -148,7 +149,7 @@ def _power(spectrum: Tensor) -> Tensor:
     return torch.view_as_real(spectrum).square().sum(dim=-1).mean(dim=1)
 
 
-@_in_full_precision
+@in_full_precision
 def stft_magnitude(waveform: Tensor, n_fft: int, hop_length: int) -> Tensor:
     """Magnitude spectrum in the convention of the whole codec.
 
@@ -168,7 +169,7 @@ def stft_magnitude(waveform: Tensor, n_fft: int, hop_length: int) -> Tensor:
     return _spectrum(_check_waveform(waveform), n_fft, hop_length, center=True).abs()
 
 
-@_in_full_precision
+@in_full_precision
 def loudness_db(
     waveform: Tensor, sample_rate: int, window_seconds: float = 0.05, hop_seconds: float = 0.025
 ) -> Tensor:
@@ -222,14 +223,14 @@ def _chroma_bins(sample_rate: int) -> tuple[int, int]:
     return math.ceil(CHROMA_LOWEST_HZ / spacing), math.floor(highest / spacing)
 
 
-@_in_full_precision
+@in_full_precision
 def chroma(waveform: Tensor, sample_rate: int) -> Tensor:
     """How much of each pitch class sounds, ten times a second.
 
     Power spectrum of a window above 0.3 s; half the mean of the bins 3 to 6 away is taken off, which leaves
-    partials and drops noise; the root of the rest between 147 and 1760 Hz goes to the pitch classes
-    through Gaussians of 0.2 semitone, in the one of 20 tunings that fits the clip best (not differentiated); each
-    frame is divided by its sum. Loudness drops out: x and 0.5 x have the same chroma. A silent frame is uniform.
+    partials and drops noise; the root of the rest between 147 and 1760 Hz goes to the pitch classes through
+    Gaussians of 0.2 semitone, in the one of 20 tunings that fits the clip best (not differentiated); each
+    frame is divided by its sum. Loudness drops out: x and 0.5 x have the same chroma. Silence is uniform.
 
     Windows lie wholly inside the waveform; a shorter waveform is centred in one window of zeros.
 
@@ -259,20 +260,37 @@ def chroma(waveform: Tensor, sample_rate: int) -> Tensor:
     return classes / classes.sum(dim=-1, keepdim=True)
 
 
+def gated_chroma(waveform: Tensor, sample_rate: int) -> tuple[Tensor, Tensor]:
+    """Chroma with the gate of each of its windows: pitch classes of near silence mean nothing.
+
+    Parameters
+    ----------
+    waveform : Tensor [shape=(batch, channels, samples)]
+
+    Returns
+    -------
+    tuple of Tensor [shape=(batch, frames, 12)] and Tensor [shape=(batch, frames)]
+    """
+    padded = _pad_to(_check_waveform(waveform), chroma_window(sample_rate))
+    window_seconds = chroma_window(sample_rate) / sample_rate
+    gate = loudness_gate(loudness_db(padded, sample_rate, window_seconds, CHROMA_HOP_SECONDS))
+    return chroma(padded, sample_rate), gate
+
+
 def _pad_to(waveform: Tensor, samples: int) -> Tensor:
     """Centre a waveform in zeros if it is shorter than a number of samples."""
     missing = max(0, samples - waveform.shape[-1])
     return functional.pad(waveform, (missing // 2, missing - missing // 2))
 
 
-@_in_full_precision
+@in_full_precision
 def log_mel(
     waveform: Tensor, sample_rate: int, bands: int = 64, hop_seconds: float = MEL_HOP_SECONDS
 ) -> Tensor:
     """Natural logarithm of the power in mel bands, plus 1e-8.
 
-    Window: the next power of two above 40 ms (1024 at 16 kHz, 2048 at 44.1 kHz), centred frames. The filters have
-    height 1, so that ``log_mel(...).exp() - POWER_FLOOR`` is the energy in each band.
+    Window: the next power of two above 40 ms (1024 at 16 kHz, 2048 at 44.1 kHz), centred frames. The filters
+    have height 1, so that ``log_mel(...).exp() - POWER_FLOOR`` is the energy in each band.
 
     Parameters
     ----------
@@ -304,7 +322,7 @@ def onset_strength(log_mel: Tensor) -> Tensor:
     return functional.pad(rise, (1, 0))
 
 
-@_in_full_precision
+@in_full_precision
 def music_features(waveform: Tensor, sample_rate: int) -> MusicFeatures:
     """Loudness, chroma, log-mel and onsets of a batch, for every music loss of a step.
 
@@ -317,14 +335,13 @@ def music_features(waveform: Tensor, sample_rate: int) -> MusicFeatures:
     MusicFeatures
     """
     waveform = _check_waveform(waveform)
-    padded = _pad_to(waveform, chroma_window(sample_rate))
-    window_seconds = chroma_window(sample_rate) / sample_rate
+    classes, gate = gated_chroma(waveform, sample_rate)
     mel = log_mel(waveform, sample_rate)
     return MusicFeatures(
         waveform=waveform,
         loudness=loudness_db(waveform, sample_rate),
-        chroma=chroma(padded, sample_rate),
-        chroma_gate=loudness_gate(loudness_db(padded, sample_rate, window_seconds, CHROMA_HOP_SECONDS)),
+        chroma=classes,
+        chroma_gate=gate,
         log_mel=mel,
         onset=onset_strength(mel),
     )
