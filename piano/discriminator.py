@@ -22,6 +22,11 @@ class Judgement(NamedTuple):
     logits: dict[str, Tensor]
     features: list[Tensor]
 
+    @property
+    def heads(self) -> list[Tensor]:
+        """The logits of every scale."""
+        return list(self.logits.values())
+
     def per_item(self) -> Tensor:
         """Mean logit of every item [shape=(batch,)]: places, then scales."""
         return torch.stack([logit.mean(dim=1) for logit in self.logits.values()]).mean(dim=0)

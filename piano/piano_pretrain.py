@@ -25,7 +25,6 @@ BETA_START, BETA_RANGE, BETA_SPEED = 1e-4, (1e-6, 1.0), 0.02
 FREE_BITS = 0.05
 LATENT_NOISE = 0.15
 """The decoder hears latents with up to this much extra noise: generated latents will not be perfect either."""
-NORMALISER_FRAMES = 50_000
 SPECTRUM_FRAMES = 6_000
 PREFIX_NOISE = 0.15
 MIN_LEVEL = 0.02
@@ -85,7 +84,7 @@ def train_autoencoder(run: TrainingRun) -> None:
         run.record(terms | {"beta": beta, "gradient_norm": norm},
                    audio_seconds=waveforms.shape[0] * waveforms.shape[-1] / run.generator.sample_rate)  # fmt: skip
     if "flow" not in run.finished_stages and run.stage_step and run.stage == "autoencoder":
-        fit_normaliser(run)
+        run.fit_normaliser()
 
 
 class AutoencoderPass(NamedTuple):
@@ -145,16 +144,6 @@ def fit_spectrum(run: TrainingRun) -> None:
 
 
 # --- stage 1b --------------------------------------------------------------------------------------------------------
-
-
-def fit_normaliser(run: TrainingRun) -> None:
-    """Whiten the latents: from here on the encoder is frozen."""
-    latents = run.latents("training")  # with the identity normaliser: raw means
-    frames = latents.flatten(0, 1)
-    stride = max(1, len(frames) // NORMALISER_FRAMES)
-    for network in (run.generator, run.average.network):
-        network.normaliser.fit(frames[::stride].to(run.runtime.device))
-    run.forget_latents()
 
 
 def train_flow(run: TrainingRun) -> None:

@@ -27,6 +27,7 @@ from piano.loss_functions import (
     finite_difference_penalty,
     generator_adversarial_loss,
     magnitude_loss,
+    share_music_features,
 )
 from piano.piano_encoder_decoder import MAGNITUDE_FLOOR
 from piano.training_run import Step, TrainingRun
@@ -42,6 +43,10 @@ MAX_JUDGE_LEVEL = 0.5
 EAR_SHARES = {"reconstruction": 0.7, "adversarial": 0.15, "feature_matching": 0.15}
 """Each term's share of the gradient at the decoder's output (the balancer of arXiv 2210.13438)."""
 MUSIC_SHARE = 0.1
+MUSIC_TERMS = (
+    "no_seconds", "no_silence", "silence", "melody", "melody_d", "silence_d", "compute_std_d", "min_max_stats_d",
+    "kl_songs_d",
+)  # fmt: skip
 JOINT_RATE = 0.3
 JOINT_EAR_FRAMES = 32
 
@@ -137,11 +142,9 @@ def ear_loss(run: TrainingRun, step: Step, real: Tensor, fake: Tensor) -> tuple[
     ear, config = run.discriminator.ear, run.config
     with run.runtime.autocast():
         on_real, on_fake = judge_sound(run, real), judge_sound(run, fake.detach())
-        loss = mean_over_scales(
-            discriminator_loss(on_real.logits[name], on_fake.logits[name], objective=config.objective_ear,
-                               smoothing=config.smoothing)
-            for name in on_real.logits
-        )  # fmt: skip
+        loss = discriminator_loss(
+            on_real.heads, on_fake.heads, objective=config.objective_ear, smoothing=config.smoothing
+        )
     if config.penalty and step.index % 4 == 0:
         for spectrum, judged in ((real, on_real), (fake.detach(), on_fake)):
             size = penalty_size(run)
@@ -182,12 +185,10 @@ def decoder_backward(run: TrainingRun, step: Step, sound: Sound, parts: int) -> 
                 "reconstruction": magnitude_loss(
                     autoencoder.log_magnitude(fake), autoencoder.log_magnitude(sound.real)
                 ),
-                "adversarial": mean_over_scales(
-                    generator_adversarial_loss(on_real.logits[name], on_fake.logits[name],
-                                               objective=run.config.objective_ear)
-                    for name in on_fake.logits
+                "adversarial": generator_adversarial_loss(
+                    on_real.heads, on_fake.heads, objective=run.config.objective_ear
                 ),
-                "feature_matching": feature_matching_loss(on_fake.features, on_real.features),
+                "feature_matching": feature_matching_loss(real_maps=on_real.features, fake_maps=on_fake.features),
             }  # fmt: skip
         shares = EAR_SHARES | {
             name: EAR_SHARES[name] * ramp(step) for name in ("adversarial", "feature_matching")
@@ -253,11 +254,11 @@ class Composition(NamedTuple):
         return Composition(*(field[which] for field in self))
 
 
-def draw_composition(run: TrainingRun, step: Step, stage: str) -> Composition:
+def draw_composition(run: TrainingRun, step: Step, stage: str, *, split: str = "training") -> Composition:
     """Real windows, seeds and prefixes of one step."""
     settings = run.settings(stage)
     batch_size, frames = settings.batch_size or run.config.batch_size, settings.frames
-    latents = run.draw_latents(step, batch_size, frames)
+    latents = run.draw_latents(step, batch_size, frames, split=split)
     has_prefix = step.uniform("has prefix", batch_size, 1) < PREFIX_SHARE
     length = 0.25 + 0.5 * step.uniform("prefix length", batch_size, 1)
     is_prefix = has_prefix & (torch.arange(frames) / frames < length)
@@ -321,11 +322,7 @@ def professor_loss(
     with run.runtime.autocast():
         on_real = judge_composition(run, batch, batch.latents, is_real=True, remember=True)
         on_fake = judge_composition(run, batch, fake.detach(), is_real=False, remember=True)
-        loss = mean_over_scales(
-            discriminator_loss(on_real.logits[name], on_fake.logits[name], objective=objective,
-                               smoothing=config.smoothing)
-            for name in on_real.logits
-        )  # fmt: skip
+        loss = discriminator_loss(on_real.heads, on_fake.heads, objective=objective, smoothing=config.smoothing)
     has_prefix = batch.is_prefix.any(dim=1)
     if len(fake) > 1 and bool(has_prefix.any()):
         swapped = torch.where(batch.is_prefix.unsqueeze(-1), batch.latents, batch.latents.roll(1, dims=0))
@@ -340,7 +337,7 @@ def professor_loss(
             moved = latents + size * step.noise("professor penalty", *latents.shape).to(latents.device)
             with run.runtime.autocast():
                 again = judge_composition(run, batch, moved, is_real=is_real, remember=False)
-            penalty = sum(finite_difference_penalty(judged.logits[name], again.logits[name]) for name in judged.logits)
+            penalty = finite_difference_penalty(judged.heads, again.heads)
             loss = loss + penalty_weight(run, size, latents) * penalty
     return loss, on_real, on_fake
 
@@ -374,20 +371,18 @@ def attention_losses(run: TrainingRun, step: Step, batch: Composition) -> Attent
         with torch.no_grad():
             on_real = judge_composition(run, batch, batch.latents, is_real=True, remember=False)
         terms = {
-            "adversarial": mean_over_scales(
-                generator_adversarial_loss(on_real.logits[name], on_fake.logits[name],
-                                           objective=run.config.objective_professor)
-                for name in on_fake.logits
-            ),
-            "energy": energy_score_loss(draw_a, draw_b, batch.latents),
+            "adversarial": generator_adversarial_loss(
+                    on_real.heads, on_fake.heads, objective=run.config.objective_professor
+                ),
+            "energy_score": energy_score_loss(draw_a, draw_b, batch.latents),
         }  # fmt: skip
-    if weights.get("flow", 0.0):
+    if weights.get("endpoint_flow", 0.0):
         level = step.uniform("flow level", *batch.is_prefix[:, :1].shape).to(free.device).expand(free.shape).clone()
         level[batch.is_prefix] = 0.0
         share = level.unsqueeze(-1)
         with run.runtime.autocast():
             predicted = run.generator.attention((1.0 - share) * batch.latents + share * batch.noise_b, level)
-        terms["flow"] = endpoint_flow_loss(predicted, batch.latents, level)
+        terms["endpoint_flow"] = endpoint_flow_loss(predicted, batch.latents, level)
     factors = {"adversarial": weights.get("adversarial", 1.0) * ramp(step)}
     total = sum(factors.get(name, weights.get(name, 0.0)) * value for name, value in terms.items())
     return AttentionLosses(total, terms)
@@ -445,30 +440,24 @@ def joint_sound_losses(
         with torch.no_grad():
             on_real = judge_sound(run, sound.real)
     reconstruction = magnitude_loss(autoencoder.log_magnitude(rebuilt), autoencoder.log_magnitude(sound.real))
-    adversarial = mean_over_scales(
-        generator_adversarial_loss(on_real.logits[name], on_fake.logits[name], objective=run.config.objective_ear)
-        for name in on_fake.logits
-    )
+    adversarial = generator_adversarial_loss(
+                    on_real.heads, on_fake.heads, objective=run.config.objective_ear
+                )
     terms = {"reconstruction": reconstruction, "ear_adversarial": adversarial}
     total = reconstruction + EAR_SHARES["adversarial"] * ramp(step) * adversarial
-    weights = {name: weight for name, weight in run.config.loss_weights.items() if name in GENERATOR_TERMS}
+    weights = {name: weight for name, weight in run.config.loss_weights.items() if name in MUSIC_TERMS}
     if any(weights.values()):
         outputs = StepOutputs(
-            fake=held_waveform(run, composed), real=real_waves[..., : frames * generator.hop_samples],
+            real_music=real_waves[..., : frames * generator.hop_samples], fake_music=held_waveform(run, composed),
             sample_rate=generator.sample_rate,
         )  # fmt: skip
-        music = evaluate_terms(GENERATOR_TERMS, outputs, weights)
+        music = evaluate_terms(GENERATOR_TERMS, share_music_features(outputs), weights)
         terms |= music
         total = total + MUSIC_SHARE * sum(weights[name] * value for name, value in music.items())
     return terms, total
 
 
 # --- small things ----------------------------------------------------------------------------------------------------
-
-
-def mean_over_scales(losses) -> Tensor:
-    """Mean of one loss for each scale."""
-    return torch.stack(list(losses)).mean()
 
 
 def judge_terms(family: str, loss: Tensor, real: Judgement, fake: Judgement) -> dict[str, Tensor]:

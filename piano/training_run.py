@@ -27,6 +27,7 @@ from piano.vae_utilities import save_checkpoint
 
 STAGES = ("autoencoder", "flow", "judges", "ear", "professor", "joint")
 """In the order in which they are learned."""
+NORMALISER_FRAMES = 50_000
 FINAL_RATE = 0.05
 """Share of the learning rate left at the end of a stage (cosine)."""
 
@@ -357,12 +358,20 @@ class TrainingRun:
         """Whitened latents (pairs, frames, latent_dim) of a whole split, encoded once: the encoder is frozen by now."""
         if split not in self._latents:
             dataset = self.training_set if split == "training" else self.validation_set
-            self._latents[split] = encode_dataset(self.generator, dataset, self.runtime)
+            means = encode_dataset(self.generator, dataset, self.runtime)
+            self._latents[split] = self.generator.normaliser.to("cpu")(means)
+            self.generator.normaliser.to(self.runtime.device)
         return self._latents[split]
 
-    def forget_latents(self) -> None:
-        """Encode again at the next call: the encoder or the normaliser has changed."""
+    def fit_normaliser(self) -> None:
+        """Whiten the latents of the training set: from here on the encoder is frozen."""
         self._latents = {}
+        means = self.latents("training")  # a normaliser that was not fitted passes them on as they are
+        frames = means.flatten(0, 1)[:: max(1, means.shape[0] * means.shape[1] // NORMALISER_FRAMES)]
+        for network in (self.generator, self.average.network):
+            network.normaliser.fit(frames.to(self.runtime.device))
+        self._latents = {"training": self.generator.normaliser.to("cpu")(means)}
+        self.generator.normaliser.to(self.runtime.device)
 
     def draw_latents(self, step: Step, batch_size: int, frames: int, *, split: str = "training") -> Tensor:
         """Random windows of a split's latents (batch, frames, latent_dim), on the device."""
@@ -375,11 +384,11 @@ class TrainingRun:
 
 @torch.inference_mode()
 def encode_dataset(generator: VariationalAttentionModel, dataset: AudioDataset, runtime: Runtime) -> Tensor:
-    """Whitened latent means (pairs, frames, latent_dim) of every pair of a data set, on the CPU."""
+    """Latent means (pairs, frames, latent_dim) of every pair of a data set, on the CPU, before whitening."""
     frames = dataset.samples // generator.hop_samples
     pieces = []
     for index in tqdm(range(0, len(dataset), 4), desc="encoding", unit="batch", leave=False, disable=not runtime.is_main):
         waveforms = torch.stack([dataset[item] for item in range(index, min(index + 4, len(dataset)))])
         with runtime.autocast():
-            pieces.append(generator.encode(waveforms.to(runtime.device))[:, :frames].float().cpu())
+            pieces.append(generator.autoencoder.encoder(waveforms.to(runtime.device))[0][:, :frames].float().cpu())
     return torch.cat(pieces).clone()

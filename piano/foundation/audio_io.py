@@ -12,6 +12,7 @@ import shutil
 import struct
 import subprocess
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, BinaryIO, NamedTuple
 
@@ -44,6 +45,18 @@ _SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"OggS", b"fLaC", b"FORM")
 _RUN_SLACK = 4 * 1152  # samples a decoder may rightly drop from a run of frames: encoder delay and padding
 _WRITE_FRAMES = 1 << 16  # libsndfile's Vorbis encoder overflows its stack on much larger blocks
 _LOUDEST = 1e6  # finite nonsense beyond this is clipped, so that resampling cannot overflow
+
+
+@dataclass
+class DecodeLog:
+    """What was learned about a file while it was decoded."""
+
+    sample_rate: int = 0
+    """Of the file itself, at its beginning."""
+    channels: int = 0
+    """Of the file itself, at its beginning."""
+    notes: list[str] = field(default_factory=list)
+    """A phrase for every irregularity, once each."""
 
 
 class FolderScan(NamedTuple):
@@ -136,7 +149,7 @@ def decode_blocks(
     sample_rate: int,
     channels: int,
     block_seconds: float = 10.0,
-    notes: list[str] | None = None,
+    log: DecodeLog | None = None,
 ) -> Generator[np.ndarray, None, None]:
     """Decode a sound file block by block, mixed and resampled.
 
@@ -153,8 +166,8 @@ def decode_blocks(
         1 or 2.
     block_seconds : float
         Seconds decoded at a time; the blocks that come out are about so long.
-    notes : list of str, optional
-        Receives a sentence for every irregularity, once each.
+    log : DecodeLog, optional
+        Filled while decoding.
 
     Yields
     ------
@@ -169,17 +182,19 @@ def decode_blocks(
     if channels not in (1, 2):
         raise ValueError(f"channels must be 1 or 2, got {channels}")
     path = Path(path)
-    notes = [] if notes is None else notes
+    log = DecodeLog() if log is None else log
     stream: soxr.ResampleStream | None = None
     part, found = -1, False
-    for block in _native_blocks(path, block_seconds, notes):
+    for block in _native_blocks(path, block_seconds, log.notes):
         if block.part != part:
             if stream is not None:
                 yield _as_rows(stream.resample_chunk(_no_frames(channels), last=True))
             part = block.part
+            log.sample_rate = log.sample_rate or block.sample_rate
+            log.channels = log.channels or block.frames.shape[1]
             stream = _resampler(block.sample_rate, sample_rate=sample_rate, channels=channels)
         found = True
-        samples = _make_finite(_mix(block.frames, channels), notes)
+        samples = _make_finite(_mix(block.frames, channels), log.notes)
         yield _as_rows(samples if stream is None else stream.resample_chunk(samples))
     if stream is not None:
         yield _as_rows(stream.resample_chunk(_no_frames(channels), last=True))

@@ -49,6 +49,9 @@ class SongEntry:
     """Of the source's bytes."""
     folder: str
     """Inside the prepared folder."""
+    source_sample_rate: int
+    """Before resampling."""
+    source_channels: int
     samples: int
     """Of the whole song at the prepared rate, per channel."""
     seconds: float

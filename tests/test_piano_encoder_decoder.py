@@ -1,0 +1,106 @@
+"""The autoencoder keeps lengths, the bottleneck behaves, and the codec's magnitudes come back as the waveform they were."""
+
+import math
+
+import pytest
+import torch
+
+from piano.foundation.phase import reconstruct
+from piano.piano_encoder_decoder import VariationalEncoderDecoder
+
+
+def build(channels: int = 1, **changes) -> VariationalEncoderDecoder:
+    torch.manual_seed(0)
+    keywords = {
+        "sound_channels": channels, "n_fft": 512, "latent_stride": 2, "latent_dim": 8, "encoder_channels": 24,
+        "encoder_layers": 1, "n_channels": 24, "decoder_layers": 2,
+    }  # fmt: skip
+    return VariationalEncoderDecoder(**(keywords | changes))
+
+
+def chord(samples: int, *, channels: int = 1, batch: int = 2) -> torch.Tensor:
+    time = torch.arange(samples) / 8000.0
+    tone = sum(0.1 * torch.sin(2 * math.pi * pitch * time) for pitch in (220.0, 277.2, 330.0))
+    return tone.expand(batch, channels, -1).clone()
+
+
+@pytest.mark.parametrize("samples", [4096, 4097, 5000, 100])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_the_output_is_as_long_as_the_input(samples, channels):
+    result = build(channels)(chord(samples, channels=channels))
+    assert result.waveform.shape == (2, channels, samples)
+    frames = math.ceil(samples / 256)
+    assert result.mu.shape == result.logvar.shape == (2, frames, 8)
+    assert torch.isfinite(result.waveform).all()
+
+
+def test_magnitudes_of_a_waveform_become_the_waveform_again():
+    autoencoder = build()
+    waveform = chord(16384)
+    spectrum = autoencoder.analyse(waveform)
+    again = autoencoder.analyse(reconstruct(autoencoder.magnitude(spectrum), iterations=32))
+    inner = slice(4, -4)
+    error = (again - spectrum)[:, inner].abs().mean()
+    assert error < 0.1 * (spectrum[:, inner] - spectrum[:, inner].mean()).abs().mean()
+
+
+def test_logvar_stays_in_its_range_for_absurd_input():
+    _, logvar = build().encoder(1e6 * torch.randn(1, 1, 4096))
+    assert logvar.min() >= -12.0
+    assert logvar.max() <= 4.0
+
+
+def test_the_posterior_sample_has_the_posterior_s_spread():
+    mu, logvar = torch.full((1, 20000, 1), 3.0), torch.full((1, 20000, 1), math.log(0.25))
+    sample = build().reparameterize(mu, logvar, torch.randn(mu.shape, generator=torch.Generator().manual_seed(0)))
+    assert sample.mean().item() == pytest.approx(3.0, abs=0.02)
+    assert sample.std().item() == pytest.approx(0.5, abs=0.01)
+
+
+def test_fitting_the_spectrum_centres_and_scales_the_data():
+    autoencoder = build()
+    waveform = chord(65536, batch=1) * torch.linspace(0.1, 1.0, 65536)
+    autoencoder.fit_spectrum(waveform)
+    spectrum = autoencoder.analyse(waveform)
+    assert spectrum.mean().abs() < 1e-3
+    assert spectrum.square().mean().item() == pytest.approx(1.0, abs=1e-3)
+
+
+def test_principal_components_let_a_linear_code_rebuild_the_spectrum():
+    autoencoder = build()
+    waveform = torch.randn(1, 1, 65536, generator=torch.Generator().manual_seed(1)) * 0.05 + chord(65536, batch=1)
+    autoencoder.fit_spectrum(waveform)
+    spectrum = autoencoder.analyse(waveform)
+    weight = autoencoder.embed.weight
+    rebuilt = spectrum @ weight.T @ torch.linalg.pinv(weight).T
+    components = torch.pca_lowrank(spectrum[0], q=24, center=False, niter=8)[2]
+    best = spectrum @ components @ components.T
+    assert (rebuilt - spectrum).square().mean() < 1.05 * (best - spectrum).square().mean()
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4])
+def test_decoder_context_is_enough(stride):
+    autoencoder = build(latent_stride=stride).eval()
+    latent = torch.randn(1, 60, 8)
+    whole = autoencoder.decode_spectrum(latent)
+    margin = autoencoder.decoder_context
+    part = autoencoder.decode_spectrum(latent[:, 20 - margin : 40 + margin])[:, margin * stride : (margin + 20) * stride]
+    torch.testing.assert_close(part, whole[:, 20 * stride : 40 * stride], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4])
+def test_encoder_context_is_enough(stride):
+    autoencoder = build(latent_stride=stride).eval()
+    hop, margin = autoencoder.hop_samples, autoencoder.encoder_context
+    waveform = torch.randn(1, 1, 60 * hop) * 0.1
+    whole = autoencoder.encoder(waveform)[0]
+    part = autoencoder.encoder(waveform[..., (20 - margin) * hop : (40 + margin) * hop])[0]
+    torch.testing.assert_close(part[:, margin : margin + 20], whole[:, 20:40], rtol=1e-3, atol=1e-4)
+
+
+def test_encoder_and_decoder_share_no_parameter_and_leave_none_out():
+    autoencoder = build()
+    encoder = {id(p) for module in autoencoder.encoder_modules for p in module.parameters()}
+    decoder = {id(p) for module in autoencoder.decoder_modules for p in module.parameters()}
+    assert not encoder & decoder
+    assert encoder | decoder == {id(p) for p in autoencoder.parameters()}

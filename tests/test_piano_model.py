@@ -1,0 +1,130 @@
+"""The generator's promises: identity, continuity, repeatability, bounded pieces; and the data set's crops."""
+
+import numpy as np
+import pytest
+import torch
+
+from piano.foundation.randomness import keyed_noise
+from piano.piano_model import AudioDataset, LatentFlow, LatentNormaliser, VariationalAttentionModel, take_frames
+from tests.tiny_run import SAMPLE_RATE, SMALL, tonal_pairs
+
+
+def build(**changes) -> VariationalAttentionModel:
+    """A small generator whose attention block is not the start's zero map."""
+    torch.manual_seed(0)
+    generator = VariationalAttentionModel(**(SMALL["model"] | changes)).eval()
+    torch.nn.init.normal_(generator.attention.out.weight, std=0.1)
+    generator.autoencoder.fit_spectrum(torch.from_numpy(tonal_pairs(4)[:, 0]))
+    return generator
+
+
+@pytest.fixture(scope="module")
+def generator() -> VariationalAttentionModel:
+    return build()
+
+
+def test_the_attention_block_is_the_identity_on_clean_latents_and_synthesis_on_noise():
+    torch.manual_seed(0)
+    flow = LatentFlow(8, 32, 2, 2)
+    torch.nn.init.normal_(flow.out.weight)
+    latents = torch.randn(2, 12, 8)
+    assert torch.equal(flow(latents, torch.zeros(2, 12)), latents)
+    flow.out.weight.data.zero_()
+    assert torch.equal(flow(latents, torch.ones(2, 12)), torch.zeros_like(latents))
+
+
+def test_forward_gives_mu_logvar_and_music_of_the_input_s_length(generator):
+    mu, logvar, music = generator(torch.from_numpy(tonal_pairs(2)[:, 0, :, :9000]))
+    assert music.shape == (2, 1, 9000)
+    assert mu.shape == logvar.shape == (2, -(-9000 // generator.hop_samples), 8)
+
+
+def test_the_normaliser_whitens_and_leaves_a_dead_dimension_small():
+    random = torch.Generator().manual_seed(0)
+    latents = torch.randn(5000, 6, generator=random) @ torch.randn(6, 6, generator=random) + 3.0
+    latents[:, 2] = 1.0
+    normaliser = LatentNormaliser(6)
+    normaliser.fit(latents)
+    white = normaliser(latents)
+    assert white.mean(dim=0).abs().max() < 1e-3
+    alive = [0, 1, 3, 4, 5]
+    covariance = torch.cov(white.T)
+    assert torch.diag(covariance)[alive].max() < 1.01
+    assert white[:, 2].abs().max() < 0.1
+    torch.testing.assert_close(normaliser.inverse(white), latents, rtol=1e-3, atol=1e-3)
+
+
+def test_the_same_seed_gives_the_same_music_and_another_seed_other_music(generator):
+    first, again = generator.generate(1.5, seed=3, steps=2), generator.generate(1.5, seed=3, steps=2)
+    assert torch.equal(first, again)
+    assert not torch.allclose(first, generator.generate(1.5, seed=4, steps=2), atol=1e-3)
+    assert first.shape == (1, 1, round(1.5 * SAMPLE_RATE))
+
+
+def test_an_item_does_not_depend_on_how_many_are_made(generator):
+    one = generator.generate(1.0, count=1, seed=5, steps=1)
+    three = generator.generate(1.0, count=3, seed=5, steps=1)
+    assert torch.equal(one[0], three[0])
+    assert not torch.allclose(three[0], three[1], atol=1e-3)
+
+
+def test_a_longer_piece_begins_like_a_shorter_one(generator):
+    short, long = generator.generate(2.0, seed=1, steps=1), generator.generate(6.0, seed=1, steps=1)
+    settled = short.shape[-1] - 40 * generator.autoencoder.hop_length  # the end of a piece hears no future
+    torch.testing.assert_close(long[..., :settled], short[..., :settled], rtol=1e-4, atol=1e-4)
+
+
+def test_pieces_equal_the_whole(generator):
+    latents = generator.sample_latents(100, count=1, seed=0, steps=1)
+    whole = generator.decode(latents, phase_iterations=4)
+    for sizes in ([100], [1] * 100, [7, 30, 3, 60], [32, 16, 16, 36]):
+        pieces = iter(latents.split(sizes, dim=1))
+        streamed = torch.cat(list(generator.stream_decode(pieces, phase_iterations=4)), dim=-1)
+        torch.testing.assert_close(streamed, whole, rtol=1e-4, atol=1e-4)
+
+
+def test_a_prefix_is_kept_as_it_is_and_changes_what_follows(generator):
+    noise = torch.randn(1, 32, 8, generator=torch.Generator().manual_seed(0))
+    prefix = torch.randn(1, 10, 8, generator=torch.Generator().manual_seed(1))
+    free, bound = generator.integrate(noise, steps=3), generator.integrate(noise, steps=3, prefix=prefix)
+    assert torch.equal(bound[:, :10], prefix)
+    assert not torch.allclose(free[:, 10:], bound[:, 10:], atol=1e-3)
+
+
+def test_a_continuation_has_the_asked_length_and_listens_to_its_start(generator):
+    starts = torch.from_numpy(tonal_pairs(2, seed=9)[:, 0])
+    first, second = (generator.continue_(start, 1.0, seed=0, steps=1) for start in starts)
+    assert first.shape == (1, SAMPLE_RATE)
+    assert not torch.allclose(first, second, atol=1e-3)
+
+
+def test_a_noise_file_of_white_noise_is_white_in_the_latents(generator):
+    count = 4000
+    waveform = torch.randn(count * generator.hop_samples, generator=torch.Generator().manual_seed(0))
+    latents = generator.noise_from_waveform(waveform)
+    assert latents.shape == (count, 8)
+    error = torch.cov(latents.T) - torch.eye(8)
+    assert error.abs().max() < 4.0 * (2.0 / count) ** 0.5
+    assert latents.mean(dim=0).abs().max() < 4.0 / count**0.5
+
+
+def test_noise_depends_on_the_frame_and_not_on_the_piece_it_is_asked_in():
+    whole = keyed_noise(7, "music", first_frame=0, frames=300, channels=4)
+    piece = keyed_noise(7, "music", first_frame=100, frames=150, channels=4)
+    assert torch.equal(piece, whole[100:250])
+    assert not torch.equal(whole, keyed_noise(8, "music", first_frame=0, frames=300, channels=4))
+
+
+def test_take_frames_stops_in_time():
+    pieces = iter(torch.arange(40.0).reshape(1, 20, 2).split(8, dim=1))
+    taken = list(take_frames(pieces, 11))
+    assert torch.equal(torch.cat(taken, dim=1), torch.arange(22.0).reshape(1, 11, 2))
+
+
+def test_a_crop_across_the_seam_is_the_song_as_it_was():
+    pairs = np.arange(2 * 2 * 2 * 10, dtype=np.float32).reshape(2, 2, 2, 10)
+    dataset = AudioDataset(pairs)
+    whole = np.concatenate([pairs[1, 0], pairs[1, 1]], axis=-1)
+    for offset, samples in ((0, 10), (3, 4), (5, 10), (10, 10), (12, 5), (0, 20)):
+        assert np.array_equal(dataset.crop(1, offset, samples).numpy(), whole[:, offset : offset + samples])
+    assert np.array_equal(dataset[1].numpy(), whole)

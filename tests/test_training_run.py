@@ -1,0 +1,204 @@
+"""Resuming equals never having stopped, players keep out of each other's gradients, micro-batches equal the batch."""
+
+import json
+
+import pytest
+import torch
+
+from piano.foundation.checkpoint_format import checkpoint_path, complete_epochs
+from piano.foundation.errors import CheckpointError, TrainingError
+from piano.foundation.run_log import read_history
+from piano.piano_pretrain import autoencoder_pass, pretrain_discriminator, pretrain_generator, train_autoencoder, train_flow
+from piano.piano_train import (
+    attention_losses,
+    draw_composition,
+    ear_step,
+    judge_optimizers,
+    professor_step,
+    train_vae_gan,
+)
+from piano.training_run import STAGES, Step, TrainingRun
+from tests.tiny_run import start_run, tiny_config, tonal_pairs
+
+
+class Interrupted(Exception):
+    """Stands for a power cut."""
+
+
+def train_all(run: TrainingRun) -> None:
+    pretrain_generator(run)
+    pretrain_discriminator(run)
+    train_vae_gan(run)
+
+
+def weights(run: TrainingRun) -> dict[str, torch.Tensor]:
+    networks = {"g": run.generator, "d": run.discriminator, "average": run.average.network}
+    return {f"{name}.{key}": value.clone() for name, network in networks.items()
+            for key, value in network.state_dict().items()}  # fmt: skip
+
+
+def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    different = [key for key in first if not torch.equal(first[key], second[key])]
+    assert not different
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An uninterrupted run and its folder."""
+    folder = tmp_path_factory.mktemp("whole")
+    run = start_run(tiny_config(folder))
+    train_all(run)
+    return run, folder
+
+
+def test_every_stage_ran_and_left_complete_checkpoints(whole):
+    run, folder = whole
+    assert run.finished_stages == list(STAGES)
+    assert complete_epochs(folder)[-1] == run.epoch
+    stages = [entry["stage"] for entry in read_history(folder) if "step" in entry]
+    assert sorted(set(stages), key=STAGES.index) == list(STAGES)
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
+def test_resumed_training_equals_uninterrupted(whole, tmp_path, stop_after):
+    finished, whole_folder = whole
+    if stop_after >= finished.epoch:
+        pytest.skip("the run has fewer epochs")
+    config = tiny_config(tmp_path)
+
+    def interrupt(run: TrainingRun) -> None:
+        if run.epoch == stop_after:
+            raise Interrupted
+
+    first = start_run(config)
+    first.after_save = interrupt
+    with pytest.raises(Interrupted):
+        train_all(first)
+
+    second = start_run(config)
+    torch.manual_seed(12345)  # whatever was drawn before must not matter
+    assert second.resume() == stop_after
+    train_all(second)
+    assert_same(weights(second), weights(finished))
+    steps = [entry["total_step"] for entry in read_history(tmp_path) if "step" in entry]
+    assert steps == [entry["total_step"] for entry in read_history(whole_folder) if "step" in entry]
+
+
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(whole, tmp_path):
+    config = tiny_config(tmp_path)
+    run = start_run(config)
+    train_autoencoder(run)
+    newest = complete_epochs(tmp_path)[-1]
+    path = checkpoint_path(tmp_path, "generator", newest)
+    path.write_bytes(path.read_bytes()[:1000])
+    assert start_run(config).resume() == newest - 1
+
+
+def test_resuming_without_a_checkpoint_is_an_error(tmp_path):
+    with pytest.raises(CheckpointError, match="no complete checkpoint"):
+        start_run(tiny_config(tmp_path)).resume()
+
+
+def test_not_a_number_stops_with_term_and_step_named_and_keeps_the_last_checkpoint(tmp_path):
+    run = start_run(tiny_config(tmp_path))
+
+    def poison(saved: TrainingRun) -> None:
+        with torch.no_grad():
+            saved.generator.autoencoder.head.weight.fill_(float("nan"))
+
+    run.after_save = poison
+    with pytest.raises(TrainingError, match=r"reconstruction is nan in stage autoencoder, epoch 2, step 2"):
+        train_autoencoder(run)
+    assert complete_epochs(tmp_path) == [1]
+    saved = torch.load(checkpoint_path(tmp_path, "generator", 1), weights_only=True)
+    assert all(torch.isfinite(value).all() for value in saved["model"].values() if value.is_floating_point())
+
+
+def test_no_gradient_crosses_between_players(tmp_path):
+    run = start_run(tiny_config(tmp_path))
+    train_autoencoder(run)
+    train_flow(run)
+    ear_optimizer, professor_optimizer = judge_optimizers(run, "ear")
+    before = {key: value.clone() for key, value in run.generator.state_dict().items()}
+    step = Step((0, "test"), 0, 0.5)
+    ear_step(run, step, ear_optimizer, None, batch_size=4)
+    professor_step(run, step, professor_optimizer, None, stage="professor")
+    assert all(parameter.grad is None for parameter in run.generator.parameters())
+    assert_same(before, dict(run.generator.state_dict()))
+
+    attention_losses(run, step, draw_composition(run, step, "professor")).total.backward()
+    assert all(parameter.grad is None for parameter in run.discriminator.parameters())
+    encoder = [parameter for module in run.generator.autoencoder.encoder_modules for parameter in module.parameters()]
+    assert all(parameter.grad is None for parameter in encoder)
+    assert all(parameter.requires_grad for parameter in run.discriminator.parameters())
+
+
+def test_every_optimiser_moves_its_own_network_and_only_it(tmp_path):
+    run = start_run(tiny_config(tmp_path))
+    train_autoencoder(run)
+    train_flow(run)
+    ear_optimizer, professor_optimizer = judge_optimizers(run, "ear")
+    state = weights(run)
+    professor_step(run, Step((0, "test"), 0, 0.5), professor_optimizer, None, stage="professor")
+    moved = {key for key, value in weights(run).items() if not torch.equal(value, state[key])}
+    assert moved
+    assert all(key.startswith(("d.professor", "d.trained_steps")) for key in moved)
+    state = weights(run)
+    ear_step(run, Step((0, "test"), 0, 0.5), ear_optimizer, None, batch_size=4)
+    moved = {key for key, value in weights(run).items() if not torch.equal(value, state[key])}
+    assert moved
+    assert all(key.startswith(("d.ear", "d.trained_steps")) for key in moved)
+
+
+def test_every_parameter_of_a_network_gets_a_gradient(tmp_path):
+    run = start_run(tiny_config(tmp_path))
+    train_all_but_check = {"autoencoder": set(), "attention": set(), "ear": set(), "professor": set()}
+    networks = {
+        "autoencoder": run.generator.autoencoder, "attention": run.generator.attention,
+        "ear": run.discriminator.ear, "professor": run.discriminator.professor,
+    }  # fmt: skip
+    original = run.take_step
+
+    def watch(optimizer, *, clip):
+        for name, network in networks.items():
+            for key, parameter in network.named_parameters():
+                if parameter.grad is not None and bool(parameter.grad.abs().sum() > 0):
+                    train_all_but_check[name].add(key)
+        return original(optimizer, clip=clip)
+
+    run.take_step = watch
+    train_all(run)
+    for name, network in networks.items():
+        assert train_all_but_check[name] == {key for key, _ in network.named_parameters()}
+
+
+def test_accumulated_gradients_equal_the_large_batch(tmp_path):
+    gradients = []
+    for parts in (1, 4):
+        run = start_run(tiny_config(tmp_path, accumulation_steps=parts))
+        waveforms = run.draw_waveforms(Step((0, "test"), 0, 0.0), 4, 16)
+        noise = torch.zeros(4, 16, 8)
+        for part in run.runtime.micro_batches(4, parts):
+            passed = autoencoder_pass(run, waveforms[part], noise[part], noise[part])
+            (passed.total(0.01) / parts).backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in run.generator.autoencoder.parameters()]))
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-6)
+
+
+def test_validation_is_never_trained_on(tmp_path):
+    run = start_run(tiny_config(tmp_path))
+    run.validation_set.pairs[:] = float("nan")  # any use of it would end the run
+    run.training_set.pairs = tonal_pairs(seed=3)
+    train_all(run)
+    assert run.finished_stages == list(STAGES)
+
+
+def test_the_log_holds_one_line_for_every_step_and_only_terms_that_were_used(whole):
+    run, folder = whole
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    steps = [line for line in lines if "step" in line]
+    assert [line["total_step"] for line in steps] == list(range(len(steps)))
+    assert {"reconstruction", "kl", "beta"} <= steps[0].keys()
+    joint = next(line for line in steps if line["stage"] == "joint")
+    assert {"melody_d", "adversarial", "energy_score", "ear_loss", "professor_loss"} <= joint.keys()
