@@ -1,0 +1,340 @@
+"""One song: decode, measure, cut into chunks, level, and put them in place all at once.
+
+The song passes twice. The first pass decodes it block by block, writes raw chunks and gathers what levelling needs to
+know; the second applies one gain to all chunks. Memory holds two chunks, whatever the song's length.
+"""
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import unicodedata
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from piano.foundation.audio_io import FFMPEG_HINT, DecodeLog, decode_blocks, printable
+from piano.foundation.dataset_format import (
+    ChunkEntry,
+    LeftOut,
+    PrepareSettings,
+    SongEntry,
+    song_from_dict,
+    write_bytes,
+)
+from piano.foundation.errors import AudioError
+from piano.foundation.fingerprint import Fingerprinter
+
+WORK_FOLDER = ".work"
+RECORDS_FOLDER = "records"
+FINGERPRINT_NAME = "fingerprint.npy"
+
+TARGET_DB = -18.0
+PEAK_LIMIT_DB = -1.0
+BLOCK_SECONDS = 2.0
+_WINDOW_SECONDS = 0.05
+_SILENCE_DB = -66.0  # absolute: the noise floor of a digital recording lies below
+_SILENCE_BELOW_LOUDEST_DB = 60.0
+_CLICK_FACTOR = 4.0  # a peak so far above all but a thousandth of the song is a click, not music
+_NOTABLE_OFFSET = 1e-2  # of the peak
+
+
+@dataclass(frozen=True, kw_only=True)
+class SongTask:
+    """What a worker needs to know about one source."""
+
+    path: str
+    source: str
+    """Path inside the music folder, with forward slashes."""
+    output: str
+    """The prepared folder."""
+    settings: PrepareSettings
+    known: "SourceRecord | None" = None
+    """What an earlier run made of it, if the file seems to have changed since."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceRecord:
+    """What became of one source; kept on disk, so that a later run need not look again."""
+
+    source: str
+    size: int
+    mtime_ns: int
+    sha256: str
+    settings_key: str
+    song: SongEntry | None
+    left_out: LeftOut | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Levels:
+    """Loudness of a song and how to correct it."""
+
+    offset: np.ndarray
+    """[shape=(channels,)] to subtract"""
+    loudness_db: float
+    peak_db: float
+    gain_db: float
+    silence_share: float
+    is_silent: bool
+    notes: tuple[str, ...]
+
+
+def prepare_song(task: SongTask, tick: Callable[[float], None]) -> SourceRecord:
+    """Make the chunks of one source and its record.
+
+    Parameters
+    ----------
+    task : SongTask
+    tick : callable
+        Told the seconds of audio decoded.
+
+    Returns
+    -------
+    SourceRecord
+        With a song, or the reason why there is none. The record is on disk when this returns.
+    """
+    path = Path(task.path)
+    status = path.stat()
+    with open(path, "rb") as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    key = settings_key(task.settings)
+    identity = {
+        "source": task.source,
+        "size": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
+        "sha256": sha256,
+    }
+    known = task.known
+    if known is not None and known.sha256 == sha256 and known.settings_key == key:
+        song = None if known.song is None else SongEntry(**{**vars(known.song), **identity})
+        record = SourceRecord(**identity, settings_key=key, song=song, left_out=known.left_out)
+    else:
+        work = Path(task.output) / WORK_FOLDER / secrets.token_hex(8)
+        work.mkdir(parents=True)
+        try:
+            outcome = _cut_song(task, identity, work, tick)
+            if isinstance(outcome, SongEntry):
+                _put_in_place(work, Path(task.output) / outcome.folder)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        is_song = isinstance(outcome, SongEntry)
+        record = SourceRecord(
+            **identity,
+            settings_key=key,
+            song=outcome if is_song else None,
+            left_out=None if is_song else outcome,
+        )
+    write_record(Path(task.output), record)
+    return record
+
+
+def settings_key(settings: PrepareSettings) -> str:
+    """A short text that differs when the chunks would differ."""
+    return json.dumps(asdict(settings), sort_keys=True)
+
+
+def record_path(output: Path, source: str) -> Path:
+    """Where the record of a source lies."""
+    name = hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+    return output / RECORDS_FOLDER / f"{name}.json"
+
+
+def write_record(output: Path, record: SourceRecord) -> None:
+    """Keep a record."""
+    path = record_path(output, record.source)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, json.dumps(asdict(record)).encode("ascii"))
+
+
+def read_record(output: Path, source: str) -> SourceRecord | None:
+    """The record of a source, None if there is none that this program can read."""
+    try:
+        values: dict[str, Any] = json.loads(record_path(output, source).read_text(encoding="ascii"))
+        song = values["song"] and song_from_dict(values["song"])
+        left_out = values["left_out"] and LeftOut(**values["left_out"])
+        record = SourceRecord(**{**values, "song": song, "left_out": left_out})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return record if record.source == source else None
+
+
+def song_folder(source: str, sha256: str, settings: PrepareSettings) -> str:
+    """Folder name of a song: readable, safe on every file system, different for every content and setting."""
+    stem = unicodedata.normalize("NFKD", Path(source).stem).encode("ascii", "ignore").decode()
+    safe = re.sub(r"[^A-Za-z0-9]+", "_", stem).strip("_")[:40] or "song"
+    text = "\n".join((source, sha256, settings_key(settings)))
+    return f"{safe}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+
+
+def _cut_song(
+    task: SongTask, identity: dict[str, Any], work: Path, tick: Callable[[float], None]
+) -> SongEntry | LeftOut:
+    settings, log = task.settings, DecodeLog()
+    cutter = _ChunkCutter(work, settings)
+    try:
+        for block in decode_blocks(
+            Path(task.path),
+            sample_rate=settings.sample_rate,
+            channels=settings.channels,
+            block_seconds=BLOCK_SECONDS,
+            log=log,
+        ):
+            cutter.add(block)
+            tick(block.shape[1] / settings.sample_rate)
+    except AudioError as error:
+        detail = str(error).removeprefix(printable(task.path)).strip(" .").removeprefix("is ")
+        reason = "needs_ffmpeg" if FFMPEG_HINT in detail else "unreadable"
+        return LeftOut(source=task.source, reason=reason, detail=detail)
+    cutter.finish()
+    seconds = cutter.samples / settings.sample_rate
+    if seconds < settings.min_seconds:
+        detail = f"{seconds:.2f} s long, at least {settings.min_seconds:g} s are needed"
+        return LeftOut(source=task.source, reason="too_short", detail=detail)
+    levels = cutter.meter.levels()
+    if levels.is_silent:
+        return LeftOut(source=task.source, reason="silent", detail=f"nothing above {_SILENCE_DB:g} dB")
+    for chunk in cutter.chunks:
+        raw = np.load(work / f"raw_{chunk.file}")
+        np.save(work / chunk.file, level_chunk(raw, levels))
+        (work / f"raw_{chunk.file}").unlink()
+        tick(0.0)
+    np.save(work / FINGERPRINT_NAME, cutter.fingerprinter.finish())
+    return SongEntry(
+        **identity,
+        folder=song_folder(task.source, identity["sha256"], settings),
+        source_sample_rate=log.sample_rate,
+        source_channels=log.channels,
+        samples=cutter.samples,
+        seconds=round(seconds, 3),
+        loudness_db=round(levels.loudness_db, 2),
+        peak_db=round(levels.peak_db, 2),
+        gain_db=round(levels.gain_db, 2),
+        silence_share=round(levels.silence_share, 4),
+        chunks=tuple(cutter.chunks),
+        notes=(*log.notes, *levels.notes),
+    )
+
+
+def level_chunk(raw: np.ndarray, levels: Levels) -> np.ndarray:
+    """Remove the offset, apply the gain, clip to [-1, 1]; shape (channels, samples) in and out."""
+    if levels.offset.any():
+        raw = raw - levels.offset[:, np.newaxis].astype(np.float32)
+    levelled = raw * np.float32(10 ** (levels.gain_db / 20))
+    return np.clip(levelled, -1.0, 1.0, out=levelled)
+
+
+class _ChunkCutter:
+    """Gathers blocks into raw chunk files, and measures what passes."""
+
+    def __init__(self, work: Path, settings: PrepareSettings) -> None:
+        self._work = work
+        self._buffer = np.empty((settings.channels, settings.chunk_samples), dtype=np.float32)
+        self._before = np.empty_like(self._buffer)  # the chunk before: the last one may reach back into it
+        self._filled = 0
+        self.samples = 0
+        self.chunks: list[ChunkEntry] = []
+        self.meter = LevelMeter(settings.sample_rate)
+        self.fingerprinter = Fingerprinter(settings.sample_rate)
+
+    def add(self, block: np.ndarray) -> None:
+        while block.shape[1]:
+            part = block[:, : self._buffer.shape[1] - self._filled]
+            self._buffer[:, self._filled : self._filled + part.shape[1]] = part
+            self._filled += part.shape[1]
+            block = block[:, part.shape[1] :]
+            if self._filled == self._buffer.shape[1]:
+                self._measure()
+                self._write(self._buffer)
+                self._buffer, self._before = self._before, self._buffer
+
+    def finish(self) -> None:
+        """Write what is left as a chunk that ends with the song; a full one, unless the song is shorter."""
+        rest = self._filled
+        if rest == 0:
+            return
+        self._measure()
+        if self.chunks:
+            self._write(np.concatenate([self._before[:, rest:], self._buffer[:, :rest]], axis=1))
+        else:
+            self._write(self._buffer[:, :rest])
+
+    def _measure(self) -> None:
+        new = self._buffer[:, : self._filled]
+        self.meter.add(new)
+        self.fingerprinter.add(new)
+        self.samples += self._filled
+        self._filled = 0
+
+    def _write(self, chunk: np.ndarray) -> None:
+        name = f"chunk_{len(self.chunks):04d}.npy"
+        np.save(self._work / f"raw_{name}", chunk)
+        start = self.samples - chunk.shape[1]
+        self.chunks.append(ChunkEntry(file=name, start_sample=start, samples=chunk.shape[1]))
+
+
+class LevelMeter:
+    """Gathers loudness in windows of 50 ms, piece by piece."""
+
+    def __init__(self, sample_rate: int) -> None:
+        self._window = max(1, round(_WINDOW_SECONDS * sample_rate))
+        self._rows: list[np.ndarray] = []
+
+    def add(self, waveform: np.ndarray) -> None:
+        """Take the next piece, of shape (channels, samples)."""
+        whole = waveform.shape[1] // self._window * self._window
+        for part in (waveform[:, :whole], waveform[:, whole:]):
+            if part.shape[1]:
+                width = min(self._window, part.shape[1])
+                windows = part.reshape(len(part), -1, width)
+                counts = np.full(windows.shape[:2], width, dtype=np.float64)
+                sums = windows.sum(axis=2)
+                squares = np.einsum("cwn,cwn->cw", windows, windows)
+                self._rows.append(np.stack([counts, sums, squares, windows.max(axis=2), windows.min(axis=2)]))
+
+    def levels(self) -> Levels:
+        """Loudness, peak and gain of everything that was added."""
+        counts, sums, squares, highest, lowest = np.concatenate(self._rows, axis=2).astype(np.float64)
+        offset = sums.sum(axis=1) / counts.sum(axis=1)
+        notes = []
+        if np.abs(offset).max() > _NOTABLE_OFFSET * max(highest.max(), -lowest.min()):
+            notes.append("constant offset removed")
+        else:
+            offset = np.zeros_like(offset)
+        shift = offset[:, np.newaxis]
+        energy = np.maximum(squares - 2 * shift * sums + shift**2 * counts, 0.0).mean(axis=0)
+        width = counts[0]
+        window_db = 10 * np.log10(energy / width + 1e-20)
+        peaks = np.maximum(highest - shift, shift - lowest).max(axis=0)
+        usual_peak = float(np.quantile(peaks, 0.999, method="lower"))
+        peak = float(peaks.max())
+        is_music = window_db > max(_SILENCE_DB, float(window_db.max()) - _SILENCE_BELOW_LOUDEST_DB)
+        if peak > _CLICK_FACTOR * usual_peak > 0:
+            notes.append("isolated clicks clipped")
+            peak, is_music = usual_peak, is_music & (peaks <= usual_peak)
+        is_silent = not is_music.any() or float(window_db.max()) < _SILENCE_DB
+        loudness = energy[is_music].sum() / width[is_music].sum() if not is_silent else 0.0
+        loudness_db, peak_db = 10 * np.log10(loudness + 1e-20), 20 * np.log10(peak + 1e-20)
+        return Levels(
+            offset=offset,
+            loudness_db=float(loudness_db),
+            peak_db=float(peak_db),
+            gain_db=float(min(TARGET_DB - loudness_db, PEAK_LIMIT_DB - peak_db)),
+            silence_share=float(1.0 - width[is_music].sum() / width.sum()),
+            is_silent=is_silent,
+            notes=tuple(notes),
+        )
+
+
+def _put_in_place(work: Path, target: Path) -> None:
+    """Rename a finished folder to its final name, in place of one that a killed run left there."""
+    if target.exists():
+        old = work.with_name(f"{work.name}.old")
+        os.replace(target, old)
+        shutil.rmtree(old, ignore_errors=True)
+    os.replace(work, target)

@@ -1,0 +1,205 @@
+"""Worker processes that survive what a hostile file does to one of them.
+
+A decoder in C may crash or never return. Each worker holds one task at a time and gives a sign of life while it works,
+so the one that died or fell silent is known with its task, and is replaced.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from typing import Any, NamedTuple
+
+Tick = Callable[[float], None]
+"""Called by a task now and then with the units of work done since the last call; the sign of life."""
+TICK_SECONDS = 0.25
+_THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class TaskEvent(NamedTuple):
+    """What `run_tasks` reports."""
+
+    index: int
+    """Of the task."""
+    work: float = 0.0
+    """Units of work done since the last event of this task."""
+    is_finished: bool = False
+    result: Any = None
+    failure: str = ""
+    """Why there is no result: the exception, `the decoder crashed`, or `no progress`. Empty if there is one."""
+
+
+def run_tasks(
+    function: Callable[[Any, Tick], Any], tasks: Sequence[Any], *, workers: int, stall_seconds: float = 600.0
+) -> Iterator[TaskEvent]:
+    """Run `function(task, tick)` for every task in separate processes.
+
+    Parameters
+    ----------
+    function : callable
+        Importable by name; gets a task and the `Tick` to call.
+    tasks : sequence
+        Anything that can be pickled; begun in this order.
+    workers : int
+        Processes at the same time.
+    stall_seconds : float
+        A worker that gives no sign of life for so long is killed.
+
+    Yields
+    ------
+    TaskEvent
+        Progress, and one finished event for every task in the order in which they end.
+    """
+    waiting = list(reversed(range(len(tasks))))
+    pool = [_Worker(function) for _ in range(min(workers, len(tasks)))]
+    try:
+        for worker in pool:
+            worker.start(waiting.pop(), tasks)
+        while busy := [worker for worker in pool if worker.index is not None]:
+            wait([worker.connection for worker in busy], timeout=0.5)
+            for worker in busy:
+                for event in worker.events(stall_seconds):
+                    yield event
+                    if event.is_finished and waiting:
+                        worker.start(waiting.pop(), tasks)
+    finally:
+        for worker in pool:
+            worker.stop()
+
+
+class _Worker:
+    """The parent's end of one process."""
+
+    connection: Connection
+
+    def __init__(self, function: Callable[[Any, Tick], Any]) -> None:
+        self._function = function
+        self.index: int | None = None
+        self._launch()
+
+    def _launch(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, far_end = context.Pipe()
+        self._process = context.Process(
+            target=_serve, args=(far_end, self._function, os.getpid()), daemon=True
+        )
+        with _single_threaded():
+            self._process.start()
+        far_end.close()
+
+    def start(self, index: int, tasks: Sequence[Any]) -> None:
+        self.index = index
+        self._last_sign = time.monotonic()
+        if not self._process.is_alive():
+            self._launch()
+        with contextlib.suppress(BrokenPipeError):  # it died just now: `events` will tell
+            self.connection.send(tasks[index])
+
+    def events(self, stall_seconds: float) -> Iterator[TaskEvent]:
+        """What the worker has reported, or that it died or fell silent."""
+        assert self.index is not None
+        try:
+            while self.index is not None and self.connection.poll():
+                self._last_sign = time.monotonic()
+                work, is_finished, result, failure = self.connection.recv()
+                event = TaskEvent(self.index, work, is_finished, result, failure)
+                if is_finished:
+                    self.index = None
+                yield event
+                if is_finished:
+                    return
+        except (EOFError, OSError):
+            yield self._give_up(f"the decoder crashed (exit code {self._join()})")
+            return
+        if time.monotonic() - self._last_sign > stall_seconds:
+            self._process.kill()
+            self._join()
+            yield self._give_up(f"no progress for {stall_seconds:g} s")
+
+    def _give_up(self, failure: str) -> TaskEvent:
+        assert self.index is not None
+        event = TaskEvent(self.index, is_finished=True, failure=failure)
+        self.index = None
+        self.connection.close()
+        return event
+
+    def _join(self) -> int | None:
+        self._process.join(timeout=10)
+        return self._process.exitcode
+
+    def stop(self) -> None:
+        """End the process; a task it still holds is abandoned."""
+        if self.index is not None:
+            self._process.kill()
+        with contextlib.suppress(OSError):
+            self.connection.send(None)
+        self._process.join(timeout=5)
+        if self._process.is_alive():
+            self._process.kill()
+        self.connection.close()
+
+
+@contextlib.contextmanager
+def _single_threaded() -> Iterator[None]:
+    """Child processes started inside use one thread each: there is a process per core already."""
+    before = {name: os.environ.get(name) for name in _THREAD_SETTINGS}
+    os.environ.update(dict.fromkeys(_THREAD_SETTINGS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _serve(connection: Connection, function: Callable[[Any, Tick], Any], parent: int) -> None:
+    """Body of a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which stops the workers
+    _silence_decoders()
+    while True:
+        try:
+            task = connection.recv()
+        except (EOFError, OSError):
+            return
+        if task is None:
+            return
+        tick = _Ticker(connection, parent)
+        try:
+            result, failure = function(task, tick), ""
+        except Exception as error:
+            result, failure = None, f"{type(error).__name__}: {error}"
+        try:
+            connection.send((tick.work, True, result, failure))
+        except OSError:
+            return
+
+
+class _Ticker:
+    """Passes work on to the parent, a few times a second; ends this process if the parent is gone."""
+
+    def __init__(self, connection: Connection, parent: int) -> None:
+        self._connection, self._parent = connection, parent
+        self._last = time.monotonic()
+        self.work = 0.0
+
+    def __call__(self, work: float) -> None:
+        self.work += work
+        if time.monotonic() - self._last < TICK_SECONDS:
+            return
+        if os.getppid() != self._parent:
+            os._exit(1)
+        self._connection.send((self.work, False, None, ""))
+        self.work, self._last = 0.0, time.monotonic()
+
+
+def _silence_decoders() -> None:
+    """Send the C-level stderr of this process to nowhere: libmpg123 writes its complaints there."""
+    sys.stderr.flush()
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
