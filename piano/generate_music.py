@@ -18,6 +18,7 @@ from piano.utilities import load_generator
 
 FORMATS = ("wav", "flac", "mp3")
 PROMPT_SECONDS = 120.0
+LOUDNESS_DBFS, PEAK_DBFS = -18.0, -1.0
 EXAMPLE = """examples:
   python generate_music.py --seconds 30 --count 4
   python generate_music.py --prompt my_fragment.mp3 --seconds 20
@@ -107,15 +108,17 @@ def continue_prompt(generator: VariationalAttentionModel, output: Path, options:
             f"at least {8 * generator.hop_samples / generator.sample_rate:.2f} s are needed"
         )
     heard = torch.from_numpy(prompt[:, -int(PROMPT_SECONDS * generator.sample_rate) :])
+    gain = levelling_gain(heard)
     for item in range(options.count):
         sounds = generator.stream(
-            seconds=options.seconds, seed=options.seed, item=item, steps=options.steps, prompt=heard,
+            seconds=options.seconds, seed=options.seed, item=item, steps=options.steps, prompt=gain * heard,
             phase_iterations=options.phase_iterations,
         )  # fmt: skip
         full, continuation = (output / f"sample_{item:04d}.{kind}.{options.format}" for kind in ("full", "continuation"))
         with open_writer(full, generator.sample_rate, generator.sound_channels) as full_writer:
             full_writer.write(prompt)
-            write_stream(continuation, sounds, generator.sample_rate, options.seconds, also=full_writer)
+            quietened = (sound / gain for sound in sounds)
+            write_stream(continuation, quietened, generator.sample_rate, options.seconds, also=full_writer)
         report(full)
         report(continuation)
 
@@ -125,12 +128,19 @@ def reconstruct_file(generator: VariationalAttentionModel, path: Path, output: P
     waveform = torch.from_numpy(
         read_audio(path, sample_rate=generator.sample_rate, channels=generator.sound_channels)
     )
+    gain = levelling_gain(waveform)
     target = output / f"{path.stem}.reconstruction.{options.format}"
     with torch.inference_mode():
-        sounds = generator.stream_decode(encode_pieces(generator, waveform), phase_iterations=options.phase_iterations)
-        trimmed = trim((sound[0] for sound in sounds), waveform.shape[-1])
+        sounds = generator.stream_decode(encode_pieces(generator, gain * waveform), phase_iterations=options.phase_iterations)
+        trimmed = trim((sound[0] / gain for sound in sounds), waveform.shape[-1])
         write_stream(target, trimmed, generator.sample_rate, waveform.shape[-1] / generator.sample_rate)
     return target
+
+
+def levelling_gain(waveform: Tensor) -> float:
+    """What brings a waveform (channels, samples) to the level of prepared music; divide by it afterwards."""
+    rms = float(waveform.square().mean().sqrt())
+    return min(10 ** (LOUDNESS_DBFS / 20) / max(rms, 1e-6), 10 ** (PEAK_DBFS / 20) / max(float(waveform.abs().max()), 1e-6))
 
 
 def encode_pieces(generator: VariationalAttentionModel, waveform: Tensor, *, frames: int = 128) -> Iterator[Tensor]:

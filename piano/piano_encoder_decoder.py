@@ -66,6 +66,7 @@ class VariationalEncoderDecoder(nn.Module):
         self.hop_length = n_fft // 4
         self.latent_stride = latent_stride
         self.latent_dim = latent_dim
+        self.encoder_layers = encoder_layers
         self.decoder_layers = decoder_layers
         self.bins = n_fft // 2 + 1
         values = sound_channels * self.bins

@@ -40,6 +40,8 @@ PREFIX_NOISE = 0.15
 MISMATCH_WEIGHT = 0.5
 """Weight of real endings put behind somebody else's beginning, as a further kind of fake."""
 MAX_JUDGE_LEVEL = 0.5
+EAR_PENALTY_EVERY, PROFESSOR_PENALTY_EVERY = 4, 2
+"""The penalties are the dearest part of a judge's turn: taken every n-th step, n times as heavy (arXiv 1912.04958)."""
 EAR_SHARES = {"reconstruction": 0.7, "adversarial": 0.15, "feature_matching": 0.15}
 """Each term's share of the gradient at the decoder's output (the balancer of arXiv 2210.13438)."""
 MUSIC_SHARE = 0.1
@@ -145,14 +147,14 @@ def ear_loss(run: TrainingRun, step: Step, real: Tensor, fake: Tensor) -> tuple[
         loss = discriminator_loss(
             on_real.heads, on_fake.heads, objective=config.objective_ear, smoothing=config.smoothing
         )
-    if config.penalty and step.index % 4 == 0:
+    if config.penalty and step.index % EAR_PENALTY_EVERY == 0:
         for spectrum, judged in ((real, on_real), (fake.detach(), on_fake)):
             size = penalty_size(run)
             moved = spectrum + size * step.noise("ear penalty", *spectrum.shape).to(spectrum.device)
             with run.runtime.autocast():
                 again = ear(spectrum=moved)
             penalty = finite_difference_penalty(judged.logits["codec"], again.logits["codec"])
-            loss = loss + 4.0 * penalty_weight(run, size, spectrum) * penalty
+            loss = loss + EAR_PENALTY_EVERY * penalty_weight(run, size, spectrum) * penalty
     return loss, on_real, on_fake
 
 
@@ -325,20 +327,22 @@ def professor_loss(
         loss = discriminator_loss(on_real.heads, on_fake.heads, objective=objective, smoothing=config.smoothing)
     has_prefix = batch.is_prefix.any(dim=1)
     if len(fake) > 1 and bool(has_prefix.any()):
-        swapped = torch.where(batch.is_prefix.unsqueeze(-1), batch.latents, batch.latents.roll(1, dims=0))
+        strangers = batch.latents.roll(1, dims=0)
+        swapped = torch.where(batch.is_prefix.unsqueeze(-1), batch.latents, strangers)[has_prefix]
+        continuations = Composition(*(field[has_prefix] for field in batch))
         with run.runtime.autocast():
-            on_swapped = judge_composition(run, batch, swapped, is_real=False, remember=False)
+            on_swapped = judge_composition(run, continuations, swapped, is_real=False, remember=False)
             loss = loss + MISMATCH_WEIGHT * has_prefix.float().mean() * discriminator_loss(
-                on_real.logits["whole"][has_prefix], on_swapped.logits["whole"][has_prefix], objective=objective
+                on_real.logits["whole"][has_prefix], on_swapped.logits["whole"], objective=objective
             )
-    if config.penalty:
+    if config.penalty and step.index % PROFESSOR_PENALTY_EVERY == 0:
         for latents, judged, is_real in ((batch.latents, on_real, True), (fake.detach(), on_fake, False)):
             size = penalty_size(run)
             moved = latents + size * step.noise("professor penalty", *latents.shape).to(latents.device)
             with run.runtime.autocast():
                 again = judge_composition(run, batch, moved, is_real=is_real, remember=False)
             penalty = finite_difference_penalty(judged.heads, again.heads)
-            loss = loss + penalty_weight(run, size, latents) * penalty
+            loss = loss + PROFESSOR_PENALTY_EVERY * penalty_weight(run, size, latents) * penalty
     return loss, on_real, on_fake
 
 
@@ -448,7 +452,7 @@ def joint_sound_losses(
     weights = {name: weight for name, weight in run.config.loss_weights.items() if name in MUSIC_TERMS}
     if any(weights.values()):
         outputs = StepOutputs(
-            real_music=real_waves[..., : frames * generator.hop_samples], fake_music=held_waveform(run, composed),
+            real=real_waves[..., : frames * generator.hop_samples], fake=held_waveform(run, composed),
             sample_rate=generator.sample_rate,
         )  # fmt: skip
         music = evaluate_terms(GENERATOR_TERMS, share_music_features(outputs), weights)

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from piano.config_reader import Config, load_config_from_yaml
+from piano.config_reader import Config, dump_config, load_config_from_yaml
 from piano.discriminator import Discriminator_with_mdisc
+from piano.foundation.dataset_format import DatasetManifest, set_path, write_manifest
 from piano.foundation.runtime import Runtime, start_runtime
 from piano.piano_main import build_discriminator
 from piano.piano_model import AudioDataset, VariationalAttentionModel
@@ -76,3 +77,28 @@ def start_run(config: Config, *, runtime: Runtime | None = None, pairs: np.ndarr
         config, runtime, generator.to(runtime.device), discriminator.to(runtime.device),
         training_set=AudioDataset(pairs), validation_set=AudioDataset(pairs[:2]),
     )  # fmt: skip
+
+
+def write_dataset(folder: Path, *, count: int = 6, channels: int = 1) -> Path:
+    """A finished data set folder of tonal pairs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    counts = {"training": count, "validation": 2}
+    for seed, (split, pairs) in enumerate(counts.items()):
+        np.save(set_path(folder, split), tonal_pairs(pairs, channels=channels, seed=seed))
+    write_manifest(
+        folder,
+        DatasetManifest(
+            sample_rate=SAMPLE_RATE, channels=channels, segment_samples=16384, seed=0, validation_fraction=0.25,
+            pairs=counts, songs={split: (f"{split}.mp3",) for split in counts},
+            groups={split: (split,) for split in counts},
+        ),
+    )  # fmt: skip
+    return folder
+
+
+def write_config(folder: Path, **overrides: Any) -> Path:
+    """A config.yaml of a tiny run inside `folder`, for commands in processes of their own."""
+    config = tiny_config(folder / "checkpoints", **overrides)
+    path = folder / "config.yaml"
+    path.write_text(dump_config(config.model_copy(update={"dataset_folder": folder / "dataset"})))
+    return path
