@@ -3,7 +3,7 @@
 Nothing here needs a network or a download. Every function takes waveforms as `(channels, samples)` float arrays in
 [-1, 1] and listens to their mono mix. Three kinds of measure, in this order:
 
-- what one clip sounds like: `METRICS`, a table of single numbers, and `feature_vector`, 260 numbers for the next kind;
+- what one clip sounds like: `METRICS`, a table of single numbers, and `feature_vector`, 329 numbers for the next kind;
 - how far one set of clips is from another: `kernel_distance`, `kernel_score`, `diversity`, and the gate `gate_two`;
 - how well a reconstruction kept its original: `log_magnitude_ratio` (R) and `pitch_found_share` (P).
 
@@ -30,7 +30,7 @@ LOWEST_PITCH_HZ = 55.0
 OCTAVES = 7
 MAGNITUDE_FLOOR = 1e-3
 """Added to STFT magnitudes before the logarithm: the codec's own floor, about 60 dB below the loudest partials."""
-_LEVEL_FLOOR_DB = -80.0
+_LEVEL_FLOOR_DB = -60.0
 _MEL_BANDS = 20
 _MEL_HOP_SECONDS = 0.016
 _PITCH_HOP_SECONDS = 0.032
@@ -136,16 +136,22 @@ def _constant_q_kernels(sample_rate: int, bins_per_octave: int, window_scale: fl
     for first in range(0, count, bins_per_octave):
         kernels = []
         for frequency, length in zip(
-            frequencies[first : first + bins_per_octave], lengths[first : first + bins_per_octave], strict=True
+            frequencies[first : first + bins_per_octave],
+            lengths[first : first + bins_per_octave],
+            strict=True,
         ):
             time = np.arange(length) - length // 2
             tone = np.zeros(n_fft, dtype=np.complex128)
             window = np.hanning(length + 2)[1:-1]
-            tone[n_fft // 2 + time] = 2 * window / window.sum() * np.exp(2j * np.pi * frequency * time / sample_rate)
+            tone[n_fft // 2 + time] = (
+                2 * window / window.sum() * np.exp(2j * np.pi * frequency * time / sample_rate)
+            )
             kernels.append(np.fft.fft(tone)[: n_fft // 2 + 1].conj() / n_fft)
         table = np.stack(kernels, axis=1)
         used = np.flatnonzero((np.abs(table) > 1e-3 * np.abs(table).max(axis=0)).any(axis=1))
-        octaves.append((int(used[0]), np.ascontiguousarray(table[used[0] : used[-1] + 1], dtype=np.complex64)))
+        octaves.append(
+            (int(used[0]), np.ascontiguousarray(table[used[0] : used[-1] + 1], dtype=np.complex64))
+        )
     return _ConstantQ(n_fft, frequencies, octaves)
 
 
@@ -183,7 +189,11 @@ def constant_q(
 
 
 def _constant_q(
-    mono: Array, sample_rate: int, bins_per_octave: int = 12, hop_seconds: float = _PITCH_HOP_SECONDS, scale: float = 1.0
+    mono: Array,
+    sample_rate: int,
+    bins_per_octave: int = 12,
+    hop_seconds: float = _PITCH_HOP_SECONDS,
+    scale: float = 1.0,
 ) -> Array:
     """Constant-Q magnitudes of a mono mix [shape=(frames, pitches)]."""
     kernels = _constant_q_kernels(sample_rate, bins_per_octave, scale)
@@ -232,7 +242,9 @@ def _peaks(magnitudes: Array, *, within_db: float = 30.0) -> NDArray[np.bool_]:
     """
     inner = magnitudes[:, 1:-1]
     highest = magnitudes.max(axis=1, keepdims=True)
-    loud = inner > np.maximum(highest * 10 ** (-within_db / 20), max(float(magnitudes.max()) * 10**-2.5, 1e-7))
+    loud = inner > np.maximum(
+        highest * 10 ** (-within_db / 20), max(float(magnitudes.max()) * 10**-2.5, 1e-7)
+    )
     peaks = np.zeros(magnitudes.shape, dtype=bool)
     peaks[:, 1:-1] = loud & (inner > magnitudes[:, :-2]) & (inner >= magnitudes[:, 2:])
     return peaks
@@ -268,7 +280,9 @@ class _Sound(NamedTuple):
 def _sound(waveform: NDArray, sample_rate: int) -> _Sound:
     mono = mono_mix(waveform)
     if len(mono) < _SHORTEST_SECONDS * sample_rate:
-        raise ValueError(f"a clip must last {_SHORTEST_SECONDS:g} s at least, got {len(mono) / sample_rate:.2f} s")
+        raise ValueError(
+            f"a clip must last {_SHORTEST_SECONDS:g} s at least, got {len(mono) / sample_rate:.2f} s"
+        )
     return _Sound(
         mono=mono,
         sample_rate=sample_rate,
@@ -309,9 +323,10 @@ def _autocorrelation(series: Array) -> Array:
     """
     centred = series - series.mean()
     spectrum = fft.rfft(centred, 2 * len(centred))
-    products = fft.irfft(spectrum * spectrum.conj())[: len(centred) // 2] / np.arange(len(centred), 0, -1)[
-        : len(centred) // 2
-    ]
+    products = (
+        fft.irfft(spectrum * spectrum.conj())[: len(centred) // 2]
+        / np.arange(len(centred), 0, -1)[: len(centred) // 2]
+    )
     return (products / max(float(products[0]), 1e-9)).astype(np.float32)
 
 
@@ -400,7 +415,9 @@ def _fine_spectrum(mono: Array, sample_rate: int) -> _FineSpectrum:
     edges = [round(hz * n_fft / sample_rate) for hz in (60, 400, 1000, 2500, min(6000.0, 0.45 * sample_rate))]
     power = power[:, : edges[-1] + 1]
     level = _decibels(power, -70.0)
-    return _FineSpectrum(power, level - uniform_filter1d(level, round(150 * n_fft / sample_rate) | 1, axis=1), edges)
+    return _FineSpectrum(
+        power, level - uniform_filter1d(level, round(150 * n_fft / sample_rate) | 1, axis=1), edges
+    )
 
 
 def tonal_share(waveform: NDArray, sample_rate: int) -> float:
@@ -454,9 +471,13 @@ def _modulation(sound: _Sound) -> list[Array]:
 def _note_statistics(sound: _Sound, peaks: NDArray[np.bool_], levels_db: Array) -> list[Array]:
     """How many notes at a time, in which octave, and how far each stands out of its neighbours."""
     counts = _notes(levels_db, peaks & (levels_db > levels_db.max(axis=1, keepdims=True) - 24)).sum(axis=1)
-    shares = np.array([np.mean(counts == n) for n in range(6)] + [np.mean(counts > 5), counts.mean(), counts.std()])
+    shares = np.array(
+        [np.mean(counts == n) for n in range(6)] + [np.mean(counts > 5), counts.mean(), counts.std()]
+    )
     octaves = [sound.pitch[:, k : k + 12] for k in range(0, 12 * OCTAVES, 12)]
-    register = np.array([_decibels(np.square(octave).mean() if octave.size else np.float32(0)) for octave in octaves])
+    register = np.array(
+        [_decibels(np.square(octave).mean() if octave.size else np.float32(0)) for octave in octaves]
+    )
     contrast = np.array([_octave_contrast(levels_db[:, k : k + 12]) for k in range(0, 12 * OCTAVES, 12)])
     padded = np.pad(levels_db, ((0, 0), (2, 2)), mode="edge")
     around = (padded[:, :-4] + padded[:, 4:]) / 2
@@ -470,17 +491,40 @@ def _octave_contrast(levels_db: Array) -> float:
     return float(levels_db.std(axis=1).mean()) if levels_db.size else 0.0
 
 
-def _melody(peaks: NDArray[np.bool_], notes: NDArray[np.bool_]) -> list[Array]:
-    """How long pitches last, which intervals sound together, and by which steps notes follow each other."""
-    lags = [lag for lag in (1, 2, 4, 8, 16, 31)]
+def _durations(sound: _Sound, peaks: NDArray[np.bool_], notes: NDArray[np.bool_]) -> list[Array]:
+    """How many pitches still sound 32 ms to 1 s later, how many are new, and how long they are held in a row."""
     per_frame = max(float(peaks.sum()), 1.0)
-    lasting = np.array([(peaks[lag:] & peaks[:-lag]).sum() / per_frame for lag in lags])
-    total = max(float(notes.sum()), 1.0)
-    together = np.array([(notes[:, k:] & notes[:, :-k]).sum() / total for k in range(1, 13)])
+    lasting = [(peaks[lag:] & peaks[:-lag]).sum() / per_frame for lag in (1, 2, 4, 8, 16, 31)]
+    starts = (peaks[1:] & ~peaks[:-1]).sum() + peaks[0].sum()
+    begun = notes[1:] & ~_widened(peaks[:-1])
+    ended = notes[:-1] & ~_widened(peaks[1:])
+    seconds = len(peaks) * _PITCH_HOP_SECONDS
+    crowd = begun.sum(axis=1)
+    rates = [math.log(0.1 + begun.sum() / seconds), math.log(0.1 + ended.sum() / seconds)]
+    return [np.array([*lasting, math.log(per_frame / max(float(starts), 1.0)), *rates, *_crowding(crowd)])]
+
+
+def _crowding(counts: NDArray) -> list[float]:
+    """Shares of new notes that begin alone, in twos, and in larger groups."""
+    total = max(float(counts.sum()), 1.0)
+    return [
+        float(counts[counts == 1].sum() / total),
+        float(counts[counts == 2].sum() / total),
+        float(counts[counts > 2].sum() / total),
+    ]
+
+
+def _intervals(peaks: NDArray[np.bool_], notes: NDArray[np.bool_]) -> list[Array]:
+    """Which intervals sound together, and by which steps notes follow each other."""
+    together = np.array([(notes[:, k:] & notes[:, :-k]).sum() for k in range(1, 13)]) / max(
+        float(notes.sum()), 1.0
+    )
     new = notes[1:] & ~_widened(peaks[:-1])
     later = _quarter_later(new)
-    steps = np.array([_shifted_overlap(new[: len(later)], later, k) for k in range(-7, 8)]) / max(float(new.sum()), 1.0)
-    return [lasting, together, steps, np.array([new.sum() / max(len(new) * _PITCH_HOP_SECONDS, 1e-3) / 10])]
+    steps = np.array([_shifted_overlap(new[: len(later)], later, k) for k in range(-7, 8)]) / max(
+        float(new.sum()), 1.0
+    )
+    return [together, steps]
 
 
 def _widened(peaks: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -504,24 +548,64 @@ def _shifted_overlap(now: NDArray[np.bool_], later: NDArray[np.bool_], semitones
     return float((now[:, : now.shape[1] - semitones] & later[:, semitones:]).sum())
 
 
-def _harmony(sound: _Sound) -> list[Array]:
-    """How alike chroma (and pitch) are 0.1 to 4 s apart, how clear the key is, how many pitch classes sound."""
-    chroma = _chroma(sound.pitch)
+def _continuity(sound: _Sound, peaks: NDArray[np.bool_]) -> list[Array]:
+    """Whether each moment follows from the one before: what cuts in the middle of notes spoil.
+
+    The largest falls of single mel bands (a note that is cut falls faster than it fades), the frames where most pitches
+    end or end and begin at once, and how much nearer moments 0.1 to 0.75 s apart are to each other than any two.
+    """
+    levels = np.maximum(sound.log_mel, -60.0)
+    falls = np.maximum(levels[:-1] - levels[1:], 0)
+    cuts = np.concatenate(
+        [np.percentile(falls.max(axis=1), (98, 99, 99.5)), np.percentile(falls.mean(axis=1), (99, 99.5))]
+    )
+    ended = (peaks[:-1] & ~_widened(peaks[1:])).sum(axis=1) / np.maximum(peaks[:-1].sum(axis=1), 1)
+    begun = (peaks[1:] & ~_widened(peaks[:-1])).sum(axis=1) / np.maximum(peaks[1:].sum(axis=1), 1)
+    turns = [*np.percentile(ended, (90, 95, 98)), *np.percentile(np.minimum(ended, begun), (95, 98, 99))]
     pitch = np.sqrt(sound.pitch)
-    numbers = [*_similarity(chroma), *_similarity(pitch - pitch.mean(axis=0))]
-    entropies = [_entropy(chroma).mean(), _entropy(chroma).std(), float(_entropy(chroma.mean(axis=0)))]
-    return [np.array([*numbers, _key_clarity(chroma), *entropies])]
+    unit = pitch / np.maximum(np.linalg.norm(pitch, axis=1, keepdims=True), 1e-6)
+    spaced = unit[:: 1 + len(unit) // 400]
+    any_two = np.sort((spaced @ spaced.T)[np.triu_indices(len(spaced), 1)])
+    lags = [min(lag, len(unit) // 2) for lag in (3, 8, 16, 23)]
+    cosines = [np.einsum("tp,tp->t", unit[lag:], unit[:-lag]) for lag in lags]
+    ranks = [float(np.searchsorted(any_two, cosine).mean()) / len(any_two) for cosine in cosines]
+    excess = [float(cosine.mean() - any_two.mean()) for cosine in cosines]
+    ratios = [excess[2] / (abs(excess[0]) + 0.02), excess[2] / (abs(excess[1]) + 0.02)]
+    return [np.log(cuts + 0.05), np.array([*turns, *ranks, *ratios, *np.percentile(cosines[0], (10, 25))])]
 
 
-def _similarity(frames: Array) -> list[float]:
-    """Mean and spread of the cosine between frames 0.1, 0.5, 1, 2, 4 s apart (or as far as the clip allows)."""
+def _similarity(sound: _Sound, chroma: Array) -> list[Array]:
+    """How alike chroma and pitch are 0.1 to 4 s apart: mean, spread, and mean compared with any two moments."""
+    pitch = np.sqrt(sound.pitch)
+    return [np.array(_similarities(chroma)), np.array(_similarities(pitch))]
+
+
+def _similarities(frames: Array) -> list[float]:
+    """Mean and spread of the cosine between frames 0.1, 0.5, 1, 2, 4 s apart, then how much of it order brings.
+
+    The last: 0 where frames this far apart are as alike as any two of the clip (shuffled time), 1 where they are as
+    alike as neighbours. Lags longer than half of the clip count as half of the clip.
+    """
     unit = frames / np.maximum(np.linalg.norm(frames, axis=1, keepdims=True), 1e-6)
-    numbers = []
-    for seconds in (0.1, 0.5, 1.0, 2.0, 4.0):
-        lag = min(round(seconds / _PITCH_HOP_SECONDS), len(unit) // 2)
-        cosines = np.einsum("tp,tp->t", unit[lag:], unit[:-lag])
-        numbers += [float(cosines.mean()), float(cosines.std())]
-    return numbers
+    lags = [
+        min(round(seconds / _PITCH_HOP_SECONDS), len(unit) // 2)
+        for seconds in (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
+    ]
+    cosines = [np.einsum("tp,tp->t", unit[lag:], unit[:-lag]) for lag in lags]
+    means = np.array([float(cosine.mean()) for cosine in cosines])
+    any_two = float(np.square(unit.mean(axis=0)).sum())
+    order = (means[1:] - any_two) / max(1.0 - any_two, 0.05)
+    return [*means, *(float(cosine.std()) for cosine in cosines), *order]
+
+
+def _harmony(chroma: Array) -> list[Array]:
+    """How clear the key is, and how many pitch classes sound at a time and over the clip."""
+    entropy = _entropy(chroma)
+    ranked = np.sort(chroma.mean(axis=0))[::-1]
+    return [
+        np.array([_key_clarity(chroma), entropy.mean(), entropy.std(), float(_entropy(chroma.mean(axis=0)))]),
+        ranked[:7],
+    ]
 
 
 def _entropy(shares: Array) -> Array:
@@ -534,10 +618,25 @@ def _rhythm(sound: _Sound) -> list[Array]:
     correlation = _onset_autocorrelation(sound.log_mel)
     edges = np.round(np.geomspace(0.1, 2.0, 13) / _MEL_HOP_SECONDS).astype(int)
     highest = [float(correlation[a:b].max(initial=-1.0)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
-    strength = _onset_strength(sound.log_mel)
-    median, high, top = np.percentile(strength, (50, 90, 99))
-    sizes = [math.log(strength.mean() + 0.05), math.log((high + 0.05) / (median + 0.05)), math.log(top + 0.05)]
-    return [np.array([*highest, _beat_strength(sound.log_mel), _onset_rate(sound.log_mel), *sizes])]
+    return [
+        np.array(
+            [*highest, _beat_strength(sound.log_mel), _onset_rate(sound.log_mel), *_movement(sound.log_mel)]
+        )
+    ]
+
+
+def _movement(log_mel: Array) -> list[float]:
+    """Sizes of rises and falls of the mel levels: their mean, sparsity and largest, and rise against fall."""
+    rises, falls = _onset_strength(log_mel), _onset_strength(-np.maximum(log_mel, -60.0) - 60.0)
+    numbers = []
+    for series in (rises, falls):
+        median, high, top = np.percentile(series, (50, 90, 99))
+        numbers += [
+            math.log(series.mean() + 0.05),
+            math.log((high + 0.05) / (median + 0.05)),
+            math.log(top + 0.05),
+        ]
+    return [*numbers, math.log((np.square(rises).sum() + 1e-2) / (np.square(falls).sum() + 1e-2))]
 
 
 def _dynamics(sound: _Sound) -> list[Array]:
@@ -546,9 +645,15 @@ def _dynamics(sound: _Sound) -> list[Array]:
     relative = np.maximum(sound.levels - overall, -50.0)
     percentiles = np.percentile(relative, (5, 25, 50, 75, 95))
     steps = np.diff(relative)
-    peak = 20 * np.log10((np.abs(sound.mono).max() + 1e-8) / (math.sqrt(float(np.mean(np.square(sound.mono)))) + 1e-8))
+    peak = 20 * np.log10(
+        (np.abs(sound.mono).max() + 1e-8) / (math.sqrt(float(np.mean(np.square(sound.mono)))) + 1e-8)
+    )
     quiet = np.mean(sound.levels < SILENCE_DB)
-    return [np.array([overall, *percentiles, quiet, peak, np.abs(steps).mean(), steps.std(), steps.max(initial=0.0)])]
+    return [
+        np.array(
+            [overall, *percentiles, quiet, peak, np.abs(steps).mean(), steps.std(), steps.max(initial=0.0)]
+        )
+    ]
 
 
 def _sharpness(sound: _Sound) -> list[Array]:
@@ -580,15 +685,17 @@ def _colour(sound: _Sound) -> list[Array]:
 
 
 FEATURE_GROUPS: dict[str, int] = {
-    "timbre": 4 * _MEL_BANDS,
+    "timbre": 4 * _MEL_BANDS + 7,
     "modulation": 30,
-    "notes": 29,
-    "melody": 34,
-    "harmony": 24,
-    "rhythm": 17,
-    "dynamics": 11,
     "sharpness": 28,
-    "colour": 7,
+    "notes": 29,
+    "durations": 12,
+    "intervals": 27,
+    "similarity": 34,
+    "harmony": 11,
+    "continuity": 19,
+    "rhythm": 21,
+    "dynamics": 11,
 }
 """The aspects of a feature vector, in order, and how many numbers each has."""
 
@@ -608,7 +715,7 @@ def feature_vector(waveform: NDArray, sample_rate: int) -> Array:
 
     Returns
     -------
-    array [shape=(260,)]
+    array [shape=(329,)]
         Raw numbers in different units: standardise them with a FeatureScale.
 
     Raises
@@ -617,19 +724,23 @@ def feature_vector(waveform: NDArray, sample_rate: int) -> Array:
         If the clip is too short or not finite.
     """
     sound = _sound(waveform, sample_rate)
-    levels_db = 20 * np.log10(sound.pitch + 1e-4)
+    levels_db = 20 * np.log10(sound.pitch + 1e-3)
     peaks = _peaks(sound.pitch)
     notes = _notes(levels_db, peaks)
+    chroma = _chroma(sound.pitch)
     parts = (
         _timbre(sound)
+        + _colour(sound)
         + _modulation(sound)
+        + _sharpness(sound)
         + _note_statistics(sound, peaks, levels_db)
-        + _melody(peaks, notes)
-        + _harmony(sound)
+        + _durations(sound, peaks, notes)
+        + _intervals(peaks, notes)
+        + _similarity(sound, chroma)
+        + _harmony(chroma)
+        + _continuity(sound, peaks)
         + _rhythm(sound)
         + _dynamics(sound)
-        + _sharpness(sound)
-        + _colour(sound)
     )
     return np.concatenate(parts).astype(np.float32)
 
@@ -663,8 +774,10 @@ class FeatureScale(NamedTuple):
     """[shape=(features,)]"""
     std: NDArray[np.float64]
     """Spread over the reference, before the raising [shape=(features,)]"""
-    divisor: NDArray[np.float64]
-    """What the centred features are divided by [shape=(features,)]"""
+    spread: NDArray[np.float64]
+    """The same after the raising: what the centred features are divided by [shape=(features,)]"""
+    weight: NDArray[np.float64]
+    """Divides the features so that every aspect weighs the same [shape=(features,)]"""
 
     @classmethod
     def fit(cls, features: NDArray) -> "FeatureScale":
@@ -673,16 +786,18 @@ class FeatureScale(NamedTuple):
             raise ValueError("a feature scale needs two real clips at least")
         features = np.asarray(features, dtype=np.float64)
         mean, std = features.mean(axis=0), features.std(axis=0, ddof=1)
-        divisor, first = np.empty_like(std), 0
-        for size in _group_sizes(features.shape[1]):
-            part = std[first : first + size]
-            divisor[first : first + size] = np.hypot(part, 0.3 * np.median(part) + 1e-3) * math.sqrt(size)
-            first += size
-        return cls(mean, std, divisor * math.sqrt(len(_group_sizes(features.shape[1]))))
+        sizes = _group_sizes(features.shape[1])
+        groups = np.split(std, np.cumsum(sizes)[:-1])
+        spread = np.concatenate([np.hypot(group, 0.3 * np.median(group) + 1e-3) for group in groups])
+        return cls(mean, std, spread, np.sqrt(len(sizes) * np.repeat(sizes, sizes)))
 
     def transform(self, features: NDArray) -> NDArray[np.float64]:
-        """Standardised features [shape=(clips, features)]: real clips have a summed variance of about 1."""
-        return (np.asarray(features, dtype=np.float64) - self.mean) / self.divisor
+        """Standardised features [shape=(clips, features)]: real clips have a summed variance of about 1.
+
+        A number far outside of real music counts as at most five spreads: one absurd number must not hide the others.
+        """
+        spreads = (np.asarray(features, dtype=np.float64) - self.mean) / self.spread
+        return 5 * np.tanh(spreads / 5) / self.weight
 
 
 def _group_sizes(features: int) -> list[int]:
@@ -697,7 +812,9 @@ def _squared_distances(a: NDArray, b: NDArray) -> NDArray[np.float64]:
     return np.maximum(np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1) - 2 * a @ b.T, 0)
 
 
-def _different(a_files: Labels | None, b_files: Labels | None, shape: tuple[int, int], same_set: bool) -> NDArray[np.bool_]:
+def _different(
+    a_files: Labels | None, b_files: Labels | None, shape: tuple[int, int], same_set: bool
+) -> NDArray[np.bool_]:
     """Which pairs count: all of different files, and never a clip with itself."""
     allowed = np.ones(shape, dtype=bool)
     if a_files is not None and b_files is not None:
@@ -850,14 +967,12 @@ def aspect_gaps(*, generated: NDArray, real: NDArray) -> dict[str, float]:
         Raw features.
     """
     scale = FeatureScale.fit(real)
-    gaps, first = {}, 0
-    for name, size in FEATURE_GROUPS.items():
-        part = slice(first, first + size)
-        spread = scale.divisor[part] / math.sqrt(size * len(FEATURE_GROUPS))
-        offset = (np.asarray(generated, dtype=np.float64)[:, part].mean(axis=0) - scale.mean[part]) / spread
-        gaps[name] = float(np.sqrt(np.mean(np.square(offset))))
-        first += size
-    return gaps
+    offsets = scale.transform(generated).mean(axis=0) - scale.transform(real).mean(axis=0)
+    groups = np.split(offsets * scale.weight, np.cumsum(_group_sizes(len(offsets)))[:-1])
+    return {
+        name: float(np.sqrt(np.mean(np.square(group))))
+        for name, group in zip(FEATURE_GROUPS, groups, strict=True)
+    }
 
 
 def diversity(*, generated: NDArray, real: NDArray, real_files: Labels | None = None) -> float:
@@ -957,7 +1072,10 @@ def log_magnitude_ratio(
             f"R needs two or more originals and one reconstruction each, got {len(original)} and {len(reconstruction)}"
         )
     levels = [_log_magnitude(clip, sample_rate) for clip in original]
-    errors = [_mean_gap(_log_magnitude(clip, sample_rate), own) for clip, own in zip(reconstruction, levels, strict=True)]
+    errors = [
+        _mean_gap(_log_magnitude(clip, sample_rate), own)
+        for clip, own in zip(reconstruction, levels, strict=True)
+    ]
     allowed = _different(files, files, (len(levels),) * 2, same_set=True)
     random = np.random.default_rng(seed)
     unrelated = [
@@ -1067,8 +1185,12 @@ def gate_two(
 
     def distance(clips: Sequence[NDArray] | NDArray) -> float:
         features = scale.transform(feature_matrix(clips, sample_rate))
-        generated_files = None if real_files is None else [("generated", index) for index in range(len(features))]
-        return kernel_distance(features, reference, generated_files=generated_files, reference_files=real_files)
+        generated_files = (
+            None if real_files is None else [("generated", index) for index in range(len(features))]
+        )
+        return kernel_distance(
+            features, reference, generated_files=generated_files, reference_files=real_files
+        )
 
     def silence(clips: Sequence[NDArray] | NDArray) -> float:
         return float(np.mean([silence_share(clip, sample_rate) for clip in clips]))
