@@ -18,6 +18,7 @@ from torch import Tensor
 HOPS_PER_WINDOW = 4
 MOMENTUM = 0.99
 BLOCK_FRAMES = 32
+PROMPT_HOPS = 16
 _OVERLAP = HOPS_PER_WINDOW - 1
 _LOOKAHEAD = 2
 _WINDOW_POWER = 1.5  # sum of squared Hann windows at a hop of a quarter window
@@ -150,9 +151,44 @@ class PhaseVocoder:
         self._waiting: Tensor | None = None
         self._stages = [_Iteration(n_fft, momentum=momentum if index else 0.0) for index in range(iterations)]
         self._synthesis = _OverlapAdd(n_fft)
+        self._given: Tensor | None = None
+        self._unwanted = 0
         self._magnitudes: Tensor | None = None
         self._consistent: Tensor | None = None
         self._finished = False
+
+    @classmethod
+    @torch.no_grad()
+    def from_prompt(cls, prompt: Tensor, n_fft: int, *, iterations: int = 16) -> "PhaseVocoder":
+        """A vocoder that goes on where a waveform ends: its phases are carried over, its samples are never changed.
+
+        The last hops of the prompt are the stream's first; in every iteration they are put back as they are, so that
+        the frames across the seam settle on phases that fit them.
+
+        Parameters
+        ----------
+        prompt : Tensor [shape=(channels, samples)]
+            At least five hops. The first frame pushed is centred at its end.
+        n_fft, iterations
+            As for the class.
+        """
+        hop = hop_of(n_fft)
+        hops = min(PROMPT_HOPS, prompt.shape[-1] // hop)
+        if hops < HOPS_PER_WINDOW + 1:
+            raise ValueError(f"a prompt needs at least {(HOPS_PER_WINDOW + 1) * hop} samples, got {prompt.shape[-1]}")
+        tail = prompt[..., prompt.shape[-1] - hops * hop :]
+        # The last frame hears one hop beyond the end: mirrored, the best guess of its magnitudes.
+        spectrum = stft(torch.cat([tail, tail.flip(-1)[..., : 2 * hop]], dim=-1), n_fft)[..., :hops, :]
+        vocoder = cls(n_fft, iterations=iterations)
+        vocoder._waiting = spectrum.abs()
+        vocoder._given = torch.sgn(spectrum[..., :-1, :])
+        mixed = spectrum[..., -2, :].sum(dim=-2, keepdim=True)
+        vocoder.start.turns = torch.angle(mixed) / (2 * math.pi)
+        vocoder._unwanted = hops * hop
+        known = tail.unflatten(-1, (hops, hop))
+        for overlap_add in (vocoder._synthesis, *(stage.overlap_add for stage in vocoder._stages)):
+            overlap_add.known = known
+        return vocoder
 
     @torch.no_grad()
     def push(self, magnitudes: Tensor) -> Tensor:
@@ -197,7 +233,14 @@ class PhaseVocoder:
         return self._run(self._waiting, last=True)
 
     def _run(self, magnitudes: Tensor, *, last: bool) -> Tensor:
-        spectrum = magnitudes * self.start.advance(magnitudes)
+        phasors = self._given
+        if phasors is None:
+            phasors = self.start.advance(magnitudes)
+        else:
+            advanced = self.start.advance(magnitudes[..., phasors.shape[-2] :, :])
+            phasors = torch.cat([phasors, advanced.expand(*phasors.shape[:-2], -1, -1)], dim=-2)
+            self._given = None
+        spectrum = magnitudes * phasors
         doubled = magnitudes.repeat_interleave(2, dim=-1)
         if self._magnitudes is None or self._consistent is None:
             self._magnitudes, self._consistent = doubled, torch.view_as_real(spectrum).flatten(-2).contiguous()
@@ -211,7 +254,9 @@ class PhaseVocoder:
         keep = min(_OVERLAP * self.iterations, self._magnitudes.shape[-2])
         self._magnitudes = self._magnitudes[..., self._magnitudes.shape[-2] - keep :, :].contiguous()
         self._consistent = self._consistent[..., self._consistent.shape[-2] - keep :, :].contiguous()
-        return samples
+        unwanted = min(self._unwanted, samples.shape[-1])
+        self._unwanted -= unwanted
+        return samples[..., unwanted:]
 
 
 class _OverlapAdd:
@@ -221,6 +266,8 @@ class _OverlapAdd:
         self.n_fft = n_fft
         self.frames = 0
         self.tail: Tensor | None = None
+        self.known: Tensor | None = None
+        """The first blocks as they must be [shape=(..., blocks, hop)]."""
 
     def push(self, spectrum: Tensor, *, last: bool) -> Tensor:
         hop, count = self.n_fft // HOPS_PER_WINDOW, spectrum.shape[-2]
@@ -245,6 +292,11 @@ class _OverlapAdd:
             frames = self.frames if last else block + 8
             gain = _WINDOW_POWER / _envelope(index, 0, frames, self.n_fft, ready)
             ready[..., block - first_block - begin, :] *= gain[0]
+        if self.known is not None:
+            place = first_block + begin
+            count = min(self.known.shape[-2] - place, ready.shape[-2])
+            if count > 0:
+                ready[..., :count, :] = self.known[..., place : place + count, :]
         return ready
 
 
