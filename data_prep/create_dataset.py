@@ -15,7 +15,6 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from piano.foundation.audio_io import printable
 from piano.foundation.dataset_format import (
     SPLITS,
     DatasetManifest,
@@ -29,6 +28,7 @@ from piano.foundation.dataset_format import (
     write_manifest,
 )
 from piano.foundation.errors import DatasetError, run_command
+from piano.foundation.screen_text import printable, tolerate_old_terminals
 
 EXAMPLE = "example:\n  python create_dataset.py --input prepared --output dataset --validation-fraction 0.1"
 
@@ -241,8 +241,8 @@ def print_summary(manifest: DatasetManifest, output: Path) -> None:
     for split in SPLITS:
         minutes = manifest.pairs[split] * manifest.segment_seconds / 60
         print(
-            f"{printable(set_path(output, split))}: {manifest.pairs[split]} pairs of {len(manifest.songs[split])} songs "
-            f"({len(manifest.groups[split])} recordings, {minutes:.1f} minutes)"
+            f"{printable(set_path(output, split))}: {manifest.pairs[split]} pairs ({minutes:.1f} minutes) "
+            f"of {len(manifest.songs[split])} songs, {len(manifest.groups[split])} different recordings"
         )
 
 
@@ -266,6 +266,7 @@ def main(argv: list[str] | None = None) -> int:
         )
         print_summary(manifest, options.output)
 
+    tolerate_old_terminals()
     return run_command(body)
 
 

@@ -7,23 +7,18 @@ Stopped at any moment and started again, it goes on where it was; on an unchange
 
 import argparse
 import contextlib
-import csv
 import dataclasses
 import errno
 import hashlib
-import io
 import os
 import shutil
-import sys
-import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
+from data_prep.prepare_report import REPORT_CSV, REPORT_JSON, Outcome, Progress, print_outcome, write_reports
 from data_prep.prepare_song import (
     FINGERPRINT_NAME,
     RECORDS_FOLDER,
@@ -36,7 +31,7 @@ from data_prep.prepare_song import (
     settings_key,
 )
 from data_prep.worker_pool import run_tasks
-from piano.foundation.audio_io import printable, scan_folder
+from piano.foundation.audio_io import scan_folder
 from piano.foundation.dataset_format import (
     MANIFEST_NAME,
     LeftOut,
@@ -45,29 +40,13 @@ from piano.foundation.dataset_format import (
     SongEntry,
     locked_folder,
     read_prepared_manifest,
-    write_bytes,
-    write_json,
     write_prepared_manifest,
 )
 from piano.foundation.errors import DatasetError, run_command
 from piano.foundation.fingerprint import find_same_recordings
+from piano.foundation.screen_text import printable, tolerate_old_terminals
 
 EXAMPLE = "example:\n  python prepare_dataset.py ~/Music --output prepared --workers 4"
-REPORT_NAMES = ("report.json", "report.csv")
-REASONS = {
-    "unreadable": "no sound could be decoded",
-    "too_short": "shorter than --min-seconds",
-    "silent": "digital silence, or channels that cancel out in the mix",
-    "duplicate": "the same bytes as another file",
-    "empty": "no bytes",
-    "needs_ffmpeg": "a format that needs ffmpeg",
-    "crashed": "the decoder crashed, hung or failed; the next run tries again",
-    "hidden": "a hidden file",
-    "not_audio": "no suffix of a sound file",
-    "not_a_file": "a broken link, a pipe or a device",
-    "no_permission": "may not be read",
-}
-_LISTED_PER_REASON = 100
 
 
 class Source(NamedTuple):
@@ -78,20 +57,6 @@ class Source(NamedTuple):
     path: Path
     size: int
     mtime_ns: int
-
-
-class Outcome(NamedTuple):
-    """What a run did and what there is now."""
-
-    manifest: PreparedManifest
-    prepared: int
-    """Songs made in this run."""
-    kept: int
-    """Songs that were there already."""
-    dropped: int
-    """Songs whose source is gone."""
-    settings_changed: str
-    """What changed since the last run, empty if nothing did."""
 
 
 def default_audio_settings() -> tuple[int, int]:
@@ -160,18 +125,19 @@ def prepare_folder(
         manifest = PreparedManifest(
             settings=settings,
             music_folder=str(music.resolve()),
-            songs=tuple(_with_groups(songs, output)),
+            songs=_with_groups(songs, before, output),
             left_out=tuple(sorted(left_out, key=lambda entry: entry.source)),
         )
-        old_names = {song.source for song in before.songs} if before else set()
+        now = {song.source for song in songs}
+        fresh = now & {source.name for source in todo}
         outcome = Outcome(
             manifest=manifest,
-            prepared=sum(1 for source in todo if source.name in records and records[source.name].song),
-            kept=sum(1 for song in songs if song.source not in {source.name for source in todo}),
-            dropped=len(old_names - {song.source for song in songs}),
+            prepared=len(fresh),
+            kept=len(now - fresh),
+            gone=tuple(song.source for song in before.songs if song.source not in now) if before else (),
             settings_changed=_changes(before.settings, settings) if before else "",
         )
-        if manifest != before:
+        if manifest != before or not (output / REPORT_JSON).exists() or not (output / REPORT_CSV).exists():
             write_prepared_manifest(output, manifest)
             write_reports(output, manifest)
         _remove_leftovers(output, manifest, sources)
@@ -232,23 +198,22 @@ def _valid_records(sources: list[Source], output: Path, settings: PrepareSetting
     """Records of earlier runs that still hold: same settings, same file, chunks in place."""
     records = {}
     for source in sources:
-        record = read_record(output, source.name)
-        if (
-            record is not None
-            and record.settings_key == settings_key(settings)
-            and (record.size, record.mtime_ns) == (source.size, source.mtime_ns)
-            and _is_in_place(record, output)
-        ):
+        record = _usable_record(source, output, settings)
+        if record is not None and (record.size, record.mtime_ns) == (source.size, source.mtime_ns):
             records[source.name] = record
     return records
 
 
-def _is_in_place(record: SourceRecord, output: Path) -> bool:
-    if record.song is None:
-        return (
-            record.left_out is None or record.left_out.reason != "needs_ffmpeg"
-        )  # it may be installed by now
-    return all((output / record.song.folder / chunk.file).is_file() for chunk in record.song.chunks)
+def _usable_record(source: Source, output: Path, settings: PrepareSettings) -> SourceRecord | None:
+    """What an earlier run left about a source, if it was made with these settings and is still in place."""
+    record = read_record(output, source.name)
+    if record is None or record.settings_key != settings_key(settings):
+        return None
+    if record.song is None:  # ffmpeg may be installed by now
+        return None if record.left_out is None or record.left_out.reason == "needs_ffmpeg" else record
+    folder = output / record.song.folder
+    names = (FINGERPRINT_NAME, *(chunk.file for chunk in record.song.chunks))
+    return record if all((folder / name).is_file() for name in names) else None
 
 
 def _find_duplicates(sources: list[Source], records: dict[str, SourceRecord]) -> dict[str, str]:
@@ -294,23 +259,20 @@ def _prepare_all(
             source=source.name,
             output=str(output),
             settings=settings,
-            known=read_record(output, source.name),
+            known=_usable_record(source, output, settings),
         )
         for source in todo
     ]
     failures = []
-    with (
-        contextlib.closing(run_tasks(prepare_song, tasks, workers=workers)) as events,
-        _Progress(todo) as progress,
-    ):
+    events = run_tasks(prepare_song, tasks, workers=workers)
+    with contextlib.closing(events), Progress([source.size for source in todo]) as progress:
         for event in events:
-            progress.advance(event.work)
+            progress.advance(event.index, event.work, is_finished=event.is_finished)
             if not event.is_finished:
                 continue
             source = todo[event.index]
-            progress.finish_file(source.size)
             if event.failure:
-                if os.strerror(errno.ENOSPC) in event.failure:
+                if f"[Errno {errno.ENOSPC}]" in event.failure:
                     raise DatasetError(f"the disk is full: no room for chunks in {printable(output)}.")
                 failures.append(LeftOut(source=source.name, reason="crashed", detail=event.failure))
             else:
@@ -318,48 +280,16 @@ def _prepare_all(
     return failures
 
 
-class _Progress:
-    """A bar over the bytes to read, with the hours of audio decoded per minute."""
-
-    def __init__(self, todo: list[Source]) -> None:
-        self._started = time.monotonic()
-        self._seconds = 0.0
-        self._files = 0
-        self._count = len(todo)
-        self._bar = tqdm(
-            total=sum(source.size for source in todo),
-            unit="B",
-            unit_scale=True,
-            desc="preparing",
-            dynamic_ncols=True,
-            mininterval=0.2 if sys.stderr.isatty() else 10.0,
-            bar_format="{desc} {percentage:3.0f}% |{bar}| {elapsed} (ETA {remaining}) {postfix}",
-        )
-
-    def __enter__(self) -> "_Progress":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def advance(self, seconds: float) -> None:
-        self._seconds += seconds
-        minutes = (time.monotonic() - self._started) / 60
-        rate = self._seconds / 3600 / max(minutes, 1e-9)
-        text = f"{self._files}/{self._count} files, {self._seconds / 3600:.2f} h of audio, {rate:.1f} h/min"
-        self._bar.set_postfix_str(text, refresh=False)
-        self._bar.update(0)
-
-    def finish_file(self, size: int) -> None:
-        self._files += 1
-        self._bar.update(size)
-
-
-def _with_groups(songs: list[SongEntry], output: Path) -> Iterator[SongEntry]:
+def _with_groups(
+    songs: list[SongEntry], before: PreparedManifest | None, output: Path
+) -> tuple[SongEntry, ...]:
     """The songs, each with the name of the first song of the same recording as its group."""
-    fingerprints = [np.load(output / song.folder / FINGERPRINT_NAME) for song in songs]
-    for song, leader in zip(songs, find_same_recordings(fingerprints), strict=True):
-        yield dataclasses.replace(song, group=songs[leader].source)
+    if before is not None and [song.folder for song in before.songs] == [song.folder for song in songs]:
+        groups = [song.group for song in before.songs]
+    else:
+        fingerprints = [np.load(output / song.folder / FINGERPRINT_NAME) for song in songs]
+        groups = [songs[leader].source for leader in find_same_recordings(fingerprints)]
+    return tuple(dataclasses.replace(song, group=group) for song, group in zip(songs, groups, strict=True))
 
 
 def _remove_leftovers(output: Path, manifest: PreparedManifest, sources: list[Source]) -> None:
@@ -374,82 +304,6 @@ def _remove_leftovers(output: Path, manifest: PreparedManifest, sources: list[So
         for path in (output / RECORDS_FOLDER).iterdir():
             if path.name not in records:
                 path.unlink(missing_ok=True)
-
-
-def write_reports(output: Path, manifest: PreparedManifest) -> None:
-    """Write report.json and report.csv: a row for every file that was seen."""
-    fields = (
-        "source",
-        "outcome",
-        "reason",
-        "detail",
-        "seconds",
-        "chunks",
-        "loudness_db",
-        "silence_share",
-        "group",
-    )
-    rows = [
-        {
-            "source": song.source,
-            "outcome": "prepared",
-            "reason": "",
-            "detail": "; ".join(song.notes),
-            "seconds": song.seconds,
-            "chunks": len(song.chunks),
-            "loudness_db": song.loudness_db,
-            "silence_share": song.silence_share,
-            "group": song.group,
-        }
-        for song in manifest.songs
-    ]
-    rows += [{"outcome": "left_out", **dataclasses.asdict(entry)} for entry in manifest.left_out]
-    rows.sort(key=lambda row: row["source"])
-    write_json(output / REPORT_NAMES[0], {"summary": _summary(manifest), "files": rows})
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fields, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: printable(value) for key, value in row.items()} for row in rows)
-    write_bytes(output / REPORT_NAMES[1], text.getvalue().encode("utf-8"))
-
-
-def _summary(manifest: PreparedManifest) -> dict[str, float | int]:
-    return {
-        "songs": len(manifest.songs),
-        "hours": round(sum(song.seconds for song in manifest.songs) / 3600, 4),
-        "chunks": sum(len(song.chunks) for song in manifest.songs),
-        "recordings": len({song.group for song in manifest.songs}),
-        "left_out": len(manifest.left_out),
-        **{
-            f"left_out_{reason}": count
-            for reason, count in Counter(e.reason for e in manifest.left_out).items()
-        },
-    }
-
-
-def print_summary(outcome: Outcome, output: Path) -> None:
-    """Tell on the screen what there is, what is odd and what was left out."""
-    manifest = outcome.manifest
-    for song in manifest.songs:
-        if song.notes:
-            print(f"note: {printable(song.source)}: {', '.join(song.notes)}")
-        if song.group != song.source:
-            print(f"note: {printable(song.source)}: the same recording as {printable(song.group)}")
-    listed: Counter[str] = Counter()
-    for entry in manifest.left_out:
-        listed[entry.reason] += 1
-        if listed[entry.reason] <= _LISTED_PER_REASON:
-            detail = printable(entry.detail or REASONS[entry.reason])
-            print(f"left out: {printable(entry.source)}: {entry.reason} ({detail})")
-    for reason, count in listed.items():
-        if count > _LISTED_PER_REASON:
-            print(f"left out: {count - _LISTED_PER_REASON} more, {reason}; all are in {REPORT_NAMES[1]}")
-    summary = _summary(manifest)
-    print(
-        f"{printable(output)}: {summary['songs']} songs, {summary['hours']:.2f} hours, {summary['chunks']} chunks; "
-        f"{outcome.prepared} prepared now, {outcome.kept} kept, {outcome.dropped} gone, "
-        f"{summary['left_out']} files left out."
-    )
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -502,17 +356,13 @@ def main(argv: list[str] | None = None) -> int:
         outcome = prepare_folder(
             options.folder, options.output, settings, workers=options.workers, max_files=options.max_files
         )
-        if outcome.settings_changed:
-            print(f"settings changed ({outcome.settings_changed}): everything was prepared again.")
-        print_summary(outcome, options.output)
+        print_outcome(outcome, options.output)
         if not outcome.manifest.songs:
             raise DatasetError(
                 f"no usable music in {printable(options.folder)}: not one chunk could be made."
             )
 
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a name must not stop the run on an old terminal
+    tolerate_old_terminals()
     return run_command(body)
 
 

@@ -1,7 +1,7 @@
 """One song: decode, measure, cut into chunks, level, and put them in place all at once.
 
-The song passes twice. The first pass decodes it block by block, writes raw chunks and gathers what levelling needs to
-know; the second applies one gain to all chunks. Memory holds two chunks, whatever the song's length.
+The song passes twice. The first pass decodes it block by block, writes raw chunks and gathers what levelling needs
+to know; the second applies one gain to all chunks. Memory holds two chunks, whatever the song's length.
 """
 
 import hashlib
@@ -18,17 +18,20 @@ from typing import Any
 
 import numpy as np
 
-from piano.foundation.audio_io import FFMPEG_HINT, DecodeLog, decode_blocks, printable
+from piano.foundation.audio_io import DecodeLog, decode_blocks
 from piano.foundation.dataset_format import (
     ChunkEntry,
     LeftOut,
     PrepareSettings,
     SongEntry,
+    save_array,
     song_from_dict,
     write_bytes,
 )
 from piano.foundation.errors import AudioError
 from piano.foundation.fingerprint import Fingerprinter
+from piano.foundation.native_sound import FFMPEG_HINT
+from piano.foundation.screen_text import printable
 
 WORK_FOLDER = ".work"
 RECORDS_FOLDER = "records"
@@ -201,10 +204,10 @@ def _cut_song(
         return LeftOut(source=task.source, reason="silent", detail=f"nothing above {_SILENCE_DB:g} dB")
     for chunk in cutter.chunks:
         raw = np.load(work / f"raw_{chunk.file}")
-        np.save(work / chunk.file, level_chunk(raw, levels))
+        save_array(work / chunk.file, level_chunk(raw, levels))
         (work / f"raw_{chunk.file}").unlink()
         tick(0.0)
-    np.save(work / FINGERPRINT_NAME, cutter.fingerprinter.finish())
+    save_array(work / FINGERPRINT_NAME, cutter.fingerprinter.finish())
     return SongEntry(
         **identity,
         folder=song_folder(task.source, identity["sha256"], settings),
@@ -273,7 +276,7 @@ class _ChunkCutter:
 
     def _write(self, chunk: np.ndarray) -> None:
         name = f"chunk_{len(self.chunks):04d}.npy"
-        np.save(self._work / f"raw_{name}", chunk)
+        save_array(self._work / f"raw_{name}", chunk)
         start = self.samples - chunk.shape[1]
         self.chunks.append(ChunkEntry(file=name, start_sample=start, samples=chunk.shape[1]))
 

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
@@ -35,7 +35,7 @@ class TaskEvent(NamedTuple):
 
 def run_tasks(
     function: Callable[[Any, Tick], Any], tasks: Sequence[Any], *, workers: int, stall_seconds: float = 600.0
-) -> Iterator[TaskEvent]:
+) -> Generator[TaskEvent, None, None]:
     """Run `function(task, tick)` for every task in separate processes.
 
     Parameters

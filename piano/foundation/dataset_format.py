@@ -223,6 +223,13 @@ def load_chunk(folder: Path | str, song: SongEntry, chunk: ChunkEntry, *, mapped
     return samples
 
 
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Write a .npy file; unlike `np.save`, a full disk raises an OSError that says so."""
+    with open(path, "wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(array))
+        stream.write(np.ascontiguousarray(array).data)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON under a temporary name, then rename it."""
     write_bytes(path, (json.dumps(value, indent=1) + "\n").encode("ascii"))

@@ -18,7 +18,7 @@ _SILENCE_POWER = 1e-9
 MAX_SECONDS = 1200.0
 """Only the beginning of a very long file is fingerprinted."""
 
-_COMMON = 256  # a word more frequent than this over all songs says nothing
+_COMMON = 32  # a word more frequent than this over all songs says nothing
 _MIN_VOTES = 5  # frames that must agree exactly at one shift before two songs are compared at all
 _BLOCK = 64  # frames (4 s) judged at a time
 _MAX_BIT_ERRORS = 0.33  # unrelated music disagrees in half of all bits
@@ -130,7 +130,7 @@ def is_same_recording(first: np.ndarray, second: np.ndarray, shift: int) -> bool
 
 
 def _candidates(fingerprints: list[np.ndarray]) -> list[tuple[int, int, int]]:
-    """(first, second, shift) of songs that share several words at the same shift."""
+    """(first, second, shift) of songs that share several words at the same shift, the surest first."""
     lengths = [len(words) for words in fingerprints]
     if len(lengths) < 2 or not sum(lengths):
         return []
@@ -141,16 +141,20 @@ def _candidates(fingerprints: list[np.ndarray]) -> list[tuple[int, int, int]]:
     order = order[words[order] != 0]
     words, songs, times = words[order], songs[order], times[order]
     _, starts, counts = np.unique(words, return_index=True, return_counts=True)
-    found = []
+    span = 2 * max(lengths)  # one number for (first, second, shift): quick to count
+    found = [np.zeros(0, dtype=np.int64)]
     for count in np.unique(counts[(counts > 1) & (counts <= _COMMON)]):
         rows = starts[counts == count][:, np.newaxis] + np.arange(count)
         for step in range(1, count):
             left, right = rows[:, :-step].ravel(), rows[:, step:].ravel()
             other = songs[left] != songs[right]
             left, right = left[other], right[other]
-            found.append(np.stack([songs[left], songs[right], times[right] - times[left]], axis=1))
-    if not found:
-        return []
-    keys, votes = np.unique(np.concatenate(found), axis=0, return_counts=True)
+            pair = songs[left] * len(lengths) + songs[right]
+            found.append(pair * span + times[right] - times[left] + span // 2)
+    keys, votes = np.unique(np.concatenate(found), return_counts=True)
     keys, votes = keys[votes >= _MIN_VOTES], votes[votes >= _MIN_VOTES]
-    return [(int(a), int(b), int(shift)) for a, b, shift in keys[np.argsort(-votes, kind="stable")]]
+    pairs, shifts = np.divmod(keys[np.argsort(-votes, kind="stable")], span)
+    return [
+        (int(pair) // len(lengths), int(pair) % len(lengths), int(shift) - span // 2)
+        for pair, shift in zip(pairs, shifts, strict=True)
+    ]

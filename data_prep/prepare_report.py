@@ -1,0 +1,176 @@
+"""What a preparation tells: progress while it runs, a report of every file when it ends."""
+
+import csv
+import dataclasses
+import io
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tqdm import tqdm
+
+from piano.foundation.dataset_format import PreparedManifest, write_bytes, write_json
+from piano.foundation.screen_text import printable
+
+REPORT_JSON = "report.json"
+REPORT_CSV = "report.csv"
+REASONS = {
+    "unreadable": "no sound could be decoded",
+    "too_short": "shorter than --min-seconds",
+    "silent": "digital silence, or channels that cancel out in the mix",
+    "duplicate": "the same bytes as another file",
+    "empty": "no bytes",
+    "needs_ffmpeg": "a format that needs ffmpeg",
+    "crashed": "the decoder crashed, hung or failed; the next run tries again",
+    "hidden": "a hidden file",
+    "not_audio": "no suffix of a sound file",
+    "not_a_file": "a broken link, a pipe or a device",
+    "no_permission": "may not be read",
+}
+"""Every reason code for a file that gave no chunk."""
+_LISTED_PER_REASON = 100
+_COLUMNS = (
+    "source",
+    "outcome",
+    "reason",
+    "detail",
+    "seconds",
+    "chunks",
+    "loudness_db",
+    "silence_share",
+    "group",
+)
+
+
+class Outcome(NamedTuple):
+    """What a run did and what there is now."""
+
+    manifest: PreparedManifest
+    prepared: int
+    """Songs made in this run."""
+    kept: int
+    """Songs that were there already."""
+    gone: tuple[str, ...]
+    """Sources of songs that the last manifest had and this one has not."""
+    settings_changed: str
+    """What changed since the last run, empty if nothing did."""
+
+
+class Progress:
+    """A bar over the bytes to read, with the hours of audio decoded per minute.
+
+    Bytes of a file still being decoded are guessed from its seconds; the end of the file corrects the guess.
+    """
+
+    def __init__(self, sizes: list[int]) -> None:
+        self._sizes = sizes
+        self._started = time.monotonic()
+        self._running: dict[int, float] = {}
+        self._seconds = 0.0
+        self._done_bytes, self._done_seconds, self._done_files = 0, 0.0, 0
+        self._bar = tqdm(
+            total=sum(sizes),
+            desc="preparing",
+            dynamic_ncols=True,
+            mininterval=0.2 if sys.stderr.isatty() else 10.0,
+            bar_format="{desc} {percentage:3.0f}% |{bar}| {elapsed} (ETA {remaining}){postfix}",
+        )
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def advance(self, index: int, seconds: float, *, is_finished: bool) -> None:
+        """Count audio decoded from file `index`."""
+        self._seconds += seconds
+        self._running[index] = self._running.get(index, 0.0) + seconds
+        if is_finished:
+            self._done_bytes += self._sizes[index]
+            self._done_seconds += self._running.pop(index)
+            self._done_files += 1
+        minutes = max(time.monotonic() - self._started, 1e-3) / 60
+        hours = self._seconds / 3600
+        files = f"{self._done_files}/{len(self._sizes)} files"
+        self._bar.set_postfix_str(
+            f"{files}, {hours:.2f} h of audio, {hours / minutes:.1f} h/min", refresh=False
+        )
+        self._bar.update(max(0, self._read_bytes() - self._bar.n))
+
+    def _read_bytes(self) -> int:
+        bytes_per_second = self._done_bytes / self._done_seconds if self._done_seconds else 16_000.0
+        guesses = (min(0.99 * self._sizes[i], s * bytes_per_second) for i, s in self._running.items())
+        return self._done_bytes + int(sum(guesses))
+
+
+def write_reports(output: Path, manifest: PreparedManifest) -> None:
+    """Write report.json and report.csv: a row for every file that was seen."""
+    rows: list[dict[str, Any]] = [
+        {
+            "source": song.source,
+            "outcome": "prepared",
+            "reason": "",
+            "detail": "; ".join(song.notes),
+            "seconds": song.seconds,
+            "chunks": len(song.chunks),
+            "loudness_db": song.loudness_db,
+            "silence_share": song.silence_share,
+            "group": song.group,
+        }
+        for song in manifest.songs
+    ]
+    rows += [{"outcome": "left_out", **dataclasses.asdict(entry)} for entry in manifest.left_out]
+    rows.sort(key=lambda row: row["source"])
+    write_json(output / REPORT_JSON, {"summary": summarise(manifest), "files": rows})
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    writer.writerows([printable(row.get(column, "")) for column in _COLUMNS] for row in rows)
+    write_bytes(output / REPORT_CSV, text.getvalue().encode("utf-8"))
+
+
+def summarise(manifest: PreparedManifest) -> dict[str, float | int]:
+    """The totals of a prepared folder."""
+    return {
+        "songs": len(manifest.songs),
+        "hours": round(sum(song.seconds for song in manifest.songs) / 3600, 4),
+        "chunks": sum(len(song.chunks) for song in manifest.songs),
+        "recordings": len({song.group for song in manifest.songs}),
+        "left_out": len(manifest.left_out),
+        **{
+            f"left_out_{reason}": count
+            for reason, count in Counter(e.reason for e in manifest.left_out).items()
+        },
+    }
+
+
+def print_outcome(outcome: Outcome, output: Path) -> None:
+    """Tell on the screen what there is, what is odd, what was left out and why."""
+    manifest = outcome.manifest
+    if outcome.settings_changed:
+        print(f"settings changed ({outcome.settings_changed}): everything was prepared again.")
+    for song in manifest.songs:
+        if song.notes:
+            print(f"note: {printable(song.source)}: {', '.join(song.notes)}")
+        if song.group != song.source:
+            print(f"note: {printable(song.source)}: the same recording as {printable(song.group)}")
+    for source in outcome.gone:
+        print(f"gone: {printable(source)}: no longer prepared, its chunks are removed")
+    listed: Counter[str] = Counter()
+    for entry in manifest.left_out:
+        listed[entry.reason] += 1
+        if listed[entry.reason] <= _LISTED_PER_REASON:
+            detail = printable(entry.detail or REASONS[entry.reason])
+            print(f"left out: {printable(entry.source)}: {entry.reason} ({detail})")
+    for reason, count in listed.items():
+        if count > _LISTED_PER_REASON:
+            print(f"left out: {count - _LISTED_PER_REASON} more, {reason}; all are in {REPORT_CSV}")
+    total = summarise(manifest)
+    print(
+        f"{printable(output)}: {total['songs']} songs, {total['hours']:.2f} hours, {total['chunks']} chunks; "
+        f"{outcome.prepared} prepared now, {outcome.kept} kept, {len(outcome.gone)} gone, "
+        f"{total['left_out']} files left out."
+    )

@@ -1,0 +1,19 @@
+"""Text that is safe to show: file names and tags may hold escape codes."""
+
+import io
+import sys
+
+
+def printable(text: object) -> str:
+    """The text with control and undecodable characters spelled out, so that no name can steer the terminal."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode()
+        for letter in str(text)
+    )
+
+
+def tolerate_old_terminals() -> None:
+    """Let a letter that the terminal's encoding lacks be spelled out instead of stopping the program."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
