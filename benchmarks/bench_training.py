@@ -1,0 +1,81 @@
+"""Seconds of audio learned per second: the autoencoder stage, the flow, and a full generator and discriminator update.
+
+    python benchmarks/bench_training.py --preset tiny
+    python benchmarks/bench_training.py --preset small
+
+Random weights and made-up music: cost, not quality. The figure of RAVE v1 (1.95 audio-s per s on two cores) was measured
+elsewhere and stands here only for the ratio.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from piano.config_reader import load_config_from_yaml
+from piano.foundation.runtime import start_runtime
+from piano.piano_main import build_discriminator
+from piano.piano_model import AudioDataset, VariationalAttentionModel
+from piano.piano_pretrain import train_autoencoder, train_flow
+from piano.piano_train import train_ear, train_joint, train_professor
+from piano.training_run import TrainingRun
+
+RAVE_RATE = 1.95
+STAGES: dict[str, Callable[[TrainingRun], None]] = {
+    "autoencoder": train_autoencoder, "flow": train_flow, "ear": train_ear, "professor": train_professor,
+    "joint": train_joint,
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", default="tiny")
+    parser.add_argument("--steps", type=int, default=8, help="steps of each stage (default: 8)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    options = parser.parse_args()
+    from piano.config_reader import parse_override
+
+    with tempfile.TemporaryDirectory() as folder:
+        overrides = {"checkpoint_folder": folder, "steps_per_epoch": options.steps, "save_after_nepochs": 10**6}
+        overrides |= {"pretrain_epochs_g": 2, "epochs": 3} | dict(parse_override(text) for text in options.set)
+        overrides |= {f"stages.{name}.share": 0.3 for name in ("autoencoder", "flow", "ear", "professor", "joint")}
+        config = load_config_from_yaml(preset=options.preset, overrides=overrides)
+        runtime = start_runtime(**config.runtime.model_dump(), seed=0)
+        random = np.random.default_rng(0)
+        shape = (8, 2, config.model.sound_channels, config.model.seq_len)
+        music = (0.1 * random.standard_normal(shape)).astype(np.float32)
+        generator = VariationalAttentionModel(**config.model.model_dump()).to(runtime.device)
+        discriminator = build_discriminator(config, generator).to(runtime.device)
+        run = TrainingRun(config, runtime, generator, discriminator,
+                          training_set=AudioDataset(music), validation_set=AudioDataset(music))  # fmt: skip
+        print(f"{options.preset}: {torch.get_num_threads()} threads, {runtime.precision}, {runtime.device}")
+        for name, train in STAGES.items():
+            measure(run, name, train)
+        del run
+        assert not any(Path(folder).glob("*.tmp"))
+
+
+def measure(run: TrainingRun, name: str, train: Callable[[TrainingRun], None]) -> None:
+    """Print the rate of one stage; its first step is left out."""
+    stamps: list[tuple[float, float]] = []
+    original = run.record
+
+    def record(terms, *, audio_seconds: float) -> None:
+        original(terms, audio_seconds=audio_seconds)
+        stamps.append((time.perf_counter(), audio_seconds))
+
+    run.record = record
+    train(run)
+    run.record = original
+    spans = np.diff([stamp for stamp, _ in stamps])
+    rate = stamps[0][1] / float(np.median(spans))
+    versus = f", {rate / RAVE_RATE:.1f} x RAVE v1's update" if name == "joint" else ""
+    print(f"  {name:12s} {rate:8.1f} audio-s per s ({1e3 * float(np.median(spans)):.0f} ms a step{versus})", flush=True)
+
+
+if __name__ == "__main__":
+    main()
