@@ -40,7 +40,9 @@ def rate(generator: VariationalAttentionModel, seconds: float, steps: int, itera
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--memory", action="store_true", help="peak memory at 10 s, 2 min and 30 min instead")
@@ -58,7 +60,9 @@ def main() -> None:
             print(f"  {seconds:5d} s of music: {peak} MB at the peak", flush=True)
         return
     generator = build(options.preset)
-    print(f"{options.preset}: {torch.get_num_threads()} threads, {generator.sample_rate} Hz, {generator.sound_channels} channels")
+    print(
+        f"{options.preset}: {torch.get_num_threads()} threads, {generator.sample_rate} Hz, {generator.sound_channels} channels"
+    )
     for steps, iterations in SETTINGS:
         rate(generator, 10.0, steps, iterations)
         best = max(rate(generator, options.seconds, steps, iterations) for _ in range(3))

@@ -32,7 +32,9 @@ STAGES: dict[str, Callable[[TrainingRun], None]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--steps", type=int, default=8, help="steps of each stage (default: 8)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
@@ -40,9 +42,17 @@ def main() -> None:
     from piano.config_reader import parse_override
 
     with tempfile.TemporaryDirectory() as folder:
-        overrides = {"checkpoint_folder": folder, "steps_per_epoch": options.steps, "save_after_nepochs": 10**6}
-        overrides |= {"pretrain_epochs_g": 2, "epochs": 3} | dict(parse_override(text) for text in options.set)
-        overrides |= {f"stages.{name}.share": 0.3 for name in ("autoencoder", "flow", "ear", "professor", "joint")}
+        overrides = {
+            "checkpoint_folder": folder,
+            "steps_per_epoch": options.steps,
+            "save_after_nepochs": 10**6,
+        }
+        overrides |= {"pretrain_epochs_g": 2, "epochs": 3} | dict(
+            parse_override(text) for text in options.set
+        )
+        overrides |= {
+            f"stages.{name}.share": 0.3 for name in ("autoencoder", "flow", "ear", "professor", "joint")
+        }
         config = load_config_from_yaml(preset=options.preset, overrides=overrides)
         runtime = start_runtime(**config.runtime.model_dump(), seed=0)
         random = np.random.default_rng(0)
@@ -74,7 +84,10 @@ def measure(run: TrainingRun, name: str, train: Callable[[TrainingRun], None]) -
     spans = np.diff([stamp for stamp, _ in stamps])
     rate = stamps[0][1] / float(np.median(spans))
     versus = f", {rate / RAVE_RATE:.1f} x RAVE v1's update" if name == "joint" else ""
-    print(f"  {name:12s} {rate:8.1f} audio-s per s ({1e3 * float(np.median(spans)):.0f} ms a step{versus})", flush=True)
+    print(
+        f"  {name:12s} {rate:8.1f} audio-s per s ({1e3 * float(np.median(spans)):.0f} ms a step{versus})",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -22,14 +22,22 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from piano.foundation.checkpoint_format import ROLES, checkpoint_path, complete_epochs, list_epochs, read_checkpoint  # noqa: E402
+from piano.foundation.checkpoint_format import (
+    ROLES,
+    checkpoint_path,
+    complete_epochs,
+    list_epochs,
+    read_checkpoint,
+)  # noqa: E402
 from tests.tiny_run import write_config, write_dataset  # noqa: E402
 
 LENGTH = {"pretrain_epochs_g": 80, "pretrain_epochs_d": 10, "epochs": 60, "steps_per_epoch": 2}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -55,7 +63,10 @@ def main() -> int:
                 process.wait()
                 killed += 1
                 check(broken)
-                print(f"kill {killed}: epochs {complete_epochs(broken / 'checkpoints')[-1:] or 'none yet'}", flush=True)
+                print(
+                    f"kill {killed}: epochs {complete_epochs(broken / 'checkpoints')[-1:] or 'none yet'}",
+                    flush=True,
+                )
                 continue
             if process.returncode != 0:
                 print(process.stderr.read() if process.stderr else "", file=sys.stderr)
@@ -75,7 +86,9 @@ def start(folder: Path) -> subprocess.Popen:
     if complete_epochs(folder / "checkpoints"):
         command.append("--resume")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
 
 
 def finish(folder: Path) -> None:
@@ -110,7 +123,9 @@ def equal(first: Path, second: Path) -> bool:
             read_checkpoint(checkpoint_path(folder / "checkpoints", role, epoch), role)["model"]
             for folder, epoch in zip((first, second), epochs, strict=True)
         ]
-        if epochs[0] != epochs[1] or any(not torch.equal(states[0][key], states[1][key]) for key in states[0]):
+        if epochs[0] != epochs[1] or any(
+            not torch.equal(states[0][key], states[1][key]) for key in states[0]
+        ):
             return False
     return True
 

@@ -11,7 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 from piano.foundation.errors import ConfigError
 
 CONFIG_NAME = "config.yaml"
-FOLDER_SETTINGS = ("dataset_folder", "prepared_folder", "checkpoint_folder", "checkpoint_folder_load", "music_out_folder")
+FOLDER_SETTINGS = (
+    "dataset_folder",
+    "prepared_folder",
+    "checkpoint_folder",
+    "checkpoint_folder_load",
+    "music_out_folder",
+)
 RENAMED = {
     "dropout": "model.dropout",
     "sample_rate": "model.sample_rate",
@@ -264,7 +270,9 @@ def load_config_from_yaml(
         raise ConfigError(f"{source.name}: {_explain(error)}") from None
     home = source.resolve().parent
     folders = {
-        name: (home / Path(getattr(config, name)).expanduser()) for name in FOLDER_SETTINGS if getattr(config, name)
+        name: (home / Path(getattr(config, name)).expanduser())
+        for name in FOLDER_SETTINGS
+        if getattr(config, name)
     }
     return config.model_copy(update=folders)
 

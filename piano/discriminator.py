@@ -39,7 +39,9 @@ class MinibatchDiscrimination(nn.Module):
     micro-batches still see a crowd. Their mean, not their sum, is taken: batch size does not change the scale.
     """
 
-    def __init__(self, channels: int, *, num_kernels: int = 16, kernel_dim: int = 8, queue_size: int = 64) -> None:
+    def __init__(
+        self, channels: int, *, num_kernels: int = 16, kernel_dim: int = 8, queue_size: int = 64
+    ) -> None:
         super().__init__()
         self.num_kernels = num_kernels
         self.norm = nn.LayerNorm(channels)
@@ -113,7 +115,9 @@ class FrameEar(nn.Module):
 class Ear(nn.Module):
     """Judges sound: one FrameEar on the codec's own magnitudes, one for each further window of the waveform."""
 
-    def __init__(self, *, spectrum_values: int, sound_channels: int, channels: int, wave_windows: list[int]) -> None:
+    def __init__(
+        self, *, spectrum_values: int, sound_channels: int, channels: int, wave_windows: list[int]
+    ) -> None:
         super().__init__()
         self.wave_windows = list(wave_windows)
         self.codec = FrameEar(spectrum_values, channels)
@@ -138,7 +142,9 @@ def compressed_planes(wave: Tensor, window: int) -> Tensor:
     spectrum = stft(wave, window)
     magnitude = (spectrum.real.square() + spectrum.imag.square() + 1e-8).sqrt()
     shrink = magnitude.pow(-0.7)
-    planes = torch.stack([spectrum.real * shrink, spectrum.imag * shrink, 0.3 * (magnitude + 1e-3).log() + 1.0], dim=-1)
+    planes = torch.stack(
+        [spectrum.real * shrink, spectrum.imag * shrink, 0.3 * (magnitude + 1e-3).log() + 1.0], dim=-1
+    )
     return rearrange(planes, "batch channels frames bins planes -> batch frames (channels bins planes)")
 
 
@@ -168,7 +174,13 @@ class Professor(nn.Module):
         self.transformer.load_state_dict({name: learned[name] for name in own})
 
     def forward(
-        self, latents: Tensor, level: Tensor, *, is_real: bool, is_prefix: Tensor | None = None, remember: bool = False
+        self,
+        latents: Tensor,
+        level: Tensor,
+        *,
+        is_real: bool,
+        is_prefix: Tensor | None = None,
+        remember: bool = False,
     ) -> Judgement:
         """Judge whitened latents.
 

@@ -29,22 +29,43 @@ EXAMPLE = """examples:
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="generate_music.py", description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="generate_music.py",
+        description=__doc__,
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--config", type=Path, help="settings file (default: config.yaml here or beside the package)")
-    parser.add_argument("--checkpoints", type=Path, help="folder of checkpoints (default: the config's checkpoint_folder)")
+    parser.add_argument(
+        "--config", type=Path, help="settings file (default: config.yaml here or beside the package)"
+    )
+    parser.add_argument(
+        "--checkpoints", type=Path, help="folder of checkpoints (default: the config's checkpoint_folder)"
+    )
     parser.add_argument("--epoch", default="latest", help="which epoch (default: latest)")
     parser.add_argument("--seconds", type=float, default=30.0, help="length of each sample (default: 30)")
     parser.add_argument("--count", type=int, default=8, help="how many samples (default: 8)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same music (default: 0)")
-    parser.add_argument("--steps", default="auto", help="sampling steps: a number, or auto, what scored best (default: auto)")
-    parser.add_argument("--phase-iterations", type=int, default=16, help="0 is fastest, 16 the best (default: 16)")
+    parser.add_argument(
+        "--steps", default="auto", help="sampling steps: a number, or auto, what scored best (default: auto)"
+    )
+    parser.add_argument(
+        "--phase-iterations", type=int, default=16, help="0 is fastest, 16 the best (default: 16)"
+    )
     parser.add_argument("--output", type=Path, help="folder (default: the config's music_out_folder)")
-    parser.add_argument("--format", choices=FORMATS, default="wav", help="of the files written (default: wav)")
+    parser.add_argument(
+        "--format", choices=FORMATS, default="wav", help="of the files written (default: wav)"
+    )
     parser.add_argument("--prompt", type=Path, help="a fragment to continue, of any format and rate")
-    parser.add_argument("--reconstruct", type=Path, nargs="+", metavar="FILE", help="write what the autoencoder makes of these")
+    parser.add_argument(
+        "--reconstruct",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="write what the autoencoder makes of these",
+    )
     parser.add_argument("--noise", type=Path, help="a file of noise that is the seed")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="(default: auto)")
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="(default: auto)"
+    )
     options = parser.parse_args(argv)
     if options.seconds <= 0 or options.count < 1 or options.phase_iterations < 0:
         parser.error("--seconds and --count must be positive, --phase-iterations must not be negative")
@@ -114,7 +135,9 @@ def continue_prompt(generator: VariationalAttentionModel, output: Path, options:
             seconds=options.seconds, seed=options.seed, item=item, steps=options.steps, prompt=gain * heard,
             phase_iterations=options.phase_iterations,
         )  # fmt: skip
-        full, continuation = (output / f"sample_{item:04d}.{kind}.{options.format}" for kind in ("full", "continuation"))
+        full, continuation = (
+            output / f"sample_{item:04d}.{kind}.{options.format}" for kind in ("full", "continuation")
+        )
         with open_writer(full, generator.sample_rate, generator.sound_channels) as full_writer:
             full_writer.write(prompt)
             quietened = (sound / gain for sound in sounds)
@@ -123,7 +146,9 @@ def continue_prompt(generator: VariationalAttentionModel, output: Path, options:
         report(continuation)
 
 
-def reconstruct_file(generator: VariationalAttentionModel, path: Path, output: Path, options: argparse.Namespace) -> Path:
+def reconstruct_file(
+    generator: VariationalAttentionModel, path: Path, output: Path, options: argparse.Namespace
+) -> Path:
     """NAME.reconstruction.wav: the file through encoder and decoder, in pieces."""
     waveform = torch.from_numpy(
         read_audio(path, sample_rate=generator.sample_rate, channels=generator.sound_channels)
@@ -131,7 +156,9 @@ def reconstruct_file(generator: VariationalAttentionModel, path: Path, output: P
     gain = levelling_gain(waveform)
     target = output / f"{path.stem}.reconstruction.{options.format}"
     with torch.inference_mode():
-        sounds = generator.stream_decode(encode_pieces(generator, gain * waveform), phase_iterations=options.phase_iterations)
+        sounds = generator.stream_decode(
+            encode_pieces(generator, gain * waveform), phase_iterations=options.phase_iterations
+        )
         trimmed = trim((sound[0] / gain for sound in sounds), waveform.shape[-1])
         write_stream(target, trimmed, generator.sample_rate, waveform.shape[-1] / generator.sample_rate)
     return target
@@ -140,17 +167,24 @@ def reconstruct_file(generator: VariationalAttentionModel, path: Path, output: P
 def levelling_gain(waveform: Tensor) -> float:
     """What brings a waveform (channels, samples) to the level of prepared music; divide by it afterwards."""
     rms = float(waveform.square().mean().sqrt())
-    return min(10 ** (LOUDNESS_DBFS / 20) / max(rms, 1e-6), 10 ** (PEAK_DBFS / 20) / max(float(waveform.abs().max()), 1e-6))
+    return min(
+        10 ** (LOUDNESS_DBFS / 20) / max(rms, 1e-6),
+        10 ** (PEAK_DBFS / 20) / max(float(waveform.abs().max()), 1e-6),
+    )
 
 
-def encode_pieces(generator: VariationalAttentionModel, waveform: Tensor, *, frames: int = 128) -> Iterator[Tensor]:
+def encode_pieces(
+    generator: VariationalAttentionModel, waveform: Tensor, *, frames: int = 128
+) -> Iterator[Tensor]:
     """Latents (1, frames, latent_dim) of a long waveform (channels, samples), each piece with context on both sides."""
     margin, hop = generator.autoencoder.encoder_context, generator.hop_samples
     total = -(-waveform.shape[-1] // hop)
     for begin in range(0, total, frames):
         end = min(begin + frames, total)
         first = max(begin - margin, 0)
-        piece = waveform[:, first * hop : (end + margin) * hop].unsqueeze(0).to(generator.normaliser.mean.device)
+        piece = (
+            waveform[:, first * hop : (end + margin) * hop].unsqueeze(0).to(generator.normaliser.mean.device)
+        )
         yield generator.encode(piece)[:, begin - first : end - first]
 
 
@@ -175,7 +209,9 @@ def read_noise(generator: VariationalAttentionModel, path: Path, seconds: float)
     return generator.noise_from_waveform(torch.from_numpy(np.pad(waveform, (0, -len(waveform) % hop))))
 
 
-def write_stream(path: Path, sounds: Iterator[Tensor], sample_rate: int, seconds: float, *, also=None) -> None:
+def write_stream(
+    path: Path, sounds: Iterator[Tensor], sample_rate: int, seconds: float, *, also=None
+) -> None:
     """Write waveform pieces (channels, samples) as they come; the file appears when it is whole."""
     writer = None
     first = next(sounds, None)

@@ -793,7 +793,7 @@ def _judge_harder(real: Tensor, fake: Tensor, d_fake_logits: Logits, floor: floa
     scale = 1.4826 * (real - centre).abs().quantile(0.5, dim=0) + floor
     real_deviation, fake_deviation = (((part - centre).abs() / scale).mean(dim=1) for part in (real, fake))
     weight = ((fake_deviation - real_deviation.max()) / 3.0).clamp(0.0, 1.0)
-    judged = [functional.softplus(head).flatten(start_dim=1).mean(dim=1) for head in _heads(d_fake_logits)]
+    judged = [functional.softplus(head).reshape(len(head), -1).mean(dim=1) for head in _heads(d_fake_logits)]
     return (weight * torch.stack(judged).mean(dim=0)).mean()
 
 

@@ -76,10 +76,15 @@ class VariationalEncoderDecoder(nn.Module):
 
         self.embed = nn.Linear(values, encoder_channels)
         self.encoder_blocks = nn.Sequential(
-            *(ConvNeXtBlock(encoder_channels, residual_scale=1.0 / encoder_layers) for _ in range(encoder_layers))
+            *(
+                ConvNeXtBlock(encoder_channels, residual_scale=1.0 / encoder_layers)
+                for _ in range(encoder_layers)
+            )
         )
         self.encoder_norm = nn.LayerNorm(encoder_channels)
-        self.to_posterior = FrameConvolution(encoder_channels, 2 * latent_dim, latent_stride, stride=latent_stride)
+        self.to_posterior = FrameConvolution(
+            encoder_channels, 2 * latent_dim, latent_stride, stride=latent_stride
+        )
 
         self.from_latent = FrameConvolution(latent_dim, n_channels * latent_stride, 3)
         self.decoder_blocks = nn.Sequential(
@@ -133,7 +138,9 @@ class VariationalEncoderDecoder(nn.Module):
         padded = functional.pad(waveform.float(), (0, -samples % self.hop_samples))
         spectrum = stft(padded, self.n_fft)[..., : padded.shape[-1] // self.hop_length, :]
         log_magnitude = (spectrum.abs() + MAGNITUDE_FLOOR).log()
-        return self.normalise(rearrange(log_magnitude, "batch channels frames bins -> batch frames (channels bins)"))
+        return self.normalise(
+            rearrange(log_magnitude, "batch channels frames bins -> batch frames (channels bins)")
+        )
 
     def normalise(self, log_magnitude: Tensor) -> Tensor:
         """Log magnitudes in units of the data's spread around its mean spectrum."""

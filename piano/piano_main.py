@@ -24,17 +24,32 @@ EXAMPLE = """examples:
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="piano_main.py", description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="piano_main.py",
+        description=__doc__,
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--config", type=Path, help="settings file (default: config.yaml here or beside the package)")
+    parser.add_argument(
+        "--config", type=Path, help="settings file (default: config.yaml here or beside the package)"
+    )
     parser.add_argument("--preset", help="tiny, small, base or large (default: the config's)")
-    parser.add_argument("--minutes", type=float, help="time budget of the whole run (default: the config's, else epochs)")
-    parser.add_argument("--dataset", type=Path, help="folder made by create_dataset (default: the config's dataset_folder)")
-    parser.add_argument("--checkpoints", type=Path, help="folder to write to (default: the config's checkpoint_folder)")
-    parser.add_argument("--resume", action="store_true", help="continue from the newest complete checkpoint (default: off)")
+    parser.add_argument(
+        "--minutes", type=float, help="time budget of the whole run (default: the config's, else epochs)"
+    )
+    parser.add_argument(
+        "--dataset", type=Path, help="folder made by create_dataset (default: the config's dataset_folder)"
+    )
+    parser.add_argument(
+        "--checkpoints", type=Path, help="folder to write to (default: the config's checkpoint_folder)"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="continue from the newest complete checkpoint (default: off)"
+    )
     parser.add_argument("--seed", type=int, help="of every random choice (default: the config's)")
     parser.add_argument("--devices", type=int, help="processes on this node (default: the config's)")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any setting (default: none)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="any setting (default: none)"
+    )
     return parser.parse_args(argv)
 
 
@@ -55,7 +70,9 @@ def train(config: Config) -> None:
     generator = VariationalAttentionModel(**config.model.model_dump()).to(runtime.device)
     discriminator = build_discriminator(config, generator).to(runtime.device)
 
-    gatekeeper = Gatekeeper(config.checkpoint_folder, sample_seconds=config.sample_seconds, sample_count=config.sample_count)
+    gatekeeper = Gatekeeper(
+        config.checkpoint_folder, sample_seconds=config.sample_seconds, sample_count=config.sample_count
+    )
     run = TrainingRun(
         config, runtime, generator, discriminator,
         training_set=training_set, validation_set=validation_set,

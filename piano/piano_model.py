@@ -71,7 +71,9 @@ class LatentFlow(nn.Module):
     that make it the identity at s = 0 and pure synthesis at s = 1.
     """
 
-    def __init__(self, latent_dim: int, channels: int, num_heads: int, num_layers: int, *, dropout: float = 0.0) -> None:
+    def __init__(
+        self, latent_dim: int, channels: int, num_heads: int, num_layers: int, *, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.transformer = LatentTransformer(latent_dim, channels, num_heads, num_layers, dropout=dropout)
         self.out_norm = nn.RMSNorm(channels)
@@ -238,7 +240,9 @@ class VariationalAttentionModel(nn.Module):
         while noise is None or position < noise.shape[0]:
             wanted = self.latent_seq_len - history.shape[1] if history.shape[1] < half else half
             fresh = self._noise_frames(noise, count, seed, first_item, position, wanted).to(device)
-            held = self._noise_frames(None, count, seed, first_item, -1, history.shape[1], held=True).to(device)
+            held = self._noise_frames(None, count, seed, first_item, -1, history.shape[1], held=True).to(
+                device
+            )
             window = self.integrate(
                 torch.cat([held, fresh], dim=1), steps=steps, prefix=history if history.shape[1] else None
             )
@@ -248,7 +252,14 @@ class VariationalAttentionModel(nn.Module):
             history = window[:, -half:]
 
     def _noise_frames(
-        self, noise: Tensor | None, count: int, seed: int, first_item: int, position: int, frames: int, held: bool = False
+        self,
+        noise: Tensor | None,
+        count: int,
+        seed: int,
+        first_item: int,
+        position: int,
+        frames: int,
+        held: bool = False,
     ) -> Tensor:
         """White noise (count, frames, latent_dim) from a given sequence or from the seed."""
         if frames == 0:
@@ -303,7 +314,10 @@ class VariationalAttentionModel(nn.Module):
             magnitudes = self.autoencoder.magnitude(spectrum)
             sounds = [phase.push(magnitude) for phase, magnitude in zip(phases, magnitudes, strict=True)]
             if is_last:
-                sounds = [torch.cat([sound, phase.finish()], dim=-1) for sound, phase in zip(sounds, phases, strict=True)]
+                sounds = [
+                    torch.cat([sound, phase.finish()], dim=-1)
+                    for sound, phase in zip(sounds, phases, strict=True)
+                ]
             keep_from = max(ready - margin, 0)
             buffer, done = buffer[:, keep_from:], ready - keep_from
             if sounds[0].shape[-1]:
@@ -335,7 +349,9 @@ class VariationalAttentionModel(nn.Module):
             window = self.latent_seq_len * self.hop_samples
             prompt = prompt[..., prompt.shape[-1] - min(usable, window) :].to(self.normaliser.mean.device)
             prefix = self.encode(prompt.unsqueeze(0))
-        pieces = self.stream_latents(count=1, seed=seed, steps=steps, prefix=prefix, noise=noise, first_item=item)
+        pieces = self.stream_latents(
+            count=1, seed=seed, steps=steps, prefix=prefix, noise=noise, first_item=item
+        )
         frames = math.ceil(samples / self.hop_samples)
         sounds = self.stream_decode(
             take_frames(pieces, frames), phase_iterations=phase_iterations, prompt=prompt, context=prefix
@@ -358,11 +374,21 @@ class VariationalAttentionModel(nn.Module):
         ])  # fmt: skip
 
     def continue_(
-        self, start: Tensor, seconds: float, *, seed: int = 0, steps: int | str = "auto", phase_iterations: int = 16
+        self,
+        start: Tensor,
+        seconds: float,
+        *,
+        seed: int = 0,
+        steps: int | str = "auto",
+        phase_iterations: int = 16,
     ) -> Tensor:
         """What comes after `start` (channels, samples): waveform (channels, samples), the start not included."""
         return torch.cat(
-            list(self.stream(seconds=seconds, seed=seed, steps=steps, prompt=start, phase_iterations=phase_iterations)),
+            list(
+                self.stream(
+                    seconds=seconds, seed=seed, steps=steps, prompt=start, phase_iterations=phase_iterations
+                )
+            ),
             dim=-1,
         )
 
@@ -375,7 +401,9 @@ class VariationalAttentionModel(nn.Module):
         samples = (samples - samples.mean()) / samples.std().clamp_min(1e-9)
         usable = len(samples) // self.hop_samples * self.hop_samples
         blocks = rearrange(samples[:usable], "(frames hop) -> frames hop", hop=self.hop_samples)
-        square = torch.randn(self.hop_samples, self.latent_dim, generator=keyed_generator("noise to latents")).double()
+        square = torch.randn(
+            self.hop_samples, self.latent_dim, generator=keyed_generator("noise to latents")
+        ).double()
         return (blocks @ torch.linalg.qr(square).Q).float()
 
 

@@ -49,9 +49,13 @@ def pretrain_discriminator(run: TrainingRun) -> None:
     run.generator.eval()
     for step in run.steps("judges", {"ear": ear_optimizer, "professor": professor_optimizer}):
         with frozen(run.generator):
-            ear_terms = ear_step(run, step, ear_optimizer, None, batch_size=settings.batch_size or run.config.batch_size)
+            ear_terms = ear_step(
+                run, step, ear_optimizer, None, batch_size=settings.batch_size or run.config.batch_size
+            )
             professor_terms = professor_step(run, step, professor_optimizer, None, stage="judges")
-        seconds = settings.frames * (settings.batch_size or run.config.batch_size) / run.generator.frames_per_second
+        seconds = (
+            settings.frames * (settings.batch_size or run.config.batch_size) / run.generator.frames_per_second
+        )
         run.record(ear_terms | professor_terms, audio_seconds=seconds)
 
 
@@ -78,7 +82,9 @@ def train_autoencoder(run: TrainingRun) -> None:
                 run, waveforms[part], noise[part].to(waveforms.device), jitter[part].to(waveforms.device)
             )
             (passed.total(beta) / config.accumulation_steps).backward()
-            accumulate(terms, {"reconstruction": passed.reconstruction, "kl": passed.kl}, config.accumulation_steps)
+            accumulate(
+                terms, {"reconstruction": passed.reconstruction, "kl": passed.kl}, config.accumulation_steps
+            )
         norm = run.take_step(optimizer, clip=1.0)
         control_rate(run, step, float(run.runtime.mean(terms["kl"])))
         run.record(terms | {"beta": beta, "gradient_norm": norm},
@@ -109,7 +115,9 @@ def autoencoder_pass(run: TrainingRun, waveforms: Tensor, noise: Tensor, jitter:
         decoded = autoencoder.decode_spectrum(autoencoder.reparameterize(mu, logvar, noise) + jitter)
     loss = magnitude_loss(autoencoder.log_magnitude(decoded), autoencoder.log_magnitude(spectrum))
     return AutoencoderPass(
-        loss, kl_divergence_loss(mu=mu, logvar=logvar), kl_divergence_loss(mu=mu, logvar=logvar, free_bits=FREE_BITS)
+        loss,
+        kl_divergence_loss(mu=mu, logvar=logvar),
+        kl_divergence_loss(mu=mu, logvar=logvar, free_bits=FREE_BITS),
     )
 
 
@@ -121,7 +129,11 @@ def accumulate(totals: dict[str, Tensor], terms: dict[str, Tensor], parts: int) 
 
 def rate_weight(run: TrainingRun, step: Step) -> float:
     """Beta now: 0 in the first part of the stage, then the controller's."""
-    return 0.0 if step.progress < FREE_RATE_SHARE else math.exp(run.controllers.setdefault("log_beta", math.log(BETA_START)))
+    return (
+        0.0
+        if step.progress < FREE_RATE_SHARE
+        else math.exp(run.controllers.setdefault("log_beta", math.log(BETA_START)))
+    )
 
 
 def control_rate(run: TrainingRun, step: Step, kl: float) -> None:

@@ -17,6 +17,7 @@ from piano.discriminator import Judgement
 from piano.foundation.phase import hold_phase
 from piano.foundation.runtime import frozen
 from piano.loss_functions import (
+    DISCRIMINATOR_TERMS,
     GENERATOR_TERMS,
     StepOutputs,
     discriminator_loss,
@@ -49,6 +50,8 @@ MUSIC_TERMS = (
     "no_seconds", "no_silence", "silence", "melody", "melody_d", "silence_d", "compute_std_d", "min_max_stats_d",
     "kl_songs_d",
 )  # fmt: skip
+JUDGED_TERMS = ("melody_d", "silence_d", "compute_std_d", "min_max_stats_d", "kl_songs_d")
+"""Music losses that have a side for the judge: how hard it is pushed on fakes whose statistics are wrong."""
 JOINT_RATE = 0.3
 JOINT_EAR_FRAMES = 32
 
@@ -199,19 +202,24 @@ def decoder_backward(run: TrainingRun, step: Step, sound: Sound, parts: int) -> 
     return {f"ear_{name}": value for name, value in terms.items()}
 
 
-def balanced_backward(output: Tensor, terms: dict[str, Tensor], shares: dict[str, float], *, scale: float) -> None:
+def balanced_backward(
+    output: Tensor, terms: dict[str, Tensor], shares: dict[str, float], *, scale: float
+) -> None:
     """Backpropagate terms so that each has its share of the gradient at `output` (EnCodec, arXiv 2210.13438).
 
     The gradients are scaled to the size of the first term's.
     """
     gradients = {
-        name: torch.autograd.grad(value, output, retain_graph=True)[0] for name, value in terms.items() if shares[name]
+        name: torch.autograd.grad(value, output, retain_graph=True)[0]
+        for name, value in terms.items()
+        if shares[name]
     }
     norms = {name: gradient.norm() for name, gradient in gradients.items()}
     size = norms[next(iter(terms))]
     total = sum(shares.values())
     mixed = sum(
-        shares[name] / total * gradient * size / norms[name].clamp_min(1e-12) for name, gradient in gradients.items()
+        shares[name] / total * gradient * size / norms[name].clamp_min(1e-12)
+        for name, gradient in gradients.items()
     )
     output.backward(scale * mixed)
 
@@ -308,12 +316,16 @@ def professor_step(
     return terms
 
 
-def judge_composition(run: TrainingRun, batch: Composition, latents: Tensor, *, is_real: bool, remember: bool) -> Judgement:
+def judge_composition(
+    run: TrainingRun, batch: Composition, latents: Tensor, *, is_real: bool, remember: bool
+) -> Judgement:
     """The professor on latents diffused to this batch's level (the same noise for real and fake)."""
     share = batch.judge_level.unsqueeze(-1)
     seen = (1.0 - share) * latents + share * batch.judge_noise
     level = batch.judge_level.expand(-1, latents.shape[1])
-    return run.discriminator.professor(seen, level, is_real=is_real, is_prefix=batch.is_prefix, remember=remember)
+    return run.discriminator.professor(
+        seen, level, is_real=is_real, is_prefix=batch.is_prefix, remember=remember
+    )
 
 
 def professor_loss(
@@ -324,7 +336,9 @@ def professor_loss(
     with run.runtime.autocast():
         on_real = judge_composition(run, batch, batch.latents, is_real=True, remember=True)
         on_fake = judge_composition(run, batch, fake.detach(), is_real=False, remember=True)
-        loss = discriminator_loss(on_real.heads, on_fake.heads, objective=objective, smoothing=config.smoothing)
+        loss = discriminator_loss(
+            on_real.heads, on_fake.heads, objective=objective, smoothing=config.smoothing
+        )
     has_prefix = batch.is_prefix.any(dim=1)
     if len(fake) > 1 and bool(has_prefix.any()):
         strangers = batch.latents.roll(1, dims=0)
@@ -381,7 +395,12 @@ def attention_losses(run: TrainingRun, step: Step, batch: Composition) -> Attent
             "energy_score": energy_score_loss(draw_a, draw_b, batch.latents),
         }  # fmt: skip
     if weights.get("endpoint_flow", 0.0):
-        level = step.uniform("flow level", *batch.is_prefix[:, :1].shape).to(free.device).expand(free.shape).clone()
+        level = (
+            step.uniform("flow level", *batch.is_prefix[:, :1].shape)
+            .to(free.device)
+            .expand(free.shape)
+            .clone()
+        )
         level[batch.is_prefix] = 0.0
         share = level.unsqueeze(-1)
         with run.runtime.autocast():
@@ -408,53 +427,102 @@ def train_joint(run: TrainingRun) -> None:
     optimizers = {"generator": g_optimizer, "ear": ear_optimizer, "professor": professor_optimizer}
     for step in run.steps("joint", optimizers):
         terms = professor_step(run, step, professor_optimizer, None, stage="joint")
-        terms |= ear_step(run, step, ear_optimizer, None, batch_size=batch_size)
+        terms |= joint_ear_step(run, step, ear_optimizer)
         terms |= joint_generator_step(run, step, g_optimizer)
         run.record(terms, audio_seconds=batch_size * settings.frames / generator.frames_per_second)
 
 
+class JointBatch(NamedTuple):
+    """What both turns of a joint step see: windows to compose, and real sound of the same number of items."""
+
+    composition: Composition
+    waves: Tensor
+    noise: Tensor
+
+    def part(self, which: slice) -> "JointBatch":
+        """Some of the items."""
+        return JointBatch(self.composition.part(which), self.waves[which], self.noise[which])
+
+
+def draw_joint(run: TrainingRun, step: Step) -> list[JointBatch]:
+    """The micro-batches of one joint step."""
+    composition = draw_composition(run, step, "joint")
+    batch_size, frames = len(composition.latents), min(JOINT_EAR_FRAMES, composition.latents.shape[1])
+    waves = run.draw_waveforms(step, batch_size, frames)
+    whole = JointBatch(
+        composition, waves, step.noise("posterior", batch_size, frames, run.generator.latent_dim)
+    )
+    return [whole.part(part) for part in run.runtime.micro_batches(batch_size, run.config.accumulation_steps)]
+
+
+def composed_spectrum(run: TrainingRun, batch: JointBatch) -> Tensor:
+    """Spectrum of the end of one-step compositions, as long as the batch's real sound."""
+    latents = compose(run, batch.composition, batch.composition.noise_a)
+    return run.generator.decode_spectrum(latents[:, -batch.noise.shape[1] :])
+
+
+def joint_ear_step(run: TrainingRun, step: Step, optimizer: Optimizer) -> dict[str, Tensor]:
+    """The ear's turn: half its fakes are reconstructions, half compositions; it is pushed harder on unmusical ones."""
+    batches = draw_joint(run, step)
+    weights = {name: run.config.loss_weights.get(name, 0.0) for name in JUDGED_TERMS}
+    terms: dict[str, Tensor] = {}
+    for batch in batches:
+        sound = encode_sound(run, batch.waves, batch.noise)
+        with torch.no_grad(), run.runtime.autocast():
+            rebuilt, composed = (
+                run.generator.autoencoder.decode_spectrum(sound.latents),
+                composed_spectrum(run, batch),
+            )
+        on_rebuilt, _, _ = ear_loss(run, step, sound.real, rebuilt)
+        on_composed, real, judged = ear_loss(run, step, sound.real, composed)
+        loss = 0.5 * (on_rebuilt + on_composed)
+        if any(weights.values()):
+            outputs = StepOutputs(real=batch.waves, fake=held_waveform(run, composed), fake_logits=judged.heads,
+                                  sample_rate=run.generator.sample_rate)  # fmt: skip
+            music = evaluate_terms(DISCRIMINATOR_TERMS, share_music_features(outputs), weights)
+            loss = loss + sum(weights[name] * value for name, value in music.items())
+        (loss / len(batches)).backward()
+        run.discriminator.centre("ear", real, judged)
+        add_terms(terms, judge_terms("ear", loss, real, judged), len(batches))
+    terms["ear_gradient_norm"] = run.take_step(optimizer, clip=5.0)
+    run.discriminator.trained_steps += 1
+    return terms
+
+
 def joint_generator_step(run: TrainingRun, step: Step, optimizer: Optimizer) -> dict[str, Tensor]:
     """The generator's turn: compose, decode a crop of it, and answer to both judges, the data and the music losses."""
-    whole = draw_composition(run, step, "joint")
-    sound_frames = min(JOINT_EAR_FRAMES, whole.latents.shape[1])
-    real_waves = run.draw_waveforms(step, len(whole.latents), sound_frames)
-    noise = step.noise("posterior", len(whole.latents), sound_frames, run.generator.latent_dim)
-    parts = list(run.runtime.micro_batches(len(whole.latents), run.config.accumulation_steps))
+    batches = draw_joint(run, step)
     terms: dict[str, Tensor] = {}
-    for part in parts:
-        losses = attention_losses(run, step, whole.part(part))
-        sound = encode_sound(run, real_waves[part], noise[part])
-        decoder_terms, decoder_total = joint_sound_losses(run, step, whole.part(part), sound, real_waves[part])
-        ((losses.total + decoder_total) / len(parts)).backward()
-        add_terms(terms, losses.terms | decoder_terms, len(parts))
+    for batch in batches:
+        losses = attention_losses(run, step, batch.composition)
+        sound = encode_sound(run, batch.waves, batch.noise)
+        decoder_terms, decoder_total = joint_sound_losses(run, step, batch, sound)
+        ((losses.total + decoder_total) / len(batches)).backward()
+        add_terms(terms, losses.terms | decoder_terms, len(batches))
     terms["generator_gradient_norm"] = run.take_step(optimizer, clip=1.0)
     return terms
 
 
 def joint_sound_losses(
-    run: TrainingRun, step: Step, batch: Composition, sound: Sound, real_waves: Tensor
+    run: TrainingRun, step: Step, batch: JointBatch, sound: Sound
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Reconstruction, the ear on composed sound, and the music losses, each weighted by the config."""
-    autoencoder, generator = run.generator.autoencoder, run.generator
-    frames = sound.latents.shape[1]
+    autoencoder = run.generator.autoencoder
     with frozen(run.discriminator), run.runtime.autocast():
         rebuilt = autoencoder.decode_spectrum(sound.latents)
-        composed = generator.decode_spectrum(compose(run, batch, batch.noise_a)[:, -frames:])
+        composed = composed_spectrum(run, batch)
         on_fake = judge_sound(run, composed)
         with torch.no_grad():
             on_real = judge_sound(run, sound.real)
     reconstruction = magnitude_loss(autoencoder.log_magnitude(rebuilt), autoencoder.log_magnitude(sound.real))
-    adversarial = generator_adversarial_loss(
-                    on_real.heads, on_fake.heads, objective=run.config.objective_ear
-                )
+    adversarial = generator_adversarial_loss(on_real.heads, on_fake.heads, objective=run.config.objective_ear)
     terms = {"reconstruction": reconstruction, "ear_adversarial": adversarial}
     total = reconstruction + EAR_SHARES["adversarial"] * ramp(step) * adversarial
     weights = {name: weight for name, weight in run.config.loss_weights.items() if name in MUSIC_TERMS}
     if any(weights.values()):
         outputs = StepOutputs(
-            real=real_waves[..., : frames * generator.hop_samples], fake=held_waveform(run, composed),
-            sample_rate=generator.sample_rate,
-        )  # fmt: skip
+            real=batch.waves, fake=held_waveform(run, composed), sample_rate=run.generator.sample_rate
+        )
         music = evaluate_terms(GENERATOR_TERMS, share_music_features(outputs), weights)
         terms |= music
         total = total + MUSIC_SHARE * sum(weights[name] * value for name, value in music.items())
@@ -476,4 +544,6 @@ def judge_terms(family: str, loss: Tensor, real: Judgement, fake: Judgement) -> 
 def add_terms(totals: dict[str, Tensor], terms: dict[str, Tensor], parts: int) -> None:
     """Add one micro-batch's share to the mean over micro-batches."""
     for name, value in terms.items():
-        totals[name] = totals.get(name, torch.zeros_like(value, dtype=torch.float32)) + value.detach().float() / parts
+        totals[name] = (
+            totals.get(name, torch.zeros_like(value, dtype=torch.float32)) + value.detach().float() / parts
+        )

@@ -163,7 +163,9 @@ class TrainingRun:
         if not self.settings(self.stage).share:
             return 1.0
         end = until * 60.0 * self.config.minutes
-        return self.runtime.agree(min(1.0, (self.seconds - self.stage_began) / max(end - self.stage_began, 1e-3)))
+        return self.runtime.agree(
+            min(1.0, (self.seconds - self.stage_began) / max(end - self.stage_began, 1e-3))
+        )
 
     # --- the loop --------------------------------------------------------------------------------------------------
 
@@ -178,7 +180,9 @@ class TrainingRun:
         if self.stage != stage:
             self.stage, self.stage_step, self.stage_began = stage, 0, self.seconds
             self._resumed_optimizers = {}
-        self._optimizers = {name: (optimizer, optimizer.param_groups[0]["lr"]) for name, optimizer in optimizers.items()}
+        self._optimizers = {
+            name: (optimizer, optimizer.param_groups[0]["lr"]) for name, optimizer in optimizers.items()
+        }
         for name, state in self._resumed_optimizers.items():
             optimizers[name].load_state_dict(state)
         self._resumed_optimizers = {}
@@ -236,7 +240,9 @@ class TrainingRun:
         lines = []
         for entry, tensors in self._pending:
             if tensors:
-                stacked = self.runtime.mean(torch.stack([value.reshape(()) for value in tensors.values()])).tolist()
+                stacked = self.runtime.mean(
+                    torch.stack([value.reshape(()) for value in tensors.values()])
+                ).tolist()
                 entry.update(zip(tensors, stacked, strict=True))
             lines.append(entry)
         self._pending = []
@@ -253,7 +259,9 @@ class TrainingRun:
             shown = {name: f"{value:.3g}" for name, value in lines[-1].items()
                      if isinstance(value, float) and name not in ("seconds", "audio_seconds")}  # fmt: skip
             rate = self.stage_step * lines[-1]["audio_seconds"] / max(self.seconds - self.stage_began, 1e-3)
-            bar.set_postfix_str(", ".join(f"{k} {v}" for k, v in list(shown.items())[:5]) + f", {rate:.0f} audio-s/s")
+            bar.set_postfix_str(
+                ", ".join(f"{k} {v}" for k, v in list(shown.items())[:5]) + f", {rate:.0f} audio-s/s"
+            )
 
     def _finish_epoch(self, bar: tqdm) -> None:
         self._write_log(bar)
@@ -289,7 +297,9 @@ class TrainingRun:
         if self.runtime.is_main:
             state = {name: optimizer.state_dict() for name, (optimizer, _) in self._optimizers.items()}
             folder = self.config.checkpoint_folder
-            save_checkpoint(self.discriminator, self.epoch, folder, "discriminator", run={"total_step": self.total_step})
+            save_checkpoint(
+                self.discriminator, self.epoch, folder, "discriminator", run={"total_step": self.total_step}
+            )
             save_checkpoint(
                 self.generator, self.epoch, folder, "generator",
                 optimizers=state, average=self.average.network.state_dict(), run=self._position(),
@@ -313,7 +323,9 @@ class TrainingRun:
         for epoch in reversed(complete_epochs(folder)):
             try:
                 generator = read_checkpoint(checkpoint_path(folder, "generator", epoch), "generator")
-                discriminator = read_checkpoint(checkpoint_path(folder, "discriminator", epoch), "discriminator")
+                discriminator = read_checkpoint(
+                    checkpoint_path(folder, "discriminator", epoch), "discriminator"
+                )
             except CheckpointError as error:
                 tqdm.write(f"{error}; trying the one before")
                 continue
@@ -321,7 +333,9 @@ class TrainingRun:
                 continue
             self._adopt(generator, discriminator)
             return epoch
-        raise CheckpointError(f"no complete checkpoint to resume from in {folder}. Train without --resume to begin.")
+        raise CheckpointError(
+            f"no complete checkpoint to resume from in {folder}. Train without --resume to begin."
+        )
 
     def _adopt(self, generator: dict[str, Any], discriminator: dict[str, Any]) -> None:
         try:
@@ -351,7 +365,9 @@ class TrainingRun:
         """Random crops of the training set (batch, channels, samples), `frames` latent frames long, on the device."""
         samples = frames * self.generator.hop_samples
         indices = torch.randint(len(self.training_set), (batch_size,), generator=step.random("pair"))
-        offsets = torch.randint(self.training_set.samples - samples + 1, (batch_size,), generator=step.random("offset"))
+        offsets = torch.randint(
+            self.training_set.samples - samples + 1, (batch_size,), generator=step.random("offset")
+        )
         return self.training_set.crops(indices, offsets, samples).to(self.runtime.device, non_blocking=True)
 
     def latents(self, split: str) -> Tensor:
@@ -387,8 +403,12 @@ def encode_dataset(generator: VariationalAttentionModel, dataset: AudioDataset, 
     """Latent means (pairs, frames, latent_dim) of every pair of a data set, on the CPU, before whitening."""
     frames = dataset.samples // generator.hop_samples
     pieces = []
-    for index in tqdm(range(0, len(dataset), 4), desc="encoding", unit="batch", leave=False, disable=not runtime.is_main):
+    for index in tqdm(
+        range(0, len(dataset), 4), desc="encoding", unit="batch", leave=False, disable=not runtime.is_main
+    ):
         waveforms = torch.stack([dataset[item] for item in range(index, min(index + 4, len(dataset)))])
         with runtime.autocast():
-            pieces.append(generator.autoencoder.encoder(waveforms.to(runtime.device))[0][:, :frames].float().cpu())
+            pieces.append(
+                generator.autoencoder.encoder(waveforms.to(runtime.device))[0][:, :frames].float().cpu()
+            )
     return torch.cat(pieces).clone()

@@ -48,7 +48,9 @@ def load_discriminator(
     return build(Discriminator_with_mdisc, content, content["model"], device)
 
 
-def build(kind: type[nn.Module], content: dict[str, Any], state: dict[str, Any], device: torch.device | str) -> Any:
+def build(
+    kind: type[nn.Module], content: dict[str, Any], state: dict[str, Any], device: torch.device | str
+) -> Any:
     """A network of class `kind` from a checkpoint's keywords and a state; raises CheckpointError."""
     try:
         network = kind(**content["keywords"])

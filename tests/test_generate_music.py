@@ -79,8 +79,13 @@ def test_a_quiet_prompt_is_continued_as_quietly(checkpoints, prompt, tmp_path):
     quiet = tmp_path / "quiet.wav"
     write_audio(quiet, 0.1 * loud, SAMPLE_RATE)
     for path, folder in ((prompt, "loud"), (quiet, "quiet")):
-        assert run(checkpoints, tmp_path / folder, "--prompt", str(path), "--seconds", "1", "--count", "1") == 0
-    levels = [np.std(soundfile.read(tmp_path / folder / "sample_0000.continuation.wav")[0]) for folder in ("loud", "quiet")]
+        assert (
+            run(checkpoints, tmp_path / folder, "--prompt", str(path), "--seconds", "1", "--count", "1") == 0
+        )
+    levels = [
+        np.std(soundfile.read(tmp_path / folder / "sample_0000.continuation.wav")[0])
+        for folder in ("loud", "quiet")
+    ]
     assert levels[0] / levels[1] == pytest.approx(10.0, rel=0.1)
 
 
@@ -111,7 +116,9 @@ def test_a_noise_file_is_the_seed(checkpoints, tmp_path):
         (["--noise", "short.wav", "--seconds", "30"], "Give a longer file"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_status_two(checkpoints, tmp_path, capsys, monkeypatch, arguments, message):
+def test_a_mistake_is_one_sentence_and_status_two(
+    checkpoints, tmp_path, capsys, monkeypatch, arguments, message
+):
     monkeypatch.chdir(tmp_path)
     write_audio(Path("short.wav"), 0.1 * np.ones((1, SAMPLE_RATE), dtype=np.float32), SAMPLE_RATE)
     assert run(checkpoints, tmp_path / "out", *arguments) == 2

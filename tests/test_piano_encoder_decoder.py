@@ -52,7 +52,9 @@ def test_logvar_stays_in_its_range_for_absurd_input():
 
 def test_the_posterior_sample_has_the_posterior_s_spread():
     mu, logvar = torch.full((1, 20000, 1), 3.0), torch.full((1, 20000, 1), math.log(0.25))
-    sample = build().reparameterize(mu, logvar, torch.randn(mu.shape, generator=torch.Generator().manual_seed(0)))
+    sample = build().reparameterize(
+        mu, logvar, torch.randn(mu.shape, generator=torch.Generator().manual_seed(0))
+    )
     assert sample.mean().item() == pytest.approx(3.0, abs=0.02)
     assert sample.std().item() == pytest.approx(0.5, abs=0.01)
 
@@ -68,7 +70,9 @@ def test_fitting_the_spectrum_centres_and_scales_the_data():
 
 def test_principal_components_let_a_linear_code_rebuild_the_spectrum():
     autoencoder = build()
-    waveform = torch.randn(1, 1, 65536, generator=torch.Generator().manual_seed(1)) * 0.05 + chord(65536, batch=1)
+    waveform = torch.randn(1, 1, 65536, generator=torch.Generator().manual_seed(1)) * 0.05 + chord(
+        65536, batch=1
+    )
     autoencoder.fit_spectrum(waveform)
     spectrum = autoencoder.analyse(waveform)
     weight = autoencoder.embed.weight
@@ -84,7 +88,9 @@ def test_decoder_context_is_enough(stride):
     latent = torch.randn(1, 60, 8)
     whole = autoencoder.decode_spectrum(latent)
     margin = autoencoder.decoder_context
-    part = autoencoder.decode_spectrum(latent[:, 20 - margin : 40 + margin])[:, margin * stride : (margin + 20) * stride]
+    part = autoencoder.decode_spectrum(latent[:, 20 - margin : 40 + margin])[
+        :, margin * stride : (margin + 20) * stride
+    ]
     torch.testing.assert_close(part, whole[:, 20 * stride : 40 * stride], rtol=1e-4, atol=1e-5)
 
 

@@ -5,7 +5,13 @@ import pytest
 import torch
 
 from piano.foundation.randomness import keyed_noise
-from piano.piano_model import AudioDataset, LatentFlow, LatentNormaliser, VariationalAttentionModel, take_frames
+from piano.piano_model import (
+    AudioDataset,
+    LatentFlow,
+    LatentNormaliser,
+    VariationalAttentionModel,
+    take_frames,
+)
 from tests.tiny_run import SAMPLE_RATE, SMALL, tonal_pairs
 
 

@@ -8,7 +8,13 @@ import torch
 from piano.foundation.checkpoint_format import checkpoint_path, complete_epochs
 from piano.foundation.errors import CheckpointError, TrainingError
 from piano.foundation.run_log import read_history
-from piano.piano_pretrain import autoencoder_pass, pretrain_discriminator, pretrain_generator, train_autoencoder, train_flow
+from piano.piano_pretrain import (
+    autoencoder_pass,
+    pretrain_discriminator,
+    pretrain_generator,
+    train_autoencoder,
+    train_flow,
+)
 from piano.piano_train import (
     attention_losses,
     draw_composition,
@@ -129,7 +135,9 @@ def test_no_gradient_crosses_between_players(tmp_path):
 
     attention_losses(run, step, draw_composition(run, step, "professor")).total.backward()
     assert all(parameter.grad is None for parameter in run.discriminator.parameters())
-    encoder = [parameter for module in run.generator.autoencoder.encoder_modules for parameter in module.parameters()]
+    encoder = [
+        parameter for module in run.generator.autoencoder.encoder_modules for parameter in module.parameters()
+    ]
     assert all(parameter.grad is None for parameter in encoder)
     assert all(parameter.requires_grad for parameter in run.discriminator.parameters())
 
@@ -181,7 +189,9 @@ def test_accumulated_gradients_equal_the_large_batch(tmp_path):
         noise = torch.zeros(4, 16, 8)
         for part in run.runtime.micro_batches(4, parts):
             passed = autoencoder_pass(run, waveforms[part], noise[part], noise[part])
-            ((passed.reconstruction + 0.01 * passed.kl) / parts).backward()  # free bits are a statistic of the batch
+            (
+                (passed.reconstruction + 0.01 * passed.kl) / parts
+            ).backward()  # free bits are a statistic of the batch
         gradients.append(torch.cat([p.grad.flatten() for p in run.generator.autoencoder.parameters()]))
     torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-6)
 

@@ -18,9 +18,18 @@ def train(folder: Path, devices: int) -> Path:
     """Train a tiny run in `devices` processes; the folder of its checkpoints."""
     write_dataset(folder / "dataset")
     config = write_config(folder)
-    command = [sys.executable, str(ROOT / "piano" / "piano_main.py"), "--config", str(config), "--devices", str(devices)]
+    command = [
+        sys.executable,
+        str(ROOT / "piano" / "piano_main.py"),
+        "--config",
+        str(config),
+        "--devices",
+        str(devices),
+    ]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return folder / "checkpoints"
 
@@ -28,17 +37,22 @@ def train(folder: Path, devices: int) -> Path:
 def test_two_processes_learn_what_one_learns(tmp_path):
     one, two = train(tmp_path / "one", 1), train(tmp_path / "two", 2)
     assert complete_epochs(one) == complete_epochs(two)
-    pretrained = max(entry["epoch"] for entry in read_history(one) if entry["stage"] == "flow" and "step" in entry)
+    pretrained = max(
+        entry["epoch"] for entry in read_history(one) if entry["stage"] == "flow" and "step" in entry
+    )
     for folder_epoch in (1, pretrained):
         first, second = (
             torch.load(checkpoint_path(folder, "generator", folder_epoch), weights_only=True)["model"]
             for folder in (one, two)
         )
         for key, value in first.items():
-            torch.testing.assert_close(second[key], value, rtol=1e-3, atol=1e-4, msg=lambda text, key=key: f"{key}: {text}")
+            torch.testing.assert_close(
+                second[key], value, rtol=1e-3, atol=1e-4, msg=lambda text, key=key: f"{key}: {text}"
+            )
     # The judges compare items with the rest of their own process's batch, so the adversarial stages only come close.
     losses = [
-        [entry["professor_loss"] for entry in read_history(folder) if "professor_loss" in entry] for folder in (one, two)
+        [entry["professor_loss"] for entry in read_history(folder) if "professor_loss" in entry]
+        for folder in (one, two)
     ]
     assert len(losses[0]) == len(losses[1])
     assert max(abs(a - b) for a, b in zip(*losses, strict=True)) < 0.3

@@ -47,7 +47,9 @@ SMALL = {
 def tiny_config(folder: Path, **overrides: Any) -> Config:
     """Settings of a tiny run that writes to `folder`; overrides use __ for dots (model__latent_dim=4)."""
     changed = {name.replace("__", "."): value for name, value in overrides.items()}
-    return load_config_from_yaml(preset="tiny", overrides=SMALL | {"checkpoint_folder": str(folder)} | changed)
+    return load_config_from_yaml(
+        preset="tiny", overrides=SMALL | {"checkpoint_folder": str(folder)} | changed
+    )
 
 
 def tonal_pairs(count: int = 6, *, samples: int = 16384, channels: int = 1, seed: int = 0) -> np.ndarray:
@@ -65,7 +67,9 @@ def tonal_pairs(count: int = 6, *, samples: int = 16384, channels: int = 1, seed
     return pairs.reshape(count, channels, 2, samples).swapaxes(1, 2).copy()
 
 
-def start_run(config: Config, *, runtime: Runtime | None = None, pairs: np.ndarray | None = None) -> TrainingRun:
+def start_run(
+    config: Config, *, runtime: Runtime | None = None, pairs: np.ndarray | None = None
+) -> TrainingRun:
     """Networks, data and bookkeeping of a tiny run, ready for the stages."""
     runtime = runtime or start_runtime(**config.runtime.model_dump(), seed=config.seed)
     torch.manual_seed(config.seed)

@@ -148,7 +148,9 @@ def reconstruction_figures(run: TrainingRun) -> dict[str, float]:
     }
 
 
-def compose_clips(generator: VariationalAttentionModel, count: int, samples: int, *, steps: int) -> list[np.ndarray]:
+def compose_clips(
+    generator: VariationalAttentionModel, count: int, samples: int, *, steps: int
+) -> list[np.ndarray]:
     """`count` new clips (channels, samples) from fixed seeds."""
     generator.eval()
     frames = -(-samples // generator.hop_samples)
@@ -169,7 +171,9 @@ def judge_samples(run: TrainingRun, step_choices: tuple[int, ...]) -> tuple[Any,
     samples = real[0].shape[-1]
     clips = {steps: compose_clips(generator, len(real), samples, steps=steps) for steps in step_choices}
     frames = -(-samples // generator.hop_samples)
-    white = torch.randn(len(real), frames, generator.latent_dim, generator=torch.Generator().manual_seed(SEED))
+    white = torch.randn(
+        len(real), frames, generator.latent_dim, generator=torch.Generator().manual_seed(SEED)
+    )
     noise = decode_clips(generator, white.to(run.runtime.device), samples)
     verdict = gate_two(clips, real, noise, generator.sample_rate)
     figures: dict[str, Any] = {f"distance_{steps}": value for steps, value in verdict.distances.items()}
@@ -218,7 +222,9 @@ def judge_judges(run: TrainingRun) -> Gate:
     frames = run.settings("professor").frames
     batch: Composition = draw_composition(run, step, "professor", split="validation")
     real = judge_composition(run, batch, batch.latents, is_real=True, remember=False).per_item()
-    fake = judge_composition(run, batch, compose(run, batch, batch.noise_a), is_real=False, remember=False).per_item()
+    fake = judge_composition(
+        run, batch, compose(run, batch, batch.noise_a), is_real=False, remember=False
+    ).per_item()
     accuracy = float((real.unsqueeze(1) > fake.unsqueeze(0)).float().mean())
     return Gate("G3 judges", accuracy >= 0.65, {"accuracy": accuracy, "frames": frames},
                 "the judges can hardly tell real from made: check that gradients reach them")  # fmt: skip

@@ -12,13 +12,23 @@ from piano.evaluation.metrics import constant_q, constant_q_frequencies
 matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402 - the backend must be chosen first
 
-STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.constrained_layout.use": True}
+STYLE = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.constrained_layout.use": True,
+}
 RANGE_DB = 60.0
 BINS_PER_OCTAVE = 36
 
 
 def constant_q_grid(
-    rows: Mapping[str, NDArray], sample_rate: int, path: Path, *, columns: int = 1, seconds: float | None = None
+    rows: Mapping[str, NDArray],
+    sample_rate: int,
+    path: Path,
+    *,
+    columns: int = 1,
+    seconds: float | None = None,
 ) -> Path:
     """Constant-Q spectrograms on one semitone axis: notes are lines, harmonics stand above them.
 
@@ -38,7 +48,9 @@ def constant_q_grid(
     """
     lines = -(-len(rows) // columns)
     with pyplot.rc_context(STYLE):
-        figure, axes = pyplot.subplots(lines, columns, figsize=(10 * columns**0.5, 2.4 * lines), squeeze=False)
+        figure, axes = pyplot.subplots(
+            lines, columns, figsize=(10 * columns**0.5, 2.4 * lines), squeeze=False
+        )
         for axis, (title, waveform) in zip(axes.flat, rows.items(), strict=False):
             part = waveform if seconds is None else waveform[:, : round(seconds * sample_rate)]
             _draw_constant_q(axis, part, sample_rate)

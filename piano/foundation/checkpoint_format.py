@@ -63,7 +63,9 @@ def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise CheckpointError(f"cannot write {path}: {error.strerror}. Checkpoints before it are untouched.") from None
+        raise CheckpointError(
+            f"cannot write {path}: {error.strerror}. Checkpoints before it are untouched."
+        ) from None
 
 
 def read_checkpoint(path: Path, role: str) -> dict[str, Any]:
@@ -73,7 +75,9 @@ def read_checkpoint(path: Path, role: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise CheckpointError(f"no checkpoint {path}") from None
     except pickle.UnpicklingError:
-        raise CheckpointError(f"{path} holds more than tensors and plain values, or is no checkpoint: refused") from None
+        raise CheckpointError(
+            f"{path} holds more than tensors and plain values, or is no checkpoint: refused"
+        ) from None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path} is damaged: {' '.join(str(error).split())[:120]}") from None
     if not isinstance(content, dict) or not REQUIRED_FIELDS <= content.keys():

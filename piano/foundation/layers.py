@@ -42,7 +42,9 @@ class ConvNeXtBlock(nn.Module):
         Initial weight of the residual branch (LayerScale).
     """
 
-    def __init__(self, channels: int, *, expansion: int = 3, kernel_size: int = 7, residual_scale: float = 1.0) -> None:
+    def __init__(
+        self, channels: int, *, expansion: int = 3, kernel_size: int = 7, residual_scale: float = 1.0
+    ) -> None:
         super().__init__()
         self.depthwise = DepthwiseConvolution(channels, kernel_size)
         self.norm = nn.LayerNorm(channels)
@@ -148,13 +150,17 @@ class LatentTransformer(nn.Module):
     The noise level of each frame is added to its token; the mean level of the sequence modulates every block.
     """
 
-    def __init__(self, latent_dim: int, channels: int, num_heads: int, num_layers: int, *, dropout: float = 0.0) -> None:
+    def __init__(
+        self, latent_dim: int, channels: int, num_heads: int, num_layers: int, *, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.embed = nn.Linear(latent_dim, channels)
         self.level_embedding = FourierEmbedding(channels)
         self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(channels, 6 * channels))
-        self.blocks = nn.ModuleList(AttentionBlock(channels, num_heads, dropout=dropout) for _ in range(num_layers))
+        self.blocks = nn.ModuleList(
+            AttentionBlock(channels, num_heads, dropout=dropout) for _ in range(num_layers)
+        )
         nn.init.zeros_(self.modulation[1].weight)
         nn.init.zeros_(self.modulation[1].bias)
 
@@ -174,7 +180,9 @@ class LatentTransformer(nn.Module):
         Tensor [shape=(batch, frames, channels)]
         """
         levels = self.level_embedding(level)
-        modulation = rearrange(self.modulation(levels.mean(dim=1)), "batch (six channels) -> batch six channels", six=6)
+        modulation = rearrange(
+            self.modulation(levels.mean(dim=1)), "batch (six channels) -> batch six channels", six=6
+        )
         hidden = self.embed(latents) + levels + tokens
         tables = rotary_tables(latents.shape[1], hidden.shape[-1] // self.num_heads, device=latents.device)
         for block in self.blocks:

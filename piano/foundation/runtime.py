@@ -66,7 +66,9 @@ class Runtime:
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
         flat = self.fabric.all_reduce(flat, reduce_op="mean")
-        for gradient, mean in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
+        for gradient, mean in zip(
+            gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True
+        ):
             gradient.copy_(mean.view_as(gradient))
 
     def gather(self, tensor: Tensor) -> Tensor:
@@ -83,7 +85,9 @@ class Runtime:
         """The main process's value, in every process."""
         if self.world_size == 1:
             return value
-        return float(self.fabric.broadcast(torch.tensor(value, dtype=torch.float64, device=self.device), src=0))
+        return float(
+            self.fabric.broadcast(torch.tensor(value, dtype=torch.float64, device=self.device), src=0)
+        )
 
     def wait(self) -> None:
         """Until every process is here."""
@@ -163,7 +167,9 @@ def _probe(device: torch.device, *, bf16: bool) -> float:
 @contextmanager
 def frozen(*networks: nn.Module) -> Iterator[None]:
     """No gradient reaches these networks' parameters inside; it still passes through them."""
-    parameters = [parameter for network in networks for parameter in network.parameters() if parameter.requires_grad]
+    parameters = [
+        parameter for network in networks for parameter in network.parameters() if parameter.requires_grad
+    ]
     for parameter in parameters:
         parameter.requires_grad_(False)
     try:
