@@ -1,7 +1,7 @@
 """One song: decode, measure, cut into chunks, level, and put them in place all at once.
 
-The song passes twice. The first pass decodes it block by block, writes raw chunks and gathers what levelling needs
-to know; the second applies one gain to all chunks. Memory holds two chunks, whatever the song's length.
+The song passes twice. The first pass decodes it block by block, keeps raw chunks and gathers what levelling needs
+to know; the second applies one gain to all chunks. Of a long song, memory holds two chunks and 64 MB.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ import re
 import secrets
 import shutil
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ FINGERPRINT_NAME = "fingerprint.npy"
 TARGET_DB = -18.0
 PEAK_LIMIT_DB = -1.0
 BLOCK_SECONDS = 2.0
+_HELD_BYTES = 64 << 20
 _WINDOW_SECONDS = 0.05
 _SILENCE_DB = -66.0  # absolute: the noise floor of a digital recording lies below
 _SILENCE_BELOW_LOUDEST_DB = 60.0
@@ -202,10 +203,9 @@ def _cut_song(
     levels = cutter.meter.levels()
     if levels.is_silent:
         return LeftOut(source=task.source, reason="silent", detail=f"nothing above {_SILENCE_DB:g} dB")
-    for chunk in cutter.chunks:
-        raw = np.load(work / f"raw_{chunk.file}")
-        save_array(work / chunk.file, level_chunk(raw, levels))
-        (work / f"raw_{chunk.file}").unlink()
+    for chunk, raw in cutter.raw_chunks():
+        level_chunk(raw, levels)
+        save_array(work / chunk.file, raw)
         tick(0.0)
     save_array(work / FINGERPRINT_NAME, cutter.fingerprinter.finish())
     return SongEntry(
@@ -224,22 +224,25 @@ def _cut_song(
     )
 
 
-def level_chunk(raw: np.ndarray, levels: Levels) -> np.ndarray:
-    """Remove the offset, apply the gain, clip to [-1, 1]; shape (channels, samples) in and out."""
+def level_chunk(chunk: np.ndarray, levels: Levels) -> None:
+    """Remove the offset, apply the gain and clip to [-1, 1], in place; shape (channels, samples)."""
     if levels.offset.any():
-        raw = raw - levels.offset[:, np.newaxis].astype(np.float32)
-    levelled = raw * np.float32(10 ** (levels.gain_db / 20))
-    return np.clip(levelled, -1.0, 1.0, out=levelled)
+        chunk -= levels.offset[:, np.newaxis].astype(np.float32)
+    chunk *= np.float32(10 ** (levels.gain_db / 20))
+    np.clip(chunk, -1.0, 1.0, out=chunk)
 
 
 class _ChunkCutter:
-    """Gathers blocks into raw chunk files, and measures what passes."""
+    """Gathers blocks into raw chunks, and measures what passes."""
 
     def __init__(self, work: Path, settings: PrepareSettings) -> None:
         self._work = work
-        self._buffer = np.empty((settings.channels, settings.chunk_samples), dtype=np.float32)
-        self._before = np.empty_like(self._buffer)  # the chunk before: the last one may reach back into it
+        self._shape = (settings.channels, settings.chunk_samples)
+        self._buffer = np.empty(self._shape, dtype=np.float32)
         self._filled = 0
+        self._raw: list[np.ndarray | Path] = []
+        self._held_bytes = 0
+        self._before: np.ndarray | None = None  # the chunk before: the last one may reach back into it
         self.samples = 0
         self.chunks: list[ChunkEntry] = []
         self.meter = LevelMeter(settings.sample_rate)
@@ -247,25 +250,37 @@ class _ChunkCutter:
 
     def add(self, block: np.ndarray) -> None:
         while block.shape[1]:
-            part = block[:, : self._buffer.shape[1] - self._filled]
+            part = block[:, : self._shape[1] - self._filled]
             self._buffer[:, self._filled : self._filled + part.shape[1]] = part
             self._filled += part.shape[1]
             block = block[:, part.shape[1] :]
-            if self._filled == self._buffer.shape[1]:
+            if self._filled == self._shape[1]:
                 self._measure()
-                self._write(self._buffer)
-                self._buffer, self._before = self._before, self._buffer
+                self._keep(self._buffer)
+                self._before = self._buffer
+                self._buffer = np.empty(self._shape, dtype=np.float32)
 
     def finish(self) -> None:
-        """Write what is left as a chunk that ends with the song; a full one, unless the song is shorter."""
+        """Keep what is left as a chunk that ends with the song; a full one, unless the song is shorter."""
         rest = self._filled
         if rest == 0:
             return
         self._measure()
-        if self.chunks:
-            self._write(np.concatenate([self._before[:, rest:], self._buffer[:, :rest]], axis=1))
+        if self._before is None:
+            self._keep(self._buffer[:, :rest])
         else:
-            self._write(self._buffer[:, :rest])
+            self._keep(np.concatenate([self._before[:, rest:], self._buffer[:, :rest]], axis=1))
+
+    def raw_chunks(self) -> Iterator[tuple[ChunkEntry, np.ndarray]]:
+        """Every chunk once more; it is given away."""
+        self._before = None
+        self._buffer = np.empty((0, 0), dtype=np.float32)
+        for chunk, raw in zip(self.chunks, self._raw, strict=True):
+            if isinstance(raw, Path):
+                yield chunk, np.load(raw)
+                raw.unlink()
+            else:
+                yield chunk, raw
 
     def _measure(self) -> None:
         new = self._buffer[:, : self._filled]
@@ -274,11 +289,17 @@ class _ChunkCutter:
         self.samples += self._filled
         self._filled = 0
 
-    def _write(self, chunk: np.ndarray) -> None:
+    def _keep(self, raw: np.ndarray) -> None:
         name = f"chunk_{len(self.chunks):04d}.npy"
-        save_array(self._work / f"raw_{name}", chunk)
-        start = self.samples - chunk.shape[1]
-        self.chunks.append(ChunkEntry(file=name, start_sample=start, samples=chunk.shape[1]))
+        self.chunks.append(
+            ChunkEntry(file=name, start_sample=self.samples - raw.shape[1], samples=raw.shape[1])
+        )
+        if self._held_bytes + raw.nbytes <= _HELD_BYTES:  # most songs need no second trip to the disk
+            self._held_bytes += raw.nbytes
+            self._raw.append(raw)
+        else:
+            self._raw.append(self._work / f"raw_{name}")
+            save_array(self._work / f"raw_{name}", raw)
 
 
 class LevelMeter:

@@ -66,7 +66,7 @@ class Fingerprinter:
         if count <= 0:
             return
         frames = np.lib.stride_tricks.sliding_window_view(self._slow, _WINDOW)[: count * _HOP : _HOP]
-        spectrum = scipy.fft.rfft(frames * self._window, axis=1)  # 13 times as fast as numpy's
+        spectrum = np.asarray(scipy.fft.rfft(frames * self._window, axis=1))  # 13 times as fast as numpy's
         power = spectrum.real**2 + spectrum.imag**2
         self._energies.append(power @ self._bands)
         self._slow = self._slow[count * _HOP :]

@@ -1,0 +1,167 @@
+"""How fast prepare_dataset is, against a bare pool that only decodes and resamples, and how much memory it needs.
+
+    python benchmarks/bench_prepare.py [--music FOLDER] [--workers 2] [--rounds 3] [--long-hours 2]
+
+Both take turns in one run, because machines drift. The bare pool reads whole files with soundfile, mixes by
+0.5 * (left + right) and resamples with soxr HQ: the floor for anyone who decodes MP3 in Python. Without --music some
+songs are made up first.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from make_audio import make_music, write_music  # noqa: E402
+
+from piano.foundation.audio_io import find_audio_files, open_writer  # noqa: E402
+
+SAMPLE_RATE = 16_000
+
+
+def decode_bare(path: Path) -> float:
+    """Seconds of audio decoded and resampled to 16 kHz mono, as plainly as possible."""
+    import soundfile
+    import soxr
+
+    frames, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    mono = 0.5 * (frames[:, 0] + frames[:, 1]) if frames.shape[1] == 2 else frames[:, 0]
+    return len(soxr.resample(mono, rate, SAMPLE_RATE, quality="HQ")) / SAMPLE_RATE
+
+
+def time_bare_pool(files: list[Path], workers: int) -> tuple[float, float]:
+    """(seconds of audio, wall seconds) of the bare pool; starting the processes is not counted."""
+    with multiprocessing.get_context("spawn").Pool(workers, initializer=_be_quiet) as pool:
+        pool.map(decode_bare, files[:1] * workers, chunksize=1)  # imports
+        started = time.perf_counter()
+        audio = sum(pool.imap_unordered(decode_bare, files, chunksize=1))
+        return audio, time.perf_counter() - started
+
+
+def _be_quiet() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libmpg123 complains there
+
+
+def time_preparation(
+    music: Path, workers: int, sample_rate: int, channels: int
+) -> tuple[float, float, float]:
+    """(seconds of audio, wall seconds, peak megabytes of a worker) of the whole command, its start included."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [
+            sys.executable,
+            str(ROOT / "data_prep" / "prepare_dataset.py"),
+            str(music),
+            "--output",
+            folder,
+        ]
+        command += ["--workers", str(workers), "--sample-rate", str(sample_rate), "--channels", str(channels)]
+        started = time.perf_counter()
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            watch = _PeakMemory(process.pid)
+            watch.start()
+            status = process.wait()
+            wall = time.perf_counter() - started
+            watch.join()
+        if status != 0:
+            raise SystemExit(f"prepare_dataset ended with status {status}")
+        summary = json.loads((Path(folder) / "report.json").read_text())["summary"]
+        return summary["hours"] * 3600, wall, watch.peak / 1e6
+
+
+class _PeakMemory(threading.Thread):
+    """Samples the largest resident memory of any worker process until the command ends."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self._parent = psutil.Process(pid)
+        self.peak = 0
+
+    def run(self) -> None:
+        while True:
+            try:
+                if self._parent.status() == psutil.STATUS_ZOMBIE:
+                    return
+                workers = self._parent.children(recursive=True)
+            except psutil.NoSuchProcess:
+                return
+            for worker in workers:
+                try:
+                    self.peak = max(self.peak, worker.memory_info().rss)
+                except psutil.NoSuchProcess:
+                    continue
+            time.sleep(0.02)
+
+
+def write_songs(folder: Path, count: int, minutes: float) -> None:
+    """Stereo MP3s at 44.1 kHz."""
+    for seed in range(count):
+        write_music(folder / f"song_{seed:02d}.mp3", seed, 60 * minutes, 44_100, 2)
+
+
+def write_long_mp3(path: Path, hours: float) -> None:
+    """One very long stereo MP3 at 44.1 kHz."""
+    minute = make_music(0, 60.0, 44_100, 2)
+    with open_writer(path, 44_100, 2) as writer:
+        for _ in range(round(60 * hours)):
+            writer.write(minute)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--music", type=Path, help="folder of MP3s (default: made-up songs)")
+    parser.add_argument("--workers", type=int, default=2, help="processes (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each (default: %(default)s)")
+    parser.add_argument(
+        "--long-hours", type=float, default=2.0, help="length of the MP3 for the memory figure; 0: none"
+    )
+    options = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory() as temporary:
+        music = options.music
+        if music is None:
+            music = Path(temporary) / "music"
+            write_songs(music, count=6, minutes=3.0)
+        files = find_audio_files(music)
+        ratios = []
+        for round_number in range(1, options.rounds + 1):
+            audio, wall = time_bare_pool(files, options.workers)
+            bare = audio / wall / 60
+            audio, wall, peak = time_preparation(music, options.workers, SAMPLE_RATE, 1)
+            ours = audio / wall / 60
+            ratios.append(ours / bare)
+            print(
+                f"round {round_number}: bare pool {bare:.1f} hours of audio per minute, prepare_dataset {ours:.1f}, "
+                f"ratio {ours / bare:.2f}, largest worker {peak:.0f} MB",
+                flush=True,
+            )
+        print(
+            f"median ratio {statistics.median(ratios):.2f} with {options.workers} workers, {len(files)} files"
+        )
+        if options.long_hours:
+            long_folder = Path(temporary) / "long"
+            write_long_mp3(long_folder / "long.mp3", options.long_hours)
+            for sample_rate, channels in ((SAMPLE_RATE, 1), (44_100, 2)):
+                audio, wall, peak = time_preparation(long_folder, 1, sample_rate, channels)
+                print(
+                    f"one MP3 of {audio / 3600:.2f} hours to {sample_rate} Hz, {channels} channels: "
+                    f"{audio / wall / 60:.1f} hours per minute with one worker, peak memory {peak:.0f} MB",
+                    flush=True,
+                )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
