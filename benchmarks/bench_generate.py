@@ -15,7 +15,7 @@ import time
 import torch
 
 from piano.config_reader import load_config_from_yaml
-from piano.foundation.runtime import choose_threads
+from piano.foundation.runtime import choose_threads, sampling_dtype
 from piano.piano_model import VariationalAttentionModel
 
 SETTINGS = ((16, 16), (1, 16), (1, 2), (1, 0))
@@ -28,6 +28,7 @@ def build(preset: str) -> VariationalAttentionModel:
     generator = VariationalAttentionModel(**load_config_from_yaml(preset=preset).model.model_dump()).eval()
     with torch.no_grad():
         generator.autoencoder.mean_spectrum.fill_(-3.0)
+    generator.sampling_dtype = sampling_dtype("cpu")
     return generator
 
 

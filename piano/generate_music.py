@@ -12,12 +12,13 @@ from tqdm import tqdm
 from piano.config_reader import load_config_from_yaml
 from piano.foundation.audio_io import open_writer, read_audio
 from piano.foundation.errors import AudioError, ConfigError, run_command
-from piano.foundation.runtime import best_device, choose_threads
+from piano.foundation.runtime import available_cores, best_device, sampling_dtype
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import load_generator
 
 FORMATS = ("wav", "flac", "mp3")
 PROMPT_SECONDS = 120.0
+MAX_THREADS = 4
 LOUDNESS_DBFS, PEAK_DBFS = -18.0, -1.0
 EXAMPLE = """examples:
   python generate_music.py --seconds 30 --count 4
@@ -66,6 +67,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="(default: auto)"
     )
+    parser.add_argument(
+        "--threads", type=int, help=f"CPU threads (default: all cores, at most {MAX_THREADS})"
+    )
     options = parser.parse_args(argv)
     if options.seconds <= 0 or options.count < 1 or options.phase_iterations < 0:
         parser.error("--seconds and --count must be positive, --phase-iterations must not be negative")
@@ -85,8 +89,8 @@ def generate(options: argparse.Namespace) -> None:
     folders = default_folders(options)
     device = best_device() if options.device == "auto" else options.device
     generator = load_generator(folders[0], options.epoch, device=device)
-    if device == "cpu":
-        torch.set_num_threads(choose_threads())
+    generator.sampling_dtype = sampling_dtype(device)
+    torch.set_num_threads(options.threads or min(available_cores(), MAX_THREADS))
     folders[1].mkdir(parents=True, exist_ok=True)
     if options.reconstruct:
         for path in options.reconstruct:

@@ -8,7 +8,7 @@ from piano.discriminator import Discriminator_with_mdisc
 from piano.evaluation.gates import Gatekeeper
 from piano.foundation.checkpoint_format import list_epochs
 from piano.foundation.errors import CheckpointError, DatasetError, run_command
-from piano.foundation.runtime import Runtime, start_runtime
+from piano.foundation.runtime import Runtime, sampling_dtype, start_runtime
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
 from piano.piano_train import train_vae_gan
@@ -69,6 +69,7 @@ def train(config: Config) -> None:
 
     generator = VariationalAttentionModel(**config.model.model_dump()).to(runtime.device)
     discriminator = build_discriminator(config, generator).to(runtime.device)
+    generator.sampling_dtype = sampling_dtype(runtime.device)
 
     gatekeeper = Gatekeeper(
         config.checkpoint_folder, sample_seconds=config.sample_seconds, sample_count=config.sample_count

@@ -199,9 +199,10 @@ def judge_flow(run: TrainingRun) -> Gate:
 
 def judge_one_step(run: TrainingRun) -> Gate:
     """G5: one step is as good as many, and as varied; the fewest steps that are become the default."""
-    verdict, figures = judge_samples(run, STEP_CHOICES)
+    choices = STEP_CHOICES if run.stage == "joint" else (1, 4, 16)
+    verdict, figures = judge_samples(run, choices)
     best = min(verdict.distances.values())
-    good = [steps for steps in STEP_CHOICES if verdict.distances[steps] <= ONE_STEP_TOLERANCE * best]
+    good = [steps for steps in choices if verdict.distances[steps] <= ONE_STEP_TOLERANCE * best]
     set_default_steps(run, good[0])
     figures["default_steps"] = good[0]
     passed = verdict.passed_by_steps[1] and figures["diversity_1"] >= 0.7

@@ -71,6 +71,21 @@ class FrameConvolution(nn.Module):
         return self.convolution(frames.transpose(1, 2)).transpose(1, 2)
 
 
+class RootMeanSquareNorm(nn.Module):
+    """Divides by the root mean square of the channels (RMSNorm, arXiv 1910.07467), in the precision it is given.
+
+    The weight is cast to the input: a mixed pair leaves the fused kernel.
+    """
+
+    def __init__(self, channels: int, *, has_weight: bool = True) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels)) if has_weight else None
+
+    def forward(self, frames: Tensor) -> Tensor:
+        weight = None if self.weight is None else self.weight.to(frames.dtype)
+        return functional.rms_norm(frames, frames.shape[-1:], weight, 1e-5)
+
+
 class FourierEmbedding(nn.Module):
     """A number in [0, 1] per frame as sines and cosines, then a perceptron."""
 
@@ -112,12 +127,12 @@ class AttentionBlock(nn.Module):
     def __init__(self, channels: int, num_heads: int, *, dropout: float = 0.0, expansion: int = 4) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.attention_norm = nn.RMSNorm(channels, elementwise_affine=False)
+        self.attention_norm = RootMeanSquareNorm(channels, has_weight=False)
         self.query_key_value = nn.Linear(channels, 3 * channels, bias=False)
-        self.query_norm = nn.RMSNorm(channels // num_heads)
-        self.key_norm = nn.RMSNorm(channels // num_heads)
+        self.query_norm = RootMeanSquareNorm(channels // num_heads)
+        self.key_norm = RootMeanSquareNorm(channels // num_heads)
         self.attention_out = nn.Linear(channels, channels)
-        self.perceptron_norm = nn.RMSNorm(channels, elementwise_affine=False)
+        self.perceptron_norm = RootMeanSquareNorm(channels, has_weight=False)
         self.expand = nn.Linear(channels, expansion * channels)
         self.contract = nn.Linear(expansion * channels, channels)
         self.modulation_bias = nn.Parameter(torch.zeros(6, channels))

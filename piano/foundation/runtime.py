@@ -149,6 +149,18 @@ def choose_precision(device: torch.device) -> str:
     return "bf16" if _probe(device, bf16=True) < 0.8 * _probe(device, bf16=False) else "32"
 
 
+def sampling_dtype(device: torch.device | str) -> torch.dtype:
+    """bfloat16 where the processor multiplies it in hardware: a property of the machine, so that seeds repeat on it."""
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    checks = (
+        getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    )
+    has_bf16 = kind == "cpu" and any(check is not None and check() for check in checks)
+    return torch.bfloat16 if has_bf16 else torch.float32
+
+
 def _probe(device: torch.device, *, bf16: bool) -> float:
     """Seconds of a small perceptron step, the best of a few."""
     with torch.random.fork_rng():
