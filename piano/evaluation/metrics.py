@@ -127,7 +127,7 @@ def key_clarity(waveform: NDArray, sample_rate: int) -> float:
 def tonal_share(waveform: NDArray, sample_rate: int) -> float:
     """Share of the power (60 Hz to 6 kHz) that stands 8 dB above the mean level of the 150 Hz around it.
 
-    Only power in narrow lines counts: near 1 for held notes, about 0.1 for white noise, 0.2 for noise that falls steeply.
+    Only power in narrow lines counts: near 1 for held notes, 0.1 for white noise, 0.2 if it falls steeply.
     """
     fine = fine_spectrum(mono_mix(waveform), sample_rate)
     return tonal_share_of(fine, fine.band_edges[0], fine.band_edges[-1])
