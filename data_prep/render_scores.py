@@ -8,10 +8,8 @@ import argparse
 import hashlib
 import importlib
 import importlib.util
-import multiprocessing
 import os
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,8 +17,9 @@ import numpy as np
 from tqdm import tqdm
 
 from data_prep.performance import Note, PedalMove, Performance, perform
+from data_prep.worker_pool import Tick, run_tasks
 from piano.foundation.audio_io import write_audio
-from piano.foundation.errors import AudioError, MusiganError, run_command
+from piano.foundation.errors import AudioError, run_command
 
 BUILT_IN_SCORES = Path(__file__).resolve().parent / "scores"
 EXAMPLE = "example:\n  python data_prep/render_scores.py --output music --takes 2"
@@ -29,6 +28,7 @@ HOW_TO_INSTALL = "pip install mido && pip install --no-deps tinysoundfont pypian
 DRUM_CHANNEL = 9
 SUSTAIN_CONTROLLER = 64
 TAIL_SECONDS = 2.5  # the last chord dies away
+STALL_SECONDS = 1800.0  # rendering is fast, yet the longest piece on the slowest machine must not be given up
 PEAK = 0.89  # -1 dB: MP3 encoding overshoots a little
 
 
@@ -48,9 +48,10 @@ class RenderJob(NamedTuple):
 class Rendered(NamedTuple):
     """What became of a job."""
 
-    target: Path
+    score: Path
     seconds: float
-    error: str | None
+    failure: str
+    """Empty if there is a file."""
 
 
 def read_score(path: Path) -> Performance:
@@ -74,7 +75,7 @@ def read_score(path: Path) -> Performance:
     try:
         messages = list(mido.MidiFile(path, clip=True))
     except (OSError, EOFError, ValueError, KeyError, IndexError) as error:
-        raise AudioError(f"{path} cannot be read as MIDI ({error or type(error).__name__}).") from error
+        raise AudioError(f"{path} cannot be read as MIDI ({str(error) or type(error).__name__}).") from error
     performance = collect_notes(messages)
     if not performance.notes:
         raise AudioError(f"{path} holds no note for a piano.")
@@ -208,41 +209,32 @@ def import_or_explain(name: str) -> Any:
         raise AudioError(f"rendering scores needs {name}. Install with `{HOW_TO_INSTALL}`.") from error
 
 
-def render(job: RenderJob) -> Rendered:
-    """Render one take of one score to its file; a score that fails is reported, and does not end a long run."""
+def render(job: RenderJob, tick: Tick) -> float:
+    """Render one take of one score to its file; returns its seconds. Runs in a worker process."""
     key = f"{job.score.name}/{job.take}/{job.seed}".encode()
     random = np.random.default_rng(int.from_bytes(hashlib.sha256(key).digest()[:8], "big"))
-    try:
-        score = read_score(job.score)
-        tempo = 1.0 if job.take == 0 else float(random.uniform(0.75, 1.25))
-        transpose = 0 if job.take == 0 else int(random.integers(-6, 7))
-        performance = perform(score, random, tempo=tempo, transpose=transpose)
-        waveform = synthesise(
-            performance, job.soundfont, sample_rate=job.sample_rate, max_seconds=job.max_seconds
-        )
-        write_audio(job.target, waveform, job.sample_rate, metadata=job.metadata)
-    except MusiganError as error:
-        return Rendered(job.target, 0.0, str(error))
-    return Rendered(job.target, waveform.shape[1] / job.sample_rate, None)
+    score = read_score(job.score)
+    tempo = 1.0 if job.take == 0 else float(random.uniform(0.75, 1.25))
+    transpose = 0 if job.take == 0 else int(random.integers(-6, 7))
+    performance = perform(score, random, tempo=tempo, transpose=transpose)
+    waveform = synthesise(
+        performance, job.soundfont, sample_rate=job.sample_rate, max_seconds=job.max_seconds
+    )
+    tick(0.0)
+    write_audio(job.target, waveform, job.sample_rate, metadata=job.metadata)
+    return waveform.shape[1] / job.sample_rate
 
 
 def render_all(jobs: list[RenderJob], *, workers: int) -> list[Rendered]:
-    """Render every job over several processes, with a progress bar in seconds of audio."""
-    results = []
-    # spawn: a forked child of a process with threads may hang
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool:
-        futures = [pool.submit(render, job) for job in jobs]
-        try:
-            with tqdm(total=len(jobs), desc="rendering", unit="piece") as bar:
-                for future in as_completed(futures):
-                    results.append(future.result())
-                    minutes = sum(result.seconds for result in results) / 60
-                    bar.set_postfix_str(f"{minutes:.1f} min of music")
-                    bar.update()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    """Render every job over several processes; a score that fails is reported and does not end a long run."""
+    results: list[Rendered] = []
+    with tqdm(total=len(jobs), desc="rendering", unit="piece", dynamic_ncols=True) as bar:
+        for event in run_tasks(render, jobs, workers=workers, stall_seconds=STALL_SECONDS):
+            if not event.is_finished:
+                continue
+            results.append(Rendered(jobs[event.index].score, event.result or 0.0, event.failure))
+            bar.set_postfix_str(f"{sum(result.seconds for result in results) / 60:.1f} min of music")
+            bar.update()
     return sorted(results)
 
 
@@ -275,7 +267,7 @@ def plan_jobs(arguments: argparse.Namespace) -> list[RenderJob]:
     if not soundfont.is_file():
         raise AudioError(f"there is no soundfont {soundfont}.")
     import_or_explain("mido")
-    import_or_explain("tinysoundfont")
+    open_synthesiser(soundfont, arguments.sample_rate)  # says now, once, what would fail in every worker
     titles = read_titles(arguments.scores)
     return [
         RenderJob(
@@ -353,9 +345,9 @@ def run(arguments: argparse.Namespace) -> None:
     jobs = plan_jobs(arguments)
     arguments.output.mkdir(parents=True, exist_ok=True)
     results = render_all(jobs, workers=arguments.workers)
-    failed = [result for result in results if result.error]
+    failed = [result for result in results if result.failure]
     for result in failed:
-        print(f"left out: {result.error}")
+        print(f"left out: {result.score.name}: {result.failure}")
     if len(failed) == len(results):
         raise AudioError(f"not one of the {len(results)} scores could be rendered.")
     minutes = sum(result.seconds for result in results) / 60
