@@ -1,10 +1,12 @@
 """Pictures of sound and of training, as PNG files: what one sees when listening is not at hand."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from piano.evaluation.metrics import constant_q, constant_q_frequencies
@@ -81,3 +83,10 @@ def save_figure(figure, path: Path) -> Path:
     pyplot.close(figure)
     part.replace(path)
     return path
+
+
+@contextmanager
+def styled_figure(rows: int, columns: int, *, size: tuple[float, float]) -> Iterator[tuple[Figure, NDArray]]:
+    """A figure and its axes [shape=(rows, columns)] in the project's style; save it inside with `save_figure`."""
+    with pyplot.rc_context(STYLE):
+        yield pyplot.subplots(rows, columns, figsize=size, squeeze=False)

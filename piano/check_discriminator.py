@@ -1,0 +1,353 @@
+"""How every saved discriminator judges one generator's music, epoch by epoch, beside real music as a control."""
+
+import argparse
+import csv
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+from tqdm import tqdm
+
+from piano.config_reader import load_config_from_yaml
+from piano.evaluation.pictures import save_figure, styled_figure
+from piano.foundation.audio_io import find_audio_files, read_audio
+from piano.foundation.checkpoint_format import find_epoch, list_epochs
+from piano.foundation.errors import CheckpointError, DatasetError, run_command
+from piano.piano_model import AudioDataset, VariationalAttentionModel
+from piano.utilities import load_discriminator, load_generator
+
+CONFUSION = math.log(2.0)
+FOOLED, STRICT = 0.35, 1.0
+"""d_loss (label: real) below which a judge is fooled, and above which it is strict; log 2 is the confusion point."""
+EXAMPLE = """examples:
+  python check_discriminator.py --gen-ckpt 690
+  python check_discriminator.py --all --checkpoints trial --output trial/check
+"""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One discriminator on one generator's music, and on real music."""
+
+    discriminator_epoch: int
+    generator_epoch: int
+    d_loss: float
+    """Binary cross-entropy with the label real: log 2 undecided, high for music it calls fake."""
+    probability: float
+    logit: float
+    real_d_loss: float
+    real_probability: float
+    real_logit: float
+    trained_steps: int
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="check_discriminator.py",
+        description=__doc__,
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--gen-ckpt", default="latest", help="the generator's epoch (default: latest)")
+    parser.add_argument("--all", action="store_true", help="every generator against every discriminator (default: off)")
+    parser.add_argument("--config", type=Path, help="settings file (default: config.yaml here or beside the package)")
+    parser.add_argument("--checkpoints", type=Path, help="folder (default: the config's checkpoint_folder)")
+    parser.add_argument("--output", type=Path, help="folder (default: check_discriminator inside the checkpoints)")
+    parser.add_argument("--real", type=Path, help="real music: a data set folder, or sound files (default: as trained)")
+    parser.add_argument("--count", type=int, default=16, help="fakes, and real clips (default: 16)")
+    parser.add_argument("--steps", default="auto", help="sampling steps of the fakes: a number or auto (default: auto)")
+    parser.add_argument("--seed", type=int, default=0, help="of the fakes (default: 0)")
+    options = parser.parse_args(argv)
+    if options.count < 2:
+        parser.error("--count must be at least 2")
+    if options.steps != "auto" and not (options.steps.isdigit() and int(options.steps) > 0):
+        parser.error("--steps is a positive number or auto")
+    return options
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Judge, and write table, pictures and interpretation."""
+    options = parse_arguments(argv)
+    return run_command(lambda: check(options))
+
+
+def check(options: argparse.Namespace) -> None:
+    """Do what the command line asks for."""
+    folder = options.checkpoints or load_config_from_yaml(options.config).checkpoint_folder
+    output = options.output or folder / "check_discriminator"
+    judges = list_epochs(folder, "discriminator")
+    if not judges:
+        raise CheckpointError(f"no discriminator checkpoint in {folder}. Train first (python piano/piano_main.py).")
+    newest = find_epoch(folder, "generator", "latest" if options.all else options.gen_ckpt)
+    generators = list_epochs(folder, "generator") if options.all else [newest]
+    real = real_clips(options, folder, load_generator(folder, newest))
+    verdicts: list[Verdict] = []
+    for epoch in tqdm(generators, desc="generators", unit="epoch", disable=len(generators) == 1):
+        generator = load_generator(folder, epoch)
+        verdicts += judge_generator(generator, epoch, judges, folder, real, options)
+    trained = [verdict for verdict in verdicts if verdict.trained_steps]
+    if not trained:
+        raise CheckpointError(f"no discriminator in {folder} has been trained yet: go on training (--resume).")
+    output.mkdir(parents=True, exist_ok=True)
+    write_table(verdicts, output)
+    if options.all:
+        print(matrix_text(trained))
+        draw_matrix(trained, output / "matrix.png")
+        text = interpret_matrix(trained)
+    else:
+        print(table_text(verdicts))
+        draw_curve(trained, output / "curve.png")
+        text = interpret(trained)
+    (output / "interpretation.txt").write_text(text + "\n", encoding="utf-8")
+    print(f"\n{text}\n\nWritten to {output}")
+
+
+def real_clips(options: argparse.Namespace, folder: Path, generator: VariationalAttentionModel) -> Tensor:
+    """Real music never trained on (clips, channels, samples), each as long as the attention's window."""
+    samples = generator.latent_seq_len * generator.hop_samples
+    source = options.real
+    if source is None:
+        written = folder / "config.yaml"
+        source = load_config_from_yaml(written if written.is_file() else options.config).dataset_folder
+    try:
+        dataset = AudioDataset.from_folder(source, "validation")
+    except DatasetError:
+        if options.real is None:
+            raise
+        return clips_of_files(source, generator, samples, options.count)
+    manifest = dataset.manifest
+    if manifest is None or (manifest.sample_rate, manifest.channels) != (
+        generator.sample_rate,
+        generator.sound_channels,
+    ):
+        raise DatasetError(f"the data set in {source} has another rate or number of channels than the generator")
+    places = np.linspace(0, len(dataset) - 1, min(options.count, len(dataset))).round().astype(int)
+    return torch.stack([dataset.crop(int(place), 0, samples) for place in places])
+
+
+def clips_of_files(folder: Path, generator: VariationalAttentionModel, samples: int, count: int) -> Tensor:
+    """The beginning of up to `count` sound files (clips, channels, samples), levelled like prepared music."""
+    clips = []
+    for path in find_audio_files(folder):
+        sound = read_audio(
+            path,
+            sample_rate=generator.sample_rate,
+            channels=generator.sound_channels,
+            max_seconds=samples / generator.sample_rate,
+        )
+        if sound.shape[1] >= samples and len(clips) < count:
+            rms = float(np.sqrt(np.mean(sound**2)))
+            clips.append(torch.from_numpy(sound[:, :samples] * (10 ** (-18 / 20) / max(rms, 1e-6))).clamp(-1.0, 1.0))
+    if not clips:
+        raise DatasetError(f"no sound file of at least {samples / generator.sample_rate:.1f} s in {folder}")
+    return torch.stack(clips)
+
+
+@torch.inference_mode()
+def judge_generator(
+    generator: VariationalAttentionModel,
+    epoch: int,
+    judges: list[int],
+    folder: Path,
+    real: Tensor,
+    options: argparse.Namespace,
+) -> list[Verdict]:
+    """Every discriminator on this generator's fakes; one discriminator is in memory at a time."""
+    fake_latents = generator.sample_latents(
+        generator.latent_seq_len, count=options.count, seed=options.seed, steps=options.steps
+    )
+    fakes = Items(fake_latents, generator.decode_spectrum(fake_latents), generator.decode(fake_latents))
+    real_latents = generator.encode(real)
+    reals = Items(real_latents, generator.autoencoder.analyse(real), real)
+    verdicts = []
+    for judge in tqdm(judges, desc=f"judging generator {epoch}", unit="judge", leave=False):
+        verdicts.append(judge_once(folder, judge, epoch, fakes, reals))
+    return verdicts
+
+
+@dataclass(frozen=True)
+class Items:
+    """What the judges see of some clips: latents, normalised spectrum, waveform (items first)."""
+
+    latents: Tensor
+    spectrum: Tensor
+    wave: Tensor
+
+
+def judge_once(folder: Path, judge: int, epoch: int, fakes: Items, reals: Items) -> Verdict:
+    """One discriminator on fakes and reals."""
+    discriminator = load_discriminator(folder, judge)
+
+    def logits(items: Items) -> Tensor:
+        wave = items.wave if discriminator.ear.wave_windows else None
+        return discriminator.logit(wave=wave, latents=items.latents, spectrum=items.spectrum)
+
+    fake, real = logits(fakes), logits(reals)
+    return Verdict(
+        discriminator_epoch=judge,
+        generator_epoch=epoch,
+        d_loss=float(functional.softplus(-fake).mean()),
+        probability=float(fake.sigmoid().mean()),
+        logit=float(fake.mean()),
+        real_d_loss=float(functional.softplus(-real).mean()),
+        real_probability=float(real.sigmoid().mean()),
+        real_logit=float(real.mean()),
+        trained_steps=int(discriminator.trained_steps),
+    )
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+
+def interpret(verdicts: list[Verdict]) -> str:
+    """What the epochs of one generator's judges mean, in plain sentences (judges that were trained, in order)."""
+    losses = [verdict.d_loss for verdict in verdicts]
+    gaps = [verdict.real_logit - verdict.logit for verdict in verdicts]
+    epoch = verdicts[0].generator_epoch
+    last = verdicts[-1]
+    lines = [
+        f"Generator {epoch} before {len(verdicts)} trained discriminators: d_loss (label = real) from {losses[0]:.2f} "
+        f"(epoch {verdicts[0].discriminator_epoch}) to {losses[-1]:.2f} (epoch {last.discriminator_epoch}); "
+        f"log 2 = {CONFUSION:.2f} is the confusion point."
+    ]
+    slope = float(np.polyfit(np.arange(len(losses)), losses, 1)[0]) * max(len(losses) - 1, 1) if len(losses) > 1 else 0.0
+    if max(losses) < FOOLED:
+        lines.append("All losses are low: every discriminator takes the fakes for real. D does not learn.")
+    elif min(losses) > STRICT:
+        lines.append("All losses are high: every discriminator sees through the fakes. G fails against all of them.")
+    elif slope > 0.1:
+        lines.append("The loss rises with the epoch: early discriminators are fooled, later ones are stricter. "
+                     "That is a healthy arms race.")  # fmt: skip
+    elif slope < -0.1:
+        lines.append("The loss falls with the epoch: later discriminators are easier to fool than earlier ones. "
+                     "D is forgetting, or G has overtaken it.")  # fmt: skip
+    else:
+        near = abs(float(np.mean(losses)) - CONFUSION) < 0.15
+        lines.append("The loss stays level" + (" near the confusion point: the game is balanced, or D does not learn; "
+                     "the control below tells which." if near else "."))  # fmt: skip
+    lines.append(control_sentence(verdicts, gaps))
+    useless = [verdict.discriminator_epoch for verdict in verdicts if verdict.real_probability < 0.4]
+    if useless:
+        lines.append(f"Discriminators that call real music fake are useless as judges: epochs {join(useless)}.")
+    return "\n".join(lines)
+
+
+def control_sentence(verdicts: list[Verdict], gaps: list[float]) -> str:
+    """Whether the judges can tell real from made at all."""
+    last, gap = verdicts[-1], gaps[-1]
+    shown = f"Control: the last one gives real music {last.real_probability:.2f}, these fakes {last.probability:.2f}"
+    if gap > 0.5:
+        return f"{shown}: it does tell them apart."
+    if gap > 0.1:
+        return f"{shown}: it tells them apart, barely."
+    if gap > -0.1:
+        return f"{shown}: it cannot tell them apart (G is that good, or D has learned nothing: see other generators)."
+    return f"{shown}: it prefers the fakes."
+
+
+def interpret_matrix(verdicts: list[Verdict]) -> str:
+    """Strictness of every judge over earlier generators, and the strictest of them."""
+    judges = sorted({verdict.discriminator_epoch for verdict in verdicts})
+    strictness = {}
+    for judge in judges:
+        seen = [v for v in verdicts if v.discriminator_epoch == judge and v.generator_epoch < judge]
+        if seen:
+            strictness[judge] = float(np.mean([v.logit < v.real_logit - 0.1 for v in seen]))
+    if not strictness:
+        return "No discriminator has an earlier generator to judge: save more epochs."
+    strictest = max(strictness, key=lambda judge: (strictness[judge], judge))
+    lines = [f"Strictness, the share of earlier generators whose fakes a judge rates below real music: "
+             f"{', '.join(f'{judge}: {share:.2f}' for judge, share in strictness.items())}.",
+             f"The strictest discriminator is epoch {strictest}: keep it for ranking samples and for restarts."]  # fmt: skip
+    if strictness[judges[-1]] < 0.8:
+        lines.append("The newest one forgot old fakes (strictness below 0.8): the players may be going in circles.")
+    return "\n".join(lines)
+
+
+def join(numbers: list[int]) -> str:
+    """1, 2, 3"""
+    return ", ".join(map(str, numbers))
+
+
+# --- tables and pictures ---------------------------------------------------------------------------------------------
+
+
+def table_text(verdicts: list[Verdict]) -> str:
+    """One line for each discriminator."""
+    lines = ["epoch   d_loss  probability    logit | real: d_loss  probability    logit"]
+    for v in verdicts:
+        note = "" if v.trained_steps else "   (not trained yet)"
+        lines.append(
+            f"{v.discriminator_epoch:5d} {v.d_loss:8.3f} {v.probability:12.3f} {v.logit:8.3f} | "
+            f"{v.real_d_loss:12.3f} {v.real_probability:12.3f} {v.real_logit:8.3f}{note}"
+        )
+    return "\n".join(lines)
+
+
+def matrix_text(verdicts: list[Verdict]) -> str:
+    """d_loss of every generator (columns) before every discriminator (rows)."""
+    judges, generators, losses = matrix(verdicts, lambda verdict: verdict.d_loss)
+    lines = ["d_loss (label = real); rows: discriminator, columns: generator", "      " + "".join(f"{g:7d}" for g in generators)]
+    lines += [f"{judge:5d} " + "".join(f"{value:7.2f}" for value in row) for judge, row in zip(judges, losses, strict=True)]
+    return "\n".join(lines)
+
+
+def matrix(verdicts: list[Verdict], value: Callable[[Verdict], float]) -> tuple[list[int], list[int], np.ndarray]:
+    """Discriminator epochs, generator epochs, and a value for every pair."""
+    judges = sorted({verdict.discriminator_epoch for verdict in verdicts})
+    generators = sorted({verdict.generator_epoch for verdict in verdicts})
+    table = np.full((len(judges), len(generators)), np.nan)
+    for verdict in verdicts:
+        table[judges.index(verdict.discriminator_epoch), generators.index(verdict.generator_epoch)] = value(verdict)
+    return judges, generators, table
+
+
+def write_table(verdicts: list[Verdict], output: Path) -> None:
+    """verdicts.csv and verdicts.json."""
+    rows = [asdict(verdict) for verdict in verdicts]
+    with (output / "verdicts.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    (output / "verdicts.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
+
+
+def draw_curve(verdicts: list[Verdict], path: Path) -> Path:
+    """d_loss and probability over epochs, fakes beside real music, the confusion point marked."""
+    epochs = [verdict.discriminator_epoch for verdict in verdicts]
+    with styled_figure(1, 2, size=(10, 3.6)) as (figure, axes):
+        pairs = (("d_loss", "real_d_loss", "d_loss, label = real", CONFUSION),
+                 ("probability", "real_probability", "mean probability of being real", 0.5))  # fmt: skip
+        for axis, (fake, real, title, confusion) in zip(axes.flat, pairs, strict=True):
+            axis.plot(epochs, [getattr(v, fake) for v in verdicts], "o-", label=f"generator {verdicts[0].generator_epoch}")
+            axis.plot(epochs, [getattr(v, real) for v in verdicts], "s--", label="real music")
+            axis.axhline(confusion, color="grey", linestyle=":", label="confusion")
+            axis.set_title(title, loc="left")
+            axis.set_xlabel("discriminator epoch")
+        axes.flat[0].legend()
+        return save_figure(figure, path)
+
+
+def draw_matrix(verdicts: list[Verdict], path: Path) -> Path:
+    """Heat map of d_loss: every generator before every discriminator."""
+    judges, generators, losses = matrix(verdicts, lambda verdict: verdict.d_loss)
+    with styled_figure(1, 1, size=(7, 6)) as (figure, axes):
+        image = axes.flat[0].imshow(losses, origin="lower", cmap="coolwarm", vmin=0.0, vmax=2 * CONFUSION, aspect="auto")
+        axes.flat[0].set_xticks(range(len(generators)), [str(g) for g in generators], rotation=90)
+        axes.flat[0].set_yticks(range(len(judges)), [str(j) for j in judges])
+        axes.flat[0].set_xlabel("generator epoch")
+        axes.flat[0].set_ylabel("discriminator epoch")
+        axes.flat[0].set_title("d_loss, label = real: red sees through it, blue is fooled", loc="left")
+        figure.colorbar(image, ax=axes.flat[0])
+        return save_figure(figure, path)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
