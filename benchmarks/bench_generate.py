@@ -62,7 +62,8 @@ def main() -> None:
         return
     generator = build(options.preset)
     print(
-        f"{options.preset}: {torch.get_num_threads()} threads, {generator.sample_rate} Hz, {generator.sound_channels} channels"
+        f"{options.preset}: {torch.get_num_threads()} threads, {generator.sample_rate} Hz, "
+        f"{generator.sound_channels} channels"
     )
     for steps, iterations in SETTINGS:
         rate(generator, 10.0, steps, iterations)

@@ -3,8 +3,8 @@
     python benchmarks/bench_training.py --preset tiny
     python benchmarks/bench_training.py --preset small
 
-Random weights and made-up music: cost, not quality. The figure of RAVE v1 (1.95 audio-s per s on two cores) was measured
-elsewhere and stands here only for the ratio.
+Random weights and made-up music: cost, not quality. The figure of RAVE v1 (1.95 audio-s per s on two cores) was
+measured elsewhere and stands here only for the ratio.
 """
 
 import argparse

@@ -2,9 +2,9 @@
 
     python benchmarks/kill_training.py --kills 20
 
-Trains a tiny network in a process of its own, kills it with SIGKILL after a random time (often in the middle of a save),
-resumes, and so on. After every kill each checkpoint must load whole. At the end the run is finished, and its weights must
-equal, bit for bit, those of a run that was never killed.
+Trains a tiny network in a process of its own, kills it with SIGKILL after a random time (often in the middle of a
+save), resumes, and so on. After every kill each checkpoint must load whole. At the end the run is finished, and its
+weights must equal, bit for bit, those of a run that was never killed.
 """
 
 import argparse
@@ -22,13 +22,13 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from piano.foundation.checkpoint_format import (
+from piano.foundation.checkpoint_format import (  # noqa: E402
     ROLES,
     checkpoint_path,
     complete_epochs,
     list_epochs,
     read_checkpoint,
-)  # noqa: E402
+)
 from tests.tiny_run import write_config, write_dataset  # noqa: E402
 
 LENGTH = {"pretrain_epochs_g": 80, "pretrain_epochs_d": 10, "epochs": 60, "steps_per_epoch": 2}

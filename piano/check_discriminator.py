@@ -56,13 +56,23 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--gen-ckpt", default="latest", help="the generator's epoch (default: latest)")
-    parser.add_argument("--all", action="store_true", help="every generator against every discriminator (default: off)")
-    parser.add_argument("--config", type=Path, help="settings file (default: config.yaml here or beside the package)")
+    parser.add_argument(
+        "--all", action="store_true", help="every generator against every discriminator (default: off)"
+    )
+    parser.add_argument(
+        "--config", type=Path, help="settings file (default: config.yaml here or beside the package)"
+    )
     parser.add_argument("--checkpoints", type=Path, help="folder (default: the config's checkpoint_folder)")
-    parser.add_argument("--output", type=Path, help="folder (default: check_discriminator inside the checkpoints)")
-    parser.add_argument("--real", type=Path, help="real music: a data set folder, or sound files (default: as trained)")
+    parser.add_argument(
+        "--output", type=Path, help="folder (default: check_discriminator inside the checkpoints)"
+    )
+    parser.add_argument(
+        "--real", type=Path, help="real music: a data set folder, or sound files (default: as trained)"
+    )
     parser.add_argument("--count", type=int, default=16, help="fakes, and real clips (default: 16)")
-    parser.add_argument("--steps", default="auto", help="sampling steps of the fakes: a number or auto (default: auto)")
+    parser.add_argument(
+        "--steps", default="auto", help="sampling steps of the fakes: a number or auto (default: auto)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the fakes (default: 0)")
     options = parser.parse_args(argv)
     if options.count < 2:
@@ -84,7 +94,9 @@ def check(options: argparse.Namespace) -> None:
     output = options.output or folder / "check_discriminator"
     judges = list_epochs(folder, "discriminator")
     if not judges:
-        raise CheckpointError(f"no discriminator checkpoint in {folder}. Train first (python piano/piano_main.py).")
+        raise CheckpointError(
+            f"no discriminator checkpoint in {folder}. Train first (python piano/piano_main.py)."
+        )
     newest = find_epoch(folder, "generator", "latest" if options.all else options.gen_ckpt)
     generators = list_epochs(folder, "generator") if options.all else [newest]
     real = real_clips(options, folder, load_generator(folder, newest))
@@ -94,7 +106,9 @@ def check(options: argparse.Namespace) -> None:
         verdicts += judge_generator(generator, epoch, judges, folder, real, options)
     trained = [verdict for verdict in verdicts if verdict.trained_steps]
     if not trained:
-        raise CheckpointError(f"no discriminator in {folder} has been trained yet: go on training (--resume).")
+        raise CheckpointError(
+            f"no discriminator in {folder} has been trained yet: go on training (--resume)."
+        )
     output.mkdir(parents=True, exist_ok=True)
     write_table(verdicts, output)
     if options.all:
@@ -127,7 +141,9 @@ def real_clips(options: argparse.Namespace, folder: Path, generator: Variational
         generator.sample_rate,
         generator.sound_channels,
     ):
-        raise DatasetError(f"the data set in {source} has another rate or number of channels than the generator")
+        raise DatasetError(
+            f"the data set in {source} has another rate or number of channels than the generator"
+        )
     places = np.linspace(0, len(dataset) - 1, min(options.count, len(dataset))).round().astype(int)
     return torch.stack([dataset.crop(int(place), 0, samples) for place in places])
 
@@ -144,7 +160,9 @@ def clips_of_files(folder: Path, generator: VariationalAttentionModel, samples: 
         )
         if sound.shape[1] >= samples and len(clips) < count:
             rms = float(np.sqrt(np.mean(sound**2)))
-            clips.append(torch.from_numpy(sound[:, :samples] * (10 ** (-18 / 20) / max(rms, 1e-6))).clamp(-1.0, 1.0))
+            clips.append(
+                torch.from_numpy(sound[:, :samples] * (10 ** (-18 / 20) / max(rms, 1e-6))).clamp(-1.0, 1.0)
+            )
     if not clips:
         raise DatasetError(f"no sound file of at least {samples / generator.sample_rate:.1f} s in {folder}")
     return torch.stack(clips)
@@ -217,15 +235,19 @@ def interpret(verdicts: list[Verdict]) -> str:
         f"(epoch {verdicts[0].discriminator_epoch}) to {losses[-1]:.2f} (epoch {last.discriminator_epoch}); "
         f"log 2 = {CONFUSION:.2f} is the confusion point."
     ]
-    slope = float(np.polyfit(np.arange(len(losses)), losses, 1)[0]) * max(len(losses) - 1, 1) if len(losses) > 1 else 0.0
+    rise = 0.0
+    if len(losses) > 1:
+        rise = float(np.polyfit(np.arange(len(losses)), losses, 1)[0]) * (len(losses) - 1)
     if max(losses) < FOOLED:
         lines.append("All losses are low: every discriminator takes the fakes for real. D does not learn.")
     elif min(losses) > STRICT:
-        lines.append("All losses are high: every discriminator sees through the fakes. G fails against all of them.")
-    elif slope > 0.1:
+        lines.append(
+            "All losses are high: every discriminator sees through the fakes. G fails against all of them."
+        )
+    elif rise > 0.1:
         lines.append("The loss rises with the epoch: early discriminators are fooled, later ones are stricter. "
                      "That is a healthy arms race.")  # fmt: skip
-    elif slope < -0.1:
+    elif rise < -0.1:
         lines.append("The loss falls with the epoch: later discriminators are easier to fool than earlier ones. "
                      "D is forgetting, or G has overtaken it.")  # fmt: skip
     else:
@@ -235,7 +257,9 @@ def interpret(verdicts: list[Verdict]) -> str:
     lines.append(control_sentence(verdicts, gaps))
     useless = [verdict.discriminator_epoch for verdict in verdicts if verdict.real_probability < 0.4]
     if useless:
-        lines.append(f"Discriminators that call real music fake are useless as judges: epochs {join(useless)}.")
+        lines.append(
+            f"Discriminators that call real music fake are useless as judges: epochs {join(useless)}."
+        )
     return "\n".join(lines)
 
 
@@ -265,9 +289,11 @@ def interpret_matrix(verdicts: list[Verdict]) -> str:
     strictest = max(strictness, key=lambda judge: (strictness[judge], judge))
     lines = [f"Strictness, the share of earlier generators whose fakes a judge rates below real music: "
              f"{', '.join(f'{judge}: {share:.2f}' for judge, share in strictness.items())}.",
-             f"The strictest discriminator is epoch {strictest}: keep it for ranking samples and for restarts."]  # fmt: skip
+             f"The strictest discriminator is epoch {strictest}: keep it for ranking and for restarts."]  # fmt: skip
     if strictness[judges[-1]] < 0.8:
-        lines.append("The newest one forgot old fakes (strictness below 0.8): the players may be going in circles.")
+        lines.append(
+            "The newest one forgot old fakes (strictness below 0.8): the players may be going in circles."
+        )
     return "\n".join(lines)
 
 
@@ -294,18 +320,24 @@ def table_text(verdicts: list[Verdict]) -> str:
 def matrix_text(verdicts: list[Verdict]) -> str:
     """d_loss of every generator (columns) before every discriminator (rows)."""
     judges, generators, losses = matrix(verdicts, lambda verdict: verdict.d_loss)
-    lines = ["d_loss (label = real); rows: discriminator, columns: generator", "      " + "".join(f"{g:7d}" for g in generators)]
-    lines += [f"{judge:5d} " + "".join(f"{value:7.2f}" for value in row) for judge, row in zip(judges, losses, strict=True)]
+    lines = ["d_loss (label = real); rows: discriminator, columns: generator"]
+    lines.append("      " + "".join(f"{epoch:7d}" for epoch in generators))
+    for judge, row in zip(judges, losses, strict=True):
+        lines.append(f"{judge:5d} " + "".join(f"{value:7.2f}" for value in row))
     return "\n".join(lines)
 
 
-def matrix(verdicts: list[Verdict], value: Callable[[Verdict], float]) -> tuple[list[int], list[int], np.ndarray]:
+def matrix(
+    verdicts: list[Verdict], value: Callable[[Verdict], float]
+) -> tuple[list[int], list[int], np.ndarray]:
     """Discriminator epochs, generator epochs, and a value for every pair."""
     judges = sorted({verdict.discriminator_epoch for verdict in verdicts})
     generators = sorted({verdict.generator_epoch for verdict in verdicts})
     table = np.full((len(judges), len(generators)), np.nan)
     for verdict in verdicts:
-        table[judges.index(verdict.discriminator_epoch), generators.index(verdict.generator_epoch)] = value(verdict)
+        table[judges.index(verdict.discriminator_epoch), generators.index(verdict.generator_epoch)] = value(
+            verdict
+        )
     return judges, generators, table
 
 
@@ -326,7 +358,8 @@ def draw_curve(verdicts: list[Verdict], path: Path) -> Path:
         pairs = (("d_loss", "real_d_loss", "d_loss, label = real", CONFUSION),
                  ("probability", "real_probability", "mean probability of being real", 0.5))  # fmt: skip
         for axis, (fake, real, title, confusion) in zip(axes.flat, pairs, strict=True):
-            axis.plot(epochs, [getattr(v, fake) for v in verdicts], "o-", label=f"generator {verdicts[0].generator_epoch}")
+            name = f"generator {verdicts[0].generator_epoch}"
+            axis.plot(epochs, [getattr(v, fake) for v in verdicts], "o-", label=name)
             axis.plot(epochs, [getattr(v, real) for v in verdicts], "s--", label="real music")
             axis.axhline(confusion, color="grey", linestyle=":", label="confusion")
             axis.set_title(title, loc="left")
@@ -339,13 +372,16 @@ def draw_matrix(verdicts: list[Verdict], path: Path) -> Path:
     """Heat map of d_loss: every generator before every discriminator."""
     judges, generators, losses = matrix(verdicts, lambda verdict: verdict.d_loss)
     with styled_figure(1, 1, size=(7, 6)) as (figure, axes):
-        image = axes.flat[0].imshow(losses, origin="lower", cmap="coolwarm", vmin=0.0, vmax=2 * CONFUSION, aspect="auto")
-        axes.flat[0].set_xticks(range(len(generators)), [str(g) for g in generators], rotation=90)
-        axes.flat[0].set_yticks(range(len(judges)), [str(j) for j in judges])
-        axes.flat[0].set_xlabel("generator epoch")
-        axes.flat[0].set_ylabel("discriminator epoch")
-        axes.flat[0].set_title("d_loss, label = real: red sees through it, blue is fooled", loc="left")
-        figure.colorbar(image, ax=axes.flat[0])
+        axis = axes.flat[0]
+        image = axis.imshow(
+            losses, origin="lower", cmap="coolwarm", vmin=0.0, vmax=2 * CONFUSION, aspect="auto"
+        )
+        axis.set_xticks(range(len(generators)), [str(g) for g in generators], rotation=90)
+        axis.set_yticks(range(len(judges)), [str(j) for j in judges])
+        axis.set_xlabel("generator epoch")
+        axis.set_ylabel("discriminator epoch")
+        axis.set_title("d_loss, label = real: red sees through it, blue is fooled", loc="left")
+        figure.colorbar(image, ax=axis)
         return save_figure(figure, path)
 
 

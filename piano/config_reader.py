@@ -72,7 +72,7 @@ class ModelSettings(Settings):
             raise ValueError("model.latent_seq_len must be at least 8 latent frames")
         if self.latent_seq_len * self.hop_samples > 2 * self.seq_len:
             raise ValueError(
-                f"model.latent_seq_len ({self.latent_seq_len} frames, {self.latent_seq_len * self.hop_samples} samples) "
+                f"model.latent_seq_len ({self.latent_seq_len} frames of {self.hop_samples} samples) "
                 f"must fit into a pair of segments (2 x model.seq_len = {2 * self.seq_len} samples)"
             )
         return self

@@ -1,4 +1,4 @@
-"""The judge: an ear for sound and a professor for composition, both at several scales, with minibatch discrimination."""
+"""The judge: an ear for sound and a professor for composition, at several scales, with minibatch discrimination."""
 
 import math
 from typing import NamedTuple
@@ -138,7 +138,7 @@ class Ear(nn.Module):
 
 
 def compressed_planes(wave: Tensor, window: int) -> Tensor:
-    """Real and imaginary part of |S|^0.3, and log magnitude, as one frame-wise vector [shape=(batch, frames, values)]."""
+    """Real and imaginary part of |S|^0.3, and log magnitude, frame by frame [shape=(batch, frames, values)]."""
     spectrum = stft(wave, window)
     magnitude = (spectrum.real.square() + spectrum.imag.square() + 1e-8).sqrt()
     shrink = magnitude.pow(-0.7)

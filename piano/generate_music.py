@@ -206,7 +206,8 @@ def read_noise(generator: VariationalAttentionModel, path: Path, seconds: float)
     waveform = read_audio(path, sample_rate=generator.sample_rate, channels=1)[0]
     if len(waveform) < seconds * generator.sample_rate:
         raise AudioError(
-            f"{path} holds {len(waveform) / generator.sample_rate:.1f} s of noise, {seconds:g} s of music need as much. "
+            f"{path} holds {len(waveform) / generator.sample_rate:.1f} s of noise, "
+            f"{seconds:g} s of music need as much. "
             f"Give a longer file or a smaller --seconds."
         )
     hop = generator.hop_samples
@@ -217,7 +218,6 @@ def write_stream(
     path: Path, sounds: Iterator[Tensor], sample_rate: int, seconds: float, *, also=None
 ) -> None:
     """Write waveform pieces (channels, samples) as they come; the file appears when it is whole."""
-    writer = None
     first = next(sounds, None)
     if first is None:
         raise ConfigError("nothing to write: --seconds is shorter than one sample")

@@ -219,5 +219,5 @@ class VariationalEncoderDecoder(nn.Module):
         self.embed.bias.zero_()
         self.embed.weight[:used] = (directions[:, :used] / deviation[:used].clamp_min(0.05)).T
         self.head.weight.zero_()
-        # At full size the untrained blocks' output would be louder than the music: 0.3 learns faster (docs/experiments.md).
+        # At full size the untrained blocks' output is louder than the music: 0.3 learns faster (docs/experiments.md).
         self.head.weight[:, :used] = HEAD_START * directions[:, :used] * deviation[:used]

@@ -135,7 +135,8 @@ def open_split(config: Config, split: str) -> AudioDataset:
         if has != needs:
             raise DatasetError(
                 f"the data set in {config.dataset_folder} has {name} {has}, preset {config.preset} needs {needs}. "
-                f"Make it again: prepare_dataset.py --sample-rate {model.sample_rate} --channels {model.sound_channels}, "
+                f"Make it again: prepare_dataset.py --sample-rate {model.sample_rate} "
+                f"--channels {model.sound_channels}, "
                 f"then create_dataset.py --segment-seconds {model.segment_seconds:g}."
             )
     return dataset
@@ -157,7 +158,8 @@ def introduce(config: Config, runtime: Runtime, run: TrainingRun) -> None:
     hours = len(run.training_set) * run.training_set.samples / 2 / config.model.sample_rate / 3600
     budget = f"{config.minutes:g} minutes" if config.minutes else "the config's epochs"
     tell(runtime, f"{config.preset}: generator {sizes['generator']:.1f} M parameters, discriminator "
-                  f"{sizes['discriminator']:.1f} M; {hours:.2f} hours of music; {runtime.device} x {runtime.world_size}, "
+                  f"{sizes['discriminator']:.1f} M; {hours:.2f} hours of music; "
+                  f"{runtime.device} x {runtime.world_size}, "
                   f"{runtime.precision}; {budget}")  # fmt: skip
 
 

@@ -69,8 +69,8 @@ class LatentNormaliser(nn.Module):
 class LatentFlow(nn.Module):
     """The attention block: from latents at any noise level to their clean endpoint.
 
-    At level s a latent is z_s = (1 - s) z + s eps. The endpoint is c_skip z_s + c_out Net(z_s, s), with the coefficients
-    that make it the identity at s = 0 and pure synthesis at s = 1.
+    At level s a latent is z_s = (1 - s) z + s eps. The endpoint is c_skip z_s + c_out Net(z_s, s), with the
+    coefficients that make it the identity at s = 0 and pure synthesis at s = 1.
     """
 
     def __init__(

@@ -39,7 +39,7 @@ def pretrain_generator(run: TrainingRun) -> None:
 def pretrain_discriminator(run: TrainingRun) -> None:
     """Stage 2: the judges learn against the generator as it is; it does not move.
 
-    The ear hears reconstructions, the professor reads one-step compositions. It starts as a copy of the attention block.
+    The ear hears reconstructions, the professor reads one-step compositions. It starts as a copy of the attention.
     """
     if "judges" not in run.finished_stages and run.stage != "judges":
         run.discriminator.professor.start_from(run.generator.attention.transformer)

@@ -274,7 +274,8 @@ def draw_composition(run: TrainingRun, step: Step, stage: str, *, split: str = "
     is_prefix = has_prefix & (torch.arange(frames) / frames < length)
     fields = (
         step.noise("noise a", *latents.shape), step.noise("noise b", *latents.shape), is_prefix,
-        PREFIX_NOISE * step.uniform("given", batch_size, 1), MAX_JUDGE_LEVEL * step.uniform("judge level", batch_size, 1),
+        PREFIX_NOISE * step.uniform("given", batch_size, 1),
+        MAX_JUDGE_LEVEL * step.uniform("judge level", batch_size, 1),
         step.noise("judge noise", *latents.shape),
     )  # fmt: skip
     return Composition(latents, *(field.to(latents.device) for field in fields))

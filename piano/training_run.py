@@ -172,8 +172,8 @@ class TrainingRun:
     def steps(self, stage: str, optimizers: dict[str, Optimizer]) -> Iterator[Step]:
         """The steps of a stage, until its share is used up; nothing if it was finished before.
 
-        Before every step the learning rates are set (warm-up, then cosine); after it the average moves; at the end of an
-        epoch the log is written, and a checkpoint when it is due.
+        Before every step the learning rates are set (warm-up, then cosine); after it the average moves; at the end of
+        an epoch the log is written, and a checkpoint when it is due.
         """
         if stage in self.finished_stages:
             return
@@ -207,7 +207,7 @@ class TrainingRun:
         entry = {
             "stage": self.stage, "epoch": self.epoch + 1, "step": self.stage_step, "total_step": self.total_step,
             "seconds": round(self.seconds, 3), "audio_seconds": audio_seconds,
-            "learning_rate": {name: optimizer.param_groups[0]["lr"] for name, (optimizer, _) in self._optimizers.items()},
+            "learning_rate": {name: pair[0].param_groups[0]["lr"] for name, pair in self._optimizers.items()},
         }  # fmt: skip
         tensors = {}
         for name, value in terms.items():
@@ -253,7 +253,8 @@ class TrainingRun:
                     last = f"epoch {self._saved_epoch}" if self._saved_epoch else "none yet"
                     raise TrainingError(
                         f"{name} is {value} in stage {self.stage}, epoch {entry['epoch']}, step {entry['step']}. "
-                        f"Stopped; the last good checkpoint ({last}) is kept. Lower the learning rate, or resume from it."
+                        f"Stopped; the last good checkpoint ({last}) is kept. "
+                        f"Lower the learning rate, or resume from it."
                     )
         if lines and self.runtime.is_main:
             shown = {name: f"{value:.3g}" for name, value in lines[-1].items()

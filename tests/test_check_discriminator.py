@@ -29,7 +29,12 @@ def folder(tmp_path_factory) -> Path:
 
 
 def test_every_discriminator_judges_the_generator_and_real_music(folder, tmp_path, capsys):
-    assert main(["--gen-ckpt", "latest", "--checkpoints", str(folder), "--output", str(tmp_path), "--count", "3"]) == 0
+    assert (
+        main(
+            ["--gen-ckpt", "latest", "--checkpoints", str(folder), "--output", str(tmp_path), "--count", "3"]
+        )
+        == 0
+    )
     rows = list(csv.DictReader((tmp_path / "verdicts.csv").open()))
     assert [int(row["discriminator_epoch"]) for row in rows] == complete_epochs(folder)
     assert {int(row["generator_epoch"]) for row in rows} == {complete_epochs(folder)[-1]}
@@ -54,7 +59,12 @@ def test_the_same_seed_gives_the_same_verdicts(folder, tmp_path):
 
 
 def test_all_judges_every_generator_with_every_discriminator(folder, tmp_path, capsys):
-    assert main(["--all", "--checkpoints", str(folder), "--output", str(tmp_path), "--count", "2", "--steps", "1"]) == 0
+    assert (
+        main(
+            ["--all", "--checkpoints", str(folder), "--output", str(tmp_path), "--count", "2", "--steps", "1"]
+        )
+        == 0
+    )
     verdicts = json.loads((tmp_path / "verdicts.json").read_text())
     assert len(verdicts) == len(complete_epochs(folder)) ** 2
     assert (tmp_path / "matrix.png").stat().st_size > 5000
@@ -68,7 +78,9 @@ def test_a_missing_generator_is_one_sentence(folder, tmp_path, capsys):
     assert "Try" in error
 
 
-def verdict(judge: int, loss: float, *, logit: float = 0.0, real_logit: float = 1.0, generator: int = 10) -> Verdict:
+def verdict(
+    judge: int, loss: float, *, logit: float = 0.0, real_logit: float = 1.0, generator: int = 10
+) -> Verdict:
     real = 1.0 / (1.0 + 2.718281828 ** (-real_logit))
     return Verdict(judge, generator, loss, 0.5, logit, 0.3, real, real_logit, 100)
 

@@ -1,4 +1,4 @@
-"""The autoencoder keeps lengths, the bottleneck behaves, and the codec's magnitudes come back as the waveform they were."""
+"""The autoencoder keeps lengths, the bottleneck behaves, and the codec's magnitudes become the waveform again."""
 
 import math
 

@@ -205,7 +205,7 @@ def test_validation_is_never_trained_on(tmp_path):
 
 
 def test_the_log_holds_one_line_for_every_step_and_only_terms_that_were_used(whole):
-    run, folder = whole
+    _, folder = whole
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     steps = [line for line in lines if "step" in line]
     assert [line["total_step"] for line in steps] == list(range(len(steps)))

@@ -129,7 +129,7 @@ def judge_reconstruction(run: TrainingRun) -> Gate:
     passed = figures["R"] <= bounds[0] and figures["P"] >= bounds[1]
     run.controllers["R_before_ear"] = figures["R"]
     return Gate("G1 reconstruction", passed, figures,
-                f"R should be at most {bounds[0]}, P at least {bounds[1]}: train longer, or raise kl_target by 1")  # fmt: skip
+                f"R should be at most {bounds[0]}, P at least {bounds[1]}: train longer")  # fmt: skip
 
 
 def reconstruction_figures(run: TrainingRun) -> dict[str, float]:

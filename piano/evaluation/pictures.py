@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from piano.evaluation.metrics import constant_q, constant_q_frequencies
 
 matplotlib.use("Agg")
-from matplotlib import pyplot  # noqa: E402 - the backend must be chosen first
+from matplotlib import pyplot
 
 STYLE = {
     "font.size": 9,

@@ -80,7 +80,7 @@ def read_checkpoint(path: Path, role: str) -> dict[str, Any]:
         ) from None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path} is damaged: {' '.join(str(error).split())[:120]}") from None
-    if not isinstance(content, dict) or not REQUIRED_FIELDS <= content.keys():
+    if not isinstance(content, dict) or not content.keys() >= REQUIRED_FIELDS:
         raise CheckpointError(f"{path} is not a MusiGAN checkpoint")
     if content["format_version"] > FORMAT_VERSION:
         raise CheckpointError(f"{path} was written by a newer MusiGAN (format {content['format_version']})")
