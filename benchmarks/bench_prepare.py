@@ -3,8 +3,8 @@
     python benchmarks/bench_prepare.py [--music FOLDER] [--workers 2] [--rounds 3] [--long-hours 2]
 
 Both take turns in one run, because machines drift. The bare pool reads whole files with soundfile, mixes by
-0.5 * (left + right) and resamples with soxr HQ: the floor for anyone who decodes MP3 in Python. Without --music some
-songs are made up first.
+0.5 * (left + right) and resamples with soxr HQ: the floor for anyone who decodes MP3 in Python. Both times include
+the start of the processes. Without --music some songs are made up first.
 """
 
 import argparse
@@ -22,11 +22,10 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
-from make_audio import make_music, write_music  # noqa: E402
+sys.path.insert(0, str(ROOT))
 
 from piano.foundation.audio_io import find_audio_files, open_writer  # noqa: E402
+from tests.make_audio import make_music, write_music  # noqa: E402
 
 SAMPLE_RATE = 16_000
 
@@ -41,13 +40,19 @@ def decode_bare(path: Path) -> float:
     return len(soxr.resample(mono, rate, SAMPLE_RATE, quality="HQ")) / SAMPLE_RATE
 
 
-def time_bare_pool(files: list[Path], workers: int) -> tuple[float, float]:
-    """(seconds of audio, wall seconds) of the bare pool; starting the processes is not counted."""
+def run_bare_pool(music: Path, workers: int) -> None:
+    """Decode every file of a folder and print the seconds of audio; called as a command of its own."""
+    files = sorted(find_audio_files(music), key=lambda path: -path.stat().st_size)
     with multiprocessing.get_context("spawn").Pool(workers, initializer=_be_quiet) as pool:
-        pool.map(decode_bare, files[:1] * workers, chunksize=1)  # imports
-        started = time.perf_counter()
-        audio = sum(pool.imap_unordered(decode_bare, files, chunksize=1))
-        return audio, time.perf_counter() - started
+        print(sum(pool.imap_unordered(decode_bare, files, chunksize=1)))
+
+
+def time_bare_pool(music: Path, workers: int) -> tuple[float, float]:
+    """(seconds of audio, wall seconds) of the bare pool, its start included."""
+    command = [sys.executable, __file__, "--bare", "--music", str(music), "--workers", str(workers)]
+    started = time.perf_counter()
+    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return float(printed), time.perf_counter() - started
 
 
 def _be_quiet() -> None:
@@ -126,18 +131,21 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=2, help="processes (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each (default: %(default)s)")
     parser.add_argument(
-        "--long-hours", type=float, default=2.0, help="length of the MP3 for the memory figure; 0: none"
+        "--long-hours", type=float, default=2.0, help="of the MP3 for the memory figure; 0: none"
     )
+    parser.add_argument("--bare", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
+    if options.bare:
+        run_bare_pool(options.music, options.workers)
+        return 0
     with tempfile.TemporaryDirectory() as temporary:
         music = options.music
         if music is None:
             music = Path(temporary) / "music"
             write_songs(music, count=6, minutes=3.0)
-        files = find_audio_files(music)
         ratios = []
         for round_number in range(1, options.rounds + 1):
-            audio, wall = time_bare_pool(files, options.workers)
+            audio, wall = time_bare_pool(music, options.workers)
             bare = audio / wall / 60
             audio, wall, peak = time_preparation(music, options.workers, SAMPLE_RATE, 1)
             ours = audio / wall / 60
@@ -147,9 +155,8 @@ def main(argv: list[str] | None = None) -> int:
                 f"ratio {ours / bare:.2f}, largest worker {peak:.0f} MB",
                 flush=True,
             )
-        print(
-            f"median ratio {statistics.median(ratios):.2f} with {options.workers} workers, {len(files)} files"
-        )
+        count = len(find_audio_files(music))
+        print(f"median ratio {statistics.median(ratios):.2f} with {options.workers} workers, {count} files")
         if options.long_hours:
             long_folder = Path(temporary) / "long"
             write_long_mp3(long_folder / "long.mp3", options.long_hours)

@@ -114,34 +114,35 @@ def prepare_folder(
         records = _valid_records(sources, output, settings)
         duplicates = _find_duplicates(sources, records)
         todo = [source for source in sources if source.name not in records and source.name not in duplicates]
-        failures = _prepare_all(todo, records, output, settings, workers=workers)
+        todo.sort(
+            key=lambda source: (-source.size, source.name)
+        )  # the longest first: no worker is idle at the end
+        left_out += _prepare_all(todo, records, output, settings, workers=workers)
         left_out += [
-            LeftOut(source=n, reason="duplicate", detail=f"same as {first}")
-            for n, first in duplicates.items()
+            LeftOut(source=name, reason="duplicate", detail=f"same as {first}")
+            for name, first in duplicates.items()
         ]
         left_out += [record.left_out for record in records.values() if record.left_out is not None]
-        left_out += failures
-        songs = [record.song for name, record in sorted(records.items()) if record.song is not None]
+        songs = [record.song for _, record in sorted(records.items()) if record.song is not None]
         manifest = PreparedManifest(
             settings=settings,
             music_folder=str(music.resolve()),
             songs=_with_groups(songs, before, output),
             left_out=tuple(sorted(left_out, key=lambda entry: entry.source)),
         )
-        now = {song.source for song in songs}
-        fresh = now & {source.name for source in todo}
-        outcome = Outcome(
-            manifest=manifest,
-            prepared=len(fresh),
-            kept=len(now - fresh),
-            gone=tuple(song.source for song in before.songs if song.source not in now) if before else (),
-            settings_changed=_changes(before.settings, settings) if before else "",
-        )
-        if manifest != before or not (output / REPORT_JSON).exists() or not (output / REPORT_CSV).exists():
+        if manifest != before or not all((output / name).exists() for name in (REPORT_JSON, REPORT_CSV)):
             write_prepared_manifest(output, manifest)
             write_reports(output, manifest)
         _remove_leftovers(output, manifest, sources)
-        return outcome
+    now = {song.source for song in songs}
+    fresh = now & {source.name for source in todo}
+    return Outcome(
+        manifest=manifest,
+        prepared=len(fresh),
+        kept=len(now - fresh),
+        gone=tuple(song.source for song in before.songs if song.source not in now) if before else (),
+        settings_changed=_changes(before.settings, settings) if before else "",
+    )
 
 
 def _read_previous(output: Path) -> PreparedManifest | None:

@@ -5,6 +5,8 @@ sign of how the difference of two neighbouring frequency bands changes over time
 whole songs are compared and not phone recordings.
 """
 
+from typing import Any
+
 import numpy as np
 import scipy.fft
 
@@ -66,7 +68,7 @@ class Fingerprinter:
         if count <= 0:
             return
         frames = np.lib.stride_tricks.sliding_window_view(self._slow, _WINDOW)[: count * _HOP : _HOP]
-        spectrum = np.asarray(scipy.fft.rfft(frames * self._window, axis=1))  # 13 times as fast as numpy's
+        spectrum: Any = scipy.fft.rfft(frames * self._window, axis=1)  # 13 times as fast as numpy's
         power = spectrum.real**2 + spectrum.imag**2
         self._energies.append(power @ self._bands)
         self._slow = self._slow[count * _HOP :]

@@ -8,6 +8,7 @@ import struct
 from typing import BinaryIO, NamedTuple
 
 _BLOCK_BYTES = 1 << 20
+_HEAD_BYTES = 40  # of a frame: its header, and the place where a Xing tag would be
 _MAX_STRAY_BYTES = 8 << 20  # after so much damage the walk ends: a hostile file must not cost minutes
 _MIN_FRAMES = 4  # fewer frames in a row than this is chance: random bytes hold false frame headers
 
@@ -102,12 +103,12 @@ class _Window:
             position = self._start + len(self._data)
         return self.size
 
-    def frame_at(self, position: int) -> _Frame | None:
-        header = self.at(position, 4)
-        if len(header) < 4 or header[0] != 255:
-            return None
-        table = _MONO_FRAMES if header[3] >= 0xC0 else _FRAMES
-        return table.get(header[1] << 8 | header[2])
+
+def _parse(head: bytes) -> _Frame | None:
+    """The frame that begins with these bytes."""
+    if len(head) < 4 or head[0] != 255:
+        return None
+    return (_MONO_FRAMES if head[3] >= 0xC0 else _FRAMES).get(head[1] << 8 | head[2])
 
 
 def scan_mpeg(stream: BinaryIO) -> MpegScan:
@@ -145,23 +146,21 @@ def scan_mpeg(stream: BinaryIO) -> MpegScan:
 
 def _run_at(window: _Window, start: int) -> MpegRun | None:
     """The row of frames from `start` to a change, damage, or the Xing header of a joined file."""
-    first = window.frame_at(start)
+    first = _parse(window.at(start, _HEAD_BYTES))
     if first is None:
         return None
-    position, count = start, 0
-    frame: _Frame | None = first
-    sound_start = start
-    while frame is not None and frame[1:4] == first[1:4]:
-        if position + frame.length > window.size:
+    position, count, sound_start = start, 0, start
+    while True:
+        head = window.at(position, _HEAD_BYTES)
+        frame = _parse(head)
+        if frame is None or frame[1:4] != first[1:4] or position + frame.length > window.size:
             break
-        is_xing = window.at(position + frame.xing_offset, 4) in (b"Xing", b"Info")
-        if is_xing and count:
-            break
+        if head[frame.xing_offset : frame.xing_offset + 4] in (b"Xing", b"Info"):
+            if count:
+                break
+            sound_start = position + frame.length
         count += 1
         position += frame.length
-        if is_xing:
-            sound_start = position
-        frame = window.frame_at(position)
     if count < _MIN_FRAMES:
         return None
     sounding = count - (sound_start > start)
