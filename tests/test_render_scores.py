@@ -72,7 +72,7 @@ def test_every_built_in_score_is_public_domain_and_within_the_keyboard(path: Pat
     assert read_titles(BUILT_IN_SCORES)[path.name].keys() == {"title", "artist"}
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     keys=st.lists(st.integers(LOWEST_KEY, HIGHEST_KEY), min_size=1, max_size=40),
     transpose=st.integers(-12, 12),

@@ -1,0 +1,213 @@
+"""Every way in leads to the same room: each command answers --help through every door, in a process of its own."""
+
+import importlib
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import musigan
+from musigan import VERBS
+
+PROJECT = Path(__file__).resolve().parent.parent
+PROCESSES = (
+    2  # starting PyTorch takes a second or more of a core; more at once would only wait for each other
+)
+SCRIPT_FOLDERS = sorted({Path(*verb.module.split(".")[:-1]) for verb in VERBS.values()})
+
+DOCUMENTED = {
+    "piano_main": ["main"],
+    "config_reader": ["load_config_from_yaml"],
+    "split_and_append_chunks": ["split_and_append_chunks"],
+    "utilities": ["load_checkpoint"],
+    "update_checkpoint": ["update_checkpoint"],
+    "piano_model": ["VariationalAttentionModel", "AudioDataset"],
+    "piano_encoder_decoder": ["VariationalEncoderDecoder"],
+    "discriminator": ["Discriminator_with_mdisc"],
+    "piano_pretrain": ["pretrain_generator", "pretrain_discriminator"],
+    "piano_train": ["train_vae_gan"],
+    "vae_utilities": ["save_checkpoint"],
+    "loss_functions": [
+        "kl_divergence_loss",
+        "no_seconds_loss",
+        "no_silence_loss",
+        "silence_loss",
+        "melody_loss",
+        "melody_loss_d",
+        "silence_loss_d",
+        "compute_std_loss_d",
+        "min_max_stats_loss_d",
+        "kl_loss_songs_d",
+    ],
+    "check_discriminator": ["main"],
+}
+"""Names that the project's first documentation promised."""
+
+
+class Start(NamedTuple):
+    """A command line and the folder it is given in, relative to the project."""
+
+    arguments: list[str]
+    folder: Path = Path()
+
+
+def script(verb: str) -> Path:
+    """File of a verb's module, relative to the project."""
+    return Path(*VERBS[verb].module.split(".")).with_suffix(".py")
+
+
+DOORS: dict[str, Callable[[str], Start]] = {
+    "as a file from the project folder": lambda verb: Start([script(verb).as_posix()]),
+    "as a file from inside its folder": lambda verb: Start([script(verb).name], script(verb).parent),
+    "as a module": lambda verb: Start(["-m", VERBS[verb].module]),
+    "as a verb of musigan": lambda verb: Start(["-m", "musigan", verb]),
+}
+
+
+def ask(arguments: list[str], folder: Path = PROJECT) -> subprocess.CompletedProcess[str]:
+    """Run Python in a fresh process, as a person would: nothing of this test run is inherited but the interpreter."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=environment | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def answers() -> dict[tuple[str, str], Future[subprocess.CompletedProcess[str]]]:
+    """What every command says to --help through every door; two processes at a time."""
+    with ThreadPoolExecutor(PROCESSES) as pool:
+        starts = {(door, verb): DOORS[door](verb) for door in DOORS for verb in VERBS}
+        return {
+            key: pool.submit(ask, [*start.arguments, "--help"], PROJECT / start.folder)
+            for key, start in starts.items()
+        }
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("door", DOORS)
+def test_help_comes_through_every_door_with_defaults_and_an_example(answers, door: str, verb: str) -> None:
+    answer = answers[door, verb].result()
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stderr == ""
+    assert answer.stdout.startswith("usage: ")
+    assert "default" in answer.stdout
+    assert "example" in answer.stdout.lower()
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_option_says_its_default_or_that_it_must_be_given(answers, verb: str) -> None:
+    options = re.split(r"\n  (?=-)", answers["as a module", verb].result().stdout)[1:]
+    silent = [
+        text.split("\n\n")[0]
+        for text in options
+        if not text.startswith("-h") and not re.search(r"default|required|must be given", text)
+    ]
+    assert silent == []
+
+
+@pytest.mark.parametrize("folder", SCRIPT_FOLDERS, ids=str)
+def test_inside_a_script_folder_import_piano_finds_this_project(folder: Path) -> None:
+    code = "import piano; print(piano.__file__); print(*piano.__path__); import piano.foundation.errors"
+    answer = ask(["-c", code], PROJECT / folder)
+    assert answer.stderr == ""
+    assert answer.stdout.splitlines()[0] == str(PROJECT / folder / "piano.py")
+    assert answer.stdout.splitlines()[1] == str(PROJECT / "piano")
+
+
+def test_documented_names_are_where_they_were_promised() -> None:
+    missing = [
+        f"{module}.{name}"
+        for module, names in DOCUMENTED.items()
+        for name in names
+        if not callable(getattr(importlib.import_module(f"piano.{module}"), name, None))
+    ]
+    assert missing == []
+
+
+def test_documented_names_can_be_imported_bare_from_inside_the_folder() -> None:
+    lines = [f"from {module} import {', '.join(names)}" for module, names in DOCUMENTED.items()]
+    answer = ask(["-c", "\n".join(lines)], PROJECT / "piano")
+    assert answer.returncode == 0, answer.stderr
+
+
+@pytest.mark.parametrize(
+    "module", ["musigan", *(verb.module for verb in VERBS.values() if "data_prep" in verb.module)]
+)
+def test_commands_that_do_not_learn_start_without_pytorch(module: str) -> None:
+    answer = ask(["-c", f"import sys, {module}; print('torch' in sys.modules)"])
+    assert answer.stdout == "False\n", answer.stderr
+
+
+def test_no_script_hides_a_library() -> None:
+    libraries = set(sys.stdlib_module_names) | {
+        re.split(r"[>=;\[ ]", line.strip(' ",'))[0].replace("-", "_")
+        for line in (PROJECT / "pyproject.toml")
+        .read_text(encoding="utf-8")
+        .split("dependencies = [")[1]
+        .splitlines()
+        if line.startswith('    "')
+    }
+    assert {"torch", "numpy", "lightning_fabric"} <= libraries
+    hidden = [
+        path.as_posix()
+        for folder in SCRIPT_FOLDERS
+        for path in (PROJECT / folder).glob("*.py")
+        if path.stem in libraries
+    ]
+    assert hidden == []
+
+
+def test_musigan_lists_every_verb_with_a_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert musigan.main([]) == 0
+    text = capsys.readouterr().out
+    for name, verb in VERBS.items():
+        assert re.search(rf"^  {name} +{re.escape(verb.summary)}$", text, re.MULTILINE)
+
+
+def test_an_unknown_verb_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert musigan.main(["generat"]) == 2
+    assert "did you mean generate?" in capsys.readouterr().err
+    assert musigan.main(["xyzzy"]) == 2
+    assert "prepare, dataset, train" in capsys.readouterr().err
+
+
+def shown_commands(text: str) -> list[tuple[str, list[str]]]:
+    """Verb and options of every command line in a text that starts one of our commands."""
+    verbs = {script(verb).as_posix(): verb for verb in VERBS} | {
+        verb.module: name for name, verb in VERBS.items()
+    }
+    found = []
+    for line in re.findall(r"(?:musigan|python|\$\(RUN\))(?: -m)? [^`\n|&#]+", text):
+        words = shlex.split(line.replace("$(RUN)", "python"))
+        name = next((word for word in words[1:] if word != "-m"), "")
+        verb = verbs.get(name, name if words[0] == "musigan" and name in VERBS else "")
+        if verb:
+            found.append((verb, [word.split("=")[0] for word in words if word.startswith("--")]))
+    return found
+
+
+@pytest.mark.parametrize("file", ["README.md", "Makefile", "CONTRIBUTING.md", "environment.yml"])
+def test_every_command_shown_to_a_reader_exists_with_its_options(answers, file: str) -> None:
+    commands = shown_commands((PROJECT / file).read_text(encoding="utf-8"))
+    if file in ("README.md", "Makefile"):
+        assert len({verb for verb, _ in commands}) == len(VERBS)
+    unknown = [
+        f"{verb} {option}"
+        for verb, options in commands
+        for option in options
+        if not re.search(rf"{re.escape(option)}\b", answers["as a module", verb].result().stdout)
+    ]
+    assert unknown == []
