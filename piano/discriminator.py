@@ -39,6 +39,9 @@ class MinibatchDiscrimination(nn.Module):
     micro-batches still see a crowd. Their mean, not their sum, is taken: batch size does not change the scale.
     """
 
+    queue: Tensor
+    filled: Tensor
+
     def __init__(
         self, channels: int, *, num_kernels: int = 16, kernel_dim: int = 8, queue_size: int = 64
     ) -> None:
@@ -226,6 +229,10 @@ class Discriminator_with_mdisc(nn.Module):
     attention_channels, num_heads, num_layers : int
         The professor's size; channels and heads must equal the generator's for it to start from its attention.
     """
+
+    ear_offset: Tensor
+    professor_offset: Tensor
+    trained_steps: Tensor
 
     def __init__(
         self,

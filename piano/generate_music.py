@@ -186,9 +186,7 @@ def encode_pieces(
     for begin in range(0, total, frames):
         end = min(begin + frames, total)
         first = max(begin - margin, 0)
-        piece = (
-            waveform[:, first * hop : (end + margin) * hop].unsqueeze(0).to(generator.normaliser.mean.device)
-        )
+        piece = waveform[:, first * hop : (end + margin) * hop].unsqueeze(0).to(generator.device)
         yield generator.encode(piece)[:, begin - first : end - first]
 
 

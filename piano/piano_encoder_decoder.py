@@ -48,6 +48,9 @@ class VariationalEncoderDecoder(nn.Module):
         Share of latent channels dropped before decoding while training.
     """
 
+    mean_spectrum: Tensor
+    spectrum_scale: Tensor
+
     def __init__(
         self,
         *,

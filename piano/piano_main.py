@@ -7,6 +7,7 @@ from piano.config_reader import Config, dump_config, load_config_from_yaml, pars
 from piano.discriminator import Discriminator_with_mdisc
 from piano.evaluation.gates import Gatekeeper
 from piano.foundation.checkpoint_format import list_epochs
+from piano.foundation.dataset_format import read_manifest
 from piano.foundation.errors import CheckpointError, DatasetError, run_command
 from piano.foundation.runtime import Runtime, sampling_dtype, start_runtime
 from piano.piano_model import AudioDataset, VariationalAttentionModel
@@ -125,7 +126,7 @@ def build_discriminator(config: Config, generator: VariationalAttentionModel) ->
 def open_split(config: Config, split: str) -> AudioDataset:
     """A split of the data set; raises DatasetError when it was made for other settings."""
     dataset = AudioDataset.from_folder(config.dataset_folder, split)
-    manifest, model = dataset.manifest, config.model
+    manifest, model = read_manifest(config.dataset_folder), config.model
     wanted = {
         "sample_rate": (manifest.sample_rate, model.sample_rate),
         "channels": (manifest.channels, model.sound_channels),

@@ -39,6 +39,10 @@ class Music(NamedTuple):
 class LatentNormaliser(nn.Module):
     """Whitens latents frame by frame: mean 0, covariance I over the training data (ZCA)."""
 
+    mean: Tensor
+    whiten: Tensor
+    unwhiten: Tensor
+
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(latent_dim))
@@ -111,6 +115,8 @@ class VariationalAttentionModel(nn.Module):
         In the attention block, while training.
     """
 
+    default_steps: Tensor
+
     def __init__(
         self,
         *,
@@ -147,6 +153,11 @@ class VariationalAttentionModel(nn.Module):
         self.register_buffer("default_steps", torch.tensor(16))
         self.sampling_dtype = torch.float32
         """Precision of the attention block while composing; bfloat16 is faster where the processor has it."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.normaliser.mean.device
 
     @property
     def hop_samples(self) -> int:
@@ -237,7 +248,7 @@ class VariationalAttentionModel(nn.Module):
         ------
         Tensor [shape=(count, frames, latent_dim)]
         """
-        device = self.normaliser.mean.device
+        device = self.device
         kept = self.latent_seq_len // HISTORY_PART
         steps = self.resolve_steps(steps)
         history = torch.zeros(count, 0, self.latent_dim, device=device)
@@ -354,7 +365,7 @@ class VariationalAttentionModel(nn.Module):
         if prompt is not None:
             usable = prompt.shape[-1] // self.hop_samples * self.hop_samples
             window = self.latent_seq_len * self.hop_samples
-            prompt = prompt[..., prompt.shape[-1] - min(usable, window) :].to(self.normaliser.mean.device)
+            prompt = prompt[..., prompt.shape[-1] - min(usable, window) :].to(self.device)
             prefix = self.encode(prompt.unsqueeze(0))
         pieces = self.stream_latents(
             count=1, seed=seed, steps=steps, prefix=prefix, noise=noise, first_item=item

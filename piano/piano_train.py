@@ -408,7 +408,8 @@ def attention_losses(run: TrainingRun, step: Step, batch: Composition) -> Attent
             predicted = run.generator.attention((1.0 - share) * batch.latents + share * batch.noise_b, level)
         terms["endpoint_flow"] = endpoint_flow_loss(predicted, batch.latents, level)
     factors = {"adversarial": weights.get("adversarial", 1.0) * ramp(step)}
-    total = sum(factors.get(name, weights.get(name, 0.0)) * value for name, value in terms.items())
+    weighted = [factors.get(name, weights.get(name, 0.0)) * value for name, value in terms.items()]
+    total = torch.stack(weighted).sum()
     return AttentionLosses(total, terms)
 
 

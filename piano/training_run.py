@@ -6,7 +6,7 @@ The stages themselves (what is learned from what) stand in piano_pretrain and pi
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +33,10 @@ FINAL_RATE = 0.05
 
 
 class ModelAverage:
-    """Exponential moving average of a network's weights, the ones that generate and validate."""
+    """Exponential moving average of the generator's weights, the ones that generate and validate."""
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self.network = copy.deepcopy(network).requires_grad_(False).eval()
+    def __init__(self, network: VariationalAttentionModel, decay: float) -> None:
+        self.network: VariationalAttentionModel = copy.deepcopy(network).requires_grad_(False).eval()
         self.decay = decay
         self.updates = 0
 
@@ -45,7 +45,8 @@ class ModelAverage:
         """Move towards the network; early steps move faster, so that the start is forgotten."""
         self.updates += 1
         decay = min(self.decay, self.updates / (self.updates + 9.0))
-        torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()), 1.0 - decay)
+        for own, new in zip(self.network.parameters(), network.parameters(), strict=True):
+            own.lerp_(new, 1.0 - decay)
         for own, new in zip(self.network.buffers(), network.buffers(), strict=True):
             own.copy_(new)
 
@@ -202,7 +203,7 @@ class TrainingRun:
             bar.update(100.0 - bar.n)
         self._finish_stage()
 
-    def record(self, terms: dict[str, Tensor | float], *, audio_seconds: float) -> None:
+    def record(self, terms: Mapping[str, Tensor | float], *, audio_seconds: float) -> None:
         """Keep one step's numbers for the log: everything in it must have been used."""
         entry = {
             "stage": self.stage, "epoch": self.epoch + 1, "step": self.stage_step, "total_step": self.total_step,

@@ -113,4 +113,5 @@ def test_planes_of_silence_have_finite_values_and_gradients():
     planes = compressed_planes(wave, 256)
     planes.square().sum().backward()
     assert torch.isfinite(planes).all()
+    assert wave.grad is not None
     assert torch.isfinite(wave.grad).all()

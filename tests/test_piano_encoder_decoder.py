@@ -20,7 +20,9 @@ def build(channels: int = 1, **changes) -> VariationalEncoderDecoder:
 
 def chord(samples: int, *, channels: int = 1, batch: int = 2) -> torch.Tensor:
     time = torch.arange(samples) / 8000.0
-    tone = sum(0.1 * torch.sin(2 * math.pi * pitch * time) for pitch in (220.0, 277.2, 330.0))
+    tone = torch.stack([0.1 * torch.sin(2 * math.pi * pitch * time) for pitch in (220.0, 277.2, 330.0)]).sum(
+        dim=0
+    )
     return tone.expand(batch, channels, -1).clone()
 
 

@@ -29,6 +29,7 @@ MAX_CLIPS = 24
 STEP_CHOICES = (1, 2, 4, 8, 16)
 ONE_STEP_TOLERANCE = 1.1
 """Fewer sampling steps are preferred while their kernel distance stays within this factor of the best."""
+MIN_DIVERSITY = 0.7
 SEED = 1234
 
 
@@ -113,7 +114,7 @@ def validation_clips(dataset: AudioDataset, seconds: float, sample_rate: int) ->
 @torch.inference_mode()
 def reconstruct_clips(generator: VariationalAttentionModel, clips: list[np.ndarray]) -> list[np.ndarray]:
     """What the autoencoder makes of clips (channels, samples)."""
-    device = generator.normaliser.mean.device
+    device = generator.device
     generator.eval()
     return [
         generator.decode(generator.encode(torch.from_numpy(clip).unsqueeze(0).to(device)))[0, :, : clip.shape[-1]]
@@ -205,9 +206,13 @@ def judge_one_step(run: TrainingRun) -> Gate:
     good = [steps for steps in choices if verdict.distances[steps] <= ONE_STEP_TOLERANCE * best]
     set_default_steps(run, good[0])
     figures["default_steps"] = good[0]
-    passed = verdict.passed_by_steps[1] and figures["diversity_1"] >= 0.7
-    return Gate("G5 one step", passed, figures,
-                f"{good[0]} steps are the default meanwhile: train the professor stage longer")  # fmt: skip
+    is_varied = figures["diversity_1"] >= MIN_DIVERSITY
+    advice = f"{good[0]} sampling steps are the default"
+    if not verdict.passed_by_steps[1]:
+        advice += "; one step is not there yet: train the professor stage longer"
+    elif not is_varied:
+        advice += "; one step is good but not varied enough: raise loss_weights.energy_score, or train longer"
+    return Gate("G5 one step", verdict.passed_by_steps[1] and is_varied, figures, advice)
 
 
 def set_default_steps(run: TrainingRun, steps: int) -> None:

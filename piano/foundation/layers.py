@@ -89,6 +89,8 @@ class RootMeanSquareNorm(nn.Module):
 class FourierEmbedding(nn.Module):
     """A number in [0, 1] per frame as sines and cosines, then a perceptron."""
 
+    frequencies: Tensor
+
     def __init__(self, channels: int, *, num_frequencies: int = 16) -> None:
         super().__init__()
         frequencies = math.pi * 2.0 ** torch.linspace(0.0, 6.0, num_frequencies)
@@ -172,12 +174,13 @@ class LatentTransformer(nn.Module):
         self.num_heads = num_heads
         self.embed = nn.Linear(latent_dim, channels)
         self.level_embedding = FourierEmbedding(channels)
-        self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(channels, 6 * channels))
+        to_modulation = nn.Linear(channels, 6 * channels)
+        self.modulation = nn.Sequential(nn.SiLU(), to_modulation)
         self.blocks = nn.ModuleList(
             AttentionBlock(channels, num_heads, dropout=dropout) for _ in range(num_layers)
         )
-        nn.init.zeros_(self.modulation[1].weight)
-        nn.init.zeros_(self.modulation[1].bias)
+        nn.init.zeros_(to_modulation.weight)
+        nn.init.zeros_(to_modulation.bias)
 
     def forward(self, latents: Tensor, level: Tensor, *, tokens: Tensor | float = 0.0) -> Tensor:
         """Hidden frames.

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import cast
 
 import torch
 from lightning_fabric import Fabric
@@ -65,7 +66,7 @@ class Runtime:
             return
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
-        flat = self.fabric.all_reduce(flat, reduce_op="mean")
+        flat = self._all_reduce(flat)
         for gradient, mean in zip(
             gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True
         ):
@@ -75,11 +76,14 @@ class Runtime:
         """A detached batch of all processes together, in the order of ranks."""
         if self.world_size == 1:
             return tensor.detach()
-        return self.fabric.all_gather(tensor.detach()).flatten(0, 1)
+        return cast(Tensor, self.fabric.all_gather(tensor.detach())).flatten(0, 1)
 
     def mean(self, values: Tensor) -> Tensor:
         """Mean over all processes."""
-        return values if self.world_size == 1 else self.fabric.all_reduce(values, reduce_op="mean")
+        return values if self.world_size == 1 else self._all_reduce(values)
+
+    def _all_reduce(self, values: Tensor) -> Tensor:
+        return cast(Tensor, self.fabric.all_reduce(values, reduce_op="mean"))
 
     def agree(self, value: float) -> float:
         """The main process's value, in every process."""
