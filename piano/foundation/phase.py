@@ -1,27 +1,37 @@
 """Magnitudes to sound: a phase that follows the spectral peaks, refined by fast Griffin-Lim, in one pass over time.
 
-Frames come first: a spectrum is ``(..., frames, bins)``, so that every frame is one contiguous row for the FFT. The window is a
-periodic Hann window of ``n_fft`` samples, the hop is ``n_fft / 4``, frame ``i`` is centred at sample ``i * hop``, the waveform is zero
-outside itself, and the spectrum is scaled by ``1 / sqrt(n_fft)``.
+Frames come before bins: a spectrum is ``(..., frames, bins)``, so that every frame is one contiguous row for the
+FFT. The window is a periodic Hann window of ``n_fft`` samples, the hop is ``n_fft / 4``, frame ``i`` is centred at
+sample ``i * hop``, the waveform is zero outside itself, and the spectrum is scaled by ``1 / sqrt(n_fft)``.
 
-A Griffin-Lim iteration of frame ``i`` needs the neighbours ``i - 3 .. i + 3`` of the iteration before it and nothing else. So the
-iterations run as a pipeline, each three frames behind the one before (`PhaseVocoder`): the result is that of iterating over the whole
-recording at once, exactly, in memory that does not grow with its length.
+A Griffin-Lim iteration of frame ``i`` needs the frames ``i - 3 .. i + 3`` of the iteration before it and nothing
+else. So the iterations run as a pipeline, each three frames behind the one before (`PhaseVocoder`). The result is
+that of iterating over the whole recording at once, however it is cut, in memory that does not grow with its length.
 """
 
 import math
+from collections.abc import Iterable
 from functools import lru_cache
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 HOPS_PER_WINDOW = 4
 MOMENTUM = 0.99
+"""Best of 0 .. 3 for 4 to 32 iterations on piano; above 1 the iterations diverge."""
 BLOCK_FRAMES = 32
-PROMPT_HOPS = 16
+PARTIAL_CURVATURE = 1.6113
+"""Second difference of a partial's log magnitude over bins: 2 pi 0.25645 for the Hann window (Prusa et al. 2017)."""
+DELAY_PER_RISE = 1.0258 / (2.0 * math.pi)
+"""Turns a bin by which phase slopes when the log magnitude rises by 1 a frame: 0.25645 n_fft / hop, over 2 pi."""
+
 _OVERLAP = HOPS_PER_WINDOW - 1
 _LOOKAHEAD = 2
-_WINDOW_POWER = 1.5  # sum of squared Hann windows at a hop of a quarter window
+_WINDOW_POWER = 1.5  # sum of squared Hann windows a quarter window apart
+_QUIET = 1e-12  # of squared magnitudes: keeps the logarithm of silence finite
+_EXTRAPOLATION_ORDER = 256
+_EXTRAPOLATION_SAMPLES = 8192
 
 
 def hop_of(n_fft: int) -> int:
@@ -32,7 +42,7 @@ def hop_of(n_fft: int) -> int:
 
 
 def stft(waveform: Tensor, n_fft: int) -> Tensor:
-    """Complex spectrum of a waveform; the first ``ceil(samples / hop)`` frames of `torch.stft` with the codec's convention.
+    """Complex spectrum of a waveform: the first ``ceil(samples / hop)`` frames of `torch.stft` with the settings above.
 
     Parameters
     ----------
@@ -42,14 +52,14 @@ def stft(waveform: Tensor, n_fft: int) -> Tensor:
 
     Returns
     -------
-    Tensor [shape=(..., frames, n_fft // 2 + 1)], complex
+    Tensor [shape=(..., frames, n_fft // 2 + 1)]
+        Complex.
     """
     hop = hop_of(n_fft)
-    frames = -(-waveform.shape[-1] // hop)
-    right = (frames + 1) * hop - waveform.shape[-1]
-    padded = torch.nn.functional.pad(waveform, (2 * hop, right))
-    window = _window(n_fft, waveform.dtype, waveform.device) / math.sqrt(n_fft)
-    return torch.fft.rfft(padded.unfold(-1, n_fft, hop) * window)
+    samples = waveform.shape[-1]
+    frames = math.ceil(samples / hop)
+    padded = functional.pad(waveform, (_LOOKAHEAD * hop, (frames + 1) * hop - samples))
+    return torch.fft.rfft(padded.unfold(-1, n_fft, hop) * _analysis_window(n_fft, waveform))
 
 
 def istft(spectrum: Tensor, samples: int) -> Tensor:
@@ -57,7 +67,8 @@ def istft(spectrum: Tensor, samples: int) -> Tensor:
 
     Parameters
     ----------
-    spectrum : Tensor [shape=(..., frames, bins)], complex
+    spectrum : Tensor [shape=(..., frames, bins)]
+        Complex.
     samples : int
         Length of the result, at most ``(frames + 1) * hop``.
 
@@ -65,299 +76,53 @@ def istft(spectrum: Tensor, samples: int) -> Tensor:
     -------
     Tensor [shape=(..., samples)]
     """
-    frames, bins = spectrum.shape[-2:]
-    n_fft = 2 * (bins - 1)
+    frames, n_fft = spectrum.shape[-2], n_fft_of(spectrum)
     hop = hop_of(n_fft)
-    window = _window(n_fft, spectrum.real.dtype, spectrum.device) * math.sqrt(n_fft)
-    pieces = (torch.fft.irfft(spectrum, n=n_fft) * window).unflatten(-1, (HOPS_PER_WINDOW, hop))
-    blocks = pieces.new_zeros(*pieces.shape[:-3], frames + _OVERLAP, hop)
-    for quarter in range(HOPS_PER_WINDOW):
-        blocks[..., quarter : quarter + frames, :] += pieces[..., quarter, :]
-    needed = -(-samples // hop)
+    needed = math.ceil(samples / hop)
     if needed > frames + 1:
-        raise ValueError(f"{frames} frames of hop {hop} make at most {(frames + 1) * hop} samples, {samples} were asked for")
-    blocks = blocks[..., 2 : 2 + needed, :] / _envelope(torch.arange(needed), 0, frames, n_fft, blocks)
+        raise ValueError(
+            f"{frames} frames make at most {(frames + 1) * hop} samples, {samples} were asked for"
+        )
+    blocks = _WINDOW_POWER * _overlap_add(spectrum)[..., _LOOKAHEAD : _LOOKAHEAD + needed, :]
+    blocks = blocks / _window_power(range(needed), frames=range(frames), n_fft=n_fft, like=blocks)
     return blocks.flatten(-2)[..., :samples]
 
 
-class SinglePassPhase:
-    """Phase from magnitudes alone, frame after frame: every bin follows its nearest spectral peak.
-
-    A peak's frequency is interpolated by a parabola through three log magnitudes; its phase advances by
-    ``2 pi f hop`` a frame (McAulay & Quatieri 1986), and the bins around it are locked to it with alternating sign, as the lobe of a
-    window centred in its frame (Puckette 1995; Laroche & Dolson 1999).
-    """
-
-    def __init__(self) -> None:
-        self.turns: Tensor | None = None
-
-    def advance(self, magnitudes: Tensor) -> Tensor:
-        """Phase of the next frames.
-
-        Parameters
-        ----------
-        magnitudes : Tensor [shape=(..., channels, frames, bins)]
-
-        Returns
-        -------
-        Tensor [shape=(..., channels or 1, frames, bins)]
-            Unit phasors as a complex tensor.
-        """
-        level = torch.log(magnitudes.square().sum(dim=-3, keepdim=True) + 1e-12)
-        peak, offset = _peaks(level)
-        bins = torch.arange(level.shape[-1], device=level.device)
-        frequency = torch.gather(bins + offset, -1, peak)
-        step = torch.frac(frequency / HOPS_PER_WINDOW) + 0.5 * ((bins - peak) % 2)
-        turns = torch.empty_like(step)
-        if self.turns is None:
-            self.turns = torch.zeros_like(step[..., 0, :])
-            step[..., 0, :] = 0.5 * (bins % 2)
-        for frame in range(level.shape[-2]):
-            self.turns = torch.gather(self.turns, -1, peak[..., frame, :]) + step[..., frame, :]
-            turns[..., frame, :] = self.turns
-        self.turns = torch.frac(self.turns)
-        angle = torch.frac(turns) * (2 * math.pi)
-        return torch.complex(torch.cos(angle), torch.sin(angle))
+def n_fft_of(spectrum: Tensor) -> int:
+    """Window length of a spectrum or of magnitudes (..., bins)."""
+    return 2 * (spectrum.shape[-1] - 1)
 
 
-class PhaseVocoder:
-    """Magnitudes in, waveform out, in pieces of any size: single-pass phase, then fast Griffin-Lim (Perraudin et al. 2013).
-
-    Parameters
-    ----------
-    n_fft : int
-        Window length in samples; the magnitudes have ``n_fft // 2 + 1`` bins.
-    iterations : int
-        Griffin-Lim iterations. Each delays the output by three frames while streaming.
-    momentum : float
-        Acceleration of the iterations; 0 is plain Griffin-Lim.
-    block_frames : int
-        Frames worked on at once: input is collected up to this number. It sets speed and delay, not the result.
-    """
-
-    def __init__(
-        self, n_fft: int, *, iterations: int = 16, momentum: float = MOMENTUM, block_frames: int = BLOCK_FRAMES
-    ) -> None:
-        if iterations < 0:
-            raise ValueError(f"iterations must not be negative, got {iterations}")
-        if block_frames <= _OVERLAP:
-            raise ValueError(f"block_frames must be at least {_OVERLAP + 1}, got {block_frames}")
-        self.n_fft = n_fft
-        self.hop = hop_of(n_fft)
-        self.iterations = iterations
-        self.momentum = momentum
-        self.block_frames = block_frames
-        self.start = SinglePassPhase()
-        self._waiting: Tensor | None = None
-        self._stages = [_Iteration(n_fft, momentum=momentum if index else 0.0) for index in range(iterations)]
-        self._synthesis = _OverlapAdd(n_fft)
-        self._given: Tensor | None = None
-        self._unwanted = 0
-        self._magnitudes: Tensor | None = None
-        self._consistent: Tensor | None = None
-        self._finished = False
-
-    @classmethod
-    @torch.no_grad()
-    def from_prompt(cls, prompt: Tensor, n_fft: int, *, iterations: int = 16) -> "PhaseVocoder":
-        """A vocoder that goes on where a waveform ends: its phases are carried over, its samples are never changed.
-
-        The last hops of the prompt are the stream's first; in every iteration they are put back as they are, so that
-        the frames across the seam settle on phases that fit them.
-
-        Parameters
-        ----------
-        prompt : Tensor [shape=(channels, samples)]
-            At least five hops. The first frame pushed is centred at its end.
-        n_fft, iterations
-            As for the class.
-        """
-        hop = hop_of(n_fft)
-        hops = min(PROMPT_HOPS, prompt.shape[-1] // hop)
-        if hops < HOPS_PER_WINDOW + 1:
-            raise ValueError(f"a prompt needs at least {(HOPS_PER_WINDOW + 1) * hop} samples, got {prompt.shape[-1]}")
-        tail = prompt[..., prompt.shape[-1] - hops * hop :]
-        # The last frame hears one hop beyond the end: mirrored, the best guess of its magnitudes.
-        spectrum = stft(torch.cat([tail, tail.flip(-1)[..., : 2 * hop]], dim=-1), n_fft)[..., :hops, :]
-        vocoder = cls(n_fft, iterations=iterations)
-        vocoder._waiting = spectrum.abs()
-        vocoder._given = torch.sgn(spectrum[..., :-1, :])
-        mixed = spectrum[..., -2, :].sum(dim=-2, keepdim=True)
-        vocoder.start.turns = torch.angle(mixed) / (2 * math.pi)
-        vocoder._unwanted = hops * hop
-        known = tail.unflatten(-1, (hops, hop))
-        for overlap_add in (vocoder._synthesis, *(stage.overlap_add for stage in vocoder._stages)):
-            overlap_add.known = known
-        return vocoder
-
-    @torch.no_grad()
-    def push(self, magnitudes: Tensor) -> Tensor:
-        """Take frames, give the samples that are final.
-
-        Parameters
-        ----------
-        magnitudes : Tensor [shape=(..., channels, frames, bins)]
-
-        Returns
-        -------
-        Tensor [shape=(..., channels, samples)]
-            May be empty: the output runs behind the input by up to ``block_frames + 3 * iterations + 2`` frames.
-        """
-        if self._finished:
-            raise ValueError("this PhaseVocoder is finished; make a new one for new music")
-        if magnitudes.shape[-1] != self.n_fft // 2 + 1:
-            raise ValueError(f"n_fft {self.n_fft} needs {self.n_fft // 2 + 1} bins, got {magnitudes.shape[-1]}")
-        if self._waiting is not None:
-            magnitudes = torch.cat([self._waiting, magnitudes], dim=-2)
-        pieces = []
-        # The last block always waits, so that finish() has frames to finish with.
-        while magnitudes.shape[-2] > self.block_frames:
-            pieces.append(self._run(magnitudes[..., : self.block_frames, :], last=False))
-            magnitudes = magnitudes[..., self.block_frames :, :]
-        self._waiting = magnitudes.clone()
-        return torch.cat(pieces, dim=-1) if pieces else magnitudes.new_zeros(*magnitudes.shape[:-2], 0)
-
-    @torch.no_grad()
-    def finish(self) -> Tensor:
-        """The rest of the waveform; all pushes together then made ``frames * hop`` samples.
-
-        Returns
-        -------
-        Tensor [shape=(..., channels, samples)]
-        """
-        if self._waiting is None or self._finished:
-            raise ValueError("nothing to finish: push magnitudes first, and finish once")
-        self._finished = True
-        if self._waiting.shape[-2] == 0:
-            return self._waiting.new_zeros(*self._waiting.shape[:-2], 0)
-        return self._run(self._waiting, last=True)
-
-    def _run(self, magnitudes: Tensor, *, last: bool) -> Tensor:
-        phasors = self._given
-        if phasors is None:
-            phasors = self.start.advance(magnitudes)
-        else:
-            advanced = self.start.advance(magnitudes[..., phasors.shape[-2] :, :])
-            phasors = torch.cat([phasors, advanced.expand(*phasors.shape[:-2], -1, -1)], dim=-2)
-            self._given = None
-        spectrum = magnitudes * phasors
-        doubled = magnitudes.repeat_interleave(2, dim=-1)
-        if self._magnitudes is None or self._consistent is None:
-            self._magnitudes, self._consistent = doubled, torch.view_as_real(spectrum).flatten(-2).contiguous()
-        else:
-            self._magnitudes = torch.cat([self._magnitudes, doubled], dim=-2)
-            self._consistent = torch.cat([self._consistent, torch.zeros_like(doubled)], dim=-2)
-        end = self._magnitudes.shape[-2]
-        for stage in self._stages:
-            spectrum, end = stage.push(spectrum, end, self._magnitudes, self._consistent, last=last)
-        samples = self._synthesis.push(spectrum, last=last).flatten(-2)
-        keep = min(_OVERLAP * self.iterations, self._magnitudes.shape[-2])
-        self._magnitudes = self._magnitudes[..., self._magnitudes.shape[-2] - keep :, :].contiguous()
-        self._consistent = self._consistent[..., self._consistent.shape[-2] - keep :, :].contiguous()
-        unwanted = min(self._unwanted, samples.shape[-1])
-        self._unwanted -= unwanted
-        return samples[..., unwanted:]
-
-
-class _OverlapAdd:
-    """Spectra in, finished blocks of one hop out; holds the three blocks that are still incomplete."""
-
-    def __init__(self, n_fft: int) -> None:
-        self.n_fft = n_fft
-        self.frames = 0
-        self.tail: Tensor | None = None
-        self.known: Tensor | None = None
-        """The first blocks as they must be [shape=(..., blocks, hop)]."""
-
-    def push(self, spectrum: Tensor, *, last: bool) -> Tensor:
-        hop, count = self.n_fft // HOPS_PER_WINDOW, spectrum.shape[-2]
-        window = _window(self.n_fft, spectrum.real.dtype, spectrum.device) * (math.sqrt(self.n_fft) / _WINDOW_POWER)
-        blocks = spectrum.real.new_zeros(*spectrum.shape[:-2], count + _OVERLAP, hop)
-        if self.tail is not None:
-            blocks[..., :_OVERLAP, :] = self.tail
-        if count:
-            pieces = torch.fft.irfft(spectrum, n=self.n_fft).mul_(window).unflatten(-1, (HOPS_PER_WINDOW, hop))
-            for quarter in range(HOPS_PER_WINDOW):
-                blocks[..., quarter : quarter + count, :] += pieces[..., quarter, :]
-        self.tail = blocks[..., count:, :].clone()
-        first_block = self.frames - _LOOKAHEAD
-        self.frames += count
-        begin = max(0, -first_block)
-        end = count + _LOOKAHEAD if last else count
-        ready = blocks[..., begin : max(begin, end), :]
-        edge = [0] if first_block <= 0 < first_block + end else []
-        edge += list(range(max(0, self.frames - 2), self.frames)) if last else []
-        for block in dict.fromkeys(edge):
-            index = torch.tensor([block])
-            frames = self.frames if last else block + 8
-            gain = _WINDOW_POWER / _envelope(index, 0, frames, self.n_fft, ready)
-            ready[..., block - first_block - begin, :] *= gain[0]
-        if self.known is not None:
-            place = first_block + begin
-            count = min(self.known.shape[-2] - place, ready.shape[-2])
-            if count > 0:
-                ready[..., :count, :] = self.known[..., place : place + count, :]
-        return ready
-
-
-class _Iteration:
-    """One step of fast Griffin-Lim on a stream: imposed spectra in, imposed spectra out, three frames later."""
-
-    def __init__(self, n_fft: int, *, momentum: float) -> None:
-        self.n_fft = n_fft
-        self.momentum = momentum
-        self.overlap_add = _OverlapAdd(n_fft)
-        self.past: Tensor | None = None
-
-    def push(
-        self, spectrum: Tensor, end: int, magnitudes: Tensor, consistent: Tensor, *, last: bool
-    ) -> tuple[Tensor, int]:
-        blocks = self.overlap_add.push(spectrum, last=last)
-        hop, lead = blocks.shape[-1], blocks.shape[:-2]
-        past = blocks.new_zeros(*lead, _LOOKAHEAD, hop) if self.past is None else self.past
-        after = [blocks.new_zeros(*lead, _LOOKAHEAD - 1, hop)] if last else []
-        signal = torch.cat([past, blocks, *after], dim=-2)
-        self.past = signal[..., -_OVERLAP:, :].clone()
-        count = max(0, signal.shape[-2] - _OVERLAP)
-        if not last:
-            end -= _OVERLAP
-        if count == 0:
-            return spectrum[..., :0, :], end
-        window = _window(self.n_fft, blocks.dtype, blocks.device) / math.sqrt(self.n_fft)
-        frames = signal.flatten(-2).unfold(-1, self.n_fft, hop) * window
-        new = torch.view_as_real(torch.fft.rfft(frames)).flatten(-2)
-        rows = slice(end - count, end)
-        if self.momentum:
-            moved = torch.lerp(consistent[..., rows, :], new, 1.0 + self.momentum)
-        else:
-            moved = new
-        consistent[..., rows, :] = new
-        unit = torch.sgn(torch.view_as_complex(moved.unflatten(-1, (-1, 2))))
-        imposed = torch.view_as_real(unit).flatten(-2).mul_(magnitudes[..., rows, :])
-        return torch.view_as_complex(imposed.unflatten(-1, (-1, 2))), end
-
-
-def reconstruct(magnitudes: Tensor, *, iterations: int = 16) -> Tensor:
-    """Waveform of magnitudes: the same recursion as `PhaseVocoder`, in one go, clip by clip.
+def reconstruct(magnitudes: Tensor, *, iterations: int = 16, prompt: Tensor | None = None) -> Tensor:
+    """Waveform of magnitudes, by the recursion of `PhaseVocoder`; on a CPU clip by clip, which keeps to its cache.
 
     Parameters
     ----------
     magnitudes : Tensor [shape=(..., channels, frames, bins)]
-        Magnitudes of `stft`; not negative.
+        Of `stft`; not negative.
     iterations : int
         Griffin-Lim iterations after the single pass.
+    prompt : Tensor [shape=(..., channels, samples)], optional
+        Sound that ends where the result begins: see `PhaseVocoder.from_prompt`.
 
     Returns
     -------
     Tensor [shape=(..., channels, frames * hop)]
     """
-    n_fft = 2 * (magnitudes.shape[-1] - 1)
+    n_fft = n_fft_of(magnitudes)
     clips = magnitudes.reshape(-1, *magnitudes.shape[-3:])
-    groups = clips.unsqueeze(1) if magnitudes.device.type == "cpu" else clips.unsqueeze(0)
+    size = 1 if magnitudes.device.type == "cpu" else max(1, clips.shape[0])
+    prompts = (
+        None if prompt is None else prompt.expand(*magnitudes.shape[:-2], -1).reshape(*clips.shape[:2], -1)
+    )
     waveforms = []
-    for group in groups:
-        vocoder = PhaseVocoder(n_fft, iterations=iterations)
-        waveforms.append(torch.cat([vocoder.push(group), vocoder.finish()], dim=-1))
+    for start in range(0, clips.shape[0], size):
+        clip = slice(start, start + size)
+        if prompts is None:
+            vocoder = PhaseVocoder(n_fft, iterations=iterations)
+        else:
+            vocoder = PhaseVocoder.from_prompt(prompts[clip], n_fft, iterations=iterations)
+        waveforms.append(torch.cat([vocoder.push(clips[clip]), vocoder.finish()], dim=-1))
     return torch.cat(waveforms).reshape(*magnitudes.shape[:-2], -1)
 
 
@@ -378,36 +143,417 @@ def hold_phase(log_magnitude: Tensor, *, iterations: int = 2, floor: float = 0.0
     Tensor [shape=(..., channels, frames * hop)]
     """
     magnitude = (log_magnitude.exp() - floor).clamp(min=0.0)
-    n_fft = 2 * (log_magnitude.shape[-1] - 1)
+    n_fft = n_fft_of(magnitude)
     with torch.no_grad():
         phase = torch.sgn(stft(reconstruct(magnitude.detach(), iterations=iterations), n_fft))
-    return istft(magnitude * phase, log_magnitude.shape[-2] * hop_of(n_fft))
+    return istft(magnitude * phase, magnitude.shape[-2] * hop_of(n_fft))
 
 
-def _peaks(level: Tensor) -> tuple[Tensor, Tensor]:
-    """Index of the nearest peak of every bin, and the parabola's offset of every bin, in bins within +-0.5."""
-    bins = level.shape[-1]
-    padded = torch.nn.functional.pad(level, (1, 1), value=-1e9)
+class PhaseVocoder:
+    """Magnitudes in, waveform out, in pieces of any size: single-pass phase, then fast Griffin-Lim.
+
+    The iterations are those of Perraudin, Balazs & Sondergaard (2013).
+    All channels start from one phase, that of their sum of powers; the iterations are each channel's own.
+
+    Parameters
+    ----------
+    n_fft : int
+        Window length in samples; the magnitudes have ``n_fft // 2 + 1`` bins.
+    iterations : int
+        Griffin-Lim iterations. Each delays the output of a stream by three frames.
+    momentum : float
+        Acceleration of the iterations; 0 is plain Griffin-Lim.
+    block_frames : int
+        Frames worked on at once: input is collected up to this number. It sets speed and delay, not the result.
+
+    Examples
+    --------
+    >>> vocoder = PhaseVocoder(2048, iterations=4)
+    >>> sound = torch.cat([*(vocoder.push(piece) for piece in pieces), vocoder.finish()], dim=-1)
+    """
+
+    def __init__(
+        self,
+        n_fft: int,
+        *,
+        iterations: int = 16,
+        momentum: float = MOMENTUM,
+        block_frames: int = BLOCK_FRAMES,
+    ) -> None:
+        hop_of(n_fft)
+        if iterations < 0:
+            raise ValueError(f"iterations must not be negative, got {iterations}")
+        if block_frames < HOPS_PER_WINDOW:
+            raise ValueError(f"block_frames must be at least {HOPS_PER_WINDOW}, got {block_frames}")
+        self.n_fft = n_fft
+        self.iterations = iterations
+        self.block_frames = block_frames
+        self._single_pass = _SinglePass()
+        self._steps = [_Iteration(n_fft, momentum=momentum if step else 0.0) for step in range(iterations)]
+        self._synthesis = _Synthesis(n_fft)
+        self._waiting: Tensor | None = None
+        self._magnitudes: Tensor | None = None
+        self._projections: Tensor | None = None
+        self._fade: Tensor | None = None
+        self._finished = False
+
+    @classmethod
+    @torch.no_grad()
+    def from_prompt(
+        cls,
+        prompt: Tensor,
+        n_fft: int,
+        *,
+        iterations: int = 16,
+        momentum: float = MOMENTUM,
+        block_frames: int = BLOCK_FRAMES,
+    ) -> "PhaseVocoder":
+        """A vocoder whose first sample follows the last one of `prompt`.
+
+        The phases go on from the prompt's own, every iteration sees the prompt before the seam, and the first hop is
+        cross-faded with what linear prediction expects the prompt to do next: a magnitude that jumps makes no click.
+
+        Parameters
+        ----------
+        prompt : Tensor [shape=(..., channels, samples)]
+            The sound before. Frame 0 of the magnitudes is centred at its end.
+
+        Returns
+        -------
+        PhaseVocoder
+        """
+        vocoder = cls(n_fft, iterations=iterations, momentum=momentum, block_frames=block_frames)
+        prompt = prompt.float()
+        hop = hop_of(n_fft)
+        expected = extrapolate(prompt, hop)
+        around = functional.pad(torch.cat([prompt[..., -_OVERLAP * hop :], expected], dim=-1), (n_fft, 0))[
+            ..., -n_fft:
+        ]
+        last_frame = torch.fft.rfft(around * _analysis_window(n_fft, around)).unsqueeze(-2)
+        vocoder._single_pass.follow(last_frame)
+        known = around[..., hop : _OVERLAP * hop].unflatten(-1, (_LOOKAHEAD, hop))
+        for synthesis in [vocoder._synthesis, *(step.synthesis for step in vocoder._steps)]:
+            synthesis.begin_after(last_frame)
+        for step in vocoder._steps:
+            step.past = known
+        vocoder._fade = expected
+        return vocoder
+
+    @torch.no_grad()
+    def push(self, magnitudes: Tensor) -> Tensor:
+        """Take frames, give the samples that are final.
+
+        Parameters
+        ----------
+        magnitudes : Tensor [shape=(..., channels, frames, bins)]
+
+        Returns
+        -------
+        Tensor [shape=(..., channels, samples)]
+            May be empty: the output runs behind the input by up to ``block_frames + 3 * iterations + 3`` frames.
+        """
+        if self._finished:
+            raise ValueError("this PhaseVocoder is finished; make a new one for new music")
+        if magnitudes.shape[-1] != self.n_fft // 2 + 1:
+            raise ValueError(
+                f"n_fft {self.n_fft} needs {self.n_fft // 2 + 1} bins, got {magnitudes.shape[-1]}"
+            )
+        magnitudes = magnitudes.float()
+        if self._waiting is not None:
+            magnitudes = torch.cat([self._waiting, magnitudes], dim=-2)
+        pieces, size = [], self.block_frames
+        # One frame more than a block: the single pass looks one frame ahead, and finish() needs something to finish.
+        while magnitudes.shape[-2] > size:
+            pieces.append(self._run(magnitudes[..., :size, :], following=magnitudes[..., size : size + 1, :]))
+            magnitudes = magnitudes[..., size:, :]
+        self._waiting = magnitudes.clone()
+        return torch.cat(pieces, dim=-1) if pieces else magnitudes.new_zeros(*magnitudes.shape[:-2], 0)
+
+    @torch.no_grad()
+    def finish(self) -> Tensor:
+        """The rest of the waveform; with it there are ``frames * hop`` samples.
+
+        Returns
+        -------
+        Tensor [shape=(..., channels, samples)]
+        """
+        if self._waiting is None or self._finished:
+            raise ValueError("nothing to finish: push magnitudes first, and finish once")
+        self._finished = True
+        if self._waiting.shape[-2] == 0:
+            return self._waiting.new_zeros(*self._waiting.shape[:-2], 0)
+        return self._run(self._waiting, following=None)
+
+    def _run(self, magnitudes: Tensor, *, following: Tensor | None) -> Tensor:
+        """One block through the single pass and all iterations; with nothing following, also what they still hold."""
+        is_last = following is None
+        spectrum = magnitudes * self._single_pass.advance(magnitudes, following)
+        wanted = _join(self._magnitudes, magnitudes)
+        reached = _join(self._projections, torch.empty_like(spectrum))
+        end = wanted.shape[-2]
+        for step in self._steps:
+            end -= 0 if is_last else _OVERLAP
+            projection = step.project(spectrum, is_last=is_last)
+            rows = slice(max(0, end - projection.shape[-2]), max(0, end))
+            spectrum = step.impose(projection, reached[..., rows, :], wanted[..., rows, :])
+        first_held = max(0, wanted.shape[-2] - _OVERLAP * self.iterations)
+        self._magnitudes = wanted[..., first_held:, :].clone()
+        self._projections = reached[..., first_held:, :].clone()
+        return self._cross_fade(self._synthesis.push(spectrum, is_last=is_last).flatten(-2))
+
+    def _cross_fade(self, samples: Tensor) -> Tensor:
+        """From the prompt's expected next hop to `samples`, where they are the first ones after a prompt."""
+        if self._fade is None or samples.shape[-1] == 0:
+            return samples
+        expected, self._fade = self._fade, None
+        weight = torch.linspace(1.0, 0.0, expected.shape[-1] + 1, device=samples.device)[:-1]
+        samples[..., : expected.shape[-1]].lerp_(expected, weight)
+        return samples
+
+
+class _SinglePass:
+    """Phase from magnitudes alone, frame after frame; every bin follows the peak that lies uphill.
+
+    A peak's frequency is read from the slope of the log magnitude over bins at its top, and its phase advances by
+    ``2 pi f hop`` a frame (the phase vocoder of Flanagan & Golden 1966; McAulay & Quatieri 1986). The bins around it
+    are locked to it with alternating sign (Puckette 1995; Laroche & Dolson 1999), and with a slope where the
+    magnitude rises or falls: then the energy lies late or early in the window. Both slopes are those of phase-gradient
+    heap integration (Prusa, Balazs & Sondergaard 2017); a peak's hill stands for its heap, which leaves one gather and
+    one sum a frame.
+    """
+
+    def __init__(self) -> None:
+        self.turns: Tensor | None = None  # (..., channels or 1, bins), of the last frame, in turns
+        self.level: Tensor | None = None  # (..., 1, bins), log power
+        self.frequency: Tensor | None = None  # (..., 1, bins), in bins
+
+    def follow(self, spectrum: Tensor) -> None:
+        """Take the last frame of a sound (..., channels, 1, bins), complex, as the frame before the first."""
+        self.turns = torch.angle(spectrum.squeeze(-2)) / (2.0 * math.pi)
+        self.level = _log_power(spectrum.abs())
+        self.frequency = _frequency(self.level)
+
+    def advance(self, magnitudes: Tensor, following: Tensor | None) -> Tensor:
+        """Unit phasors (..., channels or 1, frames, bins) of magnitudes (..., channels, frames, bins).
+
+        `following` is the frame after them, None at the end of the sound.
+        """
+        level = _log_power(magnitudes)
+        frequency = _frequency(level)
+        earlier = frequency[..., :1, :] if self.frequency is None else self.frequency
+        between = 0.5 * (frequency + torch.cat([earlier, frequency[..., :-1, :]], dim=-2))
+        delay = _delay(self._rise(level, following))
+        bins = torch.arange(level.shape[-1], device=level.device)
+        peak = _peak_of(level, bins)
+        locked = (delay + 0.5 * bins) - torch.gather(delay + 0.5 * bins, -1, peak)
+        step = locked + torch.gather(between, -1, peak).div_(HOPS_PER_WINDOW)
+        if self.turns is None:
+            self.turns = torch.zeros_like(level[..., 0, :])
+            step[..., 0, :] = delay[..., 0, :] + 0.5 * bins
+        turns = _accumulate(self.turns, peak, step.sub_(step.floor()))
+        self.turns = torch.frac(turns[..., -1, :])
+        self.level, self.frequency = level[..., -1:, :].clone(), frequency[..., -1:, :].clone()
+        angle = turns.mul_(2.0 * math.pi)
+        return torch.complex(torch.cos(angle), torch.sin(angle))
+
+    def _rise(self, level: Tensor, following: Tensor | None) -> Tensor:
+        """Rise of the log magnitude a frame, by central differences; 0 where a neighbour is missing."""
+        known = [level if self.level is None else torch.cat([self.level, level], dim=-2)]
+        if following is not None:
+            known.append(_log_power(following))
+        around = torch.cat(known, dim=-2)
+        rise = torch.zeros_like(level)
+        first = 1 if self.level is None else 0
+        count = max(0, around.shape[-2] - 2)
+        rise[..., first : first + count, :] = 0.25 * (around[..., 2:, :] - around[..., :count, :])
+        return rise
+
+
+class _Synthesis:
+    """Spectra in, finished blocks of one hop out; holds the three blocks that are still incomplete."""
+
+    def __init__(self, n_fft: int) -> None:
+        self.n_fft = n_fft
+        self.frames = 0
+        self.first_frame = 0
+        self.tail: Tensor | None = None
+
+    def begin_after(self, last_frame: Tensor) -> None:
+        """Take the frame before the first (..., 1, bins), complex: what it reaches past the seam is added in."""
+        self.first_frame = -1
+        self.tail = _overlap_add(last_frame)[..., 1:, :]
+
+    def push(self, spectrum: Tensor, *, is_last: bool) -> Tensor:
+        """Blocks (..., blocks, hop), from block 0 on, that the frames (..., frames, bins) complete."""
+        count = spectrum.shape[-2]
+        if count == 0:
+            return spectrum.real.new_zeros(*spectrum.shape[:-1], self.n_fft // HOPS_PER_WINDOW)
+        blocks = _overlap_add(spectrum)
+        if self.tail is not None:
+            blocks[..., :_OVERLAP, :] += self.tail
+        self.tail = blocks[..., count:, :].clone()
+        first_block = self.frames - _LOOKAHEAD
+        self.frames += count
+        end_block = self.frames if is_last else self.frames - _LOOKAHEAD
+        begin_block = max(0, first_block)
+        ready = blocks[..., begin_block - first_block : max(begin_block, end_block) - first_block, :]
+        edges = {0} if self.first_frame == 0 else set()
+        edges |= {self.frames - 2, self.frames - 1} if is_last else set()
+        for block in edges & set(range(begin_block, end_block)):
+            present = range(self.first_frame, self.frames if is_last else block + HOPS_PER_WINDOW)
+            power = _window_power([block], frames=present, n_fft=self.n_fft, like=ready)
+            ready[..., block - begin_block, :] *= _WINDOW_POWER / power[0]
+        return ready
+
+
+class _Iteration:
+    """One step of fast Griffin-Lim on a stream: imposed spectra in, imposed spectra out, three frames later."""
+
+    def __init__(self, n_fft: int, *, momentum: float) -> None:
+        self.n_fft = n_fft
+        self.momentum = momentum
+        self.synthesis = _Synthesis(n_fft)
+        self.past: Tensor | None = None
+
+    def project(self, spectrum: Tensor, *, is_last: bool) -> Tensor:
+        """Spectrum of the waveform that `spectrum` (..., frames, bins) makes, as far as that waveform is known."""
+        blocks = self.synthesis.push(spectrum, is_last=is_last)
+        nothing = blocks.new_zeros(*blocks.shape[:-2], 1, blocks.shape[-1])
+        past = torch.cat([nothing] * _LOOKAHEAD, dim=-2) if self.past is None else self.past
+        signal = torch.cat([past, blocks, nothing] if is_last else [past, blocks], dim=-2)
+        self.past = signal[..., -_OVERLAP:, :].clone()
+        if signal.shape[-2] < HOPS_PER_WINDOW:
+            return spectrum[..., :0, :]
+        frames = signal.flatten(-2).unfold(-1, self.n_fft, blocks.shape[-1])
+        return torch.fft.rfft(frames * _analysis_window(self.n_fft, frames))
+
+    def impose(self, projection: Tensor, earlier: Tensor, magnitudes: Tensor) -> Tensor:
+        """Phase of the accelerated projection with the magnitudes; `earlier`, the projection before, is overwritten."""
+        moved = projection
+        if self.momentum:
+            moved = torch.lerp(earlier, projection, 1.0 + self.momentum)
+        earlier.copy_(projection)
+        parts = torch.view_as_real(moved).flatten(-2)
+        squares = parts * parts
+        # Complex abs and sgn of torch take twice as long as this.
+        gain = (squares[..., 0::2] + squares[..., 1::2]).add_(1e-20).rsqrt_().mul_(magnitudes)
+        return moved * gain
+
+
+def extrapolate(waveform: Tensor, samples: int) -> Tensor:
+    """What comes next if the sound goes on as it is: linear prediction, coefficients by Burg's method (1975).
+
+    Parameters
+    ----------
+    waveform : Tensor [shape=(..., past)]
+    samples : int
+
+    Returns
+    -------
+    Tensor [shape=(..., samples)]
+    """
+    past = waveform[..., -_EXTRAPOLATION_SAMPLES:].double()
+    order = min(_EXTRAPOLATION_ORDER, past.shape[-1] // 3)
+    forward = backward = past
+    coefficients = torch.ones_like(functional.pad(past, (0, 1))[..., :1])
+    for _ in range(order):
+        forward, backward = forward[..., 1:], backward[..., :-1]
+        energy = (forward.square() + backward.square()).sum(dim=-1, keepdim=True)
+        reflection = -2.0 * (forward * backward).sum(dim=-1, keepdim=True) / (energy + 1e-9)
+        forward, backward = forward + reflection * backward, backward + reflection * forward
+        coefficients = functional.pad(coefficients, (0, 1))
+        coefficients = coefficients + reflection * coefficients.flip(-1)
+    taps = -coefficients[..., 1:].flip(-1)
+    sound = functional.pad(past[..., past.shape[-1] - order :], (0, samples))
+    for index in range(samples):
+        sound[..., order + index] = (taps * sound[..., index : order + index]).sum(dim=-1)
+    return sound[..., order:].to(waveform.dtype)
+
+
+def _join(held: Tensor | None, new: Tensor) -> Tensor:
+    return new if held is None else torch.cat([held, new], dim=-2)
+
+
+def _log_power(magnitudes: Tensor) -> Tensor:
+    """Log power of the sum of all channels, (..., 1, frames, bins)."""
+    power = magnitudes.square()
+    if power.shape[-3] > 1:
+        power = power.sum(dim=-3, keepdim=True)
+    return power.add_(_QUIET).log_()
+
+
+def _frequency(level: Tensor) -> Tensor:
+    """Frequency at every bin, in bins, by the slope of the log power over bins."""
+    frequency = torch.arange(level.shape[-1], device=level.device, dtype=level.dtype).expand_as(level).clone()
+    frequency[..., 1:-1].add_(level[..., 2:] - level[..., :-2], alpha=0.25 / PARTIAL_CURVATURE)
+    return frequency
+
+
+def _delay(rise: Tensor) -> Tensor:
+    """Phase in turns, counted from bin 0, that the rise of the log magnitude a frame adds over bins."""
+    slope = (rise[..., 1:] + rise[..., :-1]).mul_(-0.5 * DELAY_PER_RISE).clamp_(-0.5, 0.5)
+    return functional.pad(slope.cumsum(dim=-1), (1, 0))
+
+
+def _peak_of(level: Tensor, bins: Tensor) -> Tensor:
+    """Index of the peak that is reached uphill from every bin, with the shape of `level`; itself on a plain."""
+    padded = functional.pad(level, (1, 1), value=-math.inf)
     left, right = padded[..., :-2], padded[..., 2:]
-    curve = left - 2.0 * level + right
-    offset = (0.5 * (left - right) / curve.clamp(max=-1e-9)).clamp(-0.5, 0.5)
-    offset[..., 0] = offset[..., -1] = 0.0
     is_peak = (level > left) & (level >= right)
-    index = torch.arange(bins, device=level.device).expand_as(level)
-    below = torch.where(is_peak, index, -bins).cummax(dim=-1).values
-    above = torch.where(is_peak, -index, -2 * bins).flip(-1).cummax(dim=-1).values.flip(-1).neg()
-    nearest = torch.where(index - below <= above - index, below, above)
-    return torch.where((nearest < 0) | (nearest >= bins), index, nearest), offset
+    last = bins.shape[0] - 1
+    below = torch.where(is_peak, bins, -1).cummax(dim=-1).values
+    above = last - torch.where(is_peak, last - bins, -1).flip(-1).cummax(dim=-1).values.flip(-1)
+    peak = torch.where(is_peak, bins, torch.where(right > left, above, below))
+    return torch.where((peak < 0) | (peak > last), bins, peak)
+
+
+def _accumulate(turns: Tensor, peak: Tensor, step: Tensor) -> Tensor:
+    """Phase of every frame: that of the frame before at the bin's peak, plus a step.
+
+    `turns` is (..., channels or 1, bins); `peak` and `step`, which is overwritten, are (..., 1, frames, bins), as is
+    the result but for its channels.
+    """
+    shape = (*turns.shape[:-1], *peak.shape[-2:])
+    rows = turns.numel() // turns.shape[-1]
+    first = torch.arange(rows, device=peak.device)[:, None, None] * turns.shape[-1]
+    indices = (peak.expand(shape).reshape(rows, *shape[-2:]) + first).transpose(0, 1).flatten(1).contiguous()
+    result = step.expand(shape).reshape(rows, *shape[-2:]).transpose(0, 1).flatten(1).contiguous()
+    current = turns.reshape(-1)
+    for index, row in zip(indices.unbind(), result.unbind(), strict=True):
+        current = row.add_(torch.index_select(current, 0, index))
+    return result.unflatten(1, (rows, -1)).transpose(0, 1).reshape(shape)
+
+
+def _overlap_add(spectrum: Tensor) -> Tensor:
+    """Blocks (..., frames + 3, hop) from two before the first frame on; complete where four frames meet."""
+    count, n_fft = spectrum.shape[-2], n_fft_of(spectrum)
+    window = _hann(n_fft, spectrum.real.dtype, spectrum.device) * (math.sqrt(n_fft) / _WINDOW_POWER)
+    pieces = (torch.fft.irfft(spectrum, n=n_fft) * window).unflatten(-1, (HOPS_PER_WINDOW, -1))
+    blocks = pieces.new_zeros(*pieces.shape[:-3], count + _OVERLAP, pieces.shape[-1])
+    for quarter in range(HOPS_PER_WINDOW):
+        blocks[..., quarter : quarter + count, :] += pieces[..., quarter, :]
+    return blocks
+
+
+def _window_power(blocks: Iterable[int], *, frames: range, n_fft: int, like: Tensor) -> Tensor:
+    """Sum of squared windows of `frames` in each of `blocks`, (blocks, hop)."""
+    power = _hann(n_fft, like.dtype, like.device).square().view(HOPS_PER_WINDOW, -1)
+    rows = [
+        sum(
+            (power[quarter] for quarter in range(HOPS_PER_WINDOW) if block + _LOOKAHEAD - quarter in frames),
+            power[0] * 0.0,
+        )
+        for block in blocks
+    ]
+    return torch.stack(rows).clamp(min=1e-8)
+
+
+def _analysis_window(n_fft: int, like: Tensor) -> Tensor:
+    return _hann(n_fft, like.dtype, like.device) / math.sqrt(n_fft)
 
 
 @lru_cache(maxsize=32)
-def _window(n_fft: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    return torch.hann_window(n_fft, dtype=dtype, device=device)
-
-
-def _envelope(blocks: Tensor, first_frame: int, end_frame: int, n_fft: int, like: Tensor) -> Tensor:
-    """Sum of squared windows over the frames ``first_frame .. end_frame - 1`` in every block of one hop, (blocks, hop)."""
-    power = _window(n_fft, like.dtype, like.device).square().view(HOPS_PER_WINDOW, -1)
-    frame = blocks[:, None] + _LOOKAHEAD - torch.arange(HOPS_PER_WINDOW)
-    present = ((frame >= first_frame) & (frame < end_frame)).to(like)
-    return (present @ power).clamp(min=1e-8)
+def _hann(n_fft: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    # Made outside inference mode even when first asked for inside it: training needs it in a graph.
+    with torch.inference_mode(mode=False):
+        return torch.hann_window(n_fft, dtype=dtype, device=device)
