@@ -17,7 +17,7 @@ from tqdm import tqdm
 from piano.config_reader import load_config_from_yaml
 from piano.evaluation.pictures import save_figure, styled_figure
 from piano.foundation.audio_io import find_audio_files, read_audio
-from piano.foundation.checkpoint_format import find_epoch, list_epochs
+from piano.foundation.checkpoint_format import checkpoint_path, find_epoch, list_epochs, read_checkpoint
 from piano.foundation.errors import CheckpointError, DatasetError, run_command
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.utilities import load_discriminator, load_generator
@@ -92,11 +92,7 @@ def check(options: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     folder = options.checkpoints or load_config_from_yaml(options.config).checkpoint_folder
     output = options.output or folder / "check_discriminator"
-    judges = list_epochs(folder, "discriminator")
-    if not judges:
-        raise CheckpointError(
-            f"no discriminator checkpoint in {folder}. Train first (python piano/piano_main.py)."
-        )
+    judges = trained_judges(folder)
     newest = find_epoch(folder, "generator", "latest" if options.all else options.gen_ckpt)
     generators = list_epochs(folder, "generator") if options.all else [newest]
     real = real_clips(options, folder, load_generator(folder, newest))
@@ -104,23 +100,44 @@ def check(options: argparse.Namespace) -> None:
     for epoch in tqdm(generators, desc="generators", unit="epoch", disable=len(generators) == 1):
         generator = load_generator(folder, epoch)
         verdicts += judge_generator(generator, epoch, judges, folder, real, options)
-    trained = [verdict for verdict in verdicts if verdict.trained_steps]
+    output.mkdir(parents=True, exist_ok=True)
+    write_table(verdicts, output)
+    if options.all:
+        print(matrix_text(verdicts))
+        draw_matrix(verdicts, output / "matrix.png")
+        text = interpret_matrix(verdicts)
+    else:
+        print(table_text(verdicts))
+        draw_curve(verdicts, output / "curve.png")
+        text = interpret(verdicts)
+    (output / "interpretation.txt").write_text(text + "\n", encoding="utf-8")
+    print(f"\n{text}\n\nWritten to {output}")
+
+
+def trained_judges(folder: Path) -> list[int]:
+    """Epochs whose discriminator has learned something; the ones before its first step are named and left out."""
+    epochs = list_epochs(folder, "discriminator")
+    if not epochs:
+        raise CheckpointError(
+            f"no discriminator checkpoint in {folder}. Train first (python piano/piano_main.py)."
+        )
+    steps = {
+        epoch: int(
+            read_checkpoint(checkpoint_path(folder, "discriminator", epoch), "discriminator")["model"][
+                "trained_steps"
+            ]
+        )
+        for epoch in epochs
+    }
+    trained = [epoch for epoch in epochs if steps[epoch]]
     if not trained:
         raise CheckpointError(
             f"no discriminator in {folder} has been trained yet: go on training (--resume)."
         )
-    output.mkdir(parents=True, exist_ok=True)
-    write_table(verdicts, output)
-    if options.all:
-        print(matrix_text(trained))
-        draw_matrix(trained, output / "matrix.png")
-        text = interpret_matrix(trained)
-    else:
-        print(table_text(verdicts))
-        draw_curve(trained, output / "curve.png")
-        text = interpret(trained)
-    (output / "interpretation.txt").write_text(text + "\n", encoding="utf-8")
-    print(f"\n{text}\n\nWritten to {output}")
+    if len(trained) < len(epochs):
+        untrained = [epoch for epoch in epochs if not steps[epoch]]
+        print(f"Left out, their discriminator is not trained yet: epochs {untrained[0]} to {untrained[-1]}.")
+    return trained
 
 
 def real_clips(options: argparse.Namespace, folder: Path, generator: VariationalAttentionModel) -> Tensor:
@@ -309,10 +326,9 @@ def table_text(verdicts: list[Verdict]) -> str:
     """One line for each discriminator."""
     lines = ["epoch   d_loss  probability    logit | real: d_loss  probability    logit"]
     for v in verdicts:
-        note = "" if v.trained_steps else "   (not trained yet)"
         lines.append(
             f"{v.discriminator_epoch:5d} {v.d_loss:8.3f} {v.probability:12.3f} {v.logit:8.3f} | "
-            f"{v.real_d_loss:12.3f} {v.real_probability:12.3f} {v.real_logit:8.3f}{note}"
+            f"{v.real_d_loss:12.3f} {v.real_probability:12.3f} {v.real_logit:8.3f}"
         )
     return "\n".join(lines)
 

@@ -111,6 +111,8 @@ class StageSettings(Settings):
     """Of the network the stage is named after; null: the general learning_rate."""
     learning_rate_disc: float | None = Field(default=None, gt=0.0)
     warmup_steps: int = Field(default=50, ge=0)
+    steps_per_epoch: PositiveInt | None = None
+    """Steps between two entries of the checkpoint list; null: the general steps_per_epoch."""
 
 
 class StagesSettings(Settings):

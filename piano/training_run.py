@@ -153,7 +153,11 @@ class TrainingRun:
         shares = sum(self.settings(name).share for name in stages)
         if not shares:
             return 0
-        return round(epochs * self.settings(stage).share / shares) * self.config.steps_per_epoch
+        return round(epochs * self.settings(stage).share / shares) * self.steps_per_epoch(stage)
+
+    def steps_per_epoch(self, stage: str) -> int:
+        """Steps of one epoch of a stage."""
+        return self.settings(stage).steps_per_epoch or self.config.steps_per_epoch
 
     def _progress(self) -> float:
         """Share of the present stage that is over."""
@@ -198,7 +202,7 @@ class TrainingRun:
                 self.average.update(self.generator)
                 if self.runtime.device.type == "cpu" or self.total_step % 10 == 0:
                     self._write_log(bar)
-                if self.stage_step % self.config.steps_per_epoch == 0:
+                if self.stage_step % self.steps_per_epoch(stage) == 0:
                     self._finish_epoch(bar)
             bar.update(100.0 - bar.n)
         self._finish_stage()
@@ -275,7 +279,7 @@ class TrainingRun:
         """Adopt the averaged weights, judge them, save."""
         self.generator.load_state_dict(self.average.network.state_dict())
         self.average.updates = 0
-        if self.stage_step % self.config.steps_per_epoch:
+        if self.stage_step % self.steps_per_epoch(self.stage):
             self.epoch += 1
         if self.after_stage is not None:
             self.after_stage(self, self.stage)

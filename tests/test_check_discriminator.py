@@ -36,18 +36,19 @@ def test_every_discriminator_judges_the_generator_and_real_music(folder, tmp_pat
         == 0
     )
     rows = list(csv.DictReader((tmp_path / "verdicts.csv").open()))
-    assert [int(row["discriminator_epoch"]) for row in rows] == complete_epochs(folder)
+    judges = [int(row["discriminator_epoch"]) for row in rows]
+    assert judges == [epoch for epoch in complete_epochs(folder) if epoch >= judges[0]]
+    assert len(judges) > 1
     assert {int(row["generator_epoch"]) for row in rows} == {complete_epochs(folder)[-1]}
     for row in rows:
         assert 0.0 <= float(row["probability"]) <= 1.0
         assert float(row["d_loss"]) > 0.0
         assert float(row["real_probability"]) > 0.0
-    assert any(int(row["trained_steps"]) == 0 for row in rows)
-    assert any(int(row["trained_steps"]) > 0 for row in rows)
+        assert int(row["trained_steps"]) > 0
     assert json.loads((tmp_path / "verdicts.json").read_text())[0].keys() == rows[0].keys()
     assert (tmp_path / "curve.png").stat().st_size > 5000
     screen = capsys.readouterr().out
-    assert "not trained yet" in screen
+    assert f"not trained yet: epochs 1 to {judges[0] - 1}" in screen
     assert "Control: the last one gives real music" in screen
 
 
@@ -66,7 +67,8 @@ def test_all_judges_every_generator_with_every_discriminator(folder, tmp_path, c
         == 0
     )
     verdicts = json.loads((tmp_path / "verdicts.json").read_text())
-    assert len(verdicts) == len(complete_epochs(folder)) ** 2
+    judges = {verdict["discriminator_epoch"] for verdict in verdicts}
+    assert len(verdicts) == len(complete_epochs(folder)) * len(judges)
     assert (tmp_path / "matrix.png").stat().st_size > 5000
     assert "Strictness" in capsys.readouterr().out
 
