@@ -32,6 +32,14 @@ GROUPS: dict[Kind, tuple[str, str]] = {
     "real": ("Real music", "To compare with."),
 }
 """Headline and words of each kind of sound, in the order of the page."""
+GATE_WORDS = {
+    "G1": "Copies of unseen music keep its spectrum (R: small is good) and its pitches (P: 1 is all of them).",
+    "G2": "What is composed in sixteen steps is nearer to real music than decoded noise is (distances: small is good).",
+    "G3": "The judges put real music above composed music more often than not (accuracy: 0.5 is guessing).",
+    "G4": "Learning with the ear has not spoiled the copies.",
+    "G5": "One step composes as well as many, and as variedly (diversity: 1 is that of real music).",
+}
+"""What a gate asks, by the first word of its name."""
 PICTURE_ROWS, PICTURE_COLUMNS, COLOURS = 260, 900, 64
 RANGE_DB = 55.0
 SPECTROGRAM_FFT, SPECTROGRAM_HOP = 1024, 256
@@ -148,8 +156,9 @@ def gate_row(entry: dict[str, Any]) -> str:
     verdict = '<td class="passed">passed</td>' if is_passed else '<td class="failed">not passed</td>'
     advice = str(entry.get("advice", "")) if not is_passed else ""
     note = f"<br><small>{escape(advice)}</small>" if advice else ""
-    name = escape(str(entry.get("name", entry.get("stage", ""))))
-    return f"<tr><td><b>{name}</b></td>{verdict}<td>{figures}{note}</td></tr>"
+    name = str(entry.get("name", entry.get("stage", "")))
+    asked = escape(GATE_WORDS.get(name.split(" ")[0], ""))
+    return f"<tr><td><b>{escape(name)}</b></td>{verdict}<td>{asked}<br>{figures}{note}</td></tr>"
 
 
 def gates_section(history: list[dict[str, Any]]) -> str:
@@ -226,7 +235,10 @@ def build_page(
     """
     history = read_history(checkpoints)
     made = collect_made_music(music, max_seconds=max_seconds)
-    sounds = made + (collect_real_music(real, count=2) if real is not None else [])
+    sounds = list(made)
+    if real is not None:
+        rate, channels = made[0].sample_rate, len(made[0].waveform)
+        sounds += collect_real_music(real, count=2, sample_rate=rate, channels=channels)
     sections = [
         sounds_section(headline, words, members)
         for kind, (headline, words) in GROUPS.items()

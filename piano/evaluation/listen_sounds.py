@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import soundfile
@@ -35,21 +35,17 @@ class Sound(NamedTuple):
         return self.waveform.shape[1] / self.sample_rate
 
 
-def load_sound(path: Path, *, max_seconds: float, begin: float = 0.0) -> tuple[NDArray[np.float32], int]:
-    """Up to `max_seconds` of a file from `begin` on, at its own rate: waveform (channels, samples) and sample rate.
+def load_sound(path: Path, *, max_seconds: float) -> tuple[NDArray[np.float32], int]:
+    """The first `max_seconds` of a file at its own rate: waveform (channels, samples) and sample rate.
 
     Raises
     ------
     AudioError
         The file cannot be read.
     """
-    try:
-        information = soundfile.info(path)
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise AudioError(f"{path} cannot be read ({error}).") from error
+    information = inspect_sound(path)
     rate, channels = information.samplerate, min(information.channels, 2)
-    waveform = read_audio(path, sample_rate=rate, channels=channels, max_seconds=begin + max_seconds)
-    return waveform[:, min(round(begin * rate), max(waveform.shape[1] - rate, 0)) :], rate
+    return read_audio(path, sample_rate=rate, channels=channels, max_seconds=max_seconds), rate
 
 
 def collect_made_music(folder: Path, *, max_seconds: float) -> list[Sound]:
@@ -98,13 +94,27 @@ def describe(path: Path, paths: Iterable[Path], *, max_seconds: float) -> Sound:
     )
 
 
+def inspect_sound(path: Path) -> Any:
+    """What the file's header says: samplerate, channels, duration; raises AudioError if it has none."""
+    try:
+        return soundfile.info(path)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise AudioError(f"{path} cannot be read ({error}).") from error
+
+
 def sound_seconds(path: Path) -> float:
     """Length of a sound file."""
-    return float(soundfile.info(path).duration)
+    return float(inspect_sound(path).duration)
 
 
-def collect_real_music(folder: Path, *, count: int) -> list[Sound]:
-    """Excerpts from the middle of files spread over the folder, to compare with."""
+def collect_real_music(folder: Path, *, count: int, sample_rate: int, channels: int) -> list[Sound]:
+    """Excerpts from the middle of files spread over the folder, at the rate of what they are compared with.
+
+    Raises
+    ------
+    AudioError
+        There is no audio file in the folder, or one cannot be read.
+    """
     paths = find_audio_files(folder) if folder.is_dir() else []
     if not paths:
         raise AudioError(
@@ -114,6 +124,9 @@ def collect_real_music(folder: Path, *, count: int) -> list[Sound]:
     sounds = []
     for path in chosen:
         begin = max(sound_seconds(path) / 2 - REAL_SECONDS / 2, 0.0)
-        waveform, rate = load_sound(path, max_seconds=REAL_SECONDS, begin=begin)
-        sounds.append(Sound("real", path.name, f"{REAL_SECONDS:g} s from its middle.", waveform, rate))
+        waveform = read_audio(
+            path, sample_rate=sample_rate, channels=channels, max_seconds=begin + REAL_SECONDS
+        )[:, round(begin * sample_rate) :]
+        words = f"{REAL_SECONDS:g} s from its middle, at {sample_rate / 1000:g} kHz."
+        sounds.append(Sound("real", path.name, words, waveform, sample_rate))
     return sounds
