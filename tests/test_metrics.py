@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal
+from scipy.ndimage import convolve1d
 
 from piano.evaluation.clip_features import FEATURE_GROUPS, feature_matrix, feature_vector
 from piano.evaluation.distances import (
@@ -37,7 +38,7 @@ from piano.evaluation.metrics import (
 )
 
 RATE = 16_000
-SECONDS = 6
+SECONDS = 5
 
 
 def piece(song: int, take: int = 0, *, seconds: float = SECONDS) -> np.ndarray:
@@ -61,18 +62,15 @@ def piece(song: int, take: int = 0, *, seconds: float = SECONDS) -> np.ndarray:
         onset = round((step + of_take.normal(0, 0.01)) * beat * RATE)
         onset = max(onset, 0)
         for note in notes:
-            time = np.arange(len(sound) - onset) / RATE
+            time = np.arange(min(len(sound) - onset, 2 * RATE)) / RATE
             pitch = 440 * 2 ** ((note - 69) / 12)
-            partials = sum(
-                np.sin(2 * np.pi * k * pitch * time * (1 + 3e-4 * k * k) + k)
-                * k**-tilt
-                * np.exp(-0.3 * k * time)
-                for k in range(1, 13)
-                if k * pitch < 0.45 * RATE
-            )
-            sound[onset:] += (
-                of_take.uniform(0.5, 1.0) * partials * np.exp(-decay * time) * np.minimum(time / 0.004, 1)
-            )
+            partials = np.zeros(len(time))
+            for k in range(1, 10):
+                if k * pitch < 0.45 * RATE:
+                    stretched = 2 * np.pi * k * pitch * time * (1 + 3e-4 * k * k) + k
+                    partials += np.sin(stretched) * k**-tilt * np.exp(-0.3 * k * time)
+            envelope = of_take.uniform(0.5, 1.0) * np.exp(-decay * time) * np.minimum(time / 0.004, 1)
+            sound[onset:][: len(time)] += partials * envelope
     sound += 1e-4 * of_take.standard_normal(len(sound))
     return (0.126 * sound / np.sqrt(np.mean(sound**2))).astype(np.float32)[None]
 
@@ -120,16 +118,14 @@ def smeared(clip: np.ndarray, width: int) -> np.ndarray:
     """Every partial blurred over `width` bins of 8 Hz, in log magnitude, phases kept."""
     spectrum = spectrogram(clip)
     level = np.log(np.abs(spectrum) + 1e-5)
-    blurred = np.exp(
-        np.apply_along_axis(np.convolve, 0, level, np.hanning(width + 2)[1:-1] * 2 / (width + 1), "same")
-    )
+    blurred = np.exp(convolve1d(level, np.hanning(width + 2)[1:-1] * 2 / (width + 1), axis=0, mode="nearest"))
     return sound_of(blurred * np.exp(1j * np.angle(spectrum)), clip.shape[1])
 
 
 def hum(clip: np.ndarray, seed: int) -> np.ndarray:
     """The mel-like envelope of a clip filled with noise: right onsets, right colour, no pitch at all."""
     spectrum = spectrogram(clip, 512)
-    envelope = np.apply_along_axis(np.convolve, 0, np.abs(spectrum), np.hanning(9)[1:-1] / 4, "same")
+    envelope = convolve1d(np.abs(spectrum), np.hanning(9)[1:-1] / 4, axis=0, mode="nearest")
     noise = spectrogram(np.random.default_rng(seed).standard_normal(clip.shape), 512)
     return sound_of(envelope * noise / (np.abs(noise) + 1e-9), clip.shape[1], 512)
 
@@ -210,7 +206,8 @@ def test_beat_strength_and_onset_rate_hear_a_regular_pulse_and_its_absence() -> 
 
 def test_polyphony_counts_notes_and_not_their_harmonics() -> None:
     def notes(*pitches: float) -> np.ndarray:
-        return sum(tone(k * pitch, amplitude=0.1 / k) for pitch in pitches for k in range(1, 7))
+        tones = [tone(k * pitch, amplitude=0.1 / k) for pitch in pitches for k in range(1, 7)]
+        return np.sum(tones, axis=0)
 
     assert polyphony(notes(220.0), RATE) == pytest.approx(1.0, abs=0.2)
     assert polyphony(notes(220.0, 277.2, 329.6), RATE) == pytest.approx(3.0, abs=0.6)
@@ -218,11 +215,9 @@ def test_polyphony_counts_notes_and_not_their_harmonics() -> None:
 
 
 def test_key_clarity_is_high_in_one_key_and_low_for_all_twelve_notes_alike() -> None:
-    key = sum(
-        tone(261.63 * 2 ** (k / 12), amplitude=a)
-        for k, a in zip((0, 2, 4, 5, 7, 9, 11), (5, 2, 4, 2, 4, 2, 1))
-    )
-    chromatic = sum(tone(261.63 * 2 ** (k / 12)) for k in range(12))
+    weights = {0: 5, 2: 2, 4: 4, 5: 2, 7: 4, 9: 2, 11: 1}
+    key = np.sum([tone(261.63 * 2 ** (k / 12), amplitude=weight) for k, weight in weights.items()], axis=0)
+    chromatic = np.sum([tone(261.63 * 2 ** (k / 12)) for k in range(12)], axis=0)
     assert key_clarity(0.01 * key, RATE) > 0.85
     assert key_clarity(0.05 * chromatic, RATE) < 0.6
 
@@ -334,8 +329,8 @@ def test_the_ladder_of_damage_is_scored_in_order() -> None:
         "smeared a little": score([smeared(clip, 3) for clip in clips]),
         "smeared": score([smeared(clip, 7) for clip in clips]),
         "smeared a lot": score([smeared(clip, 21) for clip in clips]),
-        "low-passed": score([low_passed(clip, 4000) for clip in clips]),
-        "low-passed deep": score([low_passed(clip, 1000) for clip in clips]),
+        "low-passed": score([low_passed(clip, 2000) for clip in clips]),
+        "low-passed deep": score([low_passed(clip, 700) for clip in clips]),
         "shuffled by 0.5 s": score([shuffled(clip, 0.5, k) for k, clip in enumerate(clips)]),
         "shuffled by 0.1 s": score([shuffled(clip, 0.1, k) for k, clip in enumerate(clips)]),
         "hum": score([hum(clip, k) for k, clip in enumerate(clips)]),
@@ -379,13 +374,13 @@ def test_spectrum_noise_has_the_music_s_spectrum_and_each_clip_s_loudness_and_no
     for clip, noise in zip(clips, noises, strict=True):
         assert noise.shape == clip.shape
         assert np.sqrt(np.mean(noise**2)) == pytest.approx(np.sqrt(np.mean(clip**2)), rel=1e-3)
-    assert abs(np.corrcoef(noises[1])[0, 1]) < 0.2
+    assert abs(float(np.mean(noises[1][0] * noises[1][1]))) < 0.2 * float(np.mean(np.square(noises[1])))
     bands = [(100, 400), (400, 1600), (1600, 6400)]
 
     def levels(clip: np.ndarray) -> list[float]:
-        spectrum = np.abs(np.fft.rfft(clip[0])) ** 2
+        spectrum = np.square(np.abs(np.fft.rfft(clip[0])))
         rate = np.fft.rfftfreq(clip.shape[1], 1 / RATE)
-        return [10 * np.log10(spectrum[(rate >= low) & (rate < high)].sum()) for low, high in bands]
+        return [10 * np.log10(np.sum(spectrum, where=(rate >= low) & (rate < high))) for low, high in bands]
 
     alone = spectrum_noise([piece(0)], RATE, seed=0)[0]
     np.testing.assert_allclose(levels(alone), levels(piece(0)), atol=2.0)

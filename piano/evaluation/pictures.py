@@ -1,28 +1,38 @@
 """Pictures of sound and of training, as PNG files: what one sees when listening is not at hand."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from piano.evaluation.metrics import constant_q, constant_q_frequencies
+from piano.evaluation.hearing import constant_q, constant_q_frequencies, mono_mix, stft_power
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
 STYLE: dict[Any, Any] = {
     "font.size": 9,
+    "axes.titlesize": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "axes.grid": False,
+    "legend.frameon": False,
     "figure.constrained_layout.use": True,
 }
-RANGE_DB = 60.0
+RANGE_DB = 55.0
 BINS_PER_OCTAVE = 36
+WINDOW_SCALE = 0.6
+"""Constant-Q windows are this much shorter than a third of a semitone asks for: onsets stay sharp, notes stay lines."""
+MOST_COLUMNS = 1500
+"""Frames of one picture; more could not be seen."""
+LOWEST_C_ROW = 3
+"""Semitones from A1, the lowest row, to C2."""
 
 
 def constant_q_grid(
@@ -33,11 +43,12 @@ def constant_q_grid(
     columns: int = 1,
     seconds: float | None = None,
 ) -> Path:
-    """Constant-Q spectrograms on one semitone axis: notes are lines, harmonics stand above them.
+    """Constant-Q spectrograms with note names: notes are lines, harmonics stand above them.
 
     Parameters
     ----------
     rows : mapping from title to waveform [shape=(channels, samples)]
+        Drawn row by row; each has its own 55 dB, down from its loudest.
     sample_rate : int
     path : Path
         Of the PNG; replaced at once when it is whole.
@@ -49,30 +60,112 @@ def constant_q_grid(
     -------
     Path
     """
+    return _grid(_draw_constant_q, rows, sample_rate, path, columns=columns, seconds=seconds)
+
+
+def spectrogram_grid(
+    rows: Mapping[str, NDArray],
+    sample_rate: int,
+    path: Path,
+    *,
+    columns: int = 1,
+    seconds: float | None = None,
+) -> Path:
+    """Spectrograms on a linear axis in kHz: hiss, whistles and missing treble show here. See `constant_q_grid`."""
+    return _grid(_draw_spectrogram, rows, sample_rate, path, columns=columns, seconds=seconds)
+
+
+def _grid(
+    draw: Callable[[Axes, NDArray, int], None],
+    rows: Mapping[str, NDArray],
+    sample_rate: int,
+    path: Path,
+    *,
+    columns: int,
+    seconds: float | None,
+) -> Path:
     lines = -(-len(rows) // columns)
-    with pyplot.rc_context(STYLE):
-        figure, axes = pyplot.subplots(
-            lines, columns, figsize=(10 * columns**0.5, 2.4 * lines), squeeze=False
-        )
+    with styled_figure(lines, columns, size=(10 * columns**0.5, 0.4 + 2.2 * lines)) as (figure, axes):
         for axis, (title, waveform) in zip(axes.flat, rows.items(), strict=False):
             part = waveform if seconds is None else waveform[:, : round(seconds * sample_rate)]
-            _draw_constant_q(axis, part, sample_rate)
+            draw(axis, part, sample_rate)
             axis.set_title(title, loc="left")
         for axis in axes.flat[len(rows) :]:
             axis.axis("off")
+        for axis in axes.flat[max(len(rows) - columns, 0) : len(rows)]:
+            axis.set_xlabel("seconds")
         return save_figure(figure, path)
 
 
-def _draw_constant_q(axis, waveform: NDArray, sample_rate: int) -> None:
-    magnitudes = constant_q(waveform, sample_rate, bins_per_octave=BINS_PER_OCTAVE)
-    levels = 20 * np.log10(magnitudes + 1e-6)
-    top = float(np.percentile(levels, 99.8))
+def _draw_constant_q(axis: Axes, waveform: NDArray, sample_rate: int) -> None:
     seconds = waveform.shape[-1] / sample_rate
-    axis.imshow(levels, origin="lower", aspect="auto", cmap="magma", vmin=top - RANGE_DB, vmax=top,
-                extent=(0.0, seconds, 0, len(levels)), interpolation="nearest")  # fmt: skip
-    octaves = np.arange(3, len(constant_q_frequencies(sample_rate, bins_per_octave=12)), 12)
+    magnitudes = constant_q(
+        waveform,
+        sample_rate,
+        bins_per_octave=BINS_PER_OCTAVE,
+        hop_seconds=max(0.016, seconds / MOST_COLUMNS),
+        window_scale=WINDOW_SCALE,
+    )
+    _draw_levels(axis, 20 * np.log10(magnitudes + 1e-6), (0.0, seconds, 0.0, float(len(magnitudes))))
+    octaves = np.arange(LOWEST_C_ROW, len(constant_q_frequencies(sample_rate)), 12)
     axis.set_yticks(octaves * BINS_PER_OCTAVE / 12, [f"C{2 + index}" for index in range(len(octaves))])
-    axis.set_xlabel("seconds")
+
+
+def _draw_spectrogram(axis: Axes, waveform: NDArray, sample_rate: int) -> None:
+    n_fft = 2 ** round(np.log2(0.064 * sample_rate))
+    seconds = waveform.shape[-1] / sample_rate
+    power = stft_power(mono_mix(waveform), n_fft, max(n_fft // 4, round(waveform.shape[-1] / MOST_COLUMNS)))
+    _draw_levels(axis, 10 * np.log10(power.T + 1e-12), (0.0, seconds, 0.0, sample_rate / 2000))
+    axis.set_ylabel("kHz")
+
+
+def _draw_levels(axis: Axes, levels: NDArray, extent: tuple[float, float, float, float]) -> None:
+    """Levels in dB [shape=(rows, frames)], lowest row at the bottom, 55 dB down from (nearly) the loudest."""
+    top = max(float(np.percentile(levels, 99.8)), -100.0)
+    axis.imshow(
+        levels,
+        origin="lower",
+        aspect="auto",
+        cmap="magma",
+        vmin=top - RANGE_DB,
+        vmax=top,
+        extent=extent,
+        interpolation="nearest",
+    )
+
+
+class Line(NamedTuple):
+    """One line of a chart."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    style: str = "o-"
+    """As matplotlib writes it: marker and dashes."""
+
+
+class Chart(NamedTuple):
+    """Lines that share their axes."""
+
+    title: str
+    lines: Sequence[Line]
+    mark: tuple[str, float] | None = None
+    """Name and height of a level to mark, such as the confusion point."""
+
+
+def chart_row(charts: Sequence[Chart], path: Path, *, x_label: str) -> Path:
+    """Charts side by side, each with its legend; returns the path of the PNG."""
+    with styled_figure(1, len(charts), size=(4.6 * len(charts), 3.6)) as (figure, axes):
+        for axis, chart in zip(axes.flat, charts, strict=True):
+            for line in chart.lines:
+                axis.plot(line.x, line.y, line.style, label=line.name, markersize=4)
+            if chart.mark:
+                name, height = chart.mark
+                axis.axhline(height, color="grey", linestyle=":", label=name)
+            axis.set_title(chart.title, loc="left")
+            axis.set_xlabel(x_label)
+            axis.legend()
+        return save_figure(figure, path)
 
 
 def save_figure(figure, path: Path) -> Path:
