@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from piano.config_reader import default_folder
 from piano.foundation.dataset_format import (
     SPLITS,
     DatasetManifest,
@@ -227,8 +228,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--input", type=Path, default=Path("prepared"), help="made by prepare_dataset (default: %(default)s)")
-    add("--output", type=Path, default=Path("dataset"), help="folder for the pairs (default: %(default)s)")
+    add("--input", type=Path, help="made by prepare_dataset (default: prepared_folder in config.yaml)")
+    add("--output", type=Path, help="folder for the pairs (default: dataset_folder in config.yaml)")
     add("--segment-seconds", type=float, default=10.0, help="half a pair (default: %(default)g)")
     add("--validation-fraction", type=float, default=0.1, help="kept from training (default: %(default)g)")
     add("--seed", type=int, default=0, help="of the split and the order (default: %(default)s)")
@@ -257,14 +258,15 @@ def main(argv: list[str] | None = None) -> int:
             )
         if options.seed < 0:
             raise DatasetError(f"--seed must not be negative, got {options.seed}.")
+        output = options.output or default_folder("dataset_folder")
         manifest = create_dataset(
-            options.input,
-            options.output,
+            options.input or default_folder("prepared_folder"),
+            output,
             segment_seconds=options.segment_seconds,
             validation_fraction=options.validation_fraction,
             seed=options.seed,
         )
-        print_summary(manifest, options.output)
+        print_summary(manifest, output)
 
     tolerate_old_terminals()
     return run_command(body)

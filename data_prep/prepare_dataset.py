@@ -31,6 +31,7 @@ from data_prep.prepare_song import (
     settings_key,
 )
 from data_prep.worker_pool import run_tasks
+from piano.config_reader import default_folder, find_config, load_config_from_yaml
 from piano.foundation.audio_io import scan_folder
 from piano.foundation.dataset_format import (
     MANIFEST_NAME,
@@ -42,7 +43,7 @@ from piano.foundation.dataset_format import (
     read_prepared_manifest,
     write_prepared_manifest,
 )
-from piano.foundation.errors import DatasetError, run_command
+from piano.foundation.errors import ConfigError, DatasetError, run_command
 from piano.foundation.fingerprint import find_same_recordings
 from piano.foundation.screen_text import printable, tolerate_old_terminals
 
@@ -61,9 +62,6 @@ class Source(NamedTuple):
 
 def default_audio_settings() -> tuple[int, int]:
     """(sample rate, channels) of the model in config.yaml; 16000 and 1 where there is no config.yaml."""
-    from piano.config_reader import find_config, load_config_from_yaml
-    from piano.foundation.errors import ConfigError
-
     try:
         found = find_config()
     except ConfigError:
@@ -315,7 +313,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("folder", type=Path, help="music: MP3, WAV, FLAC, OGG, Opus, M4A ..., in any folders")
     add = parser.add_argument
-    add("--output", type=Path, default=Path("prepared"), help="folder for the chunks (default: %(default)s)")
+    add("--output", type=Path, help="folder for the chunks (default: prepared_folder in config.yaml)")
     add("--sample-rate", type=int, help="of the chunks, in Hz (default: the model's in config.yaml)")
     add("--channels", type=int, choices=(1, 2), help="mono or stereo (default: the model's in config.yaml)")
     add("--chunk-seconds", type=float, default=120.0, help="length of a chunk (default: %(default)g)")
@@ -354,10 +352,11 @@ def main(argv: list[str] | None = None) -> int:
 
     def body() -> None:
         settings = _settings(options)
+        output = options.output or default_folder("prepared_folder")
         outcome = prepare_folder(
-            options.folder, options.output, settings, workers=options.workers, max_files=options.max_files
+            options.folder, output, settings, workers=options.workers, max_files=options.max_files
         )
-        print_outcome(outcome, options.output)
+        print_outcome(outcome, output)
         if not outcome.manifest.songs:
             raise DatasetError(
                 f"no usable music in {printable(options.folder)}: not one chunk could be made."

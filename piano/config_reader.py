@@ -270,13 +270,28 @@ def load_config_from_yaml(
         config = Config(**values)
     except ValidationError as error:
         raise ConfigError(f"{source.name}: {_explain(error)}") from None
-    home = source.resolve().parent
+    home = home_of(source)
     folders = {
         name: (home / Path(getattr(config, name)).expanduser())
         for name in FOLDER_SETTINGS
         if getattr(config, name)
     }
     return config.model_copy(update=folders)
+
+
+def home_of(source: Path) -> Path:
+    """What relative folders are relative to: the file's own, or the current folder for the copy that was installed."""
+    folder = source.resolve().parent
+    package = Path(__file__).resolve().parent
+    return Path.cwd() if folder == package or "site-packages" in folder.parts else folder
+
+
+def default_folder(setting: str) -> Path:
+    """A folder of the settings that are found (`prepared_folder`), for commands that can do without settings."""
+    try:
+        return getattr(load_config_from_yaml(), setting)
+    except ConfigError:
+        return Path(str(Config.model_fields[setting].default))
 
 
 def parse_override(text: str) -> tuple[str, Any]:
