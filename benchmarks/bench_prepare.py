@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
@@ -47,22 +48,43 @@ def run_bare_pool(music: Path, workers: int) -> None:
         print(sum(pool.imap_unordered(decode_bare, files, chunksize=1)))
 
 
-def time_bare_pool(music: Path, workers: int) -> tuple[float, float]:
-    """(seconds of audio, wall seconds) of the bare pool, its start included."""
+class Timing(NamedTuple):
+    """What a command did and cost."""
+
+    audio: float
+    """Seconds of audio."""
+    wall: float
+    """Seconds on the clock, the start of the processes included."""
+    cpu: float
+    """Seconds of processor time of all its processes: steady even when the machine is busy with something else."""
+    peak_mb: float = 0.0
+    """Largest resident memory of a worker."""
+
+    @property
+    def rate(self) -> float:
+        """Hours of audio per minute."""
+        return self.audio / self.wall / 60
+
+
+def time_bare_pool(music: Path, workers: int) -> Timing:
+    """The bare pool as a command of its own."""
     command = [sys.executable, __file__, "--bare", "--music", str(music), "--workers", str(workers)]
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), _children_cpu()
     printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return float(printed), time.perf_counter() - started
+    return Timing(float(printed), time.perf_counter() - started, _children_cpu() - cpu)
+
+
+def _children_cpu() -> float:
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def _be_quiet() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libmpg123 complains there
 
 
-def time_preparation(
-    music: Path, workers: int, sample_rate: int, channels: int
-) -> tuple[float, float, float]:
-    """(seconds of audio, wall seconds, peak megabytes of a worker) of the whole command, its start included."""
+def time_preparation(music: Path, workers: int, sample_rate: int, channels: int) -> Timing:
+    """The whole prepare_dataset command."""
     with tempfile.TemporaryDirectory() as folder:
         command = [
             sys.executable,
@@ -72,7 +94,7 @@ def time_preparation(
             folder,
         ]
         command += ["--workers", str(workers), "--sample-rate", str(sample_rate), "--channels", str(channels)]
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), _children_cpu()
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             watch = _PeakMemory(process.pid)
             watch.start()
@@ -82,7 +104,7 @@ def time_preparation(
         if status != 0:
             raise SystemExit(f"prepare_dataset ended with status {status}")
         summary = json.loads((Path(folder) / "report.json").read_text())["summary"]
-        return summary["hours"] * 3600, wall, watch.peak / 1e6
+        return Timing(summary["hours"] * 3600, wall, _children_cpu() - cpu, watch.peak / 1e6)
 
 
 class _PeakMemory(threading.Thread):
@@ -143,28 +165,31 @@ def main(argv: list[str] | None = None) -> int:
         if music is None:
             music = Path(temporary) / "music"
             write_songs(music, count=6, minutes=3.0)
-        ratios = []
+        ratios, cpu_ratios = [], []
         for round_number in range(1, options.rounds + 1):
-            audio, wall = time_bare_pool(music, options.workers)
-            bare = audio / wall / 60
-            audio, wall, peak = time_preparation(music, options.workers, SAMPLE_RATE, 1)
-            ours = audio / wall / 60
-            ratios.append(ours / bare)
+            bare = time_bare_pool(music, options.workers)
+            ours = time_preparation(music, options.workers, SAMPLE_RATE, 1)
+            ratios.append(ours.rate / bare.rate)
+            cpu_ratios.append(bare.cpu / ours.cpu)
             print(
-                f"round {round_number}: bare pool {bare:.1f} hours of audio per minute, prepare_dataset {ours:.1f}, "
-                f"ratio {ours / bare:.2f}, largest worker {peak:.0f} MB",
+                f"round {round_number}: bare pool {bare.rate:.1f} hours of audio per minute ({bare.cpu:.1f} s of "
+                f"processor time), prepare_dataset {ours.rate:.1f} ({ours.cpu:.1f} s), ratio {ratios[-1]:.2f} "
+                f"({cpu_ratios[-1]:.2f} by processor time), largest worker {ours.peak_mb:.0f} MB",
                 flush=True,
             )
         count = len(find_audio_files(music))
-        print(f"median ratio {statistics.median(ratios):.2f} with {options.workers} workers, {count} files")
+        print(
+            f"median ratio {statistics.median(ratios):.2f}, by processor time {statistics.median(cpu_ratios):.2f}, "
+            f"with {options.workers} workers and {count} files"
+        )
         if options.long_hours:
             long_folder = Path(temporary) / "long"
             write_long_mp3(long_folder / "long.mp3", options.long_hours)
             for sample_rate, channels in ((SAMPLE_RATE, 1), (44_100, 2)):
-                audio, wall, peak = time_preparation(long_folder, 1, sample_rate, channels)
+                timing = time_preparation(long_folder, 1, sample_rate, channels)
                 print(
-                    f"one MP3 of {audio / 3600:.2f} hours to {sample_rate} Hz, {channels} channels: "
-                    f"{audio / wall / 60:.1f} hours per minute with one worker, peak memory {peak:.0f} MB",
+                    f"one MP3 of {timing.audio / 3600:.2f} hours to {sample_rate} Hz, {channels} channels: "
+                    f"{timing.rate:.1f} hours per minute with one worker, peak memory {timing.peak_mb:.0f} MB",
                     flush=True,
                 )
     return 0
