@@ -94,7 +94,13 @@ class Gatekeeper:
             "ear": judge_ear, "professor": judge_one_step, "joint": judge_one_step,
         }  # fmt: skip
         gate = judges[stage](run)
-        run.event("gate", name=gate.name, passed=gate.passed, advice=gate.advice, **gate.figures)
+        run.event(
+            "gate",
+            name=gate.name,
+            passed=gate.passed,
+            advice="" if gate.passed else gate.advice,
+            **gate.figures,
+        )
         tqdm.write(gate.sentence())
 
 
