@@ -55,15 +55,17 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--format", choices=FORMATS, default="wav", help="of the files written (default: wav)"
     )
-    parser.add_argument("--prompt", type=Path, help="a fragment to continue, of any format and rate")
+    parser.add_argument(
+        "--prompt", type=Path, help="a fragment to continue, of any format and rate (default: none)"
+    )
     parser.add_argument(
         "--reconstruct",
         type=Path,
         nargs="+",
         metavar="FILE",
-        help="write what the autoencoder makes of these",
+        help="write what the autoencoder makes of these (default: none)",
     )
-    parser.add_argument("--noise", type=Path, help="a file of noise that is the seed")
+    parser.add_argument("--noise", type=Path, help="a file of noise that is the seed (default: none)")
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="(default: auto)"
     )

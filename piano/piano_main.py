@@ -12,7 +12,7 @@ from piano.foundation.errors import CheckpointError, DatasetError, run_command
 from piano.foundation.runtime import Runtime, sampling_dtype, start_runtime
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
-from piano.piano_train import train_vae_gan
+from piano.piano_train import check_loss_weights, train_vae_gan
 from piano.training_run import TrainingRun
 
 EXAMPLE = """examples:
@@ -62,6 +62,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def train(config: Config) -> None:
     """The whole run."""
+    check_loss_weights(config.loss_weights)
     if not config.resume_from_checkpoint:
         refuse_to_overwrite(config)
     runtime = start_runtime(**config.runtime.model_dump(), seed=config.seed)
@@ -156,6 +157,7 @@ def introduce(config: Config, runtime: Runtime, run: TrainingRun) -> None:
     """Say what is about to happen."""
     sizes = {name: sum(p.numel() for p in network.parameters()) / 1e6
              for name, network in (("generator", run.generator), ("discriminator", run.discriminator))}  # fmt: skip
+    # Half of every pair: neighbouring pairs share a segment.
     hours = len(run.training_set) * run.training_set.samples / 2 / config.model.sample_rate / 3600
     budget = f"{config.minutes:g} minutes" if config.minutes else "the config's epochs"
     tell(runtime, f"{config.preset}: generator {sizes['generator']:.1f} M parameters, discriminator "

@@ -16,7 +16,7 @@ from piano.foundation.runtime import frozen
 from piano.loss_functions import endpoint_flow_loss, kl_divergence_loss, magnitude_loss
 from piano.piano_encoder_decoder import VariationalEncoderDecoder
 from piano.piano_model import VariationalAttentionModel
-from piano.piano_train import ear_step, judge_optimizers, professor_step
+from piano.piano_train import PREFIX_NOISE, ear_step, judge_optimizers, professor_step
 from piano.training_run import Step, TrainingRun
 
 FREE_RATE_SHARE = 0.05
@@ -26,8 +26,6 @@ FREE_BITS = 0.05
 LATENT_NOISE = 0.15
 """The decoder hears latents with up to this much extra noise: generated latents will not be perfect either."""
 SPECTRUM_FRAMES = 6_000
-PREFIX_NOISE = 0.15
-MIN_LEVEL = 0.02
 
 
 def pretrain_generator(run: TrainingRun) -> None:
@@ -164,8 +162,8 @@ def train_flow(run: TrainingRun) -> None:
     batch_size = settings.batch_size or config.batch_size
     rate = settings.learning_rate or config.learning_rate
     optimizer = AdamW(generator.attention.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.01)
+    generator.attention.train()
     for step in run.steps("flow", {"flow": optimizer}):
-        generator.attention.train()
         latents = run.draw_latents(step, batch_size, settings.frames)
         level = draw_levels(step, batch_size, settings.frames).to(latents.device)
         noise = step.noise("noise", *latents.shape).to(latents.device)

@@ -5,8 +5,15 @@ Stage 3b, `professor`: the attention block against the professor, in latents: si
 Stage 3c, `joint`: both at once, from white noise to sound, with the music losses.
 
 In every step the discriminator goes first, against fakes without history; then the generator, through a frozen judge.
+
+Three things stand elsewhere (piano/training_run.py): `run.steps` sets the learning rates (warm-up, cosine) before each
+step and moves the averaged weights after it; `run.take_step` averages gradients over processes, clips, steps and
+zeroes; `step.noise(name)` depends on seed, step and name alone, so that the same name gives the same numbers in both turns.
+Latents are always whitened means (`run.draw_latents`), spectra always the codec's normalised log magnitudes.
 """
 
+import difflib
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -14,12 +21,14 @@ from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
 from piano.discriminator import Judgement
+from piano.foundation.errors import ConfigError
 from piano.foundation.phase import hold_phase
 from piano.foundation.runtime import frozen
 from piano.loss_functions import (
     DISCRIMINATOR_TERMS,
     GENERATOR_TERMS,
     StepOutputs,
+    Term,
     discriminator_loss,
     endpoint_flow_loss,
     energy_score_loss,
@@ -38,22 +47,24 @@ RAMP_SHARE = 0.2
 PREFIX_SHARE = 0.5
 """Part of the professor's batches that continues a prefix; the rest composes from nothing."""
 PREFIX_NOISE = 0.15
+"""A given prefix is noised by up to this much: long rollouts meet prefixes that are not perfect either."""
 MISMATCH_WEIGHT = 0.5
 """Weight of real endings put behind somebody else's beginning, as a further kind of fake."""
 MAX_JUDGE_LEVEL = 0.5
+"""The professor sees latents diffused to a random level below this."""
 EAR_PENALTY_EVERY, PROFESSOR_PENALTY_EVERY = 4, 2
 """The penalties are the dearest part of a judge's turn: taken every n-th step, n times as heavy (arXiv 1912.04958)."""
 EAR_SHARES = {"reconstruction": 0.7, "adversarial": 0.15, "feature_matching": 0.15}
 """Each term's share of the gradient at the decoder's output (the balancer of arXiv 2210.13438)."""
-MUSIC_SHARE = 0.1
-MUSIC_TERMS = (
-    "no_seconds", "no_silence", "silence", "melody", "melody_d", "silence_d", "compute_std_d", "min_max_stats_d",
-    "kl_songs_d",
-)  # fmt: skip
-JUDGED_TERMS = ("melody_d", "silence_d", "compute_std_d", "min_max_stats_d", "kl_songs_d")
-"""Music losses that have a side for the judge: how hard it is pushed on fakes whose statistics are wrong."""
+ATTENTION_TERMS = ("adversarial", "energy_score", "endpoint_flow")
+"""Keys of loss_weights that the attention block's loss reads; all others are music losses of the joint stage."""
 JOINT_RATE = 0.3
+"""The joint stage's learning rates, in units of the general ones."""
 JOINT_EAR_FRAMES = 32
+"""Latent frames of a composition that the ear hears in the joint stage."""
+JOINT_EAR_WEIGHT = 0.15
+R3GAN_DIMENSIONS = 12288
+"""64 x 64 x 3: the images for which that paper's gamma was found; ours is scaled by the number of values."""
 
 
 def train_vae_gan(run: TrainingRun) -> None:
@@ -61,6 +72,20 @@ def train_vae_gan(run: TrainingRun) -> None:
     train_ear(run)
     train_professor(run)
     train_joint(run)
+
+
+def check_loss_weights(weights: Mapping[str, float]) -> None:
+    """Refuse a loss that does not exist, before anything is trained; raises ConfigError."""
+    for name in weights:
+        if name not in GENERATOR_TERMS:
+            near = difflib.get_close_matches(name, GENERATOR_TERMS, n=1, cutoff=0.0)[0]
+            raise ConfigError(f"loss_weights.{name} is not a loss. Did you mean loss_weights.{near}?")
+
+
+def music_weights(run: TrainingRun, table: Mapping[str, Term]) -> dict[str, float]:
+    """Weights of the music losses that a table (generator's or discriminator's) knows."""
+    weights = run.config.loss_weights
+    return {name: weight for name, weight in weights.items() if name in table and name not in ATTENTION_TERMS}
 
 
 def judge_optimizers(run: TrainingRun, stage: str, *, factor: float = 1.0) -> tuple[Optimizer, Optimizer]:
@@ -81,6 +106,11 @@ def judge_learns(run: TrainingRun, step: Step) -> bool:
     return step.index % run.config.update_discriminator == 0
 
 
+def penalty_is_due(run: TrainingRun, step: Step, every: int) -> bool:
+    """Whether this turn of a judge, counted by its own turns, takes the penalty."""
+    return run.config.penalty > 0 and step.index // run.config.update_discriminator % every == 0
+
+
 # --- stage 3a: the ear -----------------------------------------------------------------------------------------------
 
 
@@ -92,6 +122,7 @@ def train_ear(run: TrainingRun) -> None:
     g_optimizer = AdamW(decoder_parameters, lr=settings.learning_rate or config.learning_rate,
                         betas=(0.8, 0.99), weight_decay=0.0)  # fmt: skip
     d_optimizer, _ = judge_optimizers(run, "ear")
+    generator.train()
     run.discriminator.train()
     for step in run.steps("ear", {"decoder": g_optimizer, "ear": d_optimizer}):
         terms = ear_step(run, step, d_optimizer, g_optimizer, batch_size=batch_size)
@@ -150,7 +181,7 @@ def ear_loss(run: TrainingRun, step: Step, real: Tensor, fake: Tensor) -> tuple[
         loss = discriminator_loss(
             on_real.heads, on_fake.heads, objective=config.objective_ear, smoothing=config.smoothing
         )
-    if config.penalty and step.index % EAR_PENALTY_EVERY == 0:
+    if penalty_is_due(run, step, EAR_PENALTY_EVERY):
         for spectrum, judged in ((real, on_real), (fake.detach(), on_fake)):
             size = penalty_size(run)
             moved = spectrum + size * step.noise("ear penalty", *spectrum.shape).to(spectrum.device)
@@ -234,6 +265,7 @@ def train_professor(run: TrainingRun) -> None:
     g_optimizer = AdamW(run.generator.attention.parameters(), lr=settings.learning_rate or config.learning_rate,
                         betas=(0.0, 0.99), weight_decay=0.0)  # fmt: skip
     _, d_optimizer = judge_optimizers(run, "professor")
+    run.generator.train()
     run.discriminator.train()
     for step in run.steps("professor", {"attention": g_optimizer, "professor": d_optimizer}):
         terms = professor_step(run, step, d_optimizer, g_optimizer, stage="professor")
@@ -320,7 +352,11 @@ def professor_step(
 def judge_composition(
     run: TrainingRun, batch: Composition, latents: Tensor, *, is_real: bool, remember: bool
 ) -> Judgement:
-    """The professor on latents diffused to this batch's level (the same noise for real and fake)."""
+    """The professor on latents diffused to this batch's level (the same noise for real and fake).
+
+    `is_real` chooses whom minibatch discrimination compares an item with (real with real, fake with fake) and is not
+    seen by the network otherwise; `remember` puts the items into that crowd for later batches.
+    """
     share = batch.judge_level.unsqueeze(-1)
     seen = (1.0 - share) * latents + share * batch.judge_noise
     level = batch.judge_level.expand(-1, latents.shape[1])
@@ -350,7 +386,7 @@ def professor_loss(
             loss = loss + MISMATCH_WEIGHT * has_prefix.float().mean() * discriminator_loss(
                 on_real.logits["whole"][has_prefix], on_swapped.logits["whole"], objective=objective
             )
-    if config.penalty and step.index % PROFESSOR_PENALTY_EVERY == 0:
+    if penalty_is_due(run, step, PROFESSOR_PENALTY_EVERY):
         for latents, judged, is_real in ((batch.latents, on_real, True), (fake.detach(), on_fake, False)):
             size = penalty_size(run)
             moved = latents + size * step.noise("professor penalty", *latents.shape).to(latents.device)
@@ -368,7 +404,7 @@ def penalty_size(run: TrainingRun) -> float:
 
 def penalty_weight(run: TrainingRun, size: float, values: Tensor) -> float:
     """lambda of lambda |D(y) - D(y + size n)|^2, for gamma = penalty x dimensions / 12288 (R3GAN, arXiv 2501.05441)."""
-    gamma = run.config.penalty * values[0].numel() / 12288.0
+    gamma = run.config.penalty * values[0].numel() / R3GAN_DIMENSIONS
     return gamma / (2.0 * size**2)
 
 
@@ -382,7 +418,6 @@ class AttentionLosses(NamedTuple):
 def attention_losses(run: TrainingRun, step: Step, batch: Composition) -> AttentionLosses:
     """Adversary, energy score and flow anchor for the attention block."""
     weights = run.config.loss_weights
-    run.generator.attention.train()
     free = ~batch.is_prefix
     with frozen(run.discriminator), run.runtime.autocast():
         draw_a, draw_b = compose(run, batch, batch.noise_a), compose(run, batch, batch.noise_b)
@@ -425,11 +460,14 @@ def train_joint(run: TrainingRun) -> None:
     g_optimizer = AdamW([*generator.attention.parameters(), *decoder_parameters], lr=rate,
                         betas=(0.0, 0.99), weight_decay=0.0)  # fmt: skip
     ear_optimizer, professor_optimizer = judge_optimizers(run, "joint", factor=JOINT_RATE)
+    generator.train()
     run.discriminator.train()
     optimizers = {"generator": g_optimizer, "ear": ear_optimizer, "professor": professor_optimizer}
     for step in run.steps("joint", optimizers):
-        terms = professor_step(run, step, professor_optimizer, None, stage="joint")
-        terms |= joint_ear_step(run, step, ear_optimizer)
+        terms: dict[str, Tensor] = {}
+        if judge_learns(run, step):
+            terms |= professor_step(run, step, professor_optimizer, None, stage="joint")
+            terms |= joint_ear_step(run, step, ear_optimizer)
         terms |= joint_generator_step(run, step, g_optimizer)
         run.record(terms, audio_seconds=batch_size * settings.frames / generator.frames_per_second)
 
@@ -466,7 +504,7 @@ def composed_spectrum(run: TrainingRun, batch: JointBatch) -> Tensor:
 def joint_ear_step(run: TrainingRun, step: Step, optimizer: Optimizer) -> dict[str, Tensor]:
     """The ear's turn: half its fakes are reconstructions, half compositions; it is pushed harder on unmusical ones."""
     batches = draw_joint(run, step)
-    weights = {name: run.config.loss_weights.get(name, 0.0) for name in JUDGED_TERMS}
+    weights = music_weights(run, DISCRIMINATOR_TERMS)
     terms: dict[str, Tensor] = {}
     for batch in batches:
         sound = encode_sound(run, batch.waves, batch.noise)
@@ -508,7 +546,7 @@ def joint_generator_step(run: TrainingRun, step: Step, optimizer: Optimizer) -> 
 def joint_sound_losses(
     run: TrainingRun, step: Step, batch: JointBatch, sound: Sound
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Reconstruction, the ear on composed sound, and the music losses, each weighted by the config."""
+    """Reconstruction (weight 1), the ear on composed sound, and the music losses as weighted in the config."""
     autoencoder = run.generator.autoencoder
     with frozen(run.discriminator), run.runtime.autocast():
         rebuilt = autoencoder.decode_spectrum(sound.latents)
@@ -519,15 +557,15 @@ def joint_sound_losses(
     reconstruction = magnitude_loss(autoencoder.log_magnitude(rebuilt), autoencoder.log_magnitude(sound.real))
     adversarial = generator_adversarial_loss(on_real.heads, on_fake.heads, objective=run.config.objective_ear)
     terms = {"reconstruction": reconstruction, "ear_adversarial": adversarial}
-    total = reconstruction + EAR_SHARES["adversarial"] * ramp(step) * adversarial
-    weights = {name: weight for name, weight in run.config.loss_weights.items() if name in MUSIC_TERMS}
+    total = reconstruction + JOINT_EAR_WEIGHT * ramp(step) * adversarial
+    weights = music_weights(run, GENERATOR_TERMS)
     if any(weights.values()):
         outputs = StepOutputs(
             real=batch.waves, fake=held_waveform(run, composed), sample_rate=run.generator.sample_rate
         )
         music = evaluate_terms(GENERATOR_TERMS, share_music_features(outputs), weights)
         terms |= music
-        total = total + MUSIC_SHARE * sum(weights[name] * value for name, value in music.items())
+        total = total + sum(weights[name] * value for name, value in music.items())
     return terms, total
 
 
