@@ -26,7 +26,7 @@ from piano.foundation.phase import hold_phase
 from piano.foundation.runtime import frozen
 from piano.loss_functions import (
     DISCRIMINATOR_TERMS,
-    GENERATOR_TERMS,
+    MUSIC_TERMS,
     StepOutputs,
     Term,
     discriminator_loss,
@@ -76,16 +76,20 @@ def train_vae_gan(run: TrainingRun) -> None:
 
 def check_loss_weights(weights: Mapping[str, float]) -> None:
     """Refuse a loss that does not exist, before anything is trained; raises ConfigError."""
+    known = [*ATTENTION_TERMS, *MUSIC_TERMS]
     for name in weights:
-        if name not in GENERATOR_TERMS:
-            near = difflib.get_close_matches(name, GENERATOR_TERMS, n=1, cutoff=0.0)[0]
+        if name not in known:
+            (near,) = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
             raise ConfigError(f"loss_weights.{name} is not a loss. Did you mean loss_weights.{near}?")
 
 
 def music_weights(run: TrainingRun, table: Mapping[str, Term]) -> dict[str, float]:
-    """Weights of the music losses that a table (generator's or discriminator's) knows."""
-    weights = run.config.loss_weights
-    return {name: weight for name, weight in weights.items() if name in table and name not in ATTENTION_TERMS}
+    """Weights of the music losses that a table (the generator's or the judges') knows."""
+    return {
+        name: weight
+        for name, weight in run.config.loss_weights.items()
+        if name in MUSIC_TERMS and name in table
+    }
 
 
 def judge_optimizers(run: TrainingRun, stage: str, *, factor: float = 1.0) -> tuple[Optimizer, Optimizer]:
@@ -558,12 +562,12 @@ def joint_sound_losses(
     adversarial = generator_adversarial_loss(on_real.heads, on_fake.heads, objective=run.config.objective_ear)
     terms = {"reconstruction": reconstruction, "ear_adversarial": adversarial}
     total = reconstruction + JOINT_EAR_WEIGHT * ramp(step) * adversarial
-    weights = music_weights(run, GENERATOR_TERMS)
+    weights = music_weights(run, MUSIC_TERMS)
     if any(weights.values()):
         outputs = StepOutputs(
             real=batch.waves, fake=held_waveform(run, composed), sample_rate=run.generator.sample_rate
         )
-        music = evaluate_terms(GENERATOR_TERMS, share_music_features(outputs), weights)
+        music = evaluate_terms(MUSIC_TERMS, share_music_features(outputs), weights)
         terms |= music
         total = total + sum(weights[name] * value for name, value in music.items())
     return terms, total
