@@ -8,7 +8,7 @@ In every step the discriminator goes first, against fakes without history; then 
 
 Three things stand elsewhere (piano/training_run.py): `run.steps` sets the learning rates (warm-up, cosine) before each
 step and moves the averaged weights after it; `run.take_step` averages gradients over processes, clips, steps and
-zeroes; `step.noise(name)` depends on seed, step and name alone, so that the same name gives the same numbers in both turns.
+zeroes; `step.noise(name)` depends on seed, step and name alone, so that a name gives the same numbers in both turns.
 Latents are always whitened means (`run.draw_latents`), spectra always the codec's normalised log magnitudes.
 """
 
