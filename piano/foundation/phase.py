@@ -20,7 +20,7 @@ from torch.nn import functional
 HOPS_PER_WINDOW = 4
 MOMENTUM = 0.99
 """Best of 0 .. 3 for 4 to 32 iterations on piano; above 1 the iterations diverge."""
-BLOCK_FRAMES = 32
+BLOCK_FRAMES = 64
 PARTIAL_CURVATURE = 1.6113
 """Second difference of a partial's log magnitude over bins: 2 pi 0.25645 for the Hann window (Prusa et al. 2017)."""
 DELAY_PER_RISE = 1.0258 / (2.0 * math.pi)
@@ -287,7 +287,8 @@ class PhaseVocoder:
     def _run(self, magnitudes: Tensor, *, following: Tensor | None) -> Tensor:
         """One block through the single pass and all iterations; with nothing following, also what they still hold."""
         is_last = following is None
-        spectrum = magnitudes * self._single_pass.advance(magnitudes, following)
+        angle = self._single_pass.advance(magnitudes, following).mul_(2.0 * math.pi)
+        spectrum = torch.complex(magnitudes * torch.cos(angle), magnitudes * torch.sin(angle))
         wanted = _join(self._magnitudes, magnitudes)
         reached = _join(self._projections, torch.empty_like(spectrum))
         end = wanted.shape[-2]
@@ -323,50 +324,42 @@ class _SinglePass:
     """
 
     def __init__(self) -> None:
-        self.turns: Tensor | None = None  # (..., channels or 1, bins), of the last frame, in turns
-        self.level: Tensor | None = None  # (..., 1, bins), log power
-        self.frequency: Tensor | None = None  # (..., 1, bins), in bins
+        self.turns: Tensor | None = None  # (..., channels or 1, bins), of the last frame
+        self.level: Tensor | None = None  # (..., 1, 1, bins), its log power
 
     def follow(self, spectrum: Tensor) -> None:
         """Take the last frame of a sound (..., channels, 1, bins), complex, as the frame before the first."""
         self.turns = torch.angle(spectrum.squeeze(-2)) / (2.0 * math.pi)
         self.level = _log_power(spectrum.abs())
-        self.frequency = _frequency(self.level)
 
     def advance(self, magnitudes: Tensor, following: Tensor | None) -> Tensor:
-        """Unit phasors (..., channels or 1, frames, bins) of magnitudes (..., channels, frames, bins).
+        """Phase in turns (..., channels or 1, frames, bins) of magnitudes (..., channels, frames, bins).
 
         `following` is the frame after them, None at the end of the sound.
         """
         level = _log_power(magnitudes)
-        frequency = _frequency(level)
-        earlier = frequency[..., :1, :] if self.frequency is None else self.frequency
-        between = 0.5 * (frequency + torch.cat([earlier, frequency[..., :-1, :]], dim=-2))
-        delay = _delay(self._rise(level, following))
-        bins = torch.arange(level.shape[-1], device=level.device)
-        peak = _peak_of(level, bins)
-        locked = (delay + 0.5 * bins) - torch.gather(delay + 0.5 * bins, -1, peak)
-        step = locked + torch.gather(between, -1, peak).div_(HOPS_PER_WINDOW)
+        before = level[..., :1, :] if self.level is None else self.level
+        around = torch.cat(
+            [before, level] if following is None else [before, level, _log_power(following)], dim=-2
+        )
+        delay = _delay(_rise(around, level.shape[-2], is_first=self.level is None))
+        offset = _frequency_offset(around[..., : level.shape[-2] + 1, :])
+        bins = torch.arange(level.shape[-1], device=level.device, dtype=level.dtype)
+        # From a peak in the frame before: forward by the mean of its two frequencies, then along the bins to this one.
+        at_peak = (offset[..., 1:, :] + offset[..., :-1, :]).mul_(0.5 / HOPS_PER_WINDOW)
+        at_peak.add_(bins / HOPS_PER_WINDOW - 0.5 * bins).sub_(delay)
+        peaks, hill = _hills(level)
+        step = delay.add_(0.5 * bins)
+        first = step[..., 0, :].clone()
+        step.add_(at_peak.take(peaks).take(hill))
         if self.turns is None:
-            self.turns = torch.zeros_like(level[..., 0, :])
-            step[..., 0, :] = delay[..., 0, :] + 0.5 * bins
+            self.turns = torch.zeros_like(first)
+            step[..., 0, :] = first
+        peak = (peaks % bins.shape[0]).take(hill)
         turns = _accumulate(self.turns, peak, step.sub_(step.floor()))
         self.turns = torch.frac(turns[..., -1, :])
-        self.level, self.frequency = level[..., -1:, :].clone(), frequency[..., -1:, :].clone()
-        angle = turns.mul_(2.0 * math.pi)
-        return torch.complex(torch.cos(angle), torch.sin(angle))
-
-    def _rise(self, level: Tensor, following: Tensor | None) -> Tensor:
-        """Rise of the log magnitude a frame, by central differences; 0 where a neighbour is missing."""
-        known = [level if self.level is None else torch.cat([self.level, level], dim=-2)]
-        if following is not None:
-            known.append(_log_power(following))
-        around = torch.cat(known, dim=-2)
-        rise = torch.zeros_like(level)
-        first = 1 if self.level is None else 0
-        count = max(0, around.shape[-2] - 2)
-        rise[..., first : first + count, :] = 0.25 * (around[..., 2:, :] - around[..., :count, :])
-        return rise
+        self.level = level[..., -1:, :].clone()
+        return turns
 
 
 class _Synthesis:
@@ -429,15 +422,14 @@ class _Iteration:
 
     def impose(self, projection: Tensor, earlier: Tensor, magnitudes: Tensor) -> Tensor:
         """Phase of the accelerated projection with the magnitudes; `earlier`, the projection before, is overwritten."""
-        moved = projection
-        if self.momentum:
-            moved = torch.lerp(earlier, projection, 1.0 + self.momentum)
-        earlier.copy_(projection)
-        parts = torch.view_as_real(moved).flatten(-2)
-        squares = parts * parts
-        # Complex abs and sgn of torch take twice as long as this.
+        parts = torch.view_as_real(projection).flatten(-2)
+        held = torch.view_as_real(earlier).flatten(-2)
+        moved = torch.lerp(held, parts, 1.0 + self.momentum) if self.momentum else parts.clone()
+        held.copy_(parts)
+        # abs and sgn of complex tensors take twice as long as this.
+        squares = moved * moved
         gain = (squares[..., 0::2] + squares[..., 1::2]).add_(1e-20).rsqrt_().mul_(magnitudes)
-        return moved * gain
+        return torch.view_as_complex(moved.unflatten(-1, (-1, 2))) * gain
 
 
 def extrapolate(waveform: Tensor, samples: int) -> Tensor:
@@ -482,11 +474,22 @@ def _log_power(magnitudes: Tensor) -> Tensor:
     return power.add_(_QUIET).log_()
 
 
-def _frequency(level: Tensor) -> Tensor:
-    """Frequency at every bin, in bins, by the slope of the log power over bins."""
-    frequency = torch.arange(level.shape[-1], device=level.device, dtype=level.dtype).expand_as(level).clone()
-    frequency[..., 1:-1].add_(level[..., 2:] - level[..., :-2], alpha=0.25 / PARTIAL_CURVATURE)
-    return frequency
+def _rise(around: Tensor, frames: int, *, is_first: bool) -> Tensor:
+    """Rise of the log magnitude a frame, by central differences; 0 where a neighbour is missing.
+
+    `around` is the log power of the frames, of the one before them (a copy if `is_first`) and, if there is one, of the one after.
+    """
+    rise = torch.zeros_like(around[..., :frames, :])
+    inner = 0.25 * (around[..., 2:, :] - around[..., :-2, :])
+    rise[..., : inner.shape[-2], :] = inner
+    if is_first:
+        rise[..., 0, :] = 0.0
+    return rise
+
+
+def _frequency_offset(level: Tensor) -> Tensor:
+    """How far above every bin the partial lies that it is part of, in bins, by the slope of the log power over bins."""
+    return functional.pad((level[..., 2:] - level[..., :-2]).mul_(0.25 / PARTIAL_CURVATURE), (1, 1))
 
 
 def _delay(rise: Tensor) -> Tensor:
@@ -495,16 +498,19 @@ def _delay(rise: Tensor) -> Tensor:
     return functional.pad(slope.cumsum(dim=-1), (1, 0))
 
 
-def _peak_of(level: Tensor, bins: Tensor) -> Tensor:
-    """Index of the peak that is reached uphill from every bin, with the shape of `level`; itself on a plain."""
-    padded = functional.pad(level, (1, 1), value=-math.inf)
-    left, right = padded[..., :-2], padded[..., 2:]
-    is_peak = (level > left) & (level >= right)
-    last = bins.shape[0] - 1
-    below = torch.where(is_peak, bins, -1).cummax(dim=-1).values
-    above = last - torch.where(is_peak, last - bins, -1).flip(-1).cummax(dim=-1).values.flip(-1)
-    peak = torch.where(is_peak, bins, torch.where(right > left, above, below))
-    return torch.where((peak < 0) | (peak > last), bins, peak)
+def _hills(level: Tensor) -> tuple[Tensor, Tensor]:
+    """Peaks, as indices into the flattened `level`, and for every bin the number of the peak that lies uphill.
+
+    A valley belongs to its higher neighbour, a plain to the peak below it or to its own first bin.
+    """
+    rising = functional.pad(level[..., 1:] > level[..., :-1], (1, 1))
+    rising[..., 0] = True
+    is_peak = rising[..., :-1] > rising[..., 1:]
+    uphill = rising[..., 1:].clone()
+    uphill[..., 1:-1] = level[..., 2:] > level[..., :-2]
+    # Every row starts uphill or at a peak and ends downhill or at one, so counting never runs into another row.
+    number = is_peak.flatten().cumsum(dim=0).sub_(1).add_((uphill > is_peak).flatten())
+    return is_peak.flatten().nonzero().squeeze(-1), number.view(level.shape)
 
 
 def _accumulate(turns: Tensor, peak: Tensor, step: Tensor) -> Tensor:
