@@ -2,10 +2,11 @@
 
 import argparse
 import csv
-import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cache
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,11 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from piano.config_reader import load_config_from_yaml
-from piano.evaluation.pictures import save_figure, styled_figure
+from piano.discriminator import Discriminator_with_mdisc
+from piano.evaluation.pictures import Chart, Line, chart_row, save_figure, styled_figure
 from piano.foundation.audio_io import find_audio_files, read_audio
 from piano.foundation.checkpoint_format import checkpoint_path, find_epoch, list_epochs, read_checkpoint
+from piano.foundation.dataset_format import write_bytes, write_json
 from piano.foundation.errors import CheckpointError, DatasetError, run_command
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.utilities import load_discriminator, load_generator
@@ -31,9 +34,20 @@ EXAMPLE = """examples:
 """
 
 
+USELESS = 0.4
+"""Mean probability of real music below which a judge is useless: its low opinion of fakes means nothing."""
+STRICT_SHARE = 0.75
+"""A judge is strict towards a generator when it ranks real music above its fakes in this share of pairs.
+
+Ranks, not probabilities: a relativistic game leaves the scale of the logits free.
+"""
+MOST_LABELS, MOST_NUMBERS = 24, 200
+FAMILIES = ("ear", "professor")
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """One discriminator on one generator's music, and on real music."""
+    """One discriminator on one generator's music, and on real music. Logits are the mean of ear and professor."""
 
     discriminator_epoch: int
     generator_epoch: int
@@ -44,6 +58,12 @@ class Verdict:
     real_d_loss: float
     real_probability: float
     real_logit: float
+    told_apart: float
+    """Chance that a real clip's logit lies above a fake's: 0.5 is guessing, whatever the logits' origin."""
+    ear_told_apart: float
+    """The same of the ear alone, which hears sound."""
+    professor_told_apart: float
+    """The same of the professor alone, which reads the composition."""
     trained_steps: int
 
 
@@ -110,7 +130,7 @@ def check(options: argparse.Namespace) -> None:
         print(table_text(verdicts))
         draw_curve(verdicts, output / "curve.png")
         text = interpret(verdicts)
-    (output / "interpretation.txt").write_text(text + "\n", encoding="utf-8")
+    write_bytes(output / "interpretation.txt", (text + "\n").encode())
     print(f"\n{text}\n\nWritten to {output}")
 
 
@@ -198,9 +218,10 @@ def judge_generator(
     fake_latents = generator.sample_latents(
         generator.latent_seq_len, count=options.count, seed=options.seed, steps=options.steps
     )
-    fakes = Items(fake_latents, generator.decode_spectrum(fake_latents), generator.decode(fake_latents))
+    decoded = cache(lambda: generator.decode(fake_latents))
+    fakes = Items(fake_latents, generator.decode_spectrum(fake_latents), decoded)
     real_latents = generator.encode(real)
-    reals = Items(real_latents, generator.autoencoder.analyse(real), real)
+    reals = Items(real_latents, generator.autoencoder.analyse(real), lambda: real)
     verdicts = []
     for judge in tqdm(judges, desc=f"judging generator {epoch}", unit="judge", leave=False):
         verdicts.append(judge_once(folder, judge, epoch, fakes, reals))
@@ -209,33 +230,49 @@ def judge_generator(
 
 @dataclass(frozen=True)
 class Items:
-    """What the judges see of some clips: latents, normalised spectrum, waveform (items first)."""
+    """What the judges see of some clips, items first."""
 
     latents: Tensor
     spectrum: Tensor
-    wave: Tensor
+    wave: Callable[[], Tensor]
+    """Makes the waveform, which few judges ask for and which costs the most."""
 
 
 def judge_once(folder: Path, judge: int, epoch: int, fakes: Items, reals: Items) -> Verdict:
     """One discriminator on fakes and reals."""
     discriminator = load_discriminator(folder, judge)
-
-    def logits(items: Items) -> Tensor:
-        wave = items.wave if discriminator.ear.wave_windows else None
-        return discriminator.logit(wave=wave, latents=items.latents, spectrum=items.spectrum)
-
-    fake, real = logits(fakes), logits(reals)
+    fake = family_logits(discriminator, fakes, is_real=False)
+    real = family_logits(discriminator, reals, is_real=True)
+    fake_mean, real_mean = (torch.stack(list(logits.values())).mean(dim=0) for logits in (fake, real))
     return Verdict(
         discriminator_epoch=judge,
         generator_epoch=epoch,
-        d_loss=float(functional.softplus(-fake).mean()),
-        probability=float(fake.sigmoid().mean()),
-        logit=float(fake.mean()),
-        real_d_loss=float(functional.softplus(-real).mean()),
-        real_probability=float(real.sigmoid().mean()),
-        real_logit=float(real.mean()),
+        d_loss=float(functional.softplus(-fake_mean).mean()),
+        probability=float(fake_mean.sigmoid().mean()),
+        logit=float(fake_mean.mean()),
+        real_d_loss=float(functional.softplus(-real_mean).mean()),
+        real_probability=float(real_mean.sigmoid().mean()),
+        real_logit=float(real_mean.mean()),
+        told_apart=told_apart(real_mean, fake_mean),
+        ear_told_apart=told_apart(real["ear"], fake["ear"]),
+        professor_told_apart=told_apart(real["professor"], fake["professor"]),
         trained_steps=int(discriminator.trained_steps),
     )
+
+
+def family_logits(
+    discriminator: Discriminator_with_mdisc, items: Items, *, is_real: bool
+) -> dict[str, Tensor]:
+    """Centred logits of ear and professor [shape=(items,)], each kind before its own crowd as in training."""
+    wave = items.wave() if discriminator.ear.wave_windows else None
+    judgements = discriminator(wave=wave, latents=items.latents, spectrum=items.spectrum, is_real=is_real)
+    return {name: judgements[name].per_item() - getattr(discriminator, f"{name}_offset") for name in FAMILIES}
+
+
+def told_apart(real: Tensor, fake: Tensor) -> float:
+    """Share of pairs (real, fake) in which the real item has the higher logit; ties count half."""
+    gaps = real.unsqueeze(1) - fake.unsqueeze(0)
+    return float((gaps > 0).float().mean() + 0.5 * (gaps == 0).float().mean())
 
 
 # --- words -----------------------------------------------------------------------------------------------------------
@@ -243,53 +280,67 @@ def judge_once(folder: Path, judge: int, epoch: int, fakes: Items, reals: Items)
 
 def interpret(verdicts: list[Verdict]) -> str:
     """What the epochs of one generator's judges mean, in plain sentences (judges that were trained, in order)."""
-    losses = [verdict.d_loss for verdict in verdicts]
-    gaps = [verdict.real_logit - verdict.logit for verdict in verdicts]
-    epoch = verdicts[0].generator_epoch
-    last = verdicts[-1]
+    first, last = verdicts[0], verdicts[-1]
     lines = [
-        f"Generator {epoch} before {len(verdicts)} trained discriminators: d_loss (label = real) from {losses[0]:.2f} "
-        f"(epoch {verdicts[0].discriminator_epoch}) to {losses[-1]:.2f} (epoch {last.discriminator_epoch}); "
-        f"log 2 = {CONFUSION:.2f} is the confusion point."
+        f"Generator {first.generator_epoch} before {len(verdicts)} trained discriminators: d_loss (label = real) from "
+        f"{first.d_loss:.2f} (epoch {first.discriminator_epoch}) to {last.d_loss:.2f} "
+        f"(epoch {last.discriminator_epoch}); log 2 = {CONFUSION:.2f} is the confusion point."
     ]
-    rise = 0.0
-    if len(losses) > 1:
-        rise = float(np.polyfit(np.arange(len(losses)), losses, 1)[0]) * (len(losses) - 1)
-    if max(losses) < FOOLED:
-        lines.append("All losses are low: every discriminator takes the fakes for real. D does not learn.")
-    elif min(losses) > STRICT:
-        lines.append(
-            "All losses are high: every discriminator sees through the fakes. G fails against all of them."
-        )
-    elif rise > 0.1:
-        lines.append("The loss rises with the epoch: early discriminators are fooled, later ones are stricter. "
-                     "That is a healthy arms race.")  # fmt: skip
-    elif rise < -0.1:
-        lines.append("The loss falls with the epoch: later discriminators are easier to fool than earlier ones. "
-                     "D is forgetting, or G has overtaken it.")  # fmt: skip
-    else:
-        near = abs(float(np.mean(losses)) - CONFUSION) < 0.15
-        lines.append("The loss stays level" + (" near the confusion point: the game is balanced, or D does not learn; "
-                     "the control below tells which." if near else "."))  # fmt: skip
-    lines.append(control_sentence(verdicts, gaps))
-    useless = [verdict.discriminator_epoch for verdict in verdicts if verdict.real_probability < 0.4]
+    sound = [verdict for verdict in verdicts if verdict.real_probability >= USELESS]
+    if sound:
+        lines.append(trend_sentence(sound))
+    lines.append(control_sentence(last))
+    useless = [verdict.discriminator_epoch for verdict in verdicts if verdict.real_probability < USELESS]
     if useless:
         lines.append(
-            f"Discriminators that call real music fake are useless as judges: epochs {join(useless)}."
+            f"Discriminators that call real music fake are useless as judges, whatever they say of the fakes: "
+            f"epochs {join(useless)}."
         )
     return "\n".join(lines)
 
 
-def control_sentence(verdicts: list[Verdict], gaps: list[float]) -> str:
-    """Whether the judges can tell real from made at all."""
-    last, gap = verdicts[-1], gaps[-1]
-    shown = f"Control: the last one gives real music {last.real_probability:.2f}, these fakes {last.probability:.2f}"
-    if gap > 0.5:
-        return f"{shown}: it does tell them apart."
-    if gap > 0.1:
-        return f"{shown}: it tells them apart, barely."
-    if gap > -0.1:
-        return f"{shown}: it cannot tell them apart (G is that good, or D has learned nothing: see other generators)."
+def trend_sentence(verdicts: list[Verdict]) -> str:
+    """What the losses do over the epochs."""
+    losses = [verdict.d_loss for verdict in verdicts]
+    if max(losses) < FOOLED:
+        return "All losses are low: every discriminator takes the fakes for real. D does not learn."
+    if min(losses) > STRICT:
+        return "All losses are high: every discriminator sees through the fakes. G fails against all of them."
+    if len(losses) < 3:
+        return "Fewer than three usable discriminators: no trend can be seen."
+    rise = float(np.polyfit(np.arange(len(losses)), losses, 1)[0]) * (len(losses) - 1)
+    if rise > 0.1:
+        fooled = [
+            v.discriminator_epoch for v in verdicts[: len(verdicts) // 2 + 1] if v.d_loss < CONFUSION - 0.05
+        ]
+        which = f" (it fooled epochs {join(fooled)})" if fooled else ""
+        return f"The loss rises with the epoch: later discriminators are stricter{which}. That is a healthy arms race."
+    if rise < -0.1:
+        return (
+            "The loss falls with the epoch: later discriminators are easier to fool than earlier ones. "
+            "D is forgetting, or G has overtaken it."
+        )
+    if abs(float(np.mean(losses)) - CONFUSION) < 0.15:
+        return (
+            "The loss stays level near the confusion point: the game is balanced, or D does not learn; "
+            "the control tells which."
+        )
+    return "The loss stays level."
+
+
+def control_sentence(last: Verdict) -> str:
+    """Whether the newest judge can tell real from made at all, and by what."""
+    shown = (
+        f"Control: the last one gives real music {last.real_probability:.2f}, these fakes {last.probability:.2f}, "
+        f"and ranks real above fake in {last.told_apart:.0%} of pairs "
+        f"(ear {last.ear_told_apart:.0%}, professor {last.professor_told_apart:.0%})"
+    )
+    if last.told_apart > 0.9:
+        return f"{shown}: it tells them apart."
+    if last.told_apart > 0.6:
+        return f"{shown}: it tells them apart more often than not."
+    if last.told_apart > 0.4:
+        return f"{shown}: it cannot tell them apart (G is that good, or D has learned nothing: try --all)."
     return f"{shown}: it prefers the fakes."
 
 
@@ -300,11 +351,11 @@ def interpret_matrix(verdicts: list[Verdict]) -> str:
     for judge in judges:
         seen = [v for v in verdicts if v.discriminator_epoch == judge and v.generator_epoch < judge]
         if seen:
-            strictness[judge] = float(np.mean([v.logit < v.real_logit - 0.1 for v in seen]))
+            strictness[judge] = float(np.mean([v.told_apart >= STRICT_SHARE for v in seen]))
     if not strictness:
         return "No discriminator has an earlier generator to judge: save more epochs."
     strictest = max(strictness, key=lambda judge: (strictness[judge], judge))
-    lines = [f"Strictness, the share of earlier generators whose fakes a judge rates below real music: "
+    lines = [f"Strictness, the share of earlier generators whose fakes a judge ranks below real music: "
              f"{', '.join(f'{judge}: {share:.2f}' for judge, share in strictness.items())}.",
              f"The strictest discriminator is epoch {strictest}: keep it for ranking and for restarts."]  # fmt: skip
     if strictness[judges[-1]] < 0.8:
@@ -324,11 +375,14 @@ def join(numbers: list[int]) -> str:
 
 def table_text(verdicts: list[Verdict]) -> str:
     """One line for each discriminator."""
-    lines = ["epoch   d_loss  probability    logit | real: d_loss  probability    logit"]
+    lines = [
+        "epoch   d_loss  probability    logit | real: d_loss  probability    logit | told apart    ear  professor"
+    ]
     for v in verdicts:
         lines.append(
             f"{v.discriminator_epoch:5d} {v.d_loss:8.3f} {v.probability:12.3f} {v.logit:8.3f} | "
-            f"{v.real_d_loss:12.3f} {v.real_probability:12.3f} {v.real_logit:8.3f}"
+            f"{v.real_d_loss:12.3f} {v.real_probability:12.3f} {v.real_logit:8.3f} | "
+            f"{v.told_apart:10.2f} {v.ear_told_apart:6.2f} {v.professor_told_apart:10.2f}"
         )
     return "\n".join(lines)
 
@@ -360,44 +414,67 @@ def matrix(
 def write_table(verdicts: list[Verdict], output: Path) -> None:
     """verdicts.csv and verdicts.json."""
     rows = [asdict(verdict) for verdict in verdicts]
-    with (output / "verdicts.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    (output / "verdicts.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    text = StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_bytes(output / "verdicts.csv", text.getvalue().encode("ascii"))
+    write_json(output / "verdicts.json", rows)
 
 
 def draw_curve(verdicts: list[Verdict], path: Path) -> Path:
-    """d_loss and probability over epochs, fakes beside real music, the confusion point marked."""
+    """d_loss and probability over epochs, fakes beside real music, and who tells them apart; confusion marked."""
     epochs = [verdict.discriminator_epoch for verdict in verdicts]
-    with styled_figure(1, 2, size=(10, 3.6)) as (figure, axes):
-        pairs = (("d_loss", "real_d_loss", "d_loss, label = real", CONFUSION),
-                 ("probability", "real_probability", "mean probability of being real", 0.5))  # fmt: skip
-        for axis, (fake, real, title, confusion) in zip(axes.flat, pairs, strict=True):
-            name = f"generator {verdicts[0].generator_epoch}"
-            axis.plot(epochs, [getattr(v, fake) for v in verdicts], "o-", label=name)
-            axis.plot(epochs, [getattr(v, real) for v in verdicts], "s--", label="real music")
-            axis.axhline(confusion, color="grey", linestyle=":", label="confusion")
-            axis.set_title(title, loc="left")
-            axis.set_xlabel("discriminator epoch")
-        axes.flat[0].legend()
-        return save_figure(figure, path)
+
+    def line(name: str, field: str, style: str) -> Line:
+        return Line(name, epochs, [getattr(verdict, field) for verdict in verdicts], style)
+
+    fakes = f"generator {verdicts[0].generator_epoch}"
+    charts = [
+        Chart(
+            "d_loss, label = real",
+            [line(fakes, "d_loss", "o-"), line("real music", "real_d_loss", "s--")],
+            ("confusion, log 2", CONFUSION),
+        ),
+        Chart(
+            "mean probability of being real",
+            [line(fakes, "probability", "o-"), line("real music", "real_probability", "s--")],
+            ("confusion", 0.5),
+        ),
+        Chart(
+            "pairs in which real is ranked above fake",
+            [
+                line("ear and professor", "told_apart", "o-"),
+                line("ear", "ear_told_apart", "^:"),
+                line("professor", "professor_told_apart", "v:"),
+            ],
+            ("guessing", 0.5),
+        ),
+    ]
+    return chart_row(charts, path, x_label="discriminator epoch")
 
 
 def draw_matrix(verdicts: list[Verdict], path: Path) -> Path:
     """Heat map of d_loss: every generator before every discriminator."""
     judges, generators, losses = matrix(verdicts, lambda verdict: verdict.d_loss)
-    with styled_figure(1, 1, size=(7, 6)) as (figure, axes):
+    size = (3.0 + 0.25 * min(len(generators), 40), 2.0 + 0.25 * min(len(judges), 40))
+    with styled_figure(1, 1, size=size) as (figure, axes):
         axis = axes.flat[0]
         image = axis.imshow(
             losses, origin="lower", cmap="coolwarm", vmin=0.0, vmax=2 * CONFUSION, aspect="auto"
         )
-        axis.set_xticks(range(len(generators)), [str(g) for g in generators], rotation=90)
-        axis.set_yticks(range(len(judges)), [str(j) for j in judges])
+        for set_ticks, epochs in ((axis.set_xticks, generators), (axis.set_yticks, judges)):
+            places = range(0, len(epochs), 1 + len(epochs) // MOST_LABELS)
+            set_ticks(places, [str(epochs[place]) for place in places])
+        if losses.size <= MOST_NUMBERS:
+            for (row, column), loss in np.ndenumerate(losses):
+                axis.text(column, row, f"{loss:.1f}", ha="center", va="center", fontsize=7)
+        axis.tick_params(axis="x", rotation=90)
         axis.set_xlabel("generator epoch")
         axis.set_ylabel("discriminator epoch")
-        axis.set_title("d_loss, label = real: red sees through it, blue is fooled", loc="left")
-        figure.colorbar(image, ax=axis)
+        axis.set_title("d_loss, label = real: red sees through it, blue is fooled", loc="left", wrap=True)
+        bar = figure.colorbar(image, ax=axis)
+        bar.ax.axhline(CONFUSION, color="black", linestyle=":")
         return save_figure(figure, path)
 
 
