@@ -101,10 +101,10 @@ def prepare_folder(
     DatasetError
         If another run works there, the folder belongs to other music, or the disk is full.
     """
+    scan = scan_folder(music, skip=output)
     with locked_folder(output):
         shutil.rmtree(output / WORK_FOLDER, ignore_errors=True)
         before = _read_previous(output)
-        scan = scan_folder(music, skip=output)
         sources, left_out = _look_at(scan.audio[:max_files], music)
         left_out += [LeftOut(source=_name(path, music), reason=reason) for path, reason in scan.left_out]
         if before is not None:

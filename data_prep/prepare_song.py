@@ -337,11 +337,13 @@ class LevelMeter:
         peaks = np.maximum(highest - shift, shift - lowest).max(axis=0)
         usual_peak = float(np.quantile(peaks, 0.999, method="lower"))
         peak = float(peaks.max())
-        is_music = window_db > max(_SILENCE_DB, float(window_db.max()) - _SILENCE_BELOW_LOUDEST_DB)
-        if peak > _CLICK_FACTOR * usual_peak > 0:
+        is_click = peaks > (_CLICK_FACTOR * usual_peak if usual_peak else np.inf)
+        if is_click.any():
             notes.append("isolated clicks clipped")
-            peak, is_music = usual_peak, is_music & (peaks <= usual_peak)
-        is_silent = not is_music.any() or float(window_db.max()) < _SILENCE_DB
+            peak = usual_peak
+        loudest_db = float(window_db[~is_click].max())
+        is_music = ~is_click & (window_db > max(_SILENCE_DB, loudest_db - _SILENCE_BELOW_LOUDEST_DB))
+        is_silent = not is_music.any()
         loudness = energy[is_music].sum() / width[is_music].sum() if not is_silent else 0.0
         loudness_db, peak_db = 10 * np.log10(loudness + 1e-20), 20 * np.log10(peak + 1e-20)
         return Levels(

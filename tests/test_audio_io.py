@@ -393,3 +393,10 @@ def test_reading_music_does_not_import_torch():
     code = "import sys, data_prep.prepare_dataset, data_prep.create_dataset; sys.exit('torch' in sys.modules)"
     root = Path(__file__).resolve().parent.parent
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_name_that_is_not_unicode_is_written_and_read(tmp_path: Path):
+    path = tmp_path / "byte-\udcff.flac"
+    write_music(path, 0, 0.5)
+    assert read_audio(path, sample_rate=RATE, channels=1).shape == (1, 8000)

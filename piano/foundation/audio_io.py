@@ -17,7 +17,7 @@ import soundfile
 import soxr
 
 from piano.foundation.errors import AudioError
-from piano.foundation.native_sound import FFMPEG_SUFFIXES, native_blocks, note
+from piano.foundation.native_sound import FFMPEG_SUFFIXES, native_blocks, note, sndfile_name
 from piano.foundation.screen_text import printable
 
 AUDIO_SUFFIXES = frozenset({".mp3", ".wav", ".flac", ".ogg", ".opus", ".aif", ".aiff"}) | FFMPEG_SUFFIXES
@@ -272,7 +272,12 @@ def open_writer(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with soundfile.SoundFile(
-            temporary, "w", samplerate=sample_rate, channels=channels, format=container, subtype=subtype
+            sndfile_name(temporary),
+            "w",
+            samplerate=sample_rate,
+            channels=channels,
+            format=container,
+            subtype=subtype,
         ) as file:
             for key, value in (metadata or {}).items():
                 setattr(file, key, value)

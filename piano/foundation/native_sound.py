@@ -12,7 +12,7 @@ import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, BinaryIO, NamedTuple
+from typing import IO, Any, BinaryIO, NamedTuple
 
 import numpy as np
 import soundfile
@@ -91,6 +91,11 @@ def native_blocks(path: Path, seconds: float, notes: list[str]) -> Iterator[Nati
         raise AudioError(f"cannot read {printable(path)}: {error.strerror or error}.") from None
 
 
+def sndfile_name(path: Path) -> Any:
+    """The path as soundfile takes it: as text it would refuse names that are not valid Unicode."""
+    return str(path) if os.name == "nt" else os.fsencode(path)
+
+
 def note(notes: list[str], text: str) -> None:
     """Add a phrase, unless it is there already."""
     if text not in notes:
@@ -134,7 +139,7 @@ class _Slice:
 
 
 def _sndfile_blocks(path: Path, seconds: float, notes: list[str]) -> Iterator[NativeBlock]:
-    with _open_sound(path, path) as file:
+    with _open_sound(sndfile_name(path), path) as file:
         log = file.extra_info
         if "should be" in log and "data : 4294967295" not in log:  # all ones: a stream of unknown length
             note(notes, CUT_SHORT)
@@ -164,16 +169,16 @@ def _mpeg_blocks(path: Path, stream: BinaryIO, seconds: float, notes: list[str])
 def _open_run(path: Path, stream: BinaryIO, run: MpegRun, *, whole: bool) -> soundfile.SoundFile:
     """Open a run of MPEG frames; trust the file's own length header only where it does not cut sound off."""
     with contextlib.suppress(AudioError):
-        file = _open_sound(path if whole else _Slice(stream, run.start, run.end), path)
+        file = _open_sound(sndfile_name(path) if whole else _Slice(stream, run.start, run.end), path)
         if file.frames >= run.samples - _RUN_SLACK:
             return file
         file.close()
     return _open_sound(_Slice(stream, run.sound_start, run.end, length_header(run)), path)
 
 
-def _open_sound(source: "Path | _Slice", path: Path) -> soundfile.SoundFile:
+def _open_sound(source: Any, path: Path) -> soundfile.SoundFile:
     try:
-        return _SequentialFile(source)  # type: ignore[arg-type]
+        return _SequentialFile(source)
     except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: taken for headerless data
         _LOG.debug("%s: %s", path, error)
         raise AudioError(f"{printable(path)} is not sound in a format that can be decoded.") from None

@@ -1,0 +1,234 @@
+"""Pairs are neighbours, all of the music is in them, and no recording is in both splits."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data_prep.create_dataset import create_dataset, main, read_run, split_groups
+from data_prep.prepare_dataset import prepare_folder
+from piano.foundation.dataset_format import (
+    SPLITS,
+    PrepareSettings,
+    SongEntry,
+    load_chunk,
+    manifest_path,
+    open_pairs,
+    read_manifest,
+    read_prepared_manifest,
+    set_path,
+)
+from piano.foundation.errors import DatasetError
+from piano.split_and_append_chunks import split_and_append_chunks
+from tests.make_audio import write_music
+
+RATE = 8000
+SEGMENT = 4000
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six stereo songs of 3 to 10 s in chunks of 2.2 s, one of them twice, and one too short for a pair."""
+    folder = tmp_path_factory.mktemp("data")
+    for seed, seconds in enumerate((3.0, 4.6, 5.1, 6.0, 10.0)):
+        write_music(folder / f"music/song {seed}.flac", seed, seconds, RATE, 2)
+    write_music(folder / "music/too short.flac", 7, 0.9, RATE, 2)
+    waveform = write_music(folder / "music/song 4.flac", 4, 10.0, RATE, 2)
+    write_music(folder / "music/song 4 again.ogg", 4, 10.0, RATE, 2)
+    assert waveform.shape == (2, 10 * RATE)
+    options = PrepareSettings(sample_rate=RATE, channels=2, chunk_seconds=2.2, min_seconds=0.5)
+    prepare_folder(folder / "music", folder / "prepared", options, workers=1)
+    return folder / "prepared"
+
+
+def whole_song(prepared: Path, song: SongEntry) -> np.ndarray:
+    whole = np.zeros((2, song.samples), dtype=np.float32)
+    for chunk in song.chunks:
+        whole[:, chunk.start_sample : chunk.start_sample + chunk.samples] = load_chunk(prepared, song, chunk)
+    return whole
+
+
+def make(prepared: Path, output: Path, *options: str) -> int:
+    return main(["--input", str(prepared), "--output", str(output), "--segment-seconds", "0.5", *options])
+
+
+def test_the_pairs_are_all_neighbours_of_all_songs(prepared: Path, tmp_path: Path):
+    assert make(prepared, tmp_path, "--validation-fraction", "0.3") == 0
+    manifest = read_manifest(tmp_path)
+    songs = {song.source: song for song in read_prepared_manifest(prepared).songs}
+    for split in SPLITS:
+        expected = set()
+        for source in manifest.songs[split]:
+            whole = whole_song(prepared, songs[source])
+            segments = [whole[:, i * SEGMENT : (i + 1) * SEGMENT] for i in range(whole.shape[1] // SEGMENT)]
+            expected |= {(a.tobytes(), b.tobytes()) for a, b in zip(segments, segments[1:], strict=False)}
+        pairs = open_pairs(tmp_path, split)
+        assert pairs.shape == (len(expected), 2, 2, SEGMENT)
+        assert {(pair[0].tobytes(), pair[1].tobytes()) for pair in pairs} == expected
+
+
+def test_no_recording_is_in_both_splits(prepared: Path, tmp_path: Path):
+    for seed in range(5):
+        assert make(prepared, tmp_path, "--seed", str(seed), "--validation-fraction", "0.3") == 0
+        manifest = read_manifest(tmp_path)
+        groups = {song.source: song.group for song in read_prepared_manifest(prepared).songs}
+        assert groups["song 4 again.ogg"] == groups["song 4.flac"]
+        for split in SPLITS:
+            assert {groups[source] for source in manifest.songs[split]} == set(manifest.groups[split])
+            assert manifest.pairs[split] > 0
+        assert not set(manifest.groups["training"]) & set(manifest.groups["validation"])
+        assert sum(map(len, manifest.songs.values())) == 6
+
+
+def test_songs_too_short_for_a_pair_are_named(
+    prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert make(prepared, tmp_path) == 0
+    assert read_manifest(tmp_path).too_short == ("too short.flac",)
+    assert "left out: too short.flac: shorter than one pair (1 s)" in capsys.readouterr().out
+
+
+def test_pairs_are_scrambled_by_the_seed(prepared: Path, tmp_path: Path):
+    for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+        assert make(prepared, tmp_path / name, "--seed", seed) == 0
+    for split in SPLITS:
+        assert set_path(tmp_path / "a", split).read_bytes() == set_path(tmp_path / "b", split).read_bytes()
+    assert (
+        set_path(tmp_path / "a", "training").read_bytes() != set_path(tmp_path / "c", "training").read_bytes()
+    )
+    starts = open_pairs(tmp_path / "a", "training")[:, 0]
+    follows = open_pairs(tmp_path / "a", "training")[:, 1]
+    in_order = sum(np.array_equal(follows[i], starts[i + 1]) for i in range(len(starts) - 1))
+    assert in_order < 0.3 * len(starts)
+
+
+def test_the_files_say_what_the_manifest_says_and_nothing_else_is_left(prepared: Path, tmp_path: Path):
+    assert make(prepared, tmp_path) == 0
+    assert sorted(os.listdir(tmp_path)) == [
+        ".lock",
+        "manifest.json",
+        "training_set.npy",
+        "validation_set.npy",
+    ]
+    manifest = read_manifest(tmp_path)
+    assert (manifest.sample_rate, manifest.channels, manifest.segment_samples) == (RATE, 2, SEGMENT)
+    chunks = split_and_append_chunks(open_pairs(tmp_path, "training"))
+    assert chunks.shape == (2 * manifest.pairs["training"], 2, SEGMENT)
+    assert np.abs(chunks).max() <= 1.0
+
+
+def test_a_run_crosses_the_borders_of_chunks(prepared: Path):
+    for song in read_prepared_manifest(prepared).songs:
+        whole = whole_song(prepared, song)
+        for start in range(0, song.samples - SEGMENT, 1777):
+            assert np.array_equal(read_run(prepared, song, start, SEGMENT), whole[:, start : start + SEGMENT])
+        assert np.array_equal(read_run(prepared, song, 0, song.samples), whole)
+
+
+def test_too_little_music_says_how_much_is_needed(
+    prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["--input", str(prepared), "--output", str(tmp_path / "out"), "--segment-seconds", "4"]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("DatasetError: too little music to split")
+    assert "at least 8 s" in message
+    assert "1 different recordings are long enough" in message
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--validation-fraction", "0"],
+        ["--validation-fraction", "1"],
+        ["--seed", "-1"],
+        ["--segment-seconds", "0"],
+    ],
+)
+def test_impossible_settings_are_refused(prepared: Path, tmp_path: Path, options: list[str], capsys):
+    assert main(["--input", str(prepared), "--output", str(tmp_path / "out"), *options]) == 2
+    assert options[0] in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_not_prepared_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert make(tmp_path / "nowhere", tmp_path / "out") == 2
+    assert "prepare_dataset.py" in capsys.readouterr().err
+
+
+def test_a_failed_run_leaves_the_old_data_set_and_no_half_files(prepared: Path, tmp_path: Path, capsys):
+    broken, output = tmp_path / "prepared", tmp_path / "out"
+    shutil.copytree(prepared, broken)
+    assert make(broken, output) == 0
+    old = {split: set_path(output, split).read_bytes() for split in SPLITS}
+    (output / ".training.00000000.part").write_bytes(b"left by a kill")
+    song = read_prepared_manifest(broken).songs[0]
+    (broken / song.folder / song.chunks[0].file).unlink()
+    assert make(broken, output, "--seed", "5") == 2
+    assert "Run prepare_dataset.py again" in capsys.readouterr().err
+    assert {split: set_path(output, split).read_bytes() for split in SPLITS} == old
+    assert read_manifest(output).seed == 0
+    assert make(prepared, output, "--seed", "5") == 0
+    assert sorted(os.listdir(output)) == [".lock", "manifest.json", "training_set.npy", "validation_set.npy"]
+
+
+def test_a_data_set_that_cannot_fit_is_refused_before_it_is_written(prepared: Path, tmp_path: Path):
+    huge = tmp_path / "prepared"
+    shutil.copytree(prepared, huge)
+    values = json.loads(manifest_path(huge).read_text())
+    for song in values["songs"]:
+        song["samples"] *= 10**9
+    manifest_path(huge).write_text(json.dumps(values))
+    with pytest.raises(DatasetError, match=r"needs .* GB, the disk has .* GB left"):
+        create_dataset(huge, tmp_path / "out", segment_seconds=100_000.0)
+    assert os.listdir(tmp_path / "out") == [".lock"]
+
+
+def entries(lengths: list[int]) -> list[SongEntry]:
+    """Songs of so many segments, every fourth of them a copy of the one before."""
+    return [
+        SongEntry(
+            source=str(index),
+            size=1,
+            mtime_ns=1,
+            sha256="",
+            folder="",
+            source_sample_rate=1,
+            source_channels=1,
+            samples=length,
+            seconds=1.0,
+            loudness_db=0.0,
+            peak_db=0.0,
+            gain_db=0.0,
+            silence_share=0.0,
+            chunks=(),
+            group=str(index - (index % 4 == 3)),
+        )
+        for index, length in enumerate(lengths)
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(2, 40), min_size=2, max_size=30),
+    st.floats(0.01, 0.99),
+    st.integers(0, 5),
+)
+def test_a_split_is_complete_disjoint_and_near_the_fraction(lengths: list[int], fraction: float, seed: int):
+    songs = entries(lengths)
+    groups = split_groups(songs, 1, validation_fraction=fraction, seed=seed)
+    assert groups["training"] | groups["validation"] == {song.group for song in songs}
+    assert not groups["training"] & groups["validation"]
+    assert groups["training"]
+    assert groups["validation"]
+    sizes = {
+        name: sum(song.samples - 1 for song in songs if song.group == name) for name in map(str, range(30))
+    }
+    share = sum(sizes[name] for name in groups["validation"])
+    assert abs(share - fraction * sum(sizes.values())) <= max(sizes.values())
+    assert groups == split_groups(songs[::-1], 1, validation_fraction=fraction, seed=seed)

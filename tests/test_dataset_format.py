@@ -1,0 +1,197 @@
+"""The two folder formats: what is written is read back, what is broken is named."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from piano.foundation.dataset_format import (
+    ChunkEntry,
+    DatasetManifest,
+    LeftOut,
+    PreparedManifest,
+    PrepareSettings,
+    SongEntry,
+    load_chunk,
+    locked_folder,
+    manifest_path,
+    open_pairs,
+    read_manifest,
+    read_prepared_manifest,
+    save_array,
+    set_path,
+    write_bytes,
+    write_manifest,
+    write_prepared_manifest,
+)
+from piano.foundation.errors import DatasetError
+
+
+def song(source: str = "a/b.mp3") -> SongEntry:
+    return SongEntry(
+        source=source,
+        size=10,
+        mtime_ns=2**62,
+        sha256="ab" * 32,
+        folder="b-12345678",
+        source_sample_rate=44_100,
+        source_channels=2,
+        samples=30,
+        seconds=3.0,
+        loudness_db=-20.5,
+        peak_db=-3.0,
+        gain_db=2.0,
+        silence_share=0.1,
+        chunks=(ChunkEntry(file="chunk_0000.npy", start_sample=0, samples=20),),
+        notes=("decoded with damage",),
+        group="a/b.mp3",
+    )
+
+
+def dataset(pairs: int = 3) -> DatasetManifest:
+    return DatasetManifest(
+        sample_rate=16_000,
+        channels=1,
+        segment_samples=8,
+        seed=0,
+        validation_fraction=0.1,
+        pairs={"training": pairs, "validation": 1},
+        songs={"training": ("a.mp3",), "validation": ("b.mp3",)},
+        groups={"training": ("a.mp3",), "validation": ("b.mp3",)},
+        too_short=("c.mp3",),
+    )
+
+
+def test_manifests_survive_a_write_and_a_read_with_any_file_name(tmp_path: Path):
+    settings = PrepareSettings(sample_rate=16_000, channels=1, chunk_seconds=120.0, min_seconds=1.0)
+    prepared = PreparedManifest(
+        settings=settings,
+        music_folder="/music \udcff",
+        songs=(song("l'été/音\n\udcff.mp3"),),
+        left_out=(LeftOut(source="x\x1b.mp3", reason="empty"),),
+    )
+    write_prepared_manifest(tmp_path, prepared)
+    assert read_prepared_manifest(tmp_path) == prepared
+    write_manifest(tmp_path, dataset())
+    assert read_manifest(tmp_path) == dataset()
+    assert os.listdir(tmp_path) == ["manifest.json"]
+
+
+def test_lengths_in_seconds_and_samples_agree():
+    settings = PrepareSettings(sample_rate=44_100, channels=2, chunk_seconds=0.1, min_seconds=1.0)
+    assert settings.chunk_samples == 4410
+    assert dataset().segment_seconds == 8 / 16_000
+
+
+def test_a_missing_manifest_says_how_to_make_one(tmp_path: Path):
+    with pytest.raises(DatasetError, match=r"there is no .*manifest\.json.*create_dataset\.py"):
+        read_manifest(tmp_path)
+    with pytest.raises(DatasetError, match=r"there is no .*manifest\.json.*prepare_dataset\.py"):
+        read_prepared_manifest(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", "null", '{"version": 1}', '{"version": 1, "songs": 3}', "\xff"]
+)
+def test_a_damaged_manifest_is_named(tmp_path: Path, text: str):
+    manifest_path(tmp_path).write_text(text, encoding="latin-1")
+    for read in (read_manifest, read_prepared_manifest):
+        with pytest.raises(DatasetError, match=r"manifest\.json is not a manifest"):
+            read(tmp_path)
+
+
+def test_a_manifest_of_another_kind_or_version_is_refused(tmp_path: Path):
+    write_manifest(tmp_path, dataset())
+    with pytest.raises(DatasetError, match="is not a manifest"):
+        read_prepared_manifest(tmp_path)
+    values = json.loads(manifest_path(tmp_path).read_text())
+    manifest_path(tmp_path).write_text(json.dumps({**values, "version": 99}))
+    with pytest.raises(DatasetError, match="version 99"):
+        read_manifest(tmp_path)
+
+
+def test_pairs_are_mapped_read_only(tmp_path: Path):
+    pairs = np.random.default_rng(0).normal(size=(3, 2, 1, 8)).astype(np.float32)
+    np.save(set_path(tmp_path, "training"), pairs)
+    write_manifest(tmp_path, dataset())
+    opened = open_pairs(tmp_path, "training")
+    assert isinstance(opened, np.memmap)
+    assert np.array_equal(opened, pairs)
+    with pytest.raises(ValueError, match="read-only"):
+        opened[0] = 0.0
+
+
+def test_pairs_that_contradict_the_manifest_are_refused(tmp_path: Path):
+    write_manifest(tmp_path, dataset())
+    with pytest.raises(DatasetError, match="cannot open"):
+        open_pairs(tmp_path, "training")
+    for wrong in (np.zeros((4, 2, 1, 8), np.float32), np.zeros((3, 2, 1, 8), np.float64)):
+        np.save(set_path(tmp_path, "training"), wrong)
+        with pytest.raises(DatasetError, match="its manifest says"):
+            open_pairs(tmp_path, "training")
+    set_path(tmp_path, "training").write_bytes(b"not an array")
+    with pytest.raises(DatasetError, match="cannot open"):
+        open_pairs(tmp_path, "training")
+
+
+def test_half_a_pair_file_is_refused(tmp_path: Path):
+    write_manifest(tmp_path, dataset())
+    np.save(set_path(tmp_path, "training"), np.zeros((3, 2, 1, 8), np.float32))
+    data = set_path(tmp_path, "training").read_bytes()
+    set_path(tmp_path, "training").write_bytes(data[:-8])
+    with pytest.raises(DatasetError, match="cannot open"):
+        open_pairs(tmp_path, "training")
+
+
+def test_an_unknown_split_is_a_mistake(tmp_path: Path):
+    with pytest.raises(ValueError, match="split must be one of"):
+        set_path(tmp_path, "test")
+
+
+def test_a_chunk_is_checked_against_its_entry(tmp_path: Path):
+    entry = song()
+    (tmp_path / entry.folder).mkdir()
+    path = tmp_path / entry.folder / "chunk_0000.npy"
+    samples = np.linspace(-1, 1, 20, dtype=np.float32)[np.newaxis]
+    save_array(path, samples)
+    assert np.array_equal(load_chunk(tmp_path, entry, entry.chunks[0]), samples)
+    assert np.array_equal(np.load(path), samples)
+    save_array(path, samples[:, :10])
+    with pytest.raises(DatasetError, match="is not the chunk"):
+        load_chunk(tmp_path, entry, entry.chunks[0])
+    path.unlink()
+    with pytest.raises(DatasetError, match=r"Run prepare_dataset\.py again"):
+        load_chunk(tmp_path, entry, entry.chunks[0])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_told_as_such():
+    with pytest.raises(OSError, match="No space left"):
+        save_array(Path("/dev/full"), np.zeros(100_000, np.float32))
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path):
+    write_bytes(tmp_path / "a.json", b"old")
+    with pytest.raises(TypeError):
+        write_bytes(tmp_path / "a.json", None)  # type: ignore[arg-type]
+    assert (tmp_path / "a.json").read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_only_one_run_works_in_a_folder(tmp_path: Path):
+    with (
+        locked_folder(tmp_path / "out"),
+        pytest.raises(DatasetError, match="another run is working"),
+        locked_folder(tmp_path / "out"),
+    ):
+        pass
+    with locked_folder(tmp_path / "out"):
+        assert (tmp_path / "out").is_dir()
+
+
+def test_manifests_cannot_be_changed_by_accident():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        dataset().seed = 3  # type: ignore[misc]
