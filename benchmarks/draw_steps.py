@@ -8,6 +8,8 @@ One picture of constant-Q spectrograms on one semitone axis; the seeds are fixed
 import argparse
 from pathlib import Path
 
+from PIL import Image
+
 from piano.evaluation.gates import CLIP_SECONDS, compose_clips, reconstruct_clips, validation_clips
 from piano.evaluation.pictures import constant_q_grid
 from piano.foundation.checkpoint_format import checkpoint_path, list_epochs, read_checkpoint
@@ -43,7 +45,11 @@ def main() -> None:
     ):
         for index, clip in enumerate(compose_clips(generator, 2, first.shape[-1], steps=steps)):
             rows[f"{steps} step{'s' * (steps > 1)}, {title}, sample {index}"] = clip
-    print(constant_q_grid(rows, after.sample_rate, options.output))
+    constant_q_grid(rows, after.sample_rate, options.output)
+    Image.open(options.output).convert("P", palette=Image.Palette.ADAPTIVE, colors=96).save(
+        options.output, optimize=True
+    )
+    print(options.output)
 
 
 if __name__ == "__main__":

@@ -197,7 +197,10 @@ def ear_loss(run: TrainingRun, step: Step, real: Tensor, fake: Tensor) -> tuple[
 
 
 def judge_sound(run: TrainingRun, spectrum: Tensor) -> Judgement:
-    """The ear on a spectrum, and on its waveform where it has windows for that."""
+    """The ear on a spectrum, and on its waveform where it has windows for that.
+
+    Real sound is given a reconstructed phase too: its own would tell it apart by what the decoder cannot change.
+    """
     wave = None
     if run.discriminator.ear.wave_windows:
         wave = held_waveform(run, spectrum)
