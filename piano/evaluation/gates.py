@@ -110,11 +110,13 @@ def sampling_steps(run: TrainingRun) -> int:
 
 
 def validation_clips(dataset: AudioDataset, seconds: float, sample_rate: int) -> list[np.ndarray]:
-    """Clips (channels, samples) spread over the validation set."""
-    samples = min(round(seconds * sample_rate), dataset.samples)
-    count = min(MAX_CLIPS, len(dataset))
-    places = np.linspace(0, len(dataset) - 1, count).round().astype(int)
-    return [dataset.crop(int(index), 0, samples).numpy() for index in places]
+    """Clips (channels, samples) spread over the validation set, two or more even if it holds a single pair."""
+    samples = min(round(seconds * sample_rate), dataset.samples // 2)
+    places = [(index, 0) for index in range(len(dataset))]
+    if len(places) < MAX_CLIPS:
+        places += [(index, dataset.samples - samples) for index in range(len(dataset))]
+    chosen = np.linspace(0, len(places) - 1, min(MAX_CLIPS, len(places))).round().astype(int)
+    return [dataset.crop(*places[choice], samples).numpy() for choice in chosen]
 
 
 @torch.inference_mode()
