@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple, ParamSpec, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -112,20 +113,11 @@ def mel_filterbank(
     -------
     Tensor [shape=(bands, n_fft // 2 + 1)]
     """
-    logarithmic_step = math.log(6.4) / 27.0
-    top_hz = sample_rate / 2
-    top_mel = 15.0 + math.log(top_hz / 1000.0) / logarithmic_step if top_hz > 1000.0 else top_hz * 3.0 / 200.0
-    mels = torch.linspace(0.0, top_mel, bands + 2, dtype=torch.float64)
-    corners = torch.where(
-        mels < 15.0, mels * 200.0 / 3.0, 1000.0 * torch.exp((mels - 15.0) * logarithmic_step)
-    )
-    frequencies = torch.linspace(0.0, top_hz, n_fft // 2 + 1, dtype=torch.float64)
-    low, centre, high = (corners[start : start + bands, None] for start in range(3))
-    triangles = torch.minimum((frequencies - low) / (centre - low), (high - frequencies) / (high - centre))
-    triangles = triangles.clamp(min=0.0)
-    if area_normalised:
-        triangles = triangles * (2.0 / (high - low))
-    return triangles.to(device=device, dtype=dtype)
+    from librosa.filters import mel  # imported here: it takes a second, and most commands do without
+
+    norm = "slaney" if area_normalised else None
+    weights = mel(sr=sample_rate, n_fft=n_fft, n_mels=bands, norm=norm, dtype=np.float64)
+    return torch.from_numpy(weights).to(device=device, dtype=dtype)
 
 
 def _spectrum(waveform: Tensor, n_fft: int, hop_length: int, *, center: bool) -> Tensor:
