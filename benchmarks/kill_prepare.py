@@ -60,7 +60,7 @@ def run_to_the_end(music: Path, output: Path, workers: int) -> float:
 
 
 def run_and_kill(music: Path, output: Path, workers: int, after: float) -> bool:
-    """Start a run in a process group of its own and kill it, workers too or not, by chance; False if it ended before."""
+    """Start a run and kill it, by chance with its workers or without; False if it ended before."""
     with subprocess.Popen(
         command(music, output, workers),
         stdout=subprocess.DEVNULL,

@@ -123,6 +123,7 @@ def prepare_song(task: SongTask, tick: Callable[[float], None]) -> SourceRecord:
         work.mkdir(parents=True)
         try:
             outcome = _cut_song(task, identity, work, tick)
+            tick(0.0)  # the last chance to notice that the run was killed
             if isinstance(outcome, SongEntry):
                 _put_in_place(work, Path(task.output) / outcome.folder)
         finally:

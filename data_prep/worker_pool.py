@@ -189,11 +189,11 @@ class _Ticker:
         self.work = 0.0
 
     def __call__(self, work: float) -> None:
+        if os.getppid() != self._parent:
+            os._exit(1)
         self.work += work
         if time.monotonic() - self._last < TICK_SECONDS:
             return
-        if os.getppid() != self._parent:
-            os._exit(1)
         self._connection.send((self.work, False, None, ""))
         self.work, self._last = 0.0, time.monotonic()
 

@@ -262,7 +262,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_music(folder / "folder.mp3/inside.flac", 5, 3.0)
     if os.name != "nt":
         write_music(folder / "esc\x1b[31m\nnew line.wav", 6, 3.0)
-        shutil.copy(folder / "text.mp3", os.fsencode(folder) + b"/byte-\xff.mp3")
+        shutil.copy(folder / "text.mp3", folder / "byte-\udcff.mp3")
         (folder / "loop").symlink_to(folder)
         (folder / "gone.mp3").symlink_to(folder / "nowhere")
         os.mkfifo(folder / "pipe.mp3")
