@@ -116,7 +116,8 @@ def validation_clips(dataset: AudioDataset, seconds: float, sample_rate: int) ->
     if len(places) < MAX_CLIPS:
         places += [(index, dataset.samples - samples) for index in range(len(dataset))]
     chosen = np.linspace(0, len(places) - 1, min(MAX_CLIPS, len(places))).round().astype(int)
-    return [dataset.crop(*places[choice], samples).numpy() for choice in chosen]
+    picked = [places[choice] for choice in chosen]
+    return [dataset.crop(index, offset, samples).numpy() for index, offset in picked]
 
 
 @torch.inference_mode()

@@ -477,7 +477,8 @@ def _log_power(magnitudes: Tensor) -> Tensor:
 def _rise(around: Tensor, frames: int, *, is_first: bool) -> Tensor:
     """Rise of the log magnitude a frame, by central differences; 0 where a neighbour is missing.
 
-    `around` is the log power of the frames, of the one before them (a copy if `is_first`) and, if there is one, of the one after.
+    `around` is the log power of the frames, of the one before them (a copy if `is_first`) and, if there is one, of
+    the one after.
     """
     rise = torch.zeros_like(around[..., :frames, :])
     inner = 0.25 * (around[..., 2:, :] - around[..., :-2, :])
