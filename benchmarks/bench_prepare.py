@@ -8,6 +8,7 @@ the start of the processes. Without --music some songs are made up first.
 """
 
 import argparse
+import io
 import json
 import multiprocessing
 import os
@@ -25,8 +26,9 @@ import psutil
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from piano.foundation.audio_io import find_audio_files, open_writer  # noqa: E402
-from tests.make_audio import make_music, write_music  # noqa: E402
+from piano.foundation.audio_io import find_audio_files  # noqa: E402
+from piano.foundation.mpeg_frames import length_header, scan_mpeg  # noqa: E402
+from tests.make_audio import write_music  # noqa: E402
 
 SAMPLE_RATE = 16_000
 
@@ -138,11 +140,17 @@ def write_songs(folder: Path, count: int, minutes: float) -> None:
 
 
 def write_long_mp3(path: Path, hours: float) -> None:
-    """One very long stereo MP3 at 44.1 kHz."""
-    minute = make_music(0, 60.0, 44_100, 2)
-    with open_writer(path, 44_100, 2) as writer:
-        for _ in range(round(60 * hours)):
-            writer.write(minute)
+    """One very long stereo MP3 at 44.1 kHz: the frames of one minute again and again, under one length header."""
+    write_music(path, 0, 60.0, 44_100, 2)
+    data = path.read_bytes()
+    [run] = scan_mpeg(io.BytesIO(data)).runs
+    minutes = round(60 * hours)
+    frames = data[run.sound_start : run.end]
+    total = run._replace(frames=minutes * run.frames, end=run.sound_start + minutes * len(frames))
+    with open(path, "wb") as stream:
+        stream.write(length_header(total))
+        for _ in range(minutes):
+            stream.write(frames)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -151,7 +159,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--music", type=Path, help="folder of MP3s (default: made-up songs)")
     parser.add_argument("--workers", type=int, default=2, help="processes (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each; 0: none (default: %(default)s)")
     parser.add_argument(
         "--long-hours", type=float, default=2.0, help="of the MP3 for the memory figure; 0: none"
     )
@@ -177,11 +185,12 @@ def main(argv: list[str] | None = None) -> int:
                 f"({cpu_ratios[-1]:.2f} by processor time), largest worker {ours.peak_mb:.0f} MB",
                 flush=True,
             )
-        count = len(find_audio_files(music))
-        print(
-            f"median ratio {statistics.median(ratios):.2f}, by processor time {statistics.median(cpu_ratios):.2f}, "
-            f"with {options.workers} workers and {count} files"
-        )
+        if ratios:
+            count = len(find_audio_files(music))
+            print(
+                f"median ratio {statistics.median(ratios):.2f}, by processor time {statistics.median(cpu_ratios):.2f}, "
+                f"with {options.workers} workers and {count} files"
+            )
         if options.long_hours:
             long_folder = Path(temporary) / "long"
             write_long_mp3(long_folder / "long.mp3", options.long_hours)
