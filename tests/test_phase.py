@@ -259,6 +259,16 @@ def test_channels_with_different_notes_keep_their_own() -> None:
     assert distance(sound[1:], magnitudes[1:]) < 0.12
 
 
+def test_without_a_shared_start_every_channel_sounds_as_if_alone() -> None:
+    magnitudes = torch.cat(
+        [stft(notes(pitches), N_FFT).abs() for pitches in ([60.0, 64.0], [55.0, 71.0], [40.0, 50.0])]
+    )
+    sound = reconstruct(magnitudes, iterations=2, shared_start=False)
+    for channel in range(3):
+        alone = reconstruct(magnitudes[channel : channel + 1], iterations=2)
+        torch.testing.assert_close(sound[channel : channel + 1], alone, atol=1e-5, rtol=0)
+
+
 def frames_from(waveform: Tensor, start: int) -> Tensor:
     """Magnitudes of the frames that are centred at `start` and every hop after it."""
     before = N_FFT // 2

@@ -93,7 +93,9 @@ def n_fft_of(spectrum: Tensor) -> int:
     return 2 * (spectrum.shape[-1] - 1)
 
 
-def reconstruct(magnitudes: Tensor, *, iterations: int = 16, prompt: Tensor | None = None) -> Tensor:
+def reconstruct(
+    magnitudes: Tensor, *, iterations: int = 16, prompt: Tensor | None = None, shared_start: bool = True
+) -> Tensor:
     """Waveform of magnitudes, by the recursion of `PhaseVocoder`; on a CPU clip by clip, which keeps to its cache.
 
     Parameters
@@ -103,7 +105,9 @@ def reconstruct(magnitudes: Tensor, *, iterations: int = 16, prompt: Tensor | No
     iterations : int
         Griffin-Lim iterations after the single pass.
     prompt : Tensor [shape=(..., channels, samples)], optional
-        Sound that ends where the result begins: see `PhaseVocoder.from_prompt`.
+        Sound that ends where the result begins: see `PhaseVocoder.follow`.
+    shared_start : bool
+        See `PhaseVocoder`.
 
     Returns
     -------
@@ -118,15 +122,16 @@ def reconstruct(magnitudes: Tensor, *, iterations: int = 16, prompt: Tensor | No
     waveforms = []
     for start in range(0, clips.shape[0], size):
         clip = slice(start, start + size)
-        if prompts is None:
-            vocoder = PhaseVocoder(n_fft, iterations=iterations)
-        else:
-            vocoder = PhaseVocoder.from_prompt(prompts[clip], n_fft, iterations=iterations)
+        vocoder = PhaseVocoder(n_fft, iterations=iterations, shared_start=shared_start)
+        if prompts is not None:
+            vocoder.follow(prompts[clip])
         waveforms.append(torch.cat([vocoder.push(clips[clip]), vocoder.finish()], dim=-1))
     return torch.cat(waveforms).reshape(*magnitudes.shape[:-2], -1)
 
 
-def hold_phase(log_magnitude: Tensor, *, iterations: int = 2, floor: float = 0.0) -> Tensor:
+def hold_phase(
+    log_magnitude: Tensor, *, iterations: int = 2, floor: float = 0.0, shared_start: bool = True
+) -> Tensor:
     """Waveform of log magnitudes for a training loss: the gradient reaches the magnitudes, the phase is a constant.
 
     Parameters
@@ -137,6 +142,8 @@ def hold_phase(log_magnitude: Tensor, *, iterations: int = 2, floor: float = 0.0
         Griffin-Lim iterations for the constant phase.
     floor : float
         The number that was added before the logarithm.
+    shared_start : bool
+        See `PhaseVocoder`.
 
     Returns
     -------
@@ -145,7 +152,8 @@ def hold_phase(log_magnitude: Tensor, *, iterations: int = 2, floor: float = 0.0
     magnitude = (log_magnitude.exp() - floor).clamp(min=0.0)
     n_fft = n_fft_of(magnitude)
     with torch.no_grad():
-        phase = torch.sgn(stft(reconstruct(magnitude.detach(), iterations=iterations), n_fft))
+        sound = reconstruct(magnitude.detach(), iterations=iterations, shared_start=shared_start)
+        phase = torch.sgn(stft(sound, n_fft))
     return istft(magnitude * phase, magnitude.shape[-2] * hop_of(n_fft))
 
 
@@ -165,6 +173,9 @@ class PhaseVocoder:
         Acceleration of the iterations; 0 is plain Griffin-Lim.
     block_frames : int
         Frames worked on at once: input is collected up to this number. It sets speed and delay, not the result.
+    shared_start : bool
+        Whether all channels start from one phase, that of their sum of powers; the iterations are each channel's own.
+        On for left and right, off for channels that differ in phase as mid and side do.
 
     Examples
     --------
@@ -179,6 +190,7 @@ class PhaseVocoder:
         iterations: int = 16,
         momentum: float = MOMENTUM,
         block_frames: int = BLOCK_FRAMES,
+        shared_start: bool = True,
     ) -> None:
         hop_of(n_fft)
         if iterations < 0:
@@ -188,7 +200,7 @@ class PhaseVocoder:
         self.n_fft = n_fft
         self.iterations = iterations
         self.block_frames = block_frames
-        self._single_pass = _SinglePass()
+        self._single_pass = _SinglePass(shared=shared_start)
         self._steps = [_Iteration(n_fft, momentum=momentum if step else 0.0) for step in range(iterations)]
         self._synthesis = _Synthesis(n_fft)
         self._waiting: Tensor | None = None
@@ -198,17 +210,17 @@ class PhaseVocoder:
         self._finished = False
 
     @classmethod
-    @torch.no_grad()
     def from_prompt(
-        cls,
-        prompt: Tensor,
-        n_fft: int,
-        *,
-        iterations: int = 16,
-        momentum: float = MOMENTUM,
-        block_frames: int = BLOCK_FRAMES,
+        cls, prompt: Tensor, n_fft: int, *, iterations: int = 16, shared_start: bool = True
     ) -> "PhaseVocoder":
-        """A vocoder whose first sample follows the last one of `prompt`.
+        """A vocoder whose first sample comes after the last one of `prompt` (..., channels, samples): see `follow`."""
+        vocoder = cls(n_fft, iterations=iterations, shared_start=shared_start)
+        vocoder.follow(prompt)
+        return vocoder
+
+    @torch.no_grad()
+    def follow(self, prompt: Tensor) -> None:
+        """Go on from a sound, before the first push: frame 0 of the magnitudes is centred at its end.
 
         The phases go on from the prompt's own, every iteration sees the prompt before the seam, and the first hop is
         cross-faded with what linear prediction expects the prompt to do next: a magnitude that jumps makes no click.
@@ -216,28 +228,19 @@ class PhaseVocoder:
         Parameters
         ----------
         prompt : Tensor [shape=(..., channels, samples)]
-            The sound before. Frame 0 of the magnitudes is centred at its end.
-
-        Returns
-        -------
-        PhaseVocoder
+            Of any length; its last half second or less is looked at.
         """
-        vocoder = cls(n_fft, iterations=iterations, momentum=momentum, block_frames=block_frames)
-        prompt = prompt.float()
-        hop = hop_of(n_fft)
+        prompt, hop = prompt.float(), hop_of(self.n_fft)
         expected = extrapolate(prompt, hop)
-        around = functional.pad(torch.cat([prompt[..., -_OVERLAP * hop :], expected], dim=-1), (n_fft, 0))[
-            ..., -n_fft:
-        ]
-        last_frame = torch.fft.rfft(around * _analysis_window(n_fft, around)).unsqueeze(-2)
-        vocoder._single_pass.follow(last_frame)
-        known = around[..., hop : _OVERLAP * hop].unflatten(-1, (_LOOKAHEAD, hop))
-        for synthesis in [vocoder._synthesis, *(step.synthesis for step in vocoder._steps)]:
-            synthesis.begin_after(last_frame)
-        for step in vocoder._steps:
-            step.past = known
-        vocoder._fade = expected
-        return vocoder
+        around = torch.cat([prompt[..., -_OVERLAP * hop :], expected], dim=-1)
+        around = functional.pad(around, (self.n_fft - around.shape[-1], 0))
+        last_frame = torch.fft.rfft(around * _analysis_window(self.n_fft, around)).unsqueeze(-2)
+        self._single_pass.follow(last_frame)
+        for synthesis in [self._synthesis, *(step.synthesis for step in self._steps)]:
+            synthesis.follow(last_frame)
+        for step in self._steps:
+            step.past = around[..., hop : _OVERLAP * hop].unflatten(-1, (_LOOKAHEAD, hop))
+        self._fade = expected
 
     @torch.no_grad()
     def push(self, magnitudes: Tensor) -> Tensor:
@@ -323,24 +326,25 @@ class _SinglePass:
     one sum a frame.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, shared: bool = True) -> None:
+        self.shared = shared
         self.turns: Tensor | None = None  # (..., channels or 1, bins), of the last frame
-        self.level: Tensor | None = None  # (..., 1, 1, bins), its log power
+        self.level: Tensor | None = None  # (..., channels or 1, 1, bins), its log power
 
     def follow(self, spectrum: Tensor) -> None:
         """Take the last frame of a sound (..., channels, 1, bins), complex, as the frame before the first."""
         self.turns = torch.angle(spectrum.squeeze(-2)) / (2.0 * math.pi)
-        self.level = _log_power(spectrum.abs())
+        self.level = self._log_power(spectrum.abs())
 
     def advance(self, magnitudes: Tensor, following: Tensor | None) -> Tensor:
         """Phase in turns (..., channels or 1, frames, bins) of magnitudes (..., channels, frames, bins).
 
         `following` is the frame after them, None at the end of the sound.
         """
-        level = _log_power(magnitudes)
+        level = self._log_power(magnitudes)
         before = level[..., :1, :] if self.level is None else self.level
         around = torch.cat(
-            [before, level] if following is None else [before, level, _log_power(following)], dim=-2
+            [before, level] if following is None else [before, level, self._log_power(following)], dim=-2
         )
         delay = _delay(_rise(around, level.shape[-2], is_first=self.level is None))
         offset = _frequency_offset(around[..., : level.shape[-2] + 1, :])
@@ -361,6 +365,13 @@ class _SinglePass:
         self.level = level[..., -1:, :].clone()
         return turns
 
+    def _log_power(self, magnitudes: Tensor) -> Tensor:
+        """Log power (..., channels or 1, frames, bins): of each channel, or of their sum."""
+        power = magnitudes.square()
+        if self.shared and power.shape[-3] > 1:
+            power = power.sum(dim=-3, keepdim=True)
+        return power.add_(_QUIET).log_()
+
 
 class _Synthesis:
     """Spectra in, finished blocks of one hop out; holds the three blocks that are still incomplete."""
@@ -371,7 +382,7 @@ class _Synthesis:
         self.first_frame = 0
         self.tail: Tensor | None = None
 
-    def begin_after(self, last_frame: Tensor) -> None:
+    def follow(self, last_frame: Tensor) -> None:
         """Take the frame before the first (..., 1, bins), complex: what it reaches past the seam is added in."""
         self.first_frame = -1
         self.tail = _overlap_add(last_frame)[..., 1:, :]
@@ -466,14 +477,6 @@ def _join(held: Tensor | None, new: Tensor) -> Tensor:
     return new if held is None else torch.cat([held, new], dim=-2)
 
 
-def _log_power(magnitudes: Tensor) -> Tensor:
-    """Log power of the sum of all channels, (..., 1, frames, bins)."""
-    power = magnitudes.square()
-    if power.shape[-3] > 1:
-        power = power.sum(dim=-3, keepdim=True)
-    return power.add_(_QUIET).log_()
-
-
 def _rise(around: Tensor, frames: int, *, is_first: bool) -> Tensor:
     """Rise of the log magnitude a frame, by central differences; 0 where a neighbour is missing.
 
@@ -517,8 +520,8 @@ def _hills(level: Tensor) -> tuple[Tensor, Tensor]:
 def _accumulate(turns: Tensor, peak: Tensor, step: Tensor) -> Tensor:
     """Phase of every frame: that of the frame before at the bin's peak, plus a step.
 
-    `turns` is (..., channels or 1, bins); `peak` and `step`, which is overwritten, are (..., 1, frames, bins), as is
-    the result but for its channels.
+    `turns` is (..., channels or 1, bins); `peak` and `step`, which is overwritten, are (..., channels or 1, frames,
+    bins). The result has the channels of `turns`.
     """
     shape = (*turns.shape[:-1], *peak.shape[-2:])
     rows = turns.numel() // turns.shape[-1]
