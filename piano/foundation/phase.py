@@ -455,7 +455,8 @@ def extrapolate(waveform: Tensor, samples: int) -> Tensor:
     -------
     Tensor [shape=(..., samples)]
     """
-    past = waveform[..., -_EXTRAPOLATION_SAMPLES:].double()
+    # On the CPU: thousands of small steps in a row, in doubles, which not every device has.
+    past = waveform[..., -_EXTRAPOLATION_SAMPLES:].cpu().double()
     order = min(_EXTRAPOLATION_ORDER, past.shape[-1] // 3)
     forward = backward = past
     coefficients = torch.ones_like(functional.pad(past, (0, 1))[..., :1])
@@ -470,7 +471,7 @@ def extrapolate(waveform: Tensor, samples: int) -> Tensor:
     sound = functional.pad(past[..., past.shape[-1] - order :], (0, samples))
     for index in range(samples):
         sound[..., order + index] = (taps * sound[..., index : order + index]).sum(dim=-1)
-    return sound[..., order:].to(waveform.dtype)
+    return sound[..., order:].to(waveform)
 
 
 def _join(held: Tensor | None, new: Tensor) -> Tensor:
