@@ -102,6 +102,12 @@ def test_an_instrument_tuned_a_third_of_a_semitone_high_keeps_its_chord() -> Non
     assert (in_tune - high).abs().max().item() < 0.05
 
 
+def test_a_chord_is_heard_through_noise() -> None:
+    waveform = chord([C4, C4 + 4, C4 + 7], 16_000, harmonics=3) + white_noise(32_000, level=0.02)
+    heard = chroma(waveform, 16_000).mean(dim=(0, 1))
+    assert heard[[0, 4, 7]].sum().item() > 0.70  # 0.73; with the neighbourhood left in, 0.66
+
+
 def test_chroma_of_any_sound_sums_to_one() -> None:
     for waveform in (*AWKWARD.values(), white_noise(20_000), chord([C4], 16_000)):
         shares = chroma(waveform, 16_000)

@@ -260,6 +260,45 @@ def test_a_chord_too_many_is_told_from_a_chord_of_the_style(real: Tensor) -> Non
         assert loss(real, drowned(real, 1.0)).item() > 3 * fresh
 
 
+def test_a_melody_played_backwards_is_another_melody_unless_it_is_a_palindrome() -> None:
+    """Same notes, same repeats: only the steps differ."""
+    upwards = torch.cat([tones([pitch], 0.4) for pitch in (60, 64, 67) * 3], dim=1)[None]
+    palindrome = torch.cat([tones([pitch], 0.4) for pitch in (60, 64, 67, 60, 67, 64, 60)], dim=1)[None]
+    backwards = melody_loss_d(upwards, upwards.flip(-1), sample_rate=RATE).item()
+    assert backwards > 0.02
+    assert backwards > 3 * melody_loss_d(palindrome, palindrome.flip(-1), sample_rate=RATE).item()
+
+
+def test_another_beat_is_another_melody() -> None:
+    """The same chord throughout, with clicks: only the tempo differs."""
+
+    def clicking(every: float, first: float = 0.0) -> Tensor:
+        clip = tones([60, 64, 67], 4.0)[None].clone()
+        starts = torch.arange(first, 3.9, every).mul(RATE).long()
+        clip[..., (starts[:, None] + torch.arange(400)).flatten()] += noise(400 * len(starts), level=0.1)
+        return clip
+
+    other_tempo = melody_loss_d(clicking(0.5), clicking(0.36), sample_rate=RATE).item()
+    assert other_tempo > 0.01
+    assert other_tempo > 3 * melody_loss_d(clicking(0.5), clicking(0.5, 0.2), sample_rate=RATE).item()
+
+
+def test_loudness_that_changes_within_a_clip_is_not_loudness_that_differs_between_clips() -> None:
+    """Equal levels in sum over the batch; only their spread within each clip differs."""
+    levels = torch.tensor([0.1, 0.01])
+    between = noise(2, 1, 33_000) * levels[:, None, None]
+    within = noise(2, 1, 33_000) * levels[torch.arange(33_000) // 1_000 % 2]
+    assert compute_std_loss_d(between, within).item() > 0.2
+
+
+def test_clashes_below_hearing_do_not_count() -> None:
+    clip = tones([60, 64, 67], 4.0)[None].clone()
+    clip[..., 32_000:] = 2e-3 * tones([60, 61, 62])
+    assert no_seconds_loss(clip, sample_rate=RATE).item() < 0.02
+    clip[..., 32_000:] *= 500.0
+    assert no_seconds_loss(clip, sample_rate=RATE).item() > 0.1
+
+
 @every_judged_loss
 def test_judging_is_no_harder_where_the_statistics_agree(loss, real: Tensor) -> None:
     logits = torch.linspace(-3, 3, 6)
