@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from piano.config_reader import default_folder
+from data_prep.defaults import add_config_options, load_defaults
 from piano.foundation.dataset_format import (
     SPLITS,
     DatasetManifest,
@@ -228,11 +228,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--input", type=Path, help="made by prepare_dataset (default: prepared_folder in config.yaml)")
-    add("--output", type=Path, help="folder for the pairs (default: dataset_folder in config.yaml)")
-    add("--segment-seconds", type=float, default=10.0, help="half a pair (default: %(default)g)")
+    add("--input", type=Path, help="made by prepare_dataset (default: the config's prepared_folder)")
+    add("--output", type=Path, help="folder for the pairs (default: the config's dataset_folder)")
+    add("--segment-seconds", type=float, help="half a pair (default: the model's in the config, 10 for tiny)")
     add("--validation-fraction", type=float, default=0.1, help="kept from training (default: %(default)g)")
     add("--seed", type=int, default=0, help="of the split and the order (default: %(default)s)")
+    add_config_options(parser)
     return parser.parse_args(argv)
 
 
@@ -258,11 +259,13 @@ def main(argv: list[str] | None = None) -> int:
             )
         if options.seed < 0:
             raise DatasetError(f"--seed must not be negative, got {options.seed}.")
-        output = options.output or default_folder("dataset_folder")
+        defaults = load_defaults(options.config, options.preset)
+        seconds = defaults.segment_seconds if options.segment_seconds is None else options.segment_seconds
+        output = options.output or defaults.dataset_folder
         manifest = create_dataset(
-            options.input or default_folder("prepared_folder"),
+            options.input or defaults.prepared_folder,
             output,
-            segment_seconds=options.segment_seconds,
+            segment_seconds=seconds,
             validation_fraction=options.validation_fraction,
             seed=options.seed,
         )

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data_prep.defaults import Defaults, add_config_options, load_defaults
 from data_prep.prepare_report import REPORT_CSV, REPORT_JSON, Outcome, Progress, print_outcome, write_reports
 from data_prep.prepare_song import (
     FINGERPRINT_NAME,
@@ -31,7 +32,6 @@ from data_prep.prepare_song import (
     settings_key,
 )
 from data_prep.worker_pool import run_tasks
-from piano.config_reader import default_folder, find_config, load_config_from_yaml
 from piano.foundation.audio_io import scan_folder
 from piano.foundation.dataset_format import (
     MANIFEST_NAME,
@@ -43,7 +43,7 @@ from piano.foundation.dataset_format import (
     read_prepared_manifest,
     write_prepared_manifest,
 )
-from piano.foundation.errors import ConfigError, DatasetError, run_command
+from piano.foundation.errors import DatasetError, run_command
 from piano.foundation.fingerprint import find_same_recordings
 from piano.foundation.screen_text import printable, tolerate_old_terminals
 
@@ -58,16 +58,6 @@ class Source(NamedTuple):
     path: Path
     size: int
     mtime_ns: int
-
-
-def default_audio_settings() -> tuple[int, int]:
-    """(sample rate, channels) of the model in config.yaml; 16000 and 1 where there is no config.yaml."""
-    try:
-        found = find_config()
-    except ConfigError:
-        return 16_000, 1
-    model = load_config_from_yaml(found).model
-    return model.sample_rate, model.sound_channels
 
 
 def prepare_folder(
@@ -131,14 +121,15 @@ def prepare_folder(
         if manifest != before or not all((output / name).exists() for name in (REPORT_JSON, REPORT_CSV)):
             write_prepared_manifest(output, manifest)
             write_reports(output, manifest)
-        _remove_leftovers(output, manifest, sources)
+        _remove_leftovers(output, manifest, [_name(path, music) for path in scan.audio])
     now = {song.source for song in songs}
     fresh = now & {source.name for source in todo}
+    unused = {_name(path, music) for path in scan.audio} - {source.name for source in sources}
     return Outcome(
         manifest=manifest,
         prepared=len(fresh),
         kept=len(now - fresh),
-        gone=tuple(song.source for song in before.songs if song.source not in now) if before else (),
+        gone=tuple(song.source for song in before.songs if song.source not in now | unused) if before else (),
         settings_changed=_changes(before.settings, settings) if before else "",
     )
 
@@ -291,18 +282,25 @@ def _with_groups(
     return tuple(dataclasses.replace(song, group=group) for song, group in zip(songs, groups, strict=True))
 
 
-def _remove_leftovers(output: Path, manifest: PreparedManifest, sources: list[Source]) -> None:
-    """Remove what nothing in the manifest needs any more: chunks of old settings or of sources that are gone."""
+def _remove_leftovers(output: Path, manifest: PreparedManifest, present: list[str]) -> None:
+    """Remove chunks of old settings and of sources that are gone; what --max-files leaves aside may stay."""
     shutil.rmtree(output / WORK_FOLDER, ignore_errors=True)
     wanted = {song.folder for song in manifest.songs}
+    for source in set(present) - {song.source for song in manifest.songs}:
+        record = read_record(output, source)
+        if (
+            record is not None
+            and record.song is not None
+            and record.settings_key == settings_key(manifest.settings)
+        ):
+            wanted.add(record.song.folder)
     for folder in output.iterdir():
         if folder.is_dir() and folder.name not in wanted and (folder / FINGERPRINT_NAME).is_file():
             shutil.rmtree(folder, ignore_errors=True)
-    records = {record_path(output, source.name).name for source in sources}
-    if (output / RECORDS_FOLDER).is_dir():
-        for path in (output / RECORDS_FOLDER).iterdir():
-            if path.name not in records:
-                path.unlink(missing_ok=True)
+    records = {record_path(output, source).name for source in present}
+    for path in (output / RECORDS_FOLDER).glob("*"):
+        if path.name not in records:
+            path.unlink(missing_ok=True)
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -313,13 +311,14 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("folder", type=Path, help="music: MP3, WAV, FLAC, OGG, Opus, M4A ..., in any folders")
     add = parser.add_argument
-    add("--output", type=Path, help="folder for the chunks (default: prepared_folder in config.yaml)")
-    add("--sample-rate", type=int, help="of the chunks, in Hz (default: the model's in config.yaml)")
-    add("--channels", type=int, choices=(1, 2), help="mono or stereo (default: the model's in config.yaml)")
+    add("--output", type=Path, help="folder for the chunks (default: the config's prepared_folder)")
+    add("--sample-rate", type=int, help="of the chunks, in Hz (default: the model's in the config)")
+    add("--channels", type=int, choices=(1, 2), help="mono or stereo (default: the model's in the config)")
     add("--chunk-seconds", type=float, default=120.0, help="length of a chunk (default: %(default)g)")
     add("--min-seconds", type=float, default=1.0, help="shorter songs are left out (default: %(default)g)")
     add("--workers", type=int, default=_core_count(), help="processes (default: the cores, %(default)s)")
     add("--max-files", type=int, help="only the first so many files, to try it out (default: all)")
+    add_config_options(parser)
     return parser.parse_args(argv)
 
 
@@ -327,17 +326,15 @@ def _core_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _settings(options: argparse.Namespace) -> PrepareSettings:
-    sample_rate, channels = options.sample_rate, options.channels
-    if sample_rate is None or channels is None:
-        default_rate, default_channels = default_audio_settings()
-        sample_rate, channels = sample_rate or default_rate, channels or default_channels
+def _settings(options: argparse.Namespace, defaults: Defaults) -> PrepareSettings:
+    sample_rate = defaults.sample_rate if options.sample_rate is None else options.sample_rate
+    channels = options.channels or defaults.channels
     if not 1000 <= sample_rate <= 384_000:
         raise DatasetError(f"--sample-rate must be between 1000 and 384000, got {sample_rate}.")
     if options.workers < 1 or (options.max_files is not None and options.max_files < 1):
         raise DatasetError("--workers and --max-files must be at least 1.")
-    if not 0.1 <= options.chunk_seconds <= 3600 or options.min_seconds < 0:
-        raise DatasetError("--chunk-seconds must be between 0.1 and 3600, --min-seconds not negative.")
+    if not 0.1 <= options.chunk_seconds <= 3600 or not 0 <= options.min_seconds < 3600:
+        raise DatasetError("--chunk-seconds must be between 0.1 and 3600, --min-seconds between 0 and 3600.")
     return PrepareSettings(
         sample_rate=sample_rate,
         channels=channels,
@@ -351,8 +348,9 @@ def main(argv: list[str] | None = None) -> int:
     options = parse_arguments(argv)
 
     def body() -> None:
-        settings = _settings(options)
-        output = options.output or default_folder("prepared_folder")
+        defaults = load_defaults(options.config, options.preset)
+        output = options.output or defaults.prepared_folder
+        settings = _settings(options, defaults)
         outcome = prepare_folder(
             options.folder, output, settings, workers=options.workers, max_files=options.max_files
         )

@@ -286,14 +286,6 @@ def home_of(source: Path) -> Path:
     return Path.cwd() if folder == package or "site-packages" in folder.parts else folder
 
 
-def default_folder(setting: str) -> Path:
-    """A folder of the settings that are found (`prepared_folder`), for commands that can do without settings."""
-    try:
-        return getattr(load_config_from_yaml(), setting)
-    except ConfigError:
-        return Path(str(Config.model_fields[setting].default))
-
-
 def parse_override(text: str) -> tuple[str, Any]:
     """`model.num_layers=8` -> ("model.num_layers", 8); raises ConfigError."""
     key, equals, value = text.partition("=")

@@ -157,6 +157,19 @@ def test_impossible_settings_are_refused(prepared: Path, tmp_path: Path, options
     assert not (tmp_path / "out").exists()
 
 
+def test_folders_and_segments_come_from_the_config(prepared: Path, tmp_path: Path):
+    config = (Path(__file__).resolve().parent.parent / "config.yaml").read_text(encoding="utf-8")
+    config = config.replace("seq_len: 160000", "seq_len: 128000").replace(
+        "dataset_folder: dataset", "dataset_folder: pairs"
+    )
+    (tmp_path / "config.yaml").write_text(config)
+    shutil.copytree(prepared, tmp_path / "prepared")
+    options = ["--config", str(tmp_path / "config.yaml"), "--preset", "tiny"]
+    assert main(options) == 2  # the model's segments of 8 s are too long for this music
+    assert main([*options, "--segment-seconds", "0.5"]) == 0
+    assert read_manifest(tmp_path / "pairs").segment_samples == SEGMENT
+
+
 def test_a_folder_that_is_not_prepared_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert make(tmp_path / "nowhere", tmp_path / "out") == 2
     assert "prepare_dataset.py" in capsys.readouterr().err

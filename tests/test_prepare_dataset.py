@@ -190,9 +190,20 @@ def test_a_lost_chunk_is_made_again(music: Path, prepared: Path, tmp_path: Path)
     assert contents(tmp_path / "out") == contents(prepared)
 
 
-def test_only_so_many_files_as_asked(music: Path, tmp_path: Path):
-    manifest = prepare(music, tmp_path, "--max-files", "1")
+def test_only_so_many_files_as_asked_and_the_others_are_not_lost(
+    music: Path, prepared: Path, tmp_path: Path, capsys
+):
+    shutil.copytree(prepared, tmp_path / "out")
+    manifest = prepare(music, tmp_path / "out", "--max-files", "1")
     assert [song.source for song in manifest.songs] == ["deep/er/short.wav"]
+    assert "gone" not in capsys.readouterr().out.replace("0 gone", "")
+    times = change_times(tmp_path / "out")
+    everything = prepare(music, tmp_path / "out")
+    assert everything == read_prepared_manifest(prepared)
+    for song in everything.songs:
+        for chunk in song.chunks:
+            path = tmp_path / "out" / song.folder / chunk.file
+            assert times[str(path)] == path.stat().st_mtime_ns
 
 
 def test_stereo_is_kept(tmp_path: Path):
@@ -335,6 +346,7 @@ def test_no_usable_music_is_one_sentence_and_status_2(tmp_path: Path, capsys: py
         ["--chunk-seconds", "0"],
         ["--chunk-seconds", "nan"],
         ["--min-seconds", "-1"],
+        ["--min-seconds", "nan"],
     ],
 )
 def test_impossible_settings_are_refused(music: Path, tmp_path: Path, options: list[str], capsys):
@@ -347,6 +359,27 @@ def test_a_missing_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main([str(tmp_path / "nowhere"), "--output", str(tmp_path / "out"), *OPTIONS]) == 2
     assert "there is no folder" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_rate_channels_and_folder_come_from_the_config(music: Path, tmp_path: Path):
+    config = (ROOT / "config.yaml").read_text(encoding="utf-8")
+    (tmp_path / "config.yaml").write_text(
+        config.replace("prepared_folder: prepared", "prepared_folder: chunks")
+    )
+    for preset, expected in (("tiny", (16_000, 1)), ("small", (44_100, 2))):
+        options = [
+            "--config",
+            str(tmp_path / "config.yaml"),
+            "--preset",
+            preset,
+            "--max-files",
+            "1",
+            "--workers",
+            "1",
+        ]
+        assert main([str(music), *options]) == 0
+        found = read_prepared_manifest(tmp_path / "chunks").settings
+        assert (found.sample_rate, found.channels) == expected
 
 
 def test_two_runs_do_not_mix(music: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
