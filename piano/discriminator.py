@@ -8,7 +8,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.nn import functional
 
-from piano.foundation.layers import FrameConvolution, LatentTransformer, RootMeanSquareNorm
+from piano.foundation.layers import FrameConvolution, LatentTransformer
 from piano.foundation.phase import stft
 
 
@@ -163,7 +163,7 @@ class Professor(nn.Module):
         self.transformer = LatentTransformer(latent_dim, channels, num_heads, num_layers)
         self.segment = nn.Embedding(2, channels)
         nn.init.normal_(self.segment.weight, std=0.02)
-        self.norm = RootMeanSquareNorm(channels)
+        self.norm = nn.LayerNorm(channels)
         self.frame_head = nn.Linear(channels, 1)
         self.second_head = nn.Sequential(nn.Linear(channels, channels), nn.GELU(), nn.Linear(channels, 1))
         self.pool_query = nn.Parameter(torch.zeros(channels))

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from piano.foundation.layers import ConvNeXtBlock, FrameConvolution
 from piano.foundation.phase import reconstruct, stft
+from piano.foundation.texture import Texture
 
 MAGNITUDE_FLOOR = 1e-3
 """Added before the logarithm; about 60 dB below the loudest partials of music levelled to -18 dBFS."""
@@ -99,6 +100,7 @@ class VariationalEncoderDecoder(nn.Module):
         with torch.no_grad():
             self.head.weight.mul_(0.1)
             self.head.bias.zero_()
+        self.texture = Texture(n_fft)
 
     @property
     def hop_samples(self) -> int:
@@ -153,13 +155,26 @@ class VariationalEncoderDecoder(nn.Module):
         """Inverse of `normalise`."""
         return spectrum * self.spectrum_scale + self.mean_spectrum
 
-    def magnitude(self, spectrum: Tensor) -> Tensor:
-        """Linear magnitudes [shape=(batch, channels, frames, bins)] of a normalised spectrum."""
-        log_magnitude = rearrange(
+    def magnitude(self, spectrum: Tensor, *, noise: Tensor | None = None) -> Tensor:
+        """Linear magnitudes [shape=(batch, channels, frames, bins)] of a normalised spectrum.
+
+        Parameters
+        ----------
+        spectrum : Tensor [shape=(batch, frames, channels * bins)]
+        noise : Tensor [shape=(batch, channels, frames + 3, hop_length)], optional
+            White noise from which the scatter of real sound is drawn (`Texture`); without it there is none.
+        """
+        planes = self._planes(spectrum)
+        if noise is not None:
+            planes = self.texture(planes, noise)
+        return (planes.exp() - MAGNITUDE_FLOOR).clamp_min(0.0)
+
+    def _planes(self, spectrum: Tensor) -> Tensor:
+        """Log magnitudes (batch, channels, frames, bins) of a normalised spectrum."""
+        return rearrange(
             self.log_magnitude(spectrum.float()), "batch frames (channels bins) -> batch channels frames bins",
             channels=self.sound_channels,
         )  # fmt: skip
-        return (log_magnitude.exp() - MAGNITUDE_FLOOR).clamp_min(0.0)
 
     def posterior(self, spectrum: Tensor) -> tuple[Tensor, Tensor]:
         """mu and logvar [shape=(batch, latent_frames, latent_dim)] of a normalised spectrum."""
@@ -186,9 +201,14 @@ class VariationalEncoderDecoder(nn.Module):
         )  # fmt: skip
         return self.head(self.decoder_norm(self.decoder_blocks(hidden))).float()
 
-    def decoder(self, latent: Tensor, *, phase_iterations: int = 16) -> Tensor:
-        """Waveform (batch, channels, latent_frames * hop_samples) of latents (batch, latent_frames, latent_dim)."""
-        return reconstruct(self.magnitude(self.decode_spectrum(latent)), iterations=phase_iterations)
+    def decoder(self, latent: Tensor, *, phase_iterations: int = 16, noise: Tensor | None = None) -> Tensor:
+        """Waveform (batch, channels, latent_frames * hop_samples) of latents (batch, latent_frames, latent_dim).
+
+        `noise` as in `magnitude`: compositions have it, reconstructions are the middle of what may have been.
+        """
+        return reconstruct(
+            self.magnitude(self.decode_spectrum(latent), noise=noise), iterations=phase_iterations
+        )
 
     def forward(self, waveform: Tensor) -> Reconstruction:
         """Encode and decode a waveform (batch, channels, samples); the length is kept."""
@@ -210,6 +230,21 @@ class VariationalEncoderDecoder(nn.Module):
         self.mean_spectrum.copy_(frames.mean(dim=0))
         self.spectrum_scale.copy_((frames - self.mean_spectrum).square().mean().sqrt().clamp_min(1e-3))
         self._start_at_principal_components(self.normalise(frames))
+
+    @torch.no_grad()
+    def fit_texture(self, waveforms: Tensor, noise: Tensor) -> None:
+        """Measure how much real sound scatters around what the decoder makes of it.
+
+        Parameters
+        ----------
+        waveforms : Tensor [shape=(batch, channels, samples)]
+        noise : Tensor [shape=(batch * channels, frames + 3, hop_length)]
+            White noise.
+        """
+        real = self.analyse(waveforms)
+        predicted = self.decode_spectrum(self.posterior(real)[0])
+        planes = [self._planes(spectrum).flatten(0, 1) for spectrum in (predicted, real)]
+        self.texture.fit(predicted=planes[0], real=planes[1], noise=noise)
 
     def _start_at_principal_components(self, frames: Tensor) -> None:
         """Whitened principal components in, and the way back out: training starts from the best linear code."""

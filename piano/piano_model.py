@@ -16,13 +16,17 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from piano.foundation.dataset_format import DatasetManifest, open_pairs, read_manifest
-from piano.foundation.layers import LatentTransformer, RootMeanSquareNorm
+from piano.foundation.layers import LatentTransformer
 from piano.foundation.phase import PhaseVocoder
 from piano.foundation.randomness import keyed_generator, keyed_noise
 from piano.piano_encoder_decoder import VariationalEncoderDecoder
 
 PREFIX_LEVEL = 0.05
 """Noise on a prefix while its continuation is made; training saw up to 0.15, which stops drift (arXiv 2411.18447)."""
+GUIDANCE = 0.3
+"""How far each step of many is led on, away from what the frames would be without each other (arXiv 2403.17377)."""
+LEVEL_SHIFT = 3.0
+"""Sampling levels crowd where the noise is strong, for that is where form is decided."""
 HISTORY_PART = 3
 """Endless music: the last third of a window is the prefix of the next one."""
 EIGENVALUE_FLOOR = 0.01
@@ -82,16 +86,20 @@ class LatentFlow(nn.Module):
     ) -> None:
         super().__init__()
         self.transformer = LatentTransformer(latent_dim, channels, num_heads, num_layers, dropout=dropout)
-        self.out_norm = RootMeanSquareNorm(channels)
+        self.out_norm = nn.LayerNorm(channels)
         self.out = nn.Linear(channels, latent_dim)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, noisy: Tensor, level: Tensor) -> Tensor:
-        """Endpoint (batch, frames, latent_dim) of noisy latents at levels [shape=(batch, frames)]."""
+    def forward(self, noisy: Tensor, level: Tensor, *, looks_around: bool = True) -> Tensor:
+        """Endpoint (batch, frames, latent_dim) of noisy latents at levels [shape=(batch, frames)].
+
+        With `looks_around` off each frame is completed without the others: what guidance leads away from.
+        """
         share = level.unsqueeze(-1)
         size = ((1.0 - share).square() + share.square()).sqrt()
-        change = self.out(self.out_norm(self.transformer(noisy / size, level))).float()
+        hidden = self.transformer(noisy / size, level, looks_around=looks_around)
+        change = self.out(self.out_norm(hidden)).float()
         return (1.0 - share) / size.square() * noisy + share / size * change
 
 
@@ -185,20 +193,45 @@ class VariationalAttentionModel(nn.Module):
         """Normalised spectrum (batch, frames, values) of whitened latents (batch, frames, latent_dim)."""
         return self.autoencoder.decode_spectrum(self.normaliser.inverse(latents))
 
-    def decode(self, latents: Tensor, *, phase_iterations: int = 16) -> Tensor:
-        """Waveform (batch, channels, samples) of whitened latents (batch, frames, latent_dim)."""
-        return self.autoencoder.decoder(self.normaliser.inverse(latents), phase_iterations=phase_iterations)
+    def decode(
+        self, latents: Tensor, *, phase_iterations: int = 16, texture_seed: int | None = None
+    ) -> Tensor:
+        """Waveform (batch, channels, samples) of whitened latents (batch, frames, latent_dim).
 
-    def integrate(self, noise: Tensor, *, steps: int, prefix: Tensor | None = None) -> Tensor:
+        With a `texture_seed` the scatter of real sound is drawn on it, as in compositions.
+        """
+        noise = None
+        if texture_seed is not None:
+            frames = latents.shape[1] * self.autoencoder.latent_stride
+            noise = torch.stack(
+                [self._texture_noise((texture_seed, item), 0, frames) for item in range(len(latents))]
+            )
+        return self.autoencoder.decoder(
+            self.normaliser.inverse(latents), phase_iterations=phase_iterations, noise=noise
+        )
+
+    def _texture_noise(self, key: tuple[int, int], first_frame: int, frames: int) -> Tensor:
+        """White noise (channels, frames + 3, hop_length) of an item's spectrum frames, the same in every piece."""
+        return torch.stack([
+            keyed_noise(*key, "texture", channel, first_frame=first_frame, frames=frames + 3,
+                        channels=self.autoencoder.hop_length)
+            for channel in range(self.sound_channels)
+        ]).to(self.device)  # fmt: skip
+
+    def integrate(
+        self, noise: Tensor, *, steps: int, prefix: Tensor | None = None, guidance: float = GUIDANCE
+    ) -> Tensor:
         """Walk from white noise to latents in `steps` evaluations of the attention block.
 
         Parameters
         ----------
         noise : Tensor [shape=(batch, frames, latent_dim)]
         steps : int
-            1 is the adversarially trained shortcut; more follow the flow on cosine-spaced levels.
+            1 is the adversarially trained shortcut; more follow the flow, level by level (`shifted`).
         prefix : Tensor [shape=(batch, prefix_frames, latent_dim)], optional
             Clean latents the result must continue; returned unchanged as its first frames.
+        guidance : float
+            Strength of guidance by perturbed attention; 0 is none and takes half the time. One step has none.
 
         Returns
         -------
@@ -212,13 +245,16 @@ class VariationalAttentionModel(nn.Module):
             held = (1.0 - PREFIX_LEVEL) * prefix + PREFIX_LEVEL * noise[:, :kept]
             latents = torch.cat([held, noise[:, kept:]], dim=1)
         for index in range(steps):
-            now, then = (math.cos(math.pi / 2 * (index + turn) / steps) for turn in (0, 1))
+            now, then = (shifted(1.0 - (index + turn) / steps, LEVEL_SHIFT) for turn in (0, 1))
             level[:, kept:] = now
             with torch.autocast(
                 noise.device.type, dtype=torch.bfloat16, enabled=self.sampling_dtype == torch.bfloat16
             ):
                 endpoint = self.attention(latents, level)
-            moved = endpoint + max(then, 0.0) / now * (latents - endpoint) if index + 1 < steps else endpoint
+                if guidance and steps > 1:
+                    alone = self.attention(latents, level, looks_around=False)
+                    endpoint = endpoint + guidance * (endpoint - alone)
+            moved = endpoint + then / now * (latents - endpoint)
             latents = torch.cat([latents[:, :kept], moved[:, kept:]], dim=1)
         return latents if prefix is None else torch.cat([prefix, latents[:, kept:]], dim=1)
 
@@ -305,7 +341,7 @@ class VariationalAttentionModel(nn.Module):
     @torch.inference_mode()
     def stream_decode(
         self, pieces: Iterator[Tensor], *, phase_iterations: int = 16, prompt: Tensor | None = None,
-        context: Tensor | None = None,
+        context: Tensor | None = None, texture_key: tuple[int, int] | None = None,
     ) -> Iterator[Tensor]:  # fmt: skip
         """Waveform pieces (count, channels, samples) of latent pieces (count, frames, latent_dim), in bounded memory.
 
@@ -315,11 +351,14 @@ class VariationalAttentionModel(nn.Module):
             Sound that comes before; the phase is carried over from its end, so that the seam is smooth.
         context : Tensor [shape=(1 or count, frames, latent_dim)], optional
             Latents of that sound, which the decoder looks back on.
+        texture_key : (seed, first item), optional
+            Draw the scatter of real sound from this; without it there is none.
         """
         margin = self.autoencoder.decoder_context
         stride = self.autoencoder.latent_stride
         buffer = None if context is None else context[:, -margin:]
         done = 0 if buffer is None else buffer.shape[1]
+        position = 0
         phases: list[PhaseVocoder] = []
         for piece, is_last in mark_last(pieces):
             if not phases:
@@ -329,7 +368,15 @@ class VariationalAttentionModel(nn.Module):
             buffer = piece if buffer is None else torch.cat([buffer, piece], dim=1)
             ready = buffer.shape[1] if is_last else max(buffer.shape[1] - margin, done)
             spectrum = self.decode_spectrum(buffer)[:, done * stride : ready * stride]
-            magnitudes = self.autoencoder.magnitude(spectrum)
+            noise = None
+            if texture_key is not None:
+                seed, first_item = texture_key
+                noise = torch.stack([
+                    self._texture_noise((seed, first_item + item), position, spectrum.shape[1])
+                    for item in range(len(spectrum))
+                ])  # fmt: skip
+            magnitudes = self.autoencoder.magnitude(spectrum, noise=noise)
+            position += spectrum.shape[1]
             sounds = [phase.push(magnitude) for phase, magnitude in zip(phases, magnitudes, strict=True)]
             if is_last:
                 sounds = [
@@ -372,7 +419,11 @@ class VariationalAttentionModel(nn.Module):
         )
         frames = math.ceil(samples / self.hop_samples)
         sounds = self.stream_decode(
-            take_frames(pieces, frames), phase_iterations=phase_iterations, prompt=prompt, context=prefix
+            take_frames(pieces, frames),
+            phase_iterations=phase_iterations,
+            prompt=prompt,
+            context=prefix,
+            texture_key=(seed, item),
         )
         sent = 0
         for sound in sounds:
@@ -423,6 +474,11 @@ class VariationalAttentionModel(nn.Module):
             self.hop_samples, self.latent_dim, generator=keyed_generator("noise to latents")
         ).double()
         return (blocks @ torch.linalg.qr(square).Q).float()
+
+
+def shifted(level: float | Tensor, shift: float) -> float | Tensor:
+    """A noise level in [0, 1], moved towards 1 for a shift above 1 (Esser et al., arXiv 2403.03206)."""
+    return shift * level / (1.0 + (shift - 1.0) * level)
 
 
 def mark_last(pieces: Iterator[Tensor]) -> Iterator[tuple[Tensor, bool]]:

@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.optim import AdamW
 
+from piano.foundation.muon import Muon, split_parameters
 from piano.foundation.runtime import frozen
 from piano.loss_functions import endpoint_flow_loss, kl_divergence_loss, magnitude_loss
 from piano.piano_encoder_decoder import VariationalEncoderDecoder
-from piano.piano_model import VariationalAttentionModel
+from piano.piano_model import VariationalAttentionModel, shifted
 from piano.piano_train import PREFIX_NOISE, ear_step, judge_optimizers, professor_step
 from piano.training_run import Step, TrainingRun
 
@@ -26,6 +26,8 @@ FREE_BITS = 0.05
 LATENT_NOISE = 0.15
 """The decoder hears latents with up to this much extra noise: generated latents will not be perfect either."""
 SPECTRUM_FRAMES = 6_000
+TRAINING_SHIFT = 2.0
+"""Form and pulse are decided where the noise is strong: levels are drawn more often there."""
 
 
 def pretrain_generator(run: TrainingRun) -> None:
@@ -67,7 +69,7 @@ def train_autoencoder(run: TrainingRun) -> None:
     if run.total_step == 0:
         fit_spectrum(run)
     rate = settings.learning_rate or config.learning_rate
-    optimizer = AdamW(autoencoder.parameters(), lr=rate, betas=(0.8, 0.99), weight_decay=0.01)
+    optimizer = Muon(*split_parameters(autoencoder), lr=rate, betas=(0.8, 0.99), dtype=run.runtime.dtype)
     autoencoder.train()
     for step in run.steps("autoencoder", {"autoencoder": optimizer}):
         waveforms = run.draw_waveforms(step, batch_size, settings.frames)
@@ -161,7 +163,7 @@ def train_flow(run: TrainingRun) -> None:
     generator, settings, config = run.generator, run.settings("flow"), run.config
     batch_size = settings.batch_size or config.batch_size
     rate = settings.learning_rate or config.learning_rate
-    optimizer = AdamW(generator.attention.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.01)
+    optimizer = Muon(*split_parameters(generator.attention), lr=rate, dtype=run.runtime.dtype)
     generator.attention.train()
     for step in run.steps("flow", {"flow": optimizer}):
         latents = run.draw_latents(step, batch_size, settings.frames)
@@ -192,12 +194,12 @@ def draw_levels(step: Step, batch_size: int, frames: int) -> Tensor:
     """Noise level of every frame (batch, frames): the task mix of one batch.
 
     40 % all frames alike, 40 % a nearly clean prefix to continue, 10 % a gap to fill, 10 % every frame its own
-    (Diffusion Forcing, arXiv 2407.01392). Levels are logit-normal, a fifth of them exactly 1.
+    (Diffusion Forcing, arXiv 2407.01392). Levels are logit-normal and shifted towards noise, a fifth of them exactly 1.
     """
     random = step.random("levels")
-    base = torch.randn(batch_size, 1, generator=random).sigmoid()
+    base = shifted(torch.randn(batch_size, 1, generator=random).sigmoid(), TRAINING_SHIFT)
     base = torch.where(torch.rand(batch_size, 1, generator=random) < 0.2, torch.ones_like(base), base)
-    own = torch.randn(batch_size, frames, generator=random).sigmoid()
+    own = shifted(torch.randn(batch_size, frames, generator=random).sigmoid(), TRAINING_SHIFT)
     given = PREFIX_NOISE * torch.rand(batch_size, 1, generator=random)
     kind = torch.rand(batch_size, 1, generator=random)
     first = torch.rand(batch_size, 1, generator=random)

@@ -27,7 +27,10 @@ from piano.vae_utilities import save_checkpoint
 
 STAGES = ("autoencoder", "flow", "judges", "ear", "professor", "joint")
 """In the order in which they are learned."""
+DECODER_STAGES = ("autoencoder", "ear", "joint")
+"""Stages in which the decoder learns: after them its texture is measured anew."""
 NORMALISER_FRAMES = 50_000
+TEXTURE_FRAMES = 4_000
 FINAL_RATE = 0.05
 """Share of the learning rate left at the end of a stage (cosine)."""
 
@@ -279,6 +282,8 @@ class TrainingRun:
         """Adopt the averaged weights, judge them, save."""
         self.generator.load_state_dict(self.average.network.state_dict())
         self.average.updates = 0
+        if self.stage_step and self.stage in DECODER_STAGES:
+            self.fit_texture()
         if self.stage_step % self.steps_per_epoch(self.stage):
             self.epoch += 1
         if self.after_stage is not None:
@@ -394,6 +399,18 @@ class TrainingRun:
             network.normaliser.fit(frames.to(self.runtime.device))
         self._latents = {"training": self.generator.normaliser.to("cpu")(means)}
         self.generator.normaliser.to(self.runtime.device)
+
+    def fit_texture(self) -> None:
+        """Measure how much the training set scatters around what the averaged decoder makes of it."""
+        autoencoder, step = self.average.network.autoencoder, Step((self.config.seed, "texture"), 0, 0.0)
+        frames = min(64, self.training_set.samples // self.generator.hop_samples)
+        spectrum_frames = frames * autoencoder.latent_stride
+        waveforms = self.draw_waveforms(step, -(-TEXTURE_FRAMES // spectrum_frames), frames)
+        noise = step.noise(
+            "noise", waveforms.shape[0] * waveforms.shape[1], spectrum_frames + 3, autoencoder.hop_length
+        )
+        autoencoder.fit_texture(waveforms, noise.to(waveforms.device))
+        self.generator.autoencoder.texture.load_state_dict(autoencoder.texture.state_dict())
 
     def draw_latents(self, step: Step, batch_size: int, frames: int, *, split: str = "training") -> Tensor:
         """Random windows of a split's latents (batch, frames, latent_dim), on the device."""

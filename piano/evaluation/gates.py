@@ -171,7 +171,8 @@ def compose_clips(
 @torch.inference_mode()
 def decode_clips(generator: VariationalAttentionModel, latents: Tensor, samples: int) -> list[np.ndarray]:
     """Clips (channels, samples) of whitened latents (count, frames, latent_dim)."""
-    return [generator.decode(latent.unsqueeze(0))[0, :, :samples].cpu().numpy() for latent in latents]
+    return [generator.decode(latent.unsqueeze(0), texture_seed=item)[0, :, :samples].cpu().numpy()
+            for item, latent in enumerate(latents)]  # fmt: skip
 
 
 def judge_samples(run: TrainingRun, step_choices: tuple[int, ...]) -> tuple[Any, dict[str, Any]]:

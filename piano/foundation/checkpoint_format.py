@@ -11,7 +11,7 @@ import torch
 
 from piano.foundation.errors import CheckpointError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 ROLES = ("generator", "discriminator")
 REQUIRED_FIELDS = {"format_version", "role", "epoch", "keywords", "model"}
 
@@ -82,6 +82,8 @@ def read_checkpoint(path: Path, role: str) -> dict[str, Any]:
         raise CheckpointError(f"{path} is damaged: {' '.join(str(error).split())[:120]}") from None
     if not isinstance(content, dict) or not content.keys() >= REQUIRED_FIELDS:
         raise CheckpointError(f"{path} is not a MusiGAN checkpoint")
+    if content["format_version"] < FORMAT_VERSION:
+        raise CheckpointError(f"{path} was written by an older MusiGAN, with other networks: train anew")
     if content["format_version"] > FORMAT_VERSION:
         raise CheckpointError(f"{path} was written by a newer MusiGAN (format {content['format_version']})")
     if content["role"] != role:

@@ -7,6 +7,9 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
+EXPLICIT_FRAMES = 512
+"""Up to this many frames a CPU multiplies attention out."""
+
 
 class DepthwiseConvolution(nn.Module):
     """One filter per channel along the frames, centred, zero-padded.
@@ -71,21 +74,6 @@ class FrameConvolution(nn.Module):
         return self.convolution(frames.transpose(1, 2)).transpose(1, 2)
 
 
-class RootMeanSquareNorm(nn.Module):
-    """Divides by the root mean square of the channels (RMSNorm, arXiv 1910.07467), in the precision it is given.
-
-    The weight is cast to the input: a mixed pair leaves the fused kernel.
-    """
-
-    def __init__(self, channels: int, *, has_weight: bool = True) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels)) if has_weight else None
-
-    def forward(self, frames: Tensor) -> Tensor:
-        weight = None if self.weight is None else self.weight.to(frames.dtype)
-        return functional.rms_norm(frames, frames.shape[-1:], weight, 1e-5)
-
-
 class FourierEmbedding(nn.Module):
     """A number in [0, 1] per frame as sines and cosines, then a perceptron."""
 
@@ -105,22 +93,33 @@ class FourierEmbedding(nn.Module):
         return self.project(torch.cat([angles.sin(), angles.cos()], dim=-1))
 
 
-def rotary_tables(frames: int, head_dim: int, *, device: torch.device) -> tuple[Tensor, Tensor]:
+def rotary_tables(frames: int, head_dim: int, *, like: Tensor) -> tuple[Tensor, Tensor]:
     """Cosines and sines of rotary positions (RoPE, arXiv 2104.09864) [shape=(frames, head_dim / 2)]."""
-    rates = 1000.0 ** (-torch.arange(0, head_dim, 2, device=device, dtype=torch.float32) / head_dim)
-    angles = torch.arange(frames, device=device, dtype=torch.float32).unsqueeze(1) * rates
-    return angles.cos(), angles.sin()
+    rates = 1000.0 ** (-torch.arange(0, head_dim, 2, device=like.device, dtype=torch.float32) / head_dim)
+    angles = torch.arange(frames, device=like.device, dtype=torch.float32).unsqueeze(1) * rates
+    return angles.cos().to(like.dtype), angles.sin().to(like.dtype)
 
 
 def rotate(heads: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
-    """Turn each pair of head channels by its frame's angle; heads [shape=(batch, heads, frames, head_dim)]."""
+    """Turn each pair of head channels by its frame's angle; heads [shape=(..., frames, head_dim)]."""
     cosine, sine = tables
     first, second = heads.chunk(2, dim=-1)
-    return torch.cat([first * cosine - second * sine, first * sine + second * cosine], dim=-1).to(heads.dtype)
+    return torch.cat([first * cosine - second * sine, first * sine + second * cosine], dim=-1)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Scaled dot-product attention of heads [shape=(batch, heads, frames, head_dim)].
+
+    On a CPU short sequences are multiplied out: the fused kernel's way back is several times slower there.
+    """
+    if query.device.type != "cpu" or query.shape[-2] > EXPLICIT_FRAMES:
+        return functional.scaled_dot_product_attention(query, key, value)
+    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+    return scores.softmax(dim=-1) @ value
 
 
 class AttentionBlock(nn.Module):
-    """Pre-norm transformer block: RMSNorm, QK-norm, rotary positions, bidirectional.
+    """Pre-norm transformer block: layer norm, normalised queries and keys, rotary positions, bidirectional.
 
     A modulation vector (one per sequence: shift and scale of both branches, and their gates) conditions the block;
     the table that makes it is shared by all blocks, each adds its own bias (AdaLN-single, arXiv 2310.00426).
@@ -129,35 +128,49 @@ class AttentionBlock(nn.Module):
     def __init__(self, channels: int, num_heads: int, *, dropout: float = 0.0, expansion: int = 4) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.attention_norm = RootMeanSquareNorm(channels, has_weight=False)
+        self.norm = nn.LayerNorm(channels, elementwise_affine=False)
         self.query_key_value = nn.Linear(channels, 3 * channels, bias=False)
-        self.query_norm = RootMeanSquareNorm(channels // num_heads)
-        self.key_norm = RootMeanSquareNorm(channels // num_heads)
+        self.head_norm = nn.LayerNorm(channels // num_heads, elementwise_affine=False)
+        self.query_key_scale = nn.Parameter(torch.ones(2, 1, num_heads, 1, channels // num_heads))
         self.attention_out = nn.Linear(channels, channels)
-        self.perceptron_norm = RootMeanSquareNorm(channels, has_weight=False)
         self.expand = nn.Linear(channels, expansion * channels)
         self.contract = nn.Linear(expansion * channels, channels)
         self.modulation_bias = nn.Parameter(torch.zeros(6, channels))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, tokens: Tensor, modulation: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
-        """Map tokens (batch, frames, channels), modulation (batch, 6, channels) to (batch, frames, channels)."""
-        shift_a, scale_a, gate_a, shift_p, scale_p, gate_p = (
-            (modulation + self.modulation_bias).unsqueeze(2).unbind(dim=1)
-        )
-        hidden = self.attention_norm(tokens) * (1.0 + scale_a) + shift_a
-        tokens = tokens + (1.0 + gate_a) * self.dropout(self.attend(hidden, tables))
-        hidden = self.perceptron_norm(tokens) * (1.0 + scale_p) + shift_p
-        hidden = self.contract(functional.gelu(self.expand(hidden)))
-        return tokens + (1.0 + gate_p) * self.dropout(hidden)
+    def forward(
+        self,
+        tokens: Tensor,
+        modulation: Tensor,
+        tables: tuple[Tensor, Tensor],
+        *,
+        looks_around: bool = True,
+    ) -> Tensor:
+        """Map tokens (batch, frames, channels), modulation (batch, 6, channels) to (batch, frames, channels).
 
-    def attend(self, hidden: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
-        query, key, value = rearrange(
+        With `looks_around` off every frame attends to itself only (perturbed attention, arXiv 2403.17377).
+        """
+        shift_a, scale_a, gate_a, shift_p, scale_p, gate_p = (
+            (modulation + self.modulation_bias).unsqueeze(2).to(tokens.dtype).unbind(dim=1)
+        )
+        hidden = torch.addcmul(shift_a, self.norm(tokens), 1.0 + scale_a)
+        mixed = self.dropout(self.mix(hidden, tables, looks_around=looks_around))
+        tokens = torch.addcmul(tokens, 1.0 + gate_a, mixed)
+        hidden = torch.addcmul(shift_p, self.norm(tokens), 1.0 + scale_p)
+        hidden = self.dropout(self.contract(functional.gelu(self.expand(hidden))))
+        return torch.addcmul(tokens, 1.0 + gate_p, hidden)
+
+    def mix(self, hidden: Tensor, tables: tuple[Tensor, Tensor], *, looks_around: bool) -> Tensor:
+        """What each frame takes from all frames."""
+        heads = rearrange(
             self.query_key_value(hidden), "batch frames (qkv heads dim) -> qkv batch heads frames dim",
             qkv=3, heads=self.num_heads,
         )  # fmt: skip
-        query, key = rotate(self.query_norm(query), tables), rotate(self.key_norm(key), tables)
-        mixed = functional.scaled_dot_product_attention(query.to(value.dtype), key.to(value.dtype), value)
+        mixed = heads[2]
+        if looks_around:
+            query_key = self.head_norm(heads[:2]).to(mixed.dtype) * self.query_key_scale.to(mixed.dtype)
+            query, key = rotate(query_key, tables)
+            mixed = attend(query, key, mixed)
         return self.attention_out(rearrange(mixed, "batch heads frames dim -> batch frames (heads dim)"))
 
 
@@ -182,7 +195,14 @@ class LatentTransformer(nn.Module):
         nn.init.zeros_(to_modulation.weight)
         nn.init.zeros_(to_modulation.bias)
 
-    def forward(self, latents: Tensor, level: Tensor, *, tokens: Tensor | float = 0.0) -> Tensor:
+    def forward(
+        self,
+        latents: Tensor,
+        level: Tensor,
+        *,
+        tokens: Tensor | float = 0.0,
+        looks_around: bool = True,
+    ) -> Tensor:
         """Hidden frames.
 
         Parameters
@@ -192,6 +212,8 @@ class LatentTransformer(nn.Module):
             Noise level of each frame, 0 clean to 1 white noise.
         tokens : Tensor [shape=(batch, frames, channels)]
             Added to the embedded latents.
+        looks_around : bool
+            Off: every frame sees itself only, for guidance.
 
         Returns
         -------
@@ -202,7 +224,7 @@ class LatentTransformer(nn.Module):
             self.modulation(levels.mean(dim=1)), "batch (six channels) -> batch six channels", six=6
         )
         hidden = self.embed(latents) + levels + tokens
-        tables = rotary_tables(latents.shape[1], hidden.shape[-1] // self.num_heads, device=latents.device)
+        tables = rotary_tables(latents.shape[1], hidden.shape[-1] // self.num_heads, like=hidden)
         for block in self.blocks:
-            hidden = block(hidden, modulation, tables)
+            hidden = block(hidden, modulation, tables, looks_around=looks_around)
         return hidden

@@ -45,6 +45,11 @@ class Runtime:
         """Processes of the run, over all nodes."""
         return self.fabric.world_size
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of products that need no more: bfloat16 or float32."""
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+
     def autocast(self) -> AbstractContextManager:
         """The context in which networks run."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")

@@ -1,0 +1,112 @@
+"""The scatter that magnitudes of real sound have, and a decoder that learned their middle does not.
+
+A decoder trained on log magnitudes gives the middle of what a bin may be. Where sound is noisy (hammers, breath, hiss)
+real bins scatter around it; without the scatter music is too smooth. The scatter cannot be remembered, but it can be
+drawn anew: log magnitudes of white noise, as strong in each band and at each level as makes neighbouring frames and
+neighbouring bins differ as much as in real music.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from piano.foundation.phase import hop_of, stft
+
+LOWEST_LEVEL = -7.0
+"""Log magnitude of the first level; each further one is e times stronger."""
+NUM_LEVELS = 11
+NUM_BANDS = 6
+"""Octaves, the highest ends at the Nyquist frequency; the lowest holds all that is left."""
+MEAN_LOG_RAYLEIGH = -0.288608
+"""Mean logarithm of the magnitude of complex Gaussian noise of power 1: half of Euler's constant, below zero."""
+
+
+RARE_BINS = 1000
+"""A cell with this many bins counts for half: what was seldom heard is left smooth."""
+
+
+class Texture(nn.Module):
+    """How strong the scatter is, by band and level: measured, not trained. None until `fit`.
+
+    Parameters
+    ----------
+    n_fft : int
+        Window of the spectra, in samples.
+    """
+
+    amount: Tensor
+    band: Tensor
+
+    def __init__(self, n_fft: int) -> None:
+        super().__init__()
+        self.n_fft = n_fft
+        self.hop_length = hop_of(n_fft)
+        self.register_buffer("amount", torch.zeros(NUM_BANDS, NUM_LEVELS))
+        bins = torch.arange(n_fft // 2 + 1) / (n_fft // 2)
+        band = NUM_BANDS - 1 + bins.clamp_min(1e-9).log2().ceil().long()
+        self.register_buffer("band", band.clamp(0, NUM_BANDS - 1), persistent=False)
+
+    @torch.no_grad()
+    def fit(self, *, predicted: Tensor, real: Tensor, noise: Tensor) -> None:
+        """Measure how much more real log magnitudes move, over time and over frequency, than those of a decoder.
+
+        The smaller of the two counts, so that held partials stay smooth.
+
+        Parameters
+        ----------
+        predicted, real : Tensor [shape=(batch, frames, bins)]
+            Log magnitudes of the same sound.
+        noise : Tensor [shape=(batch, frames + 3, hop_length)]
+            White noise.
+        """
+        scatter = self.scatter(noise)
+        cell = NUM_LEVELS * self.band + self._level(predicted).round().long()
+        deficits = []
+        for axis in (1, 2):
+            moved, drawn = movement(real, cell, axis), movement(predicted, cell, axis)
+            scattered = movement(scatter, cell, axis)
+            trust = moved.count / (moved.count + RARE_BINS)
+            deficits.append(trust * (moved.mean - drawn.mean).clamp_min(0.0) / scattered.mean.clamp_min(1e-6))
+        self.amount.copy_(torch.minimum(*deficits).clamp_max(1.0).sqrt().view(NUM_BANDS, NUM_LEVELS))
+
+    def scatter(self, noise: Tensor) -> Tensor:
+        """Zero-mean log magnitudes (..., frames, bins) of white noise (..., frames + 3, hop_length)."""
+        waveform = noise.flatten(-2)
+        frames = noise.shape[-2] - 3
+        magnitude = stft(waveform, self.n_fft)[..., 2 : 2 + frames, :].abs()
+        return (magnitude + 1e-6).log() - 0.5 * math.log(3.0 / 8.0) - MEAN_LOG_RAYLEIGH
+
+    def forward(self, log_magnitude: Tensor, noise: Tensor) -> Tensor:
+        """Log magnitudes (..., frames, bins) with scatter drawn from white noise (..., frames + 3, hop_length)."""
+        level = self._level(log_magnitude)
+        below = level.floor().long().clamp_max(NUM_LEVELS - 2)
+        share = level - below
+        amount = self.amount[self.band, below] * (1.0 - share) + self.amount[self.band, below + 1] * share
+        return log_magnitude + amount * self.scatter(noise)
+
+    def _level(self, log_magnitude: Tensor) -> Tensor:
+        return (log_magnitude - LOWEST_LEVEL).clamp(0.0, NUM_LEVELS - 1.0)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+        """Checkpoints from before there was a texture have none."""
+        state_dict.setdefault(f"{prefix}amount", torch.zeros_like(self.amount))
+        super()._load_from_state_dict(state_dict, prefix, *others)
+
+
+class Movement(NamedTuple):
+    """Squared steps, for every cell of band and level [shape=(NUM_BANDS * NUM_LEVELS,)]."""
+
+    mean: Tensor
+    count: Tensor
+
+
+def movement(levels: Tensor, cell: Tensor, axis: int) -> Movement:
+    """Squared steps along an axis of (batch, frames, bins), by the cell in which they end."""
+    length = levels.shape[axis] - 1
+    steps = (levels.narrow(axis, 1, length) - levels.narrow(axis, 0, length)).square().flatten()
+    places = cell.narrow(axis, 1, length).flatten()
+    sums = torch.zeros(NUM_BANDS * NUM_LEVELS, device=levels.device).index_add_(0, places, steps.float())
+    counts = torch.bincount(places, minlength=NUM_BANDS * NUM_LEVELS)
+    return Movement(sums / counts.clamp_min(1), counts)

@@ -1,0 +1,73 @@
+"""The scatter of real sound: measured where it is missing, drawn with that strength, the same in every piece."""
+
+import torch
+
+from piano.foundation.phase import stft
+from piano.foundation.texture import NUM_BANDS, Texture
+
+N_FFT, FRAMES = 1024, 200
+HOP = N_FFT // 4
+
+
+def white(seed: int, *, batch: int = 4, frames: int = FRAMES) -> torch.Tensor:
+    """White noise (batch, frames + 3, hop)."""
+    return torch.randn(batch, frames + 3, HOP, generator=torch.Generator().manual_seed(seed))
+
+
+def smooth_levels() -> torch.Tensor:
+    """Log magnitudes (batch, frames, bins) that move slowly, between -6 and 2."""
+    time = torch.arange(FRAMES).view(1, -1, 1) / FRAMES
+    pitch = torch.arange(N_FFT // 2 + 1).view(1, 1, -1) / (N_FFT // 2)
+    phase = torch.arange(4).view(-1, 1, 1)
+    return -2.0 + 4.0 * torch.sin(3.0 * time + 2.0 * pitch + phase)
+
+
+def test_scatter_is_that_of_white_noise_around_zero() -> None:
+    texture = Texture(N_FFT)
+    scatter = texture.scatter(white(0))[..., 2:-2]  # the lowest and highest bins are real, not complex
+    assert abs(float(scatter.mean())) < 0.01
+    assert abs(float(scatter.std()) - torch.pi / 24**0.5) < 0.02  # of the logarithm of a Rayleigh variable
+
+
+def test_scatter_lies_on_the_frames_of_the_spectrum() -> None:
+    noise = white(1)
+    inner = stft(noise.flatten(-2)[..., 2 * HOP : -HOP], N_FFT).abs().log()
+    ours = Texture(N_FFT).scatter(noise)
+    # Frames whose window lies inside the piece agree; those at its ends saw less.
+    difference = (ours - inner)[:, 3:-3, 1:-1]
+    torch.testing.assert_close(difference, difference.mean().expand_as(difference), atol=2e-2, rtol=0.0)
+
+
+def test_fit_finds_the_planted_strength() -> None:
+    texture, planted = Texture(N_FFT), Texture(N_FFT)
+    strength = torch.linspace(0.2, 0.9, NUM_BANDS)
+    planted.amount.copy_(strength.unsqueeze(1).expand_as(planted.amount))
+    predicted = smooth_levels()
+    texture.fit(predicted=predicted, real=planted(predicted, white(2)), noise=white(3))
+    heard = texture.amount[:, 1:8].mean(dim=1)  # over the levels that the planted sound has
+    torch.testing.assert_close(heard[2:], strength[2:], atol=0.1, rtol=0.0)  # the lowest have few bins
+    assert float(texture.amount[:, -1].max()) == 0.0  # a level that never sounded stays smooth
+
+
+def test_nothing_is_added_where_nothing_is_missing() -> None:
+    texture, predicted = Texture(N_FFT), smooth_levels()
+    texture.fit(predicted=predicted, real=predicted.clone(), noise=white(4))
+    assert torch.equal(texture(predicted, white(5)), predicted)
+
+
+def test_pieces_have_the_same_texture_as_the_whole() -> None:
+    texture = Texture(N_FFT)
+    texture.amount.fill_(0.5)
+    noise, levels = white(6), smooth_levels()
+    whole = texture(levels, noise)
+    pieces = [texture(levels[:, a:b], noise[:, a : b + 3]) for a, b in ((0, 100), (100, 250), (250, FRAMES))]
+    torch.testing.assert_close(torch.cat(pieces, dim=1), whole, atol=1e-5, rtol=1e-5)
+
+
+def test_checkpoints_without_texture_load_as_smooth() -> None:
+    texture = Texture(N_FFT)
+    texture.amount.fill_(0.5)
+    Texture(N_FFT).load_state_dict({})
+    fresh = Texture(N_FFT)
+    fresh.load_state_dict(texture.state_dict())
+    assert torch.equal(fresh.amount, texture.amount)
