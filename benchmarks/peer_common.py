@@ -91,7 +91,9 @@ def _magnitudes(sound: Tensor, window: int) -> Tensor:
 
 @cache
 def _mel_filters(sample_rate: int, window: int, bands: int) -> Tensor:
-    with warnings.catch_warnings():  # the narrowest bands of some windows hold no bin; the definition keeps them
+    with (
+        warnings.catch_warnings()
+    ):  # the narrowest bands of some windows hold no bin; the definition keeps them
         warnings.simplefilter("ignore")
         return torch.from_numpy(librosa.filters.mel(sr=sample_rate, n_fft=window, n_mels=bands))
 
@@ -116,11 +118,11 @@ class Layout(NamedTuple):
     channels: int = 1
 
 
-def read_clips(folder: Path, layout: Layout) -> list[Clip]:
-    """Clips of every music file of a folder, spread evenly over the file; files that are too short are left out."""
+def read_clips(folder: Path, layout: Layout, *, files: int | None = None) -> list[Clip]:
+    """Clips of the (first so many) music files of a folder, spread evenly over each; too short ones are left out."""
     samples = round(layout.seconds * layout.sample_rate)
     clips = []
-    for path in find_audio_files(folder):
+    for path in find_audio_files(folder)[:files]:
         song = read_audio(path, sample_rate=layout.sample_rate, channels=layout.channels)
         room = song.shape[-1] - samples
         if room < 0:
@@ -131,7 +133,7 @@ def read_clips(folder: Path, layout: Layout) -> list[Clip]:
         clips += [Clip(path.name, song[:, start : start + samples]) for start in starts.astype(int)]
     if len({clip.file for clip in clips}) < 4:
         raise PeerError(
-            f"{folder} holds fewer than four files of {layout.seconds:g} s; name a folder with more, or fewer --seconds."
+            f"{folder} holds fewer than four files of {layout.seconds:g} s: name another, or shorter --seconds."
         )
     return clips
 
@@ -199,7 +201,9 @@ def make_dataset(music: Path, folder: Path, *, sample_rate: int, channels: int =
 def open_dataset(options: Any, folder: Path) -> Path:
     """The data set that was given, or one made of the music that was given; checked against the sample rate."""
     if options.dataset is None and options.music is None:
-        raise PeerError("name the music to learn from: --music FOLDER, or --dataset FOLDER if it is prepared.")
+        raise PeerError(
+            "name the music to learn from: --music FOLDER, or --dataset FOLDER if it is prepared."
+        )
     dataset = options.dataset or make_dataset(options.music, folder, sample_rate=options.sample_rate)
     manifest = read_manifest(dataset)
     if (manifest.sample_rate, manifest.channels) != (options.sample_rate, 1):
@@ -297,7 +301,9 @@ def commit() -> str:
     """Short name of the commit that was measured, with a + where files differ from it; empty outside of git."""
     try:
         answers = [
-            subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+            subprocess.run(
+                ["git", *words], cwd=ROOT, capture_output=True, text=True, check=True
+            ).stdout.strip()
             for words in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
         ]
     except (OSError, subprocess.CalledProcessError):

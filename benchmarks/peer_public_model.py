@@ -1,11 +1,11 @@
 """The public MusiGAN's networks, losses and sound format, written anew from its description, for a comparison only.
 
-Kept as they are there, oddities included: the encoder is fed noise and never hears music, no layer between the first and
-the last has a nonlinearity, the output is `hardsigmoid(x / max(batch))` and so never negative, the generator is asked to
-match an unrelated batch of music, and chunks of a batch are compared in whatever order they come. Two parts that would
-only hold it back are left out: a linear layer of 131 million parameters that its forward never calls, and the optional
-Gaussian windows on the output, which start one sample wide and need far longer than minutes to open. Mono: the terms of a
-second channel fall away. Of the losses only those that its training adds up are here.
+Kept as they are there, oddities included: the encoder is fed noise and never hears music, its convolutions have no
+nonlinearity between them, the output is `hardsigmoid(x / max(batch))` and so never negative, the generator is asked
+to match an unrelated batch of music, and what is compared with what depends on the order of the batch. Two parts that
+would only hold it back are left out: a linear layer of 131 million parameters that its forward never calls, and the
+optional Gaussian windows on the output, which start one sample wide and need far longer than minutes to open. Mono: the
+terms of a second channel fall away. Of the losses, only those that its training adds up are here.
 """
 
 from typing import NamedTuple
@@ -57,7 +57,9 @@ class PublicGenerator(nn.Module):
             nn.Conv1d(1, WIDTH, 9, stride=2, padding=4), nn.BatchNorm1d(WIDTH, eps=EPSILON), nn.Dropout(0.2)
         )
         self.encode_2 = nn.Sequential(
-            nn.Conv1d(WIDTH, WIDTH, 7, stride=2, padding=3), nn.BatchNorm1d(WIDTH, eps=EPSILON), nn.Dropout(0.2)
+            nn.Conv1d(WIDTH, WIDTH, 7, stride=2, padding=3),
+            nn.BatchNorm1d(WIDTH, eps=EPSILON),
+            nn.Dropout(0.2),
         )
         self.to_frames = nn.AdaptiveAvgPool1d(latent_frames)
         self.mu, self.logvar = nn.Linear(WIDTH, latent_dim), nn.Linear(WIDTH, latent_dim)
@@ -99,7 +101,7 @@ def _resize(sound: Tensor, like: Tensor) -> Tensor:
 
 
 class PublicDiscriminator(nn.Module):
-    """Eight halving convolutions, the mean over time, and distances to the rest of the batch, to one logit (batch, 1)."""
+    """Eight halving convolutions, the mean over time, and likeness to the rest of the batch: logits (batch, 1)."""
 
     def __init__(self, *, values: int, width: int = 2, layers: int = 8) -> None:
         super().__init__()
@@ -119,7 +121,9 @@ class PublicDiscriminator(nn.Module):
         """Logits (batch, 1) of (batch, 1, values)."""
         for layer, shortcut in zip(self.layers, self.shortcuts, strict=True):
             halved = layer(sound)
-            sound = halved + shortcut(sound)[..., : halved.shape[-1]]  # the first half, not every second value
+            sound = (
+                halved + shortcut(sound)[..., : halved.shape[-1]]
+            )  # the first half, not every second value
         features = sound.mean(dim=-1)
         projected = torch.einsum("bf,fok->bok", features, self.directions)
         gaps = (projected.unsqueeze(0) - projected.unsqueeze(1)).abs().sum(dim=3)
@@ -169,7 +173,7 @@ def last_chunk_spread(sound: Tensor) -> Tensor:
 
 
 def song_divergence(sound: Tensor) -> Tensor:
-    """"KL" of even to odd items of a batch, each half clamped to be positive and scaled to sum to 1, a scalar."""
+    """ "KL" of even to odd items of a batch, each half clamped to be positive and scaled to sum to 1, a scalar."""
     even, odd = (half.clamp_min(1e-6) for half in (sound[::2], sound[1::2]))
     even, odd = even / even.sum(), odd / odd.sum()
     return (even * (even / odd).log()).sum()

@@ -13,12 +13,12 @@ noise with its spectrum. Nothing is picked, all is levelled alike.
 back by sines. --format waveform gives the same networks samples instead, as the rest of the description has it.
 
 Made smaller than published, so that minutes on a CPU are enough for some steps: batches of 16 (waveform: 4) instead of
-64, no gradient accumulation instead of 16 batches, which gives it 64 times as many updates in the same time
-(--batch 64 --accumulation 16 is as published); chunks as long as the samples (8 s) instead of 10 s; one channel instead
-of two. The order is as published, in shares of the minutes: a fifth to pretrain the generator, a twenty-fifth for the
-discriminator, the rest adversarial, two updates of the generator to one of the discriminator. Published faults of wiring
-are kept (the discriminator is pretrained with the generator's optimiser, so it does not move; fakes are not detached, so
-each network's gradient leaks into the other's next step); --mended mends these.
+64, and no gradient accumulation instead of 16 batches, which gives it 64 times as many updates in the same time
+(--batch 64 --accumulation 16 is as published); chunks as long as the samples (8 s) instead of 10 s; one channel
+instead of two. The order is as published, in shares of the minutes: a fifth to pretrain the generator, a twenty-fifth
+for the discriminator, the rest adversarial, two updates of the generator to one of the discriminator. Published faults
+of wiring are kept (the discriminator is pretrained with the generator's optimiser, so it does not move; fakes are not
+detached, so each network's gradient leaks into the other's next step); --mended mends these.
 Each clock runs from the first step; decoding the music and finding its keys is outside of the budgets.
 """
 
@@ -48,7 +48,6 @@ from peer_public_model import (
     DECODER_STRIDE,
     INTERVAL_SECONDS,
     KEY_THRESHOLD,
-    KEYS,
     NOISE_SAMPLES,
     PublicDiscriminator,
     PublicGenerator,
@@ -98,7 +97,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--mended", action="store_true", help="mend the recipe's faults of wiring (default: as published)")
     add("--seconds", type=float, default=8.0, help="length of a sample (default: %(default)g)")
     add("--per-file", type=int, default=2, help="passages of a held-out file (default: %(default)s)")
-    add("--songs", type=int, help="only the first so many chunks, to try it out (default: all)")
+    add("--files", type=int, help="only the first so many held-out files (default: all)")
+    add("--chunks", type=int, help="only the first so many chunks, to try it out (default: all)")
     add("--output", type=Path, default=Path("peer_public"), help="folder of results (default: %(default)s)")
     options = parser.parse_args(argv)
     options.batch = options.batch or (16 if options.format == "keys" else 4)
@@ -121,7 +121,7 @@ def load_chunks(dataset: Path, options: argparse.Namespace) -> Tensor:
     segments = [(index, half * (music.samples // 2)) for index in range(len(music)) for half in (0, 1)]
     is_keys = options.format == "keys"
     rows = []
-    for index, offset in tqdm(segments[: options.songs], desc="chunks", unit="chunk", leave=False):
+    for index, offset in tqdm(segments[: options.chunks], desc="chunks", unit="chunk", leave=False):
         waveform = music.crop(index, offset, samples)[0]
         rows.append(keys_of_sound(waveform, options.sample_rate).flatten() if is_keys else waveform)
     chunks = torch.stack(rows)
@@ -151,12 +151,15 @@ def build_networks(values: int, options: argparse.Namespace) -> Networks:
     generator = PublicGenerator(values=values, latent_frames=frames)
     discriminator = PublicDiscriminator(values=values)
     optimizers = [
-        AdamW(network.parameters(), lr=LEARNING_RATE, betas=(0.5, 0.999)) for network in (generator, discriminator)
+        AdamW(network.parameters(), lr=LEARNING_RATE, betas=(0.5, 0.999))
+        for network in (generator, discriminator)
     ]
     return Networks(generator, discriminator, *optimizers)
 
 
-def train_recipe(chunks: Tensor, options: argparse.Namespace, *, seed: int) -> tuple[Networks, dict[str, Any]]:
+def train_recipe(
+    chunks: Tensor, options: argparse.Namespace, *, seed: int
+) -> tuple[Networks, dict[str, Any]]:
     """Pretrain and train for the minutes given; the networks, and what was done."""
     torch.manual_seed(seed)
     networks = build_networks(chunks.shape[1], options)
@@ -169,7 +172,10 @@ def train_recipe(chunks: Tensor, options: argparse.Namespace, *, seed: int) -> t
         if seconds < PRETRAIN_SHARE * budget:
             stage, losses = "generator alone", pretrain_generator_step(networks, real)
         elif seconds < (PRETRAIN_SHARE + JUDGE_SHARE) * budget:
-            stage, losses = "discriminator alone", pretrain_discriminator_step(networks, real, mended=options.mended)
+            stage, losses = (
+                "discriminator alone",
+                pretrain_discriminator_step(networks, real, mended=options.mended),
+            )
         else:
             stage = "adversarial"
             is_due = (steps[stage] + 1) % options.accumulation == 0
@@ -218,7 +224,9 @@ def pretrain_discriminator_step(networks: Networks, real: Tensor, *, mended: boo
         fake = networks.generator(draw_noise(len(real))).fake
     real_logits, fake_logits = networks.discriminator(real), networks.discriminator(fake)
     bce = functional.binary_cross_entropy_with_logits
-    loss = 0.5 * (bce(real_logits, torch.ones_like(real_logits)) + bce(fake_logits, torch.zeros_like(fake_logits)))
+    loss = 0.5 * (
+        bce(real_logits, torch.ones_like(real_logits)) + bce(fake_logits, torch.zeros_like(fake_logits))
+    )
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -283,7 +291,9 @@ def our_samples(dataset: Path, count: int, options: argparse.Namespace, *, seed:
         train_ours(dataset, checkpoints, minutes=options.minutes, seed=seed, settings=settings)
     generator = load_generator(checkpoints, "latest")
     if (generator.sample_rate, generator.sound_channels) != (options.sample_rate, 1):
-        raise PeerError(f"{checkpoints} makes other sound than {options.sample_rate} Hz mono: train one that does.")
+        raise PeerError(
+            f"{checkpoints} makes other sound than {options.sample_rate} Hz mono: train one that does."
+        )
     steps = generator.resolve_steps("auto")
     samples = round(options.seconds * options.sample_rate)
     return [level(sound) for sound in compose_clips(generator, count, samples, steps=steps)]
@@ -295,7 +305,9 @@ def compare(options: argparse.Namespace) -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     dataset = open_dataset(options, options.output)
     say(f"reading held-out music from {options.held_out}")
-    clips = read_clips(options.held_out, Layout(options.seconds, options.per_file, options.sample_rate))
+    clips = read_clips(
+        options.held_out, Layout(options.seconds, options.per_file, options.sample_rate), files=options.files
+    )
     reference = Reference(clips, options.sample_rate)
     chunks = load_chunks(dataset, options)
     theirs = f"{THEIRS}, {options.format}{', mended' if options.mended else ''}"

@@ -35,7 +35,6 @@ from typing import Any
 
 import numpy as np
 from peer_common import (
-    ROOT,
     Clip,
     Layout,
     PeerError,
@@ -88,7 +87,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--seconds", type=float, default=8.0, help="length of a passage to rebuild (default: %(default)g)")
     add("--per-file", type=int, default=2, help="passages of a file (default: %(default)s)")
     add("--files", type=int, help="only the first so many held-out files (default: all)")
-    add("--output", type=Path, default=Path("peer_rave"), help="folder, result.json in it (default: %(default)s)")
+    add(
+        "--output",
+        type=Path,
+        default=Path("peer_rave"),
+        help="folder, result.json in it (default: %(default)s)",
+    )
     options = parser.parse_args(argv)
     if options.minutes <= 0 or min(options.runs, options.threads, options.rave_batch, options.per_file) < 1:
         parser.error("--minutes, --runs, --threads, --rave-batch and --per-file must be positive")
@@ -102,7 +106,9 @@ def check_rave(python: Path) -> None:
     try:
         answer = subprocess.run([str(python), "-c", "import rave"], capture_output=True, text=True)
     except OSError as error:
-        raise PeerError(f"{python} cannot be started ({error.strerror}): give --rave-python a Python.") from None
+        raise PeerError(
+            f"{python} cannot be started ({error.strerror}): give --rave-python a Python."
+        ) from None
     if answer.returncode:
         reason = (answer.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise PeerError(f"{python} cannot import rave ({reason}): --help says how to install it.")
@@ -151,10 +157,9 @@ def compare(options: argparse.Namespace) -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     dataset = open_dataset(options, options.output)
     say(f"reading held-out music from {options.held_out}")
-    clips = read_clips(options.held_out, Layout(options.seconds, options.per_file, options.sample_rate))
-    if options.files:
-        chosen = sorted({clip.file for clip in clips})[: options.files]
-        clips = [clip for clip in clips if clip.file in chosen]
+    clips = read_clips(
+        options.held_out, Layout(options.seconds, options.per_file, options.sample_rate), files=options.files
+    )
     reference = Reference(clips, options.sample_rate)
     plan = Plan([options.minutes + 0.5] * 2 * options.runs)
     results, notes = [], []
@@ -184,5 +189,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    assert ROOT
     sys.exit(main())
