@@ -214,10 +214,9 @@ def open_dataset(options: Any, folder: Path) -> Path:
     return dataset
 
 
-def autoencoder_only() -> dict[str, object]:
+def autoencoder_only() -> dict[str, float]:
     """Settings that give the whole budget to the autoencoder stage."""
-    shares = {f"stages.{stage}.share": 0.0 for stage in STAGES}
-    return shares | {"stages.autoencoder.share": 1.0}
+    return {f"stages.{stage}.share": float(stage == "autoencoder") for stage in STAGES}
 
 
 def train_ours(

@@ -83,7 +83,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--sample-rate", type=int, default=16_000, help="of both, in Hz (default: %(default)s)")
     add("--precision", default="auto", choices=("auto", "32", "bf16"), help="of ours (default: %(default)s)")
     add("--rave-batch", type=int, default=8, help="RAVE's crops of a step (default: %(default)s, its own)")
-    add("--rave-samples", type=int, default=16_384, help="of a crop (default: %(default)s; its own: 131072)")
+    add("--rave-samples", type=int, default=32_768, help="of a crop (default: %(default)s; its own: 131072)")
     add("--seconds", type=float, default=8.0, help="length of a passage to rebuild (default: %(default)g)")
     add("--per-file", type=int, default=2, help="passages of a file (default: %(default)s)")
     add("--files", type=int, help="only the first so many held-out files (default: all)")
@@ -96,8 +96,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(argv)
     if options.minutes <= 0 or min(options.runs, options.threads, options.rave_batch, options.per_file) < 1:
         parser.error("--minutes, --runs, --threads, --rave-batch and --per-file must be positive")
-    if options.rave_samples % 2048:
-        parser.error("--rave-samples must be a multiple of 2048")
+    if options.rave_samples % 2048 or options.rave_samples <= 16_384:
+        parser.error(
+            "--rave-samples must be a multiple of 2048 above 16384, or RAVE's widest window does not fit"
+        )
     return options
 
 
@@ -143,7 +145,8 @@ def run_ours(
     dataset: Path, clips: list[Clip], folder: Path, *, seed: int, options: argparse.Namespace
 ) -> list[np.ndarray]:
     """Reconstructions (channels, samples) of our autoencoder trained for the budget."""
-    settings = autoencoder_only() | {
+    settings: dict[str, object] = {
+        **autoencoder_only(),
         "runtime.threads": options.threads, "runtime.precision": options.precision, "runtime.device": "cpu",
         "model.sample_rate": options.sample_rate, "model.seq_len": 10 * options.sample_rate,
     }  # fmt: skip

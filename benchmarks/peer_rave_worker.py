@@ -10,6 +10,7 @@ replaced by a plain one that looks at the clock. A JSON line on stdout is the re
 
 import argparse
 import json
+import logging
 import sys
 import time
 import warnings
@@ -27,8 +28,8 @@ REPORT_SECONDS = 15.0
 
 def build_rave(name: str, sample_rate: int) -> Any:
     """A mono RAVE model with random weights, of one of its own configurations (v1, v2, v2_small)."""
-    import gin
-    import rave
+    import gin  # pyright: ignore[reportMissingImports]
+    import rave  # pyright: ignore[reportMissingImports]
 
     gin.clear_config()
     gin.parse_config_files_and_bindings([f"{name}.gin"], [f"SAMPLING_RATE = {sample_rate}"])
@@ -37,8 +38,8 @@ def build_rave(name: str, sample_rate: int) -> Any:
 
 def draw_batch(pairs: np.ndarray, batch: int, samples: int, *, sample_rate: int, random: np.random.Generator):
     """Random crops [shape=(batch, 1, samples)] of pairs [shape=(pairs, 2, 1, segment)], augmented as RAVE does it."""
-    from rave.dataset import random_phase_mangle
-    from rave.transforms import Dequantize
+    from rave.dataset import random_phase_mangle  # pyright: ignore[reportMissingImports]
+    from rave.transforms import Dequantize  # pyright: ignore[reportMissingImports]
 
     dequantize = Dequantize(16)
     crops = []
@@ -54,7 +55,7 @@ def draw_batch(pairs: np.ndarray, batch: int, samples: int, *, sample_rate: int,
 
 def train(options: argparse.Namespace) -> dict[str, Any]:
     """Train for the minutes given, then write reconstructions of the clips (clips, samples)."""
-    import rave
+    import rave  # pyright: ignore[reportMissingImports]
 
     model = build_rave(options.model, options.sample_rate)
     pairs = np.load(options.dataset, mmap_mode="r")
@@ -164,6 +165,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Train and reconstruct, or time the decoder."""
     warnings.simplefilter("ignore")
+    logging.disable(logging.ERROR)  # gin complains of every folder where a configuration is not
     options = parse_arguments(argv)
     torch.set_num_threads(options.threads)
     if options.command == "train":
