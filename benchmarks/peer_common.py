@@ -228,7 +228,12 @@ def train_ours(
     """
     done = checkpoints / "finished.json"
     if done.exists():
-        return float(json.loads(done.read_text(encoding="utf-8"))["seconds"])
+        before = json.loads(done.read_text(encoding="utf-8"))
+        if before["minutes"] != minutes:
+            raise PeerError(
+                f"{checkpoints} holds a run of {before['minutes']:g} minutes: use another --output."
+            )
+        return float(before["seconds"])
     changes = {"save_after_nepochs": 10**6, "sample_count": 1, **settings}
     command = [
         sys.executable, str(ROOT / "piano" / "piano_main.py"), "--preset", "tiny", "--minutes", str(minutes),

@@ -11,6 +11,7 @@ replaced by a plain one that looks at the clock. A JSON line on stdout is the re
 import argparse
 import json
 import logging
+import random
 import sys
 import time
 import warnings
@@ -36,18 +37,18 @@ def build_rave(name: str, sample_rate: int) -> Any:
     return rave.RAVE(n_channels=1)
 
 
-def draw_batch(pairs: np.ndarray, batch: int, samples: int, *, sample_rate: int, random: np.random.Generator):
+def draw_batch(pairs: np.ndarray, batch: int, samples: int, *, sample_rate: int, draws: np.random.Generator):
     """Random crops [shape=(batch, 1, samples)] of pairs [shape=(pairs, 2, 1, segment)], augmented as RAVE does it."""
     from rave.dataset import random_phase_mangle  # pyright: ignore[reportMissingImports]
     from rave.transforms import Dequantize  # pyright: ignore[reportMissingImports]
 
     dequantize = Dequantize(16)
     crops = []
-    for index in random.integers(len(pairs), size=batch):
+    for index in draws.integers(len(pairs), size=batch):
         music = pairs[index, :, 0].reshape(-1)
-        start = int(random.integers(len(music) - samples + 1))
+        start = int(draws.integers(len(music) - samples + 1))
         crop = np.array(music[start : start + samples], dtype=np.float32)
-        if random.random() < PHASE_MANGLE_SHARE:
+        if draws.random() < PHASE_MANGLE_SHARE:
             crop = random_phase_mangle(crop, 20, 2000, 0.99, sample_rate)
         crops.append(dequantize(crop).astype(np.float32))
     return torch.from_numpy(np.stack(crops)[:, None])
@@ -59,7 +60,7 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
 
     model = build_rave(options.model, options.sample_rate)
     pairs = np.load(options.dataset, mmap_mode="r")
-    random = np.random.default_rng(options.seed)
+    draws = np.random.default_rng(options.seed)
     (generator_plan, discriminator_plan) = model.configure_optimizers()
     optimizers = (generator_plan["optimizer"], discriminator_plan["optimizer"])
     scheduler = generator_plan["lr_scheduler"]["scheduler"]
@@ -74,7 +75,7 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
     steps, told, began = 0, 0.0, time.monotonic()
     while (seconds := time.monotonic() - began) < 60 * options.minutes:
         waveforms = draw_batch(
-            pairs, options.batch, options.samples, sample_rate=options.sample_rate, random=random
+            pairs, options.batch, options.samples, sample_rate=options.sample_rate, draws=draws
         )
         model.warmed_up = steps >= model.warmup  # its phase 1 lasts a million steps
         beta.on_train_batch_start(None, model, waveforms, steps)
@@ -170,6 +171,7 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(options.threads)
     if options.command == "train":
         torch.manual_seed(options.seed)
+        random.seed(options.seed)  # RAVE's augmentation draws from here
         result = train(options)
     else:
         result = speed(options)
