@@ -237,7 +237,7 @@ def train_ours(
     changes = {"save_after_nepochs": 10**6, "sample_count": 1, **settings}
     command = [
         sys.executable, str(ROOT / "piano" / "piano_main.py"), "--preset", "tiny", "--minutes", str(minutes),
-        "--dataset", str(dataset), "--checkpoints", str(checkpoints), "--seed", str(seed),
+        "--dataset", str(dataset.resolve()), "--checkpoints", str(checkpoints.resolve()), "--seed", str(seed),
     ]  # fmt: skip
     for name, value in changes.items():
         command += ["--set", f"{name}={value}"]
@@ -313,6 +313,11 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return ""
     return answers[0] + ("+" if answers[1] else "")
+
+
+def dated(what: str) -> str:
+    """The line above a table: when and with which commit it was measured, and what."""
+    return f"{time.strftime('%Y-%m-%d')}, commit {commit() or 'unknown'}: {what}\n"
 
 
 def write_result(path: Path, result: Mapping[str, Any]) -> None:

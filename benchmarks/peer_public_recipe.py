@@ -36,8 +36,10 @@ from peer_common import (
     PeerError,
     Plan,
     Reference,
+    dated,
     gather,
     markdown_table,
+    mean_and_spread,
     open_dataset,
     read_clips,
     say,
@@ -325,9 +327,11 @@ def compare(options: argparse.Namespace) -> None:
             "what": f"{options.minutes:g} minutes each, {options.threads} threads, {options.sample_rate} Hz mono",
             "options": vars(options), "clips": len(clips), "runs": results, "recipe": notes,
         })  # fmt: skip
-    print(f"{options.minutes:g} minutes each, {options.threads} threads, {len(clips)} samples of "
-          f"{options.seconds:g} s, {options.runs} runs\n")  # fmt: skip
+    ratios = [run[theirs]["kernel_score"] / max(run[OURS]["kernel_score"], 1e-3) for run in results]
+    print(dated(f"{options.minutes:g} minutes each, {options.threads} threads, {len(clips)} samples of "
+                f"{options.seconds:g} s, {options.runs} runs"))  # fmt: skip
     print(markdown_table(gather(results), MEASURES))
+    print(f"\nKernel score of the recipe over ours: {mean_and_spread(ratios)}")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -13,11 +13,12 @@ are never compared with each other; kernel score: 0 is other real music, 1 is no
 Ours is `tiny` with the whole budget on the autoencoder stage, trained by piano_main. RAVE is its v1 configuration with
 its own losses, optimisers and augmentations, in phase 1 all the time, as it would be: its discriminator joins after a
 million steps. Each clock runs from the first step, with networks built and data opened: decoding files is outside of
-both budgets. RAVE's own batch is 8 crops of 131072 samples, which leaves it few steps in few minutes: shorter crops
-(--rave-samples) give it more, at about the same audio per second, and are the default.
+both budgets. RAVE's own batch is 8 crops of 131072 samples, which leaves it few steps in few minutes; crops of 32768
+(--rave-samples) give it more of them and, measured on two cores, more audio a second as well, and are the default.
 Precision is each one's own: ours may choose bfloat16 where the processor has it (--precision 32 forbids that).
 
-RAVE wants older packages than ours, so it lives in an environment of its own:
+RAVE wants older packages than ours, so it lives in an environment of its own (pip will say that some of what RAVE lists
+is missing or newer: what is left out serves its command line only):
 
     python3.11 -m venv ~/rave
     ~/rave/bin/pip install torch==2.11.0 torchaudio==2.11.0 "setuptools<81"
@@ -41,6 +42,7 @@ from peer_common import (
     Plan,
     Reference,
     autoencoder_only,
+    dated,
     gather,
     markdown_table,
     open_dataset,
@@ -180,8 +182,8 @@ def compare(options: argparse.Namespace) -> None:
             "what": f"{options.minutes:g} minutes each, {options.threads} threads, {options.sample_rate} Hz mono",
             "options": vars(options), "clips": len(clips), "runs": results, "rave": notes,
         })  # fmt: skip
-    print(f"{options.minutes:g} minutes each, {options.threads} threads, {len(clips)} held-out passages of "
-          f"{options.seconds:g} s, {options.runs} runs; lower is better\n")  # fmt: skip
+    print(dated(f"{options.minutes:g} minutes each, {options.threads} threads, {len(clips)} held-out passages of "
+                f"{options.seconds:g} s, {options.runs} runs; lower is better"))  # fmt: skip
     print(markdown_table(gather(results), MEASURES))
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 from bench_generate import build, rate
-from peer_common import say, write_result
+from peer_common import dated, say, write_result
 from peer_rave import ask_rave, check_rave
 
 from piano.foundation.errors import run_command
@@ -99,7 +99,7 @@ def compare(options: argparse.Namespace) -> None:
         (f"RAVE {name}, 44.1 kHz mono, decoder only", f"{value:.0f}x", how) for name, value in rave.items()
     ]
     rows.append(("Musika, 44.1 kHz stereo", f"{CITED_MUSIKA}x", CITED))
-    print(f"{options.threads} threads, seconds of sound per second\n")
+    print(dated(f"{options.threads} threads, seconds of sound per second"))
     print("\n".join(f"| {' | '.join(row)} |" for row in [("", "speed", "how"), ("---", "---", "---"), *rows]))
     write_result(options.output, {
         "what": f"times real time, {options.threads} threads", "options": vars(options), "ours": ours,
