@@ -101,7 +101,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--per-file", type=int, default=2, help="passages of a held-out file (default: %(default)s)")
     add("--files", type=int, help="only the first so many held-out files (default: all)")
     add("--chunks", type=int, help="only the first so many chunks, to try it out (default: all)")
-    add("--output", type=Path, default=Path("peer_public"), help="folder of results (default: %(default)s)")
+    add(
+        "--output",
+        type=Path,
+        default=Path("peer_results/public"),
+        help="folder of results (default: %(default)s)",
+    )
     options = parser.parse_args(argv)
     options.batch = options.batch or (16 if options.format == "keys" else 4)
     if options.minutes <= 0 or min(options.runs, options.threads, options.accumulation, options.per_file) < 1:

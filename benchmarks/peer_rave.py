@@ -14,7 +14,7 @@ Ours is `tiny` with the whole budget on the autoencoder stage, trained by piano_
 its own losses, optimisers and augmentations, in phase 1 all the time, as it would be: its discriminator joins after a
 million steps. Each clock runs from the first step, with networks built and data opened: decoding files is outside of
 both budgets. RAVE's own batch is 8 crops of 131072 samples, which leaves it few steps in few minutes; crops of 32768
-(--rave-samples) give it more of them and, measured on two cores, more audio a second as well, and are the default.
+(--rave-samples), about the shortest that its widest loss window allows, give it four times as many and are the default.
 Precision is each one's own: ours may choose bfloat16 where the processor has it (--precision 32 forbids that).
 
 RAVE wants older packages than ours, so it lives in an environment of its own (pip will say that some of what RAVE lists
@@ -92,7 +92,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add(
         "--output",
         type=Path,
-        default=Path("peer_rave"),
+        default=Path("peer_results/rave"),
         help="folder, result.json in it (default: %(default)s)",
     )
     options = parser.parse_args(argv)

@@ -51,7 +51,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--seconds", type=float, default=30.0, help="of ours at once (default: %(default)g)")
     add("--rave-seconds", type=float, default=10.0, help="of RAVE at once (default: %(default)g)")
     add("--runs", type=int, default=3, help="of each timing, the best counts (default: %(default)s)")
-    add("--output", type=Path, default=Path("peer_speed.json"), help="result (default: %(default)s)")
+    add("--output", type=Path, default=Path("peer_results/speed.json"), help="result (default: %(default)s)")
     options = parser.parse_args(argv)
     if min(options.threads, options.runs) < 1 or min(options.seconds, options.rave_seconds) <= 0:
         parser.error("--threads, --runs, --seconds and --rave-seconds must be positive")
