@@ -41,7 +41,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--checkpoints", type=Path, help="folder of checkpoints (default: the config's checkpoint_folder)"
     )
-    parser.add_argument("--epoch", default="latest", help="which epoch (default: latest)")
+    parser.add_argument(
+        "--epoch", default="best", help="a number, latest, or best: what was judged best (default: best)"
+    )
     parser.add_argument("--seconds", type=float, default=30.0, help="length of each sample (default: 30)")
     parser.add_argument("--count", type=int, default=8, help="how many samples (default: 8)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same music (default: 0)")
