@@ -22,7 +22,7 @@ def base(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("base")
     write_dataset(folder / "dataset")
     assert piano_main.main(["--config", str(write_config(folder))]) == 0
-    export_model(folder / "checkpoints", "best", folder / "given")
+    export_model(folder / "checkpoints", "latest", folder / "given")
     return folder
 
 
