@@ -110,7 +110,8 @@ def train(config: Config) -> None:
     pretrain_discriminator(run)
     train_vae_gan(run)
 
-    tell(runtime, f"Trained {run.epoch} epochs in {run.seconds / 60:.1f} minutes. "
+    best = f"Best: epoch {run.best.epoch} (distance {run.best.kernel_distance:.3g}). " if run.best else ""
+    tell(runtime, f"Trained {run.epoch} epochs in {run.seconds / 60:.1f} minutes. {best}"
                   f"Listen: python piano/generate_music.py --checkpoints {config.checkpoint_folder}")  # fmt: skip
 
 
