@@ -28,6 +28,7 @@ VERBS: dict[str, Verb] = {
     "generate": Verb(
         "piano.generate_music", "make music from noise, continue a fragment, reconstruct a file"
     ),
+    "export": Verb("piano.export_model", "turn a checkpoint into small files that can be given away"),
     "check-discriminator": Verb(
         "piano.check_discriminator", "let every discriminator judge one generator's music"
     ),

@@ -107,6 +107,11 @@ def create_dataset(
             pairs={split: len(pairs[split]) for split in SPLITS},
             songs={split: tuple(song.source for song in songs[split]) for split in SPLITS},
             groups={split: tuple(sorted(groups[split])) for split in SPLITS},
+            pair_songs={split: _song_of_each(pairs[split], songs[split]) for split in SPLITS},
+            song_groups={
+                split: tuple(sorted(groups[split]).index(song.group) for song in songs[split])
+                for split in SPLITS
+            },
             too_short=tuple(song.source for song in source.songs if song.samples < 2 * segment_samples),
         )
         write_manifest(output, manifest)
@@ -153,6 +158,12 @@ def _cut_pairs(songs: list[SongEntry], segment_samples: int) -> list[Pair]:
 def _scramble(pairs: list[Pair], random: np.random.Generator) -> list[tuple[int, Pair]]:
     """Every pair with its place; kept in the order of the songs, in which reading is quick."""
     return list(zip(map(int, random.permutation(len(pairs))), pairs, strict=True))
+
+
+def _song_of_each(pairs: list[tuple[int, Pair]], songs: list[SongEntry]) -> tuple[int, ...]:
+    """Place in `songs` of every pair's song, in the order in which the pairs are written."""
+    places = {song.source: index for index, song in enumerate(songs)}
+    return tuple(places[pair.song.source] for _, pair in sorted(pairs, key=lambda placed: placed[0]))
 
 
 def _refuse_too_little(source: PreparedManifest, usable: list[SongEntry], segment_seconds: float) -> None:

@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from piano.foundation.errors import ConfigError
+from piano.foundation.model_folder import SHIPPED
 
 CONFIG_NAME = "config.yaml"
 FOLDER_SETTINGS = (
@@ -126,6 +127,17 @@ class StagesSettings(Settings):
     joint: StageSettings
 
 
+class FinetuneSettings(Settings):
+    """How the curriculum changes when training starts from a trained model (`start_from`)."""
+
+    shares: dict[str, float] = {
+        "autoencoder": 0.15, "flow": 0.40, "judges": 0.03, "ear": 0.06, "professor": 0.22, "joint": 0.06,
+    }  # fmt: skip
+    """Replace the stages' shares: little for the decoder, which can play already, much for composing."""
+    rate: float = Field(default=0.3, gt=0.0)
+    """Of the learning rates of the stages autoencoder and flow."""
+
+
 class RuntimeSettings(Settings):
     """Where and how the process runs."""
 
@@ -152,6 +164,8 @@ class Config(Settings):
     music_out_folder: Path = Path("music_out")
 
     resume_from_checkpoint: bool = False
+    start_from: Path | None = None
+    """Folder of a trained model to fine-tune, or `shipped`; null: from nothing."""
     minutes: float | None = Field(default=None, gt=0.0)
     """Time budget of a whole run; null: the epochs below."""
     steps_per_epoch: PositiveInt = 50
@@ -188,6 +202,7 @@ class Config(Settings):
     model: ModelSettings
     discriminator: DiscriminatorSettings = DiscriminatorSettings()
     stages: StagesSettings
+    finetune: FinetuneSettings = FinetuneSettings()
     runtime: RuntimeSettings = RuntimeSettings()
 
     @model_validator(mode="after")
@@ -276,6 +291,8 @@ def load_config_from_yaml(
         for name in FOLDER_SETTINGS
         if getattr(config, name)
     }
+    if config.start_from and config.start_from != Path(SHIPPED):
+        folders["start_from"] = home / config.start_from.expanduser()
     return config.model_copy(update=folders)
 
 

@@ -1,6 +1,7 @@
 """New music from a checkpoint and a seed, a continuation of a fragment, or what the autoencoder makes of a file."""
 
 import argparse
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from tqdm import tqdm
 from piano.config_reader import load_config_from_yaml
 from piano.foundation.audio_io import open_writer, read_audio
 from piano.foundation.errors import AudioError, ConfigError, run_command
+from piano.foundation.model_folder import named_folder, shipped_folder
 from piano.foundation.runtime import available_cores, best_device, sampling_dtype
 from piano.piano_model import VariationalAttentionModel
-from piano.utilities import load_generator
+from piano.utilities import build_generator, choose_folder, load_checkpoint
 
 FORMATS = ("wav", "flac", "mp3")
 PROMPT_SECONDS = 120.0
@@ -39,9 +41,13 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--config", type=Path, help="settings file (default: config.yaml here or beside the package)"
     )
     parser.add_argument(
-        "--checkpoints", type=Path, help="folder of checkpoints (default: the config's checkpoint_folder)"
+        "--checkpoints",
+        type=Path,
+        help="folder of a model, or shipped (default: the config's checkpoint_folder; shipped if that holds none)",
     )
-    parser.add_argument("--epoch", default="latest", help="which epoch (default: latest)")
+    parser.add_argument(
+        "--epoch", default="best", help="a number, latest, or best: what was judged best (default: best)"
+    )
     parser.add_argument("--seconds", type=float, default=30.0, help="length of each sample (default: 30)")
     parser.add_argument("--count", type=int, default=8, help="how many samples (default: 8)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same music (default: 0)")
@@ -90,7 +96,9 @@ def generate(options: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     folders = default_folders(options)
     device = best_device() if options.device == "auto" else options.device
-    generator = load_generator(folders[0], options.epoch, device=device)
+    content = load_checkpoint(folders[0], "generator", options.epoch)
+    introduce(folders[0], content["epoch"])
+    generator = build_generator(content, device=device)
     generator.sampling_dtype = sampling_dtype(device)
     torch.set_num_threads(options.threads or min(available_cores(), MAX_THREADS))
     folders[1].mkdir(parents=True, exist_ok=True)
@@ -104,11 +112,18 @@ def generate(options: argparse.Namespace) -> None:
 
 
 def default_folders(options: argparse.Namespace) -> tuple[Path, Path]:
-    """Where checkpoints come from and music goes; the config is read only if one of them is not given."""
+    """Where the model comes from and music goes; the config is read only if one of them is not given."""
     if options.checkpoints and options.output:
-        return options.checkpoints, options.output
+        return named_folder(options.checkpoints), options.output
     config = load_config_from_yaml(options.config)
-    return options.checkpoints or config.checkpoint_folder, options.output or config.music_out_folder
+    folder = choose_folder(options.checkpoints, config.checkpoint_folder)
+    return folder, options.output or config.music_out_folder
+
+
+def introduce(folder: Path, epoch: int) -> None:
+    """Say whose music this will be; on stderr, as stdout names the files."""
+    owner = "the shipped model" if folder == shipped_folder() else "the model"
+    print(f"Playing {owner} of {folder}, epoch {epoch}", file=sys.stderr, flush=True)
 
 
 def compose_samples(generator: VariationalAttentionModel, output: Path, options: argparse.Namespace) -> None:

@@ -3,21 +3,26 @@
 import argparse
 from pathlib import Path
 
-from piano.config_reader import Config, dump_config, load_config_from_yaml, parse_override
+from piano.config_reader import CONFIG_NAME, Config, dump_config, load_config_from_yaml, parse_override
 from piano.discriminator import Discriminator_with_mdisc
 from piano.evaluation.gates import Gatekeeper
-from piano.foundation.checkpoint_format import list_epochs
+from piano.foundation.checkpoint_format import complete_epochs, list_epochs
 from piano.foundation.dataset_format import read_manifest
-from piano.foundation.errors import CheckpointError, DatasetError, run_command
+from piano.foundation.errors import CheckpointError, ConfigError, DatasetError, run_command
+from piano.foundation.model_folder import named_folder
 from piano.foundation.runtime import Runtime, sampling_dtype, start_runtime
+from piano.foundation.shipped_format import shipped_path
+from piano.piano_finetune import Start, finetune_generator, start_from
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
 from piano.piano_train import check_loss_weights, train_vae_gan
 from piano.training_run import TrainingRun
+from piano.utilities import build, load_checkpoint
 
 EXAMPLE = """examples:
   python piano_main.py --minutes 10
   python piano_main.py --preset small --resume
+  python piano_main.py --from shipped --minutes 10 --checkpoints mine
   python piano_main.py --set stages.flow.learning_rate=0.001 --checkpoints trial
 """
 
@@ -46,6 +51,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--resume", action="store_true", help="continue from the newest complete checkpoint (default: off)"
     )
+    parser.add_argument(
+        "--from", dest="start_from", metavar="FOLDER",
+        help="fine-tune a trained model: shipped, or a folder of checkpoints (default: from nothing)",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, help="of every random choice (default: the config's)")
     parser.add_argument("--devices", type=int, help="processes on this node (default: the config's)")
     parser.add_argument(
@@ -63,14 +72,23 @@ def main(argv: list[str] | None = None) -> int:
 def train(config: Config) -> None:
     """The whole run."""
     check_loss_weights(config.loss_weights)
-    if not config.resume_from_checkpoint:
+    start = None
+    if config.resume_from_checkpoint:
+        config = as_it_began(config)
+    else:
         refuse_to_overwrite(config)
+        start = find_start(config)
+        config = start.config if start else config
     runtime = start_runtime(**config.runtime.model_dump(), seed=config.seed)
+    if start:
+        tell(runtime, start.sentence)
     training_set = open_split(config, "training")
     validation_set = open_split(config, "validation")
 
     generator = VariationalAttentionModel(**config.model.model_dump()).to(runtime.device)
     discriminator = build_discriminator(config, generator).to(runtime.device)
+    if start:
+        start.load_into(generator, discriminator)
     generator.sampling_dtype = sampling_dtype(runtime.device)
 
     gatekeeper = Gatekeeper(
@@ -88,18 +106,24 @@ def train(config: Config) -> None:
         (config.checkpoint_folder / "config.yaml").write_text(dump_config(config), encoding="utf-8")
     introduce(config, runtime, run)
 
-    pretrain_generator(run)
+    (finetune_generator if config.start_from else pretrain_generator)(run)
     pretrain_discriminator(run)
     train_vae_gan(run)
 
-    tell(runtime, f"Trained {run.epoch} epochs in {run.seconds / 60:.1f} minutes. "
+    best = f"Best: epoch {run.best.epoch} (distance {run.best.kernel_distance:.3g}). " if run.best else ""
+    tell(runtime, f"Trained {run.epoch} epochs in {run.seconds / 60:.1f} minutes. {best}"
                   f"Listen: python piano/generate_music.py --checkpoints {config.checkpoint_folder}")  # fmt: skip
 
 
 def read_config(options: argparse.Namespace) -> Config:
     """config.yaml with the command line's changes."""
     overrides = dict(parse_override(text) for text in options.set)
+    if options.start_from and options.resume:
+        raise ConfigError(
+            "--from begins a run and --resume continues one: give one of them (a fine-tuning run resumes by itself)."
+        )
     overrides |= {
+        "start_from": options.start_from and str(named_folder(options.start_from).resolve()),
         "minutes": options.minutes,
         "dataset_folder": options.dataset and str(options.dataset.resolve()),
         "checkpoint_folder": options.checkpoints and str(options.checkpoints.resolve()),
@@ -108,6 +132,32 @@ def read_config(options: argparse.Namespace) -> Config:
         "runtime.devices": options.devices,
     }
     return load_config_from_yaml(options.config, preset=options.preset, overrides=overrides)
+
+
+def as_it_began(config: Config) -> Config:
+    """The settings to resume with: a run that began from a trained model keeps its architecture and curriculum."""
+    path = Path(config.checkpoint_folder_load or config.checkpoint_folder) / CONFIG_NAME
+    if not path.is_file():
+        return config
+    began = load_config_from_yaml(path)
+    kept = ("start_from", "model", "discriminator", "stages") if began.start_from else ()
+    return config.model_copy(update={name: getattr(began, name) for name in kept})
+
+
+def find_start(config: Config) -> Start | None:
+    """The trained model to fine-tune, if the settings name one; raises CheckpointError."""
+    if config.start_from is None:
+        return None
+    folder = named_folder(config.start_from)
+    generator = load_checkpoint(folder, "generator", "best")
+    has_judges = shipped_path(folder, "discriminator").is_file() or generator["epoch"] in complete_epochs(
+        folder
+    )
+    judges = load_checkpoint(folder, "discriminator", generator["epoch"]) if has_judges else None
+    for kind, content in ((VariationalAttentionModel, generator), (Discriminator_with_mdisc, judges)):
+        if content is not None:
+            build(kind, content, content.get("average") or content["model"], "cpu")
+    return start_from(config, folder, generator, judges)
 
 
 def build_discriminator(config: Config, generator: VariationalAttentionModel) -> Discriminator_with_mdisc:
@@ -136,7 +186,8 @@ def open_split(config: Config, split: str) -> AudioDataset:
     for name, (has, needs) in wanted.items():
         if has != needs:
             raise DatasetError(
-                f"the data set in {config.dataset_folder} has {name} {has}, preset {config.preset} needs {needs}. "
+                f"the data set in {config.dataset_folder} has {name} {has}, "
+                f"{'the model' if config.start_from else f'preset {config.preset}'} needs {needs}. "
                 f"Make it again: prepare_dataset.py --sample-rate {model.sample_rate} "
                 f"--channels {model.sound_channels}, "
                 f"then create_dataset.py --segment-seconds {model.segment_seconds:g}."

@@ -506,16 +506,22 @@ class AudioDataset(Dataset):
     ----------
     pairs : array [shape=(pairs, 2, channels, samples)]
     manifest : DatasetManifest, optional
+    labels : list of str, optional
+        The recording each pair was cut from.
     """
 
-    def __init__(self, pairs: np.ndarray, manifest: DatasetManifest | None = None) -> None:
+    def __init__(
+        self, pairs: np.ndarray, manifest: DatasetManifest | None = None, *, labels: list[str] | None = None
+    ) -> None:
         self.pairs = pairs
         self.manifest = manifest
+        self.labels = labels
 
     @classmethod
     def from_folder(cls, folder: Path, split: str) -> "AudioDataset":
         """Open `training` or `validation` of a data set folder; raises DatasetError."""
-        return cls(open_pairs(folder, split), read_manifest(folder))
+        manifest = read_manifest(folder)
+        return cls(open_pairs(folder, split), manifest, labels=manifest.pair_labels(split))
 
     def __len__(self) -> int:
         return len(self.pairs)

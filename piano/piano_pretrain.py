@@ -41,7 +41,8 @@ def pretrain_discriminator(run: TrainingRun) -> None:
 
     The ear hears reconstructions, the professor reads one-step compositions. It starts as a copy of the attention.
     """
-    if "judges" not in run.finished_stages and run.stage != "judges":
+    is_new = not int(run.discriminator.trained_steps)  # and not the judges of a model that is fine-tuned
+    if is_new and "judges" not in run.finished_stages and run.stage != "judges":
         run.discriminator.professor.start_from(run.generator.attention.transformer)
     ear_optimizer, professor_optimizer = judge_optimizers(run, "judges")
     settings = run.settings("judges")

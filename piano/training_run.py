@@ -17,7 +17,13 @@ from tqdm import tqdm
 
 from piano.config_reader import Config, StageSettings
 from piano.discriminator import Discriminator_with_mdisc
-from piano.foundation.checkpoint_format import checkpoint_path, complete_epochs, read_checkpoint
+from piano.foundation.checkpoint_format import (
+    Best,
+    checkpoint_path,
+    complete_epochs,
+    read_checkpoint,
+    write_best,
+)
 from piano.foundation.errors import CheckpointError, TrainingError
 from piano.foundation.randomness import keyed_generator
 from piano.foundation.run_log import RunLog
@@ -126,6 +132,7 @@ class TrainingRun:
         self.epoch = 0
         self.total_step = 0
         self.controllers: dict[str, float] = {}
+        self.best: Best | None = None
         self._clock_offset = 0.0
         self._clock_start = time.monotonic()
         self._optimizers: dict[str, tuple[Optimizer, float]] = {}
@@ -302,6 +309,13 @@ class TrainingRun:
 
     # --- keeping ---------------------------------------------------------------------------------------------------
 
+    def score(self, kernel_distance: float, *, steps: int) -> None:
+        """Note how far whole compositions of the averaged weights are from validation music; the next save keeps it."""
+        if math.isfinite(kernel_distance) and (
+            self.best is None or kernel_distance <= self.best.kernel_distance
+        ):
+            self.best = Best(self.epoch, kernel_distance, steps, self.stage)
+
     def save(self) -> None:
         """Write generator and discriminator of this epoch: the discriminator first, so that a pair is complete."""
         self.runtime.wait()
@@ -315,6 +329,7 @@ class TrainingRun:
                 self.generator, self.epoch, folder, "generator",
                 optimizers=state, average=self.average.network.state_dict(), run=self._position(),
             )  # fmt: skip
+            write_best(folder, self.best)  # names an epoch only once both of its files are there
             self._saved_epoch = self.epoch
             if self.after_save is not None:
                 self.after_save(self)
@@ -326,6 +341,7 @@ class TrainingRun:
             "finished_stages": list(self.finished_stages), "epoch": self.epoch, "total_step": self.total_step,
             "seconds": self.seconds, "controllers": dict(self.controllers), "average_updates": self.average.updates,
             "seed": self.config.seed, "random": torch.get_rng_state(),
+            "best": self.best._asdict() if self.best else None,
         }  # fmt: skip
 
     def resume(self) -> int:
@@ -363,6 +379,10 @@ class TrainingRun:
         self.finished_stages = list(run["finished_stages"])
         self.epoch, self.total_step = run["epoch"], run["total_step"]
         self.controllers = dict(run["controllers"])
+        is_same_folder = self.config.checkpoint_folder_load in (None, self.config.checkpoint_folder)
+        self.best = Best(**run["best"]) if run.get("best") and is_same_folder else None
+        if self.runtime.is_main:
+            write_best(self.config.checkpoint_folder, self.best)
         self.average.updates = run["average_updates"]
         self._clock_offset, self._clock_start = run["seconds"], time.monotonic()
         self._resumed_optimizers = generator["optimizers"]

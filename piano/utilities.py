@@ -1,4 +1,4 @@
-"""Everything that reads a checkpoint."""
+"""Everything that reads a trained model: from a run's checkpoints, or one that was given away."""
 
 from pathlib import Path
 from typing import Any
@@ -7,9 +7,22 @@ import torch
 from torch import nn
 
 from piano.discriminator import Discriminator_with_mdisc
-from piano.foundation.checkpoint_format import checkpoint_path, find_epoch, read_checkpoint
+from piano.foundation.checkpoint_format import checkpoint_path, find_epoch, list_epochs, read_checkpoint
 from piano.foundation.errors import CheckpointError
+from piano.foundation.model_folder import holds_shipped, named_folder, shipped_folder
+from piano.foundation.shipped_format import read_shipped, shipped_path
 from piano.piano_model import VariationalAttentionModel
+
+ANY_EPOCH = ("best", "latest")
+
+
+def choose_folder(given: Path | None, own: Path) -> Path:
+    """Where to take a model from: the named folder, else one's own if it holds a generator, else the shipped one."""
+    if given is not None:
+        return named_folder(given)
+    if not list_epochs(own, "generator") and holds_shipped(shipped_folder()):
+        return shipped_folder()
+    return own
 
 
 def load_checkpoint(folder: Path, role: str, epoch: int | str = "latest") -> dict[str, Any]:
@@ -18,24 +31,37 @@ def load_checkpoint(folder: Path, role: str, epoch: int | str = "latest") -> dic
     Parameters
     ----------
     folder : Path
+        Of a run, or of a model that was given away (`shipped`).
     role : str
         `generator` or `discriminator`.
     epoch : int or str
-        A number, or `latest`.
+        A number, `latest`, or `best`: the one whose compositions were judged best.
 
     Raises
     ------
     CheckpointError
         There is none, or it is damaged; the message names what exists.
     """
-    return read_checkpoint(checkpoint_path(folder, role, find_epoch(folder, role, epoch)), role)
+    folder = named_folder(folder)
+    if list_epochs(folder, role) or not holds_shipped(folder):
+        return read_checkpoint(checkpoint_path(folder, role, find_epoch(folder, role, epoch)), role)
+    content = read_shipped(shipped_path(folder, role), role)
+    if str(epoch) not in (*ANY_EPOCH, str(content["epoch"])):
+        raise CheckpointError(f"{folder} holds epoch {content['epoch']} only. Leave out --epoch.")
+    return content
 
 
 def load_generator(
     folder: Path, epoch: int | str = "latest", *, device: torch.device | str = "cpu", averaged: bool = True
 ) -> VariationalAttentionModel:
     """The generator of an epoch, ready to make music (its averaged weights unless told otherwise)."""
-    content = load_checkpoint(folder, "generator", epoch)
+    return build_generator(load_checkpoint(folder, "generator", epoch), device=device, averaged=averaged)
+
+
+def build_generator(
+    content: dict[str, Any], *, device: torch.device | str = "cpu", averaged: bool = True
+) -> VariationalAttentionModel:
+    """The generator of a checkpoint's content."""
     state = content.get("average") if averaged else None
     return build(VariationalAttentionModel, content, state or content["model"], device)
 
@@ -53,11 +79,22 @@ def build(
 ) -> Any:
     """A network of class `kind` from a checkpoint's keywords and a state; raises CheckpointError."""
     try:
+        refuse_other_sizes(kind, content["keywords"], state)
         network = kind(**content["keywords"])
         network.load_state_dict(state)
-    except (TypeError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError) as error:
         raise CheckpointError(
             f"the {content['role']} of epoch {content['epoch']} does not fit this version: "
             f"{' '.join(str(error).split())[:160]}. See update_checkpoint."
         ) from None
     return network.to(device).eval()
+
+
+def refuse_other_sizes(kind: type[nn.Module], keywords: dict[str, Any], state: dict[str, Any]) -> None:
+    """Before any memory is taken: keywords of a few bytes could ask for terabytes. Raises ValueError."""
+    if any(value > len(state) for name, value in keywords.items() if name.endswith("_layers")):
+        raise ValueError("its keywords ask for more layers than it holds tensors")
+    with torch.device("meta"):
+        wanted = {name: value.shape for name, value in kind(**keywords).state_dict().items()}
+    if other := [name for name in wanted if name not in state or state[name].shape != wanted[name]]:
+        raise ValueError(f"{other[0]} is missing or of another size")

@@ -86,6 +86,26 @@ def test_no_recording_is_in_both_splits(prepared: Path, tmp_path: Path):
         assert sum(map(len, manifest.songs.values())) == 6
 
 
+def test_every_pair_is_labelled_with_the_recording_it_was_cut_from(prepared: Path, tmp_path: Path):
+    assert make(prepared, tmp_path, "--validation-fraction", "0.3") == 0
+    manifest = read_manifest(tmp_path)
+    songs = {song.source: song for song in read_prepared_manifest(prepared).songs}
+    checked = set()
+    for split in SPLITS:
+        labels = manifest.pair_labels(split)
+        assert manifest.pair_songs is not None and labels is not None
+        for pair, place, label in zip(
+            open_pairs(tmp_path, split), manifest.pair_songs[split], labels, strict=True
+        ):
+            source = manifest.songs[split][place]
+            whole = whole_song(prepared, songs[source])
+            starts = range(0, whole.shape[1] - SEGMENT + 1, SEGMENT)
+            assert any(np.array_equal(pair[0], whole[:, start : start + SEGMENT]) for start in starts)
+            assert label == songs[source].group
+            checked.add(source)
+    assert "song 4 again.ogg" in checked
+
+
 def test_songs_too_short_for_a_pair_are_named(
     prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -3,7 +3,9 @@
 import dataclasses
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,7 +64,37 @@ def dataset(pairs: int = 3) -> DatasetManifest:
         songs={"training": ("a.mp3",), "validation": ("b.mp3",)},
         groups={"training": ("a.mp3",), "validation": ("b.mp3",)},
         too_short=("c.mp3",),
+        pair_songs={"training": (0,) * pairs, "validation": (0,)},
+        song_groups={"training": (0,), "validation": (0,)},
     )
+
+
+def edit_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    values = json.loads(manifest_path(folder).read_text())
+    change(values)
+    manifest_path(folder).write_text(json.dumps(values))
+
+
+def test_a_manifest_of_version_1_is_read_and_knows_no_labels(tmp_path: Path):
+    write_manifest(tmp_path, dataset())
+
+    def as_version_1(values: dict[str, Any]) -> None:
+        del values["pair_songs"], values["song_groups"]
+        values["version"] = 1
+
+    edit_manifest(tmp_path, as_version_1)
+    manifest = read_manifest(tmp_path)
+    assert manifest.pairs == dataset().pairs
+    assert manifest.pair_labels("training") is None
+    assert dataset().pair_labels("training") == ["a.mp3"] * 3
+
+
+@pytest.mark.parametrize("places", [[0, 0], [0, 0, 1], [0, 0, -1], [0, 0, "x"], None, 7])
+def test_labels_that_do_not_fit_the_pairs_are_refused(tmp_path: Path, places: object):
+    write_manifest(tmp_path, dataset())
+    edit_manifest(tmp_path, lambda values: values["pair_songs"].update(training=places))
+    with pytest.raises(DatasetError, match="is not a manifest"):
+        read_manifest(tmp_path)
 
 
 def test_manifests_survive_a_write_and_a_read_with_any_file_name(tmp_path: Path):

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from piano.evaluation.gates import Gatekeeper, validation_clips
+from piano.evaluation.gates import Gatekeeper, clip_labels, judge_samples, validation_clips
+from piano.foundation.checkpoint_format import complete_epochs, find_epoch, read_best
 from piano.foundation.run_log import read_history
 from piano.piano_model import AudioDataset
 from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
@@ -59,3 +60,51 @@ def test_validation_clips_are_different_and_of_the_asked_length(pairs):
     assert 2 <= len(clips) <= 24
     assert all(clip.shape == (1, SAMPLE_RATE) for clip in clips)
     assert not np.allclose(clips[0], clips[1])
+
+
+def test_the_best_epoch_is_the_one_whose_compositions_were_judged_nearest(judged):
+    run, folder = judged
+    gates = [entry for entry in read_history(folder) if entry.get("event") == "gate"]
+    distances = {}
+    for gate in gates:
+        if gate["stage"] in ("flow", "professor", "joint"):
+            distances[gate["epoch"]] = gate[f"distance_{gate.get('default_steps', 16)}"]
+    best = read_best(folder)
+    assert best is not None and best == run.best
+    assert len(distances) == 3
+    assert best.kernel_distance == min(distances.values()) == distances[best.epoch]
+    assert find_epoch(folder, "generator", "best") == best.epoch
+    assert best.epoch in complete_epochs(folder)
+
+
+@pytest.mark.parametrize("pairs", [1, 3, 12, 40])
+def test_every_validation_clip_carries_the_label_of_its_own_pair(pairs):
+    waves = tonal_pairs(pairs)
+    dataset = AudioDataset(waves, labels=[f"song {index // 2}" for index in range(pairs)])
+    labels, clips = clip_labels(dataset), validation_clips(dataset, 1.0, SAMPLE_RATE)
+    if pairs == 1:
+        assert labels is None  # one recording: there would be nothing to compare
+        return
+    assert labels is not None
+    for label, clip in zip(labels, clips, strict=True):
+        own = [waves[index].transpose(1, 0, 2).reshape(1, -1) for index in range(pairs)
+               if f"song {index // 2}" == label]  # fmt: skip
+        assert any(
+            np.array_equal(clip, whole[:, start : start + SAMPLE_RATE])
+            for whole in own
+            for start in (0, whole.shape[1] - SAMPLE_RATE)
+        )
+
+
+def test_clips_of_one_recording_are_not_compared_with_each_other(judged):
+    run, _ = judged
+    alike = tonal_pairs(2, seed=8)
+    waves = np.concatenate([alike[:1]] * 4 + [alike[1:]] * 4)
+    run.stage = "joint"
+    figures = {}
+    for name, labels in (("blind", None), ("labelled", ["a"] * 4 + ["b"] * 4)):
+        run.validation_set = AudioDataset(waves, labels=labels)
+        _, figures[name] = judge_samples(run, (1,))
+    # Copies make the real set look concentrated: it seems farther from everything, and less varied than it is.
+    assert figures["labelled"]["distance_1"] < figures["blind"]["distance_1"]
+    assert figures["labelled"]["diversity_1"] < figures["blind"]["diversity_1"]

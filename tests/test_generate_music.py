@@ -111,7 +111,7 @@ def test_a_noise_file_is_the_seed(checkpoints, tmp_path):
     ("arguments", "message"),
     [
         (["--epoch", "5"], "Try 3"),
-        (["--epoch", "soon"], "a number or 'latest'"),
+        (["--epoch", "soon"], "a number, 'best' or 'latest'"),
         (["--prompt", "missing.mp3"], "missing.mp3"),
         (["--noise", "short.wav", "--seconds", "30"], "Give a longer file"),
     ],

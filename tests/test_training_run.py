@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from piano.foundation.checkpoint_format import checkpoint_path, complete_epochs
+from piano.foundation.checkpoint_format import checkpoint_path, complete_epochs, find_epoch, read_best
 from piano.foundation.errors import CheckpointError, TrainingError
 from piano.foundation.run_log import read_history
 from piano.piano_pretrain import (
@@ -89,6 +89,54 @@ def test_resumed_training_equals_uninterrupted(whole, tmp_path, stop_after):
     assert_same(weights(second), weights(finished))
     steps = [entry["total_step"] for entry in read_history(tmp_path) if "step" in entry]
     assert steps == [entry["total_step"] for entry in read_history(whole_folder) if "step" in entry]
+
+
+def test_resuming_keeps_the_best_epoch_and_forgets_one_that_came_later(tmp_path):
+    config = tiny_config(tmp_path)
+    run = start_run(config)
+    run.after_stage = lambda run, stage: run.score({"autoencoder": 0.5, "flow": 0.2}[stage], steps=16)
+    train_autoencoder(run)
+    first = read_best(tmp_path)
+    assert first == (2, 0.5, 16, "autoencoder")
+    train_flow(run)
+    assert read_best(tmp_path) == (run.epoch, 0.2, 16, "flow")
+    checkpoint_path(tmp_path, "generator", run.epoch).write_bytes(b"damaged")
+    again = start_run(config)
+    assert again.resume() == run.epoch - 1
+    assert again.best == first == read_best(tmp_path)
+
+
+def test_a_worse_score_and_one_that_is_no_number_do_not_become_the_best(tmp_path):
+    run = start_run(tiny_config(tmp_path))
+    for epoch, distance in enumerate([float("nan"), 0.3, 0.1, 0.2, float("nan"), 0.1], start=1):
+        run.epoch = epoch
+        run.score(distance, steps=epoch)
+    assert run.best == (6, 0.1, 6, "")  # as good as an earlier one, and longer trained
+    run.save()
+    assert find_epoch(tmp_path, "generator", "best") == 6
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", '{"epoch": 1}', '{"epoch": 1e999}', "\xff", "[" * 10**5]
+)
+def test_a_damaged_best_file_means_the_newest_epoch(tmp_path, text, caplog):
+    run = start_run(tiny_config(tmp_path))
+    for run.epoch in (1, 2):
+        run.save()
+    (tmp_path / "best.json").write_text(text, encoding="latin-1")
+    assert find_epoch(tmp_path, "generator", "best") == 2
+    assert caplog.messages == [f"{tmp_path}: no composition was judged yet, so the newest epoch 2 is taken."]
+
+
+def test_a_best_epoch_that_was_deleted_means_the_newest_epoch(tmp_path, caplog):
+    run = start_run(tiny_config(tmp_path))
+    for run.epoch in (1, 2):
+        run.score(1.0 * run.epoch, steps=1)
+        run.save()
+    assert find_epoch(tmp_path, "generator", "best") == 1
+    checkpoint_path(tmp_path, "generator", 1).unlink()
+    assert find_epoch(tmp_path, "generator", "best") == 2
+    assert "epoch 1, the best, is gone" in caplog.text
 
 
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(whole, tmp_path):

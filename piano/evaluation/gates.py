@@ -112,12 +112,30 @@ def sampling_steps(run: TrainingRun) -> int:
 def validation_clips(dataset: AudioDataset, seconds: float, sample_rate: int) -> list[np.ndarray]:
     """Clips (channels, samples) spread over the validation set, two or more even if it holds a single pair."""
     samples = min(round(seconds * sample_rate), dataset.samples // 2)
-    places = [(index, 0) for index in range(len(dataset))]
+    return [
+        dataset.crop(pair, (dataset.samples - samples) * is_end, samples).numpy()
+        for pair, is_end in clip_places(len(dataset))
+    ]
+
+
+def clip_places(pairs: int) -> list[tuple[int, bool]]:
+    """Where validation clips lie: index of the pair, and whether at its end. Ends only if there are few pairs."""
+    places = [(index, False) for index in range(pairs)]
     if len(places) < MAX_CLIPS:
-        places += [(index, dataset.samples - samples) for index in range(len(dataset))]
+        places += [(index, True) for index in range(pairs)]
     chosen = np.linspace(0, len(places) - 1, min(MAX_CLIPS, len(places))).round().astype(int)
-    picked = [places[choice] for choice in chosen]
-    return [dataset.crop(index, offset, samples).numpy() for index, offset in picked]
+    return [places[choice] for choice in chosen]
+
+
+def clip_labels(dataset: AudioDataset) -> list[str] | None:
+    """The recording of every validation clip, so that clips of one piece are not compared with each other.
+
+    None where the data set does not know, or has one recording only: then there would be nothing to compare.
+    """
+    if dataset.labels is None:
+        return None
+    labels = [dataset.labels[pair] for pair, _ in clip_places(len(dataset))]
+    return labels if len(set(labels)) > 1 else None
 
 
 @torch.inference_mode()
@@ -152,7 +170,9 @@ def reconstruction_figures(run: TrainingRun) -> dict[str, float]:
         means = torch.cat([generator.autoencoder.encoder(torch.from_numpy(clip)[None].to(run.runtime.device))[0][0]
                            for clip in clips])  # fmt: skip
     return {
-        "R": log_magnitude_ratio(reconstruction=again, original=clips, sample_rate=rate),
+        "R": log_magnitude_ratio(
+            reconstruction=again, original=clips, sample_rate=rate, files=clip_labels(run.validation_set)
+        ),
         "P": pitch_found_share(reconstruction=again, original=clips, sample_rate=rate),
         "active_dimensions": float((means.var(dim=0) > 0.1).float().mean()),
     }
@@ -186,14 +206,17 @@ def judge_samples(run: TrainingRun, step_choices: tuple[int, ...]) -> tuple[Any,
         len(real), frames, generator.latent_dim, generator=torch.Generator().manual_seed(SEED)
     )
     noise = decode_clips(generator, white.to(run.runtime.device), samples)
-    verdict = gate_two(clips, real, noise, generator.sample_rate)
+    labels = clip_labels(run.validation_set)
+    verdict = gate_two(clips, real, noise, generator.sample_rate, real_files=labels)
     figures: dict[str, Any] = {f"distance_{steps}": value for steps, value in verdict.distances.items()}
     figures |= {"distance_noise": verdict.noise_distance, "silence_real": verdict.real_silence_share}
     figures |= {f"silence_{steps}": value for steps, value in verdict.silence_shares.items()}
     real_features = feature_matrix(real, generator.sample_rate)
     for steps in (min(step_choices), max(step_choices)):
         figures[f"diversity_{steps}"] = diversity(
-            generated=feature_matrix(clips[steps], generator.sample_rate), real=real_features
+            generated=feature_matrix(clips[steps], generator.sample_rate),
+            real=real_features,
+            real_files=labels,
         )
     return verdict, figures
 
@@ -203,6 +226,7 @@ def judge_flow(run: TrainingRun) -> Gate:
     verdict, figures = judge_samples(run, (1, 16))
     run.controllers["distance_flow"] = verdict.distances[16]
     set_default_steps(run, 16)
+    run.score(verdict.distances[16], steps=16)
     return Gate("G2 flow", verdict.passed_by_steps[16], figures,
                 "sixteen-step samples should be at most half as far from real music as decoded noise: "
                 "train the flow longer, or lower its learning rate")  # fmt: skip
@@ -215,6 +239,7 @@ def judge_one_step(run: TrainingRun) -> Gate:
     best = min(verdict.distances.values())
     good = [steps for steps in choices if verdict.distances[steps] <= ONE_STEP_TOLERANCE * best]
     set_default_steps(run, good[0])
+    run.score(verdict.distances[good[0]], steps=good[0])
     figures["default_steps"] = good[0]
     is_varied = figures["diversity_1"] >= MIN_DIVERSITY
     advice = f"{good[0]} sampling steps are the default"

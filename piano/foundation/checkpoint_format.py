@@ -1,11 +1,15 @@
 """Names, fields and version of a checkpoint file; finding, atomic writing, safe reading."""
 
+import json
+import logging
+import math
 import os
 import pickle
 import re
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 import torch
 
@@ -14,6 +18,18 @@ from piano.foundation.errors import CheckpointError
 FORMAT_VERSION = 2
 ROLES = ("generator", "discriminator")
 REQUIRED_FIELDS = {"format_version", "role", "epoch", "keywords", "model"}
+BEST_NAME = "best.json"
+
+
+class Best(NamedTuple):
+    """The epoch whose compositions were judged nearest to music it never learned from."""
+
+    epoch: int
+    kernel_distance: float
+    steps: int
+    """Sampling steps it was judged with: its `auto`."""
+    stage: str
+    """The stage that ended with it."""
 
 
 def checkpoint_path(folder: Path, role: str, epoch: int) -> Path:
@@ -34,14 +50,24 @@ def complete_epochs(folder: Path) -> list[int]:
 
 
 def find_epoch(folder: Path, role: str, epoch: int | str) -> int:
-    """An epoch that exists: the given one, or the newest for `latest`; raises CheckpointError naming what there is."""
+    """An epoch that exists; raises CheckpointError naming what there is.
+
+    `latest` is the newest. `best` is the best judged one, or the newest, with a warning, where none was judged.
+    """
     have = list_epochs(folder, role)
     if not have:
         raise CheckpointError(f"no {role} checkpoint in {folder}. Train first (python piano/piano_main.py).")
+    if epoch == "best":
+        best = read_best(folder)
+        if best is not None and best.epoch in have:
+            return best.epoch
+        reason = "no composition was judged yet" if best is None else f"epoch {best.epoch}, the best, is gone"
+        logging.getLogger(__name__).warning(f"{folder}: {reason}, so the newest epoch {have[-1]} is taken.")
+        return have[-1]
     if epoch == "latest":
         return have[-1]
     if not str(epoch).isdigit():
-        raise CheckpointError(f"an epoch is a number or 'latest', got {epoch!r}")
+        raise CheckpointError(f"an epoch is a number, 'best' or 'latest', got {epoch!r}")
     if int(epoch) not in have:
         nearest = min(have, key=lambda other: abs(other - int(epoch)))
         raise CheckpointError(
@@ -51,13 +77,40 @@ def find_epoch(folder: Path, role: str, epoch: int | str) -> int:
     return int(epoch)
 
 
+def write_best(folder: Path, best: Best | None) -> None:
+    """Remember the best epoch, or forget it (None)."""
+    path = Path(folder) / BEST_NAME
+    if best is None:
+        path.unlink(missing_ok=True)
+    else:
+        write_whole(path, lambda file: file.write((json.dumps(best._asdict()) + "\n").encode("ascii")))
+
+
+def read_best(folder: Path) -> Best | None:
+    """The best epoch of a folder; None where none was judged, or its file says nothing that can be used."""
+    try:
+        values = json.loads((Path(folder) / BEST_NAME).read_text(encoding="ascii"))
+        best = Best(
+            epoch=int(values["epoch"]), kernel_distance=float(values["kernel_distance"]),
+            steps=int(values["steps"]), stage=str(values["stage"]),
+        )  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return None
+    return best if math.isfinite(best.kernel_distance) else None
+
+
 def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Write tensors and plain values to a temporary name, then rename: a reader never sees half a file."""
+    """Write tensors and plain values, whole or not at all."""
+    write_whole(path, lambda file: torch.save({"format_version": FORMAT_VERSION, **content}, file))
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+    """Write a file under a temporary name, then rename it: a reader never sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".part{os.getpid()}")
     try:
         with part.open("wb") as file:
-            torch.save({"format_version": FORMAT_VERSION, **content}, file)
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)

@@ -19,6 +19,9 @@ import numpy as np
 from piano.foundation.errors import DatasetError
 
 FORMAT_VERSION = 1
+"""Of a prepared folder."""
+DATASET_VERSION = 2
+"""Of a data set folder; version 1 did not say which song a pair is from, and is still read."""
 MANIFEST_NAME = "manifest.json"
 Split = Literal["training", "validation"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -126,12 +129,23 @@ class DatasetManifest:
     """Song groups by split; no group is in both."""
     too_short: tuple[str, ...] = ()
     """Sources shorter than one pair."""
-    version: int = FORMAT_VERSION
+    pair_songs: dict[str, tuple[int, ...]] | None = None
+    """Song of every pair by split, in the order of the pairs: its place in `songs`. None: not known (version 1)."""
+    song_groups: dict[str, tuple[int, ...]] | None = None
+    """Recording of every song by split: its place in `groups`. None: not known (version 1)."""
+    version: int = DATASET_VERSION
 
     @property
     def segment_seconds(self) -> float:
         """Length of one segment."""
         return self.segment_samples / self.sample_rate
+
+    def pair_labels(self, split: str) -> list[str] | None:
+        """The recording each pair was cut from (two copies of one recording share it), or None if nobody wrote it."""
+        if self.pair_songs is None or self.song_groups is None:
+            return None
+        recordings = [self.groups[split][place] for place in self.song_groups[split]]
+        return [recordings[song] for song in self.pair_songs[split]]
 
 
 def set_path(folder: Path | str, split: str) -> Path:
@@ -302,9 +316,25 @@ def _prepared_from_dict(values: dict[str, Any]) -> PreparedManifest:
 def _dataset_from_dict(values: dict[str, Any]) -> DatasetManifest:
     songs = {split: tuple(names) for split, names in values["songs"].items()}
     groups = {split: tuple(names) for split, names in values["groups"].items()}
-    return DatasetManifest(
-        **{**values, "songs": songs, "groups": groups, "too_short": tuple(values["too_short"])}
+    places = {name: _places(values, name) for name in ("pair_songs", "song_groups")}
+    manifest = DatasetManifest(
+        **{**values, "songs": songs, "groups": groups, "too_short": tuple(values["too_short"]), **places}
     )
+    for split in SPLITS:
+        labels = manifest.pair_labels(split)
+        if labels is not None and len(labels) != manifest.pairs[split]:
+            raise ValueError("as many labels as pairs are needed")
+    return manifest
+
+
+def _places(values: dict[str, Any], name: str) -> dict[str, tuple[int, ...]] | None:
+    """Indices by split, none below 0; None where there are none (version 1)."""
+    if values.get(name) is None:
+        return None
+    places = {split: tuple(values[name][split]) for split in SPLITS}
+    if any(place < 0 for split in SPLITS for place in places[split]):
+        raise ValueError(f"{name} holds a negative index")
+    return places
 
 
 def _read(kind: Any, folder: Path | str, *, hint: str) -> Any:
@@ -312,14 +342,17 @@ def _read(kind: Any, folder: Path | str, *, hint: str) -> Any:
     build = _dataset_from_dict if kind is DatasetManifest else _prepared_from_dict
     try:
         values = json.loads(path.read_text(encoding="ascii"))
-        if values["version"] != FORMAT_VERSION:
+        values["pairs" if kind is DatasetManifest else "settings"]  # of the other kind: KeyError
+        readable = (1, DATASET_VERSION) if kind is DatasetManifest else (FORMAT_VERSION,)
+        if values["version"] not in readable:
             raise DatasetError(
-                f"{path} has format version {values['version']}, this program reads {FORMAT_VERSION}. {hint}"
+                f"{path} has format version {values['version']}, this program reads "
+                f"{' and '.join(map(str, readable))}. {hint}"
             )
         return build(values)
     except FileNotFoundError:
         raise DatasetError(f"there is no {path}. {hint}") from None
     except OSError as error:
         raise DatasetError(f"cannot read {path}: {error.strerror}.") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         raise DatasetError(f"{path} is not a manifest of this program. {hint}") from None

@@ -1,0 +1,102 @@
+"""From a checkpoint to a model that can be given away: generator and discriminator as safetensors files."""
+
+import argparse
+import math
+from pathlib import Path
+
+import torch
+
+from piano.config_reader import load_config_from_yaml
+from piano.discriminator import Discriminator_with_mdisc
+from piano.foundation.checkpoint_format import find_epoch
+from piano.foundation.errors import run_command
+from piano.foundation.model_folder import shipped_folder
+from piano.foundation.randomness import keyed_noise
+from piano.foundation.shipped_format import shipped_path, write_shipped
+from piano.piano_model import VariationalAttentionModel
+from piano.utilities import build, build_generator, load_checkpoint, load_generator
+
+KINDS = {"generator": VariationalAttentionModel, "discriminator": Discriminator_with_mdisc}
+EXAMPLE = """examples:
+  python export_model.py --half
+  python export_model.py --checkpoints demo/checkpoints --epoch 27 --output my_model
+  python generate_music.py --checkpoints my_model
+"""
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="export_model.py",
+        description=__doc__,
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--config", type=Path, help="settings file (default: config.yaml here or beside the package)")
+    add("--checkpoints", type=Path, help="folder of a run (default: the config's checkpoint_folder)")
+    add("--epoch", default="best", help="a number, latest, or best: what was judged best (default: best)")
+    add("--output", type=Path, help="folder to write to (default: checkpoints/shipped of the project)")
+    add(
+        "--half",
+        action="store_true",
+        help="weights in half precision, statistics as they are (default: all as they are)",
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write the model's files."""
+    options = parse_arguments(argv)
+
+    def body() -> None:
+        folder = options.checkpoints or load_config_from_yaml(options.config).checkpoint_folder
+        export_model(folder, options.epoch, options.output or shipped_folder(), half=options.half)
+
+    return run_command(body)
+
+
+def export_model(folder: Path, epoch: int | str, output: Path, *, half: bool = False) -> None:
+    """Write averaged generator and discriminator of one epoch to `output`, and say what was written.
+
+    Parameters
+    ----------
+    folder, output : Path
+    epoch : int or str
+        See `load_checkpoint`.
+    half : bool
+        Store matrices in half precision. Vectors (norms, biases), the mean spectrum and the normaliser stay exact: they
+        are small, and an error there shifts everything.
+    """
+    epoch = find_epoch(folder, "generator", epoch)
+    contents = {
+        role: load_checkpoint(folder, role, epoch) for role in KINDS
+    }  # both are there, or nothing is written
+    for role, kind in KINDS.items():
+        content = contents[role]
+        state = content.get("average") or content["model"]
+        network = build(kind, content, state, "cpu")
+        matrices = {name for name, parameter in network.named_parameters() if parameter.ndim > 1}
+        path = shipped_path(output, role)
+        write_shipped(
+            path, role, epoch=epoch, keywords=content["keywords"], state=state,
+            halved=frozenset(matrices if half else ()),
+        )  # fmt: skip
+        print(f"{path}: epoch {epoch}, {path.stat().st_size / 1e6:.1f} MB")
+    change = composed_change(build_generator(contents["generator"]), load_generator(output, "best"))
+    print(f"What it composes in one step differs from the checkpoint's by {change:.3g} dB on average.")
+
+
+@torch.inference_mode()
+def composed_change(first: VariationalAttentionModel, second: VariationalAttentionModel) -> float:
+    """Mean difference in dB of the magnitudes that two generators compose of the same noise in one step."""
+    noise = keyed_noise(
+        0, 0, "export", first_frame=0, frames=first.latent_seq_len, channels=first.latent_dim
+    ).unsqueeze(0)
+    levels = [network.autoencoder.log_magnitude(network.decode_spectrum(network.integrate(noise, steps=1)))
+              for network in (first, second)]  # fmt: skip
+    return 20.0 / math.log(10.0) * float((levels[0] - levels[1]).abs().mean())
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,24 @@
+"""Where trained models lie: a run's own folder, or the model that comes with the project, called `shipped`."""
+
+from pathlib import Path
+
+SHIPPED = "shipped"
+SUFFIX = ".safetensors"
+
+
+def shipped_folder() -> Path:
+    """`checkpoints/shipped` beside the project, or the copy inside an installed package; it need not hold a model."""
+    package = Path(__file__).resolve().parents[1]
+    beside = package.parent / "checkpoints" / SHIPPED
+    return beside if holds_shipped(beside) or not (package / SHIPPED).is_dir() else package / SHIPPED
+
+
+def holds_shipped(folder: Path) -> bool:
+    """Whether a folder holds a generator in the format in which models are given away."""
+    return (Path(folder) / f"generator{SUFFIX}").is_file()
+
+
+def named_folder(name: Path | str) -> Path:
+    """A folder as it was named: `shipped` is the project's model, unless there is a folder of that name here."""
+    path = Path(name).expanduser()
+    return shipped_folder() if path == Path(SHIPPED) and not path.is_dir() else path

@@ -1,0 +1,110 @@
+"""The format in which models are given away: one safetensors file a network, no code in it, half precision if wished.
+
+The header's metadata holds what a checkpoint holds beside its weights: format version, role, epoch, the keywords that
+build the network (JSON) and, for a generator, the sampling steps that were judged best. The normaliser of the latents
+is part of the generator: a decoder without its own normaliser is useless.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from piano.foundation.checkpoint_format import ROLES, write_whole
+from piano.foundation.errors import CheckpointError
+from piano.foundation.model_folder import SUFFIX
+
+FORMAT_VERSION = 1
+LARGEST = 65504.0
+"""Of a half-precision number."""
+
+
+def shipped_path(folder: Path, role: str) -> Path:
+    """`checkpoints/shipped/generator.safetensors`."""
+    return Path(folder) / f"{role}{SUFFIX}"
+
+
+def write_shipped(
+    path: Path, role: str, *, epoch: int, keywords: dict[str, Any], state: dict[str, Tensor],
+    halved: frozenset[str] = frozenset(),
+) -> None:  # fmt: skip
+    """Write a network's state, whole or not at all.
+
+    Parameters
+    ----------
+    state : dict of name -> Tensor
+    halved : set of str
+        Names that are stored in half precision; everything else stays as it is.
+
+    Raises
+    ------
+    CheckpointError
+        A number is not finite, or too large for half precision; or the disk refuses.
+    """
+    tensors = {}
+    for name, value in state.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise CheckpointError(
+                f"the {role}'s {name} is not finite: this model is broken, take another epoch."
+            )
+        if name in halved and float(value.abs().max()) > LARGEST:
+            raise CheckpointError(f"the {role}'s {name} does not fit into half precision: leave out --half.")
+        tensors[name] = (value.half() if name in halved else value).contiguous()
+    metadata = {
+        "format": "pt", "format_version": str(FORMAT_VERSION), "role": role, "epoch": str(epoch),
+        "keywords": json.dumps(keywords, sort_keys=True),
+    }  # fmt: skip
+    if "default_steps" in state:
+        metadata["default_steps"] = str(int(state["default_steps"]))
+    data = save(tensors, metadata)
+    write_whole(path, lambda file: file.write(data))
+
+
+def read_shipped(path: Path, role: str) -> dict[str, Any]:
+    """The content of a file in the form of a checkpoint, in single precision; raises CheckpointError.
+
+    Nothing in the file is run; weights are checked to be finite.
+    """
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            content = {"epoch": int(metadata["epoch"]), "keywords": json.loads(metadata["keywords"])}
+            version, written_role = int(metadata["format_version"]), metadata["role"]
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
+    except FileNotFoundError:
+        raise CheckpointError(f"no model {path}") from None
+    except (SafetensorError, OSError, RuntimeError, RecursionError) as error:
+        raise CheckpointError(f"{path} is damaged: {' '.join(str(error).split())[:120]}") from None
+    except (KeyError, ValueError, TypeError):
+        raise CheckpointError(f"{path} is not a MusiGAN model: its header does not say what it is") from None
+    if version > FORMAT_VERSION:
+        raise CheckpointError(f"{path} was written by a newer MusiGAN (format {version})")
+    if written_role != role or role not in ROLES:
+        raise CheckpointError(f"{path} holds a {written_role[:20]}, a {role} was expected")
+    for name, value in state.items():
+        if value.is_floating_point():
+            state[name] = value.float()
+            if not bool(torch.isfinite(state[name]).all()):
+                raise CheckpointError(f"{path} is damaged: {name[:60]} is not finite")
+    if not are_plain(content["keywords"]):
+        raise CheckpointError(f"{path} is damaged: its keywords build no network")
+    return {
+        **content, "format_version": version, "role": role, "model": state, "average": None, "optimizers": {},
+        "run": {},
+    }  # fmt: skip
+
+
+def are_plain(keywords: Any) -> bool:
+    """Whether keywords are what networks are built from: names of numbers, and of short lists of numbers."""
+
+    def is_number(value: Any) -> bool:
+        return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**31
+
+    return isinstance(keywords, dict) and all(
+        is_number(value) or (isinstance(value, list) and len(value) <= 16 and all(map(is_number, value)))
+        for value in keywords.values()
+    )

@@ -1,0 +1,144 @@
+"""Training that starts from a trained model: its ear for sound is kept, its taste learns the new music.
+
+Encoder, spectrum statistics and normaliser stay as they were: the attention block, the decoder and the professor all
+speak in the latents they define. The decoder learns the new sound at a low rate, then the flow goes on from where it
+was, then the judges, and the adversarial stages follow as ever.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from piano.config_reader import Config, DiscriminatorSettings, ModelSettings
+from piano.foundation.errors import CheckpointError, ConfigError
+from piano.piano_pretrain import LATENT_NOISE, accumulate, autoencoder_pass, train_flow
+from piano.training_run import STAGES, TrainingRun
+
+COMPOSING_STAGES = ("flow", "judges", "professor", "joint")
+"""Stages whose items are as long as what the attention sees."""
+PRETRAINING_STAGES = ("autoencoder", "flow")
+
+
+class Start(NamedTuple):
+    """A trained model, and the settings with which it is fine-tuned."""
+
+    config: Config
+    generator: dict[str, Tensor]
+    """Its averaged weights."""
+    discriminator: dict[str, Tensor] | None
+    sentence: str
+    """What is about to happen, for the screen."""
+
+    def load_into(self, generator: nn.Module, discriminator: nn.Module) -> None:
+        """Give networks that were built from `config` the trained weights."""
+        generator.load_state_dict(self.generator)
+        if self.discriminator is not None:
+            discriminator.load_state_dict(self.discriminator)
+
+
+def start_from(
+    config: Config, folder: Path, generator: dict[str, Any], judges: dict[str, Any] | None
+) -> Start:
+    """Fit the settings to a trained model: its architecture, the stages of fine-tuning.
+
+    Parameters
+    ----------
+    config : Config
+        Of a run from nothing.
+    folder : Path
+        Where the model lies.
+    generator, judges : dict
+        Contents of its checkpoints.
+
+    Raises
+    ------
+    CheckpointError
+        The model's keywords are no settings of this version.
+    """
+    try:
+        model = ModelSettings(**generator["keywords"])
+        section = config.discriminator
+        if judges is not None:
+            section = DiscriminatorSettings(
+                ear_channels=judges["keywords"]["ear_channels"],
+                wave_windows=judges["keywords"]["wave_windows"],
+                professor_layers=judges["keywords"]["num_layers"],
+            )
+        values = config.model_dump() | {
+            "model": model.model_dump(),
+            "discriminator": section.model_dump(),
+            "stages": finetuning_stages(config, model),
+            "start_from": folder,
+        }
+        adopted = Config(**values)
+    except (ValidationError, KeyError) as error:
+        raise CheckpointError(
+            f"the model in {folder} does not fit these settings: {' '.join(str(error).split())[:160]}"
+        ) from None
+    own = config.model.model_dump()
+    changed = [
+        f"{name} {value} for {own[name]}" for name, value in model.model_dump().items() if value != own[name]
+    ]
+    architecture = (
+        f"its architecture replaces the settings' ({', '.join(changed)})" if changed else "same architecture"
+    )
+    return Start(
+        adopted,
+        generator.get("average") or generator["model"],
+        judges and judges["model"],
+        f"Fine-tuning epoch {generator['epoch']} of {folder}: {architecture}; its encoder is kept",
+    )
+
+
+def finetuning_stages(config: Config, model: ModelSettings) -> dict[str, dict[str, Any]]:
+    """The stages' settings with the shares and rates of fine-tuning, as long as the model's attention sees."""
+    if unknown := config.finetune.shares.keys() - set(STAGES):
+        raise ConfigError(f"finetune.shares names no such stage: {', '.join(sorted(unknown))}")
+    stages = {}
+    for name, stage in config.stages:
+        values = stage.model_dump() | {"share": config.finetune.shares.get(name, stage.share)}
+        if name in PRETRAINING_STAGES:
+            values["learning_rate"] = config.finetune.rate * (stage.learning_rate or config.learning_rate)
+        if name in COMPOSING_STAGES and model != config.model:
+            values["frames"] = model.latent_seq_len
+        stages[name] = values
+    return stages
+
+
+def finetune_generator(run: TrainingRun) -> None:
+    """What takes the place of `pretrain_generator`: the decoder, then the flow."""
+    tune_decoder(run)
+    train_flow(run)
+
+
+def tune_decoder(run: TrainingRun) -> None:
+    """The decoder learns the new sound from the latents of the encoder as it is."""
+    autoencoder, settings, config = run.generator.autoencoder, run.settings("autoencoder"), run.config
+    batch_size = settings.batch_size or config.batch_size
+    kept = [parameter for module in autoencoder.encoder_modules for parameter in module.parameters()]
+    parameters = [parameter for module in autoencoder.decoder_modules for parameter in module.parameters()]
+    optimizer = AdamW(
+        parameters, lr=settings.learning_rate or config.learning_rate, betas=(0.8, 0.99), weight_decay=0.01
+    )
+    autoencoder.train()
+    for parameter in kept:
+        parameter.requires_grad_(False)
+    for step in run.steps("autoencoder", {"decoder": optimizer}):
+        waveforms = run.draw_waveforms(step, batch_size, settings.frames)
+        noise = step.noise("posterior", batch_size, settings.frames, autoencoder.latent_dim)
+        jitter = LATENT_NOISE * step.uniform("jitter", batch_size, 1, 1) * step.noise("latent", *noise.shape)
+        terms: dict[str, Tensor] = {}
+        for part in run.runtime.micro_batches(batch_size, config.accumulation_steps):
+            passed = autoencoder_pass(
+                run, waveforms[part], noise[part].to(waveforms.device), jitter[part].to(waveforms.device)
+            )
+            (passed.reconstruction / config.accumulation_steps).backward()
+            accumulate(terms, {"reconstruction": passed.reconstruction}, config.accumulation_steps)
+        norm = run.take_step(optimizer, clip=1.0)
+        run.record(terms | {"gradient_norm": norm},
+                   audio_seconds=waveforms.shape[0] * waveforms.shape[-1] / run.generator.sample_rate)  # fmt: skip
+    for parameter in kept:
+        parameter.requires_grad_(True)

@@ -1,0 +1,128 @@
+"""Fine-tuning keeps what defines the latents, continues everything else, and resumes by itself."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from piano import piano_main
+from piano.config_reader import dump_config, load_config_from_yaml
+from piano.export_model import export_model
+from piano.foundation.checkpoint_format import complete_epochs
+from piano.foundation.errors import CheckpointError
+from piano.piano_finetune import start_from
+from piano.training_run import STAGES
+from piano.utilities import load_checkpoint, load_discriminator, load_generator
+from tests.tiny_run import SMALL, tiny_config, write_config, write_dataset
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory) -> Path:
+    """A trained model in both forms: folder/checkpoints of a run, folder/given as it is given away."""
+    folder = tmp_path_factory.mktemp("base")
+    write_dataset(folder / "dataset")
+    assert piano_main.main(["--config", str(write_config(folder))]) == 0
+    export_model(folder / "checkpoints", "latest", folder / "given")
+    return folder
+
+
+def tune(base: Path, folder: Path, *arguments: str, **overrides) -> int:
+    """Fine-tune in `folder`, with other architecture in the settings than the model's."""
+    folder.mkdir(exist_ok=True)
+    settings = tiny_config(
+        folder / "checkpoints", **{"model__num_layers": 3, "model__n_channels": 16} | overrides
+    )
+    settings = settings.model_copy(update={"dataset_folder": base / "dataset"})
+    (folder / "config.yaml").write_text(dump_config(settings))
+    return piano_main.main(["--config", str(folder / "config.yaml"), *arguments])
+
+
+@pytest.fixture(scope="module")
+def tuned(base, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("tuned")
+    assert tune(base, folder, "--from", str(base / "given")) == 0
+    return folder / "checkpoints"
+
+
+def test_fine_tuning_keeps_encoder_statistics_and_normaliser_and_moves_the_rest(base, tuned):
+    before, after = load_generator(base / "given"), load_generator(tuned)
+    assert after.keywords == before.keywords
+    first, second = before.state_dict(), after.state_dict()
+    kept = ("normaliser.", "autoencoder.mean_spectrum", "autoencoder.spectrum_scale", "autoencoder.embed.",
+            "autoencoder.encoder_blocks.", "autoencoder.encoder_norm.", "autoencoder.to_posterior.")  # fmt: skip
+    same = {name for name in first if torch.equal(first[name], second[name])}
+    assert {name for name in first if name.startswith(kept)} <= same
+    learned = {name for name, _ in before.named_parameters() if not name.startswith(kept)}
+    assert {"autoencoder.head.weight", "attention.out.weight"} <= learned
+    assert sorted(learned & same) == []
+
+
+def test_all_stages_run_and_the_judges_go_on_from_where_they_were(base, tuned):
+    run = load_checkpoint(tuned, "generator")["run"]
+    assert run["finished_stages"] == list(STAGES)
+    steps = int(load_discriminator(base / "given").trained_steps)
+    assert steps > 0
+    first = load_checkpoint(tuned, "discriminator", complete_epochs(tuned)[0])
+    assert int(first["model"]["trained_steps"]) == steps
+
+
+def test_the_screen_says_what_is_adopted_and_the_folder_keeps_it(base, tmp_path, capsys):
+    assert tune(base, tmp_path, "--from", str(base / "checkpoints"), "--set", "epochs=0") == 0
+    said = capsys.readouterr().out
+    assert "Fine-tuning epoch" in said
+    assert "n_channels 24 for 16" in said and "num_layers 2 for 3" in said
+    kept = load_config_from_yaml(tmp_path / "checkpoints" / "config.yaml")
+    assert kept.model.model_dump() == load_checkpoint(base / "given", "generator")["keywords"]
+    assert kept.start_from == base / "checkpoints"
+    asked = SMALL["stages"]["autoencoder"]["learning_rate"]
+    assert kept.stages.autoencoder.learning_rate == pytest.approx(0.3 * asked)
+    assert kept.stages.autoencoder.share < kept.stages.flow.share
+
+
+class Interrupted(Exception):
+    """Stands for a power cut."""
+
+
+def test_an_interrupted_fine_tuning_resumes_by_itself_and_ends_the_same(base, tuned, tmp_path, monkeypatch):
+    write_samples = piano_main.Gatekeeper.write_samples
+
+    def interrupt(gatekeeper, run):
+        write_samples(gatekeeper, run)
+        if run.epoch == 3:
+            raise Interrupted
+
+    monkeypatch.setattr(piano_main.Gatekeeper, "write_samples", interrupt)
+    with pytest.raises(Interrupted):
+        tune(base, tmp_path, "--from", str(base / "given"))
+    monkeypatch.undo()
+    assert tune(base, tmp_path, "--resume") == 0
+    for load in (load_generator, load_discriminator):
+        first, second = load(tuned).state_dict(), load(tmp_path / "checkpoints").state_dict()
+        assert [name for name in first if not torch.equal(first[name], second[name])] == []
+
+
+def test_from_and_resume_exclude_each_other_in_one_sentence(base, tmp_path, capsys):
+    assert tune(base, tmp_path, "--from", str(base / "given"), "--resume") == 2
+    assert "give one of them" in capsys.readouterr().err
+
+
+def test_a_model_that_is_not_there_or_does_not_fit_is_one_sentence(base, tmp_path, capsys):
+    assert tune(base, tmp_path / "a", "--from", str(tmp_path / "nothing")) == 2
+    assert "no generator checkpoint" in capsys.readouterr().err
+    write_dataset(tmp_path / "stereo", channels=2)
+    assert (
+        tune(base, tmp_path / "b", "--from", str(base / "given"), "--dataset", str(tmp_path / "stereo")) == 2
+    )
+    assert "has channels 2, the model needs 1" in capsys.readouterr().err
+    content = load_checkpoint(base / "given", "generator")
+    other = content | {"keywords": content["keywords"] | {"latent_seq_len": 4}}
+    with pytest.raises(CheckpointError, match="does not fit these settings"):
+        start_from(tiny_config(tmp_path), base, other, None)
+
+
+def test_a_model_without_judges_gets_new_ones(base, tmp_path):
+    content = load_checkpoint(base / "given", "generator")
+    start = start_from(tiny_config(tmp_path), base, content, None)
+    assert start.discriminator is None
+    assert start.config.discriminator == tiny_config(tmp_path).discriminator
+    assert "same architecture" in start.sentence
