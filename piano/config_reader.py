@@ -60,6 +60,8 @@ class ModelSettings(Settings):
     num_heads: PositiveInt = 4
     num_layers: PositiveInt = 4
     """Attention blocks."""
+    style_dim: PositiveInt = 48
+    """Numbers that say what a window of music is like as a whole."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """In the attention block while training."""
 

@@ -93,7 +93,8 @@ def composed_change(first: VariationalAttentionModel, second: VariationalAttenti
     noise = keyed_noise(
         0, 0, "export", first_frame=0, frames=first.latent_seq_len, channels=first.latent_dim
     ).unsqueeze(0)
-    levels = [network.autoencoder.log_magnitude(network.decode_spectrum(network.integrate(noise, steps=1)))
+    told = first.tell(first.style.draw(0, range(len(noise))), noise.shape[1])
+    levels = [network.autoencoder.log_magnitude(network.decode_spectrum(network.integrate(noise, steps=1, told=told)))
               for network in (first, second)]  # fmt: skip
     return 20.0 / math.log(10.0) * float((levels[0] - levels[1]).abs().mean())
 

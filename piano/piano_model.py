@@ -7,7 +7,7 @@ frames white noise composes, a clean prefix before noise continues.
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -19,12 +19,13 @@ from piano.foundation.dataset_format import DatasetManifest, open_pairs, read_ma
 from piano.foundation.layers import LatentTransformer
 from piano.foundation.phase import PhaseVocoder
 from piano.foundation.randomness import keyed_generator, keyed_noise
+from piano.latent_style import PULSE_SIGNALS, SHORTEST_SECONDS, LatentStyle, Style, ToldStyle
 from piano.piano_encoder_decoder import VariationalEncoderDecoder
+
+Level = TypeVar("Level", float, Tensor)
 
 PREFIX_LEVEL = 0.05
 """Noise on a prefix while its continuation is made; training saw up to 0.15, which stops drift (arXiv 2411.18447)."""
-GUIDANCE = 0.3
-"""How far each step of many is led on, away from what the frames would be without each other (arXiv 2403.17377)."""
 LEVEL_SHIFT = 3.0
 """Sampling levels crowd where the noise is strong, for that is where form is decided."""
 HISTORY_PART = 3
@@ -82,23 +83,33 @@ class LatentFlow(nn.Module):
     """
 
     def __init__(
-        self, latent_dim: int, channels: int, num_heads: int, num_layers: int, *, dropout: float = 0.0
+        self,
+        latent_dim: int,
+        channels: int,
+        num_heads: int,
+        num_layers: int,
+        *,
+        style_dim: int,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.transformer = LatentTransformer(latent_dim, channels, num_heads, num_layers, dropout=dropout)
+        self.style = nn.Sequential(
+            nn.Linear(style_dim + 1, channels), nn.SiLU(), nn.Linear(channels, channels)
+        )
+        self.pulse = nn.Linear(PULSE_SIGNALS, channels)
         self.out_norm = nn.LayerNorm(channels)
         self.out = nn.Linear(channels, latent_dim)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, noisy: Tensor, level: Tensor, *, looks_around: bool = True) -> Tensor:
-        """Endpoint (batch, frames, latent_dim) of noisy latents at levels [shape=(batch, frames)].
-
-        With `looks_around` off each frame is completed without the others: what guidance leads away from.
-        """
+    def forward(self, noisy: Tensor, level: Tensor, told: ToldStyle) -> Tensor:
+        """Endpoint (batch, frames, latent_dim) of noisy latents at levels [shape=(batch, frames)], in a style."""
         share = level.unsqueeze(-1)
         size = ((1.0 - share).square() + share.square()).sqrt()
-        hidden = self.transformer(noisy / size, level, looks_around=looks_around)
+        style = self.style(torch.cat([told.vector, told.is_known], dim=1))
+        tokens = style.unsqueeze(1) + self.pulse(told.signals)
+        hidden = self.transformer(noisy / size, level, tokens=tokens, condition=style)
         change = self.out(self.out_norm(hidden)).float()
         return (1.0 - share) / size.square() * noisy + share / size * change
 
@@ -119,6 +130,8 @@ class VariationalAttentionModel(nn.Module):
     latent_seq_len : int
         Latent frames the attention sees at once.
     attention_channels, num_heads, num_layers : int
+    style_dim : int
+        See LatentStyle.
     dropout : float
         In the attention block, while training.
     """
@@ -142,6 +155,7 @@ class VariationalAttentionModel(nn.Module):
         attention_channels: int,
         num_heads: int,
         num_layers: int,
+        style_dim: int = 48,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
@@ -157,7 +171,15 @@ class VariationalAttentionModel(nn.Module):
             n_channels=n_channels, decoder_layers=decoder_layers,
         )  # fmt: skip
         self.normaliser = LatentNormaliser(latent_dim)
-        self.attention = LatentFlow(latent_dim, attention_channels, num_heads, num_layers, dropout=dropout)
+        self.style = LatentStyle(latent_dim, style_dim, self.frames_per_second)
+        self.attention = LatentFlow(
+            latent_dim,
+            attention_channels,
+            num_heads,
+            num_layers,
+            style_dim=self.style.style_dim,
+            dropout=dropout,
+        )
         self.register_buffer("default_steps", torch.tensor(16))
         self.sampling_dtype = torch.float32
         """Precision of the attention block while composing; bfloat16 is faster where the processor has it."""
@@ -182,7 +204,8 @@ class VariationalAttentionModel(nn.Module):
         mu, logvar = self.autoencoder.encoder(waveform)
         latents = self.normaliser(self.autoencoder.reparameterize(mu, logvar) if self.training else mu)
         level = torch.zeros(latents.shape[:2], device=latents.device)
-        music = self.decode(self.attention(latents, level))
+        told = self.tell(self.style.describe(latents), latents.shape[1])
+        music = self.decode(self.attention(latents, level, told))
         return Music(mu, logvar, music[..., : waveform.shape[-1]])
 
     def encode(self, waveform: Tensor) -> Tensor:
@@ -218,8 +241,12 @@ class VariationalAttentionModel(nn.Module):
             for channel in range(self.sound_channels)
         ]).to(self.device)  # fmt: skip
 
+    def tell(self, style: Style, frames: int, *, first_frame: int = 0) -> ToldStyle:
+        """What the flow is told about `frames` frames in this style, from `first_frame` on."""
+        return style.told(frames, first_frame=first_frame, frames_per_second=self.frames_per_second)
+
     def integrate(
-        self, noise: Tensor, *, steps: int, prefix: Tensor | None = None, guidance: float = GUIDANCE
+        self, noise: Tensor, *, steps: int, told: ToldStyle, prefix: Tensor | None = None
     ) -> Tensor:
         """Walk from white noise to latents in `steps` evaluations of the attention block.
 
@@ -228,10 +255,10 @@ class VariationalAttentionModel(nn.Module):
         noise : Tensor [shape=(batch, frames, latent_dim)]
         steps : int
             1 is the adversarially trained shortcut; more follow the flow, level by level (`shifted`).
+        told : ToldStyle
+            The style to compose in, for all frames.
         prefix : Tensor [shape=(batch, prefix_frames, latent_dim)], optional
             Clean latents the result must continue; returned unchanged as its first frames.
-        guidance : float
-            Strength of guidance by perturbed attention; 0 is none and takes half the time. One step has none.
 
         Returns
         -------
@@ -250,10 +277,7 @@ class VariationalAttentionModel(nn.Module):
             with torch.autocast(
                 noise.device.type, dtype=torch.bfloat16, enabled=self.sampling_dtype == torch.bfloat16
             ):
-                endpoint = self.attention(latents, level)
-                if guidance and steps > 1:
-                    alone = self.attention(latents, level, looks_around=False)
-                    endpoint = endpoint + guidance * (endpoint - alone)
+                endpoint = self.attention(latents, level, told)
             moved = endpoint + then / now * (latents - endpoint)
             latents = torch.cat([latents[:, :kept], moved[:, kept:]], dim=1)
         return latents if prefix is None else torch.cat([prefix, latents[:, kept:]], dim=1)
@@ -287,10 +311,15 @@ class VariationalAttentionModel(nn.Module):
         device = self.device
         kept = self.latent_seq_len // HISTORY_PART
         steps = self.resolve_steps(steps)
+        style = self.style.draw(seed, range(first_item, first_item + count))
         history = torch.zeros(count, 0, self.latent_dim, device=device)
+        position, begin = 0, 0  # of the next noise frame, and of the window in the style's time
         if prefix is not None:
-            history = prefix[:, -kept:].expand(count, -1, -1).to(device)
-        position = 0
+            given = prefix[:, -self.latent_seq_len :].expand(count, -1, -1).to(device)
+            history = given[:, -kept:]
+            if given.shape[1] >= SHORTEST_SECONDS * self.frames_per_second:
+                style = self.style.describe(given)
+            begin = given.shape[1] - history.shape[1]
         while noise is None or position < noise.shape[0]:
             wanted = self.latent_seq_len - history.shape[1]
             fresh = self._noise_frames(noise, count, seed, first_item, position, wanted).to(device)
@@ -298,11 +327,13 @@ class VariationalAttentionModel(nn.Module):
                 device
             )
             window = self.integrate(
-                torch.cat([held, fresh], dim=1), steps=steps, prefix=history if history.shape[1] else None
-            )
+                torch.cat([held, fresh], dim=1), steps=steps, prefix=history if history.shape[1] else None,
+                told=self.tell(style, self.latent_seq_len, first_frame=begin),
+            )  # fmt: skip
             piece = window[:, history.shape[1] :]
             yield piece
             position += piece.shape[1]
+            begin += window.shape[1] - kept
             history = window[:, -kept:]
 
     def _noise_frames(
@@ -476,7 +507,7 @@ class VariationalAttentionModel(nn.Module):
         return (blocks @ torch.linalg.qr(square).Q).float()
 
 
-def shifted(level: float | Tensor, shift: float) -> float | Tensor:
+def shifted(level: Level, shift: float) -> Level:
     """A noise level in [0, 1], moved towards 1 for a shift above 1 (Esser et al., arXiv 2403.03206)."""
     return shift * level / (1.0 + (shift - 1.0) * level)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from piano.foundation.muon import Muon, split_parameters
 from piano.foundation.runtime import frozen
+from piano.latent_style import ToldStyle
 from piano.loss_functions import endpoint_flow_loss, kl_divergence_loss, magnitude_loss
 from piano.piano_encoder_decoder import VariationalEncoderDecoder
 from piano.piano_model import VariationalAttentionModel, shifted
@@ -27,7 +28,8 @@ LATENT_NOISE = 0.15
 """The decoder hears latents with up to this much extra noise: generated latents will not be perfect either."""
 SPECTRUM_FRAMES = 6_000
 TRAINING_SHIFT = 2.0
-"""Form and pulse are decided where the noise is strong: levels are drawn more often there."""
+"""Form is decided where the noise is strong: levels are drawn more often there."""
+STYLE_BLUR, STYLE_DROPOUT = 0.1, 0.1
 
 
 def pretrain_generator(run: TrainingRun) -> None:
@@ -164,15 +166,18 @@ def train_flow(run: TrainingRun) -> None:
     generator, settings, config = run.generator, run.settings("flow"), run.config
     batch_size = settings.batch_size or config.batch_size
     rate = settings.learning_rate or config.learning_rate
+    if "flow" not in run.finished_stages and run.stage != "flow":
+        run.fit_style()
     optimizer = Muon(*split_parameters(generator.attention), lr=rate, dtype=run.runtime.dtype)
     generator.attention.train()
     for step in run.steps("flow", {"flow": optimizer}):
         latents = run.draw_latents(step, batch_size, settings.frames)
         level = draw_levels(step, batch_size, settings.frames).to(latents.device)
         noise = step.noise("noise", *latents.shape).to(latents.device)
+        told = tell_some(generator, step, latents)
         terms: dict[str, Tensor] = {}
         for part in run.runtime.micro_batches(batch_size, config.accumulation_steps):
-            loss = flow_pass(generator, run, latents[part], level[part], noise[part])
+            loss = flow_pass(run, latents[part], level[part], noise[part], told.part(part))
             (loss / config.accumulation_steps).backward()
             accumulate(terms, {"flow": loss}, config.accumulation_steps)
         norm = run.take_step(optimizer, clip=1.0)
@@ -180,15 +185,21 @@ def train_flow(run: TrainingRun) -> None:
                    audio_seconds=batch_size * settings.frames / generator.frames_per_second)  # fmt: skip
 
 
-def flow_pass(
-    generator: VariationalAttentionModel, run: TrainingRun, latents: Tensor, level: Tensor, noise: Tensor
-) -> Tensor:
-    """Endpoint loss of clean latents (batch, frames, latent_dim) seen at levels (batch, frames)."""
+def flow_pass(run: TrainingRun, latents: Tensor, level: Tensor, noise: Tensor, told: ToldStyle) -> Tensor:
+    """Endpoint loss of clean latents (batch, frames, latent_dim) seen at levels (batch, frames), in their style."""
     share = level.unsqueeze(-1)
     noisy = (1.0 - share) * latents + share * noise
     with run.runtime.autocast():
-        predicted = generator.attention(noisy, level)
+        predicted = run.generator.attention(noisy, level, told)
     return endpoint_flow_loss(predicted, latents, level)
+
+
+def tell_some(generator: VariationalAttentionModel, step: Step, latents: Tensor) -> ToldStyle:
+    """The style of latents (batch, frames, latent_dim), a little blurred, and for some items not at all."""
+    told = generator.tell(generator.style.describe(latents), latents.shape[1])
+    blur = STYLE_BLUR * step.noise("style", *told.vector.shape).to(latents.device)
+    keep = step.uniform("style dropout", len(latents), 1).to(latents.device) >= STYLE_DROPOUT
+    return told._replace(vector=told.vector + blur).kept(keep.float())
 
 
 def draw_levels(step: Step, batch_size: int, frames: int) -> Tensor:

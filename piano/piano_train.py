@@ -24,6 +24,7 @@ from piano.discriminator import Judgement
 from piano.foundation.errors import ConfigError
 from piano.foundation.phase import hold_phase
 from piano.foundation.runtime import frozen
+from piano.latent_style import ToldStyle
 from piano.loss_functions import (
     DISCRIMINATOR_TERMS,
     MUSIC_TERMS,
@@ -288,6 +289,7 @@ class Composition(NamedTuple):
     given : noise level of those frames [shape=(batch, 1)]
     judge_level : level to which the professor's view is diffused [shape=(batch, 1)]
     judge_noise : of the shape of latents
+    told : the style of the latents, in which to compose
     """
 
     latents: Tensor
@@ -297,10 +299,15 @@ class Composition(NamedTuple):
     given: Tensor
     judge_level: Tensor
     judge_noise: Tensor
+    told: ToldStyle
 
-    def part(self, which: slice) -> "Composition":
+    def part(self, which: slice | Tensor) -> "Composition":
         """Some of the items."""
-        return Composition(*(field[which] for field in self))
+        parts = {
+            name: field.part(which) if name == "told" else field[which]
+            for name, field in self._asdict().items()
+        }
+        return Composition(**parts)
 
 
 def draw_composition(run: TrainingRun, step: Step, stage: str, *, split: str = "training") -> Composition:
@@ -311,13 +318,15 @@ def draw_composition(run: TrainingRun, step: Step, stage: str, *, split: str = "
     has_prefix = step.uniform("has prefix", batch_size, 1) < PREFIX_SHARE
     length = 0.25 + 0.5 * step.uniform("prefix length", batch_size, 1)
     is_prefix = has_prefix & (torch.arange(frames) / frames < length)
-    fields = (
-        step.noise("noise a", *latents.shape), step.noise("noise b", *latents.shape), is_prefix,
-        PREFIX_NOISE * step.uniform("given", batch_size, 1),
-        MAX_JUDGE_LEVEL * step.uniform("judge level", batch_size, 1),
-        step.noise("judge noise", *latents.shape),
-    )  # fmt: skip
-    return Composition(latents, *(field.to(latents.device) for field in fields))
+    fields = {
+        "noise_a": step.noise("noise a", *latents.shape), "noise_b": step.noise("noise b", *latents.shape),
+        "is_prefix": is_prefix, "given": PREFIX_NOISE * step.uniform("given", batch_size, 1),
+        "judge_level": MAX_JUDGE_LEVEL * step.uniform("judge level", batch_size, 1),
+        "judge_noise": step.noise("judge noise", *latents.shape),
+    }  # fmt: skip
+    there = {name: field.to(latents.device) for name, field in fields.items()}
+    told = run.generator.tell(run.generator.style.describe(latents), frames)
+    return Composition(latents=latents, told=told, **there)
 
 
 def compose(run: TrainingRun, batch: Composition, noise: Tensor) -> Tensor:
@@ -326,7 +335,7 @@ def compose(run: TrainingRun, batch: Composition, noise: Tensor) -> Tensor:
     level = torch.where(batch.is_prefix, batch.given, torch.ones_like(batch.given))
     share = level.unsqueeze(-1)
     noisy = (1.0 - share) * batch.latents + share * noise
-    return torch.where(given, batch.latents, run.generator.attention(noisy, level))
+    return torch.where(given, batch.latents, run.generator.attention(noisy, level, batch.told))
 
 
 def professor_step(
@@ -387,7 +396,7 @@ def professor_loss(
     if len(fake) > 1 and bool(has_prefix.any()):
         strangers = batch.latents.roll(1, dims=0)
         swapped = torch.where(batch.is_prefix.unsqueeze(-1), batch.latents, strangers)[has_prefix]
-        continuations = Composition(*(field[has_prefix] for field in batch))
+        continuations = batch.part(has_prefix)
         with run.runtime.autocast():
             on_swapped = judge_composition(run, continuations, swapped, is_real=False, remember=False)
             loss = loss + MISMATCH_WEIGHT * has_prefix.float().mean() * discriminator_loss(
@@ -447,7 +456,8 @@ def attention_losses(run: TrainingRun, step: Step, batch: Composition) -> Attent
         level[batch.is_prefix] = 0.0
         share = level.unsqueeze(-1)
         with run.runtime.autocast():
-            predicted = run.generator.attention((1.0 - share) * batch.latents + share * batch.noise_b, level)
+            noisy = (1.0 - share) * batch.latents + share * batch.noise_b
+            predicted = run.generator.attention(noisy, level, batch.told)
         terms["endpoint_flow"] = endpoint_flow_loss(predicted, batch.latents, level)
     factors = {"adversarial": weights.get("adversarial", 1.0) * ramp(step)}
     weighted = [factors.get(name, weights.get(name, 0.0)) * value for name, value in terms.items()]

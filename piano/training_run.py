@@ -420,6 +420,13 @@ class TrainingRun:
         self._latents = {"training": self.generator.normaliser.to("cpu")(means)}
         self.generator.normaliser.to(self.runtime.device)
 
+    def fit_style(self) -> None:
+        """Measure the styles of the training set; a model that was trained before keeps its scale of them."""
+        style, latents = self.generator.style, self.latents("training")
+        frames = min(self.settings("flow").frames, latents.shape[1])
+        (style.renew_anchors if style.is_fitted else style.fit)(latents, frames=frames)
+        self.average.network.style.load_state_dict(style.state_dict())
+
     def fit_texture(self) -> None:
         """Measure how much the training set scatters around what the averaged decoder makes of it."""
         autoencoder, step = self.average.network.autoencoder, Step((self.config.seed, "texture"), 0, 0.0)

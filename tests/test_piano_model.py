@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from piano.foundation.randomness import keyed_noise
+from piano.latent_style import ToldStyle
 from piano.piano_model import (
     AudioDataset,
     LatentFlow,
@@ -31,12 +32,29 @@ def generator() -> VariationalAttentionModel:
 
 def test_the_attention_block_is_the_identity_on_clean_latents_and_synthesis_on_noise():
     torch.manual_seed(0)
-    flow = LatentFlow(8, 32, 2, 2)
+    flow = LatentFlow(8, 32, 2, 2, style_dim=5)
     torch.nn.init.normal_(flow.out.weight)
     latents = torch.randn(2, 12, 8)
-    assert torch.equal(flow(latents, torch.zeros(2, 12)), latents)
+    told = ToldStyle(torch.randn(2, 5), torch.randn(2, 12, 4), torch.ones(2, 1))
+    assert torch.equal(flow(latents, torch.zeros(2, 12), told), latents)
     flow.out.weight.data.zero_()
-    assert torch.equal(flow(latents, torch.ones(2, 12)), torch.zeros_like(latents))
+    assert torch.equal(flow(latents, torch.ones(2, 12), told), torch.zeros_like(latents))
+
+
+def test_the_attention_block_listens_to_style_and_pulse():
+    torch.manual_seed(0)
+    flow = LatentFlow(8, 32, 2, 2, style_dim=5)
+    torch.nn.init.normal_(flow.out.weight)
+    torch.nn.init.normal_(flow.transformer.modulation[1].weight, std=0.1)
+    noise, level = torch.randn(2, 12, 8), torch.ones(2, 12)
+    told = ToldStyle(torch.randn(2, 5), torch.randn(2, 12, 4), torch.ones(2, 1))
+    music = flow(noise, level, told)
+    for other in (
+        told._replace(vector=-told.vector),
+        told._replace(signals=-told.signals),
+        told.kept(torch.zeros(2, 1)),
+    ):
+        assert (flow(noise, level, other) - music).abs().mean() > 1e-3
 
 
 def test_forward_gives_mu_logvar_and_music_of_the_input_s_length(generator):
@@ -82,17 +100,23 @@ def test_a_longer_piece_begins_like_a_shorter_one(generator):
 
 def test_pieces_equal_the_whole(generator):
     latents = generator.sample_latents(100, count=1, seed=0, steps=1)
-    whole = generator.decode(latents, phase_iterations=4)
-    for sizes in ([100], [1] * 100, [7, 30, 3, 60], [32, 16, 16, 36]):
-        pieces = iter(latents.split(sizes, dim=1))
-        streamed = torch.cat(list(generator.stream_decode(pieces, phase_iterations=4)), dim=-1)
-        torch.testing.assert_close(streamed, whole, rtol=1e-4, atol=1e-4)
+    generator.autoencoder.texture.amount.fill_(0.5)
+    for seed in (None, 3):
+        whole = generator.decode(latents, phase_iterations=4, texture_seed=seed)
+        key = None if seed is None else (seed, 0)
+        for sizes in ([100], [1] * 100, [7, 30, 3, 60], [32, 16, 16, 36]):
+            pieces = iter(latents.split(sizes, dim=1))
+            streamed = list(generator.stream_decode(pieces, phase_iterations=4, texture_key=key))
+            torch.testing.assert_close(torch.cat(streamed, dim=-1), whole, rtol=1e-4, atol=1e-4)
+    generator.autoencoder.texture.amount.zero_()
 
 
 def test_a_prefix_is_kept_as_it_is_and_changes_what_follows(generator):
     noise = torch.randn(1, 32, 8, generator=torch.Generator().manual_seed(0))
     prefix = torch.randn(1, 10, 8, generator=torch.Generator().manual_seed(1))
-    free, bound = generator.integrate(noise, steps=3), generator.integrate(noise, steps=3, prefix=prefix)
+    told = generator.tell(generator.style.draw(0, range(len(noise))), noise.shape[1])
+    free = generator.integrate(noise, steps=3, told=told)
+    bound = generator.integrate(noise, steps=3, told=told, prefix=prefix)
     assert torch.equal(bound[:, :10], prefix)
     assert not torch.allclose(free[:, 10:], bound[:, 10:], atol=1e-3)
 

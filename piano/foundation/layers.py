@@ -138,39 +138,27 @@ class AttentionBlock(nn.Module):
         self.modulation_bias = nn.Parameter(torch.zeros(6, channels))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(
-        self,
-        tokens: Tensor,
-        modulation: Tensor,
-        tables: tuple[Tensor, Tensor],
-        *,
-        looks_around: bool = True,
-    ) -> Tensor:
-        """Map tokens (batch, frames, channels), modulation (batch, 6, channels) to (batch, frames, channels).
-
-        With `looks_around` off every frame attends to itself only (perturbed attention, arXiv 2403.17377).
-        """
+    def forward(self, tokens: Tensor, modulation: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
+        """Map tokens (batch, frames, channels), modulation (batch, 6, channels) to (batch, frames, channels)."""
         shift_a, scale_a, gate_a, shift_p, scale_p, gate_p = (
             (modulation + self.modulation_bias).unsqueeze(2).to(tokens.dtype).unbind(dim=1)
         )
         hidden = torch.addcmul(shift_a, self.norm(tokens), 1.0 + scale_a)
-        mixed = self.dropout(self.mix(hidden, tables, looks_around=looks_around))
+        mixed = self.dropout(self.mix(hidden, tables))
         tokens = torch.addcmul(tokens, 1.0 + gate_a, mixed)
         hidden = torch.addcmul(shift_p, self.norm(tokens), 1.0 + scale_p)
         hidden = self.dropout(self.contract(functional.gelu(self.expand(hidden))))
         return torch.addcmul(tokens, 1.0 + gate_p, hidden)
 
-    def mix(self, hidden: Tensor, tables: tuple[Tensor, Tensor], *, looks_around: bool) -> Tensor:
+    def mix(self, hidden: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
         """What each frame takes from all frames."""
         heads = rearrange(
             self.query_key_value(hidden), "batch frames (qkv heads dim) -> qkv batch heads frames dim",
             qkv=3, heads=self.num_heads,
         )  # fmt: skip
-        mixed = heads[2]
-        if looks_around:
-            query_key = self.head_norm(heads[:2]).to(mixed.dtype) * self.query_key_scale.to(mixed.dtype)
-            query, key = rotate(query_key, tables)
-            mixed = attend(query, key, mixed)
+        query_key = self.head_norm(heads[:2]).to(hidden.dtype) * self.query_key_scale.to(hidden.dtype)
+        query, key = rotate(query_key, tables)
+        mixed = attend(query, key, heads[2])
         return self.attention_out(rearrange(mixed, "batch heads frames dim -> batch frames (heads dim)"))
 
 
@@ -201,7 +189,7 @@ class LatentTransformer(nn.Module):
         level: Tensor,
         *,
         tokens: Tensor | float = 0.0,
-        looks_around: bool = True,
+        condition: Tensor | float = 0.0,
     ) -> Tensor:
         """Hidden frames.
 
@@ -212,8 +200,8 @@ class LatentTransformer(nn.Module):
             Noise level of each frame, 0 clean to 1 white noise.
         tokens : Tensor [shape=(batch, frames, channels)]
             Added to the embedded latents.
-        looks_around : bool
-            Off: every frame sees itself only, for guidance.
+        condition : Tensor [shape=(batch, channels)]
+            Added to what modulates the blocks.
 
         Returns
         -------
@@ -221,10 +209,12 @@ class LatentTransformer(nn.Module):
         """
         levels = self.level_embedding(level)
         modulation = rearrange(
-            self.modulation(levels.mean(dim=1)), "batch (six channels) -> batch six channels", six=6
+            self.modulation(levels.mean(dim=1) + condition),
+            "batch (six channels) -> batch six channels",
+            six=6,
         )
         hidden = self.embed(latents) + levels + tokens
         tables = rotary_tables(latents.shape[1], hidden.shape[-1] // self.num_heads, like=hidden)
         for block in self.blocks:
-            hidden = block(hidden, modulation, tables, looks_around=looks_around)
+            hidden = block(hidden, modulation, tables)
         return hidden
