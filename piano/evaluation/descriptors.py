@@ -33,6 +33,8 @@ STABLE_FRAMES = 10
 SIMILARITY_SECONDS = 0.25
 LINE_CONTRAST_DB = 10.0
 LINE_SPREAD_DB = 3.0
+LOWEST_LINE_HZ = 100.0
+"""Below, the fall of the spectrum itself looks like a line."""
 BANDWIDTH_DB = 60.0
 
 
@@ -131,7 +133,8 @@ def whistle(clip: Clip) -> float:
     stands = level - around > LINE_CONTRAST_DB
     middle = np.median(level, axis=0)
     is_steady = np.abs(level - middle) < LINE_SPREAD_DB
-    return float((stands & is_steady).mean(axis=0).max())
+    lowest = round(LOWEST_LINE_HZ / (clip.sample_rate / 2) * (level.shape[1] - 1))
+    return float((stands & is_steady)[:, lowest:].mean(axis=0).max())
 
 
 def tonal_share(clip: Clip) -> float:

@@ -18,19 +18,20 @@ FRAME_SECONDS = 0.096
 PASSAGE_FRAMES = round(PASSAGE_SECONDS / FRAME_SECONDS)
 PITCHES = 72
 """From A1 six octaves up, to 3.5 kHz: above are overtones only."""
-LEVEL_FLOOR = 0.02
-"""Of the RMS level: pitches softer than -34 dB count as silent."""
 BLOCK_FRAMES = 2048
-FLATTEST_DB = 0.5
+QUIETEST = 0.05
+"""A passage with less than this share of the usual level is silence, and like nothing."""
 
 
 class Library(NamedTuple):
     """Training music as grids, end to end."""
 
     grid: NDArray[np.float32]
-    """Pitch levels in dB, less their mean over the library [shape=(frames, pitches)]"""
-    mean: NDArray[np.float32]
-    """[shape=(pitches,)]"""
+    """[shape=(frames, pitches)]"""
+    usual: NDArray[np.float32]
+    """Mean passage, of unit length, times how like it passages are on average [shape=(frames * pitches,)]"""
+    level: float
+    """Mean length of a passage as a vector."""
     songs: list[str]
     starts: NDArray[np.int64]
     """First frame of each song, and the end of the last [shape=(songs + 1,)]"""
@@ -66,17 +67,15 @@ class Memorisation(NamedTuple):
 
 
 def pitch_grid(waveform: NDArray, sample_rate: int) -> NDArray[np.float32]:
-    """Levels in dB of six octaves of semitones, every 96 ms [shape=(frames, pitches)].
+    """Square roots of the magnitudes of six octaves of semitones, over 96 ms, every 48 ms [shape=(frames, pitches)].
 
     Parameters
     ----------
     waveform : array [shape=(channels, samples)]
     """
-    magnitudes = pitch_magnitudes(unit_level(mono_mix(waveform)), sample_rate, hop_seconds=FRAME_SECONDS / 3)
-    frames = len(magnitudes) // 3
-    smooth = magnitudes[: 3 * frames, :PITCHES].reshape(frames, 3, -1).mean(axis=1)
-    levels = 20 * np.log10(smooth + LEVEL_FLOOR)
-    return np.pad(levels, ((0, 0), (0, PITCHES - levels.shape[1]))).astype(np.float32)
+    magnitudes = pitch_magnitudes(unit_level(mono_mix(waveform)), sample_rate, hop_seconds=FRAME_SECONDS / 2)
+    smooth = np.sqrt((magnitudes[1:, :PITCHES] + magnitudes[:-1, :PITCHES]) / 2)
+    return np.pad(smooth, ((0, 0), (0, PITCHES - smooth.shape[1]))).astype(np.float32)
 
 
 def build_library(songs: Iterable[Song], sample_rate: int) -> Library:
@@ -89,30 +88,30 @@ def build_library(songs: Iterable[Song], sample_rate: int) -> Library:
     """
     grids, names = [], []
     for song in songs:
-        grid = pitch_grid(song.waveform, sample_rate)
+        grid = pitch_grid(song.waveform, sample_rate)[::2]
         if len(grid) >= PASSAGE_FRAMES:
             grids.append(grid)
             names.append(song.name)
     if not grids:
         raise ValueError(f"no training song lasts {PASSAGE_SECONDS:g} s")
     whole = np.concatenate(grids)
-    mean = whole.mean(axis=0)
-    whole -= mean
-    return Library(whole, mean, names, np.cumsum([0, *(len(grid) for grid in grids)]))
+    usual = np.tile(whole.mean(axis=0), PASSAGE_FRAMES)
+    usual /= max(float(np.linalg.norm(usual)), 1e-9)
+    starts = np.cumsum([0, *(len(grid) for grid in grids)])
+    spaced = np.lib.stride_tricks.sliding_window_view(whole, PASSAGE_FRAMES, axis=0)[::PASSAGE_FRAMES]
+    passages = spaced.swapaxes(1, 2).reshape(len(spaced), -1)
+    lengths = np.linalg.norm(passages, axis=1)
+    likeness = float(((passages @ usual) / np.maximum(lengths, 1e-9)).mean())
+    return Library(whole, likeness * usual, float(lengths.mean()), names, starts)
 
 
-def nearest_passages(
-    library: Library, clips: Sequence[NDArray], sample_rate: int, *, exclude: Sequence[str] | None = None
-) -> list[Nearest]:
+def nearest_passages(library: Library, clips: Sequence[NDArray], sample_rate: int) -> list[Nearest]:
     """The training passage most like each clip, over the clip's passages of four seconds, two seconds apart.
 
     Parameters
     ----------
-    library : Library
     clips : sequence of arrays [shape=(channels, samples)]
         Four seconds or longer.
-    exclude : sequence of str, optional
-        For each clip a song of the library that does not count (its own).
 
     Raises
     ------
@@ -121,15 +120,18 @@ def nearest_passages(
     """
     queries, owners, offsets = [], [], []
     for index, clip in enumerate(clips):
-        grid = pitch_grid(clip, sample_rate)[: len(mono_mix(clip))] - library.mean
-        if len(grid) < PASSAGE_FRAMES:
+        grid = pitch_grid(clip, sample_rate)
+        last = len(grid) - 2 * PASSAGE_FRAMES + 1
+        if last < 0:
             raise ValueError(f"clips must last {PASSAGE_SECONDS:g} s to look for copies")
-        for start in range(0, len(grid) - PASSAGE_FRAMES + 1, PASSAGE_FRAMES // 2):
-            queries.append(_centred(grid[start : start + PASSAGE_FRAMES].ravel()))
-            owners.append(index)
-            offsets.append(start * FRAME_SECONDS)
-    barred = None if exclude is None else [exclude[owner] for owner in owners]
-    best, place = _search(library, np.stack(queries), barred)
+        for start in range(0, last + 1, PASSAGE_FRAMES):
+            for half in (0, 1):  # between two frames of the library lies another
+                passage = grid[start + half :: 2][:PASSAGE_FRAMES]
+                if len(passage) == PASSAGE_FRAMES:
+                    queries.append(passage.ravel())
+                    owners.append(index)
+                    offsets.append((start + half) * FRAME_SECONDS / 2)
+    best, place = _search(library, np.stack(queries))
     found: list[Nearest] = []
     for index in range(len(clips)):
         own = [row for row, owner in enumerate(owners) if owner == index]
@@ -140,31 +142,34 @@ def nearest_passages(
     return found
 
 
-def _centred(passage: Array) -> Array:
-    """A passage without its mean, of length one; zeros if it is flat (silence)."""
-    centred = passage - passage.mean()
-    size = float(np.linalg.norm(centred))
-    return centred / size if size > FLATTEST_DB * np.sqrt(len(centred)) else np.zeros_like(centred)
+def _search(library: Library, queries: Array) -> tuple[Array, NDArray[np.int64]]:
+    """Highest correlation of every query with any passage of the library, and its first frame.
 
-
-def _search(library: Library, queries: Array, barred: list[str] | None) -> tuple[Array, NDArray[np.int64]]:
-    """Highest correlation of every query with any passage of the library, and its first frame."""
-    size = queries.shape[1]
+    Both are brought to unit length, so that level does not matter, and the usual passage is taken off, so that what all
+    music of this kind shares does not count.
+    """
+    size, usual = queries.shape[1], library.usual
+    shared = float(usual @ usual)
+    lengths = np.linalg.norm(queries, axis=1)
+    units = queries / np.maximum(lengths, 1e-9)[:, None]
+    own = units @ usual
+    own_spread = np.sqrt(np.maximum(1 - 2 * own + shared, 1e-9))
+    is_sound = lengths > QUIETEST * library.level
     windows = np.lib.stride_tricks.sliding_window_view(library.grid, PASSAGE_FRAMES, axis=0)
     song_of = np.searchsorted(library.starts, np.arange(len(windows)), side="right") - 1
     is_whole = np.arange(len(windows)) + PASSAGE_FRAMES <= library.starts[song_of + 1]
-    best, place = np.full(len(queries), -1.0), np.zeros(len(queries), dtype=np.int64)
+    best, place = np.zeros(len(queries)), np.zeros(len(queries), dtype=np.int64)
     for start in range(0, len(windows), BLOCK_FRAMES):
         block = windows[start : start + BLOCK_FRAMES].swapaxes(1, 2).reshape(-1, size)
-        spread = np.sqrt(np.maximum(np.square(block).sum(axis=1) - np.square(block.sum(axis=1)) / size, 0))
-        usable = is_whole[start : start + BLOCK_FRAMES] & (spread > FLATTEST_DB * np.sqrt(size))
-        table = (queries @ block.T) / np.maximum(spread, 1e-6)
-        table[:, ~usable] = -1.0
-        if barred is not None:
-            names = np.array(library.songs)[song_of[start : start + BLOCK_FRAMES]]
-            table[np.array(barred)[:, None] == names[None, :]] = -1.0
+        sizes = np.linalg.norm(block, axis=1)
+        usable = is_whole[start : start + BLOCK_FRAMES] & (sizes > QUIETEST * library.level)
+        sizes = np.maximum(sizes, 1e-9)
+        like = (block @ usual) / sizes
+        spread = np.sqrt(np.maximum(1 - 2 * like + shared, 1e-9))
+        table = ((units @ block.T) / sizes - own[:, None] - like + shared) / (own_spread[:, None] * spread)
+        table[:, ~usable] = 0.0
         highest = table.argmax(axis=1)
-        values = table[np.arange(len(queries)), highest]
+        values = np.where(is_sound, table[np.arange(len(queries)), highest], 0.0)
         better = values > best
         best[better], place[better] = values[better], start + highest[better]
     return best, place

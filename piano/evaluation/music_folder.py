@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -169,17 +169,34 @@ def _segment_key(segment: NDArray) -> bytes:
 
 
 def read_excerpts(
-    folder: Path, *, sample_rate: int, channels: int, seconds: float, count: int, split: str = "validation"
+    folder: Path,
+    *,
+    sample_rate: int,
+    channels: int,
+    seconds: float,
+    count: int,
+    split: str = "validation",
+    fewest_songs: int = 2,
+    tick: Callable[[], object] = lambda: None,
 ) -> Excerpts:
     """`count` clips spread evenly over the songs of a folder and over each song, and a stretch of each song.
+
+    Parameters
+    ----------
+    fewest_songs : int
+        Different songs that the clips must come from.
+    tick : callable, optional
+        Called after each song.
 
     Raises
     ------
     DatasetError
-        If no song is long enough for one clip, or all clips come from one.
+        If too few songs are long enough for one clip.
     """
     names = song_names(folder, split)
-    chosen = {names[index] for index in np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int)}
+    chosen = {
+        names[index] for index in np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int)
+    }
     each = -(-count // len(chosen))
     samples = round(seconds * sample_rate)
     found: list[list[tuple[str, NDArray[np.float32]]]] = []
@@ -190,11 +207,12 @@ def read_excerpts(
         if song.waveform.shape[1] >= 2 * samples:
             begin = (song.waveform.shape[1] - 2 * samples) // 2
             stretches.append((song.name, song.waveform[:, begin : begin + 2 * samples].copy()))
+        tick()
     turns = [clips[turn] for turn in range(each) for clips in found if turn < len(clips)][:count]
-    if len({name for name, _ in turns}) < 2:
+    if len({name for name, _ in turns}) < fewest_songs:
         raise DatasetError(
-            f"too little music in {printable(folder)}: two songs of {seconds:g} s or more are needed, better twenty. "
-            "Name another folder, or take shorter --seconds."
+            f"too little music in {printable(folder)}: {fewest_songs} songs of {seconds:g} s or more are needed, "
+            "better twenty. Name another folder, or take shorter --seconds."
         )
     files, clips = (list(column) for column in zip(*turns, strict=True))
     return Excerpts(clips, files, [part for _, part in stretches], [name for name, _ in stretches])

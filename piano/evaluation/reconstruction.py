@@ -50,7 +50,9 @@ def mel_distance(*, reconstruction: NDArray, original: NDArray, sample_rate: int
     total = 0.0
     for window, bands in zip(MEL_WINDOWS, MEL_BANDS, strict=True):
         filters = _mel_filters(sample_rate, window, bands)
-        levels = [np.log10(np.maximum(_magnitude(mono, window) @ filters, MEL_FLOOR)) for mono in (copy, clip)]
+        levels = [
+            np.log10(np.maximum(_magnitude(mono, window) @ filters, MEL_FLOOR)) for mono in (copy, clip)
+        ]
         total += float(np.abs(levels[0] - levels[1]).mean())
     return total
 
@@ -58,8 +60,8 @@ def mel_distance(*, reconstruction: NDArray, original: NDArray, sample_rate: int
 def stft_distance(*, reconstruction: NDArray, original: NDArray, sample_rate: int) -> float:
     """Multi-resolution STFT distance (Yamamoto et al. 2020, arXiv 1910.11480, equations 4 to 6): 0 for the same sound.
 
-    Spectral convergence ||S - S'|| / ||S|| plus the mean of |log S - log S'|, averaged over windows of 512, 1024 and 2048
-    samples with hops of a quarter.
+    Spectral convergence ||S - S'|| / ||S|| plus the mean of |log S - log S'|, averaged over windows of 512, 1024 and
+    2048 samples with hops of a quarter.
 
     Parameters
     ----------
@@ -77,7 +79,7 @@ def stft_distance(*, reconstruction: NDArray, original: NDArray, sample_rate: in
 
 
 def si_sdr(*, reconstruction: NDArray, original: NDArray, sample_rate: int) -> float:
-    """Scale-invariant signal to distortion ratio in dB (Le Roux et al. 2019, arXiv 1811.02508): of waveforms, with phase.
+    """Scale-invariant signal to distortion ratio in dB (Le Roux et al. 2019, arXiv 1811.02508), of the waveforms.
 
     A codec that makes its own phase gets a bad number however good it sounds: read it beside the mel distance.
 
