@@ -98,9 +98,12 @@ def offset(clip: Clip) -> float:
 
 
 def stereo_correlation(clip: Clip) -> float:
-    """Correlation of left and right: 1 is mono, 0 two unrelated sounds, below 0 cancels in the mix; 1 for mono."""
+    """Correlation of left and right: 1 is mono, 0 two unrelated sounds, below 0 cancels in the mix.
+
+    Not a number for one channel.
+    """
     if len(clip.waveform) < 2:
-        return 1.0
+        return float("nan")
     left, right = clip.waveform[:2] - clip.waveform[:2].mean(axis=1, keepdims=True)
     size = float(np.sqrt(np.square(left).mean() * np.square(right).mean()))
     return float((left * right).mean() / size) if size > 1e-10 else 1.0

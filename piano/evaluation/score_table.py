@@ -14,8 +14,8 @@ from piano.evaluation.pictures import save_figure, styled_figure
 from piano.evaluation.ruler import Continued, GeneratorScore, Reconstructed, Ruler
 from piano.evaluation.set_scores import SetScores
 
-NAME_WIDTH = 26
-CELL_WIDTH = 22
+NAME_WIDTH = 32
+CELL_WIDTH = 25
 CLEAR = 0.05
 """A continuation hears its prompt if the chance of its agreement is below this."""
 

@@ -227,7 +227,7 @@ def mean_distance(clips: NDArray, files: Files) -> float:
 
 
 def diversity_figure(reference: Reference, clips: NDArray, files: Files, *, seed: int = 0) -> Figure:
-    """Mean distance between clips of the set over that of real clips (1: as varied as real music), with its interval."""
+    """Mean distance between clips of the set over that of real clips, with its interval: 1 is as varied as music."""
     real = mean_distance(reference.real, reference.files)
     allowed = pairs_to_compare(files, files, (len(clips), len(clips)), same_set=True).astype(np.float64)
     distances = np.sqrt(squared_distances(clips, clips)) * allowed
