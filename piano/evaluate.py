@@ -27,7 +27,7 @@ from piano.piano_model import VariationalAttentionModel
 from piano.utilities import load_generator
 
 MAX_THREADS = 4
-FEWEST_CLIPS = 4
+FEWEST_CLIPS, FEWEST_SONGS = 4, 4
 SHOWN = 3
 EXAMPLE = """examples:
   python evaluate.py --checkpoints checkpoints --real dataset --train dataset
@@ -115,7 +115,7 @@ def evaluate(options: argparse.Namespace) -> None:
     output = options.output or (options.checkpoints or options.generated) / "evaluation"
     if options.generated:
         subject = printable(options.generated)
-        ruler, score, made = evaluate_folder(options, output)
+        ruler, score, made = evaluate_folder(options)
     else:
         epoch = find_epoch(options.checkpoints, "generator", options.epoch)
         device = best_device() if options.device == "auto" else options.device
@@ -148,7 +148,7 @@ def evaluate_generator(
     return ruler, score, made
 
 
-def evaluate_folder(options: argparse.Namespace, output: Path) -> tuple[Ruler, GeneratorScore, Made]:
+def evaluate_folder(options: argparse.Namespace) -> tuple[Ruler, GeneratorScore, Made]:
     """Measure real music, then the music of a folder, at the lower of their rates."""
     made_sound, real_sound = sound_of(options.generated), sound_of(options.real)
     if is_dataset(options.real):
@@ -156,7 +156,7 @@ def evaluate_folder(options: argparse.Namespace, output: Path) -> tuple[Ruler, G
     else:
         sound = Sound(*(min(pair) for pair in zip(made_sound, real_sound, strict=True)))
     ruler, _ = measure_real(options, sound)
-    excerpts = read_music(options.generated, options, sound, fewest_songs=1)
+    excerpts = read_music(options.generated, options, sound)
     made = Made(samples=excerpts.clips, continuations=[], reconstructions=[])
     # Clips of one file count as one draw; a single file is cut into clips that stand for themselves.
     files: list[Hashable] | None = [("made", name) for name in excerpts.files]
@@ -185,24 +185,31 @@ def sound_of(folder: Path) -> Sound:
     return Sound(log.sample_rate, min(log.channels, 2))
 
 
-def read_music(folder: Path, options: argparse.Namespace, sound: Sound, *, fewest_songs: int) -> Excerpts:
+def read_music(folder: Path, options: argparse.Namespace, sound: Sound) -> Excerpts:
     """Clips of a folder, with progress."""
     with tqdm(desc=f"reading {folder.name}", unit="song", dynamic_ncols=True, leave=False) as bar:
         return read_excerpts(
             folder, sample_rate=sound.sample_rate, channels=sound.channels, seconds=options.seconds,
-            count=options.count, fewest_songs=fewest_songs, tick=bar.update,
+            count=options.count, tick=bar.update,
         )  # fmt: skip
 
 
 def measure_real(options: argparse.Namespace, sound: Sound) -> tuple[Ruler, Excerpts]:
     """The ruler of --real, and stretches to continue."""
-    excerpts = read_music(options.real, options, sound, fewest_songs=2)
+    excerpts = read_music(options.real, options, sound)
     if len(excerpts.clips) < FEWEST_CLIPS:
         raise DatasetError(
             f"only {len(excerpts.clips)} clips of {options.seconds:g} s in {printable(options.real)}, at least "
             f"{FEWEST_CLIPS} are needed. Give more music, or shorter --seconds."
         )
-    ruler = fit_ruler(excerpts.clips, excerpts.files, sound.sample_rate, seed=options.seed, watch=watched)
+    files: list[Hashable] = list(excerpts.files)
+    if (
+        len(set(files)) < FEWEST_SONGS
+    ):  # halves of the songs cannot be compared: let passages stand in for songs
+        print(f"Only {len(set(files))} song(s) in {printable(options.real)}: passages stand in for songs, so every "
+              "interval is too narrow. Take the figures as hints, and give more music with --real.\n")  # fmt: skip
+        files = [(name, index) for index, name in enumerate(files)]
+    ruler = fit_ruler(excerpts.clips, files, sound.sample_rate, seed=options.seed, watch=watched)
     return ruler, excerpts
 
 

@@ -176,22 +176,19 @@ def read_excerpts(
     seconds: float,
     count: int,
     split: str = "validation",
-    fewest_songs: int = 2,
     tick: Callable[[], object] = lambda: None,
 ) -> Excerpts:
     """`count` clips spread evenly over the songs of a folder and over each song, and a stretch of each song.
 
     Parameters
     ----------
-    fewest_songs : int
-        Different songs that the clips must come from.
     tick : callable, optional
         Called after each song.
 
     Raises
     ------
     DatasetError
-        If too few songs are long enough for one clip.
+        If no song is long enough for one clip.
     """
     names = song_names(folder, split)
     chosen = {
@@ -209,10 +206,9 @@ def read_excerpts(
             stretches.append((song.name, song.waveform[:, begin : begin + 2 * samples].copy()))
         tick()
     turns = [clips[turn] for turn in range(each) for clips in found if turn < len(clips)][:count]
-    if len({name for name, _ in turns}) < fewest_songs:
+    if not turns:
         raise DatasetError(
-            f"too little music in {printable(folder)}: {fewest_songs} songs of {seconds:g} s or more are needed, "
-            "better twenty. Name another folder, or take shorter --seconds."
+            f"no song in {printable(folder)} lasts {seconds:g} s. Name another folder, or take shorter --seconds."
         )
     files, clips = (list(column) for column in zip(*turns, strict=True))
     return Excerpts(clips, files, [part for _, part in stretches], [name for name, _ in stretches])
