@@ -137,7 +137,15 @@ def _short(value: float) -> str:
     """Three digits, or none where they would say nothing."""
     if not math.isfinite(value):
         return "-"
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.2f}"
+    if abs(value) >= 100:
+        return f"{value:.0f}"
+    return (
+        f"{value:.2f}"
+        if abs(value) >= 0.1 or value == 0
+        else f"{value:.2g}"
+        if abs(value) >= 1e-4
+        else "0.00"
+    )
 
 
 def _figure(figure: Figure) -> str:
