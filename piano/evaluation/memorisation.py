@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from piano.evaluation.hearing import Array, mono_mix, pitch_magnitudes, unit_level
 from piano.evaluation.music_folder import Song
@@ -74,10 +73,7 @@ def pitch_grid(waveform: NDArray, sample_rate: int) -> NDArray[np.float32]:
     ----------
     waveform : array [shape=(channels, samples)]
     """
-    with threadpool_limits(1, user_api="blas"):  # small products: more threads would wait for each other
-        magnitudes = pitch_magnitudes(
-            unit_level(mono_mix(waveform)), sample_rate, hop_seconds=FRAME_SECONDS / 2
-        )
+    magnitudes = pitch_magnitudes(unit_level(mono_mix(waveform)), sample_rate, hop_seconds=FRAME_SECONDS / 2)
     smooth = np.sqrt((magnitudes[1:, :PITCHES] + magnitudes[:-1, :PITCHES]) / 2)
     return np.pad(smooth, ((0, 0), (0, PITCHES - smooth.shape[1]))).astype(np.float32)
 

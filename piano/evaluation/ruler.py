@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from piano.evaluation.bootstrap import Figure, mean_figure
 from piano.evaluation.clip_features import feature_vector
@@ -180,16 +179,12 @@ def one_song(clips: Clips, reference: Reference, sample_rate: int, count: int) -
 
 def features_of(clips: Clips, sample_rate: int, watch: Watch = unwatched, words: str = "") -> NDArray:
     """`feature_vector` of every clip, with progress [shape=(clips, features)]."""
-    with threadpool_limits(
-        1, user_api="blas"
-    ):  # the products are small: more threads would wait for each other
-        return np.stack([feature_vector(clip, sample_rate) for clip in watch(clips, words)])
+    return np.stack([feature_vector(clip, sample_rate) for clip in watch(clips, words)])
 
 
 def describe_all(clips: Clips, sample_rate: int, watch: Watch, words: str) -> dict[str, NDArray]:
     """Every descriptor of every clip; those that do not apply to clips so short are left out."""
-    with threadpool_limits(1, user_api="blas"):
-        rows = [describe(clip, sample_rate) for clip in watch(clips, words)]
+    rows = [describe(clip, sample_rate) for clip in watch(clips, words)]
     columns = {row.name: np.array([values[row.name] for values in rows]) for row in DESCRIPTORS}
     return {name: values for name, values in columns.items() if np.isfinite(values).all()}
 
