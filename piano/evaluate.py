@@ -56,7 +56,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--checkpoints", type=Path, help="folder of checkpoints; this or --generated must be given"
     )
     source.add_argument(
-        "--generated", type=Path, help="folder of music to judge instead; this or --checkpoints"
+        "--generated", type=Path, help="folder of music to judge instead; this or --checkpoints must be given"
     )
     add(
         "--real",

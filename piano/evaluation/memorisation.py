@@ -102,7 +102,7 @@ def build_library(songs: Iterable[Song], sample_rate: int) -> Library:
     passages = spaced.swapaxes(1, 2).reshape(len(spaced), -1)
     lengths = np.linalg.norm(passages, axis=1)
     likeness = float(((passages @ usual) / np.maximum(lengths, 1e-9)).mean())
-    return Library(whole, likeness * usual, float(lengths.mean()), names, starts)
+    return Library(whole, (likeness * usual).astype(np.float32), float(lengths.mean()), names, starts)
 
 
 def nearest_passages(library: Library, clips: Sequence[NDArray], sample_rate: int) -> list[Nearest]:

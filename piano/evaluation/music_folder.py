@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.prepare_song import LevelMeter, level_chunk
 from piano.foundation.audio_io import find_audio_files, read_audio
 from piano.foundation.dataset_format import manifest_path, open_pairs, read_manifest
 from piano.foundation.errors import AudioError, DatasetError
+from piano.foundation.levels import LevelMeter, level_chunk
 from piano.foundation.screen_text import printable
 
 logger = logging.getLogger(__name__)

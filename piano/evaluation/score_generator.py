@@ -1,6 +1,6 @@
 """A generator's music held against real music: composes, continues, reconstructs, then asks the ruler."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -139,7 +139,7 @@ def score_made(
     ruler: Ruler,
     made: Made,
     *,
-    files: Sequence[str] | None = None,
+    files: Sequence[Hashable] | None = None,
     stretches: Sequence[NDArray] = (),
     library: Library | None = None,
     watch: Watch = unwatched,

@@ -217,7 +217,7 @@ def neighbour_distances(clips: NDArray, files: Files, k: int) -> NDArray[np.floa
     squared[~pairs_to_compare(files, files, squared.shape, same_set=True)] = np.inf
     ranked = np.sort(squared, axis=1)
     usable = np.isfinite(ranked).sum(axis=1)
-    return ranked[np.arange(len(ranked)), np.clip(usable, 1, k) - 1]
+    return np.take_along_axis(ranked, (np.clip(usable, 1, k) - 1)[:, None], axis=1)[:, 0]
 
 
 def mean_distance(clips: NDArray, files: Files) -> float:
