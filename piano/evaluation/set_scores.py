@@ -208,7 +208,7 @@ def recalled(
     radii = neighbour_distances(clips, set_files, k)
     across = squared_distances(real, clips)
     across[~pairs_to_compare(real_files, set_files, across.shape, same_set=False)] = np.inf
-    return (across <= radii).any(axis=1).astype(np.float64)
+    return np.asarray((across <= radii).any(axis=1), dtype=np.float64)
 
 
 def neighbour_distances(clips: NDArray, files: Files, k: int) -> NDArray[np.float64]:
@@ -217,7 +217,7 @@ def neighbour_distances(clips: NDArray, files: Files, k: int) -> NDArray[np.floa
     squared[~pairs_to_compare(files, files, squared.shape, same_set=True)] = np.inf
     ranked = np.sort(squared, axis=1)
     usable = np.isfinite(ranked).sum(axis=1)
-    return np.take_along_axis(ranked, (np.clip(usable, 1, k) - 1)[:, None], axis=1)[:, 0]
+    return np.asarray(np.take_along_axis(ranked, (np.clip(usable, 1, k) - 1)[:, None], axis=1)[:, 0])
 
 
 def mean_distance(clips: NDArray, files: Files) -> float:
