@@ -30,7 +30,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(READY)
-	@echo; echo "== 1 of 9  Listen first: the model that comes with the project, if there is one, before anything is learned"
+	@echo; echo "== 1 of 10  Listen first: the model that comes with the project, if there is one, before anything is learned"
 	$(RUN) data_prep/render_scores.py --match gymnopedie --seed 1 --max-seconds 8 --output demo/prompt
 	rm -rf demo/shipped_out demo/checkpoints demo/music_out demo/check_discriminator demo/model
 ifneq ($(SHIPPED),)
@@ -40,22 +40,24 @@ ifneq ($(SHIPPED),)
 else
 	@echo "None in checkpoints/shipped: on to learning one."
 endif
-	@echo; echo "== 2 of 9  Music to learn from: play twelve Public Domain piano scores into MP3 files"
+	@echo; echo "== 2 of 10  Music to learn from: play twelve Public Domain piano scores into MP3 files"
 	$(RUN) data_prep/render_scores.py --output demo/music
-	@echo; echo "== 3 of 9  Prepare: cut every song into exact chunks of two minutes, 16 kHz mono"
+	@echo; echo "== 3 of 10  Prepare: cut every song into exact chunks of two minutes, 16 kHz mono"
 	$(RUN) data_prep/prepare_dataset.py demo/music --output demo/prepared --sample-rate 16000 --channels 1
-	@echo; echo "== 4 of 9  Data set: pairs of neighbouring segments, whole songs kept for validation"
+	@echo; echo "== 4 of 10  Data set: pairs of neighbouring segments, whole songs kept for validation"
 	$(RUN) data_prep/create_dataset.py --input demo/prepared --output demo/dataset
-	@echo; echo "== 5 of 9  Learn for $(MINUTES) minutes: autoencoder, flow, judges, adversarial stages"
+	@echo; echo "== 5 of 10  Learn for $(MINUTES) minutes: autoencoder, flow, judges, adversarial stages"
 	$(RUN) piano/piano_main.py --preset tiny --minutes $(MINUTES) --dataset demo/dataset --checkpoints demo/checkpoints
-	@echo; echo "== 6 of 9  Compose: four samples from white noise, two continuations of a fragment"
+	@echo; echo "== 6 of 10  Compose: four samples from white noise, two continuations of a fragment"
 	$(RUN) piano/generate_music.py --checkpoints demo/checkpoints --seconds 20 --count 4 --output demo/music_out
 	$(RUN) piano/generate_music.py --checkpoints demo/checkpoints --seconds 20 --count 2 --prompt $(SINGING) --output demo/music_out
-	@echo; echo "== 7 of 9  Judge: every saved discriminator on the last generator's music and on real music"
+	@echo; echo "== 7 of 10  Judge: every saved discriminator on the last generator's music and on real music"
 	$(RUN) piano/check_discriminator.py --gen-ckpt latest --checkpoints demo/checkpoints --output demo/check_discriminator
-	@echo; echo "== 8 of 9  Look and listen: one page that works offline"
+	@echo; echo "== 8 of 10  Measure: the generator's music against pieces it never learned, with the scale beside it"
+	$(RUN) piano/evaluate.py --checkpoints demo/checkpoints --real demo/dataset --train demo/dataset --count 16 --output demo/evaluation
+	@echo; echo "== 9 of 10  Look and listen: one page that works offline"
 	$(RUN) -m piano.evaluation.listen_page --music demo/music_out --real demo/music --checkpoints demo/checkpoints --output demo/listen.html
-	@echo; echo "== 9 of 9  Pack: the best epoch as two small files to give away"
+	@echo; echo "== 10 of 10  Pack: the best epoch as two small files to give away"
 	$(RUN) piano/export_model.py --checkpoints demo/checkpoints --half --output demo/model
 	@echo; echo "Done. Listen to:"; ls demo/music_out/*.wav; echo "or open demo/listen.html in a browser."
 

@@ -30,6 +30,7 @@ from piano.foundation.dataset_format import (
 )
 from piano.foundation.errors import AudioError
 from piano.foundation.fingerprint import Fingerprinter
+from piano.foundation.levels import SILENCE_DB, LevelMeter, level_chunk
 from piano.foundation.native_sound import FFMPEG_HINT
 from piano.foundation.screen_text import printable
 
@@ -37,15 +38,8 @@ WORK_FOLDER = ".work"
 RECORDS_FOLDER = "records"
 FINGERPRINT_NAME = "fingerprint.npy"
 
-TARGET_DB = -18.0
-PEAK_LIMIT_DB = -1.0
 BLOCK_SECONDS = 2.0
 _HELD_BYTES = 64 << 20
-_WINDOW_SECONDS = 0.05
-_SILENCE_DB = -66.0  # absolute: the noise floor of a digital recording lies below
-_SILENCE_BELOW_LOUDEST_DB = 60.0
-_CLICK_FACTOR = 4.0  # a peak so far above all but a thousandth of the song is a click, not music
-_NOTABLE_OFFSET = 1e-2  # of the peak
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,20 +67,6 @@ class SourceRecord:
     settings_key: str
     song: SongEntry | None
     left_out: LeftOut | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Levels:
-    """Loudness of a song and how to correct it."""
-
-    offset: np.ndarray
-    """[shape=(channels,)] to subtract"""
-    loudness_db: float
-    peak_db: float
-    gain_db: float
-    silence_share: float
-    is_silent: bool
-    notes: tuple[str, ...]
 
 
 def prepare_song(task: SongTask, tick: Callable[[float], None]) -> SourceRecord:
@@ -203,7 +183,7 @@ def _cut_song(
         return LeftOut(source=task.source, reason="too_short", detail=detail)
     levels = cutter.meter.levels()
     if levels.is_silent:
-        return LeftOut(source=task.source, reason="silent", detail=f"nothing above {_SILENCE_DB:g} dB")
+        return LeftOut(source=task.source, reason="silent", detail=f"nothing above {SILENCE_DB:g} dB")
     for chunk, raw in cutter.raw_chunks():
         level_chunk(raw, levels)
         save_array(work / chunk.file, raw)
@@ -223,14 +203,6 @@ def _cut_song(
         chunks=tuple(cutter.chunks),
         notes=(*log.notes, *levels.notes),
     )
-
-
-def level_chunk(chunk: np.ndarray, levels: Levels) -> None:
-    """Remove the offset, apply the gain and clip to [-1, 1], in place; shape (channels, samples)."""
-    if levels.offset.any():
-        chunk -= levels.offset[:, np.newaxis].astype(np.float32)
-    chunk *= np.float32(10 ** (levels.gain_db / 20))
-    np.clip(chunk, -1.0, 1.0, out=chunk)
 
 
 class _ChunkCutter:
@@ -301,61 +273,6 @@ class _ChunkCutter:
         else:
             self._raw.append(self._work / f"raw_{name}")
             save_array(self._work / f"raw_{name}", raw)
-
-
-class LevelMeter:
-    """Gathers loudness in windows of 50 ms, piece by piece."""
-
-    def __init__(self, sample_rate: int) -> None:
-        self._window = max(1, round(_WINDOW_SECONDS * sample_rate))
-        self._rows: list[np.ndarray] = []
-
-    def add(self, waveform: np.ndarray) -> None:
-        """Take the next piece, of shape (channels, samples)."""
-        whole = waveform.shape[1] // self._window * self._window
-        for part in (waveform[:, :whole], waveform[:, whole:]):
-            if part.shape[1]:
-                width = min(self._window, part.shape[1])
-                windows = part.reshape(len(part), -1, width)
-                counts = np.full(windows.shape[:2], width, dtype=np.float64)
-                sums = windows.sum(axis=2)
-                squares = np.einsum("cwn,cwn->cw", windows, windows)
-                self._rows.append(np.stack([counts, sums, squares, windows.max(axis=2), windows.min(axis=2)]))
-
-    def levels(self) -> Levels:
-        """Loudness, peak and gain of everything that was added."""
-        counts, sums, squares, highest, lowest = np.concatenate(self._rows, axis=2).astype(np.float64)
-        offset = sums.sum(axis=1) / counts.sum(axis=1)
-        notes = []
-        if np.abs(offset).max() > _NOTABLE_OFFSET * max(highest.max(), -lowest.min()):
-            notes.append("constant offset removed")
-        else:
-            offset = np.zeros_like(offset)
-        shift = offset[:, np.newaxis]
-        energy = np.maximum(squares - 2 * shift * sums + shift**2 * counts, 0.0).mean(axis=0)
-        width = counts[0]
-        window_db = 10 * np.log10(energy / width + 1e-20)
-        peaks = np.maximum(highest - shift, shift - lowest).max(axis=0)
-        usual_peak = float(np.quantile(peaks, 0.999, method="lower"))
-        peak = float(peaks.max())
-        is_click = peaks > (_CLICK_FACTOR * usual_peak if usual_peak else np.inf)
-        if is_click.any():
-            notes.append("isolated clicks clipped")
-            peak = usual_peak
-        loudest_db = float(window_db[~is_click].max())
-        is_music = ~is_click & (window_db > max(_SILENCE_DB, loudest_db - _SILENCE_BELOW_LOUDEST_DB))
-        is_silent = not is_music.any()
-        loudness = energy[is_music].sum() / width[is_music].sum() if not is_silent else 0.0
-        loudness_db, peak_db = 10 * np.log10(loudness + 1e-20), 20 * np.log10(peak + 1e-20)
-        return Levels(
-            offset=offset,
-            loudness_db=float(loudness_db),
-            peak_db=float(peak_db),
-            gain_db=float(min(TARGET_DB - loudness_db, PEAK_LIMIT_DB - peak_db)),
-            silence_share=float(1.0 - width[is_music].sum() / width.sum()),
-            is_silent=is_silent,
-            notes=tuple(notes),
-        )
 
 
 def _put_in_place(work: Path, target: Path) -> None:

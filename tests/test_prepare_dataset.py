@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 from data_prep.prepare_dataset import main
-from data_prep.prepare_song import LevelMeter, song_folder
+from data_prep.prepare_song import song_folder
 from piano.foundation.audio_io import read_audio, write_audio
 from piano.foundation.dataset_format import (
     PreparedManifest,
@@ -25,6 +25,7 @@ from piano.foundation.dataset_format import (
     locked_folder,
     read_prepared_manifest,
 )
+from piano.foundation.levels import LevelMeter
 from tests.make_audio import make_music, write_float_wav, write_music
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -19,6 +19,7 @@ from piano.evaluation.metrics import (
     pitch_found_share,
 )
 from piano.evaluation.pictures import constant_q_grid
+from piano.evaluation.score_generator import reconstruct_clips
 from piano.foundation.audio_io import write_audio
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.piano_train import Composition, compose, draw_composition, judge_composition
@@ -138,18 +139,6 @@ def clip_labels(dataset: AudioDataset) -> list[str] | None:
     return labels if len(set(labels)) > 1 else None
 
 
-@torch.inference_mode()
-def reconstruct_clips(generator: VariationalAttentionModel, clips: list[np.ndarray]) -> list[np.ndarray]:
-    """What the autoencoder makes of clips (channels, samples)."""
-    device = generator.device
-    generator.eval()
-    return [
-        generator.decode(generator.encode(torch.from_numpy(clip).unsqueeze(0).to(device)))[0, :, : clip.shape[-1]]
-        .cpu().numpy()
-        for clip in clips
-    ]  # fmt: skip
-
-
 def judge_reconstruction(run: TrainingRun) -> Gate:
     """G1: R and P of reconstructions of validation music."""
     figures = reconstruction_figures(run)
@@ -164,6 +153,7 @@ def reconstruction_figures(run: TrainingRun) -> dict[str, float]:
     """R, P and the share of latent dimensions in use, on validation music."""
     generator = run.average.network
     clips = validation_clips(run.validation_set, CLIP_SECONDS, generator.sample_rate)
+    generator.eval()
     again = reconstruct_clips(generator, clips)
     rate = generator.sample_rate
     with torch.inference_mode():

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
+from threadpoolctl import ThreadpoolController
 
 Array = NDArray[np.floating]
 
@@ -49,6 +50,12 @@ def mono_mix(waveform: NDArray) -> Array:
     if not np.isfinite(mono).all():
         raise ValueError("a waveform holds samples that are not finite")
     return np.asarray(mono, dtype=np.float32)
+
+
+@lru_cache(maxsize=1)
+def _libraries() -> ThreadpoolController:
+    """The libraries that multiply matrices; looked for once, when all of them are loaded."""
+    return ThreadpoolController()
 
 
 def windows_of(mono: Array, length: int, hop: int) -> Array:
@@ -184,13 +191,16 @@ def pitch_magnitudes(
     kernels = _constant_q_kernels(sample_rate, bins_per_octave, scale)
     frames = windows_of(mono, kernels.n_fft, round(hop_seconds * sample_rate))
     magnitudes = np.empty((len(frames), len(kernels.frequencies)), dtype=np.float32)
-    for start in range(0, len(frames), _FRAME_BLOCK):
-        spectrum = np.fft.rfft(frames[start : start + _FRAME_BLOCK], axis=1)
-        pitch = 0
-        for first_bin, table in kernels.octaves:
-            part = spectrum[:, first_bin : first_bin + len(table)] @ table
-            magnitudes[start : start + len(part), pitch : pitch + table.shape[1]] = np.abs(part)
-            pitch += table.shape[1]
+    with _libraries().limit(
+        limits=1, user_api="blas"
+    ):  # small products: threads would only wait for each other
+        for start in range(0, len(frames), _FRAME_BLOCK):
+            spectrum = np.fft.rfft(frames[start : start + _FRAME_BLOCK], axis=1)
+            pitch = 0
+            for first_bin, table in kernels.octaves:
+                part = spectrum[:, first_bin : first_bin + len(table)] @ table
+                magnitudes[start : start + len(part), pitch : pitch + table.shape[1]] = np.abs(part)
+                pitch += table.shape[1]
     return magnitudes
 
 
@@ -210,7 +220,8 @@ def log_mel_levels(mono: Array, sample_rate: int) -> Array:
     """Mel levels in dB relative to the clip's own RMS level, 20 bands every 16 ms [shape=(frames, bands)]."""
     n_fft = 2 ** round(math.log2(0.064 * sample_rate))
     power = stft_power(unit_level(mono), n_fft, round(MEL_HOP_SECONDS * sample_rate))
-    return decibels(power @ _mel_filters(sample_rate, n_fft, MEL_BANDS))
+    with _libraries().limit(limits=1, user_api="blas"):
+        return decibels(power @ _mel_filters(sample_rate, n_fft, MEL_BANDS))
 
 
 def unit_level(mono: Array) -> Array:

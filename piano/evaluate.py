@@ -1,0 +1,270 @@
+"""How good is it: a generator's music, or any folder of music, held against real music, with the scale beside it."""
+
+import argparse
+import contextlib
+import logging
+from collections.abc import Hashable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from piano.evaluation.memorisation import PASSAGE_SECONDS, Library, build_library
+from piano.evaluation.music_folder import Excerpts, is_dataset, read_excerpts, read_songs, song_names
+from piano.evaluation.pictures import constant_q_grid
+from piano.evaluation.ruler import Clips, GeneratorScore, Ruler, fit_ruler
+from piano.evaluation.score_generator import Made, score_generator, score_made
+from piano.evaluation.score_table import draw_scores, score_json, score_text
+from piano.foundation.audio_io import DecodeLog, decode_blocks, find_audio_files, write_audio
+from piano.foundation.checkpoint_format import find_epoch
+from piano.foundation.dataset_format import read_manifest, write_json
+from piano.foundation.errors import ConfigError, DatasetError, run_command
+from piano.foundation.runtime import available_cores, best_device, sampling_dtype
+from piano.foundation.screen_text import printable, tolerate_old_terminals
+from piano.piano_model import VariationalAttentionModel
+from piano.utilities import load_generator
+
+MAX_THREADS = 4
+FEWEST_CLIPS, FEWEST_SONGS = 4, 4
+SHOWN = 3
+EXAMPLE = """examples:
+  python evaluate.py --checkpoints checkpoints --real dataset --train dataset
+  python evaluate.py --checkpoints checkpoints --epoch 20 --real ~/held_out --count 96
+  python evaluate.py --generated music_out --real ~/held_out --output scores
+
+--real is music the generator never learned from: a folder of sound files, or a data set (its validation pairs).
+"""
+
+
+class Sound(NamedTuple):
+    """Form in which all music is compared."""
+
+    sample_rate: int
+    channels: int
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="evaluate.py", description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )  # fmt: skip
+    add = parser.add_argument
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--checkpoints", type=Path, help="folder of checkpoints; this or --generated must be given"
+    )
+    source.add_argument(
+        "--generated", type=Path, help="folder of music to judge instead; this or --checkpoints must be given"
+    )
+    add(
+        "--real",
+        type=Path,
+        required=True,
+        help="music never learned from: sound files or a data set (required)",
+    )
+    add(
+        "--train",
+        type=Path,
+        help="what was learned from, to look for copies: the same kinds (default: do not look)",
+    )
+    add("--epoch", default="latest", help="which epoch (default: latest)")
+    add("--count", type=int, default=48, help="samples, and real clips (default: 48)")
+    add("--seconds", type=float, default=10.0, help="length of each clip (default: 10)")
+    add("--steps", default="auto", help="sampling steps: a number, or auto, what scored best (default: auto)")
+    add("--seed", type=int, default=0, help="of samples, noise and intervals (default: 0)")
+    add(
+        "--prompts",
+        type=int,
+        default=16,
+        help="real fragments to continue, one a song; 0 for none (default: 16)",
+    )
+    add(
+        "--output",
+        type=Path,
+        help="folder (default: evaluation inside the checkpoints, or inside --generated)",
+    )
+    add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="(default: auto)")
+    add("--threads", type=int, help=f"CPU threads (default: all cores, at most {MAX_THREADS})")
+    options = parser.parse_args(argv)
+    if options.count < FEWEST_CLIPS:
+        parser.error(f"--count must be at least {FEWEST_CLIPS}")
+    if options.seconds < 2.0:
+        parser.error("--seconds must be at least 2: shorter clips say nothing of rhythm or key")
+    if options.prompts < 0:
+        parser.error("--prompts must not be negative")
+    if options.train and options.seconds < PASSAGE_SECONDS + 0.2:
+        parser.error(f"with --train, --seconds must be at least {PASSAGE_SECONDS + 0.2:g}")
+    if options.steps != "auto" and not (options.steps.isdigit() and int(options.steps) > 0):
+        parser.error("--steps is a positive number or auto")
+    return options
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure, and write table, JSON and pictures."""
+    options = parse_arguments(argv)
+    tolerate_old_terminals()
+    logging.basicConfig(format="%(message)s")
+    return run_command(lambda: evaluate(options))
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    """Do what the command line asks for."""
+    torch.set_num_threads(options.threads or min(available_cores(), MAX_THREADS))
+    output = options.output or (options.checkpoints or options.generated) / "evaluation"
+    if options.generated:
+        subject = printable(options.generated)
+        ruler, score, made = evaluate_folder(options)
+    else:
+        epoch = find_epoch(options.checkpoints, "generator", options.epoch)
+        device = best_device() if options.device == "auto" else options.device
+        generator = load_generator(options.checkpoints, epoch, device=device)
+        generator.sampling_dtype = sampling_dtype(device)
+        subject = f"epoch {epoch} of {printable(options.checkpoints)}, {generator.resolve_steps(options.steps)} steps"
+        ruler, score, made = evaluate_generator(options, generator)
+    print(f"{subject}: {len(made.samples)} clips of {options.seconds:g} s\n")
+    print(score_text(score, ruler))
+    write_report(score, ruler, made, output, subject)
+    print(f"\nWritten to {printable(output)}")
+
+
+def evaluate_generator(
+    options: argparse.Namespace, generator: VariationalAttentionModel
+) -> tuple[Ruler, GeneratorScore, Made]:
+    """Measure real music, then the generator."""
+    sound = Sound(generator.sample_rate, generator.sound_channels)
+    ruler, excerpts = measure_real(options, sound)
+    score, made = score_generator(
+        generator,
+        ruler,
+        count=options.count,
+        stretches=spread(excerpts.stretches, options.prompts),
+        library=read_library(options, sound),
+        steps=options.steps,
+        seed=options.seed,
+        watch=watched,
+    )
+    return ruler, score, made
+
+
+def evaluate_folder(options: argparse.Namespace) -> tuple[Ruler, GeneratorScore, Made]:
+    """Measure real music, then the music of a folder, at the lower of their rates."""
+    made_sound, real_sound = sound_of(options.generated), sound_of(options.real)
+    if is_dataset(options.real):
+        sound = real_sound
+    else:
+        sound = Sound(*(min(pair) for pair in zip(made_sound, real_sound, strict=True)))
+    ruler, _ = measure_real(options, sound)
+    excerpts = read_music(options.generated, options, sound)
+    made = Made(samples=excerpts.clips, continuations=[], reconstructions=[])
+    # Clips of one file count as one draw; a single file is cut into clips that stand for themselves.
+    files: list[Hashable] | None = [("made", name) for name in excerpts.files]
+    if len(set(excerpts.files)) < 2:
+        files = None
+    return (
+        ruler,
+        score_made(ruler, made, files=files, library=read_library(options, sound), watch=watched),
+        made,
+    )
+
+
+def sound_of(folder: Path) -> Sound:
+    """Rate and channels of a data set, or of the first file of a folder."""
+    if is_dataset(folder):
+        manifest = read_manifest(folder)
+        return Sound(manifest.sample_rate, manifest.channels)
+    paths = find_audio_files(folder)
+    if not paths:
+        raise DatasetError(
+            f"there is no music in {printable(folder)}. Name a folder of sound files, or a data set."
+        )
+    log = DecodeLog()
+    with contextlib.closing(decode_blocks(paths[0], sample_rate=16_000, channels=1, log=log)) as blocks:
+        next(blocks)
+    return Sound(log.sample_rate, min(log.channels, 2))
+
+
+def read_music(folder: Path, options: argparse.Namespace, sound: Sound) -> Excerpts:
+    """Clips of a folder, with progress."""
+    with tqdm(desc=f"reading {folder.name}", unit="song", dynamic_ncols=True, leave=False) as bar:
+        return read_excerpts(
+            folder, sample_rate=sound.sample_rate, channels=sound.channels, seconds=options.seconds,
+            count=options.count, tick=bar.update,
+        )  # fmt: skip
+
+
+def measure_real(options: argparse.Namespace, sound: Sound) -> tuple[Ruler, Excerpts]:
+    """The ruler of --real, and stretches to continue."""
+    excerpts = read_music(options.real, options, sound)
+    if len(excerpts.clips) < FEWEST_CLIPS:
+        raise DatasetError(
+            f"only {len(excerpts.clips)} clips of {options.seconds:g} s in {printable(options.real)}, at least "
+            f"{FEWEST_CLIPS} are needed. Give more music, or shorter --seconds."
+        )
+    files: list[Hashable] = list(excerpts.files)
+    if (
+        len(set(files)) < FEWEST_SONGS
+    ):  # halves of the songs cannot be compared: let passages stand in for songs
+        print(f"Only {len(set(files))} song(s) in {printable(options.real)}: passages stand in for songs, so every "
+              "interval is too narrow. Take the figures as hints, and give more music with --real.\n")  # fmt: skip
+        files = [(name, index) for index, name in enumerate(files)]
+    ruler = fit_ruler(excerpts.clips, files, sound.sample_rate, seed=options.seed, watch=watched)
+    return ruler, excerpts
+
+
+def read_library(options: argparse.Namespace, sound: Sound) -> Library | None:
+    """The training music as grids, if it was named."""
+    if options.train is None:
+        return None
+    songs = read_songs(
+        options.train, sample_rate=sound.sample_rate, channels=sound.channels, split="training"
+    )
+    total = len(song_names(options.train, "training"))
+    try:
+        return build_library(
+            tqdm(
+                songs,
+                desc="reading training music",
+                total=total,
+                unit="song",
+                dynamic_ncols=True,
+                leave=False,
+            ),
+            sound.sample_rate,
+        )
+    except ValueError as error:
+        raise ConfigError(
+            f"{printable(options.train)}: {error}. Name what was learned from with --train."
+        ) from None
+
+
+def spread(items: list[np.ndarray], count: int) -> list[np.ndarray]:
+    """Up to `count` items, evenly from a list."""
+    if not count:
+        return []
+    return [
+        items[index]
+        for index in np.unique(np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int))
+    ]
+
+
+def watched(clips: Clips, words: str) -> Clips:
+    """Clips with a progress bar."""
+    return tqdm(clips, desc=words, unit="clip", dynamic_ncols=True, leave=False)  # type: ignore[return-value]
+
+
+def write_report(score: GeneratorScore, ruler: Ruler, made: Made, output: Path, subject: str) -> None:
+    """scores.json, scores.png, and the first sounds with their pictures."""
+    output.mkdir(parents=True, exist_ok=True)
+    write_json(output / "scores.json", {"subject": subject} | score_json(score, ruler))
+    draw_scores(score, ruler, output / "scores.png")
+    shown = {f"real, {ruler.files[0]}": ruler.clips[0]}
+    shown |= {f"sample {index}": clip for index, clip in enumerate(made.samples[:SHOWN])}
+    constant_q_grid(shown, ruler.sample_rate, output / "samples.png")
+    for index, clip in enumerate(made.samples[:SHOWN]):
+        write_audio(output / f"sample_{index:04d}.wav", clip, ruler.sample_rate)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,224 @@
+"""Music to hold against: songs of a folder of sound files, or of a data set, levelled as prepared music is."""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from piano.foundation.audio_io import find_audio_files, read_audio
+from piano.foundation.dataset_format import manifest_path, open_pairs, read_manifest
+from piano.foundation.errors import AudioError, DatasetError
+from piano.foundation.levels import LevelMeter, level_chunk
+from piano.foundation.screen_text import printable
+
+logger = logging.getLogger(__name__)
+KEY_SAMPLES = 2048
+
+
+class Song(NamedTuple):
+    """A piece of music and what to call it."""
+
+    name: str
+    waveform: NDArray[np.float32]
+    """[shape=(channels, samples)]"""
+
+
+class Excerpts(NamedTuple):
+    """Clips of equal length, and longer stretches to continue."""
+
+    clips: list[NDArray[np.float32]]
+    """[shape=(channels, samples)]"""
+    files: list[str]
+    """Where each clip comes from."""
+    stretches: list[NDArray[np.float32]]
+    """At most one a song, twice as long as a clip [shape=(channels, 2 * samples)]"""
+    stretch_files: list[str]
+
+
+def level_song(waveform: NDArray, sample_rate: int) -> NDArray[np.float32]:
+    """A song at the level of prepared music: -18 dBFS while it sounds, its peak at -1 dBFS at most.
+
+    Parameters
+    ----------
+    waveform : array [shape=(channels, samples)]
+    """
+    meter = LevelMeter(sample_rate)
+    meter.add(waveform)
+    levels = meter.levels()
+    levelled = np.array(waveform, dtype=np.float32)
+    if not levels.is_silent:
+        level_chunk(levelled, levels)
+    return levelled
+
+
+def is_dataset(folder: Path) -> bool:
+    """Whether a folder was made by create_dataset."""
+    return manifest_path(folder).is_file() and not (Path(folder) / "records").is_dir()
+
+
+def song_names(folder: Path, split: str) -> list[str]:
+    """What there is to read; raises AudioError or DatasetError when there is nothing."""
+    if is_dataset(folder):
+        return [f"{split} pair {chain[0]}" for chain in chained_pairs(open_pairs(folder, split))]
+    names = [str(path.relative_to(folder)) for path in find_audio_files(folder)]
+    if not names:
+        raise DatasetError(
+            f"there is no music in {printable(folder)}. Name a folder of sound files, or a data set."
+        )
+    return names
+
+
+def read_songs(
+    folder: Path, *, sample_rate: int, channels: int, split: str = "validation", only: set[str] | None = None
+) -> Iterator[Song]:
+    """The songs of a folder, one in memory at a time; a file that cannot be read is named and left out.
+
+    Parameters
+    ----------
+    folder : Path
+        Of sound files, in any folders inside it, or a data set.
+    split : str
+        Of a data set: `validation` or `training`.
+    only : set of str, optional
+        Names (`song_names`) to read; all by default.
+
+    Raises
+    ------
+    DatasetError
+        A data set of another rate or number of channels.
+    """
+    folder = Path(folder)
+    if is_dataset(folder):
+        yield from _dataset_songs(folder, split, sample_rate, channels, only)
+        return
+    for path in find_audio_files(folder):
+        name = str(path.relative_to(folder))
+        if only is None or name in only:
+            try:
+                waveform = read_audio(path, sample_rate=sample_rate, channels=channels)
+            except AudioError as error:
+                logger.warning("left out: %s", error)
+                continue
+            yield Song(printable(name), level_song(waveform, sample_rate))
+
+
+def _dataset_songs(
+    folder: Path, split: str, sample_rate: int, channels: int, only: set[str] | None
+) -> Iterator[Song]:
+    manifest = read_manifest(folder)
+    if (manifest.sample_rate, manifest.channels) != (sample_rate, channels):
+        raise DatasetError(
+            f"the data set in {printable(folder)} holds {manifest.channels} channel(s) at {manifest.sample_rate} Hz, "
+            f"{channels} at {sample_rate} Hz are needed. Make one that fits, or name a folder of sound files."
+        )
+    pairs = open_pairs(folder, split)
+    for chain in chained_pairs(pairs):
+        name = f"{split} pair {chain[0]}"
+        if only is None or name in only:
+            parts = [pairs[chain[0], 0], *(pairs[index, 1] for index in chain)]
+            yield Song(name, np.concatenate(parts, axis=1))
+
+
+def chained_pairs(pairs: NDArray) -> list[list[int]]:
+    """Which pairs follow each other in one song: the second segment of one is the first of the next.
+
+    A data set is scrambled and does not say what belongs together, but its segments do.
+
+    Parameters
+    ----------
+    pairs : array [shape=(pairs, 2, channels, samples)]
+
+    Returns
+    -------
+    list of lists of int
+        A list for each song, in its order; the songs in the order of their first pair.
+    """
+    first = [_segment_key(pair[0]) for pair in pairs]
+    second = [_segment_key(pair[1]) for pair in pairs]
+    begins: dict[bytes, int] = {}
+    for index, key in enumerate(first):
+        if key:
+            begins.setdefault(key, index)
+    following = {index: begins[key] for index, key in enumerate(second) if begins.get(key, index) != index}
+    started = set(range(len(pairs))) - set(following.values())
+    chains, seen = [], set()
+    for index in [*sorted(started), *range(len(pairs))]:  # a circle has no start: take it where it comes
+        chain = []
+        place: int | None = index
+        while place is not None and place not in seen:
+            seen.add(place)
+            chain.append(place)
+            place = following.get(place)
+        if chain:
+            chains.append(chain)
+    return chains
+
+
+def _segment_key(segment: NDArray) -> bytes:
+    """A name for the content of a segment; empty for one that is silent where it is looked at."""
+    samples = segment.shape[-1]
+    places = [int(samples * share) for share in (0.2, 0.5, 0.8)]
+    parts = [np.ascontiguousarray(segment[0, place : place + KEY_SAMPLES]) for place in places]
+    if not any(part.any() for part in parts):
+        return b""
+    return hashlib.sha256(b"".join(part.tobytes() for part in parts)).digest()
+
+
+def read_excerpts(
+    folder: Path,
+    *,
+    sample_rate: int,
+    channels: int,
+    seconds: float,
+    count: int,
+    split: str = "validation",
+    tick: Callable[[], object] = lambda: None,
+) -> Excerpts:
+    """`count` clips spread evenly over the songs of a folder and over each song, and a stretch of each song.
+
+    Parameters
+    ----------
+    tick : callable, optional
+        Called after each song.
+
+    Raises
+    ------
+    DatasetError
+        If no song is long enough for one clip.
+    """
+    names = song_names(folder, split)
+    chosen = {
+        names[index] for index in np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int)
+    }
+    each = -(-count // len(chosen))
+    samples = round(seconds * sample_rate)
+    found: list[list[tuple[str, NDArray[np.float32]]]] = []
+    stretches: list[tuple[str, NDArray[np.float32]]] = []
+    for song in read_songs(folder, sample_rate=sample_rate, channels=channels, split=split, only=chosen):
+        starts = clip_starts(song.waveform.shape[1], samples, each)
+        found.append([(song.name, song.waveform[:, start : start + samples].copy()) for start in starts])
+        if song.waveform.shape[1] >= 2 * samples:
+            begin = (song.waveform.shape[1] - 2 * samples) // 2
+            stretches.append((song.name, song.waveform[:, begin : begin + 2 * samples].copy()))
+        tick()
+    turns = [clips[turn] for turn in range(each) for clips in found if turn < len(clips)][:count]
+    if not turns:
+        raise DatasetError(
+            f"no song in {printable(folder)} lasts {seconds:g} s. Name another folder, or take shorter --seconds."
+        )
+    files, clips = (list(column) for column in zip(*turns, strict=True))
+    return Excerpts(clips, files, [part for _, part in stretches], [name for name, _ in stretches])
+
+
+def clip_starts(total: int, samples: int, count: int) -> list[int]:
+    """Up to `count` starts of clips that do not overlap, spread over a song of `total` samples; the middle first."""
+    room = min(count, total // samples)
+    if room < 1:
+        return []
+    gap = (total - room * samples) / room
+    starts = [round((index + 0.5) * gap + index * samples) for index in range(room)]
+    return sorted(starts, key=lambda start: abs(start + samples / 2 - total / 2))

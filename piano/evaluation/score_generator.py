@@ -1,0 +1,171 @@
+"""A generator's music held against real music: composes, continues, reconstructs, then asks the ruler."""
+
+from collections.abc import Hashable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from piano.evaluation.memorisation import Library, find_copies
+from piano.evaluation.ruler import (
+    Clips,
+    GeneratorScore,
+    Ruler,
+    Watch,
+    features_of,
+    score_clips,
+    score_continuations,
+    score_reconstructions,
+    unwatched,
+)
+from piano.evaluation.set_scores import score_set
+from piano.piano_model import VariationalAttentionModel
+
+
+class Made(NamedTuple):
+    """Music of a generator; every clip is an array [shape=(channels, samples)]."""
+
+    samples: list[NDArray]
+    continuations: list[NDArray]
+    reconstructions: list[NDArray]
+
+
+@torch.inference_mode()
+def compose_samples(
+    generator: VariationalAttentionModel,
+    *,
+    count: int,
+    seconds: float,
+    seed: int = 0,
+    steps: int | str = "auto",
+    watch: Watch = unwatched,
+) -> list[NDArray]:
+    """The samples that `generate_music --seed` writes, as arrays (channels, samples)."""
+    items = watch([np.array(index) for index in range(count)], "composing")
+    return [
+        _joined(generator.stream(seconds=seconds, seed=seed, steps=steps, item=int(item))) for item in items
+    ]
+
+
+@torch.inference_mode()
+def continue_prompts(
+    generator: VariationalAttentionModel,
+    prompts: Clips,
+    *,
+    seconds: float,
+    seed: int = 0,
+    steps: int | str = "auto",
+    watch: Watch = unwatched,
+) -> list[NDArray]:
+    """What the generator plays after each prompt (channels, samples); the prompt is not part of it."""
+    return [
+        _joined(generator.stream(seconds=seconds, seed=seed, steps=steps, item=item,
+                                 prompt=torch.from_numpy(np.ascontiguousarray(prompt))))
+        for item, prompt in enumerate(watch(prompts, "continuing"))
+    ]  # fmt: skip
+
+
+@torch.inference_mode()
+def reconstruct_clips(
+    generator: VariationalAttentionModel, clips: Clips, *, watch: Watch = unwatched
+) -> list[NDArray]:
+    """What the autoencoder makes of clips (channels, samples)."""
+    made = []
+    for clip in watch(clips, "reconstructing"):
+        sound = torch.from_numpy(np.ascontiguousarray(clip)).unsqueeze(0).to(generator.device)
+        made.append(_as_array(generator.decode(generator.encode(sound))[0, :, : sound.shape[-1]]))
+    return made
+
+
+def _joined(pieces: Iterable[Tensor]) -> NDArray:
+    return _as_array(torch.cat(list(pieces), dim=-1))
+
+
+def _as_array(sound: Tensor) -> NDArray:
+    return sound.float().cpu().numpy()
+
+
+def score_generator(
+    generator: VariationalAttentionModel,
+    ruler: Ruler,
+    *,
+    count: int,
+    stretches: Sequence[NDArray] = (),
+    library: Library | None = None,
+    reconstruct: bool = True,
+    steps: int | str = "auto",
+    seed: int = 0,
+    watch: Watch = unwatched,
+) -> tuple[GeneratorScore, Made]:
+    """Every figure of a generator; its default is the whole ruler, and each part can be left out.
+
+    Training calls it with a ruler that was fitted once, a small `count` and `reconstruct=False`.
+
+    Parameters
+    ----------
+    generator : VariationalAttentionModel
+        In evaluation mode; its weights and mode are left as they are.
+    ruler : Ruler
+        From `fit_ruler`; says how long a sample is.
+    count : int
+        Samples from white noise.
+    stretches : sequence of arrays [shape=(channels, 2 * samples)], optional
+        Real music of different songs: the first half is the prompt, the second what the song really plays next.
+    library : Library, optional
+        Training music to look for copies in.
+    watch : callable, optional
+        Shows progress.
+
+    Returns
+    -------
+    GeneratorScore, Made
+        The figures, and the sounds they were measured on.
+    """
+    samples = ruler.clips[0].shape[1]
+    seconds = samples / ruler.sample_rate
+    made = Made(
+        samples=compose_samples(generator, count=count, seconds=seconds, seed=seed, steps=steps, watch=watch),
+        continuations=continue_prompts(
+            generator, [part[:, :samples] for part in stretches], seconds=seconds, seed=seed, steps=steps, watch=watch
+        ),
+        reconstructions=reconstruct_clips(generator, ruler.clips, watch=watch) if reconstruct else [],
+    )  # fmt: skip
+    return score_made(ruler, made, stretches=stretches, library=library, watch=watch), made
+
+
+def score_made(
+    ruler: Ruler,
+    made: Made,
+    *,
+    files: Sequence[Hashable] | None = None,
+    stretches: Sequence[NDArray] = (),
+    library: Library | None = None,
+    watch: Watch = unwatched,
+) -> GeneratorScore:
+    """The figures of music that is there already; `files` labels the samples that were cut from one file."""
+    samples = ruler.clips[0].shape[1]
+    continuations = reconstructions = reconstruction_sets = memorisation = None
+    if made.continuations:
+        continuations = score_continuations(
+            ruler,
+            [part[:, :samples] for part in stretches],
+            made.continuations,
+            [part[:, samples:] for part in stretches],
+        )
+    if made.reconstructions:
+        reconstructions = score_reconstructions(ruler, made.reconstructions, watch=watch)
+        features = features_of(made.reconstructions, ruler.sample_rate, watch, "reconstructions, heard")
+        reconstruction_sets = score_set(
+            ruler.reference, features, ruler.files[: len(made.reconstructions)], seed=ruler.seed
+        )
+    if library is not None:
+        memorisation = find_copies(library, made.samples, ruler.clips, ruler.sample_rate)
+    return GeneratorScore(
+        samples=score_clips(ruler, made.samples, files=files, watch=watch),
+        continuations=continuations,
+        reconstructions=reconstructions,
+        reconstruction_sets=reconstruction_sets,
+        memorisation=memorisation,
+    )

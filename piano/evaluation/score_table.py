@@ -1,0 +1,217 @@
+"""The scores as a person reads them: a table of text, a picture, and JSON for programs."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from piano.evaluation.bootstrap import Figure
+from piano.evaluation.continuations import ASPECTS
+from piano.evaluation.measures import DESCRIPTORS, PAIR_MEASURES, SET_MEASURES
+from piano.evaluation.memorisation import Memorisation
+from piano.evaluation.pictures import save_figure, styled_figure
+from piano.evaluation.ruler import Continued, GeneratorScore, Reconstructed, Ruler
+from piano.evaluation.set_scores import SetScores
+
+NAME_WIDTH = 32
+CELL_WIDTH = 25
+CLEAR = 0.05
+"""A continuation hears its prompt if the chance of its agreement is below this."""
+
+
+def score_text(score: GeneratorScore, ruler: Ruler) -> str:
+    """The whole table, with a line of explanation above each part."""
+    parts = [
+        _sets_text(score, ruler),
+        _descriptors_text(score),
+        _gaps_text(score),
+        _continuations_text(score.continuations) if score.continuations else "",
+        _reconstruction_text(score.reconstructions) if score.reconstructions else "",
+        _memorisation_text(score.memorisation) if score.memorisation else "",
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def set_rows(score: GeneratorScore, ruler: Ruler) -> dict[str, SetScores]:
+    """All sets of clips by name: what was made first, then the scale."""
+    rows = {"samples": score.samples.sets}
+    if score.reconstruction_sets:
+        rows["reconstructions"] = score.reconstruction_sets
+    return rows | ruler.scale
+
+
+def _sets_text(score: GeneratorScore, ruler: Ruler) -> str:
+    songs = len(set(ruler.files))
+    lines = [f"SETS OF CLIPS against {len(ruler.clips)} clips of {songs} real songs, with 95 % intervals."]
+    lines += [f"  {row.name}: {row.meaning} ({row.better} is better)" for row in SET_MEASURES]
+    if songs < 8:
+        lines.append(
+            f"  Only {songs} real songs: take every figure as a hint, and give more music with --real."
+        )
+    lines.append(_row("", [row.name for row in SET_MEASURES]))
+    for name, scores in set_rows(score, ruler).items():
+        lines.append(_row(name, [_figure(getattr(scores, row.name)) for row in SET_MEASURES]))
+    return "\n".join(lines)
+
+
+def _descriptors_text(score: GeneratorScore) -> str:
+    lines = [
+        "SINGLE NUMBERS of the samples. In the band: does their mean lie where 90 % of real clips do? "
+        "Inside: share of samples there (real: 0.90).",
+        _row("", ["mean", "real 5-95 % band", "noise", "in band", "inside"]),
+    ]
+    units = {row.name: row.unit for row in DESCRIPTORS}
+    for name, row in score.samples.descriptors.items():
+        title = f"{name} {f'[{units[name]}]' if units[name] else ''}".strip()
+        verdict = "yes" if row.is_inside else "NO"
+        band = f"{_short(row.low)} to {_short(row.high)}"
+        cells = [_figure(row.mean), band, _short(row.noise), verdict, f"{row.share_inside:.2f}"]
+        lines.append(_row(title, cells))
+    return "\n".join(lines)
+
+
+def _gaps_text(score: GeneratorScore) -> str:
+    ranked = sorted(score.samples.gaps.items(), key=lambda item: -item[1])
+    named = ", ".join(f"{name} {value:.2f}" for name, value in ranked)
+    return f"WHAT IS OFF, in spreads of real music (chance is below about 0.3 for 48 clips): {named}"
+
+
+def _continuations_text(row: Continued) -> str:
+    verdict = (
+        "as smooth as music" if row.seam_low <= row.seam.value <= row.seam_high else "NOT as smooth as music"
+    )
+    lines = [
+        "CONTINUATIONS. Own: similarity to the own prompt; advantage: less that to other prompts; p: chance of it.",
+        f"  seam click {_figure(row.seam)}, random places of real music {row.seam_low:.2f} to {row.seam_high:.2f}: "
+        f"{verdict}; {row.seams_inside:.0%} of the seams inside (real: 90%)",
+        _row("", ["own", "advantage", "p", "real: advantage", "real: p"]),
+    ]
+    for aspect in ASPECTS:
+        made, real = row.agreement[aspect], row.real_agreement[aspect]
+        word = "" if made.p_value < CLEAR else "  does not follow its prompt"
+        cells = [f"{made.own:.2f}", f"{made.advantage:.2f}", f"{made.p_value:.4f}", f"{real.advantage:.2f}",
+                 f"{real.p_value:.4f}"]  # fmt: skip
+        lines.append(_row(aspect, cells) + word)
+    return "\n".join(lines)
+
+
+def _reconstruction_text(row: Reconstructed) -> str:
+    lines = [
+        "RECONSTRUCTIONS against their originals; unrelated: between two songs.",
+        _row("", ["mean", "unrelated"]),
+    ]
+    for measure in PAIR_MEASURES:
+        title = f"{measure.name} {f'[{measure.unit}]' if measure.unit else ''}".strip()
+        lines.append(_row(title, [_figure(row.pairs[measure.name]), _short(row.unrelated[measure.name])]))
+    lines.append(_row("R, levels missed", [f"{row.R:.3f}", "1"]))
+    lines.append(_row("P, pitches found", [f"{row.P:.3f}", ""]))
+    return "\n".join(lines)
+
+
+def _memorisation_text(row: Memorisation) -> str:
+    lines = [
+        "MEMORISATION: correlation of the most alike four seconds of training music. "
+        f"Above {row.threshold:.2f} is a copy.",
+        f"  samples: median {row.median:.2f}; songs never learned: median {row.held_out_median:.2f}, "
+        f"95 % below {row.held_out_high:.2f}",
+        f"  copied: {row.copied_share:.0%} of the samples",
+    ]
+    if row.held_out_median > 0.95:
+        lines.append(
+            "  --real seems to be part of --train: nothing can be said. Give music that was not learned."
+        )
+    ranked = sorted(enumerate(row.nearest), key=lambda item: -item[1].similarity)[:5]
+    for index, found in ranked:
+        word = "COPY" if found.similarity > row.threshold else "nearest"
+        lines.append(f"  sample {index} at {found.clip_seconds:.1f} s, {word}: {found.song} at {found.seconds:.1f} s "
+                     f"({found.similarity:.2f})")  # fmt: skip
+    return "\n".join(lines)
+
+
+def _row(name: str, cells: list[str]) -> str:
+    return f"  {name:<{NAME_WIDTH}}" + "".join(f"{cell:<{CELL_WIDTH}}" for cell in cells).rstrip()
+
+
+def _short(value: float) -> str:
+    """Three digits, or none where they would say nothing."""
+    if not math.isfinite(value):
+        return "-"
+    if abs(value) >= 100:
+        return f"{value:.0f}"
+    return (
+        f"{value:.2f}"
+        if abs(value) >= 0.1 or value == 0
+        else f"{value:.2g}"
+        if abs(value) >= 1e-4
+        else "0.00"
+    )
+
+
+def _figure(figure: Figure) -> str:
+    if not math.isfinite(figure.value):
+        return "-"
+    return f"{_short(figure.value)} [{_short(figure.low)}, {_short(figure.high)}]"
+
+
+def score_json(score: GeneratorScore, ruler: Ruler) -> dict[str, Any]:
+    """Everything as plain values; numbers that do not exist are null."""
+    return _plain({
+        "sets": set_rows(score, ruler),
+        "descriptors": {name: row._asdict() | {"in_band": row.is_inside}
+                        for name, row in score.samples.descriptors.items()},
+        "gaps": score.samples.gaps,
+        "continuations": score.continuations,
+        "reconstructions": score.reconstructions,
+        "memorisation": score.memorisation,
+        "real": {"clips": len(ruler.clips), "songs": len(set(ruler.files)), "sample_rate": ruler.sample_rate,
+                 "seconds": ruler.clips[0].shape[1] / ruler.sample_rate, "seed": ruler.seed},
+    })  # fmt: skip
+
+
+def _plain(value: Any) -> Any:
+    """NamedTuples as dicts, arrays as lists, not-a-number as None."""
+    if hasattr(value, "_asdict"):
+        return _plain(value._asdict())
+    if isinstance(value, dict):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, bool | str) or value is None:
+        return value
+    number = float(value)
+    if not math.isfinite(number):
+        return None
+    return int(number) if isinstance(value, int | np.integer) else number
+
+
+def draw_scores(score: GeneratorScore, ruler: Ruler, path: Path) -> Path:
+    """The sets beside the scale, and the descriptors on the real band, as a PNG."""
+    rows = set_rows(score, ruler)
+    described = score.samples.descriptors
+    with styled_figure(1, len(SET_MEASURES) + 1, size=(15, 5.2)) as (figure, axes):
+        for column, (axis, measure) in enumerate(zip(axes.flat, SET_MEASURES, strict=False)):
+            for place, scores in enumerate(rows.values()):
+                value: Figure = getattr(scores, measure.name)
+                colour = "tab:red" if place == 0 else "tab:orange" if place < len(rows) - 4 else "0.4"
+                axis.plot([value.low, value.high], [place, place], color=colour, linewidth=3)
+                axis.plot(value.value, place, "o", color=colour)
+            axis.set_yticks(range(len(rows)), list(rows) if column == 0 else [""] * len(rows))
+            axis.invert_yaxis()
+            axis.set_title(f"{measure.name} ({measure.better})", loc="left")
+        axis = axes.flat[-1]
+        axis.axvspan(0, 1, color="tab:green", alpha=0.2)
+        for place, row in enumerate(described.values()):
+            width = max(row.high - row.low, 1e-9)
+            low, mid, high = (
+                float(np.clip((value - row.low) / width, -1.5, 2.5))
+                for value in (row.mean.low, row.mean.value, row.mean.high)
+            )
+            colour = "tab:green" if row.is_inside else "tab:red"
+            axis.plot([low, high], [place, place], color=colour, linewidth=3)
+            axis.plot(mid, place, "o", color=colour)
+        axis.set_yticks(range(len(described)), list(described))
+        axis.invert_yaxis()
+        axis.set_xticks([0, 1], ["5 %", "95 %"])
+        axis.set_title("single numbers on the real band", loc="left")
+        return save_figure(figure, path)

@@ -1,0 +1,237 @@
+"""One set of clips against real music: kernel score, coverage, recall, diversity, each with its interval.
+
+Real music is measured once (`Reference`), then any number of sets is held against it.
+"""
+
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from piano.evaluation.bootstrap import Figure, file_weights, mean_figure, with_interval
+from piano.evaluation.distances import (
+    FeatureScale,
+    kernel_distance,
+    pairs_to_compare,
+    real_floor,
+    squared_distances,
+)
+
+Files = Sequence[Hashable]
+NEIGHBOURS = 3
+"""k of coverage and recall. In two equal draws of the same music coverage is about 1 - 2^-k (Naeem et al. 2020,
+Lemma 2), so 0.88; a larger k would be kinder still to other real music, but also to one typical clip repeated."""
+SPLITS = 40
+
+
+class Reference(NamedTuple):
+    """Real music, and noise with its spectrum, in features that can be compared."""
+
+    scale: FeatureScale
+    real: NDArray[np.float64]
+    """Standardised features of the real clips [shape=(clips, features)]"""
+    files: list[Hashable]
+    noise: NDArray[np.float64]
+    """The same of noise with the spectrum of the real clips."""
+    floor: float
+    """Kernel distance of real music to other real music."""
+    noise_distance: float
+    """Kernel distance of the noise to real music."""
+
+    @classmethod
+    def fit(cls, real: NDArray, files: Files, noise: NDArray, *, seed: int = 0) -> "Reference":
+        """Fit on raw features of real clips and of their spectrum noise [shape=(clips, features)]."""
+        scale = FeatureScale.fit(real)
+        scaled, scaled_noise = scale.transform(real), scale.transform(noise)
+        floor, _ = real_floor(scaled, real_files=files, seed=seed)
+        noise_distance = kernel_distance(scaled_noise, scaled, reference_files=files,
+                                         generated_files=None)  # fmt: skip
+        return cls(scale, scaled, list(files), scaled_noise, floor, noise_distance)
+
+
+class SetScores(NamedTuple):
+    """Figures of one set of clips."""
+
+    kernel_score: Figure
+    """0: as near to the real clips as other real music; 1: as far as noise with its spectrum."""
+    coverage: Figure
+    """Share of real clips that have a clip of the set among what is near to them."""
+    recall: Figure
+    """Share of real clips that lie within the spread of the set."""
+    diversity: Figure
+    """Mean distance between clips of the set, over the same of real music."""
+
+
+def score_set(reference: Reference, features: NDArray, files: Files, *, seed: int = 0) -> SetScores:
+    """Hold a set of clips against real music.
+
+    Parameters
+    ----------
+    reference : Reference
+    features : array [shape=(clips, features)]
+        Raw features (`feature_matrix`).
+    files : sequence of labels [shape=(clips,)]
+        Clips of the same file as a real one (reconstructions) are not compared with it.
+    """
+    clips = reference.scale.transform(features)
+    return SetScores(
+        kernel_score=kernel_score_figure(reference, clips, files, seed=seed),
+        coverage=mean_figure(
+            covered(clips, reference.real, set_files=files, real_files=reference.files),
+            reference.files, seed=seed,
+        ),
+        recall=mean_figure(
+            recalled(clips, reference.real, set_files=files, real_files=reference.files),
+            reference.files, seed=seed,
+        ),
+        diversity=diversity_figure(reference, clips, files, seed=seed),
+    )  # fmt: skip
+
+
+def real_scores(reference: Reference, *, seed: int = 0) -> SetScores:
+    """What other real music scores: one half of the files against the other, over many random halves.
+
+    The interval is that of the halves: a set of half the size that lies within it cannot be told from real music.
+    """
+    names = list(dict.fromkeys(reference.files))
+    if len(names) < 4:
+        nothing = Figure(float("nan"), float("nan"), float("nan"))
+        return SetScores(nothing, nothing, nothing, nothing)
+    random = np.random.default_rng(seed)
+    rows = []
+    for _ in range(SPLITS):
+        chosen = {names[index] for index in random.permutation(len(names))[: len(names) // 2]}
+        half = np.array([file in chosen for file in reference.files])
+        own_files = [file for file in reference.files if file in chosen]
+        other_files = [file for file in reference.files if file not in chosen]
+        own, other = reference.real[half], reference.real[~half]
+        distance = kernel_distance(own, other, generated_files=own_files, reference_files=other_files)
+        rows.append((
+            distance / max(reference.noise_distance, 1e-9),
+            covered(own, other, set_files=own_files, real_files=other_files).mean(),
+            recalled(own, other, set_files=own_files, real_files=other_files).mean(),
+            mean_distance(own, own_files) / max(mean_distance(other, other_files), 1e-9),
+        ))  # fmt: skip
+    columns = np.array(rows).T
+    return SetScores(*(with_interval(float(column.mean()), column) for column in columns))
+
+
+def kernel_score_figure(reference: Reference, clips: NDArray, files: Files, *, seed: int = 0) -> Figure:
+    """Kernel score of standardised features, with its interval: real files and clips of the set are drawn again.
+
+    See `distances.kernel_score` for the definition. Where the set was made from the real files (reconstructions),
+    both are drawn together.
+    """
+    real_weights = file_weights(reference.files, seed=seed)
+    own_weights = joint_weights(reference.files, files, seed=seed)
+    noise_weights = file_weights(range(len(reference.noise)), seed=seed + 2)
+    h = bandwidth(reference)
+    within_real = _Pairs.of(reference.real, reference.real, reference.files, reference.files, h=h, same=True)
+
+    def distances(set_clips: NDArray, set_files: Files, weights: NDArray) -> tuple[float, NDArray]:
+        within = _Pairs.of(set_clips, set_clips, set_files, set_files, h=h, same=True)
+        across = _Pairs.of(set_clips, reference.real, set_files, reference.files, h=h, same=False)
+        one, many = np.ones((1, len(set_clips))), np.ones((1, len(reference.real)))
+        value = within_real.mean(many, many) + within.mean(one, one) - 2 * across.mean(one, many)
+        drawn = within_real.mean(real_weights, real_weights) + within.mean(weights, weights)
+        return float(value[0]), drawn - 2 * across.mean(weights, real_weights)
+
+    value, drawn = distances(clips, files, own_weights)
+    noise_files = [("noise", index) for index in range(len(reference.noise))]
+    _, noise_drawn = distances(reference.noise, noise_files, noise_weights)
+    span = max(reference.noise_distance - reference.floor, 1e-9)
+    scores = (drawn - reference.floor) / np.maximum(noise_drawn - reference.floor, 1e-9)
+    return with_interval((value - reference.floor) / span, scores)
+
+
+def bandwidth(reference: Reference) -> float:
+    """Length of the kernel: the median distance of real clips of different files."""
+    allowed = pairs_to_compare(
+        reference.files, reference.files, (len(reference.real), len(reference.real)), same_set=True
+    )
+    return max(float(np.sqrt(np.median(squared_distances(reference.real, reference.real)[allowed]))), 1e-6)
+
+
+def joint_weights(real_files: Files, files: Files, *, seed: int) -> NDArray[np.float64]:
+    """Resampling weights of a set: those of the real files it was made from, or its own [shape=(resamples, clips)]."""
+    if not set(files) <= set(real_files):
+        return file_weights(files, seed=seed + 1)
+    place = {file: index for index, file in reversed(list(enumerate(real_files)))}
+    return file_weights(real_files, seed=seed)[:, [place[file] for file in files]]
+
+
+class _Pairs(NamedTuple):
+    """Kernel of all pairs of two sets, and which pairs count."""
+
+    kernel: NDArray[np.float64]
+    allowed: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, a: NDArray, b: NDArray, a_files: Files, b_files: Files, *, h: float, same: bool) -> "_Pairs":
+        allowed = pairs_to_compare(a_files, b_files, (len(a), len(b)), same).astype(np.float64)
+        return cls(allowed / (1 + squared_distances(a, b) / (2 * h * h)), allowed)
+
+    def mean(self, a_weights: NDArray, b_weights: NDArray) -> NDArray[np.float64]:
+        """Weighted mean kernel of every resample; not a number where no pair is left."""
+        total = ((a_weights @ self.allowed) * b_weights).sum(axis=1)
+        return ((a_weights @ self.kernel) * b_weights).sum(axis=1) / np.where(total > 0, total, np.nan)
+
+
+def covered(
+    clips: NDArray, real: NDArray, *, set_files: Files, real_files: Files, k: int = NEIGHBOURS
+) -> NDArray[np.float64]:
+    """For every real clip: is a clip of the set nearer than its k-th nearest real clip of another file? 1 or 0.
+
+    The mean is the coverage of Naeem et al. ("Reliable Fidelity and Diversity Metrics for Generative Models", 2020,
+    arXiv 2002.09797, equation 8). It falls to 0 for noise and for modes that are missed, and outliers cannot raise it.
+
+    Parameters
+    ----------
+    clips, real : array [shape=(clips, features)]
+        Standardised features.
+    """
+    radii = neighbour_distances(real, real_files, k)
+    across = squared_distances(real, clips)
+    across[~pairs_to_compare(real_files, set_files, across.shape, same_set=False)] = np.inf
+    return (across.min(axis=1) <= radii).astype(np.float64)
+
+
+def recalled(
+    clips: NDArray, real: NDArray, *, set_files: Files, real_files: Files, k: int = NEIGHBOURS
+) -> NDArray[np.float64]:
+    """For every real clip: is it nearer to a clip of the set than that one's k-th nearest other clip? 1 or 0.
+
+    The mean is the recall of Kynkaanniemi et al. ("Improved Precision and Recall Metric for Assessing Generative
+    Models", 2019, arXiv 1904.06991, equation 2): how much of the music the set's own spread reaches.
+    """
+    radii = neighbour_distances(clips, set_files, k)
+    across = squared_distances(real, clips)
+    across[~pairs_to_compare(real_files, set_files, across.shape, same_set=False)] = np.inf
+    return np.asarray((across <= radii).any(axis=1), dtype=np.float64)
+
+
+def neighbour_distances(clips: NDArray, files: Files, k: int) -> NDArray[np.float64]:
+    """Squared distance of each clip to its k-th nearest clip of another file [shape=(clips,)]."""
+    squared = squared_distances(clips, clips)
+    squared[~pairs_to_compare(files, files, squared.shape, same_set=True)] = np.inf
+    ranked = np.sort(squared, axis=1)
+    usable = np.isfinite(ranked).sum(axis=1)
+    return np.asarray(np.take_along_axis(ranked, (np.clip(usable, 1, k) - 1)[:, None], axis=1)[:, 0])
+
+
+def mean_distance(clips: NDArray, files: Files) -> float:
+    """Mean distance between clips of different files."""
+    allowed = pairs_to_compare(files, files, (len(clips), len(clips)), same_set=True)
+    return float(np.sqrt(squared_distances(clips, clips)[allowed]).mean())
+
+
+def diversity_figure(reference: Reference, clips: NDArray, files: Files, *, seed: int = 0) -> Figure:
+    """Mean distance between clips of the set over that of real clips, with its interval: 1 is as varied as music."""
+    real = mean_distance(reference.real, reference.files)
+    allowed = pairs_to_compare(files, files, (len(clips), len(clips)), same_set=True).astype(np.float64)
+    distances = np.sqrt(squared_distances(clips, clips)) * allowed
+    weights = file_weights(files, seed=seed)
+    total = ((weights @ allowed) * weights).sum(axis=1)
+    drawn = ((weights @ distances) * weights).sum(axis=1) / np.where(total > 0, total, np.nan)
+    return with_interval(mean_distance(clips, files) / max(real, 1e-9), drawn / max(real, 1e-9))

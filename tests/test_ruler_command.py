@@ -1,0 +1,221 @@
+"""evaluate: figures, table and pictures of a tiny generator and of folders; what goes wrong is one sentence."""
+
+import json
+import shutil
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data_prep.create_dataset import create_dataset
+from data_prep.prepare_dataset import main as prepare
+from piano.evaluate import main
+from piano.evaluation.measures import DESCRIPTORS, PAIR_MEASURES, SET_MEASURES
+from piano.evaluation.music_folder import chained_pairs, clip_starts, read_excerpts, read_songs
+from piano.evaluation.ruler import fit_ruler
+from piano.evaluation.score_generator import compose_samples, score_generator
+from piano.foundation.audio_io import write_audio
+from piano.foundation.dataset_format import open_pairs
+from piano.piano_model import VariationalAttentionModel
+from piano.vae_utilities import save_checkpoint
+from tests.make_audio import make_music, write_music
+from tests.tiny_run import SAMPLE_RATE, tiny_config
+
+SONGS = 6
+SHORT = ["--count", "6", "--seconds", "4.5", "--threads", "1"]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """Music to learn from, other music, and an untrained generator."""
+    folder = tmp_path_factory.mktemp("ruler")
+    for index in range(SONGS):
+        write_music(folder / "real" / f"disc {index % 2}" / f"real {index}.wav", index, 11.0, SAMPLE_RATE)
+        write_music(folder / "train" / f"train {index}.wav", 100 + index, 8.0, SAMPLE_RATE)
+    torch.manual_seed(0)
+    generator = VariationalAttentionModel(**tiny_config(folder).model.model_dump())
+    save_checkpoint(generator, 3, folder / "checkpoints", "generator")
+    return folder
+
+
+def scores(folder: Path) -> dict:
+    return json.loads((folder / "scores.json").read_text())
+
+
+def test_a_generator_is_measured_by_every_measure_and_an_untrained_one_is_far_from_music(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = main([
+        "--checkpoints", str(home / "checkpoints"), "--real", str(home / "real"), "--train", str(home / "train"),
+        "--output", str(tmp_path), "--prompts", "4", *SHORT,
+    ])  # fmt: skip
+    assert status == 0
+    found = scores(tmp_path)
+    for row in ("samples", "reconstructions", "other real music", "one song repeated", "white noise"):
+        assert found["sets"][row].keys() == {measure.name for measure in SET_MEASURES}
+        assert all(
+            figure["low"] <= figure["value"] <= figure["high"] for figure in found["sets"][row].values()
+        )
+    assert found["sets"]["samples"]["kernel_score"]["low"] > 0.2
+    assert found["sets"]["samples"]["coverage"]["value"] == 0.0
+    applicable = {row.name for row in DESCRIPTORS} - {
+        "stereo_correlation",
+        "self_similarity_4s",
+        "self_similarity_8s",
+    }
+    assert found["descriptors"].keys() == applicable
+    assert not all(row["in_band"] for row in found["descriptors"].values())
+    assert found["reconstructions"]["pairs"].keys() == {row.name for row in PAIR_MEASURES}
+    assert found["continuations"]["agreement"].keys() == {"key", "tempo", "timbre"}
+    assert found["memorisation"]["copied_share"] == 0.0
+    assert {near["song"] for near in found["memorisation"]["nearest"]} <= {
+        f"train {k}.wav" for k in range(SONGS)
+    }
+    screen = capsys.readouterr().out
+    assert "epoch 3" in screen
+    for word in ("SETS OF CLIPS", "SINGLE NUMBERS", "CONTINUATIONS", "RECONSTRUCTIONS", "MEMORISATION"):
+        assert word in screen
+    for name in ("scores.png", "samples.png"):
+        assert (tmp_path / name).stat().st_size > 5000
+
+
+def test_a_folder_of_copied_music_scores_like_music_and_every_copy_is_named(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copies = tmp_path / "copies"
+    for index in range(SONGS):
+        passage = 0.2 * make_music(100 + index, 8.0, SAMPLE_RATE)[:, 2 * SAMPLE_RATE : 7 * SAMPLE_RATE]
+        write_audio(copies / f"made {index}.flac", passage, SAMPLE_RATE)
+    status = main([
+        "--generated", str(copies), "--real", str(home / "real"), "--train", str(home / "train"),
+        "--output", str(tmp_path), *SHORT,
+    ])  # fmt: skip
+    assert status == 0
+    found = scores(tmp_path)
+    assert found["sets"]["samples"]["kernel_score"]["value"] < 0.2
+    assert found["memorisation"]["copied_share"] == 1.0
+    assert [near["song"] for near in found["memorisation"]["nearest"]] == [
+        f"train {k}.wav" for k in range(SONGS)
+    ]
+    assert found["continuations"] is None
+    assert "COPY: train" in capsys.readouterr().out
+
+
+def test_the_same_seed_gives_the_same_scores(home: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        arguments = ["--generated", str(home / "train"), "--real", str(home / "real"), "--output"]
+        assert main([*arguments, str(tmp_path / name), *SHORT]) == 0
+    assert (tmp_path / "a" / "scores.json").read_text() == (tmp_path / "b" / "scores.json").read_text()
+
+
+def test_training_can_ask_for_a_few_figures_without_touching_weights_or_randomness(home: Path) -> None:
+    excerpts = read_excerpts(home / "real", sample_rate=SAMPLE_RATE, channels=1, seconds=2.0, count=6)
+    ruler = fit_ruler(excerpts.clips, excerpts.files, SAMPLE_RATE)
+    generator = VariationalAttentionModel(**tiny_config(home).model.model_dump()).eval()
+    before = [parameter.clone() for parameter in generator.parameters()]
+    state = torch.get_rng_state()
+    score, made = score_generator(generator, ruler, count=4, reconstruct=False, steps=1)
+    assert len(made.samples) == 4 and made.samples[0].shape == excerpts.clips[0].shape
+    assert score.reconstructions is score.continuations is score.memorisation is None
+    assert score.samples.sets.kernel_score.value > 0.2
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(a, b) for a, b in zip(before, generator.parameters(), strict=True))
+
+
+def test_the_samples_judged_are_those_that_generate_would_write(home: Path) -> None:
+    generator = VariationalAttentionModel(**tiny_config(home).model.model_dump()).eval()
+    judged = compose_samples(generator, count=2, seconds=1.0, seed=7, steps=2)
+    written = generator.generate(1.0, count=2, seed=7, steps=2)
+    np.testing.assert_array_equal(np.stack(judged), written.numpy())
+
+
+# --- real music
+
+
+def test_songs_of_a_data_set_are_put_together_again_from_their_scrambled_pairs(
+    home: Path, tmp_path: Path
+) -> None:
+    assert prepare([str(home / "real"), "--output", str(tmp_path / "prepared"),
+                    "--sample-rate", str(SAMPLE_RATE), "--channels", "1", "--min-seconds", "1"]) == 0  # fmt: skip
+    create_dataset(
+        tmp_path / "prepared", tmp_path / "dataset", segment_seconds=2.0, validation_fraction=0.3, seed=0
+    )
+    training = open_pairs(tmp_path / "dataset", "training")
+    chains = chained_pairs(training)
+    assert sorted(index for chain in chains for index in chain) == list(range(len(training)))
+    assert {len(chain) for chain in chains} == {4}  # five segments of two seconds in eleven
+    folder_songs = {song.waveform[:, : 10 * SAMPLE_RATE].tobytes()
+                    for song in read_songs(home / "real", sample_rate=SAMPLE_RATE, channels=1)}  # fmt: skip
+    for split in ("training", "validation"):
+        for song in read_songs(tmp_path / "dataset", sample_rate=SAMPLE_RATE, channels=1, split=split):
+            assert song.waveform.tobytes() in folder_songs
+
+
+def test_clips_are_spread_over_songs_and_do_not_overlap(home: Path) -> None:
+    excerpts = read_excerpts(home / "real", sample_rate=SAMPLE_RATE, channels=1, seconds=3.0, count=14)
+    assert len(excerpts.clips) == 14
+    assert sorted(excerpts.files.count(name) for name in set(excerpts.files)) == [2, 2, 2, 2, 3, 3]
+    assert len(excerpts.stretches) == SONGS
+    for total, count in ((100, 3), (30, 9), (31, 3), (9, 2)):
+        starts = sorted(clip_starts(total, 10, count))
+        assert all(b - a >= 10 for a, b in pairwise(starts))
+        assert len(starts) == min(count, total // 10)
+        assert all(0 <= start <= total - 10 for start in starts)
+
+
+# --- what goes wrong
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--checkpoints", "nowhere", "--real", "real"], "CheckpointError: "),
+        (["--checkpoints", "checkpoints", "--real", "nowhere"], "AudioError: there is no folder nowhere"),
+        (
+            ["--checkpoints", "checkpoints", "--real", "checkpoints"],
+            "DatasetError: there is no music in checkpoints",
+        ),
+        (
+            ["--checkpoints", "checkpoints", "--real", "real", "--seconds", "60"],
+            "DatasetError: no song in real lasts",
+        ),
+        (["--checkpoints", "checkpoints", "--real", "real", "--epoch", "4"], "CheckpointError: "),
+        (["--generated", "checkpoints", "--real", "real"], "DatasetError: there is no music in checkpoints"),
+    ],
+)
+def test_what_goes_wrong_is_one_sentence(
+    home: Path, monkeypatch, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    monkeypatch.chdir(home)
+    assert main(arguments) == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith(said)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--real", "real"],
+        ["--checkpoints", "a", "--generated", "b", "--real", "real"],
+        ["--checkpoints", "a", "--real", "real", "--count", "1"],
+        ["--checkpoints", "a", "--real", "real", "--seconds", "1"],
+        ["--checkpoints", "a", "--real", "real", "--seconds", "3", "--train", "b"],
+        ["--checkpoints", "a", "--real", "real", "--steps", "none"],
+    ],
+)
+def test_options_that_make_no_sense_are_refused(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+
+
+def test_a_broken_file_among_the_music_is_left_out_and_named(
+    home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(home / "real", tmp_path / "real")
+    (tmp_path / "real" / "broken.mp3").write_bytes(b"no music")
+    songs = list(read_songs(tmp_path / "real", sample_rate=SAMPLE_RATE, channels=1))
+    assert len(songs) == SONGS
+    assert "broken.mp3" in caplog.text
