@@ -232,19 +232,21 @@ class VariationalEncoderDecoder(nn.Module):
         self._start_at_principal_components(self.normalise(frames))
 
     @torch.no_grad()
-    def fit_texture(self, waveforms: Tensor, noise: Tensor) -> None:
-        """Measure how much real sound scatters around what the decoder makes of it.
+    def fit_texture(self, waveforms: Tensor, latents: Tensor, noise: Tensor) -> None:
+        """Measure how much more real sound scatters than what the decoder makes.
 
         Parameters
         ----------
         waveforms : Tensor [shape=(batch, channels, samples)]
-        noise : Tensor [shape=(batch * channels, frames + 3, hop_length)]
+            Real music.
+        latents : Tensor [shape=(items, latent_frames, latent_dim)]
+            Of the same music, or composed.
+        noise : Tensor [shape=(items * channels, frames + 3, hop_length)]
             White noise.
         """
-        real = self.analyse(waveforms)
-        predicted = self.decode_spectrum(self.posterior(real)[0])
-        planes = [self._planes(spectrum).flatten(0, 1) for spectrum in (predicted, real)]
-        self.texture.fit(predicted=planes[0], real=planes[1], noise=noise)
+        spectra = {"predicted": self.decode_spectrum(latents), "real": self.analyse(waveforms)}
+        planes = {name: self._planes(spectrum).flatten(0, 1) for name, spectrum in spectra.items()}
+        self.texture.fit(noise=noise, **planes)
 
     def _start_at_principal_components(self, frames: Tensor) -> None:
         """Whitened principal components in, and the way back out: training starts from the best linear code."""

@@ -33,10 +33,10 @@ from piano.vae_utilities import save_checkpoint
 
 STAGES = ("autoencoder", "flow", "judges", "ear", "professor", "joint")
 """In the order in which they are learned."""
-DECODER_STAGES = ("autoencoder", "ear", "joint")
-"""Stages in which the decoder learns: after them its texture is measured anew."""
+COMPOSING_STAGES = ("flow", "professor", "joint")
+"""Stages in which the attention block learns: the texture is measured on its compositions after them."""
 NORMALISER_FRAMES = 50_000
-TEXTURE_FRAMES = 4_000
+TEXTURE_FRAMES, TEXTURE_SEED = 4_000, 77
 FINAL_RATE = 0.05
 """Share of the learning rate left at the end of a stage (cosine)."""
 
@@ -289,7 +289,7 @@ class TrainingRun:
         """Adopt the averaged weights, judge them, save."""
         self.generator.load_state_dict(self.average.network.state_dict())
         self.average.updates = 0
-        if self.stage_step and self.stage in DECODER_STAGES:
+        if self.stage_step and self.stage != "judges":
             self.fit_texture()
         if self.stage_step % self.steps_per_epoch(self.stage):
             self.epoch += 1
@@ -427,16 +427,27 @@ class TrainingRun:
         (style.renew_anchors if style.is_fitted else style.fit)(latents, frames=frames)
         self.average.network.style.load_state_dict(style.state_dict())
 
+    @torch.no_grad()
     def fit_texture(self) -> None:
-        """Measure how much the training set scatters around what the averaged decoder makes of it."""
-        autoencoder, step = self.average.network.autoencoder, Step((self.config.seed, "texture"), 0, 0.0)
+        """Measure how much more the training set scatters than what the averaged generator makes.
+
+        That is: its compositions, once it composes, for generated latents blur a little more; before, reconstructions.
+        """
+        network, step = self.average.network, Step((self.config.seed, "texture"), 0, 0.0)
+        autoencoder = network.autoencoder
         frames = min(64, self.training_set.samples // self.generator.hop_samples)
         spectrum_frames = frames * autoencoder.latent_stride
         waveforms = self.draw_waveforms(step, -(-TEXTURE_FRAMES // spectrum_frames), frames)
+        if self.stage in COMPOSING_STAGES:
+            steps = 16 if self.stage == "flow" else 1
+            drawn = network.sample_latents(frames, count=len(waveforms), seed=TEXTURE_SEED, steps=steps)
+            latents = network.normaliser.inverse(drawn)
+        else:
+            latents = autoencoder.encoder(waveforms)[0]
         noise = step.noise(
-            "noise", waveforms.shape[0] * waveforms.shape[1], spectrum_frames + 3, autoencoder.hop_length
+            "noise", latents.shape[0] * waveforms.shape[1], spectrum_frames + 3, autoencoder.hop_length
         )
-        autoencoder.fit_texture(waveforms, noise.to(waveforms.device))
+        autoencoder.fit_texture(waveforms, latents, noise.to(waveforms.device))
         self.generator.autoencoder.texture.load_state_dict(autoencoder.texture.state_dict())
 
     def draw_latents(self, step: Step, batch_size: int, frames: int, *, split: str = "training") -> Tensor:

@@ -46,7 +46,15 @@ def test_fit_finds_the_planted_strength() -> None:
     texture.fit(predicted=predicted, real=planted(predicted, white(2)), noise=white(3))
     heard = texture.amount[:, 1:8].mean(dim=1)  # over the levels that the planted sound has
     torch.testing.assert_close(heard[2:], strength[2:], atol=0.1, rtol=0.0)  # the lowest have few bins
-    assert float(texture.amount[:, -1].max()) == 0.0  # a level that never sounded stays smooth
+
+
+def test_a_level_that_never_sounded_stays_smooth() -> None:
+    texture, planted = Texture(N_FFT), Texture(N_FFT)
+    planted.amount.fill_(0.5)
+    quiet = 0.3 * smooth_levels() - 4.0
+    texture.fit(predicted=quiet, real=planted(quiet, white(2)), noise=white(3))
+    assert float(texture.amount[2:, 2:4].mean()) > 0.3
+    assert float(texture.amount[:, 8:].max()) == 0.0
 
 
 def test_nothing_is_added_where_nothing_is_missing() -> None:

@@ -23,6 +23,7 @@ MEAN_LOG_RAYLEIGH = -0.288608
 """Mean logarithm of the magnitude of complex Gaussian noise of power 1: half of Euler's constant, below zero."""
 
 
+FIT_ROUNDS, FIT_RATE = 8, 0.7
 RARE_BINS = 1000
 """A cell with this many bins counts for half: what was seldom heard is left smooth."""
 
@@ -50,26 +51,37 @@ class Texture(nn.Module):
 
     @torch.no_grad()
     def fit(self, *, predicted: Tensor, real: Tensor, noise: Tensor) -> None:
-        """Measure how much more real log magnitudes move, over time and over frequency, than those of a decoder.
+        """Find the strength with which a decoder's log magnitudes move as much as real ones of the same level.
 
-        The smaller of the two counts, so that held partials stay smooth.
+        Over time and over frequency; the smaller need counts, so that held partials stay smooth. The scatter moves bins
+        to other levels, so that a few rounds are taken.
 
         Parameters
         ----------
         predicted, real : Tensor [shape=(batch, frames, bins)]
-            Log magnitudes of the same sound.
+            Log magnitudes of what a decoder makes, and of music; not of the same, and not equally many.
         noise : Tensor [shape=(batch, frames + 3, hop_length)]
-            White noise.
+            White noise for every item of `predicted`.
         """
         scatter = self.scatter(noise)
-        cell = NUM_LEVELS * self.band + self._level(predicted).round().long()
-        deficits = []
-        for axis in (1, 2):
-            moved, drawn = movement(real, cell, axis), movement(predicted, cell, axis)
-            scattered = movement(scatter, cell, axis)
-            trust = moved.count / (moved.count + RARE_BINS)
-            deficits.append(trust * (moved.mean - drawn.mean).clamp_min(0.0) / scattered.mean.clamp_min(1e-6))
-        self.amount.copy_(torch.minimum(*deficits).clamp_max(1.0).sqrt().view(NUM_BANDS, NUM_LEVELS))
+        self.amount.zero_()
+        wanted = [movement(real, self._cell(real), axis) for axis in (1, 2)]
+        offered = [float(scatter.diff(dim=axis).square().mean()) for axis in (1, 2)]
+        for _ in range(FIT_ROUNDS):
+            heard = self(predicted, noise)
+            cell = self._cell(heard)
+            needs = []
+            for axis in (1, 2):
+                moved, real_one = movement(heard, cell, axis), wanted[axis - 1]
+                count = torch.minimum(moved.count, real_one.count)
+                need = (real_one.mean - moved.mean) / offered[axis - 1]
+                needs.append(count / (count + RARE_BINS) * need)
+            need = torch.minimum(*needs).view(NUM_BANDS, NUM_LEVELS)
+            self.amount.copy_((self.amount.square() + FIT_RATE * need).clamp(0.0, 1.0).sqrt())
+
+    def _cell(self, levels: Tensor) -> Tensor:
+        """Index of band and level of every bin."""
+        return NUM_LEVELS * self.band + self._level(levels).round().long()
 
     def scatter(self, noise: Tensor) -> Tensor:
         """Zero-mean log magnitudes (..., frames, bins) of white noise (..., frames + 3, hop_length)."""
