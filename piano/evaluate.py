@@ -18,13 +18,13 @@ from piano.evaluation.ruler import Clips, GeneratorScore, Ruler, fit_ruler
 from piano.evaluation.score_generator import Made, score_generator, score_made
 from piano.evaluation.score_table import draw_scores, score_json, score_text
 from piano.foundation.audio_io import DecodeLog, decode_blocks, find_audio_files, write_audio
-from piano.foundation.checkpoint_format import find_epoch
 from piano.foundation.dataset_format import read_manifest, write_json
 from piano.foundation.errors import ConfigError, DatasetError, run_command
+from piano.foundation.model_folder import named_folder
 from piano.foundation.runtime import available_cores, best_device, sampling_dtype
 from piano.foundation.screen_text import printable, tolerate_old_terminals
 from piano.piano_model import VariationalAttentionModel
-from piano.utilities import load_generator
+from piano.utilities import build_generator, load_checkpoint
 
 MAX_THREADS = 4
 FEWEST_CLIPS, FEWEST_SONGS = 4, 4
@@ -53,7 +53,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
-        "--checkpoints", type=Path, help="folder of checkpoints; this or --generated must be given"
+        "--checkpoints",
+        type=named_folder,
+        help="folder of a model, or shipped; this or --generated must be given",
     )
     source.add_argument(
         "--generated", type=Path, help="folder of music to judge instead; this or --checkpoints must be given"
@@ -69,7 +71,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         type=Path,
         help="what was learned from, to look for copies: the same kinds (default: do not look)",
     )
-    add("--epoch", default="latest", help="which epoch (default: latest)")
+    add("--epoch", default="best", help="a number, latest, or best: what was judged best (default: best)")
     add("--count", type=int, default=48, help="samples, and real clips (default: 48)")
     add("--seconds", type=float, default=10.0, help="length of each clip (default: 10)")
     add("--steps", default="auto", help="sampling steps: a number, or auto, what scored best (default: auto)")
@@ -117,11 +119,12 @@ def evaluate(options: argparse.Namespace) -> None:
         subject = printable(options.generated)
         ruler, score, made = evaluate_folder(options)
     else:
-        epoch = find_epoch(options.checkpoints, "generator", options.epoch)
+        content = load_checkpoint(options.checkpoints, "generator", options.epoch)
         device = best_device() if options.device == "auto" else options.device
-        generator = load_generator(options.checkpoints, epoch, device=device)
+        generator = build_generator(content, device=device)
         generator.sampling_dtype = sampling_dtype(device)
-        subject = f"epoch {epoch} of {printable(options.checkpoints)}, {generator.resolve_steps(options.steps)} steps"
+        steps = generator.resolve_steps(options.steps)
+        subject = f"epoch {content['epoch']} of {printable(options.checkpoints)}, {steps} steps"
         ruler, score, made = evaluate_generator(options, generator)
     print(f"{subject}: {len(made.samples)} clips of {options.seconds:g} s\n")
     print(score_text(score, ruler))

@@ -8,21 +8,22 @@ from torch import nn
 from piano.foundation.muon import Muon, orthogonalise, split_parameters
 
 
-def small_network(seed: int = 0) -> nn.Module:
-    """Two blocks of matrices between layers that are no blocks."""
+class SmallNetwork(nn.Module):
+    """Two blocks of matrices after a layer that is no block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Linear(5, 8)
+        self.blocks = nn.Sequential(nn.Linear(8, 24, bias=False), nn.Tanh(), nn.Linear(24, 8), nn.Tanh())
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return self.blocks(self.embed(values))
+
+
+def small_network(seed: int = 0) -> SmallNetwork:
+    """A network of a seed."""
     torch.manual_seed(seed)
-    network = nn.Module()
-    network.embed = nn.Linear(5, 8)
-    network.blocks = nn.ModuleList([nn.Linear(8, 24, bias=False), nn.Linear(24, 8)])
-    return network
-
-
-def forward(network: nn.Module, values: torch.Tensor) -> torch.Tensor:
-    """A pass through all of it."""
-    hidden = network.embed(values)
-    for block in network.blocks:
-        hidden = block(hidden).tanh()
-    return hidden
+    return SmallNetwork()
 
 
 def test_orthogonalised_matrices_have_singular_values_about_one() -> None:
@@ -73,11 +74,11 @@ def test_the_rest_moves_as_with_adamw() -> None:
 def test_it_learns() -> None:
     network, target = small_network(), small_network(seed=1)
     values = torch.randn(64, 5, generator=torch.Generator().manual_seed(3))
-    wanted = forward(target, values).detach()
+    wanted = target(values).detach()
     optimizer = Muon(*split_parameters(network), lr=0.02)
     losses = []
     for _ in range(60):
-        loss = (forward(network, values) - wanted).square().mean()
+        loss = (network(values) - wanted).square().mean()
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -88,9 +89,9 @@ def test_it_learns() -> None:
 def test_resumed_steps_equal_uninterrupted_ones() -> None:
     values = torch.randn(16, 5, generator=torch.Generator().manual_seed(4))
 
-    def train(network: nn.Module, optimizer: Muon, steps: int) -> None:
+    def train(network: SmallNetwork, optimizer: Muon, steps: int) -> None:
         for _ in range(steps):
-            forward(network, values).square().mean().backward()
+            network(values).square().mean().backward()
             optimizer.step()
             optimizer.zero_grad()
 

@@ -45,7 +45,8 @@ def test_the_attention_block_listens_to_style_and_pulse():
     torch.manual_seed(0)
     flow = LatentFlow(8, 32, 2, 2, style_dim=5)
     torch.nn.init.normal_(flow.out.weight)
-    torch.nn.init.normal_(flow.transformer.modulation[1].weight, std=0.1)
+    for parameter in flow.transformer.modulation.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
     noise, level = torch.randn(2, 12, 8), torch.ones(2, 12)
     told = ToldStyle(torch.randn(2, 5), torch.randn(2, 12, 4), torch.ones(2, 1))
     music = flow(noise, level, told)

@@ -70,12 +70,3 @@ def test_pieces_have_the_same_texture_as_the_whole() -> None:
     whole = texture(levels, noise)
     pieces = [texture(levels[:, a:b], noise[:, a : b + 3]) for a, b in ((0, 50), (50, 130), (130, FRAMES))]
     torch.testing.assert_close(torch.cat(pieces, dim=1), whole, atol=1e-5, rtol=1e-5)
-
-
-def test_checkpoints_without_texture_load_as_smooth() -> None:
-    texture = Texture(N_FFT)
-    texture.amount.fill_(0.5)
-    Texture(N_FFT).load_state_dict({})
-    fresh = Texture(N_FFT)
-    fresh.load_state_dict(texture.state_dict())
-    assert torch.equal(fresh.amount, texture.amount)

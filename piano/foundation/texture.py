@@ -7,7 +7,7 @@ neighbouring bins differ as much as in real music.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -100,11 +100,6 @@ class Texture(nn.Module):
 
     def _level(self, log_magnitude: Tensor) -> Tensor:
         return (log_magnitude - LOWEST_LEVEL).clamp(0.0, NUM_LEVELS - 1.0)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
-        """Checkpoints from before there was a texture have none."""
-        state_dict.setdefault(f"{prefix}amount", torch.zeros_like(self.amount))
-        super()._load_from_state_dict(state_dict, prefix, *others)
 
 
 class Movement(NamedTuple):
