@@ -57,10 +57,16 @@ def test_a_level_that_never_sounded_stays_smooth() -> None:
     assert float(texture.amount[:, 8:].max()) == 0.0
 
 
+def test_compositions_are_brought_to_the_level_of_the_music() -> None:
+    texture, music = Texture(N_FFT), smooth_levels()
+    texture.fit(predicted=music + 0.4, real=music, noise=white(7))
+    assert abs(float((texture(music + 0.4, white(8)) - music).mean())) < 0.02
+
+
 def test_nothing_is_added_where_nothing_is_missing() -> None:
     texture, predicted = Texture(N_FFT), smooth_levels()
     texture.fit(predicted=predicted, real=predicted.clone(), noise=white(4))
-    assert torch.equal(texture(predicted, white(5)), predicted)
+    torch.testing.assert_close(texture(predicted, white(5)), predicted)
 
 
 def test_pieces_have_the_same_texture_as_the_whole() -> None:

@@ -1,4 +1,4 @@
-"""The scatter that magnitudes of real sound have, and a decoder that learned their middle does not.
+"""What is added to composed magnitudes: the scatter that real sound has and a decoder's middle has not, and a level.
 
 A decoder trained on log magnitudes gives the middle of what a bin may be. Where sound is noisy (hammers, breath, hiss)
 real bins scatter around it; without the scatter music is too smooth. The scatter cannot be remembered, but it can be
@@ -23,7 +23,7 @@ MEAN_LOG_RAYLEIGH = -0.288608
 """Mean logarithm of the magnitude of complex Gaussian noise of power 1: half of Euler's constant, below zero."""
 
 
-FIT_ROUNDS, FIT_RATE = 8, 0.7
+FIT_ROUNDS, FIT_RATE = 4, 0.9
 RARE_BINS = 1000
 """A cell with this many bins counts for half: what was seldom heard is left smooth."""
 
@@ -38,6 +38,7 @@ class Texture(nn.Module):
     """
 
     amount: Tensor
+    level: Tensor
     band: Tensor
 
     def __init__(self, n_fft: int) -> None:
@@ -45,16 +46,17 @@ class Texture(nn.Module):
         self.n_fft = n_fft
         self.hop_length = hop_of(n_fft)
         self.register_buffer("amount", torch.zeros(NUM_BANDS, NUM_LEVELS))
+        self.register_buffer("level", torch.zeros(()))
         bins = torch.arange(n_fft // 2 + 1) / (n_fft // 2)
         band = NUM_BANDS - 1 + bins.clamp_min(1e-9).log2().ceil().long()
         self.register_buffer("band", band.clamp(0, NUM_BANDS - 1), persistent=False)
 
     @torch.no_grad()
     def fit(self, *, predicted: Tensor, real: Tensor, noise: Tensor) -> None:
-        """Find the strength with which a decoder's log magnitudes move as much as real ones of the same level.
+        """Find the strength with which a decoder's log magnitudes move as much as real ones, at every level of theirs.
 
         Over time and over frequency; the smaller need counts, so that held partials stay smooth. The scatter moves bins
-        to other levels, so that a few rounds are taken.
+        to other levels, so that a few rounds are taken. Last comes what brings all of it to the music's loudness.
 
         Parameters
         ----------
@@ -68,7 +70,7 @@ class Texture(nn.Module):
         wanted = [movement(real, self._cell(real), axis) for axis in (1, 2)]
         offered = [float(scatter.diff(dim=axis).square().mean()) for axis in (1, 2)]
         for _ in range(FIT_ROUNDS):
-            heard = self(predicted, noise)
+            heard = self._scattered(predicted, scatter)
             cell = self._cell(heard)
             needs = []
             for axis in (1, 2):
@@ -78,6 +80,7 @@ class Texture(nn.Module):
                 needs.append(count / (count + RARE_BINS) * need)
             need = torch.minimum(*needs).view(NUM_BANDS, NUM_LEVELS)
             self.amount.copy_((self.amount.square() + FIT_RATE * need).clamp(0.0, 1.0).sqrt())
+        self.level.copy_(loudness(real).mean() - loudness(self._scattered(predicted, scatter)).mean())
 
     def _cell(self, levels: Tensor) -> Tensor:
         """Index of band and level of every bin."""
@@ -91,15 +94,26 @@ class Texture(nn.Module):
         return (magnitude + 1e-6).log() - 0.5 * math.log(3.0 / 8.0) - MEAN_LOG_RAYLEIGH
 
     def forward(self, log_magnitude: Tensor, noise: Tensor) -> Tensor:
-        """Log magnitudes (..., frames, bins) with scatter drawn from white noise (..., frames + 3, hop_length)."""
+        """Log magnitudes (..., frames, bins) with scatter, at the music's loudness.
+
+        Drawn from white noise (..., frames + 3, hop_length).
+        """
+        return self._scattered(log_magnitude, self.scatter(noise)) + self.level
+
+    def _scattered(self, log_magnitude: Tensor, scatter: Tensor) -> Tensor:
         level = self._level(log_magnitude)
         below = level.floor().long().clamp_max(NUM_LEVELS - 2)
         share = level - below
         amount = self.amount[self.band, below] * (1.0 - share) + self.amount[self.band, below + 1] * share
-        return log_magnitude + amount * self.scatter(noise)
+        return torch.addcmul(log_magnitude, amount, scatter)
 
     def _level(self, log_magnitude: Tensor) -> Tensor:
         return (log_magnitude - LOWEST_LEVEL).clamp(0.0, NUM_LEVELS - 1.0)
+
+
+def loudness(levels: Tensor) -> Tensor:
+    """Logarithm of the root mean square of each item of log magnitudes (batch, frames, bins)."""
+    return 0.5 * (2.0 * levels).exp().mean(dim=(1, 2)).clamp_min(1e-12).log()
 
 
 class Movement(NamedTuple):
