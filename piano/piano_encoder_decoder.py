@@ -100,7 +100,6 @@ class VariationalEncoderDecoder(nn.Module):
         with torch.no_grad():
             self.head.weight.mul_(0.1)
             self.head.bias.zero_()
-        self.texture = Texture(n_fft)
 
     @property
     def hop_samples(self) -> int:
@@ -155,21 +154,25 @@ class VariationalEncoderDecoder(nn.Module):
         """Inverse of `normalise`."""
         return spectrum * self.spectrum_scale + self.mean_spectrum
 
-    def magnitude(self, spectrum: Tensor, *, noise: Tensor | None = None) -> Tensor:
+    def magnitude(
+        self, spectrum: Tensor, *, texture: Texture | None = None, noise: Tensor | None = None
+    ) -> Tensor:
         """Linear magnitudes [shape=(batch, channels, frames, bins)] of a normalised spectrum.
 
         Parameters
         ----------
         spectrum : Tensor [shape=(batch, frames, channels * bins)]
+        texture : Texture, optional
+            Adds the scatter of real sound, drawn from `noise`.
         noise : Tensor [shape=(batch, channels, frames + 3, hop_length)], optional
-            White noise from which the scatter of real sound is drawn (`Texture`); without it there is none.
+            White noise.
         """
-        planes = self._planes(spectrum)
-        if noise is not None:
-            planes = self.texture(planes, noise)
+        planes = self.planes(spectrum)
+        if texture is not None and noise is not None:
+            planes = texture(planes, noise)
         return (planes.exp() - MAGNITUDE_FLOOR).clamp_min(0.0)
 
-    def _planes(self, spectrum: Tensor) -> Tensor:
+    def planes(self, spectrum: Tensor) -> Tensor:
         """Log magnitudes (batch, channels, frames, bins) of a normalised spectrum."""
         return rearrange(
             self.log_magnitude(spectrum.float()), "batch frames (channels bins) -> batch channels frames bins",
@@ -201,14 +204,9 @@ class VariationalEncoderDecoder(nn.Module):
         )  # fmt: skip
         return self.head(self.decoder_norm(self.decoder_blocks(hidden))).float()
 
-    def decoder(self, latent: Tensor, *, phase_iterations: int = 16, noise: Tensor | None = None) -> Tensor:
-        """Waveform (batch, channels, latent_frames * hop_samples) of latents (batch, latent_frames, latent_dim).
-
-        `noise` as in `magnitude`: compositions have it, reconstructions are the middle of what may have been.
-        """
-        return reconstruct(
-            self.magnitude(self.decode_spectrum(latent), noise=noise), iterations=phase_iterations
-        )
+    def decoder(self, latent: Tensor, *, phase_iterations: int = 16) -> Tensor:
+        """Waveform (batch, channels, latent_frames * hop_samples) of latents (batch, latent_frames, latent_dim)."""
+        return reconstruct(self.magnitude(self.decode_spectrum(latent)), iterations=phase_iterations)
 
     def forward(self, waveform: Tensor) -> Reconstruction:
         """Encode and decode a waveform (batch, channels, samples); the length is kept."""
@@ -230,23 +228,6 @@ class VariationalEncoderDecoder(nn.Module):
         self.mean_spectrum.copy_(frames.mean(dim=0))
         self.spectrum_scale.copy_((frames - self.mean_spectrum).square().mean().sqrt().clamp_min(1e-3))
         self._start_at_principal_components(self.normalise(frames))
-
-    @torch.no_grad()
-    def fit_texture(self, waveforms: Tensor, latents: Tensor, noise: Tensor) -> None:
-        """Measure how much more real sound scatters than what the decoder makes.
-
-        Parameters
-        ----------
-        waveforms : Tensor [shape=(batch, channels, samples)]
-            Real music.
-        latents : Tensor [shape=(items, latent_frames, latent_dim)]
-            Of the same music, or composed.
-        noise : Tensor [shape=(items * channels, frames + 3, hop_length)]
-            White noise.
-        """
-        spectra = {"predicted": self.decode_spectrum(latents), "real": self.analyse(waveforms)}
-        planes = {name: self._planes(spectrum).flatten(0, 1) for name, spectrum in spectra.items()}
-        self.texture.fit(noise=noise, **planes)
 
     def _start_at_principal_components(self, frames: Tensor) -> None:
         """Whitened principal components in, and the way back out: training starts from the best linear code."""

@@ -7,7 +7,7 @@ frames white noise composes, a clean prefix before noise continues.
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
@@ -17,8 +17,9 @@ from torch.utils.data import Dataset
 
 from piano.foundation.dataset_format import DatasetManifest, open_pairs, read_manifest
 from piano.foundation.layers import LatentTransformer
-from piano.foundation.phase import PhaseVocoder
+from piano.foundation.phase import PhaseVocoder, reconstruct
 from piano.foundation.randomness import keyed_generator, keyed_noise
+from piano.foundation.texture import Texture
 from piano.latent_style import PULSE_SIGNALS, SHORTEST_SECONDS, LatentStyle, Style, ToldStyle
 from piano.piano_encoder_decoder import VariationalEncoderDecoder
 
@@ -137,6 +138,10 @@ class VariationalAttentionModel(nn.Module):
     """
 
     default_steps: Tensor
+    attention: LatentFlow
+    """The flow: walks from noise to music in many steps."""
+    shortcut: LatentFlow
+    """Its copy that learned, against the professor, to get there in one; the flow itself stays as it is."""
 
     def __init__(
         self,
@@ -172,14 +177,14 @@ class VariationalAttentionModel(nn.Module):
         )  # fmt: skip
         self.normaliser = LatentNormaliser(latent_dim)
         self.style = LatentStyle(latent_dim, style_dim, self.frames_per_second)
-        self.attention = LatentFlow(
-            latent_dim,
-            attention_channels,
-            num_heads,
-            num_layers,
-            style_dim=self.style.style_dim,
-            dropout=dropout,
-        )
+        self.attention, self.shortcut = (
+            LatentFlow(
+                latent_dim, attention_channels, num_heads, num_layers,
+                style_dim=self.style.style_dim, dropout=dropout,
+            )
+            for _ in range(2)
+        )  # fmt: skip
+        self.textures = nn.ModuleDict({"flow": Texture(n_fft), "shortcut": Texture(n_fft)})
         self.register_buffer("default_steps", torch.tensor(16))
         self.sampling_dtype = torch.float32
         """Precision of the attention block while composing; bfloat16 is faster where the processor has it."""
@@ -217,21 +222,38 @@ class VariationalAttentionModel(nn.Module):
         return self.autoencoder.decode_spectrum(self.normaliser.inverse(latents))
 
     def decode(
-        self, latents: Tensor, *, phase_iterations: int = 16, texture_seed: int | None = None
+        self,
+        latents: Tensor,
+        *,
+        phase_iterations: int = 16,
+        texture_seed: int | None = None,
+        steps: int = 16,
     ) -> Tensor:
         """Waveform (batch, channels, samples) of whitened latents (batch, frames, latent_dim).
 
-        With a `texture_seed` the scatter of real sound is drawn on it, as in compositions.
+        With a `texture_seed` they are finished as compositions of so many steps are: with the scatter of real sound, at
+        its level.
         """
-        noise = None
-        if texture_seed is not None:
-            frames = latents.shape[1] * self.autoencoder.latent_stride
-            noise = torch.stack(
-                [self._texture_noise((texture_seed, item), 0, frames) for item in range(len(latents))]
-            )
-        return self.autoencoder.decoder(
-            self.normaliser.inverse(latents), phase_iterations=phase_iterations, noise=noise
-        )
+        key = None if texture_seed is None else (texture_seed, 0)
+        magnitudes = self._finished(self.decode_spectrum(latents), key, 0, steps)
+        return reconstruct(magnitudes, iterations=phase_iterations)
+
+    def texture_of(self, steps: int) -> Texture:
+        """What is added to compositions of so many steps."""
+        return cast(Texture, self.textures["shortcut" if steps == 1 else "flow"])
+
+    def _finished(
+        self, spectrum: Tensor, texture_key: tuple[int, int] | None, first_frame: int, steps: int
+    ) -> Tensor:
+        """Magnitudes (batch, channels, frames, bins) of a spectrum; textured if there is a key (seed, first item)."""
+        if texture_key is None:
+            return self.autoencoder.magnitude(spectrum)
+        seed, first_item = texture_key
+        noise = torch.stack([
+            self._texture_noise((seed, first_item + item), first_frame, spectrum.shape[1])
+            for item in range(len(spectrum))
+        ])  # fmt: skip
+        return self.autoencoder.magnitude(spectrum, texture=self.texture_of(steps), noise=noise)
 
     def _texture_noise(self, key: tuple[int, int], first_frame: int, frames: int) -> Tensor:
         """White noise (channels, frames + 3, hop_length) of an item's spectrum frames, the same in every piece."""
@@ -240,6 +262,27 @@ class VariationalAttentionModel(nn.Module):
                         channels=self.autoencoder.hop_length)
             for channel in range(self.sound_channels)
         ]).to(self.device)  # fmt: skip
+
+    @torch.no_grad()
+    def fit_texture(self, waveforms: Tensor, latents: Tensor, noise: Tensor, *, steps: int) -> None:
+        """Measure how much more real sound scatters than compositions of so many steps.
+
+        Parameters
+        ----------
+        waveforms : Tensor [shape=(batch, channels, samples)]
+            Real music.
+        latents : Tensor [shape=(items, frames, latent_dim)]
+            Whitened.
+        noise : Tensor [shape=(items * channels, spectrum_frames + 3, hop_length)]
+            White noise.
+        """
+        spectra = {"predicted": self.decode_spectrum(latents), "real": self.autoencoder.analyse(waveforms)}
+        planes = {name: self.autoencoder.planes(spectrum).flatten(0, 1) for name, spectrum in spectra.items()}
+        self.texture_of(steps).fit(noise=noise, **planes)
+
+    def open_shortcut(self) -> None:
+        """Let the one-step block begin as a copy of the flow."""
+        self.shortcut.load_state_dict(self.attention.state_dict())
 
     def tell(self, style: Style, frames: int, *, first_frame: int = 0) -> ToldStyle:
         """What the flow is told about `frames` frames in this style, from `first_frame` on."""
@@ -264,6 +307,7 @@ class VariationalAttentionModel(nn.Module):
         -------
         Tensor [shape=(batch, frames, latent_dim)]
         """
+        network = self.shortcut if steps == 1 else self.attention
         kept = 0 if prefix is None else prefix.shape[1]
         level = torch.ones(noise.shape[:2], device=noise.device)
         latents = noise
@@ -277,7 +321,7 @@ class VariationalAttentionModel(nn.Module):
             with torch.autocast(
                 noise.device.type, dtype=torch.bfloat16, enabled=self.sampling_dtype == torch.bfloat16
             ):
-                endpoint = self.attention(latents, level, told)
+                endpoint = network(latents, level, told)
             moved = endpoint + then / now * (latents - endpoint)
             latents = torch.cat([latents[:, :kept], moved[:, kept:]], dim=1)
         return latents if prefix is None else torch.cat([prefix, latents[:, kept:]], dim=1)
@@ -372,7 +416,7 @@ class VariationalAttentionModel(nn.Module):
     @torch.inference_mode()
     def stream_decode(
         self, pieces: Iterator[Tensor], *, phase_iterations: int = 16, prompt: Tensor | None = None,
-        context: Tensor | None = None, texture_key: tuple[int, int] | None = None,
+        context: Tensor | None = None, texture_key: tuple[int, int] | None = None, steps: int = 16,
     ) -> Iterator[Tensor]:  # fmt: skip
         """Waveform pieces (count, channels, samples) of latent pieces (count, frames, latent_dim), in bounded memory.
 
@@ -383,7 +427,9 @@ class VariationalAttentionModel(nn.Module):
         context : Tensor [shape=(1 or count, frames, latent_dim)], optional
             Latents of that sound, which the decoder looks back on.
         texture_key : (seed, first item), optional
-            Draw the scatter of real sound from this; without it there is none.
+            Finish it as compositions are, with scatter drawn from this; without it nothing is added.
+        steps : int
+            How the latents were composed.
         """
         margin = self.autoencoder.decoder_context
         stride = self.autoencoder.latent_stride
@@ -399,14 +445,7 @@ class VariationalAttentionModel(nn.Module):
             buffer = piece if buffer is None else torch.cat([buffer, piece], dim=1)
             ready = buffer.shape[1] if is_last else max(buffer.shape[1] - margin, done)
             spectrum = self.decode_spectrum(buffer)[:, done * stride : ready * stride]
-            noise = None
-            if texture_key is not None:
-                seed, first_item = texture_key
-                noise = torch.stack([
-                    self._texture_noise((seed, first_item + item), position, spectrum.shape[1])
-                    for item in range(len(spectrum))
-                ])  # fmt: skip
-            magnitudes = self.autoencoder.magnitude(spectrum, noise=noise)
+            magnitudes = self._finished(spectrum, texture_key, position, steps)
             position += spectrum.shape[1]
             sounds = [phase.push(magnitude) for phase, magnitude in zip(phases, magnitudes, strict=True)]
             if is_last:
@@ -455,6 +494,7 @@ class VariationalAttentionModel(nn.Module):
             prompt=prompt,
             context=prefix,
             texture_key=(seed, item),
+            steps=self.resolve_steps(steps),
         )
         sent = 0
         for sound in sounds:

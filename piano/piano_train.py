@@ -1,7 +1,7 @@
 """The adversarial stages: the generator against ear and professor.
 
 Stage 3a, `ear`: the decoder against the ear, on reconstructions: partials lose their blur.
-Stage 3b, `professor`: the attention block against the professor, in latents: sixteen sampling steps become one.
+Stage 3b, `professor`: a copy of the attention block against the professor, in latents: many steps become one.
 Stage 3c, `joint`: both at once, from white noise to sound, with the music losses.
 
 In every step the discriminator goes first, against fakes without history; then the generator, through a frozen judge.
@@ -31,7 +31,6 @@ from piano.loss_functions import (
     StepOutputs,
     Term,
     discriminator_loss,
-    endpoint_flow_loss,
     energy_score_loss,
     evaluate_terms,
     feature_matching_loss,
@@ -57,8 +56,8 @@ EAR_PENALTY_EVERY, PROFESSOR_PENALTY_EVERY = 4, 2
 """The penalties are the dearest part of a judge's turn: taken every n-th step, n times as heavy (arXiv 1912.04958)."""
 EAR_SHARES = {"reconstruction": 0.7, "adversarial": 0.15, "feature_matching": 0.15}
 """Each term's share of the gradient at the decoder's output (the balancer of arXiv 2210.13438)."""
-ATTENTION_TERMS = ("adversarial", "energy_score", "endpoint_flow")
-"""Keys of loss_weights that the attention block's loss reads; all others are music losses of the joint stage."""
+SHORTCUT_TERMS = ("adversarial", "energy_score")
+"""Keys of loss_weights that the shortcut's loss reads; all others are music losses of the joint stage."""
 JOINT_RATE = 0.3
 """The joint stage's learning rates, in units of the general ones."""
 JOINT_EAR_FRAMES = 32
@@ -77,7 +76,7 @@ def train_vae_gan(run: TrainingRun) -> None:
 
 def check_loss_weights(weights: Mapping[str, float]) -> None:
     """Refuse a loss that does not exist, before anything is trained; raises ConfigError."""
-    known = [*ATTENTION_TERMS, *MUSIC_TERMS]
+    known = [*SHORTCUT_TERMS, *MUSIC_TERMS]
     for name in weights:
         if name not in known:
             (near,) = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
@@ -267,15 +266,15 @@ def balanced_backward(
 
 
 def train_professor(run: TrainingRun) -> None:
-    """The attention block learns to compose in one step what the professor takes for real."""
+    """The shortcut, a copy of the attention block, learns to compose in one step what the professor takes for real."""
     settings, config = run.settings("professor"), run.config
     batch_size = settings.batch_size or config.batch_size
-    g_optimizer = AdamW(run.generator.attention.parameters(), lr=settings.learning_rate or config.learning_rate,
+    g_optimizer = AdamW(run.generator.shortcut.parameters(), lr=settings.learning_rate or config.learning_rate,
                         betas=(0.0, 0.99), weight_decay=0.0)  # fmt: skip
     _, d_optimizer = judge_optimizers(run, "professor")
     run.generator.train()
     run.discriminator.train()
-    for step in run.steps("professor", {"attention": g_optimizer, "professor": d_optimizer}):
+    for step in run.steps("professor", {"shortcut": g_optimizer, "professor": d_optimizer}):
         terms = professor_step(run, step, d_optimizer, g_optimizer, stage="professor")
         run.record(terms, audio_seconds=batch_size * settings.frames / run.generator.frames_per_second)
 
@@ -335,13 +334,13 @@ def compose(run: TrainingRun, batch: Composition, noise: Tensor) -> Tensor:
     level = torch.where(batch.is_prefix, batch.given, torch.ones_like(batch.given))
     share = level.unsqueeze(-1)
     noisy = (1.0 - share) * batch.latents + share * noise
-    return torch.where(given, batch.latents, run.generator.attention(noisy, level, batch.told))
+    return torch.where(given, batch.latents, run.generator.shortcut(noisy, level, batch.told))
 
 
 def professor_step(
     run: TrainingRun, step: Step, d_optimizer: Optimizer, g_optimizer: Optimizer | None, *, stage: str
 ) -> dict[str, Tensor]:
-    """One turn of the professor, then (with a `g_optimizer`) one of the attention block; returns unweighted terms."""
+    """One turn of the professor, then (with a `g_optimizer`) one of the shortcut; returns unweighted terms."""
     whole = draw_composition(run, step, stage)
     parts = list(run.runtime.micro_batches(len(whole.latents), run.config.accumulation_steps))
     batches = [whole.part(part) for part in parts]
@@ -358,10 +357,10 @@ def professor_step(
         run.discriminator.trained_steps += 1
     if g_optimizer is not None:
         for batch in batches:
-            losses = attention_losses(run, step, batch)
+            losses = shortcut_losses(run, step, batch)
             (losses.total / len(parts)).backward()
             add_terms(terms, losses.terms, len(parts))
-        terms["attention_gradient_norm"] = run.take_step(g_optimizer, clip=1.0)
+        terms["shortcut_gradient_norm"] = run.take_step(g_optimizer, clip=1.0)
     return terms
 
 
@@ -424,17 +423,16 @@ def penalty_weight(run: TrainingRun, size: float, values: Tensor) -> float:
     return gamma / (2.0 * size**2)
 
 
-class AttentionLosses(NamedTuple):
+class ShortcutLosses(NamedTuple):
     """The weighted total and its unweighted terms."""
 
     total: Tensor
     terms: dict[str, Tensor]
 
 
-def attention_losses(run: TrainingRun, step: Step, batch: Composition) -> AttentionLosses:
-    """Adversary, energy score and flow anchor for the attention block."""
+def shortcut_losses(run: TrainingRun, step: Step, batch: Composition) -> ShortcutLosses:
+    """Adversary and energy score for the one-step block."""
     weights = run.config.loss_weights
-    free = ~batch.is_prefix
     with frozen(run.discriminator), run.runtime.autocast():
         draw_a, draw_b = compose(run, batch, batch.noise_a), compose(run, batch, batch.noise_b)
         on_fake = judge_composition(run, batch, draw_a, is_real=False, remember=False)
@@ -446,35 +444,22 @@ def attention_losses(run: TrainingRun, step: Step, batch: Composition) -> Attent
                 ),
             "energy_score": energy_score_loss(draw_a, draw_b, batch.latents),
         }  # fmt: skip
-    if weights.get("endpoint_flow", 0.0):
-        level = (
-            step.uniform("flow level", *batch.is_prefix[:, :1].shape)
-            .to(free.device)
-            .expand(free.shape)
-            .clone()
-        )
-        level[batch.is_prefix] = 0.0
-        share = level.unsqueeze(-1)
-        with run.runtime.autocast():
-            noisy = (1.0 - share) * batch.latents + share * batch.noise_b
-            predicted = run.generator.attention(noisy, level, batch.told)
-        terms["endpoint_flow"] = endpoint_flow_loss(predicted, batch.latents, level)
     factors = {"adversarial": weights.get("adversarial", 1.0) * ramp(step)}
     weighted = [factors.get(name, weights.get(name, 0.0)) * value for name, value in terms.items()]
     total = torch.stack(weighted).sum()
-    return AttentionLosses(total, terms)
+    return ShortcutLosses(total, terms)
 
 
 # --- stage 3c: joint -------------------------------------------------------------------------------------------------
 
 
 def train_joint(run: TrainingRun) -> None:
-    """Decoder and attention together: white noise to sound under both judges and the music losses."""
+    """Decoder and shortcut together: white noise to sound under both judges and the music losses."""
     generator, settings, config = run.generator, run.settings("joint"), run.config
     batch_size = settings.batch_size or config.batch_size
     decoder_parameters = [p for module in generator.autoencoder.decoder_modules for p in module.parameters()]
     rate = JOINT_RATE * (settings.learning_rate or config.learning_rate)
-    g_optimizer = AdamW([*generator.attention.parameters(), *decoder_parameters], lr=rate,
+    g_optimizer = AdamW([*generator.shortcut.parameters(), *decoder_parameters], lr=rate,
                         betas=(0.0, 0.99), weight_decay=0.0)  # fmt: skip
     ear_optimizer, professor_optimizer = judge_optimizers(run, "joint", factor=JOINT_RATE)
     generator.train()
@@ -551,7 +536,7 @@ def joint_generator_step(run: TrainingRun, step: Step, optimizer: Optimizer) -> 
     batches = draw_joint(run, step)
     terms: dict[str, Tensor] = {}
     for batch in batches:
-        losses = attention_losses(run, step, batch.composition)
+        losses = shortcut_losses(run, step, batch.composition)
         sound = encode_sound(run, batch.waves, batch.noise)
         decoder_terms, decoder_total = joint_sound_losses(run, step, batch, sound)
         ((losses.total + decoder_total) / len(batches)).backward()

@@ -33,8 +33,8 @@ from piano.vae_utilities import save_checkpoint
 
 STAGES = ("autoencoder", "flow", "judges", "ear", "professor", "joint")
 """In the order in which they are learned."""
-COMPOSING_STAGES = ("flow", "professor", "joint")
-"""Stages in which the attention block learns: the texture is measured on its compositions after them."""
+FINISHED_STEPS = {"autoencoder": (16,), "flow": (16, 1), "professor": (1,), "joint": (16, 1)}
+"""For compositions of how many steps the texture is measured after a stage; reconstructions serve before the flow."""
 NORMALISER_FRAMES = 50_000
 TEXTURE_FRAMES, TEXTURE_SEED = 4_000, 77
 FINAL_RATE = 0.05
@@ -289,7 +289,10 @@ class TrainingRun:
         """Adopt the averaged weights, judge them, save."""
         self.generator.load_state_dict(self.average.network.state_dict())
         self.average.updates = 0
-        if self.stage_step and self.stage != "judges":
+        if self.stage == "flow":
+            for network in (self.generator, self.average.network):
+                network.open_shortcut()
+        if self.stage_step and self.stage in FINISHED_STEPS:
             self.fit_texture()
         if self.stage_step % self.steps_per_epoch(self.stage):
             self.epoch += 1
@@ -434,21 +437,22 @@ class TrainingRun:
         That is: its compositions, once it composes, for generated latents blur a little more; before, reconstructions.
         """
         network, step = self.average.network, Step((self.config.seed, "texture"), 0, 0.0)
-        autoencoder = network.autoencoder
-        frames = min(64, self.training_set.samples // self.generator.hop_samples)
-        spectrum_frames = frames * autoencoder.latent_stride
+        frames = min(64, self.training_set.samples // network.hop_samples)
+        spectrum_frames = frames * network.autoencoder.latent_stride
         waveforms = self.draw_waveforms(step, -(-TEXTURE_FRAMES // spectrum_frames), frames)
-        if self.stage in COMPOSING_STAGES:
-            steps = 16 if self.stage == "flow" else 1
-            drawn = network.sample_latents(frames, count=len(waveforms), seed=TEXTURE_SEED, steps=steps)
-            latents = network.normaliser.inverse(drawn)
-        else:
-            latents = autoencoder.encoder(waveforms)[0]
         noise = step.noise(
-            "noise", latents.shape[0] * waveforms.shape[1], spectrum_frames + 3, autoencoder.hop_length
-        )
-        autoencoder.fit_texture(waveforms, latents, noise.to(waveforms.device))
-        self.generator.autoencoder.texture.load_state_dict(autoencoder.texture.state_dict())
+            "noise",
+            waveforms.shape[0] * waveforms.shape[1],
+            spectrum_frames + 3,
+            network.autoencoder.hop_length,
+        ).to(waveforms.device)
+        for steps in FINISHED_STEPS[self.stage]:
+            if self.stage == "autoencoder":
+                latents = network.encode(waveforms)
+            else:
+                latents = network.sample_latents(frames, count=len(waveforms), seed=TEXTURE_SEED, steps=steps)
+            network.fit_texture(waveforms, latents, noise, steps=steps)
+        self.generator.textures.load_state_dict(network.textures.state_dict())
 
     def draw_latents(self, step: Step, batch_size: int, frames: int, *, split: str = "training") -> Tensor:
         """Random windows of a split's latents (batch, frames, latent_dim), on the device."""

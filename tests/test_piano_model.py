@@ -20,7 +20,8 @@ def build(**changes) -> VariationalAttentionModel:
     """A small generator whose attention block is not the start's zero map."""
     torch.manual_seed(0)
     generator = VariationalAttentionModel(**(SMALL["model"] | changes)).eval()
-    torch.nn.init.normal_(generator.attention.out.weight, std=0.1)
+    for block in (generator.attention, generator.shortcut):
+        torch.nn.init.normal_(block.out.weight, std=0.1)
     generator.autoencoder.fit_spectrum(torch.from_numpy(tonal_pairs(4)[:, 0]))
     return generator
 
@@ -101,7 +102,7 @@ def test_a_longer_piece_begins_like_a_shorter_one(generator):
 
 def test_pieces_equal_the_whole(generator):
     latents = generator.sample_latents(100, count=1, seed=0, steps=1)
-    generator.autoencoder.texture.amount.fill_(0.5)
+    generator.texture_of(16).amount.fill_(0.5)
     for seed in (None, 3):
         whole = generator.decode(latents, phase_iterations=4, texture_seed=seed)
         key = None if seed is None else (seed, 0)
@@ -109,7 +110,21 @@ def test_pieces_equal_the_whole(generator):
             pieces = iter(latents.split(sizes, dim=1))
             streamed = list(generator.stream_decode(pieces, phase_iterations=4, texture_key=key))
             torch.testing.assert_close(torch.cat(streamed, dim=-1), whole, rtol=1e-4, atol=1e-4)
-    generator.autoencoder.texture.amount.zero_()
+    generator.texture_of(16).amount.zero_()
+
+
+def test_one_step_takes_the_shortcut_and_many_the_flow():
+    generator = build()
+    torch.nn.init.normal_(generator.shortcut.out.weight, std=0.1)
+    noise = torch.randn(1, 32, 8, generator=torch.Generator().manual_seed(0))
+    told = generator.tell(generator.style.draw(0, range(1)), 32)
+    one, two = (generator.integrate(noise, steps=steps, told=told) for steps in (1, 2))
+    torch.nn.init.normal_(generator.shortcut.out.weight, std=0.1)
+    assert not torch.equal(generator.integrate(noise, steps=1, told=told), one)
+    assert torch.equal(generator.integrate(noise, steps=2, told=told), two)
+    generator.open_shortcut()
+    endpoint = generator.attention(noise, torch.ones(1, 32), told)
+    torch.testing.assert_close(generator.integrate(noise, steps=1, told=told), endpoint)
 
 
 def test_a_prefix_is_kept_as_it_is_and_changes_what_follows(generator):

@@ -13,7 +13,7 @@ from piano import generate_music
 from piano.discriminator import Discriminator_with_mdisc
 from piano.export_model import main
 from piano.foundation import model_folder
-from piano.foundation.checkpoint_format import Best, write_best
+from piano.foundation.checkpoint_format import Best, write_best, write_whole
 from piano.foundation.errors import CheckpointError
 from piano.foundation.shipped_format import read_shipped, shipped_path, write_shipped
 from piano.piano_main import build_discriminator
@@ -203,3 +203,17 @@ def test_an_epoch_the_shipped_model_does_not_hold_is_refused(shipped):
     assert load_checkpoint(shipped, "generator", 3)["epoch"] == 3
     with pytest.raises(CheckpointError, match="holds epoch 3 only"):
         load_checkpoint(shipped, "generator", 4)
+
+
+def test_a_full_disk_leaves_the_old_file_and_one_sentence(tmp_path):
+    path = tmp_path / "generator_epoch_1.pt"
+    write_whole(path, lambda file: file.write(b"old"))
+
+    def run_out_of_space(file) -> None:
+        file.write(b"half")
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 8706176 vs 8706064")
+
+    with pytest.raises(CheckpointError, match=r"cannot write .*is the disk full.*untouched"):
+        write_whole(path, run_out_of_space)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]

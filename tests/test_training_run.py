@@ -16,11 +16,11 @@ from piano.piano_pretrain import (
     train_flow,
 )
 from piano.piano_train import (
-    attention_losses,
     draw_composition,
     ear_step,
     judge_optimizers,
     professor_step,
+    shortcut_losses,
     train_vae_gan,
 )
 from piano.training_run import STAGES, Step, TrainingRun
@@ -181,7 +181,7 @@ def test_no_gradient_crosses_between_players(tmp_path):
     assert all(parameter.grad is None for parameter in run.generator.parameters())
     assert_same(before, dict(run.generator.state_dict()))
 
-    attention_losses(run, step, draw_composition(run, step, "professor")).total.backward()
+    shortcut_losses(run, step, draw_composition(run, step, "professor")).total.backward()
     assert all(parameter.grad is None for parameter in run.discriminator.parameters())
     encoder = [
         parameter for module in run.generator.autoencoder.encoder_modules for parameter in module.parameters()
@@ -209,9 +209,10 @@ def test_every_optimiser_moves_its_own_network_and_only_it(tmp_path):
 
 def test_every_parameter_of_a_network_gets_a_gradient(tmp_path):
     run = start_run(tiny_config(tmp_path))
-    reached = {"autoencoder": set(), "attention": set(), "ear": set(), "professor": set()}
+    reached = {"autoencoder": set(), "attention": set(), "shortcut": set(), "ear": set(), "professor": set()}
     networks = {
         "autoencoder": run.generator.autoencoder, "attention": run.generator.attention,
+        "shortcut": run.generator.shortcut,
         "ear": run.discriminator.ear, "professor": run.discriminator.professor,
     }  # fmt: skip
     original = run.take_step

@@ -27,7 +27,6 @@ PLAIN_WORDS = {
     "kl": "how much the latents say, in nats a frame; should settle at its target",
     "beta": "the price put on what the latents say; moves until kl meets its target",
     "flow": "error in guessing clean latents from noisy ones; should fall, never to zero",
-    "endpoint_flow": "error in guessing clean latents from noisy ones; should stay where the flow stage left it",
     "ear_loss": "the ear's mistakes; 0.69 means it cannot tell real from made, near 0 that it always can",
     "professor_loss": "the professor's mistakes; 0.69 means it cannot tell real from made, near 0 that it always can",
     "ear_real": "the ear's verdict on real music; above 0 is right",

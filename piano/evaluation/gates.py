@@ -175,13 +175,15 @@ def compose_clips(
     generator.eval()
     frames = -(-samples // generator.hop_samples)
     latents = generator.sample_latents(frames, count=count, seed=SEED, steps=steps)
-    return decode_clips(generator, latents, samples)
+    return decode_clips(generator, latents, samples, steps=steps)
 
 
 @torch.inference_mode()
-def decode_clips(generator: VariationalAttentionModel, latents: Tensor, samples: int) -> list[np.ndarray]:
-    """Clips (channels, samples) of whitened latents (count, frames, latent_dim)."""
-    return [generator.decode(latent.unsqueeze(0), texture_seed=item)[0, :, :samples].cpu().numpy()
+def decode_clips(
+    generator: VariationalAttentionModel, latents: Tensor, samples: int, *, steps: int = 16
+) -> list[np.ndarray]:
+    """Clips (channels, samples) of whitened latents (count, frames, latent_dim), finished as compositions are."""
+    return [generator.decode(latent.unsqueeze(0), texture_seed=item, steps=steps)[0, :, :samples].cpu().numpy()
             for item, latent in enumerate(latents)]  # fmt: skip
 
 

@@ -114,10 +114,15 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError of its own
         part.unlink(missing_ok=True)
+        reason = (
+            error.strerror
+            if isinstance(error, OSError)
+            else "the file came out incomplete (is the disk full?)"
+        )
         raise CheckpointError(
-            f"cannot write {path}: {error.strerror}. Checkpoints before it are untouched."
+            f"cannot write {path}: {reason}. Checkpoints before it are untouched."
         ) from None
 
 
