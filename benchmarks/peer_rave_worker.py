@@ -165,8 +165,6 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     """Train and reconstruct, or time the decoder."""
-    warnings.simplefilter("ignore")
-    logging.disable(logging.ERROR)  # gin complains of every folder where a configuration is not
     options = parse_arguments(argv)
     torch.set_num_threads(options.threads)
     if options.command == "train":
@@ -180,4 +178,6 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    logging.disable(logging.ERROR)  # gin complains of every folder where a configuration is not
     raise SystemExit(main())
