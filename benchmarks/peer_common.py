@@ -9,93 +9,27 @@ import statistics
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import librosa
 import numpy as np
 import torch
-from torch import Tensor
 
 from data_prep import create_dataset, prepare_dataset
 from piano.evaluation.metrics import diversity, feature_matrix, kernel_score, spectrum_noise
+from piano.evaluation.reconstruction import mel_distance, stft_distance
 from piano.foundation.audio_io import find_audio_files, read_audio
 from piano.foundation.dataset_format import manifest_path, read_manifest
 from piano.foundation.errors import MusiganError
 from piano.generate_music import levelling_gain
 
 ROOT = Path(__file__).resolve().parent.parent
-MEL_WINDOWS = (32, 64, 128, 256, 512, 1024, 2048)
-MEL_BINS = (5, 10, 20, 40, 80, 160, 320)
-MEL_FLOOR = 1e-5
-STFT_WINDOWS = (2048, 1024, 512, 256)
-STFT_FLOOR = 1e-3
 STAGES = ("autoencoder", "flow", "judges", "ear", "professor", "joint")
 
 
 class PeerError(MusiganError):
     """A peer is not installed, or what was given to a comparison does not fit."""
-
-
-# --- measures --------------------------------------------------------------------------------------------------------
-
-
-def mel_distance(*, reconstruction: Tensor, original: Tensor, sample_rate: int) -> float:
-    """Distance of log-mel spectra as the Descript Audio Codec defines it (arXiv 2306.06546): 0 for equal sound.
-
-    Mean absolute difference of log10(max(mel, 1e-5)), summed over seven windows of 32 to 2048 samples with 5 to 320
-    mel bands (Slaney), hop a quarter of the window. Mel bands add magnitudes, not powers.
-
-    Parameters
-    ----------
-    reconstruction, original : Tensor [shape=(channels, samples)]
-    """
-    total = 0.0
-    for window, bands in zip(MEL_WINDOWS, MEL_BINS, strict=True):
-        filters = _mel_filters(sample_rate, window, bands)
-        ours, theirs = (
-            (filters @ _magnitudes(sound, window)).clamp_min(MEL_FLOOR).log10()
-            for sound in (reconstruction, original)
-        )
-        total += float((ours - theirs).abs().mean())
-    return total
-
-
-def stft_distance(*, reconstruction: Tensor, original: Tensor) -> float:
-    """Multi-resolution STFT distance: spectral convergence plus log magnitude, the mean over four windows.
-
-    norm(|X| - |Y|) / norm(|Y|) + mean |log(|X| + 1e-3) - log(|Y| + 1e-3)|, windows 2048 to 256, hop a quarter.
-
-    Parameters
-    ----------
-    reconstruction, original : Tensor [shape=(channels, samples)]
-    """
-    distances = []
-    for window in STFT_WINDOWS:
-        ours, theirs = _magnitudes(reconstruction, window), _magnitudes(original, window)
-        convergence = (ours - theirs).norm() / theirs.norm().clamp_min(1e-9)
-        log_gap = ((ours + STFT_FLOOR).log() - (theirs + STFT_FLOOR).log()).abs().mean()
-        distances.append(float(convergence + log_gap))
-    return statistics.fmean(distances)
-
-
-def _magnitudes(sound: Tensor, window: int) -> Tensor:
-    """Hann STFT magnitudes (channels, bins, frames)."""
-    return torch.stft(
-        sound, window, hop_length=window // 4, window=torch.hann_window(window), return_complex=True
-    ).abs()
-
-
-@cache
-def _mel_filters(sample_rate: int, window: int, bands: int) -> Tensor:
-    with (
-        warnings.catch_warnings()
-    ):  # the narrowest bands of some windows hold no bin; the definition keeps them
-        warnings.simplefilter("ignore")
-        return torch.from_numpy(librosa.filters.mel(sr=sample_rate, n_fft=window, n_mels=bands))
 
 
 # --- clips -----------------------------------------------------------------------------------------------------------
@@ -173,13 +107,13 @@ class Reference:
 
     def judge_reconstructions(self, sounds: Sequence[np.ndarray]) -> dict[str, float]:
         """Mel and STFT distance of reconstructions (channels, samples) in the order of the clips, and `judge`."""
-        pairs = [
-            (torch.from_numpy(np.array(sound)).float(), torch.from_numpy(clip.waveform).float())
-            for sound, clip in zip(sounds, self.clips, strict=True)
-        ]
-        mel = [mel_distance(reconstruction=y, original=x, sample_rate=self.sample_rate) for y, x in pairs]
-        stft = [stft_distance(reconstruction=y, original=x) for y, x in pairs]
-        measured = {"mel_distance": statistics.fmean(mel), "stft_distance": statistics.fmean(stft)}
+        pairs = [(np.asarray(sound), clip.waveform) for sound, clip in zip(sounds, self.clips, strict=True)]
+        measured = {
+            name: statistics.fmean(
+                distance(reconstruction=y, original=x, sample_rate=self.sample_rate) for y, x in pairs
+            )
+            for name, distance in (("mel_distance", mel_distance), ("stft_distance", stft_distance))
+        }
         return measured | self.judge(sounds, self.files)
 
 

@@ -21,8 +21,6 @@ NUM_BANDS = 6
 """Octaves, the highest ends at the Nyquist frequency; the lowest holds all that is left."""
 MEAN_LOG_RAYLEIGH = -0.288608
 """Mean logarithm of the magnitude of complex Gaussian noise of power 1: half of Euler's constant, below zero."""
-
-
 FIT_ROUNDS, FIT_RATE = 4, 0.9
 RARE_BINS = 1000
 """A cell with this many bins counts for half: what was seldom heard is left smooth."""
