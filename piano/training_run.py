@@ -7,7 +7,6 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,21 +14,16 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from tqdm import tqdm
 
+from piano import run_keeper
 from piano.config_reader import Config, StageSettings
 from piano.discriminator import Discriminator_with_mdisc
-from piano.foundation.checkpoint_format import (
-    Best,
-    checkpoint_path,
-    complete_epochs,
-    read_checkpoint,
-    write_best,
-)
-from piano.foundation.errors import CheckpointError, TrainingError
+from piano.foundation.checkpoint_format import Best
+from piano.foundation.errors import TrainingError
 from piano.foundation.randomness import keyed_generator
 from piano.foundation.run_log import RunLog
 from piano.foundation.runtime import Runtime
 from piano.piano_model import AudioDataset, VariationalAttentionModel
-from piano.vae_utilities import save_checkpoint
+from piano.run_keeper import Stateful
 
 STAGES = ("autoencoder", "flow", "judges", "ear", "professor", "joint")
 """In the order in which they are learned."""
@@ -132,14 +126,16 @@ class TrainingRun:
         self.epoch = 0
         self.total_step = 0
         self.controllers: dict[str, float] = {}
+        self.stateful: dict[str, Stateful] = {}
+        """Whatever else must go on where it was (schedules, the doctor): registered before `resume`."""
         self.best: Best | None = None
         self._clock_offset = 0.0
         self._clock_start = time.monotonic()
         self._optimizers: dict[str, tuple[Optimizer, float]] = {}
-        self._resumed_optimizers: dict[str, Any] = {}
+        self.resumed_optimizers: dict[str, Any] = {}
         self._pending: list[tuple[dict[str, Any], dict[str, Tensor]]] = []
         self._latents: dict[str, Tensor] = {}
-        self._saved_epoch = 0
+        self.saved_epoch = 0
 
     # --- the clock -------------------------------------------------------------------------------------------------
 
@@ -194,13 +190,13 @@ class TrainingRun:
             return
         if self.stage != stage:
             self.stage, self.stage_step, self.stage_began = stage, 0, self.seconds
-            self._resumed_optimizers = {}
+            self.resumed_optimizers = {}
         self._optimizers = {
             name: (optimizer, optimizer.param_groups[0]["lr"]) for name, optimizer in optimizers.items()
         }
-        for name, state in self._resumed_optimizers.items():
+        for name, state in self.resumed_optimizers.items():
             optimizers[name].load_state_dict(state)
-        self._resumed_optimizers = {}
+        self.resumed_optimizers = {}
         with tqdm(total=100, desc=stage, unit="%", disable=not self.runtime.is_main, dynamic_ncols=True,
                   bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining} {postfix}") as bar:  # fmt: skip
             while (progress := self._progress()) < 1.0:
@@ -265,7 +261,7 @@ class TrainingRun:
         for entry in lines:
             for name, value in entry.items():
                 if isinstance(value, float) and not math.isfinite(value):
-                    last = f"epoch {self._saved_epoch}" if self._saved_epoch else "none yet"
+                    last = f"epoch {self.saved_epoch}" if self.saved_epoch else "none yet"
                     raise TrainingError(
                         f"{name} is {value} in stage {self.stage}, epoch {entry['epoch']}, step {entry['step']}. "
                         f"Stopped; the last good checkpoint ({last}) is kept. "
@@ -320,78 +316,27 @@ class TrainingRun:
             self.best = Best(self.epoch, kernel_distance, steps, self.stage)
 
     def save(self) -> None:
-        """Write generator and discriminator of this epoch: the discriminator first, so that a pair is complete."""
+        """Write generator and discriminator of this epoch, and all it takes to go on from here."""
         self.runtime.wait()
         if self.runtime.is_main:
-            state = {name: optimizer.state_dict() for name, (optimizer, _) in self._optimizers.items()}
-            folder = self.config.checkpoint_folder
-            save_checkpoint(
-                self.discriminator, self.epoch, folder, "discriminator", run={"total_step": self.total_step}
-            )
-            save_checkpoint(
-                self.generator, self.epoch, folder, "generator",
-                optimizers=state, average=self.average.network.state_dict(), run=self._position(),
-            )  # fmt: skip
-            write_best(folder, self.best)  # names an epoch only once both of its files are there
-            self._saved_epoch = self.epoch
+            run_keeper.save(self)
+            self.saved_epoch = self.epoch
             if self.after_save is not None:
                 self.after_save(self)
         self.runtime.wait()
 
-    def _position(self) -> dict[str, Any]:
-        return {
-            "stage": self.stage, "stage_step": self.stage_step, "stage_began": self.stage_began,
-            "finished_stages": list(self.finished_stages), "epoch": self.epoch, "total_step": self.total_step,
-            "seconds": self.seconds, "controllers": dict(self.controllers), "average_updates": self.average.updates,
-            "seed": self.config.seed, "random": torch.get_rng_state(),
-            "best": self.best._asdict() if self.best else None,
-        }  # fmt: skip
-
     def resume(self) -> int:
         """Continue from the newest complete checkpoint; returns its epoch, raises CheckpointError if there is none."""
-        folder = Path(self.config.checkpoint_folder_load or self.config.checkpoint_folder)
-        for epoch in reversed(complete_epochs(folder)):
-            try:
-                generator = read_checkpoint(checkpoint_path(folder, "generator", epoch), "generator")
-                discriminator = read_checkpoint(
-                    checkpoint_path(folder, "discriminator", epoch), "discriminator"
-                )
-            except CheckpointError as error:
-                tqdm.write(f"{error}; trying the one before")
-                continue
-            if generator["run"]["total_step"] != discriminator["run"]["total_step"]:
-                continue
-            self._adopt(generator, discriminator)
-            return epoch
-        raise CheckpointError(
-            f"no complete checkpoint to resume from in {folder}. Train without --resume to begin."
-        )
+        self.saved_epoch = run_keeper.resume(self)
+        return self.saved_epoch
 
-    def _adopt(self, generator: dict[str, Any], discriminator: dict[str, Any]) -> None:
-        try:
-            self.generator.load_state_dict(generator["model"])
-            self.average.network.load_state_dict(generator["average"])
-            self.discriminator.load_state_dict(discriminator["model"])
-        except RuntimeError as error:
-            raise CheckpointError(
-                f"the checkpoint of epoch {generator['epoch']} was made with other model settings: "
-                f"{' '.join(str(error).split())[:160]}. Restore them in config.yaml, or use another checkpoint_folder."
-            ) from None
-        run = generator["run"]
-        self.stage, self.stage_step, self.stage_began = run["stage"], run["stage_step"], run["stage_began"]
-        self.finished_stages = list(run["finished_stages"])
-        self.epoch, self.total_step = run["epoch"], run["total_step"]
-        self.controllers = dict(run["controllers"])
-        is_same_folder = self.config.checkpoint_folder_load in (None, self.config.checkpoint_folder)
-        self.best = Best(**run["best"]) if run.get("best") and is_same_folder else None
-        if self.runtime.is_main:
-            write_best(self.config.checkpoint_folder, self.best)
-        self.average.updates = run["average_updates"]
-        self._clock_offset, self._clock_start = run["seconds"], time.monotonic()
-        self._resumed_optimizers = generator["optimizers"]
-        self._saved_epoch = self.epoch
-        torch.set_rng_state(run["random"])
-        self.log.forget_after(self.total_step)
+    def optimizer_states(self) -> dict[str, Any]:
+        """Name -> state of every optimiser of the present stage."""
+        return {name: optimizer.state_dict() for name, (optimizer, _) in self._optimizers.items()}
+
+    def set_clock(self, seconds: float) -> None:
+        """The run has taken so long until now."""
+        self._clock_offset, self._clock_start = seconds, time.monotonic()
 
     # --- data ------------------------------------------------------------------------------------------------------
 
