@@ -1,6 +1,8 @@
 """From pairs of music to a network that composes: load, build, resume, pretrain, train. The story in one page."""
 
 import argparse
+import shlex
+import sys
 from pathlib import Path
 
 from piano.config_reader import CONFIG_NAME, Config, dump_config, load_config_from_yaml, parse_override
@@ -8,14 +10,16 @@ from piano.discriminator import Discriminator_with_mdisc
 from piano.evaluation.gates import Gatekeeper
 from piano.foundation.checkpoint_format import complete_epochs, list_epochs
 from piano.foundation.dataset_format import read_manifest
-from piano.foundation.errors import CheckpointError, ConfigError, DatasetError, run_command
+from piano.foundation.errors import CheckpointError, ConfigError, DatasetError, StoppedBySignal, run_command
 from piano.foundation.model_folder import named_folder
-from piano.foundation.runtime import Runtime, sampling_dtype, start_runtime
+from piano.foundation.runtime import Runtime, is_first_process, sampling_dtype, start_runtime
 from piano.foundation.shipped_format import shipped_path
+from piano.foundation.stop_signals import StopRequest, stoppable
 from piano.piano_finetune import Start, finetune_generator, start_from
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
 from piano.piano_train import check_loss_weights, train_vae_gan
+from piano.run_keeper import own_folder, refuse_full_disk
 from piano.training_run import TrainingRun
 from piano.utilities import build, load_checkpoint
 
@@ -66,11 +70,36 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Train a generator and a discriminator from config.yaml."""
     options = parse_arguments(argv)
-    return run_command(lambda: train(read_config(options)))
+    go_on = resume_command(sys.argv[1:] if argv is None else argv)
+    return run_command(lambda: train(read_config(options), go_on=go_on))
 
 
-def train(config: Config) -> None:
-    """The whole run."""
+def train(config: Config, *, go_on: str = "musigan train --resume") -> None:
+    """The whole run, alone in its folder; a signal stops it where nothing is lost, and `go_on` continues it."""
+    is_main = is_first_process()
+    try:
+        with stoppable(is_loud=is_main) as stop, own_folder(config, is_main=is_main):
+            train_alone(config, stop)
+    except StoppedBySignal as stopped:
+        raise StoppedBySignal(
+            f"{stopped} Go on with:\n  {go_on}" if is_main else "", stopped.signal
+        ) from None
+
+
+def resume_command(arguments: list[str]) -> str:
+    """The command that continues what a command line began."""
+    kept, words = [], iter(arguments)
+    for word in words:
+        if word == "--from":
+            next(words, None)  # its value: a fine-tuning run knows where it came from
+        elif word != "--resume" and not word.startswith("--from="):
+            kept.append(word)
+    program = sys.argv[0] if sys.argv[0].startswith("musigan ") else f"python {shlex.quote(sys.argv[0])}"
+    return f"{program} {shlex.join([*kept, '--resume'])}"
+
+
+def train_alone(config: Config, stop: StopRequest) -> None:
+    """The whole run, in a folder that is its own."""
     check_loss_weights(config.loss_weights)
     start = None
     if config.resume_from_checkpoint:
@@ -99,12 +128,15 @@ def train(config: Config) -> None:
         training_set=training_set, validation_set=validation_set,
         after_save=gatekeeper.write_samples, after_stage=gatekeeper.judge_stage,
     )  # fmt: skip
+    run.stop = stop
     if config.resume_from_checkpoint:
         tell(runtime, f"Resuming from epoch {run.resume()} of {config.checkpoint_folder}")
     elif runtime.is_main:
         config.checkpoint_folder.mkdir(parents=True, exist_ok=True)
         (config.checkpoint_folder / "config.yaml").write_text(dump_config(config), encoding="utf-8")
     introduce(config, runtime, run)
+    if runtime.is_main:
+        refuse_full_disk(config.checkpoint_folder, generator, discriminator)
 
     (finetune_generator if config.start_from else pretrain_generator)(run)
     pretrain_discriminator(run)

@@ -5,6 +5,7 @@ The stages themselves (what is learned from what) stand in piano_pretrain and pi
 
 import copy
 import math
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -18,10 +19,11 @@ from piano import run_keeper
 from piano.config_reader import Config, StageSettings
 from piano.discriminator import Discriminator_with_mdisc
 from piano.foundation.checkpoint_format import Best
-from piano.foundation.errors import TrainingError
+from piano.foundation.errors import CheckpointError, StoppedBySignal, TrainingError
 from piano.foundation.randomness import keyed_generator
 from piano.foundation.run_log import RunLog
 from piano.foundation.runtime import Runtime
+from piano.foundation.stop_signals import StopRequest
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.run_keeper import Stateful
 
@@ -31,6 +33,8 @@ FINISHED_STEPS = {"autoencoder": (16,), "flow": (16, 1), "professor": (1,), "joi
 """For compositions of how many steps the texture is measured after a stage; reconstructions serve before the flow."""
 NORMALISER_FRAMES = 50_000
 TEXTURE_FRAMES, TEXTURE_SEED = 4_000, 77
+STOP_EVERY = 10
+"""Several processes agree at every n-th step whether to stop."""
 FINAL_RATE = 0.05
 """Share of the learning rate left at the end of a stage (cosine)."""
 
@@ -136,6 +140,9 @@ class TrainingRun:
         self._pending: list[tuple[dict[str, Any], dict[str, Tensor]]] = []
         self._latents: dict[str, Tensor] = {}
         self.saved_epoch = 0
+        self.stop: StopRequest = StopRequest()
+        """Whether somebody asked the run to stop; it does so where nothing is lost."""
+        self._saved_step = 0
 
     # --- the clock -------------------------------------------------------------------------------------------------
 
@@ -194,9 +201,7 @@ class TrainingRun:
         self._optimizers = {
             name: (optimizer, optimizer.param_groups[0]["lr"]) for name, optimizer in optimizers.items()
         }
-        for name, state in self.resumed_optimizers.items():
-            optimizers[name].load_state_dict(state)
-        self.resumed_optimizers = {}
+        self._restore_optimizers()
         with tqdm(total=100, desc=stage, unit="%", disable=not self.runtime.is_main, dynamic_ncols=True,
                   bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining} {postfix}") as bar:  # fmt: skip
             while (progress := self._progress()) < 1.0:
@@ -210,6 +215,11 @@ class TrainingRun:
                     self._write_log(bar)
                 if self.stage_step % self.steps_per_epoch(stage) == 0:
                     self._finish_epoch(bar)
+                if self._is_stop_due():
+                    self._write_log(bar)
+                    self._save_unfinished()
+                    self.stop_if_asked()
+            self._write_log(bar)
             bar.update(100.0 - bar.n)
         self._finish_stage()
 
@@ -293,12 +303,15 @@ class TrainingRun:
         if self.stage_step % self.steps_per_epoch(self.stage):
             self.epoch += 1
         if self.after_stage is not None:
-            self.after_stage(self, self.stage)
+            with run_keeper.undisturbed_random(self.runtime):
+                self.after_stage(self, self.stage)
         self.generator.load_state_dict(self.average.network.state_dict())
         self.finished_stages.append(self.stage)
         self._optimizers = {}
         if self.stage_step:
             self.save()
+        if self._is_stop_due():
+            self.stop_if_asked()
 
     def event(self, kind: str, **fields: Any) -> None:
         """Write a line that is not a step: a gate, a refusal, a remedy."""
@@ -317,18 +330,56 @@ class TrainingRun:
 
     def save(self) -> None:
         """Write generator and discriminator of this epoch, and all it takes to go on from here."""
+        self._save_as(self.epoch)
+        if self.runtime.is_main and self.after_save is not None:
+            with run_keeper.undisturbed_random(self.runtime):
+                self.after_save(self)
+        self.runtime.wait()
+
+    def _save_unfinished(self) -> None:
+        """Write what came since the last save, under the name of the epoch that has begun."""
+        if self._saved_step < self.total_step:
+            self._save_as(self.epoch + bool(self.stage_step % self.steps_per_epoch(self.stage)))
+
+    def _save_as(self, epoch: int) -> None:
         self.runtime.wait()
         if self.runtime.is_main:
-            run_keeper.save(self)
-            self.saved_epoch = self.epoch
-            if self.after_save is not None:
-                self.after_save(self)
+            run_keeper.save(self, epoch)
+        self.saved_epoch, self._saved_step = epoch, self.total_step
         self.runtime.wait()
 
     def resume(self) -> int:
         """Continue from the newest complete checkpoint; returns its epoch, raises CheckpointError if there is none."""
         self.saved_epoch = run_keeper.resume(self)
+        self._saved_step = self.total_step
         return self.saved_epoch
+
+    def stop_if_asked(self) -> None:
+        """End the run if that was asked for and nothing would be lost; raises StoppedBySignal."""
+        if self.stop and self.saved_epoch and self._saved_step == self.total_step:
+            place = f"epoch {self.saved_epoch}, step {self.stage_step} of stage {self.stage or STAGES[0]}"
+            raise StoppedBySignal(f"Stopped and saved at {place}.", self.stop.signal or signal.SIGTERM)
+
+    def _is_stop_due(self) -> bool:
+        """Whether the main process was asked to stop: every process must leave at the same step."""
+        if self.runtime.world_size == 1:
+            return bool(self.stop)
+        if self.total_step % STOP_EVERY:
+            return False
+        self.stop.signal = round(self.runtime.agree(float(self.stop.signal or 0))) or None
+        return bool(self.stop)
+
+    def _restore_optimizers(self) -> None:
+        """Give the optimisers of a resumed stage what they remembered; raises CheckpointError."""
+        for name, state in self.resumed_optimizers.items():
+            try:
+                self._optimizers[name][0].load_state_dict(state)
+            except (KeyError, ValueError, TypeError, AttributeError) as error:
+                raise CheckpointError(
+                    f"the optimiser {name} of epoch {self.saved_epoch} does not fit stage {self.stage}: {error}. "
+                    "Resume with the settings and the version that saved it."
+                ) from None
+        self.resumed_optimizers = {}
 
     def optimizer_states(self) -> dict[str, Any]:
         """Name -> state of every optimiser of the present stage."""
@@ -353,10 +404,15 @@ class TrainingRun:
         """Whitened latents (pairs, frames, latent_dim) of a whole split, encoded once: the encoder is frozen by now."""
         if split not in self._latents:
             dataset = self.training_set if split == "training" else self.validation_set
-            means = encode_dataset(self.generator, dataset, self.runtime)
+            means = encode_dataset(self.generator, dataset, self.runtime, between=self._between_batches)
             self._latents[split] = self.generator.normaliser.to("cpu")(means)
             self.generator.normaliser.to(self.runtime.device)
         return self._latents[split]
+
+    def _between_batches(self) -> None:
+        """Encoding takes long: it may be left where nothing is lost. Several processes go through it together."""
+        if self.runtime.world_size == 1:
+            self.stop_if_asked()
 
     def fit_normaliser(self) -> None:
         """Whiten the latents of the training set: from here on the encoder is frozen."""
@@ -409,13 +465,20 @@ class TrainingRun:
 
 
 @torch.inference_mode()
-def encode_dataset(generator: VariationalAttentionModel, dataset: AudioDataset, runtime: Runtime) -> Tensor:
-    """Latent means (pairs, frames, latent_dim) of every pair of a data set, on the CPU, before whitening."""
+def encode_dataset(
+    generator: VariationalAttentionModel, dataset: AudioDataset, runtime: Runtime, *,
+    between: Callable[[], None] = lambda: None,
+) -> Tensor:  # fmt: skip
+    """Latent means (pairs, frames, latent_dim) of every pair of a data set, on the CPU, before whitening.
+
+    `between` is called before every batch; what it raises ends the encoding.
+    """
     frames = dataset.samples // generator.hop_samples
     pieces = []
     for index in tqdm(
         range(0, len(dataset), 4), desc="encoding", unit="batch", leave=False, disable=not runtime.is_main
     ):
+        between()
         waveforms = torch.stack([dataset[item] for item in range(index, min(index + 4, len(dataset)))])
         with runtime.autocast():
             pieces.append(
