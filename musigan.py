@@ -28,6 +28,9 @@ VERBS: dict[str, Verb] = {
     "generate": Verb(
         "piano.generate_music", "make music from noise, continue a fragment, reconstruct a file"
     ),
+    "reproduce": Verb(
+        "piano.reproduce", "make a sound again from its receipt, and say whether it is the same"
+    ),
     "export": Verb("piano.export_model", "turn a checkpoint into small files that can be given away"),
     "check-discriminator": Verb(
         "piano.check_discriminator", "let every discriminator judge one generator's music"

@@ -16,8 +16,6 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from data_prep.defaults import Defaults, add_config_options, load_defaults
 from data_prep.prepare_report import REPORT_CSV, REPORT_JSON, Outcome, Progress, print_outcome, write_reports
 from data_prep.prepare_song import (
@@ -39,6 +37,7 @@ from piano.foundation.dataset_format import (
     PreparedManifest,
     PrepareSettings,
     SongEntry,
+    read_array,
     read_prepared_manifest,
     write_prepared_manifest,
 )
@@ -277,7 +276,9 @@ def _with_groups(
     if before is not None and [song.folder for song in before.songs] == [song.folder for song in songs]:
         groups = [song.group for song in before.songs]
     else:
-        fingerprints = [np.load(output / song.folder / FINGERPRINT_NAME) for song in songs]
+        hint = "Delete its folder and run prepare_dataset.py again."
+        paths = [output / song.folder / FINGERPRINT_NAME for song in songs]
+        fingerprints = [read_array(path, mapped=False, hint=hint) for path in paths]
         groups = [songs[leader].source for leader in find_same_recordings(fingerprints)]
     return tuple(dataclasses.replace(song, group=group) for song, group in zip(songs, groups, strict=True))
 

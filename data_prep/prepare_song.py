@@ -144,7 +144,7 @@ def read_record(output: Path, source: str) -> SourceRecord | None:
         song = values["song"] and song_from_dict(values["song"])
         left_out = values["left_out"] and LeftOut(**values["left_out"])
         record = SourceRecord(**{**values, "song": song, "left_out": left_out})
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return record if record.source == source else None
 

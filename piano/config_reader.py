@@ -13,7 +13,7 @@ from piano.foundation.model_folder import SHIPPED
 from piano.foundation.screen_text import printable
 
 CONFIG_NAME = "config.yaml"
-MOST_BYTES, MOST_VALUES = 1 << 20, 10_000
+MOST_BYTES = 1 << 20
 """Of a settings file."""
 FOLDER_SETTINGS = (
     "dataset_folder",
@@ -309,13 +309,23 @@ def home_of(source: Path) -> Path:
     return Path.cwd() if folder == package or "site-packages" in folder.parts else folder
 
 
+class PlainLoader(yaml.SafeLoader):
+    """Plain values only, and no references: with those, a few lines can stand for billions of values."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """A node of the document; raises YAMLError at a reference."""
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("references (&name, *name) have no place in settings")
+        return super().compose_node(parent, index)
+
+
 def parse_override(text: str) -> tuple[str, Any]:
     """`model.num_layers=8` -> ("model.num_layers", 8); raises ConfigError."""
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise ConfigError(f"--set needs key=value, got {text!r}")
     try:
-        return key.strip(), yaml.safe_load(value)
+        return key.strip(), yaml.load(value, PlainLoader)
     except (yaml.YAMLError, RecursionError, ValueError):
         raise ConfigError(f"--set {printable(key)[:60]}: the value is not readable YAML") from None
 
@@ -328,11 +338,11 @@ def dump_config(config: Config) -> str:
 
 
 def _read_yaml(source: Path) -> Any:
-    """Plain values of a settings file, no more of them than settings can be; raises ConfigError."""
+    """What a settings file says; raises ConfigError."""
     try:
         if source.stat().st_size > MOST_BYTES:
             raise ConfigError(f"{source} is far too large to be a settings file")
-        written = yaml.safe_load(source.read_text(encoding="utf-8")) or {}
+        written = yaml.load(source.read_text(encoding="utf-8"), PlainLoader) or {}
     except (yaml.YAMLError, ValueError) as error:
         reason = printable(" ".join(str(error).split())[:240])
         raise ConfigError(f"{source} is not readable YAML: {reason}") from None
@@ -340,17 +350,6 @@ def _read_yaml(source: Path) -> Any:
         raise ConfigError(f"{source} is not readable YAML: it is nested too deeply") from None
     except OSError as error:
         raise ConfigError(f"cannot read {source}: {error.strerror}") from None
-    # A few lines of references to references can stand for billions of values (or, in a circle, for endlessly many).
-    waiting, count = [written], 0
-    while waiting:
-        value = waiting.pop()
-        count += 1
-        if count > MOST_VALUES:
-            raise ConfigError(f"{source} unfolds into more values than a settings file can have")
-        if isinstance(value, dict):
-            waiting += [*value.keys(), *value.values()]
-        elif isinstance(value, list | tuple | set):
-            waiting += value
     return written
 
 

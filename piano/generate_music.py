@@ -1,9 +1,11 @@
 """New music from a checkpoint and a seed, a continuation of a fragment, or what the autoencoder makes of a file."""
 
 import argparse
+import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,8 +15,10 @@ from tqdm import tqdm
 from piano.config_reader import load_config_from_yaml
 from piano.foundation.audio_io import open_writer, read_audio
 from piano.foundation.errors import AudioError, ConfigError, run_command
-from piano.foundation.model_folder import named_folder, shipped_folder
+from piano.foundation.model_folder import SHIPPED, named_folder, shipped_folder
+from piano.foundation.receipt import Kind, Receipt, discreet_name, file_source, model_hash, own_versions
 from piano.foundation.runtime import available_cores, best_device, sampling_dtype
+from piano.foundation.screen_text import printable
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import build_generator, choose_folder, load_checkpoint
 
@@ -79,7 +83,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--threads", type=int, help=f"CPU threads (default: all cores, at most {MAX_THREADS})"
     )
     options = parser.parse_args(argv)
-    if options.seconds <= 0 or options.count < 1 or options.phase_iterations < 0:
+    if not 0 < options.seconds < math.inf or options.count < 1 or options.phase_iterations < 0:
         parser.error("--seconds and --count must be positive, --phase-iterations must not be negative")
     if options.steps != "auto" and not (options.steps.isdigit() and int(options.steps) > 0):
         parser.error("--steps is a positive number or auto")
@@ -95,20 +99,22 @@ def main(argv: list[str] | None = None) -> int:
 def generate(options: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     folders = default_folders(options)
+    maker = open_maker(folders[0], options)
+    introduce(folders[0], maker.content["epoch"])
+    folders[1].mkdir(parents=True, exist_ok=True)
+    for paths in maker.make(folders[1], items=range(options.count)):
+        for path in paths:
+            print(path)
+
+
+def open_maker(folder: Path, options: argparse.Namespace) -> "Maker":
+    """Load the model of a folder and set up device and threads for it; raises CheckpointError."""
     device = best_device() if options.device == "auto" else options.device
-    content = load_checkpoint(folders[0], "generator", options.epoch)
-    introduce(folders[0], content["epoch"])
+    content = load_checkpoint(folder, "generator", options.epoch)
     generator = build_generator(content, device=device)
     generator.sampling_dtype = sampling_dtype(device)
     torch.set_num_threads(options.threads or min(available_cores(), MAX_THREADS))
-    folders[1].mkdir(parents=True, exist_ok=True)
-    if options.reconstruct:
-        for path in options.reconstruct:
-            report(reconstruct_file(generator, path, folders[1], options))
-    elif options.prompt:
-        continue_prompt(generator, folders[1], options)
-    else:
-        compose_samples(generator, folders[1], options)
+    return Maker(generator, content, folder, options)
 
 
 def default_folders(options: argparse.Namespace) -> tuple[Path, Path]:
@@ -126,63 +132,105 @@ def introduce(folder: Path, epoch: int) -> None:
     print(f"Playing {owner} of {folder}, epoch {epoch}", file=sys.stderr, flush=True)
 
 
-def compose_samples(generator: VariationalAttentionModel, output: Path, options: argparse.Namespace) -> None:
+class Maker(NamedTuple):
+    """A loaded model and what is asked of it."""
+
+    generator: VariationalAttentionModel
+    content: dict[str, Any]
+    """Of the generator's checkpoint."""
+    folder: Path
+    options: argparse.Namespace
+
+    def make(self, output: Path, *, items: Iterable[int]) -> Iterator[list[Path]]:
+        """Write the samples of these numbers (or every reconstruction); yields the files of each."""
+        if self.options.reconstruct:
+            yield from (reconstruct_file(self, path, output) for path in self.options.reconstruct)
+        elif self.options.prompt:
+            yield from continue_prompt(self, output, items)
+        else:
+            yield from compose_samples(self, output, items)
+
+    def receipts(
+        self, *kinds: Kind, source: Path | None, seconds: float
+    ) -> Callable[[int], dict[Kind, Receipt]]:
+        """What each kind of file of a sample says of itself, for every number of a sample."""
+        generator, options = self.generator, self.options
+        state = self.content.get("average") or self.content["model"]
+        common = {
+            "model": model_hash(state, self.content["keywords"]), "epoch": self.content["epoch"],
+            "folder": SHIPPED if self.folder == shipped_folder() else discreet_name(self.folder),
+            "seed": options.seed, "seconds": seconds, "steps": generator.resolve_steps(options.steps),
+            "phase_iterations": options.phase_iterations, "source": source and file_source(source),
+            "device": generator.device.type, "dtype": str(generator.sampling_dtype).removeprefix("torch."),
+            "threads": torch.get_num_threads(), "versions": own_versions(),
+        }  # fmt: skip
+        return lambda item: {kind: Receipt(kind=kind, item=item, **common) for kind in kinds}
+
+
+def compose_samples(maker: Maker, output: Path, items: Iterable[int]) -> Iterator[list[Path]]:
     """sample_0000.wav ... from white noise."""
-    noise = None
-    if options.noise:
-        noise = read_noise(generator, options.noise, options.seconds)
-    for item in range(options.count):
+    generator, options = maker.generator, maker.options
+    noise = read_noise(generator, options.noise, options.seconds) if options.noise else None
+    receipts = maker.receipts("sample", source=options.noise, seconds=options.seconds)
+    for item in items:
         sounds = generator.stream(
             seconds=options.seconds, seed=options.seed, item=item, steps=options.steps, noise=noise,
             phase_iterations=options.phase_iterations,
         )  # fmt: skip
         path = output / f"sample_{item:04d}.{options.format}"
-        write_stream(path, sounds, generator.sample_rate, options.seconds)
-        report(path)
+        write_stream(path, sounds, generator.sample_rate, options.seconds, receipt=receipts(item)["sample"])
+        yield [path]
 
 
-def continue_prompt(generator: VariationalAttentionModel, output: Path, options: argparse.Namespace) -> None:
+def continue_prompt(maker: Maker, output: Path, items: Iterable[int]) -> Iterator[list[Path]]:
     """sample_0000.continuation.wav, and .full.wav, which begins with the prompt as it is."""
+    generator, options = maker.generator, maker.options
     prompt = read_audio(options.prompt, sample_rate=generator.sample_rate, channels=generator.sound_channels)
     if prompt.shape[-1] < 8 * generator.hop_samples:
         raise AudioError(
-            f"{options.prompt} is too short to continue: {prompt.shape[-1] / generator.sample_rate:.2f} s, "
+            f"{printable(options.prompt)} is too short to continue: "
+            f"{prompt.shape[-1] / generator.sample_rate:.2f} s, "
             f"at least {8 * generator.hop_samples / generator.sample_rate:.2f} s are needed"
         )
     heard = torch.from_numpy(prompt[:, -int(PROMPT_SECONDS * generator.sample_rate) :])
     gain = levelling_gain(heard)
-    for item in range(options.count):
+    receipts = maker.receipts("full", "continuation", source=options.prompt, seconds=options.seconds)
+    for item in items:
         sounds = generator.stream(
             seconds=options.seconds, seed=options.seed, item=item, steps=options.steps, prompt=gain * heard,
             phase_iterations=options.phase_iterations,
         )  # fmt: skip
-        full, continuation = (
-            output / f"sample_{item:04d}.{kind}.{options.format}" for kind in ("full", "continuation")
-        )
-        with open_writer(full, generator.sample_rate, generator.sound_channels) as full_writer:
+        says = receipts(item)
+        full, continuation = (output / f"sample_{item:04d}.{kind}.{options.format}" for kind in says)
+        with open_writer(
+            full, generator.sample_rate, generator.sound_channels, metadata={"comment": says["full"].text()}
+        ) as full_writer:
             full_writer.write(prompt)
             quietened = (sound / gain for sound in sounds)
-            write_stream(continuation, quietened, generator.sample_rate, options.seconds, also=full_writer)
-        report(full)
-        report(continuation)
+            write_stream(
+                continuation, quietened, generator.sample_rate, options.seconds, also=full_writer,
+                receipt=says["continuation"],
+            )  # fmt: skip
+        yield [full, continuation]
 
 
-def reconstruct_file(
-    generator: VariationalAttentionModel, path: Path, output: Path, options: argparse.Namespace
-) -> Path:
+def reconstruct_file(maker: Maker, path: Path, output: Path) -> list[Path]:
     """NAME.reconstruction.wav: the file through encoder and decoder, in pieces."""
+    generator, options = maker.generator, maker.options
     waveform = torch.from_numpy(
         read_audio(path, sample_rate=generator.sample_rate, channels=generator.sound_channels)
     )
     gain = levelling_gain(waveform)
     target = output / f"{path.stem}.reconstruction.{options.format}"
+    seconds = waveform.shape[-1] / generator.sample_rate
+    receipt = maker.receipts("reconstruction", source=path, seconds=seconds)(0)["reconstruction"]
     with torch.inference_mode():
         sounds = generator.stream_decode(
             encode_pieces(generator, gain * waveform), phase_iterations=options.phase_iterations
         )
         trimmed = trim((sound[0] / gain for sound in sounds), waveform.shape[-1])
-        write_stream(target, trimmed, generator.sample_rate, waveform.shape[-1] / generator.sample_rate)
-    return target
+        write_stream(target, trimmed, generator.sample_rate, seconds, receipt=receipt)
+    return [target]
 
 
 def levelling_gain(waveform: Tensor) -> float:
@@ -230,14 +278,16 @@ def read_noise(generator: VariationalAttentionModel, path: Path, seconds: float)
 
 
 def write_stream(
-    path: Path, sounds: Iterator[Tensor], sample_rate: int, seconds: float, *, also=None
+    path: Path, sounds: Iterator[Tensor], sample_rate: int, seconds: float, *, receipt: Receipt, also=None
 ) -> None:
     """Write waveform pieces (channels, samples) as they come; the file appears when it is whole."""
     first = next(sounds, None)
     if first is None:
         raise ConfigError("nothing to write: --seconds is shorter than one sample")
-    with open_writer(path, sample_rate, first.shape[0]) as writer, tqdm(
-        total=round(seconds, 1), unit="s", desc=path.name, leave=False, dynamic_ncols=True
+    with open_writer(
+        path, sample_rate, first.shape[0], metadata={"comment": receipt.text()}
+    ) as writer, tqdm(
+        total=round(seconds, 1), unit="s", desc=printable(path.name), leave=False, dynamic_ncols=True
     ) as bar:  # fmt: skip
         piece: Tensor | None = first
         while piece is not None:
@@ -247,11 +297,6 @@ def write_stream(
                     target.write(samples)
             bar.update(samples.shape[-1] / sample_rate)
             piece = next(sounds, None)
-
-
-def report(path: Path) -> None:
-    """Name a file that was written."""
-    print(path)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,7 @@ FLOORS: list[tuple[float, str, list[str]]] = [
         ],
     ),
     (5, "", ["piano.generate_music", "piano.check_discriminator", "piano.export_model"]),
+    (5.1, "", ["piano.reproduce"]),
     (5.1, "", ["piano.evaluation.score_generator"]),
     (5.2, "", ["piano.evaluate"]),
     (6, WING, ["piano.evaluation.gates", "piano.evaluation.curves"]),

@@ -1,0 +1,142 @@
+"""A receipt in a sound file's comment: all it takes to make the sound again, and to know whether it is the same."""
+
+import hashlib
+import json
+import platform
+import shlex
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+import soundfile
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
+
+from piano.foundation.audio_io import sndfile_name
+from piano.foundation.errors import AudioError
+from piano.foundation.screen_text import printable
+
+RECEIPT_VERSION = 1
+LONGEST_COMMENT = 20_000
+Kind = Literal["sample", "full", "continuation", "reconstruction"]
+"""`full` begins with the prompt, `continuation` is what follows it."""
+Hash = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Source(BaseModel):
+    """The file that a sound was made from: a prompt, a song to reconstruct, or noise."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str = Field(max_length=500)
+    """Relative to where the command was started, or the bare name: nobody else need know the folders above."""
+    sha256: str = Hash
+
+
+class Receipt(BaseModel):
+    """How one sound was made."""
+
+    model_config = ConfigDict(frozen=True)
+
+    receipt: Literal[1] = RECEIPT_VERSION
+    kind: Kind
+    model: str = Hash
+    """`model_hash` of the generator."""
+    folder: str = Field(max_length=500)
+    """Of the model; see `Source.name`."""
+    epoch: int = Field(ge=0)
+    seed: int
+    item: int = Field(ge=0)
+    """Which of the command's samples."""
+    seconds: float = Field(gt=0, allow_inf_nan=False)
+    """Asked for; of a reconstruction, those of its file."""
+    steps: int = Field(ge=1)
+    """Sampling steps, after `auto` became a number."""
+    phase_iterations: int = Field(ge=0)
+    source: Source | None = None
+    device: Literal["cpu", "cuda", "mps"]
+    dtype: Literal["float32", "bfloat16"]
+    """Of the sampler's products."""
+    threads: int = Field(ge=1)
+    versions: dict[str, str]
+    """Of what can change the last bits."""
+
+    @property
+    def command(self) -> list[str]:
+        """Arguments of generate_music that make this sound, among others if its number is not 0."""
+        return ["--epoch", str(self.epoch), "--seconds", repr(self.seconds), "--seed", str(self.seed),
+                "--count", str(self.item + 1), "--steps", str(self.steps),
+                "--phase-iterations", str(self.phase_iterations), "--device", self.device,
+                "--threads", str(self.threads)]  # fmt: skip
+
+    def text(self) -> str:
+        """The receipt as one line of JSON, with the command for people who read it."""
+        option = {"sample": "--noise", "reconstruction": "--reconstruct"}.get(self.kind, "--prompt")
+        source = [option, self.source.name] if self.source else []
+        words = ["musigan", "generate", "--checkpoints", self.folder, *self.command, *source]
+        values = {"musigan": shlex.join(words)} | self.model_dump()
+        return json.dumps(values)
+
+
+def read_receipt(path: Path) -> Receipt:
+    """The receipt of a sound file; raises AudioError where there is none that can be used."""
+    shown = printable(path)
+    if not path.is_file():
+        raise AudioError(f"there is no file {shown}.")
+    try:
+        with soundfile.SoundFile(sndfile_name(path)) as file:
+            comment = file.comment
+    except (soundfile.LibsndfileError, UnicodeDecodeError, ValueError) as error:
+        raise AudioError(f"{shown} is no sound file that can be read: {printable(error)[:120]}") from None
+    if not comment:
+        raise AudioError(
+            f"{shown} carries no receipt: it was not made by generate_music, or lost its tags since."
+        )
+    if len(comment) > LONGEST_COMMENT:
+        raise AudioError(f"{shown} carries a comment that is far too long for a receipt.")
+    try:
+        return Receipt.model_validate_json(comment, strict=True)
+    except (ValidationError, RecursionError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "nested too deeply"
+        raise AudioError(
+            f"{shown} carries no receipt that this version can read ({printable(reason)[:80]})."
+        ) from None
+
+
+def model_hash(state: dict[str, Tensor], keywords: dict[str, Any]) -> str:
+    """SHA-256 of a network: its keywords, and name, kind, shape and bytes of every tensor.
+
+    The same network in a checkpoint and in the format in which models are given away has the same hash.
+    """
+    digest = hashlib.sha256(repr(sorted(keywords.items())).encode())
+    for name in sorted(state):
+        value = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def file_source(path: Path) -> Source:
+    """Name and hash of a file."""
+    with open(path, "rb") as stream:
+        return Source(
+            name=discreet_name(path)[-500:], sha256=hashlib.file_digest(stream, "sha256").hexdigest()
+        )
+
+
+def discreet_name(path: Path) -> str:
+    """A path relative to the current folder if it lies in it, else its last name."""
+    resolved = path.expanduser().resolve()
+    here = Path.cwd()
+    inside = resolved.relative_to(here).as_posix() if resolved.is_relative_to(here) else resolved.name
+    return printable(inside)
+
+
+def own_versions() -> dict[str, str]:
+    """Versions of everything that can change the last bits of a sound."""
+    try:
+        own = version("musigan")
+    except PackageNotFoundError:
+        own = "source"
+    return {"musigan": own, "torch": torch.__version__, "machine": platform.machine()}

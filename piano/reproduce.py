@@ -1,0 +1,214 @@
+"""Makes a sound again from the receipt in its file, and says whether it is the same."""
+
+import argparse
+import math
+import shutil
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+import torch
+
+from piano.foundation.audio_io import sndfile_name
+from piano.foundation.errors import AudioError, CheckpointError, MusiganError, run_command
+from piano.foundation.model_folder import named_folder
+from piano.foundation.receipt import Receipt, file_source, model_hash, own_versions, read_receipt
+from piano.foundation.runtime import available_cores
+from piano.foundation.screen_text import printable
+from piano.generate_music import FORMATS, Maker, open_maker
+from piano.generate_music import parse_arguments as generate_arguments
+
+EXIT_DIFFERS = 1
+MOST_STEPS = 10_000
+"""Of sampling and of phase: what asks for more is no receipt of a sound that anybody made."""
+LENGTH_TOLERANCE = 0.1
+"""MP3 pads a file by less than this, in seconds."""
+EXAMPLE = """examples:
+  python reproduce.py music_out/sample_0000.wav
+  python reproduce.py their_music.wav --checkpoints their_model --output mine.wav
+"""
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="reproduce.py", description=__doc__, epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("file", type=Path, help="a sound that generate_music wrote")
+    parser.add_argument(
+        "--checkpoints",
+        type=Path,
+        help="folder of the model, or shipped (default: the one the receipt names)",
+    )
+    parser.add_argument(
+        "--source", type=Path,
+        help="the prompt, noise or song it was made from (default: looked for here and beside the file)",
+    )  # fmt: skip
+    parser.add_argument("--output", type=Path, help="keep the new file under this name (default: not kept)")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status 0 if the sound is identical, 1 if it differs, 2 if it cannot be made again."""
+    options = parse_arguments(argv)
+    statuses: list[int] = []
+    refused = run_command(lambda: statuses.append(reproduce(options)))
+    return refused or statuses[0]
+
+
+def reproduce(options: argparse.Namespace) -> int:
+    """Make it again, compare, say it; returns the exit status."""
+    receipt = read_receipt(options.file)
+    written = read_sound(options.file)
+    refuse_nonsense(receipt, options.file)
+    source = find_source(receipt, options)
+    maker = open_matching(receipt, options.file, options.checkpoints, source)
+    with tempfile.TemporaryDirectory() as folder:
+        (paths,) = maker.make(Path(folder), items=[receipt.item])
+        made = next(path for path in paths if f".{receipt.kind}." in path.name or len(paths) == 1)
+        again = read_sound(made)
+        if options.output:
+            shutil.copyfile(made, options.output)
+    difference = compare(written, again)
+    print(f"{printable(options.file)}: {difference.sentence()}")
+    if not difference.is_identical and (reasons := other_conditions(receipt, maker)):
+        print(f"It was made otherwise: {'; '.join(reasons)}.")
+    return 0 if difference.is_identical else EXIT_DIFFERS
+
+
+def refuse_nonsense(receipt: Receipt, path: Path) -> None:
+    """A receipt that asks for more than its file holds was not written by generate_music; raises AudioError."""
+    file = soundfile.info(sndfile_name(path))
+    is_shorter = receipt.kind == "full"  # it holds the prompt too
+    excess = receipt.seconds - file.duration
+    if max(receipt.steps, receipt.phase_iterations) > MOST_STEPS or excess > LENGTH_TOLERANCE or (
+        not is_shorter and -excess > LENGTH_TOLERANCE
+    ):  # fmt: skip
+        raise AudioError(
+            f"{printable(path)} holds {file.duration:.2f} s, which is not what its receipt says "
+            f"({receipt.seconds:.2f} s in {receipt.steps} steps): the file was cut, joined or forged."
+        )
+
+
+def find_source(receipt: Receipt, options: argparse.Namespace) -> Path | None:
+    """The file that the sound was made from, of the right content; raises AudioError."""
+    if receipt.source is None:
+        return None
+    name = receipt.source.name
+    places = [options.source] if options.source else [Path(name), options.file.parent / Path(name).name]
+    for path in places:
+        if path.is_file():
+            if file_source(path).sha256 == receipt.source.sha256:
+                return path
+            raise AudioError(f"{printable(path)} is not the file it was made from: its SHA-256 is another.")
+    raise AudioError(f"it was made from {printable(name)}, which is not here. Name it with --source.")
+
+
+def open_matching(receipt: Receipt, file: Path, given: Path | None, source: Path | None) -> Maker:
+    """The model that made the sound, set up as it was; raises CheckpointError if there is only another."""
+    folder = named_folder(given or receipt.folder)
+    command = [*receipt.command, "--format", file_format(file)]
+    if source is not None:
+        option = {"sample": "--noise", "reconstruction": "--reconstruct"}.get(receipt.kind, "--prompt")
+        command += [option, str(source)]
+    options = generate_arguments(command)
+    options.threads = min(receipt.threads, available_cores())
+    options.device = receipt.device if has_device(receipt.device) else "cpu"
+    try:
+        maker = open_maker(folder, options)
+    except MusiganError as error:
+        hint = "" if given else " Name the folder of the model that made it with --checkpoints."
+        raise CheckpointError(f"{error}{hint}") from None
+    found = model_hash(maker.content.get("average") or maker.content["model"], maker.content["keywords"])
+    if found != receipt.model:
+        raise CheckpointError(
+            f"epoch {receipt.epoch} of {printable(folder)} is another model ({found[:12]}...) than the one that made "
+            f"{printable(file)} ({receipt.model[:12]}...). Name its folder with --checkpoints."
+        )
+    return maker
+
+
+def file_format(path: Path) -> str:
+    """wav, flac or mp3, by the file's content."""
+    kind = soundfile.info(sndfile_name(path)).format.lower()
+    return {"mpeg": "mp3"}.get(kind, kind if kind in FORMATS else "wav")
+
+
+def has_device(name: str) -> bool:
+    """Whether this machine has such a device."""
+    has = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    return name == "cpu" or has[name]()
+
+
+class Difference(NamedTuple):
+    """How far a sound is from another."""
+
+    samples: int
+    other_samples: int
+    largest: float
+    """Of the absolute differences; full scale is 1."""
+    ratio_db: float
+    """Energy of the first over that of the difference."""
+
+    @property
+    def is_identical(self) -> bool:
+        """Every sample of both."""
+        return self.samples == self.other_samples and self.largest == 0.0
+
+    def sentence(self) -> str:
+        """What a person wants to know of it."""
+        if self.is_identical:
+            return f"identical, all {self.samples} samples."
+        lengths = (
+            ""
+            if self.samples == self.other_samples
+            else f" {self.samples} samples, now {self.other_samples};"
+        )
+        return f"differs:{lengths} at most {self.largest:.2g} of full scale, signal to difference {self.ratio_db:.1f} dB."
+
+
+def compare(first: np.ndarray, second: np.ndarray) -> Difference:
+    """Hold a sound against another over the length they share.
+
+    Parameters
+    ----------
+    first, second : np.ndarray [shape=(samples, channels)]
+    """
+    if first.shape[1] != second.shape[1]:
+        return Difference(len(first), len(second), 1.0, -math.inf)
+    shared = min(len(first), len(second))
+    apart = first[:shared].astype(np.float64) - second[:shared]
+    signal, noise = float(np.square(first[:shared], dtype=np.float64).sum()), float(np.square(apart).sum())
+    ratio = math.inf if noise == 0 else 10 * math.log10(max(signal, 1e-30) / noise)
+    return Difference(len(first), len(second), float(np.abs(apart).max(initial=0.0)), ratio)
+
+
+def read_sound(path: Path) -> np.ndarray:
+    """Samples (samples, channels) of a file as they are; raises AudioError."""
+    try:
+        return soundfile.read(sndfile_name(path), dtype="float32", always_2d=True)[0]
+    except (soundfile.LibsndfileError, ValueError, MemoryError) as error:
+        raise AudioError(f"{printable(path)} cannot be read: {printable(error)[:120]}") from None
+
+
+def other_conditions(receipt: Receipt, maker: Maker) -> list[str]:
+    """What was different when the sound was first made."""
+    here = {
+        "device": maker.generator.device.type, "threads": torch.get_num_threads(),
+        "dtype": str(maker.generator.sampling_dtype).removeprefix("torch."), **own_versions(),
+    }  # fmt: skip
+    then = {
+        "device": receipt.device, "threads": receipt.threads, "dtype": receipt.dtype, **receipt.versions,
+    }  # fmt: skip
+    return [
+        f"{name} {printable(then[name])[:40]}, here {value}"
+        for name, value in here.items()
+        if name in then and then[name] != value
+    ]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

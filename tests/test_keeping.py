@@ -1,0 +1,430 @@
+"""Work is never lost: stopped anywhere, a run goes on as if nothing had been; signals, disks and neighbours are met."""
+
+import ast
+import os
+import resource
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from piano import piano_main
+from piano.foundation.checkpoint_format import (
+    ROLES,
+    checkpoint_path,
+    complete_epochs,
+    epochs_to_keep,
+    list_epochs,
+    read_best,
+    read_checkpoint,
+)
+from piano.foundation.errors import CheckpointError, StoppedBySignal
+from piano.foundation.folder_lock import locked_folder
+from piano.foundation.run_log import read_history
+from piano.foundation.stop_signals import stoppable
+from piano.piano_pretrain import pretrain_discriminator, pretrain_generator, train_autoencoder
+from piano.piano_train import train_vae_gan
+from piano.run_keeper import own_folder, refuse_full_disk
+from piano.training_run import STAGES, TrainingRun
+from piano.utilities import load_checkpoint
+from tests.tiny_run import start_run, tiny_config, write_config, write_dataset
+
+PROJECT = Path(__file__).resolve().parent.parent
+CLOCKS = ("seconds", "stage_began")
+"""What two runs that are otherwise the same need not share."""
+
+
+class Memory:
+    """Something with a memory of its own, as schedules and the doctor are."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seen": self.seen}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.seen = state_dict["seen"]
+
+
+def dropout_run(folder: Path, *, stops: bool = False) -> TrainingRun:
+    """A run whose networks draw random numbers of their own, with hooks that draw too and leave something behind.
+
+    `stops`: it is asked to stop in every step and in every gate.
+    """
+    run = start_run(tiny_config(folder, model__dropout=0.1, keep_every=1))
+    memory = Memory()
+    run.stateful["memory"] = memory
+    record = run.record
+
+    def counted(terms, *, audio_seconds):
+        memory.seen += 1
+        run.stop.signal = signal.SIGTERM if stops else None
+        record(terms, audio_seconds=audio_seconds)
+
+    def judge(run: TrainingRun, stage: str) -> None:
+        torch.rand(3)
+        run.stop.signal = signal.SIGTERM if stops else None
+        run.controllers[f"judged_{stage}"] = float(run.total_step)
+        run.event("gate", name=stage)
+        run.score(1.0 / run.total_step, steps=1)
+
+    run.record = counted
+    run.after_stage = judge
+    run.after_save = draw
+    return run
+
+
+def draw(_: TrainingRun) -> None:
+    torch.rand(5)
+
+
+def train_all(run: TrainingRun) -> None:
+    pretrain_generator(run)
+    pretrain_discriminator(run)
+    train_vae_gan(run)
+
+
+def content(folder: Path, epoch: int) -> list[dict[str, Any]]:
+    """All that is saved of an epoch, but the clocks."""
+    files = [read_checkpoint(checkpoint_path(folder, role, epoch), role) for role in ROLES]
+    for file in files:
+        file["run"] = {name: value for name, value in file["run"].items() if name not in CLOCKS}
+        file["run"].pop("log_bytes", None)  # the seconds in the log are longer or shorter
+    return files
+
+
+def assert_same(first: Any, second: Any, place: str = "") -> None:
+    """Bit for bit."""
+    assert type(first) is type(second), place
+    if isinstance(first, dict):
+        assert first.keys() == second.keys(), place
+        for name in first:
+            assert_same(first[name], second[name], f"{place}.{name}")
+    elif isinstance(first, list | tuple):
+        assert len(first) == len(second), place
+        for index, pair in enumerate(zip(first, second, strict=True)):
+            assert_same(*pair, f"{place}[{index}]")
+    elif isinstance(first, torch.Tensor):
+        assert torch.equal(first, second), place
+    else:
+        assert first == second, place
+
+
+def log_without_clocks(folder: Path) -> list[dict[str, Any]]:
+    return [
+        {name: value for name, value in entry.items() if name not in CLOCKS} for entry in read_history(folder)
+    ]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A run that was never stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    train_all(dropout_run(folder))
+    return folder
+
+
+def test_a_run_stopped_after_every_step_and_stage_equals_one_never_stopped(whole, tmp_path):
+    places = []
+    for _ in range(100):
+        run = dropout_run(tmp_path, stops=True)
+        torch.manual_seed(len(places))  # whatever was drawn before must not matter
+        if places:
+            run.resume()
+        try:
+            train_all(run)
+        except StoppedBySignal:
+            places.append((run.stage, run.stage_step, run.stage in run.finished_stages))
+            continue
+        break
+    boundaries = [stage for stage, _, is_over in places if is_over]
+    middles = {stage for stage, step, _ in places if step % 2}
+    assert boundaries == list(STAGES)
+    assert middles == set(STAGES)
+    last = complete_epochs(whole)[-1]
+    assert complete_epochs(tmp_path) == complete_epochs(whole)
+    assert_same(content(tmp_path, last), content(whole, last))
+    assert log_without_clocks(tmp_path) == log_without_clocks(whole)
+    assert read_best(tmp_path) == read_best(whole)
+
+
+def test_a_crash_takes_its_lines_out_of_the_log_again(whole, tmp_path):
+    """Lines after the last save, half a line, and the events of a stage that was not kept."""
+
+    class Crash(Exception):
+        pass
+
+    def crash(run: TrainingRun, stage: str) -> None:
+        run.event("gate", name=stage)
+        with run.log.path.open("a") as log:
+            log.write('{"stage": "autoenc')
+        raise Crash
+
+    run = dropout_run(tmp_path)
+    run.after_stage = crash
+    with pytest.raises(Crash):
+        train_all(run)
+    again = dropout_run(tmp_path)
+    again.resume()
+    train_all(again)
+    assert log_without_clocks(tmp_path) == log_without_clocks(whole)
+
+
+def test_signals_are_real_and_a_gate_is_finished_first(tmp_path):
+    def judge(run: TrainingRun, stage: str) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        run.controllers["judged"] = 1.0
+
+    run = start_run(tiny_config(tmp_path))
+    run.after_stage = judge
+    before = signal.getsignal(signal.SIGINT)
+    with (
+        stoppable() as run.stop,
+        pytest.raises(StoppedBySignal, match="Stopped and saved at epoch 2") as stopped,
+    ):
+        train_autoencoder(run)
+    assert stopped.value.signal == signal.SIGINT
+    assert signal.getsignal(signal.SIGINT) is before
+    again = start_run(tiny_config(tmp_path))
+    again.resume()
+    assert (again.finished_stages, again.controllers["judged"]) == (["autoencoder"], 1.0)
+
+
+def test_encoding_is_left_at_once_when_everything_is_saved(tmp_path):
+    run = start_run(tiny_config(tmp_path))
+    train_autoencoder(run)
+    run._latents = {}
+    with stoppable(is_loud=False) as run.stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(StoppedBySignal):
+            run.latents("training")
+        run.total_step += 1  # something that is not saved: encoding goes on, so that it can be
+        assert len(run.latents("training")) == 6
+
+
+def test_a_second_signal_ends_the_process_by_itself():
+    script = (
+        "import time, sys; from piano.foundation.stop_signals import stoppable\n"
+        "with stoppable():\n    print('ready', flush=True)\n    for _ in range(600): time.sleep(0.1)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout and process.stderr and process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    assert process.stderr.readline() == "\n" and "Once more stops at once" in process.stderr.readline()
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=10) == -signal.SIGTERM
+    process.communicate()
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """A folder with a data set and a config of a run that takes longer than any test."""
+    folder = tmp_path_factory.mktemp("project")
+    write_dataset(folder / "dataset")
+    write_config(folder, pretrain_epochs_g=2000, epochs=2000, pretrain_epochs_d=50)
+    return folder
+
+
+def command(project: Path, *more: str) -> list[str]:
+    return [
+        sys.executable,
+        str(PROJECT / "piano/piano_main.py"),
+        "--config",
+        str(project / "config.yaml"),
+        *more,
+    ]
+
+
+def test_a_stopped_command_names_the_command_that_goes_on_and_it_does(project):
+    """Two real processes: SIGTERM in the first, SIGINT in the one that its last line tells to start."""
+    folder, steps, line = project / "checkpoints", [], shlex.join(command(project))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        process = subprocess.Popen(shlex.split(line), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                                   env=os.environ | {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"})  # fmt: skip
+        until, before = time.monotonic() + 120, len(read_history(folder))
+        while len(read_history(folder)) < before + 3 and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.05)
+        with pytest.raises(CheckpointError, match="another run is working"), own_folder(tiny_config(folder)):
+            pass
+        process.send_signal(number)
+        _, error = process.communicate(timeout=120)
+        assert process.returncode == 128 + number, error
+        assert "Traceback" not in error
+        said, told = error.strip().splitlines()[-2:]
+        assert said.startswith("Stopped and saved at epoch ") and said.endswith("Go on with:")
+        line = told.strip().replace("python ", f"{sys.executable} ", 1)
+        assert line.endswith(" --resume")
+        epoch = complete_epochs(folder)[-1]
+        steps.append(load_checkpoint(folder, "generator", epoch)["run"]["total_step"])
+        assert steps[-1] == len([entry for entry in read_history(folder) if "step" in entry])
+    assert steps[1] > steps[0] > 0
+    assert [entry["total_step"] for entry in read_history(folder) if "step" in entry] == list(range(steps[1]))
+
+
+def test_the_command_that_goes_on_keeps_what_was_asked_for(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["musigan train"])
+    asked = ["--from", "shipped", "--checkpoints", "my run", "--set", "seed=3"]
+    assert piano_main.resume_command(asked) == "musigan train --checkpoints 'my run' --set seed=3 --resume"
+    monkeypatch.setattr(sys, "argv", ["piano/piano_main.py"])
+    assert piano_main.resume_command(["--resume"]) == "python piano/piano_main.py --resume"
+
+
+def test_a_lock_does_not_outlive_a_killed_process(tmp_path):
+    script = (
+        "import sys, time; from pathlib import Path; from piano.foundation.folder_lock import locked_folder\n"
+        "with locked_folder(Path(sys.argv[1])):\n    print('locked', flush=True)\n    time.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)], cwd=PROJECT, stdout=subprocess.PIPE
+    )
+    assert process.stdout and process.stdout.readline() == b"locked\n"
+    with pytest.raises(CheckpointError, match="another run is working in .* use another --checkpoints"), \
+         own_folder(tiny_config(tmp_path)):  # fmt: skip
+        pass
+    process.kill()
+    process.communicate()
+    with locked_folder(tmp_path):
+        pass
+
+
+def test_a_folder_that_cannot_be_written_is_found_out_before_training(project, tmp_path, capsys):
+    (tmp_path / "file").write_text("no folder")
+    places = [tmp_path / "file" / "run"]
+    if os.geteuid() != 0:
+        (tmp_path / "closed").mkdir(mode=0o500)
+        places.append(tmp_path / "closed")
+    for place in places:
+        arguments = ["--config", str(project / "config.yaml"), "--checkpoints", str(place)]
+        assert piano_main.main(arguments) == 2
+        (sentence,) = capsys.readouterr().err.strip().splitlines()
+        assert sentence.startswith(f"CheckpointError: cannot write in {place}: ")
+        assert sentence.endswith("Choose another folder with --checkpoints.")
+
+
+def test_a_disk_that_fills_up_in_the_middle_is_one_sentence_and_keeps_what_was_whole(tmp_path, capsys):
+    """The limit of this process's files stands for the disk: the system refuses the same write."""
+    write_dataset(tmp_path / "dataset")
+    config = write_config(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        status = piano_main.main(["--config", str(config)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    error = capsys.readouterr().err
+    assert status == 2
+    assert "Traceback" not in error
+    assert "CheckpointError: cannot write" in error.strip().splitlines()[-1]
+    left = {path.name for path in (tmp_path / "checkpoints").iterdir()}
+    assert left == {"config.yaml", "metrics.jsonl", ".lock"}
+
+
+def test_a_disk_without_room_for_one_checkpoint_is_found_out_before_training(tmp_path):
+    run = start_run(tiny_config(tmp_path))
+    refuse_full_disk(tmp_path, run.generator, run.discriminator)
+    with torch.device("meta"):
+        giant = torch.nn.Linear(10**7, 10**6)
+    with pytest.raises(CheckpointError, match=r"has room for \d+ MB, one checkpoint may need 160000016 MB"):
+        refuse_full_disk(tmp_path, giant)
+
+
+def test_a_damaged_newest_epoch_is_not_the_end_of_listening_either(whole, tmp_path, caplog):
+    for epoch in complete_epochs(whole)[-2:]:
+        path = checkpoint_path(whole, "generator", epoch)
+        checkpoint_path(tmp_path, "generator", epoch).write_bytes(path.read_bytes())
+    before, newest = list_epochs(tmp_path, "generator")
+    path = checkpoint_path(tmp_path, "generator", newest)
+    path.write_bytes(path.read_bytes()[:5000])
+    for epoch in ("latest", "best"):
+        assert load_checkpoint(tmp_path, "generator", epoch)["epoch"] == before
+        assert f"Epoch {before} is taken instead" in caplog.messages[-1]
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_checkpoint(tmp_path, "generator", newest)
+
+
+@pytest.mark.parametrize("every", ["auto", 1, 7])
+def test_what_stays_of_a_run_is_the_best_the_newest_and_a_spread(every):
+    have: list[int] = []
+    for newest in range(1, 400):
+        best = 37 if newest >= 37 else None
+        have = epochs_to_keep([*have, newest], every=every, last=2, best=best)
+        assert set(have) >= {newest, max(newest - 1, 1)}
+        assert best is None or best in have
+        if every == "auto":
+            spread = [epoch for epoch in have if epoch not in (37, newest, newest - 1)]
+            assert len(have) <= 23 and (newest < 20 or len(have) >= 10)
+            gaps = [later - earlier for earlier, later in zip([0, *spread], spread, strict=False)]
+            assert newest < 20 or max(gaps) <= max(2, newest / 5)
+        else:
+            assert [epoch for epoch in range(1, newest + 1) if epoch % every == 0] == [
+                epoch for epoch in have if epoch % every == 0
+            ]
+
+
+def test_a_run_keeps_what_its_settings_say_and_nothing_of_it_is_half(tmp_path):
+    run = start_run(tiny_config(tmp_path, keep_every=4, keep_last=1))
+    (tmp_path / "mine.part1").write_text("not a leftover of a run")
+    for run.epoch in range(1, 11):
+        if run.epoch == 6:
+            run.score(0.5, steps=1)
+        run.save()
+    for role in ROLES:
+        assert list_epochs(tmp_path, role) == [4, 6, 8, 10]
+    (tmp_path / "generator_epoch_11.part4711").write_text("half")
+    with own_folder(tiny_config(tmp_path)):
+        assert not list(tmp_path.glob("generator_epoch_11*"))
+    assert (tmp_path / "mine.part1").is_file()
+
+
+def test_a_run_is_not_continued_into_the_folder_of_another(tmp_path):
+    for name in ("a", "b"):
+        start_run(tiny_config(tmp_path / name)).save()
+    with pytest.raises(CheckpointError, match="Set checkpoint_folder_load to null"), \
+         own_folder(tiny_config(tmp_path / "a", checkpoint_folder_load=str(tmp_path / "b"))):  # fmt: skip
+        pass
+
+
+def test_no_clock_that_can_be_set_is_read_while_training():
+    """A changed system clock or a laptop that slept must not end a stage: only monotonic time counts."""
+    modules = ["training_run", "run_keeper", "piano_train", "piano_pretrain", "piano_finetune", "piano_main"]
+    for module in modules:
+        tree = ast.parse((PROJECT / "piano" / f"{module}.py").read_text())
+        read = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        assert not read & {"time.time", "time.time_ns", "datetime.now", "datetime.datetime.now"}, module
+
+
+def test_measured_threads_and_precision_are_those_of_the_beginning(tmp_path, monkeypatch):
+    run = start_run(tiny_config(tmp_path))
+    run.runtime.precision = "bf16"
+    run.epoch = 1
+    run.save()
+    config = tiny_config(tmp_path, runtime__threads="auto", runtime__precision="auto")
+    monkeypatch.setattr("piano.run_keeper.available_cores", lambda: 1)
+    again = start_run(config)
+    torch.set_num_threads(2)
+    again.resume()
+    assert (again.runtime.precision, torch.get_num_threads()) == ("bf16", 1)
+
+
+def test_a_checkpoint_of_nothing_but_weights_cannot_be_resumed_and_says_so(tmp_path, capsys):
+    run = start_run(tiny_config(tmp_path))
+    run.epoch = 1
+    run.save()
+    path = checkpoint_path(tmp_path, "generator", 1)
+    saved = torch.load(path, weights_only=True)
+    torch.save(saved | {"run": {"total_step": 0, "stage": 5}}, path)
+    with pytest.raises(CheckpointError, match="does not say where its run stood .*Delete it"):
+        start_run(tiny_config(tmp_path)).resume()
+    torch.save(saved | {"run": []}, path)
+    with pytest.raises(CheckpointError, match="no complete checkpoint"):
+        start_run(tiny_config(tmp_path)).resume()
