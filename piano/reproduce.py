@@ -121,7 +121,7 @@ def open_matching(receipt: Receipt, file: Path, given: Path | None, source: Path
         maker = open_maker(folder, options)
     except MusiganError as error:
         hint = "" if given else " Name the folder of the model that made it with --checkpoints."
-        raise CheckpointError(f"{error}{hint}") from None
+        raise CheckpointError(f"{printable(error)}{hint}") from None
     found = model_hash(maker.content.get("average") or maker.content["model"], maker.content["keywords"])
     if found != receipt.model:
         raise CheckpointError(
@@ -167,7 +167,8 @@ class Difference(NamedTuple):
             if self.samples == self.other_samples
             else f" {self.samples} samples, now {self.other_samples};"
         )
-        return f"differs:{lengths} at most {self.largest:.2g} of full scale, signal to difference {self.ratio_db:.1f} dB."
+        size = f"at most {self.largest:.2g} of full scale, signal to difference {self.ratio_db:.1f} dB"
+        return f"differs:{lengths} {size}."
 
 
 def compare(first: np.ndarray, second: np.ndarray) -> Difference:

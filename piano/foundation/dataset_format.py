@@ -11,7 +11,7 @@ import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, BinaryIO, Literal, get_args
 
 import numpy as np
 
@@ -241,12 +241,7 @@ def read_array(path: Path, *, mapped: bool, hint: str) -> np.ndarray:
     """
     try:
         with open(path, "rb") as stream:
-            version = np.lib.format.read_magic(stream)
-            read_header = {
-                (1, 0): np.lib.format.read_array_header_1_0,
-                (2, 0): np.lib.format.read_array_header_2_0,
-            }[version]
-            shape, _, kind = read_header(stream)
+            shape, kind = _read_array_header(stream)
             if kind.hasobject:
                 raise ValueError("it holds Python objects, not numbers: refused")
             claimed = math.prod(shape) * kind.itemsize
@@ -258,6 +253,19 @@ def read_array(path: Path, *, mapped: bool, hint: str) -> np.ndarray:
     except Exception as error:  # bytes that nobody vouches for can fail in any way
         reason = printable(" ".join(str(error).split())[:120]) or type(error).__name__
         raise DatasetError(f"cannot open {path}: {reason}. {hint}") from None
+
+
+def _read_array_header(stream: BinaryIO) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and kind of number; raises ValueError."""
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    try:
+        shape, _, kind = readers[np.lib.format.read_magic(stream)](stream)
+    except Exception:  # numpy's reader of headers fails in a dozen ways
+        raise ValueError("its header describes no array of numbers") from None
+    return shape, kind
 
 
 def save_array(path: Path, array: np.ndarray) -> None:

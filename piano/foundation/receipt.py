@@ -87,8 +87,8 @@ def read_receipt(path: Path) -> Receipt:
     try:
         with soundfile.SoundFile(sndfile_name(path)) as file:
             comment = file.comment
-    except (soundfile.LibsndfileError, UnicodeDecodeError, ValueError) as error:
-        raise AudioError(f"{shown} is no sound file that can be read: {printable(error)[:120]}") from None
+    except (soundfile.LibsndfileError, ValueError):
+        raise AudioError(f"{shown} is no sound file that can be read.") from None
     if not comment:
         raise AudioError(
             f"{shown} carries no receipt: it was not made by generate_music, or lost its tags since."

@@ -1,0 +1,310 @@
+"""Files that nobody should trust, and the sentence with which each is refused.
+
+    python -m tests.hostile_files > docs/hostile-files.md
+
+Every file is made here, byte by byte, and given to the command or reader that a user would give it to. Each tries to
+run a program, to take all memory, to steer the terminal, or just to break the reader.
+"""
+
+import contextlib
+import io
+import json
+import os
+import pickle
+import re
+import struct
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from safetensors.torch import save as safetensors_bytes
+
+from piano import generate_music, reproduce
+from piano.config_reader import load_config_from_yaml
+from piano.foundation.audio_io import write_audio
+from piano.foundation.checkpoint_format import FORMAT_VERSION
+from piano.foundation.dataset_format import manifest_path, open_pairs, set_path
+from piano.foundation.errors import run_command
+from piano.foundation.receipt import Receipt
+from tests.tiny_run import write_dataset
+
+MARK = "it_ran"
+"""A file of this name in the current folder would be the trace of a program that was run."""
+
+
+class Attack:
+    """An object whose pickle runs a program when it is read."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {MARK}",)
+
+
+class Refusal(NamedTuple):
+    """What became of a hostile file."""
+
+    kind: str
+    attack: str
+    status: int
+    said: str
+    """All that came out on stderr."""
+
+
+class Opened(NamedTuple):
+    """A way to give a file to the program: returns the exit status."""
+
+    kind: str
+    path: Callable[[Path], Path]
+    """Where the file must lie, inside a folder."""
+    give: Callable[[Path], int]
+
+
+def generate(folder: Path) -> int:
+    """`musigan generate` with the model of a folder."""
+    place = ["--checkpoints", str(folder), "--output", str(folder / "out")]
+    return generate_music.main([*place, "--epoch", "latest", "--device", "cpu"])
+
+
+CHECKPOINT = Opened("checkpoint (`.pt`)", lambda folder: folder / "generator_epoch_1.pt", generate)
+SHIPPED = Opened("model (`.safetensors`)", lambda folder: folder / "generator.safetensors", generate)
+PAIRS = Opened(
+    "data set (`.npy`)", lambda folder: set_path(folder, "training"),
+    lambda folder: run_command(lambda: (open_pairs(folder, "training"), None)[1]),
+)  # fmt: skip
+MANIFEST = Opened("manifest (`.json`)", manifest_path, PAIRS.give)
+SETTINGS = Opened(
+    "settings (`.yaml`)", lambda folder: folder / "config.yaml",
+    lambda folder: run_command(lambda: (load_config_from_yaml(folder / "config.yaml"), None)[1]),
+)  # fmt: skip
+SOUND = Opened(
+    "receipt in a sound", lambda folder: folder / "sound.wav",
+    lambda folder: reproduce.main([str(folder / "sound.wav")]),
+)  # fmt: skip
+
+
+def torch_bytes(value: Any) -> bytes:
+    """What torch.save writes."""
+    stream = io.BytesIO()
+    torch.save(value, stream)
+    return stream.getvalue()
+
+
+def checkpoint(**changes: Any) -> bytes:
+    """A checkpoint that is right but for the changes."""
+    content = {"format_version": FORMAT_VERSION, "role": "generator", "epoch": 1, "keywords": {"n_fft": 512},
+               "model": {"weight": torch.zeros(2)}, "average": None, "optimizers": {}, "run": {}}  # fmt: skip
+    return torch_bytes({**content, **changes})
+
+
+def deflated(data: bytes, *, more: int = 0) -> bytes:
+    """A zip archive with the same members, compressed, and one of zeros."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+        if more:
+            new.writestr("archive/data/9", bytes(more))
+    return stream.getvalue()
+
+
+def script_archive() -> bytes:
+    """What marks a TorchScript program."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name in ("constants.pkl", "data.pkl"):
+            archive.writestr(f"archive/{name}", pickle.dumps(()))
+        archive.writestr("archive/version", b"3\n")
+    return stream.getvalue()
+
+
+def npy(header: str | dict[str, Any], data: bytes = b"", *, version: bytes = b"\x01\x00") -> bytes:
+    """A .npy file with any header."""
+    text = (header if isinstance(header, str) else repr(header)).encode("latin-1") + b"\n"
+    return b"\x93NUMPY" + version + struct.pack("<H", len(text)) + text + data
+
+
+def objects() -> bytes:
+    """An array of Python objects, one of which runs a program."""
+    stream = io.BytesIO()
+    np.save(stream, np.array([Attack()], dtype=object), allow_pickle=True)
+    return stream.getvalue()
+
+
+def npz() -> bytes:
+    """An archive of arrays under the name of one."""
+    stream = io.BytesIO()
+    np.savez(stream, a=np.zeros(3))
+    return stream.getvalue()
+
+
+def manifest(**changes: Any) -> bytes:
+    """A data set's manifest that is right but for the changes."""
+    with tempfile.TemporaryDirectory() as name:
+        values = json.loads(manifest_path(write_dataset(Path(name))).read_text())
+    return json.dumps({**values, **changes}).encode()
+
+
+def safetensors(**metadata: str) -> bytes:
+    """A model file with any header."""
+    fields = {"format_version": "1", "role": "generator", "epoch": "1", "keywords": '{"n_fft": 512}'}
+    return safetensors_bytes({"weight": torch.zeros(2)}, {**fields, **metadata})
+
+
+def sound(comment: str | None, *, seconds: float = 0.5) -> bytes:
+    """A WAV file with a comment."""
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "sound.wav"
+        write_audio(path, np.zeros((1, round(8000 * seconds)), np.float32), 8000,
+                    metadata={"comment": comment} if comment is not None else {})  # fmt: skip
+        return path.read_bytes()
+
+
+def receipt(**changes: Any) -> str:
+    """A receipt that is right but for the changes."""
+    values = Receipt(
+        kind="sample", model="0" * 64, folder="nowhere", epoch=1, seed=0, item=0, seconds=0.5, steps=2,
+        phase_iterations=2, device="cpu", dtype="float32", threads=1, versions={},
+    ).model_dump()  # fmt: skip
+    return json.dumps({**values, **changes})
+
+
+NUMBERS = {"descr": "<f4", "fortran_order": False}
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join([f'*{chr(97 + n)}'] * 9)}]\n" for n in range(12)
+)
+
+FILES: list[tuple[Opened, str, Callable[[], bytes]]] = [
+    (CHECKPOINT, "a pickle that calls `os.system`", lambda: pickle.dumps(Attack())),
+    (CHECKPOINT, "the same in the first protocol, as text", lambda: pickle.dumps(Attack(), protocol=0)),
+    (CHECKPOINT, "a checkpoint with `os.system` among its fields", lambda: checkpoint(run=Attack())),
+    (CHECKPOINT, "a checkpoint with `os.system` among its weights", lambda: checkpoint(model={"weight": Attack()})),
+    (CHECKPOINT, "a whole network, pickled with its class", lambda: torch_bytes(torch.nn.Linear(2, 2))),
+    (CHECKPOINT, "an array of Python objects inside", lambda: checkpoint(run=np.array([Attack()], dtype=object))),
+    (CHECKPOINT, "a TorchScript program", script_archive),
+    (CHECKPOINT, "a compressed archive", lambda: deflated(checkpoint())),
+    (CHECKPOINT, "a compressed archive that unpacks into 32 MB", lambda: deflated(checkpoint(), more=32_000_000)),
+    (CHECKPOINT, "a weight of 10^12 numbers that are all the same one",
+     lambda: checkpoint(model={"weight": torch.zeros(1).expand(10**6, 10**6)})),
+    (CHECKPOINT, "a sparse weight of 10^12 numbers",
+     lambda: checkpoint(model={"weight": torch.sparse_coo_tensor(torch.zeros(2, 1, dtype=torch.long), torch.ones(1),
+                                                                 (10**6, 10**6), check_invariants=True)})),
+    (CHECKPOINT, "a weight without storage",
+     lambda: checkpoint(model={"weight": torch.zeros(10**6, 10**6, device="meta")})),
+    (CHECKPOINT, "keywords that ask for 10^9 layers", lambda: checkpoint(keywords={"n_fft": 512, "num_layers": 10**9})),
+    (CHECKPOINT, "keywords that are words", lambda: checkpoint(keywords={"n_fft": "; rm -rf /"})),
+    (CHECKPOINT, "weights that are words", lambda: checkpoint(model={"weight": "heavy"})),
+    (CHECKPOINT, "weights in a list", lambda: checkpoint(model=[torch.zeros(2)])),
+    (CHECKPOINT, "a version that is a word", lambda: checkpoint(format_version="2")),
+    (CHECKPOINT, "a version from the future", lambda: checkpoint(format_version=99)),
+    (CHECKPOINT, "an epoch that is a list", lambda: checkpoint(epoch=[1])),
+    (CHECKPOINT, "a role with escape codes", lambda: checkpoint(role="\x1b]0;owned\x07")),
+    (CHECKPOINT, "a discriminator under a generator's name", lambda: checkpoint(role="discriminator")),
+    (CHECKPOINT, "a tensor and nothing else", lambda: torch_bytes(torch.zeros(2))),
+    (CHECKPOINT, "lists, 100,000 deep", lambda: b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b"."),
+    (CHECKPOINT, "a string that claims 2^31 letters", lambda: b"\x80\x02X\xff\xff\xff\x7fshort."),
+    (CHECKPOINT, "cut in the middle", lambda: checkpoint()[:700]),
+    (CHECKPOINT, "cut by a few bytes", lambda: checkpoint()[:-20]),
+    (CHECKPOINT, "empty", lambda: b""),
+    (CHECKPOINT, "a web page", lambda: b"<html>404 not found</html>" * 20),
+    (CHECKPOINT, "noise", lambda: np.random.default_rng(0).bytes(5000)),
+    (SHIPPED, "a pickle that calls `os.system`", lambda: pickle.dumps(Attack())),
+    (SHIPPED, "a header of 2^62 bytes", lambda: struct.pack("<Q", 2**62) + b"{}"),
+    (SHIPPED, "a tensor that lies beyond the file", lambda: safetensors().replace(b"[0,8]", b"[0,9]")),
+    (SHIPPED, "keywords nested 100,000 deep", lambda: safetensors(keywords="[" * 100_000)),
+    (SHIPPED, "keywords that ask for 10^9 layers", lambda: safetensors(keywords='{"num_layers": 1000000000}')),
+    (SHIPPED, "an epoch of 10,000 digits", lambda: safetensors(epoch="9" * 10_000)),
+    (SHIPPED, "cut in the middle", lambda: safetensors()[:100]),
+    (PAIRS, "Python objects, one of which calls `os.system`", objects),
+    (PAIRS, "a header that calls `os.system`", lambda: npy(f"__import__('os').system('touch {MARK}')")),
+    (PAIRS, "a header that claims 10^15 numbers", lambda: npy({**NUMBERS, "shape": (10**15,)}, bytes(64))),
+    (PAIRS, "a shape whose product overflows", lambda: npy({**NUMBERS, "shape": (2**62, 4)}, bytes(64))),
+    (PAIRS, "a negative shape", lambda: npy({**NUMBERS, "shape": (-1, 2)}, bytes(64))),
+    (PAIRS, "a kind of number that does not exist", lambda: npy({**NUMBERS, "descr": "<q99", "shape": (1,)})),
+    (PAIRS, "numbers of another kind", lambda: npy({**NUMBERS, "descr": "<i2", "shape": (2,)}, bytes(4))),
+    (PAIRS, "a header of brackets, 9,000 deep", lambda: npy("(" * 9000)),
+    (PAIRS, "a header that never ends", lambda: b"\x93NUMPY\x01\x00\xff\xff{'descr'"),
+    (PAIRS, "a version that does not exist", lambda: npy({**NUMBERS, "shape": (1,)}, version=b"\x09\x00")),
+    (PAIRS, "an archive of arrays under the name of one", npz),
+    (PAIRS, "empty", lambda: b""),
+    (MANIFEST, "nested 100,000 deep", lambda: b"[" * 100_000),
+    (MANIFEST, "a number of 10,000 digits", lambda: b'{"version": ' + b"9" * 10_000 + b"}"),
+    (MANIFEST, "counts that are words", lambda: manifest(pairs={"training": "many", "validation": 2})),
+    (MANIFEST, "a split that is missing", lambda: manifest(pairs={"training": 6})),
+    (MANIFEST, "negative counts", lambda: manifest(segment_samples=-1)),
+    (MANIFEST, "more pairs than the file holds", lambda: manifest(pairs={"training": 10**9, "validation": 2})),
+    (MANIFEST, "a list", lambda: b"[1, 2]"),
+    (MANIFEST, "bytes that are no text", lambda: b"\xff\xfe\x00{"),
+    (SETTINGS, "a tag that calls `os.system`", lambda: f"a: !!python/object/apply:os.system ['touch {MARK}']".encode()),
+    (SETTINGS, "references that unfold into 9^12 values", lambda: BOMB.encode()),
+    (SETTINGS, "a reference to itself", lambda: b"a: &a [*a]"),
+    (SETTINGS, "nested 100,000 deep", lambda: b"a: " + b"[" * 100_000),
+    (SETTINGS, "two million bytes", lambda: b"# nothing\n" * 200_000),
+    (SETTINGS, "bytes that are no text", lambda: b"\xff\xfe\x00{"),
+    (SETTINGS, "escape codes in a name", lambda: b'"\\e]0;owned\\a": 1'),
+    (SETTINGS, "a value of a million letters", lambda: b"preset: tiny\nbatch_size: " + b"x" * 1_000_000),
+    (SOUND, "no receipt", lambda: sound(None)),
+    (SOUND, "a receipt nested 2,000 deep", lambda: sound("[" * 2_000)),
+    (SOUND, "a comment of 100,000 letters", lambda: sound("x" * 100_000)),
+    (SOUND, "a receipt of words", lambda: sound(receipt(steps="many"))),
+    (SOUND, "10^9 steps", lambda: sound(receipt(steps=10**9))),
+    (SOUND, "a claim of 100 hours", lambda: sound(receipt(seconds=360_000.0))),
+    (SOUND, "a model in a folder of the system", lambda: sound(receipt(folder="/../../etc"))),
+    (SOUND, "a source in a folder of the system",
+     lambda: sound(receipt(source={"name": "/../../etc/passwd", "sha256": "0" * 64}))),
+    (SOUND, "escape codes for a folder", lambda: sound(receipt(folder="\x1b]0;owned\x07"))),
+    (SOUND, "a page of text", lambda: b"This is no sound.\n" * 50),
+]  # fmt: skip
+
+NAMES = ["\x1b]0;owned\x07.wav", "two\nlines.wav", "undecodable \udcff.wav", "right\u202evaw.to.left"]
+"""Names of files, of which none holds any sound."""
+
+
+def refusals(folder: Path) -> Iterator[Refusal]:
+    """Give every file to the program, each in a folder of its own inside this one."""
+    for number, (opened, attack, make) in enumerate(FILES):
+        place = folder / str(number)
+        write_dataset(place, count=1) if opened in (PAIRS, MANIFEST) else place.mkdir()
+        opened.path(place).write_bytes(make())
+        yield refusal(opened.kind, attack, lambda opened=opened, place=place: opened.give(place))
+    for number, name in enumerate(NAMES):
+        place = folder / f"name{number}"
+        place.mkdir()
+        path = place / os.fsencode(name).decode("utf-8", "surrogateescape")
+        path.write_bytes(b"no sound")
+        yield refusal(
+            "name of a sound", f"`{ascii(name)[1:-1]}`",
+            lambda path=path: reproduce.main([str(path)]),
+        )  # fmt: skip
+
+
+def refusal(kind: str, attack: str, give: Callable[[], int]) -> Refusal:
+    """What a reader said."""
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        status = give()
+    return Refusal(kind, attack, status, said.getvalue())
+
+
+def main() -> int:
+    """Print the page."""
+    print("# Hostile files\n\nMade and printed by `python -m tests.hostile_files`; `tests/test_hostile_files.py` "
+          "holds every row to be true.\nNo file is ever unpickled: nothing in it can run. Each is refused with one "
+          "sentence and exit status 2.\n")  # fmt: skip
+    kind = ""
+    with tempfile.TemporaryDirectory() as name:
+        os.chdir(name)
+        for row in refusals(Path(name)):
+            if row.kind != kind:
+                kind = row.kind
+                print(f"\n## {kind[0].upper()}{kind[1:]}\n\n| what it is | what is said |\n|---|---|")
+            # Folders and addresses differ from one machine to the next.
+            text = re.sub(rf"{re.escape(name)}/\w+/?", "", row.said.strip()).replace("|", "\\|")
+            print(f"| {row.attack} | {text} |")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

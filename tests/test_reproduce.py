@@ -1,0 +1,152 @@
+"""A sound says how it was made, is made again from that, and a sound that differs or has another model is told."""
+
+import json
+import shlex
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from piano import generate_music
+from piano.foundation.audio_io import write_audio
+from piano.foundation.receipt import model_hash, read_receipt
+from piano.reproduce import compare, main
+from piano.vae_utilities import save_checkpoint
+from tests.test_piano_model import build
+from tests.tiny_run import SAMPLE_RATE, tonal_pairs
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    """A current folder with two models, a prompt and noise."""
+    monkeypatch.chdir(tmp_path)
+    for name, seed in (("model", 0), ("other", 1)):
+        generator = build()
+        with torch.no_grad():
+            generator.autoencoder.head.bias.add_(0.1 * seed)
+        save_checkpoint(generator, 3, Path(name), "generator")
+    write_audio(Path("prompt.wav"), tonal_pairs(1, seed=5)[0, 0], SAMPLE_RATE)
+    noise = torch.randn(1, 2 * SAMPLE_RATE, generator=torch.Generator().manual_seed(0)).numpy()
+    write_audio(Path("noise.wav"), 0.1 * noise, SAMPLE_RATE)
+    return tmp_path
+
+
+def make(*arguments: str) -> None:
+    model = ["--checkpoints", "model", "--epoch", "3", "--output", "out", "--device", "cpu", "--threads", "1"]
+    assert (
+        generate_music.main([*model, "--steps", "2", "--phase-iterations", "2", "--seconds", "1", *arguments])
+        == 0
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "files"),
+    [
+        (["--count", "2", "--seed", "7"], ["sample_0000.wav", "sample_0001.wav"]),
+        (["--count", "1", "--format", "flac"], ["sample_0000.flac"]),
+        (["--count", "1", "--format", "mp3"], ["sample_0000.mp3"]),
+        (["--count", "1", "--noise", "noise.wav"], ["sample_0000.wav"]),
+        (
+            ["--count", "1", "--prompt", "prompt.wav"],
+            ["sample_0000.full.wav", "sample_0000.continuation.wav"],
+        ),
+        (["--reconstruct", "prompt.wav"], ["prompt.reconstruction.wav"]),
+    ],
+)
+def test_what_was_made_is_made_again_identically(here, capsys, arguments, files):
+    make(*arguments)
+    for name in files:
+        capsys.readouterr()
+        assert main([f"out/{name}"]) == 0
+        assert capsys.readouterr().out.startswith(f"out/{name}: identical, all ")
+
+
+def test_a_receipt_says_everything_and_nothing_about_other_folders(here):
+    make("--count", "1", "--prompt", str(here / "prompt.wav"))
+    with soundfile.SoundFile("out/sample_0000.continuation.wav") as file:
+        values = json.loads(file.comment)
+    generator = build()
+    assert values["model"] == model_hash(generator.state_dict(), generator.keywords)
+    assert (values["kind"], values["folder"], values["epoch"]) == ("continuation", "model", 3)
+    assert (values["seed"], values["item"], values["steps"], values["threads"]) == (0, 0, 2, 1)
+    assert values["source"]["name"] == "prompt.wav"
+    assert values["versions"]["torch"] == torch.__version__
+    assert str(here) not in json.dumps(values)
+    words = shlex.split(values["musigan"])
+    assert words[:2] == ["musigan", "generate"]
+    before = Path("out/sample_0000.continuation.wav").read_bytes()
+    assert generate_music.main([*words[2:], "--output", "again"]) == 0
+    assert Path("again/sample_0000.continuation.wav").read_bytes() == before
+
+
+def test_a_file_with_a_receipt_is_a_plain_wav_to_everybody_else(here):
+    make("--count", "1")
+    with wave.open("out/sample_0000.wav") as file:
+        assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 2, SAMPLE_RATE)
+        assert file.getnframes() == SAMPLE_RATE
+
+
+def test_a_changed_sample_is_told_with_its_size(here, capsys):
+    make("--count", "1")
+    path = Path("out/sample_0000.wav")
+    sound, rate = soundfile.read(path, dtype="int16")
+    with soundfile.SoundFile(path) as file:
+        comment = file.comment
+    sound[100] = sound[100] + 3277 if sound[100] < 0 else sound[100] - 3277
+    with soundfile.SoundFile(path, "w", samplerate=rate, channels=1, subtype="PCM_16") as file:
+        file.comment = comment
+        file.write(sound)
+    assert main([str(path)]) == 1
+    assert "differs: at most 0.1 of full scale, signal to difference" in capsys.readouterr().out
+
+
+def test_the_difference_of_two_sounds_is_measured():
+    first = np.array([[0.5], [-0.5], [0.5], [-0.5]], dtype=np.float32)
+    second = first + np.array([[0.05], [0.0], [0.0], [0.0]], dtype=np.float32)
+    found = compare(first, second)
+    assert found.largest == pytest.approx(0.05, rel=1e-5)
+    assert found.ratio_db == pytest.approx(10 * np.log10(1.0 / 0.0025), abs=0.01)
+    assert not compare(first, first[:3]).is_identical
+    assert "4 samples, now 3;" in compare(first, first[:3]).sentence()
+
+
+def test_another_model_is_refused_and_the_right_one_elsewhere_is_taken(here, capsys):
+    make("--count", "1")
+    capsys.readouterr()
+    Path("model").rename("moved")
+    for arguments, message in (
+        ([], "no generator checkpoint in model. Train first (python piano/piano_main.py). Name the folder"),
+        (["--checkpoints", "other"], "is another model"),
+    ):
+        assert main(["out/sample_0000.wav", *arguments]) == 2
+        (sentence,) = capsys.readouterr().err.strip().splitlines()
+        assert message in sentence
+    assert main(["out/sample_0000.wav", "--checkpoints", "moved", "--output", "mine.wav"]) == 0
+    assert Path("mine.wav").read_bytes() == Path("out/sample_0000.wav").read_bytes()
+
+
+def test_a_prompt_that_is_gone_or_changed_is_told(here, capsys):
+    make("--count", "1", "--prompt", "prompt.wav")
+    Path("prompt.wav").rename("kept.wav")
+    file = "out/sample_0000.full.wav"
+    assert main([file]) == 2
+    assert "made from prompt.wav, which is not here. Name it with --source" in capsys.readouterr().err
+    assert main([file, "--source", "noise.wav"]) == 2
+    assert "noise.wav is not the file it was made from" in capsys.readouterr().err
+    assert main([file, "--source", "kept.wav"]) == 0
+
+
+def test_a_given_away_model_has_the_hash_of_its_checkpoint_and_half_of_it_another(here):
+    generator = build()
+    state = generator.state_dict()
+    assert model_hash(dict(reversed(state.items())), generator.keywords) == model_hash(
+        state, generator.keywords
+    )
+    changed = {name: value.clone() for name, value in state.items()}
+    changed["autoencoder.head.bias"].view(torch.int32)[0] ^= 1  # the last bit of one number
+    assert model_hash(changed, generator.keywords) != model_hash(state, generator.keywords)
+    make("--count", "1")
+    assert read_receipt(Path("out/sample_0000.wav")).model == model_hash(state, generator.keywords)
