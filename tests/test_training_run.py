@@ -66,7 +66,7 @@ def test_every_stage_ran_and_left_complete_checkpoints(whole):
     assert sorted(set(stages), key=STAGES.index) == list(STAGES)
 
 
-@pytest.mark.parametrize("stop_after", [1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
+@pytest.mark.parametrize("stop_after", [3, 8])
 def test_resumed_training_equals_uninterrupted(whole, tmp_path, stop_after):
     finished, whole_folder = whole
     if stop_after >= finished.epoch:

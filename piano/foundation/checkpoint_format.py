@@ -176,9 +176,10 @@ def read_checkpoint(path: Path, role: str) -> dict[str, Any]:
         raise CheckpointError(
             f"{path} holds more than tensors and plain values, or is no checkpoint: refused"
         ) from None
-    except Exception as error:  # bytes that nobody vouches for can fail in any way
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise CheckpointError(f"{path} is damaged: {printable(reason)}") from None
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from None
+    except Exception:  # bytes that nobody vouches for can fail in any way
+        raise CheckpointError(f"{path} is damaged or cut off, or is no checkpoint") from None
     if not isinstance(content, dict) or not content.keys() >= FIELD_KINDS.keys():
         raise CheckpointError(f"{path} is not a MusiGAN checkpoint")
     for name, kind in FIELD_KINDS.items():
