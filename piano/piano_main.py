@@ -1,6 +1,7 @@
 """From pairs of music to a network that composes: load, build, resume, pretrain, train. The story in one page."""
 
 import argparse
+import time
 from pathlib import Path
 
 from piano.config_reader import CONFIG_NAME, Config, dump_config, load_config_from_yaml, parse_override
@@ -16,7 +17,8 @@ from piano.piano_finetune import Start, finetune_generator, start_from
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
 from piano.piano_train import check_loss_weights, train_vae_gan
-from piano.training_run import TrainingRun
+from piano.time_budget import seconds_since_start
+from piano.training_run import STAGES, TrainingRun
 from piano.utilities import build, load_checkpoint
 
 EXAMPLE = """examples:
@@ -40,7 +42,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--preset", help="tiny, small, base or large (default: the config's)")
     parser.add_argument(
-        "--minutes", type=float, help="time budget of the whole run (default: the config's, else epochs)"
+        "--minutes",
+        type=float,
+        help="the whole run takes so long, start to exit (default: the config's, else epochs)",
     )
     parser.add_argument(
         "--dataset", type=Path, help="folder made by create_dataset (default: the config's dataset_folder)"
@@ -70,7 +74,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def train(config: Config) -> None:
-    """The whole run."""
+    """The whole run, on the clock since its process began."""
+    began = time.monotonic() - seconds_since_start()
     check_loss_weights(config.loss_weights)
     start = None
     if config.resume_from_checkpoint:
@@ -98,20 +103,21 @@ def train(config: Config) -> None:
         config, runtime, generator, discriminator,
         training_set=training_set, validation_set=validation_set,
         after_save=gatekeeper.write_samples, after_stage=gatekeeper.judge_stage,
+        before_save=gatekeeper.score_epoch, began=began,
     )  # fmt: skip
     if config.resume_from_checkpoint:
         tell(runtime, f"Resuming from epoch {run.resume()} of {config.checkpoint_folder}")
     elif runtime.is_main:
         config.checkpoint_folder.mkdir(parents=True, exist_ok=True)
         (config.checkpoint_folder / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+    gatekeeper.rehearse(run)
     introduce(config, runtime, run)
 
     (finetune_generator if config.start_from else pretrain_generator)(run)
     pretrain_discriminator(run)
     train_vae_gan(run)
 
-    best = f"Best: epoch {run.best.epoch} (distance {run.best.kernel_distance:.3g}). " if run.best else ""
-    tell(runtime, f"Trained {run.epoch} epochs in {run.seconds / 60:.1f} minutes. {best}"
+    tell(runtime, f"Trained {run.epoch} epochs in {run.seconds / 60:.1f} minutes. {best_in_words(run)}"
                   f"Listen: python piano/generate_music.py --checkpoints {config.checkpoint_folder}")  # fmt: skip
 
 
@@ -210,11 +216,39 @@ def introduce(config: Config, runtime: Runtime, run: TrainingRun) -> None:
              for name, network in (("generator", run.generator), ("discriminator", run.discriminator))}  # fmt: skip
     # Half of every pair: neighbouring pairs share a segment.
     hours = len(run.training_set) * run.training_set.samples / 2 / config.model.sample_rate / 3600
-    budget = f"{config.minutes:g} minutes" if config.minutes else "the config's epochs"
+    budget = f"{config.minutes:g} minutes, all included" if config.minutes else "the config's epochs"
     tell(runtime, f"{config.preset}: generator {sizes['generator']:.1f} M parameters, discriminator "
                   f"{sizes['discriminator']:.1f} M; {hours:.2f} hours of music; "
                   f"{runtime.device} x {runtime.world_size}, "
                   f"{runtime.precision}; {budget}")  # fmt: skip
+    if plan := plan_in_words(run):
+        tell(runtime, plan)
+
+
+def plan_in_words(run: TrainingRun) -> str:
+    """How a time budget is going to be spent, as far as it is known now."""
+    if run.budget is None or run.total_step:
+        return ""
+    stages = run.budget.plan(STAGES[0], run.seconds)
+    parts = [f"{name} {clock(seconds)}" for name, seconds in stages.items()]
+    rest = run.budget.seconds - sum(stages.values())
+    return f"Plan: {', '.join(parts)}; {clock(rest)} for loading, encoding, gates and saving."
+
+
+def clock(seconds: float) -> str:
+    """`3:07` of 187 seconds."""
+    return f"{round(seconds) // 60}:{round(seconds) % 60:02d}"
+
+
+def best_in_words(run: TrainingRun) -> str:
+    """Which epoch will be played, and how good the ruler found it."""
+    best = run.best
+    if best is None:
+        return ""
+    how = f"kernel distance {best.kernel_distance:.3g}"
+    if best.kernel_score is not None:
+        how = f"kernel score {best.kernel_score:.2f}: 0 is other real music, 1 is noise with its spectrum"
+    return f"Best, and what will be played: epoch {best.epoch} of stage {best.stage}, {best.steps} steps ({how}). "
 
 
 def tell(runtime: Runtime, message: str) -> None:

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from piano.foundation.checkpoint_format import checkpoint_path, complete_epochs, find_epoch, read_best
+from piano.foundation.checkpoint_format import Best, checkpoint_path, complete_epochs, find_epoch, read_best
 from piano.foundation.errors import CheckpointError, TrainingError
 from piano.foundation.run_log import read_history
 from piano.piano_pretrain import (
@@ -97,9 +97,9 @@ def test_resuming_keeps_the_best_epoch_and_forgets_one_that_came_later(tmp_path)
     run.after_stage = lambda run, stage: run.score({"autoencoder": 0.5, "flow": 0.2}[stage], steps=16)
     train_autoencoder(run)
     first = read_best(tmp_path)
-    assert first == (2, 0.5, 16, "autoencoder")
+    assert first == Best(2, 0.5, 16, "autoencoder")
     train_flow(run)
-    assert read_best(tmp_path) == (run.epoch, 0.2, 16, "flow")
+    assert read_best(tmp_path) == Best(run.epoch, 0.2, 16, "flow")
     checkpoint_path(tmp_path, "generator", run.epoch).write_bytes(b"damaged")
     again = start_run(config)
     assert again.resume() == run.epoch - 1
@@ -111,7 +111,7 @@ def test_a_worse_score_and_one_that_is_no_number_do_not_become_the_best(tmp_path
     for epoch, distance in enumerate([float("nan"), 0.3, 0.1, 0.2, float("nan"), 0.1], start=1):
         run.epoch = epoch
         run.score(distance, steps=epoch)
-    assert run.best == (6, 0.1, 6, "")  # as good as an earlier one, and longer trained
+    assert run.best == Best(6, 0.1, 6, "")  # as good as an earlier one, and longer trained
     run.save()
     assert find_epoch(tmp_path, "generator", "best") == 6
 
