@@ -254,7 +254,7 @@ def comparison_json(
     rows: dict[str, Compared], first: Side, second: Side, ruler: Ruler, options: argparse.Namespace
 ) -> dict[str, Any]:
     """Everything as plain values; verdicts are about the first."""
-    known = [side.training for side in (first, second)]
+    a, b = first.training, second.training
     return {
         "runs": [{"folder": str(side.folder), "epoch": side.epoch, "steps": side.steps,
                   "training": side.training and side.training._asdict()} for side in (first, second)],
@@ -263,7 +263,7 @@ def comparison_json(
         "verdict": overall(rows), "sentence": overall_sentence(rows),
         "measures": {name: row._asdict() | {"difference": row.difference._asdict(),
                                             "sentence": measure_sentence(row)} for name, row in rows.items()},
-        "different_settings": different_settings(*known) if None not in known else None,
+        "different_settings": different_settings(a, b) if a and b else None,
     }  # fmt: skip
 
 
@@ -285,7 +285,6 @@ def draw_comparison(rows: dict[str, Compared], names: tuple[str, str], path: Pat
             below.set_title(f"the first: {row.verdict}", loc="left")
             below.set_xlabel("left of 0: the first is better")
         figure.suptitle(f"first: {names[0]}, second: {names[1]}", fontsize="small")
-        figure.tight_layout()
         return save_figure(figure, path)
 
 

