@@ -22,13 +22,13 @@ from piano.foundation.dataset_format import (
     PreparedManifest,
     SongEntry,
     load_chunk,
-    locked_folder,
     manifest_path,
     read_prepared_manifest,
     set_path,
     write_manifest,
 )
 from piano.foundation.errors import DatasetError, run_command
+from piano.foundation.folder_lock import locked_folder
 from piano.foundation.screen_text import printable, tolerate_old_terminals
 
 EXAMPLE = "example:\n  python create_dataset.py --input prepared --output dataset --validation-fraction 0.1"

@@ -39,12 +39,12 @@ from piano.foundation.dataset_format import (
     PreparedManifest,
     PrepareSettings,
     SongEntry,
-    locked_folder,
     read_prepared_manifest,
     write_prepared_manifest,
 )
 from piano.foundation.errors import DatasetError, run_command
 from piano.foundation.fingerprint import find_same_recordings
+from piano.foundation.folder_lock import locked_folder
 from piano.foundation.screen_text import printable, tolerate_old_terminals
 
 EXAMPLE = "example:\n  python prepare_dataset.py ~/Music --output prepared --workers 4"

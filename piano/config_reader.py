@@ -10,8 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 
 from piano.foundation.errors import ConfigError
 from piano.foundation.model_folder import SHIPPED
+from piano.foundation.screen_text import printable
 
 CONFIG_NAME = "config.yaml"
+MOST_BYTES, MOST_VALUES = 1 << 20, 10_000
+"""Of a settings file."""
 FOLDER_SETTINGS = (
     "dataset_folder",
     "prepared_folder",
@@ -177,6 +180,10 @@ class Config(Settings):
     epochs: int = Field(default=10, ge=0)
     """Adversarial epochs: ear, professor and joint together, divided by their shares."""
     save_after_nepochs: PositiveInt = 1
+    keep_every: PositiveInt | Literal["auto"] = "auto"
+    """Every so-manieth epoch's checkpoints stay; auto: 10 to 20 of them, spread over the run. 1 keeps all."""
+    keep_last: PositiveInt = 2
+    """So many of the newest stay too, and always the best."""
 
     batch_size: PositiveInt = 16
     accumulation_steps: PositiveInt = 1
@@ -268,10 +275,7 @@ def load_config_from_yaml(
         A key is unknown or a value impossible.
     """
     source = find_config(path)
-    try:
-        written = yaml.safe_load(source.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{source} is not readable YAML: {' '.join(str(error).split())}") from None
+    written = _read_yaml(source)
     if not isinstance(written, dict):
         raise ConfigError(f"{source} must hold settings as `name: value` lines")
     presets = written.pop("presets", {}) or {}
@@ -310,7 +314,10 @@ def parse_override(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise ConfigError(f"--set needs key=value, got {text!r}")
-    return key.strip(), yaml.safe_load(value)
+    try:
+        return key.strip(), yaml.safe_load(value)
+    except (yaml.YAMLError, RecursionError, ValueError):
+        raise ConfigError(f"--set {printable(key)[:60]}: the value is not readable YAML") from None
 
 
 def dump_config(config: Config) -> str:
@@ -318,6 +325,33 @@ def dump_config(config: Config) -> str:
     values = config.model_dump(mode="json")
     values["presets"] = {values["preset"]: {}}
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def _read_yaml(source: Path) -> Any:
+    """Plain values of a settings file, no more of them than settings can be; raises ConfigError."""
+    try:
+        if source.stat().st_size > MOST_BYTES:
+            raise ConfigError(f"{source} is far too large to be a settings file")
+        written = yaml.safe_load(source.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, ValueError) as error:
+        reason = printable(" ".join(str(error).split())[:240])
+        raise ConfigError(f"{source} is not readable YAML: {reason}") from None
+    except RecursionError:
+        raise ConfigError(f"{source} is not readable YAML: it is nested too deeply") from None
+    except OSError as error:
+        raise ConfigError(f"cannot read {source}: {error.strerror}") from None
+    # A few lines of references to references can stand for billions of values (or, in a circle, for endlessly many).
+    waiting, count = [written], 0
+    while waiting:
+        value = waiting.pop()
+        count += 1
+        if count > MOST_VALUES:
+            raise ConfigError(f"{source} unfolds into more values than a settings file can have")
+        if isinstance(value, dict):
+            waiting += [*value.keys(), *value.values()]
+        elif isinstance(value, list | tuple | set):
+            waiting += value
+    return written
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -350,7 +384,7 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"{place} is missing."
     message = str(first["msg"]).removeprefix("Value error, ")
-    return message if not place else f"{place}: {message} (got {first['input']!r})."
+    return message if not place else f"{place}: {message} (got {repr(first['input'])[:80]})."
 
 
 def _names(section: type[BaseModel]) -> set[str]:

@@ -1,6 +1,8 @@
 """From pairs of music to a network that composes: load, build, resume, pretrain, train. The story in one page."""
 
 import argparse
+import shlex
+import sys
 import time
 from pathlib import Path
 
@@ -9,14 +11,16 @@ from piano.discriminator import Discriminator_with_mdisc
 from piano.evaluation.gates import Gatekeeper
 from piano.foundation.checkpoint_format import complete_epochs, list_epochs
 from piano.foundation.dataset_format import read_manifest
-from piano.foundation.errors import CheckpointError, ConfigError, DatasetError, run_command
+from piano.foundation.errors import CheckpointError, ConfigError, DatasetError, StoppedBySignal, run_command
 from piano.foundation.model_folder import named_folder
-from piano.foundation.runtime import Runtime, sampling_dtype, start_runtime
+from piano.foundation.runtime import Runtime, is_first_process, sampling_dtype, start_runtime
 from piano.foundation.shipped_format import shipped_path
+from piano.foundation.stop_signals import StopRequest, stoppable
 from piano.piano_finetune import Start, finetune_generator, start_from
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
 from piano.piano_train import check_loss_weights, train_vae_gan
+from piano.run_keeper import own_folder, refuse_full_disk
 from piano.time_budget import seconds_since_start
 from piano.training_run import STAGES, TrainingRun
 from piano.utilities import build, load_checkpoint
@@ -70,12 +74,37 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Train a generator and a discriminator from config.yaml."""
     options = parse_arguments(argv)
-    return run_command(lambda: train(read_config(options)))
+    go_on = resume_command(sys.argv[1:] if argv is None else argv)
+    return run_command(lambda: train(read_config(options), go_on=go_on))
 
 
-def train(config: Config) -> None:
-    """The whole run, on the clock since its process began."""
+def train(config: Config, *, go_on: str = "musigan train --resume") -> None:
+    """The whole run, alone in its folder; a signal stops it where nothing is lost, and `go_on` continues it."""
     began = time.monotonic() - seconds_since_start()
+    is_main = is_first_process()
+    try:
+        with stoppable(is_loud=is_main) as stop, own_folder(config, is_main=is_main):
+            train_alone(config, stop, began=began)
+    except StoppedBySignal as stopped:
+        raise StoppedBySignal(
+            f"{stopped} Go on with:\n  {go_on}" if is_main else "", stopped.signal
+        ) from None
+
+
+def resume_command(arguments: list[str]) -> str:
+    """The command that continues what a command line began."""
+    kept, words = [], iter(arguments)
+    for word in words:
+        if word == "--from":
+            next(words, None)  # its value: a fine-tuning run knows where it came from
+        elif word != "--resume" and not word.startswith("--from="):
+            kept.append(word)
+    program = sys.argv[0] if sys.argv[0].startswith("musigan ") else f"python {shlex.quote(sys.argv[0])}"
+    return f"{program} {shlex.join([*kept, '--resume'])}"
+
+
+def train_alone(config: Config, stop: StopRequest, *, began: float) -> None:
+    """The whole run, in a folder that is its own, on the clock since it began (by time.monotonic())."""
     check_loss_weights(config.loss_weights)
     start = None
     if config.resume_from_checkpoint:
@@ -105,6 +134,9 @@ def train(config: Config) -> None:
         after_save=gatekeeper.write_samples, after_stage=gatekeeper.judge_stage,
         before_save=gatekeeper.score_epoch, began=began,
     )  # fmt: skip
+    run.stop = stop
+    if run.budget is not None:
+        run.stateful["budget"] = run.budget
     if config.resume_from_checkpoint:
         tell(runtime, f"Resuming from epoch {run.resume()} of {config.checkpoint_folder}")
     elif runtime.is_main:
@@ -112,6 +144,8 @@ def train(config: Config) -> None:
         (config.checkpoint_folder / "config.yaml").write_text(dump_config(config), encoding="utf-8")
     gatekeeper.rehearse(run)
     introduce(config, runtime, run)
+    if runtime.is_main:
+        refuse_full_disk(config.checkpoint_folder, generator, discriminator)
 
     (finetune_generator if config.start_from else pretrain_generator)(run)
     pretrain_discriminator(run)

@@ -5,10 +5,10 @@ The stages themselves (what is learned from what) stand in piano_pretrain and pi
 
 import copy
 import math
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,22 +16,18 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from tqdm import tqdm
 
+from piano import run_keeper
 from piano.config_reader import Config, StageSettings
 from piano.discriminator import Discriminator_with_mdisc
-from piano.foundation.checkpoint_format import (
-    Best,
-    checkpoint_path,
-    complete_epochs,
-    read_checkpoint,
-    write_best,
-)
-from piano.foundation.errors import CheckpointError, TrainingError
+from piano.foundation.checkpoint_format import Best
+from piano.foundation.errors import CheckpointError, StoppedBySignal, TrainingError
 from piano.foundation.randomness import keyed_generator
 from piano.foundation.run_log import RunLog
 from piano.foundation.runtime import Runtime
+from piano.foundation.stop_signals import StopRequest
 from piano.piano_model import AudioDataset, VariationalAttentionModel
+from piano.run_keeper import Stateful
 from piano.time_budget import ENCODING, MANY_STEPS, ONE_STEP, SAVING, TimeBudget
-from piano.vae_utilities import save_checkpoint
 
 STAGES = ("autoencoder", "flow", "judges", "ear", "professor", "joint")
 """In the order in which they are learned."""
@@ -39,6 +35,8 @@ FINISHED_STEPS = {"autoencoder": (16,), "flow": (16, 1), "professor": (1,), "joi
 """For compositions of how many steps the texture is measured after a stage; reconstructions serve before the flow."""
 NORMALISER_FRAMES = 50_000
 TEXTURE_FRAMES, TEXTURE_SEED = 4_000, 77
+STOP_EVERY = 10
+"""Several processes agree at every n-th step whether to stop."""
 FINAL_RATE = 0.05
 """Share of the learning rate left at the end of a stage (cosine)."""
 
@@ -141,16 +139,21 @@ class TrainingRun:
         self.epoch = 0
         self.total_step = 0
         self.controllers: dict[str, float] = {}
+        self.stateful: dict[str, Stateful] = {}
+        """Whatever else must go on where it was (schedules, the doctor): registered before `resume`."""
         self.best: Best | None = None
         self._clock_offset = 0.0
         self._clock_start = time.monotonic() if began is None else began
         self.budget: TimeBudget | None = None if config.minutes is None else self._time_budget(config.minutes)
         self._step_seconds = 0.0
         self._optimizers: dict[str, tuple[Optimizer, float]] = {}
-        self._resumed_optimizers: dict[str, Any] = {}
+        self.resumed_optimizers: dict[str, Any] = {}
         self._pending: list[tuple[dict[str, Any], dict[str, Tensor]]] = []
         self._latents: dict[str, Tensor] = {}
-        self._saved_epoch = 0
+        self.saved_epoch = 0
+        self.stop: StopRequest = StopRequest()
+        """Whether somebody asked the run to stop; it does so where nothing is lost."""
+        self._saved_step = 0
 
     # --- the clock -------------------------------------------------------------------------------------------------
 
@@ -213,13 +216,11 @@ class TrainingRun:
         if self.stage != stage:
             self.stage, self.stage_step, self.stage_began = stage, 0, self.seconds
             self._step_seconds = 0.0
-            self._resumed_optimizers = {}
+            self.resumed_optimizers = {}
         self._optimizers = {
             name: (optimizer, optimizer.param_groups[0]["lr"]) for name, optimizer in optimizers.items()
         }
-        for name, state in self._resumed_optimizers.items():
-            optimizers[name].load_state_dict(state)
-        self._resumed_optimizers = {}
+        self._restore_optimizers()
         with tqdm(total=100, desc=stage, unit="%", disable=not self.runtime.is_main, dynamic_ncols=True,
                   bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining} {postfix}") as bar:  # fmt: skip
             while (progress := self._progress()) < 1.0:
@@ -235,6 +236,11 @@ class TrainingRun:
                 self._step_seconds = self.seconds - began
                 if self.stage_step % self.steps_per_epoch(stage) == 0:
                     self._finish_epoch(bar)
+                if self._is_stop_due():
+                    self._write_log(bar)
+                    self._save_unfinished()
+                    self.stop_if_asked()
+            self._write_log(bar)
             bar.update(100.0 - bar.n)
         self._finish_stage()
 
@@ -286,7 +292,7 @@ class TrainingRun:
         for entry in lines:
             for name, value in entry.items():
                 if isinstance(value, float) and not math.isfinite(value):
-                    last = f"epoch {self._saved_epoch}" if self._saved_epoch else "none yet"
+                    last = f"epoch {self.saved_epoch}" if self.saved_epoch else "none yet"
                     raise TrainingError(
                         f"{name} is {value} in stage {self.stage}, epoch {entry['epoch']}, step {entry['step']}. "
                         f"Stopped; the last good checkpoint ({last}) is kept. "
@@ -305,7 +311,8 @@ class TrainingRun:
         self.epoch += 1
         if self.epoch % self.config.save_after_nepochs == 0:
             if self.before_save is not None:
-                self.before_save(self)
+                with run_keeper.undisturbed_random(self.runtime):
+                    self.before_save(self)
             with self.measure(SAVING):
                 self.save()
 
@@ -323,13 +330,16 @@ class TrainingRun:
         if self.stage_step % self.steps_per_epoch(self.stage):
             self.epoch += 1
         if self.after_stage is not None:
-            self.after_stage(self, self.stage)
+            with run_keeper.undisturbed_random(self.runtime):
+                self.after_stage(self, self.stage)
         self.generator.load_state_dict(self.average.network.state_dict())
         self.finished_stages.append(self.stage)
         self._optimizers = {}
         if self.stage_step:
             with self.measure(SAVING):
                 self.save()
+        if self._is_stop_due():
+            self.stop_if_asked()
 
     def event(self, kind: str, **fields: Any) -> None:
         """Write a line that is not a step: a gate, a refusal, a remedy."""
@@ -347,78 +357,65 @@ class TrainingRun:
             self.best = Best(self.epoch, kernel_distance, steps, self.stage, kernel_score)
 
     def save(self) -> None:
-        """Write generator and discriminator of this epoch: the discriminator first, so that a pair is complete."""
-        self.runtime.wait()
-        if self.runtime.is_main:
-            state = {name: optimizer.state_dict() for name, (optimizer, _) in self._optimizers.items()}
-            folder = self.config.checkpoint_folder
-            save_checkpoint(
-                self.discriminator, self.epoch, folder, "discriminator", run={"total_step": self.total_step}
-            )
-            save_checkpoint(
-                self.generator, self.epoch, folder, "generator",
-                optimizers=state, average=self.average.network.state_dict(), run=self._position(),
-            )  # fmt: skip
-            write_best(folder, self.best)  # names an epoch only once both of its files are there
-            self._saved_epoch = self.epoch
-            if self.after_save is not None:
+        """Write generator and discriminator of this epoch, and all it takes to go on from here."""
+        self._save_as(self.epoch)
+        if self.runtime.is_main and self.after_save is not None:
+            with run_keeper.undisturbed_random(self.runtime):
                 self.after_save(self)
         self.runtime.wait()
 
-    def _position(self) -> dict[str, Any]:
-        return {
-            "stage": self.stage, "stage_step": self.stage_step, "stage_began": self.stage_began,
-            "finished_stages": list(self.finished_stages), "epoch": self.epoch, "total_step": self.total_step,
-            "seconds": self.seconds, "controllers": dict(self.controllers), "average_updates": self.average.updates,
-            "seed": self.config.seed, "random": torch.get_rng_state(),
-            "best": self.best._asdict() if self.best else None,
-        }  # fmt: skip
+    def _save_unfinished(self) -> None:
+        """Write what came since the last save, under the name of the epoch that has begun."""
+        if self._saved_step < self.total_step:
+            self._save_as(self.epoch + bool(self.stage_step % self.steps_per_epoch(self.stage)))
+
+    def _save_as(self, epoch: int) -> None:
+        self.runtime.wait()
+        if self.runtime.is_main:
+            run_keeper.save(self, epoch)
+        self.saved_epoch, self._saved_step = epoch, self.total_step
+        self.runtime.wait()
 
     def resume(self) -> int:
         """Continue from the newest complete checkpoint; returns its epoch, raises CheckpointError if there is none."""
-        folder = Path(self.config.checkpoint_folder_load or self.config.checkpoint_folder)
-        for epoch in reversed(complete_epochs(folder)):
-            try:
-                generator = read_checkpoint(checkpoint_path(folder, "generator", epoch), "generator")
-                discriminator = read_checkpoint(
-                    checkpoint_path(folder, "discriminator", epoch), "discriminator"
-                )
-            except CheckpointError as error:
-                tqdm.write(f"{error}; trying the one before")
-                continue
-            if generator["run"]["total_step"] != discriminator["run"]["total_step"]:
-                continue
-            self._adopt(generator, discriminator)
-            return epoch
-        raise CheckpointError(
-            f"no complete checkpoint to resume from in {folder}. Train without --resume to begin."
-        )
+        self.saved_epoch = run_keeper.resume(self)
+        self._saved_step = self.total_step
+        return self.saved_epoch
 
-    def _adopt(self, generator: dict[str, Any], discriminator: dict[str, Any]) -> None:
-        try:
-            self.generator.load_state_dict(generator["model"])
-            self.average.network.load_state_dict(generator["average"])
-            self.discriminator.load_state_dict(discriminator["model"])
-        except RuntimeError as error:
-            raise CheckpointError(
-                f"the checkpoint of epoch {generator['epoch']} was made with other model settings: "
-                f"{' '.join(str(error).split())[:160]}. Restore them in config.yaml, or use another checkpoint_folder."
-            ) from None
-        run = generator["run"]
-        self.stage, self.stage_step, self.stage_began = run["stage"], run["stage_step"], run["stage_began"]
-        self.finished_stages = list(run["finished_stages"])
-        self.epoch, self.total_step = run["epoch"], run["total_step"]
-        self.controllers = dict(run["controllers"])
-        is_same_folder = self.config.checkpoint_folder_load in (None, self.config.checkpoint_folder)
-        self.best = Best(**run["best"]) if run.get("best") and is_same_folder else None
-        if self.runtime.is_main:
-            write_best(self.config.checkpoint_folder, self.best)
-        self.average.updates = run["average_updates"]
-        self._clock_offset, self._clock_start = run["seconds"], time.monotonic()
-        self._resumed_optimizers = generator["optimizers"]
-        self._saved_epoch = self.epoch
-        torch.set_rng_state(run["random"])
-        self.log.forget_after(self.total_step)
+    def stop_if_asked(self) -> None:
+        """End the run if that was asked for and nothing would be lost; raises StoppedBySignal."""
+        if self.stop and self.saved_epoch and self._saved_step == self.total_step:
+            place = f"epoch {self.saved_epoch}, step {self.stage_step} of stage {self.stage or STAGES[0]}"
+            raise StoppedBySignal(f"Stopped and saved at {place}.", self.stop.signal or signal.SIGTERM)
+
+    def _is_stop_due(self) -> bool:
+        """Whether the main process was asked to stop: every process must leave at the same step."""
+        if self.runtime.world_size == 1:
+            return bool(self.stop)
+        if self.total_step % STOP_EVERY:
+            return False
+        self.stop.signal = round(self.runtime.agree(float(self.stop.signal or 0))) or None
+        return bool(self.stop)
+
+    def _restore_optimizers(self) -> None:
+        """Give the optimisers of a resumed stage what they remembered; raises CheckpointError."""
+        for name, state in self.resumed_optimizers.items():
+            try:
+                self._optimizers[name][0].load_state_dict(state)
+            except (KeyError, ValueError, TypeError, AttributeError) as error:
+                raise CheckpointError(
+                    f"the optimiser {name} of epoch {self.saved_epoch} does not fit stage {self.stage}: {error}. "
+                    "Resume with the settings and the version that saved it."
+                ) from None
+        self.resumed_optimizers = {}
+
+    def optimizer_states(self) -> dict[str, Any]:
+        """Name -> state of every optimiser of the present stage."""
+        return {name: optimizer.state_dict() for name, (optimizer, _) in self._optimizers.items()}
+
+    def set_clock(self, seconds: float) -> None:
+        """The run has taken so long until now."""
+        self._clock_offset, self._clock_start = seconds, time.monotonic()
 
     # --- data ------------------------------------------------------------------------------------------------------
 
@@ -436,10 +433,15 @@ class TrainingRun:
         if split not in self._latents:
             dataset = self.training_set if split == "training" else self.validation_set
             with self.measure(ENCODING if split == "training" else split):
-                means = encode_dataset(self.generator, dataset, self.runtime)
+                means = encode_dataset(self.generator, dataset, self.runtime, between=self._between_batches)
             self._latents[split] = self.generator.normaliser.to("cpu")(means)
             self.generator.normaliser.to(self.runtime.device)
         return self._latents[split]
+
+    def _between_batches(self) -> None:
+        """Encoding takes long: it may be left where nothing is lost. Several processes go through it together."""
+        if self.runtime.world_size == 1:
+            self.stop_if_asked()
 
     def fit_normaliser(self) -> None:
         """Whiten the latents of the training set: from here on the encoder is frozen."""
@@ -495,13 +497,20 @@ class TrainingRun:
 
 
 @torch.inference_mode()
-def encode_dataset(generator: VariationalAttentionModel, dataset: AudioDataset, runtime: Runtime) -> Tensor:
-    """Latent means (pairs, frames, latent_dim) of every pair of a data set, on the CPU, before whitening."""
+def encode_dataset(
+    generator: VariationalAttentionModel, dataset: AudioDataset, runtime: Runtime, *,
+    between: Callable[[], None] = lambda: None,
+) -> Tensor:  # fmt: skip
+    """Latent means (pairs, frames, latent_dim) of every pair of a data set, on the CPU, before whitening.
+
+    `between` is called before every batch; what it raises ends the encoding.
+    """
     frames = dataset.samples // generator.hop_samples
     pieces = []
     for index in tqdm(
         range(0, len(dataset), 4), desc="encoding", unit="batch", leave=False, disable=not runtime.is_main
     ):
+        between()
         waveforms = torch.stack([dataset[item] for item in range(index, min(index + 4, len(dataset)))])
         with runtime.autocast():
             pieces.append(

@@ -1,5 +1,6 @@
 """Everything that reads a trained model: from a run's checkpoints, or one that was given away."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,13 @@ def load_checkpoint(folder: Path, role: str, epoch: int | str = "latest") -> dic
     """
     folder = named_folder(folder)
     if list_epochs(folder, role) or not holds_shipped(folder):
-        content = read_checkpoint(checkpoint_path(folder, role, find_epoch(folder, role, epoch)), role)
-        return with_best_steps(folder, content)
+        chosen = find_epoch(folder, role, epoch)
+        try:
+            return with_best_steps(folder, read_checkpoint(checkpoint_path(folder, role, chosen), role))
+        except CheckpointError as error:
+            if epoch not in ANY_EPOCH:
+                raise
+            return newest_readable(folder, role, without=chosen, reason=error)
     content = read_shipped(shipped_path(folder, role), role)
     if str(epoch) not in (*ANY_EPOCH, str(content["epoch"])):
         raise CheckpointError(f"{folder} holds epoch {content['epoch']} only. Leave out --epoch.")
@@ -71,6 +77,20 @@ def with_best_steps(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
             if isinstance(state, dict) and "default_steps" in state:
                 state["default_steps"] = torch.tensor(best.steps)
     return content
+
+
+def newest_readable(folder: Path, role: str, *, without: int, reason: CheckpointError) -> dict[str, Any]:
+    """The newest other epoch that can be read, said aloud; raises the reason where there is none."""
+    for epoch in reversed(list_epochs(folder, role)):
+        if epoch == without:
+            continue
+        try:
+            content = read_checkpoint(checkpoint_path(folder, role, epoch), role)
+        except CheckpointError:
+            continue
+        logging.getLogger(__name__).warning(f"{reason}. Epoch {epoch} is taken instead.")
+        return content
+    raise reason
 
 
 def load_generator(

@@ -18,7 +18,6 @@ from piano.foundation.dataset_format import (
     PrepareSettings,
     SongEntry,
     load_chunk,
-    locked_folder,
     manifest_path,
     open_pairs,
     read_manifest,
@@ -30,6 +29,7 @@ from piano.foundation.dataset_format import (
     write_prepared_manifest,
 )
 from piano.foundation.errors import DatasetError
+from piano.foundation.folder_lock import locked_folder
 
 
 def song(source: str = "a/b.mp3") -> SongEntry:

@@ -28,6 +28,7 @@ FLOORS: list[tuple[float, str, list[str]]] = [
     (2, "", ["piano.latent_style"]),
     (3.1, "", ["piano.piano_model"]),
     (3.1, "", ["piano.time_budget"]),
+    (3.15, "", ["piano.run_keeper"]),
     (3.2, "", ["piano.training_run"]),
     (3.3, "", ["piano.piano_train"]),
     (3.4, "", ["piano.piano_pretrain"]),

@@ -22,9 +22,9 @@ from piano.foundation.dataset_format import (
     PrepareSettings,
     SongEntry,
     load_chunk,
-    locked_folder,
     read_prepared_manifest,
 )
+from piano.foundation.folder_lock import locked_folder
 from piano.foundation.levels import LevelMeter
 from tests.make_audio import make_music, write_float_wav, write_music
 

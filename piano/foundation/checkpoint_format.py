@@ -6,20 +6,27 @@ import math
 import os
 import pickle
 import re
+import warnings
 import zipfile
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import torch
 
 from piano.foundation.errors import CheckpointError
+from piano.foundation.screen_text import printable
 
 FORMAT_VERSION = 2
 ROLES = ("generator", "discriminator")
-REQUIRED_FIELDS = {"format_version", "role", "epoch", "keywords", "model"}
+FIELD_KINDS = {"format_version": int, "role": str, "epoch": int, "keywords": dict, "model": dict}
 BEST_NAME = "best.json"
 SCALE = "kernel_score: 0 = other real music, 1 = noise with its spectrum"
+
+
+AUTO_SPREAD = 20
+"""Of a long run, `keep_every: auto` keeps half as many epochs to as many, whatever its length."""
 
 
 class Best(NamedTuple):
@@ -50,6 +57,29 @@ def list_epochs(folder: Path, role: str) -> list[int]:
 def complete_epochs(folder: Path) -> list[int]:
     """Epochs of which generator and discriminator are both there, ascending."""
     return sorted(set(list_epochs(folder, "generator")) & set(list_epochs(folder, "discriminator")))
+
+
+def epochs_to_keep(
+    epochs: list[int], *, every: int | Literal["auto"], last: int, best: int | None
+) -> list[int]:
+    """Those of a run's epochs whose files stay: the last few, the best, and a spread over all the run.
+
+    Parameters
+    ----------
+    epochs : list of int
+        Ascending.
+    every : int or `auto`
+        Every so-manieth epoch stays. `auto`: the smallest power of two that leaves at most AUTO_SPREAD; as each is a
+        multiple of the one before, a run that grows thins out its spread and never misses one.
+    last : int
+        How many of the newest stay.
+    best : int, optional
+    """
+    if every == "auto":
+        every = 1
+        while epochs and epochs[-1] // every > AUTO_SPREAD:
+            every *= 2
+    return [epoch for epoch in epochs if epoch % every == 0 or epoch in epochs[-last:] or epoch == best]
 
 
 def find_epoch(folder: Path, role: str, epoch: int | str) -> int:
@@ -134,24 +164,78 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
         ) from None
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Delete what killed runs left half written; only while nobody else writes in the folder."""
+    for pattern in ("*_epoch_*.part[0-9]*", "best.part[0-9]*", "samples/.*.part"):
+        for path in Path(folder).glob(pattern):
+            path.unlink(missing_ok=True)
+
+
 def read_checkpoint(path: Path, role: str) -> dict[str, Any]:
     """Read a checkpoint without ever running pickled code; raises CheckpointError."""
+    refuse_compressed(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what the file is not
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"no checkpoint {path}") from None
     except pickle.UnpicklingError:
         raise CheckpointError(
             f"{path} holds more than tensors and plain values, or is no checkpoint: refused"
         ) from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{path} is damaged: {' '.join(str(error).split())[:120]}") from None
-    if not isinstance(content, dict) or not content.keys() >= REQUIRED_FIELDS:
+    except Exception as error:  # bytes that nobody vouches for can fail in any way
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise CheckpointError(f"{path} is damaged: {printable(reason)}") from None
+    if not isinstance(content, dict) or not content.keys() >= FIELD_KINDS.keys():
         raise CheckpointError(f"{path} is not a MusiGAN checkpoint")
+    for name, kind in FIELD_KINDS.items():
+        if type(content[name]) not in (kind, OrderedDict if kind is dict else kind):
+            raise CheckpointError(f"{path} is not a MusiGAN checkpoint: its {name} is no {kind.__name__}")
     if content["format_version"] < FORMAT_VERSION:
         raise CheckpointError(f"{path} was written by an older MusiGAN, with other networks: train anew")
     if content["format_version"] > FORMAT_VERSION:
         raise CheckpointError(f"{path} was written by a newer MusiGAN (format {content['format_version']})")
     if content["role"] != role:
-        raise CheckpointError(f"{path} holds a {content['role']}, a {role} was expected")
+        raise CheckpointError(f"{path} holds a {printable(content['role'])[:20]}, a {role} was expected")
+    if not are_plain(content["keywords"]):
+        raise CheckpointError(f"{path} is damaged: its keywords build no network")
+    for name in ("model", "average"):
+        if not holds_tensors(content.get(name) or {}):
+            raise CheckpointError(f"{path} is damaged: its {name} holds more than named tensors")
     return content
+
+
+def refuse_compressed(path: Path) -> None:
+    """A checkpoint is stored, never compressed: a small file that unpacks into a large one is refused unread."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except Exception:  # no archive, or a damaged one: the reader will say so
+        return
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise CheckpointError(f"{path} is compressed, which no checkpoint is: refused")
+
+
+def are_plain(keywords: Any) -> bool:
+    """Whether keywords are what networks are built from: names of numbers, and of short lists of numbers."""
+
+    def is_number(value: Any) -> bool:
+        return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**31
+
+    return isinstance(keywords, dict) and all(
+        is_number(value) or (isinstance(value, list) and len(value) <= 16 and all(map(is_number, value)))
+        for value in keywords.values()
+    )
+
+
+def holds_tensors(state: Any) -> bool:
+    """Whether a state is names of tensors, none of which claims more numbers than it holds."""
+    return isinstance(state, dict) and all(
+        isinstance(name, str)
+        and isinstance(value, torch.Tensor)
+        and value.layout == torch.strided
+        and value.device.type == "cpu"
+        and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
+        for name, value in state.items()
+    )

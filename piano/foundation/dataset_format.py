@@ -4,12 +4,11 @@
 .npy for training and one for validation. docs/data-format.md describes both for readers without this code.
 """
 
-import contextlib
 import dataclasses
 import json
+import math
 import os
 import secrets
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -17,6 +16,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from piano.foundation.errors import DatasetError
+from piano.foundation.screen_text import printable
 
 FORMAT_VERSION = 1
 """Of a prepared folder."""
@@ -202,10 +202,7 @@ def open_pairs(folder: Path | str, split: str) -> np.memmap:
     path = set_path(folder, split)
     manifest = read_manifest(folder)
     expected = (manifest.pairs[split], 2, manifest.channels, manifest.segment_samples)
-    try:
-        pairs = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"cannot open {path}: {error}. Make it again with create_dataset.py.") from None
+    pairs = read_array(path, mapped=True, hint="Make it again with create_dataset.py.")
     if not isinstance(pairs, np.memmap) or pairs.dtype != np.float32 or pairs.shape != expected:
         raise DatasetError(
             f"{path} holds {pairs.dtype} of shape {pairs.shape}, its manifest says float32 of shape {expected}. "
@@ -228,13 +225,39 @@ def load_chunk(folder: Path | str, song: SongEntry, chunk: ChunkEntry, *, mapped
         If the file is missing or not what the manifest says.
     """
     path = Path(folder) / song.folder / chunk.file
-    try:
-        samples = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"cannot open {path}: {error}. Run prepare_dataset.py again.") from None
+    samples = read_array(path, mapped=mapped, hint="Run prepare_dataset.py again.")
     if samples.dtype != np.float32 or samples.ndim != 2 or samples.shape[1] != chunk.samples:
         raise DatasetError(f"{path} is not the chunk its manifest describes. Run prepare_dataset.py again.")
     return samples
+
+
+def read_array(path: Path, *, mapped: bool, hint: str) -> np.ndarray:
+    """The array of a .npy file; no pickled object is ever loaded, and no header is believed beyond the file's end.
+
+    Raises
+    ------
+    DatasetError
+        If the file is missing, damaged, or no .npy file of plain numbers; `hint` ends the sentence.
+    """
+    try:
+        with open(path, "rb") as stream:
+            version = np.lib.format.read_magic(stream)
+            read_header = {
+                (1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0,
+            }[version]
+            shape, _, kind = read_header(stream)
+            if kind.hasobject:
+                raise ValueError("it holds Python objects, not numbers: refused")
+            claimed = math.prod(shape) * kind.itemsize
+            if min(shape, default=0) < 0 or claimed > os.fstat(stream.fileno()).st_size - stream.tell():
+                raise ValueError("its header claims more numbers than the file holds")
+        return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    except FileNotFoundError:
+        raise DatasetError(f"there is no {path}. {hint}") from None
+    except Exception as error:  # bytes that nobody vouches for can fail in any way
+        reason = printable(" ".join(str(error).split())[:120]) or type(error).__name__
+        raise DatasetError(f"cannot open {path}: {reason}. {hint}") from None
 
 
 def save_array(path: Path, array: np.ndarray) -> None:
@@ -262,40 +285,6 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def locked_folder(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder. The operating system frees the lock when a process dies.
-
-    Raises
-    ------
-    DatasetError
-        If another run holds the lock.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "a+b") as stream:
-        if not _try_lock(stream.fileno()):
-            raise DatasetError(f"another run is working in {folder}. Wait for it, or use another --output.")
-        yield
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        import msvcrt
-
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-        except OSError:
-            return False
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
 def song_from_dict(values: dict[str, Any]) -> SongEntry:
     """A SongEntry from what `dataclasses.asdict` and JSON made of it; raises TypeError if fields are wrong."""
     chunks = tuple(ChunkEntry(**chunk) for chunk in values["chunks"])
@@ -317,6 +306,14 @@ def _dataset_from_dict(values: dict[str, Any]) -> DatasetManifest:
     songs = {split: tuple(names) for split, names in values["songs"].items()}
     groups = {split: tuple(names) for split, names in values["groups"].items()}
     places = {name: _places(values, name) for name in ("pair_songs", "song_groups")}
+    counts = (
+        values["sample_rate"],
+        values["channels"],
+        values["segment_samples"],
+        *map(values["pairs"].get, SPLITS),
+    )
+    if any(type(count) is not int or not 0 <= count < 2**40 for count in counts):
+        raise ValueError("rates, channels, samples and pairs are numbers")
     manifest = DatasetManifest(
         **{**values, "songs": songs, "groups": groups, "too_short": tuple(values["too_short"]), **places}
     )
@@ -349,10 +346,11 @@ def _read(kind: Any, folder: Path | str, *, hint: str) -> Any:
                 f"{path} has format version {values['version']}, this program reads "
                 f"{' and '.join(map(str, readable))}. {hint}"
             )
-        return build(values)
+        manifest = build(values)
     except FileNotFoundError:
         raise DatasetError(f"there is no {path}. {hint}") from None
     except OSError as error:
         raise DatasetError(f"cannot read {path}: {error.strerror}.") from None
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
         raise DatasetError(f"{path} is not a manifest of this program. {hint}") from None
+    return manifest

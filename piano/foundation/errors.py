@@ -1,10 +1,22 @@
 """The errors a user can meet, and the one place that turns them into a sentence on the screen."""
 
+import errno
 import sys
 from collections.abc import Callable
 
+from piano.foundation.screen_text import printable
+
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+EXIT_SIGNAL = 128
+"""Plus the number of the signal, as shells have it."""
+DISK_ERRORS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EROFS: "the disk cannot be written",
+    errno.EFBIG: "the file grew larger than this account may write",
+    errno.EIO: "the disk reports a fault",
+    getattr(errno, "EDQUOT", errno.ENOSPC): "the disk quota is used up",
+}
 
 
 class MusiganError(Exception):
@@ -31,20 +43,39 @@ class TrainingError(MusiganError):
     """Training cannot go on: a loss is not finite, or a gate was refused."""
 
 
+class StoppedBySignal(Exception):
+    """A command that was asked to stop has put everything away: the message says how to go on."""
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.signal = signal
+
+
 def run_command(body: Callable[[], None]) -> int:
     """Run a command's body; a MusiganError becomes one line on stderr.
 
     Returns
     -------
     int
-        0 on success, 2 after a MusiganError, 130 after Ctrl-C.
+        0 on success, 2 after a MusiganError or when the disk refuses, 130 after Ctrl-C, 128 + n after signal n.
     """
     try:
         body()
     except MusiganError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
+    except StoppedBySignal as stopped:
+        print(stopped, file=sys.stderr)
+        return EXIT_SIGNAL + stopped.signal
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        place = f" ({printable(error.filename)})" if error.filename else ""
+        print(
+            f"{DISK_ERRORS[error.errno]}{place}. What was written whole before is untouched.", file=sys.stderr
+        )
+        return EXIT_USER_ERROR
     return 0

@@ -45,9 +45,11 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     history = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            history.append(json.loads(line))
-        except json.JSONDecodeError:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
             continue
+        if isinstance(entry, dict):
+            history.append(entry)
     return history

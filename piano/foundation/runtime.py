@@ -125,6 +125,12 @@ def start_runtime(
     return Runtime(fabric, precision)
 
 
+def is_first_process() -> bool:
+    """Whether this process is, or will be, the main one of a run: known before the run's processes are launched."""
+    ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
+    return not any(int(os.environ.get(name) or 0) for name in ranks)
+
+
 def best_device() -> str:
     """`cuda`, `mps` or `cpu`, the first there is."""
     if torch.cuda.is_available():

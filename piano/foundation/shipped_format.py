@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from piano.foundation.checkpoint_format import ROLES, write_whole
+from piano.foundation.checkpoint_format import ROLES, are_plain, write_whole
 from piano.foundation.errors import CheckpointError
 from piano.foundation.model_folder import SUFFIX
 
@@ -96,15 +96,3 @@ def read_shipped(path: Path, role: str) -> dict[str, Any]:
         **content, "format_version": version, "role": role, "model": state, "average": None, "optimizers": {},
         "run": {},
     }  # fmt: skip
-
-
-def are_plain(keywords: Any) -> bool:
-    """Whether keywords are what networks are built from: names of numbers, and of short lists of numbers."""
-
-    def is_number(value: Any) -> bool:
-        return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**31
-
-    return isinstance(keywords, dict) and all(
-        is_number(value) or (isinstance(value, list) and len(value) <= 16 and all(map(is_number, value)))
-        for value in keywords.values()
-    )

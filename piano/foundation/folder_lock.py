@@ -1,0 +1,80 @@
+"""One run at a time in a folder: a lock that the operating system frees when a process dies, however it dies."""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from piano.foundation.errors import DatasetError, MusiganError
+from piano.foundation.screen_text import printable
+
+LOCK_NAME = ".lock"
+
+
+@contextlib.contextmanager
+def locked_folder(
+    folder: Path, *, error: type[MusiganError] = DatasetError, other: str = "--output"
+) -> Iterator[None]:
+    """Keep other runs out of a folder, which is made if it is missing.
+
+    The lock lies on the open file and not in its bytes: nothing is left behind by a kill or a power cut.
+
+    Parameters
+    ----------
+    folder : Path
+    error : type
+        What to raise.
+    other : str
+        The option with which another folder is chosen.
+
+    Raises
+    ------
+    MusiganError
+        Another run holds the lock, or nothing can be written in the folder.
+    """
+    shown = printable(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _try_writing(folder)
+        stream = open(folder / LOCK_NAME, "a+b")  # noqa: SIM115 (closed below)
+    except OSError as problem:
+        raise error(
+            f"cannot write in {shown}: {problem.strerror or problem}. Choose another folder with {other}."
+        ) from None
+    with stream:
+        if not _try_lock(stream.fileno()):
+            raise error(f"another run is working in {shown}. Wait for it, or use another {other}.")
+        yield
+
+
+def _try_writing(folder: Path) -> None:
+    """An old lock file can be opened where no new file can be made."""
+    trial = folder / f".trial.{secrets.token_hex(4)}"
+    try:
+        trial.write_bytes(b"?")
+    finally:
+        with contextlib.suppress(OSError):
+            trial.unlink(missing_ok=True)
+
+
+def _try_lock(descriptor: int) -> bool:
+    """False if somebody has it; a file system that knows no locks is taken to be free."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        import msvcrt
+
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        except OSError:
+            return False
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
