@@ -131,7 +131,7 @@ def train_alone(config: Config, stop: StopRequest, *, began: float) -> None:
     run = TrainingRun(
         config, runtime, generator, discriminator,
         training_set=training_set, validation_set=validation_set,
-        after_save=gatekeeper.write_samples, after_stage=gatekeeper.judge_stage,
+        after_save=gatekeeper.write_due_samples, after_stage=gatekeeper.judge_stage,
         before_save=gatekeeper.score_epoch, began=began,
     )  # fmt: skip
     run.stop = stop

@@ -4,6 +4,7 @@ A run also encodes the data set, measures its gates, writes checkpoints and samp
 happens; what is still to come is expected to take as long as it took before. Only the rest is divided by the shares.
 """
 
+import math
 import os
 import sys
 import time
@@ -16,8 +17,12 @@ AIM = 0.99
 """Part of the minutes that is planned: a run may end a little early, and should not end late."""
 EXIT_SECONDS = 0.7
 """From the last checkpoint to the end of the process."""
-OPTIONAL, LEAST_LEARNING = ("joint", "ear"), 0.5
-"""These stages are left out if there is less than half as much time for learning in them as for closing them."""
+OPTIONAL, LEAST_LEARNING = ("joint", "ear", "professor", "judges"), 0.5
+"""These stages, in this order, are left out if they would learn for less than half as long as closing them takes."""
+LEAST_PART = 0.25
+"""Part of what is left of the time that goes into learning at least: expectations can be too dark."""
+ENCODING_SHARE, FEWEST_PAIRS = 0.08, 64
+"""Where encoding the whole data set would take more than this share of the time, every n-th pair is encoded."""
 MOST_LOADING_SECONDS = 600.0
 COMMANDS = ("musigan train", "piano_main")
 ONE_STEP, MANY_STEPS = "texture of one step", "texture of many steps"
@@ -89,8 +94,14 @@ class TimeBudget:
         """Seconds for learning in these stages, of which the first began then."""
         other = EXIT_SECONDS + sum(self.closing(name) for name in stages)
         if next(iter(self.shares)) in stages:
-            other += self.measured.get(ENCODING, 0.0)
-        return max(AIM * self.seconds - began - other, 0.0)
+            other += min(self.measured.get(ENCODING, 0.0), ENCODING_SHARE * self.seconds)
+        time_left = max(AIM * self.seconds - began, 0.0)
+        return max(time_left - other, LEAST_PART * time_left)
+
+    def encoding_stride(self, pairs: int) -> int:
+        """Every how many pairs of the training set one is encoded: 1 unless the time is short."""
+        wanted = math.ceil(self.measured.get(ENCODING, 0.0) / (ENCODING_SHARE * self.seconds))
+        return max(1, min(wanted, pairs // FEWEST_PAIRS))
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run must know."""

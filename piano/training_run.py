@@ -313,8 +313,7 @@ class TrainingRun:
             if self.before_save is not None:
                 with run_keeper.undisturbed_random(self.runtime):
                     self.before_save(self)
-            with self.measure(SAVING):
-                self.save()
+            self.save()
 
     def _finish_stage(self) -> None:
         """Adopt the averaged weights, judge them, save."""
@@ -336,8 +335,7 @@ class TrainingRun:
         self.finished_stages.append(self.stage)
         self._optimizers = {}
         if self.stage_step:
-            with self.measure(SAVING):
-                self.save()
+            self.save()
         if self._is_stop_due():
             self.stop_if_asked()
 
@@ -358,7 +356,8 @@ class TrainingRun:
 
     def save(self) -> None:
         """Write generator and discriminator of this epoch, and all it takes to go on from here."""
-        self._save_as(self.epoch)
+        with self.measure(SAVING):
+            self._save_as(self.epoch)
         if self.runtime.is_main and self.after_save is not None:
             with run_keeper.undisturbed_random(self.runtime):
                 self.after_save(self)
@@ -432,6 +431,8 @@ class TrainingRun:
         """Whitened latents (pairs, frames, latent_dim) of a whole split, encoded once: the encoder is frozen by now."""
         if split not in self._latents:
             dataset = self.training_set if split == "training" else self.validation_set
+            if self.budget is not None and split == "training":
+                dataset = AudioDataset(dataset.pairs[:: self.budget.encoding_stride(len(dataset))])
             with self.measure(ENCODING if split == "training" else split):
                 means = encode_dataset(self.generator, dataset, self.runtime, between=self._between_batches)
             self._latents[split] = self.generator.normaliser.to("cpu")(means)

@@ -39,7 +39,7 @@ from piano.evaluation.score_generator import reconstruct_clips
 from piano.foundation.audio_io import write_audio
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.piano_train import Composition, compose, draw_composition, judge_composition
-from piano.time_budget import ENCODING, SAVING
+from piano.time_budget import ENCODING
 from piano.training_run import Step, TrainingRun, encode_dataset
 
 STEP_CHOICES = {"flow": (16, 1), "professor": (1, 4, 16), "joint": (1, 4, 16, 2, 8)}
@@ -50,6 +50,8 @@ ONE_STEP_TOLERANCE = 1.1
 """Fewer sampling steps are preferred while their kernel distance stays within this factor of the best."""
 MIN_DIVERSITY = 0.7
 PICTURE_SECONDS = 1.0
+HEARD_STAGES, SAMPLES_SHARE = ("flow", "professor", "joint"), 0.05
+"""Samples are written after these stages in any case, and at other saves while they take less of the time than this."""
 NOISE_SHARE, SILENCE_GAP = 0.5, 0.05
 """Composed music is at most this part of decoded noise's distance from real music, and no more silent than this."""
 
@@ -88,6 +90,7 @@ class Gatekeeper:
         self.sample_count = sample_count
         self.cost = ScoreCost()
         self._ruler: RunRuler | None = None
+        self._samples_cost = self._samples_spent = 0.0
 
     def ruler(self, run: TrainingRun) -> RunRuler:
         """The run's validation music, measured when it is first needed."""
@@ -104,10 +107,20 @@ class Gatekeeper:
         prices = try_out(run)
         self.cost.set_prices(prices, seconds=run.budget.seconds if run.budget else None)
         if run.budget is not None:
-            run.budget.expected_gate = self.cost.expected
             sounds = (self.sample_count + 1) * self.sample_seconds / CLIP_SECONDS
+            self._samples_cost = PICTURE_SECONDS + sounds * prices.compose[16]
+            run.budget.expected_gate = lambda stage: (
+                self.cost.expected(stage) + (self._samples_cost if stage in HEARD_STAGES else 0.0)
+            )
             run.budget.measured.setdefault(ENCODING, prices.encoding)
-            run.budget.measured.setdefault(SAVING, PICTURE_SECONDS + sounds * prices.compose[16])
+
+    def write_due_samples(self, run: TrainingRun) -> None:
+        """Samples at a save; with a time budget only while they are cheap, and at the end of stages that compose."""
+        is_end = run.stage in HEARD_STAGES and run.stage in run.finished_stages
+        is_cheap = self._samples_spent + self._samples_cost <= SAMPLES_SHARE * run.seconds
+        if run.budget is None or is_end or is_cheap:
+            self._samples_cost = timed(lambda: self.write_samples(run))
+            self._samples_spent += self._samples_cost
 
     @torch.inference_mode()
     def write_samples(self, run: TrainingRun) -> None:
