@@ -6,12 +6,21 @@ import sys
 import time
 from pathlib import Path
 
+import torch
+
 from piano.config_reader import CONFIG_NAME, Config, dump_config, load_config_from_yaml, parse_override
 from piano.discriminator import Discriminator_with_mdisc
 from piano.evaluation.gates import Gatekeeper
 from piano.foundation.checkpoint_format import complete_epochs, list_epochs
 from piano.foundation.dataset_format import read_manifest
-from piano.foundation.errors import CheckpointError, ConfigError, DatasetError, StoppedBySignal, run_command
+from piano.foundation.errors import (
+    CheckpointError,
+    ConfigError,
+    DatasetError,
+    StoppedBySignal,
+    TrainingError,
+    run_command,
+)
 from piano.foundation.model_folder import named_folder
 from piano.foundation.runtime import Runtime, is_first_process, sampling_dtype, start_runtime
 from piano.foundation.shipped_format import shipped_path
@@ -142,14 +151,16 @@ def train_alone(config: Config, stop: StopRequest, *, began: float) -> None:
     elif runtime.is_main:
         config.checkpoint_folder.mkdir(parents=True, exist_ok=True)
         (config.checkpoint_folder / "config.yaml").write_text(dump_config(config), encoding="utf-8")
-    gatekeeper.rehearse(run)
-    introduce(config, runtime, run)
-    if runtime.is_main:
-        refuse_full_disk(config.checkpoint_folder, generator, discriminator)
-
-    (finetune_generator if config.start_from else pretrain_generator)(run)
-    pretrain_discriminator(run)
-    train_vae_gan(run)
+    try:
+        gatekeeper.rehearse(run)
+        introduce(config, runtime, run)
+        if runtime.is_main:
+            refuse_full_disk(config.checkpoint_folder, generator, discriminator)
+        (finetune_generator if config.start_from else pretrain_generator)(run)
+        pretrain_discriminator(run)
+        train_vae_gan(run)
+    except torch.OutOfMemoryError:
+        raise TrainingError(too_little_memory(run)) from None
 
     tell(runtime, f"Trained {run.epoch} epochs in {run.seconds / 60:.1f} minutes. {best_in_words(run)}"
                   f"Listen: python piano/generate_music.py --checkpoints {config.checkpoint_folder}")  # fmt: skip
@@ -257,6 +268,21 @@ def introduce(config: Config, runtime: Runtime, run: TrainingRun) -> None:
                   f"{runtime.precision}; {budget}")  # fmt: skip
     if plan := plan_in_words(run):
         tell(runtime, plan)
+
+
+def too_little_memory(run: TrainingRun) -> str:
+    """What to do when a batch does not fit: the same step in more parts, from the last checkpoint on."""
+    config, stage = run.config, run.stage or STAGES[0]
+    processes = config.runtime.devices * config.runtime.nodes
+    batches = [run.settings(name).batch_size or config.batch_size for name in STAGES]
+    begin = config.accumulation_steps + 1
+    parts = (
+        n for n in range(begin, min(batches) + 1) if all(batch % (n * processes) == 0 for batch in batches)
+    )
+    go_on = "--resume " if run.saved_epoch else ""
+    advice = next((f"Give {go_on}--set accumulation_steps={n}: the same steps, each in {n} parts" for n in parts),
+                  "Choose a smaller preset or batch_size")  # fmt: skip
+    return f"the memory of {run.runtime.device} is too small for the batch of stage {stage}. {advice}."
 
 
 def plan_in_words(run: TrainingRun) -> str:

@@ -92,7 +92,9 @@ def test_the_clock_starts_with_the_process_and_only_in_one_that_trains() -> None
 def test_a_run_of_seconds_ends_in_time_with_every_gate_and_a_best_epoch(
     tmp_path, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(time, "monotonic", time.process_time)  # what else the machine does is not the run's fault
+    monkeypatch.setattr(
+        time, "monotonic", time.process_time
+    )  # what else the machine does is not the run's fault
     write_dataset(tmp_path / "dataset")
     config = write_config(tmp_path, steps_per_epoch=150)
     minutes = 0.2

@@ -8,6 +8,7 @@ import torch
 from piano.foundation.checkpoint_format import Best, checkpoint_path, complete_epochs, find_epoch, read_best
 from piano.foundation.errors import CheckpointError, TrainingError
 from piano.foundation.run_log import read_history
+from piano.piano_main import too_little_memory
 from piano.piano_pretrain import (
     autoencoder_pass,
     pretrain_discriminator,
@@ -265,3 +266,15 @@ def test_the_log_holds_one_line_for_every_step_and_only_terms_that_were_used(who
     assert {"reconstruction", "kl", "beta"} <= steps[0].keys()
     joint = next(line for line in steps if line["stage"] == "joint")
     assert {"melody_d", "adversarial", "energy_score", "ear_loss", "professor_loss"} <= joint.keys()
+
+
+def test_too_small_a_memory_is_answered_with_the_same_steps_in_more_parts(tmp_path):
+    run = start_run(tiny_config(tmp_path, accumulation_steps=2))
+    run.stage = "flow"
+    assert too_little_memory(run).endswith(
+        "for the batch of stage flow. Give --set accumulation_steps=4: the same steps, each in 4 parts."
+    )
+    run.saved_epoch = 3
+    assert "Give --resume --set accumulation_steps=4" in too_little_memory(run)
+    run = start_run(tiny_config(tmp_path, accumulation_steps=4))
+    assert too_little_memory(run).endswith("Choose a smaller preset or batch_size.")
