@@ -432,7 +432,8 @@ class TrainingRun:
         if split not in self._latents:
             dataset = self.training_set if split == "training" else self.validation_set
             if self.budget is not None and split == "training":
-                dataset = AudioDataset(dataset.pairs[:: self.budget.encoding_stride(len(dataset))])
+                stride = int(self.runtime.agree(float(self.budget.encoding_stride(len(dataset)))))
+                dataset = AudioDataset(dataset.pairs[::stride])
             with self.measure(ENCODING if split == "training" else split):
                 means = encode_dataset(self.generator, dataset, self.runtime, between=self._between_batches)
             self._latents[split] = self.generator.normaliser.to("cpu")(means)
