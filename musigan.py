@@ -36,6 +36,7 @@ VERBS: dict[str, Verb] = {
         "piano.check_discriminator", "let every discriminator judge one generator's music"
     ),
     "evaluate": Verb("piano.evaluate", "hold a generator's music against real music, in numbers"),
+    "compare": Verb("piano.compare", "say which of two runs makes better music, if it can be told"),
     "listen": Verb("piano.evaluation.listen_page", "put samples, pictures and curves on one offline page"),
     "render-scores": Verb("data_prep.render_scores", "play the built-in piano scores into audio files"),
 }

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from piano.evaluation.gates import CLIP_SECONDS, compose_clips, reconstruct_clips, validation_clips
 from piano.evaluation.pictures import constant_q_grid
+from piano.evaluation.run_ruler import CLIP_SECONDS, compose_clips, validation_clips
+from piano.evaluation.score_generator import reconstruct_clips
 from piano.foundation.checkpoint_format import checkpoint_path, list_epochs, read_checkpoint
 from piano.piano_model import AudioDataset
 from piano.utilities import load_generator

@@ -63,7 +63,7 @@ from torch.nn import functional
 from torch.optim import AdamW
 from tqdm import tqdm
 
-from piano.evaluation.gates import compose_clips
+from piano.evaluation.run_ruler import compose_clips
 from piano.foundation.errors import run_command
 from piano.generate_music import levelling_gain
 from piano.piano_model import AudioDataset

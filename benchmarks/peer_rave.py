@@ -52,7 +52,7 @@ from peer_common import (
     write_result,
 )
 
-from piano.evaluation.gates import reconstruct_clips
+from piano.evaluation.score_generator import reconstruct_clips
 from piano.foundation.dataset_format import set_path
 from piano.foundation.errors import run_command
 from piano.utilities import load_generator

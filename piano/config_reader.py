@@ -108,7 +108,7 @@ class StageSettings(Settings):
     """One stage of training."""
 
     share: float = Share
-    """Of the time budget (--minutes), or of the epochs of its kind."""
+    """Of the time for learning (--minutes), or of the epochs of its kind: only the ratios of the shares count."""
     batch_size: PositiveInt | None = None
     """Items in one step over all processes; null: the general batch_size."""
     frames: PositiveInt = 32
@@ -172,7 +172,7 @@ class Config(Settings):
     start_from: Path | None = None
     """Folder of a trained model to fine-tune, or `shipped`; null: from nothing."""
     minutes: float | None = Field(default=None, gt=0.0)
-    """Time budget of a whole run; null: the epochs below."""
+    """Of a whole run, from the start of the process to its end; null: the epochs below."""
     steps_per_epoch: PositiveInt = 50
     pretrain_epochs_g: int = Field(default=30, ge=0)
     """Epochs of autoencoder and flow together, divided by their shares."""

@@ -3,14 +3,24 @@
 import argparse
 import shlex
 import sys
+import time
 from pathlib import Path
+
+import torch
 
 from piano.config_reader import CONFIG_NAME, Config, dump_config, load_config_from_yaml, parse_override
 from piano.discriminator import Discriminator_with_mdisc
 from piano.evaluation.gates import Gatekeeper
 from piano.foundation.checkpoint_format import complete_epochs, list_epochs
 from piano.foundation.dataset_format import read_manifest
-from piano.foundation.errors import CheckpointError, ConfigError, DatasetError, StoppedBySignal, run_command
+from piano.foundation.errors import (
+    CheckpointError,
+    ConfigError,
+    DatasetError,
+    StoppedBySignal,
+    TrainingError,
+    run_command,
+)
 from piano.foundation.model_folder import named_folder
 from piano.foundation.runtime import Runtime, is_first_process, sampling_dtype, start_runtime
 from piano.foundation.shipped_format import shipped_path
@@ -20,7 +30,8 @@ from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
 from piano.piano_train import check_loss_weights, train_vae_gan
 from piano.run_keeper import own_folder, refuse_full_disk
-from piano.training_run import TrainingRun
+from piano.time_budget import seconds_since_start
+from piano.training_run import STAGES, TrainingRun
 from piano.utilities import build, load_checkpoint
 
 EXAMPLE = """examples:
@@ -44,7 +55,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--preset", help="tiny, small, base or large (default: the config's)")
     parser.add_argument(
-        "--minutes", type=float, help="time budget of the whole run (default: the config's, else epochs)"
+        "--minutes",
+        type=float,
+        help="the whole run takes so long, start to exit (default: the config's, else epochs)",
     )
     parser.add_argument(
         "--dataset", type=Path, help="folder made by create_dataset (default: the config's dataset_folder)"
@@ -76,10 +89,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def train(config: Config, *, go_on: str = "musigan train --resume") -> None:
     """The whole run, alone in its folder; a signal stops it where nothing is lost, and `go_on` continues it."""
+    began = time.monotonic() - seconds_since_start()
     is_main = is_first_process()
     try:
         with stoppable(is_loud=is_main) as stop, own_folder(config, is_main=is_main):
-            train_alone(config, stop)
+            train_alone(config, stop, began=began)
     except StoppedBySignal as stopped:
         raise StoppedBySignal(
             f"{stopped} Go on with:\n  {go_on}" if is_main else "", stopped.signal
@@ -98,8 +112,8 @@ def resume_command(arguments: list[str]) -> str:
     return f"{program} {shlex.join([*kept, '--resume'])}"
 
 
-def train_alone(config: Config, stop: StopRequest) -> None:
-    """The whole run, in a folder that is its own."""
+def train_alone(config: Config, stop: StopRequest, *, began: float) -> None:
+    """The whole run, in a folder that is its own, on the clock since it began (by time.monotonic())."""
     check_loss_weights(config.loss_weights)
     start = None
     if config.resume_from_checkpoint:
@@ -126,24 +140,29 @@ def train_alone(config: Config, stop: StopRequest) -> None:
     run = TrainingRun(
         config, runtime, generator, discriminator,
         training_set=training_set, validation_set=validation_set,
-        after_save=gatekeeper.write_samples, after_stage=gatekeeper.judge_stage,
+        after_save=gatekeeper.write_due_samples, after_stage=gatekeeper.judge_stage,
+        before_save=gatekeeper.score_epoch, began=began,
     )  # fmt: skip
     run.stop = stop
+    if run.budget is not None:
+        run.stateful["budget"] = run.budget
     if config.resume_from_checkpoint:
         tell(runtime, f"Resuming from epoch {run.resume()} of {config.checkpoint_folder}")
     elif runtime.is_main:
         config.checkpoint_folder.mkdir(parents=True, exist_ok=True)
         (config.checkpoint_folder / "config.yaml").write_text(dump_config(config), encoding="utf-8")
-    introduce(config, runtime, run)
-    if runtime.is_main:
-        refuse_full_disk(config.checkpoint_folder, generator, discriminator)
+    try:
+        gatekeeper.rehearse(run)
+        introduce(config, runtime, run)
+        if runtime.is_main:
+            refuse_full_disk(config.checkpoint_folder, generator, discriminator)
+        (finetune_generator if config.start_from else pretrain_generator)(run)
+        pretrain_discriminator(run)
+        train_vae_gan(run)
+    except torch.OutOfMemoryError:
+        raise TrainingError(too_little_memory(run)) from None
 
-    (finetune_generator if config.start_from else pretrain_generator)(run)
-    pretrain_discriminator(run)
-    train_vae_gan(run)
-
-    best = f"Best: epoch {run.best.epoch} (distance {run.best.kernel_distance:.3g}). " if run.best else ""
-    tell(runtime, f"Trained {run.epoch} epochs in {run.seconds / 60:.1f} minutes. {best}"
+    tell(runtime, f"Trained {run.epoch} epochs in {run.seconds / 60:.1f} minutes. {best_in_words(run)}"
                   f"Listen: python piano/generate_music.py --checkpoints {config.checkpoint_folder}")  # fmt: skip
 
 
@@ -242,11 +261,54 @@ def introduce(config: Config, runtime: Runtime, run: TrainingRun) -> None:
              for name, network in (("generator", run.generator), ("discriminator", run.discriminator))}  # fmt: skip
     # Half of every pair: neighbouring pairs share a segment.
     hours = len(run.training_set) * run.training_set.samples / 2 / config.model.sample_rate / 3600
-    budget = f"{config.minutes:g} minutes" if config.minutes else "the config's epochs"
+    budget = f"{config.minutes:g} minutes, all included" if config.minutes else "the config's epochs"
     tell(runtime, f"{config.preset}: generator {sizes['generator']:.1f} M parameters, discriminator "
                   f"{sizes['discriminator']:.1f} M; {hours:.2f} hours of music; "
                   f"{runtime.device} x {runtime.world_size}, "
                   f"{runtime.precision}; {budget}")  # fmt: skip
+    if plan := plan_in_words(run):
+        tell(runtime, plan)
+
+
+def too_little_memory(run: TrainingRun) -> str:
+    """What to do when a batch does not fit: the same step in more parts, from the last checkpoint on."""
+    config, stage = run.config, run.stage or STAGES[0]
+    processes = config.runtime.devices * config.runtime.nodes
+    batches = [run.settings(name).batch_size or config.batch_size for name in STAGES]
+    begin = config.accumulation_steps + 1
+    parts = (
+        n for n in range(begin, min(batches) + 1) if all(batch % (n * processes) == 0 for batch in batches)
+    )
+    go_on = "--resume " if run.saved_epoch else ""
+    advice = next((f"Give {go_on}--set accumulation_steps={n}: the same steps, each in {n} parts" for n in parts),
+                  "Choose a smaller preset or batch_size")  # fmt: skip
+    return f"the memory of {run.runtime.device} is too small for the batch of stage {stage}. {advice}."
+
+
+def plan_in_words(run: TrainingRun) -> str:
+    """How a time budget is going to be spent, as far as it is known now."""
+    if run.budget is None or run.total_step:
+        return ""
+    stages = run.budget.plan(STAGES[0], run.seconds)
+    parts = [f"{name} {clock(seconds)}" for name, seconds in stages.items()]
+    rest = run.budget.seconds - sum(stages.values())
+    return f"Plan: {', '.join(parts)}; {clock(rest)} for loading, encoding, gates and saving."
+
+
+def clock(seconds: float) -> str:
+    """`3:07` of 187 seconds."""
+    return f"{round(seconds) // 60}:{round(seconds) % 60:02d}"
+
+
+def best_in_words(run: TrainingRun) -> str:
+    """Which epoch will be played, and how good the ruler found it."""
+    best = run.best
+    if best is None:
+        return ""
+    how = f"kernel distance {best.kernel_distance:.3g}"
+    if best.kernel_score is not None:
+        how = f"kernel score {best.kernel_score:.2f}: 0 is other real music, 1 is noise with its spectrum"
+    return f"Best, and what will be played: epoch {best.epoch} of stage {best.stage}, {best.steps} steps ({how}). "
 
 
 def tell(runtime: Runtime, message: str) -> None:

@@ -8,6 +8,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from piano.foundation.runtime import Runtime
 from piano.foundation.stop_signals import StopRequest
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.run_keeper import Stateful
+from piano.time_budget import ENCODING, MANY_STEPS, ONE_STEP, SAVING, TimeBudget
 
 STAGES = ("autoencoder", "flow", "judges", "ear", "professor", "joint")
 """In the order in which they are learned."""
@@ -99,6 +101,10 @@ class TrainingRun:
         Called as after_save(run) in the main process when a checkpoint was written (samples, pictures).
     after_stage : callable, optional
         Called as after_stage(run, stage) when a stage is complete (gates).
+    before_save : callable, optional
+        Called as before_save(run) before a checkpoint is written in the middle of a stage (scores).
+    began : float, optional
+        When the run began, by time.monotonic(); by default now.
     """
 
     def __init__(
@@ -112,6 +118,8 @@ class TrainingRun:
         validation_set: AudioDataset,
         after_save: Callable[["TrainingRun"], None] | None = None,
         after_stage: Callable[["TrainingRun", str], None] | None = None,
+        before_save: Callable[["TrainingRun"], None] | None = None,
+        began: float | None = None,
     ) -> None:
         self.config = config
         self.runtime = runtime
@@ -122,6 +130,7 @@ class TrainingRun:
         self.validation_set = validation_set
         self.after_save = after_save
         self.after_stage = after_stage
+        self.before_save = before_save
         self.log = RunLog(config.checkpoint_folder, is_active=runtime.is_main)
         self.stage = ""
         self.stage_step = 0
@@ -134,7 +143,9 @@ class TrainingRun:
         """Whatever else must go on where it was (schedules, the doctor): registered before `resume`."""
         self.best: Best | None = None
         self._clock_offset = 0.0
-        self._clock_start = time.monotonic()
+        self._clock_start = time.monotonic() if began is None else began
+        self.budget: TimeBudget | None = None if config.minutes is None else self._time_budget(config.minutes)
+        self._step_seconds = 0.0
         self._optimizers: dict[str, tuple[Optimizer, float]] = {}
         self.resumed_optimizers: dict[str, Any] = {}
         self._pending: list[tuple[dict[str, Any], dict[str, Tensor]]] = []
@@ -174,16 +185,23 @@ class TrainingRun:
 
     def _progress(self) -> float:
         """Share of the present stage that is over."""
-        if self.config.minutes is None:
+        if self.budget is None:
             steps = self.stage_steps(self.stage)
             return self.stage_step / steps if steps else 1.0
-        until = sum(self.settings(name).share for name in STAGES[: STAGES.index(self.stage) + 1])
-        if not self.settings(self.stage).share:
-            return 1.0
-        end = until * 60.0 * self.config.minutes
-        return self.runtime.agree(
-            min(1.0, (self.seconds - self.stage_began) / max(end - self.stage_began, 1e-3))
-        )
+        planned = self.budget.stage_end(self.stage, self.stage_began) - self.stage_began
+        elapsed = self.seconds - self.stage_began
+        # The last step ends late as often as early.
+        is_over = planned <= 0.0 or elapsed + 0.5 * self._step_seconds >= planned
+        return self.runtime.agree(1.0 if is_over else elapsed / planned)
+
+    def _time_budget(self, minutes: float) -> TimeBudget:
+        names = {steps: ONE_STEP if steps == 1 else MANY_STEPS for steps in (1, 16)}
+        textures = {stage: tuple(names[steps] for steps in kinds) for stage, kinds in FINISHED_STEPS.items()}
+        return TimeBudget(60.0 * minutes, {name: self.settings(name).share for name in STAGES}, textures)
+
+    def measure(self, kind: str) -> AbstractContextManager[None]:
+        """Tell the time budget, if there is one, how long this takes."""
+        return nullcontext() if self.budget is None else self.budget.measure(kind)
 
     # --- the loop --------------------------------------------------------------------------------------------------
 
@@ -197,6 +215,7 @@ class TrainingRun:
             return
         if self.stage != stage:
             self.stage, self.stage_step, self.stage_began = stage, 0, self.seconds
+            self._step_seconds = 0.0
             self.resumed_optimizers = {}
         self._optimizers = {
             name: (optimizer, optimizer.param_groups[0]["lr"]) for name, optimizer in optimizers.items()
@@ -207,12 +226,14 @@ class TrainingRun:
             while (progress := self._progress()) < 1.0:
                 self._set_rates(progress)
                 bar.update(100.0 * progress - bar.n)
+                began = self.seconds
                 yield Step((self.config.seed, stage), self.stage_step, progress)
                 self.stage_step += 1
                 self.total_step += 1
                 self.average.update(self.generator)
                 if self.runtime.device.type == "cpu" or self.total_step % 10 == 0:
                     self._write_log(bar)
+                self._step_seconds = self.seconds - began
                 if self.stage_step % self.steps_per_epoch(stage) == 0:
                     self._finish_epoch(bar)
                 if self._is_stop_due():
@@ -289,10 +310,15 @@ class TrainingRun:
         self._write_log(bar)
         self.epoch += 1
         if self.epoch % self.config.save_after_nepochs == 0:
+            if self.before_save is not None:
+                with run_keeper.undisturbed_random(self.runtime):
+                    self.before_save(self)
             self.save()
 
     def _finish_stage(self) -> None:
         """Adopt the averaged weights, judge them, save."""
+        if self.budget is not None and not self.stage_step and self.settings(self.stage).share:
+            self.event("left out", reason="the time budget is too short for this stage")
         self.generator.load_state_dict(self.average.network.state_dict())
         self.average.updates = 0
         if self.stage == "flow" and self.stage_step:  # a stage without steps leaves a trained one-step block alone
@@ -321,16 +347,17 @@ class TrainingRun:
 
     # --- keeping ---------------------------------------------------------------------------------------------------
 
-    def score(self, kernel_distance: float, *, steps: int) -> None:
+    def score(self, kernel_distance: float, *, steps: int, kernel_score: float | None = None) -> None:
         """Note how far whole compositions of the averaged weights are from validation music; the next save keeps it."""
         if math.isfinite(kernel_distance) and (
             self.best is None or kernel_distance <= self.best.kernel_distance
         ):
-            self.best = Best(self.epoch, kernel_distance, steps, self.stage)
+            self.best = Best(self.epoch, kernel_distance, steps, self.stage, kernel_score)
 
     def save(self) -> None:
         """Write generator and discriminator of this epoch, and all it takes to go on from here."""
-        self._save_as(self.epoch)
+        with self.measure(SAVING):
+            self._save_as(self.epoch)
         if self.runtime.is_main and self.after_save is not None:
             with run_keeper.undisturbed_random(self.runtime):
                 self.after_save(self)
@@ -404,7 +431,11 @@ class TrainingRun:
         """Whitened latents (pairs, frames, latent_dim) of a whole split, encoded once: the encoder is frozen by now."""
         if split not in self._latents:
             dataset = self.training_set if split == "training" else self.validation_set
-            means = encode_dataset(self.generator, dataset, self.runtime, between=self._between_batches)
+            if self.budget is not None and split == "training":
+                stride = int(self.runtime.agree(float(self.budget.encoding_stride(len(dataset)))))
+                dataset = AudioDataset(dataset.pairs[::stride])
+            with self.measure(ENCODING if split == "training" else split):
+                means = encode_dataset(self.generator, dataset, self.runtime, between=self._between_batches)
             self._latents[split] = self.generator.normaliser.to("cpu")(means)
             self.generator.normaliser.to(self.runtime.device)
         return self._latents[split]
@@ -448,11 +479,14 @@ class TrainingRun:
             network.autoencoder.hop_length,
         ).to(waveforms.device)
         for steps in FINISHED_STEPS[self.stage]:
-            if self.stage == "autoencoder":
-                latents = network.encode(waveforms)
-            else:
-                latents = network.sample_latents(frames, count=len(waveforms), seed=TEXTURE_SEED, steps=steps)
-            network.fit_texture(waveforms, latents, noise, steps=steps)
+            with self.measure(ONE_STEP if steps == 1 else MANY_STEPS):
+                if self.stage == "autoencoder":
+                    latents = network.encode(waveforms)
+                else:
+                    latents = network.sample_latents(
+                        frames, count=len(waveforms), seed=TEXTURE_SEED, steps=steps
+                    )
+                network.fit_texture(waveforms, latents, noise, steps=steps)
         self.generator.textures.load_state_dict(network.textures.state_dict())
 
     def draw_latents(self, step: Step, batch_size: int, frames: int, *, split: str = "training") -> Tensor:

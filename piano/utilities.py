@@ -8,7 +8,13 @@ import torch
 from torch import nn
 
 from piano.discriminator import Discriminator_with_mdisc
-from piano.foundation.checkpoint_format import checkpoint_path, find_epoch, list_epochs, read_checkpoint
+from piano.foundation.checkpoint_format import (
+    checkpoint_path,
+    find_epoch,
+    list_epochs,
+    read_best,
+    read_checkpoint,
+)
 from piano.foundation.errors import CheckpointError
 from piano.foundation.model_folder import holds_shipped, named_folder, shipped_folder
 from piano.foundation.shipped_format import read_shipped, shipped_path
@@ -47,7 +53,7 @@ def load_checkpoint(folder: Path, role: str, epoch: int | str = "latest") -> dic
     if list_epochs(folder, role) or not holds_shipped(folder):
         chosen = find_epoch(folder, role, epoch)
         try:
-            return read_checkpoint(checkpoint_path(folder, role, chosen), role)
+            return with_best_steps(folder, read_checkpoint(checkpoint_path(folder, role, chosen), role))
         except CheckpointError as error:
             if epoch not in ANY_EPOCH:
                 raise
@@ -55,6 +61,21 @@ def load_checkpoint(folder: Path, role: str, epoch: int | str = "latest") -> dic
     content = read_shipped(shipped_path(folder, role), role)
     if str(epoch) not in (*ANY_EPOCH, str(content["epoch"])):
         raise CheckpointError(f"{folder} holds epoch {content['epoch']} only. Leave out --epoch.")
+    return content
+
+
+def with_best_steps(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
+    """The best epoch's `auto` means the sampling steps it was judged with, also if it lies in the middle of a stage."""
+    best = read_best(folder)
+    if (
+        content["role"] == "generator"
+        and best is not None
+        and best.epoch == content["epoch"]
+        and best.steps > 0
+    ):
+        for state in (content.get("average"), content["model"]):
+            if isinstance(state, dict) and "default_steps" in state:
+                state["default_steps"] = torch.tensor(best.steps)
     return content
 
 

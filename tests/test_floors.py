@@ -27,6 +27,7 @@ FLOORS: list[tuple[float, str, list[str]]] = [
     ),
     (2, "", ["piano.latent_style"]),
     (3.1, "", ["piano.piano_model"]),
+    (3.1, "", ["piano.time_budget"]),
     (3.15, "", ["piano.run_keeper"]),
     (3.2, "", ["piano.training_run"]),
     (3.3, "", ["piano.piano_train"]),
@@ -43,6 +44,7 @@ FLOORS: list[tuple[float, str, list[str]]] = [
         [
             "piano.evaluation.bootstrap",
             "piano.evaluation.set_scores",
+            "piano.evaluation.paired",
             "piano.evaluation.descriptors",
             "piano.evaluation.reconstruction",
             "piano.evaluation.measures",
@@ -63,8 +65,10 @@ FLOORS: list[tuple[float, str, list[str]]] = [
     (5.1, "", ["piano.reproduce"]),
     (5.1, "", ["piano.evaluation.score_generator"]),
     (5.2, "", ["piano.evaluate"]),
-    (6, WING, ["piano.evaluation.gates", "piano.evaluation.curves"]),
+    (6, WING, ["piano.evaluation.gates", "piano.evaluation.run_ruler", "piano.evaluation.score_cost"]),
+    (6, WING, ["piano.evaluation.curves", "piano.evaluation.training_figures"]),
     (6, WING, ["piano.evaluation.listen_sounds", "piano.evaluation.listen_page"]),
+    (6.5, "", ["piano.compare"]),
     (7, "", ["piano.piano_main"]),
     (8, "", ["musigan"]),
 ]

@@ -1,14 +1,21 @@
 """Gates measure on validation music, write what they found, and set the default number of sampling steps."""
 
+import json
+
 import numpy as np
 import pytest
 
-from piano.evaluation.gates import Gatekeeper, clip_labels, judge_samples, validation_clips
+from piano.evaluation.clip_features import feature_matrix
+from piano.evaluation.distances import kernel_score, spectrum_noise
+from piano.evaluation.gates import Gatekeeper, SampleGate
+from piano.evaluation.run_ruler import RunRuler, clip_labels, validation_clips
+from piano.evaluation.score_cost import FEWEST_CLIPS, MOST_CLIPS, SHARE, Prices, ScoreCost
 from piano.foundation.checkpoint_format import complete_epochs, find_epoch, read_best
 from piano.foundation.run_log import read_history
 from piano.piano_model import AudioDataset
 from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
 from piano.piano_train import train_vae_gan
+from piano.utilities import load_generator
 from tests.tiny_run import SAMPLE_RATE, start_run, tiny_config, tonal_pairs
 
 
@@ -96,15 +103,106 @@ def test_every_validation_clip_carries_the_label_of_its_own_pair(pairs):
         )
 
 
-def test_clips_of_one_recording_are_not_compared_with_each_other(judged):
-    run, _ = judged
+def test_clips_of_one_recording_are_not_compared_with_each_other():
     alike = tonal_pairs(2, seed=8)
     waves = np.concatenate([alike[:1]] * 4 + [alike[1:]] * 4)
-    run.stage = "joint"
-    figures = {}
+    made = RunRuler(AudioDataset(tonal_pairs(8, seed=9)), SAMPLE_RATE).clips
+    judged = {}
     for name, labels in (("blind", None), ("labelled", ["a"] * 4 + ["b"] * 4)):
-        run.validation_set = AudioDataset(waves, labels=labels)
-        _, figures[name] = judge_samples(run, (1,))
+        ruler = RunRuler(AudioDataset(waves, labels=labels), SAMPLE_RATE)
+        judged[name] = ruler.judge(made)
     # Copies make the real set look concentrated: it seems farther from everything, and less varied than it is.
-    assert figures["labelled"]["distance_1"] < figures["blind"]["distance_1"]
-    assert figures["labelled"]["diversity_1"] < figures["blind"]["diversity_1"]
+    assert judged["labelled"].kernel_distance < judged["blind"].kernel_distance
+    assert judged["labelled"].diversity < judged["blind"].diversity
+
+
+# --- the ruler inside training
+
+
+def test_training_scores_as_the_ruler_does():
+    labels = [f"song {index}" for index in range(8)]
+    ruler = RunRuler(AudioDataset(tonal_pairs(8, seed=3), labels=labels), SAMPLE_RATE, most_clips=8)
+    made = RunRuler(AudioDataset(tonal_pairs(8, seed=4)), SAMPLE_RATE, most_clips=8).clips
+    judged = ruler.judge(made)
+    noise = spectrum_noise(ruler.clips, SAMPLE_RATE, seed=1234)
+    known = kernel_score(
+        generated=feature_matrix(made, SAMPLE_RATE), real=feature_matrix(ruler.clips, SAMPLE_RATE),
+        noise=feature_matrix(noise, SAMPLE_RATE), real_files=ruler.labels,
+        generated_files=[("made", index) for index in range(8)], seed=1234,
+    )  # fmt: skip
+    assert judged.kernel_distance == pytest.approx(known.distance, abs=1e-9)
+    assert judged.kernel_score.value == pytest.approx(known.score, abs=0.02)  # floors of 8 and 40 halves
+
+
+def test_the_gate_passes_music_and_stops_noise_and_silence():
+    ruler = RunRuler(AudioDataset(tonal_pairs(12, seed=3)), SAMPLE_RATE, most_clips=12)
+    noise = spectrum_noise(ruler.clips, SAMPLE_RATE, seed=3)
+    good = RunRuler(AudioDataset(tonal_pairs(12, seed=5)), SAMPLE_RATE, most_clips=12).clips
+    silent = [clip * (np.arange(clip.shape[1]) < clip.shape[1] // 2) for clip in good]
+    judged = {1: ruler.judge(noise), 4: ruler.judge(silent), 16: ruler.judge(good)}
+    gate = SampleGate(judged, judged[1].kernel_distance, ruler.silence_share)
+    assert [gate.passes(steps) for steps in (1, 4, 16)] == [False, False, True]
+    assert gate.figures()["distance_16"] < 0.5 * gate.noise_distance
+    assert judged[16].kernel_score.value < 0.3 < 0.9 < judged[1].kernel_score.value
+
+
+def test_every_judged_epoch_has_a_score_and_the_best_names_its_scale(judged):
+    run, folder = judged
+    history = read_history(folder)
+    scores = [entry for entry in history if entry.get("event") == "score"]
+    assert [entry["stage"] for entry in scores] == ["flow", "professor", "joint"]
+    for entry in scores:
+        assert {"kernel_score", "kernel_distance", "coverage", "diversity", "steps", "epoch"} <= entry.keys()
+        assert entry["low"] <= entry["kernel_score"] <= entry["high"]
+    nearest = min(scores, key=lambda entry: entry["kernel_score"])
+    assert (run.best.epoch, run.best.kernel_score) == (nearest["epoch"], nearest["kernel_score"])
+    assert "0 = other real music" in json.loads((folder / "best.json").read_text())["scale"]
+
+
+def test_an_epoch_in_the_middle_of_a_stage_can_be_the_best_and_is_played_with_the_steps_it_was_judged_with(
+    tmp_path,
+):
+    run = start_run(tiny_config(tmp_path))
+    gatekeeper = Gatekeeper(tmp_path, sample_seconds=1.0, sample_count=1)
+    gatekeeper.rehearse(run)
+    assert gatekeeper.cost.prices is not None and min(gatekeeper.cost.prices.compose.values()) > 0.0
+    run.before_save = gatekeeper.score_epoch
+    run.stage, run.epoch = "professor", 4
+    gatekeeper.score_epoch(run)
+    assert run.best is None  # a hundredth of a second into the run nothing can be spent on scores
+    gatekeeper.cost.prices = Prices(0.0, {1: 0.0, 16: 0.0}, 0.0, 0.0)
+    gatekeeper.score_epoch(run)
+    run.save()
+    assert run.best is not None and (run.best.epoch, run.best.steps, run.best.stage) == (4, 1, "professor")
+    assert int(run.average.network.default_steps) == 16
+    assert load_generator(tmp_path, "best").resolve_steps("auto") == 1
+
+
+PRICES = Prices(hear=0.035, compose={1: 0.1, 16: 0.15}, reconstruct=0.19, encoding=12.0)
+"""Of `tiny` on one core."""
+
+
+@pytest.mark.parametrize("minutes", [1, 5, 600])
+def test_measuring_costs_three_hundredths_of_the_time_or_as_little_as_it_can(minutes):
+    cost = ScoreCost()
+    cost.set_prices(PRICES, seconds=60.0 * minutes)
+    fewest = ScoreCost()
+    fewest.set_prices(PRICES, seconds=1.0)
+    stages = ("autoencoder", "flow", "judges", "ear", "professor", "joint")
+    expected = sum(cost.expected(stage) for stage in stages)
+    assert FEWEST_CLIPS <= cost.clips <= MOST_CLIPS
+    assert expected <= max(SHARE * 60.0 * minutes, sum(fewest.expected(stage) for stage in stages))
+    cost.spent = expected - cost.expected("joint")
+    assert set(cost.choose_steps("joint", (1, 4, 16, 2, 8))) == ({1, 4} if minutes < 20 else {1, 2, 4, 8, 16})
+
+
+def test_scores_on_the_way_are_spread_over_the_run_and_leave_enough_for_the_gates():
+    cost = ScoreCost()
+    cost.set_prices(PRICES, seconds=3600.0)
+    assert not cost.allows("flow", 16, elapsed=30.0)
+    assert cost.allows("flow", 16, elapsed=1000.0)
+    cost.spent = SHARE * 3600.0 - 10.0
+    assert not cost.allows("flow", 16, elapsed=3500.0)
+    unknown = ScoreCost()
+    assert not unknown.allows("flow", 16, elapsed=1e9)
+    assert unknown.choose_steps("professor", (1, 4, 16)) == (1, 4, 16)

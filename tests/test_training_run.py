@@ -5,9 +5,10 @@ import json
 import pytest
 import torch
 
-from piano.foundation.checkpoint_format import checkpoint_path, complete_epochs, find_epoch, read_best
+from piano.foundation.checkpoint_format import Best, checkpoint_path, complete_epochs, find_epoch, read_best
 from piano.foundation.errors import CheckpointError, TrainingError
 from piano.foundation.run_log import read_history
+from piano.piano_main import too_little_memory
 from piano.piano_pretrain import (
     autoencoder_pass,
     pretrain_discriminator,
@@ -97,9 +98,9 @@ def test_resuming_keeps_the_best_epoch_and_forgets_one_that_came_later(tmp_path)
     run.after_stage = lambda run, stage: run.score({"autoencoder": 0.5, "flow": 0.2}[stage], steps=16)
     train_autoencoder(run)
     first = read_best(tmp_path)
-    assert first == (2, 0.5, 16, "autoencoder")
+    assert first == Best(2, 0.5, 16, "autoencoder")
     train_flow(run)
-    assert read_best(tmp_path) == (run.epoch, 0.2, 16, "flow")
+    assert read_best(tmp_path) == Best(run.epoch, 0.2, 16, "flow")
     checkpoint_path(tmp_path, "generator", run.epoch).write_bytes(b"damaged")
     again = start_run(config)
     assert again.resume() == run.epoch - 1
@@ -111,7 +112,7 @@ def test_a_worse_score_and_one_that_is_no_number_do_not_become_the_best(tmp_path
     for epoch, distance in enumerate([float("nan"), 0.3, 0.1, 0.2, float("nan"), 0.1], start=1):
         run.epoch = epoch
         run.score(distance, steps=epoch)
-    assert run.best == (6, 0.1, 6, "")  # as good as an earlier one, and longer trained
+    assert run.best == Best(6, 0.1, 6, "")  # as good as an earlier one, and longer trained
     run.save()
     assert find_epoch(tmp_path, "generator", "best") == 6
 
@@ -265,3 +266,15 @@ def test_the_log_holds_one_line_for_every_step_and_only_terms_that_were_used(who
     assert {"reconstruction", "kl", "beta"} <= steps[0].keys()
     joint = next(line for line in steps if line["stage"] == "joint")
     assert {"melody_d", "adversarial", "energy_score", "ear_loss", "professor_loss"} <= joint.keys()
+
+
+def test_too_small_a_memory_is_answered_with_the_same_steps_in_more_parts(tmp_path):
+    run = start_run(tiny_config(tmp_path, accumulation_steps=2))
+    run.stage = "flow"
+    assert too_little_memory(run).endswith(
+        "for the batch of stage flow. Give --set accumulation_steps=4: the same steps, each in 4 parts."
+    )
+    run.saved_epoch = 3
+    assert "Give --resume --set accumulation_steps=4" in too_little_memory(run)
+    run = start_run(tiny_config(tmp_path, accumulation_steps=4))
+    assert too_little_memory(run).endswith("Choose a smaller preset or batch_size.")

@@ -1,37 +1,59 @@
-"""What training shows for itself: samples at every save, and a gate after every stage.
+"""What training shows for itself: samples at every save, a gate after every stage, and the score of epochs on the way.
 
 A gate is a measurement on music never trained on, with the bound it should meet; it warns, it does not stop.
+All of it together is kept to about three hundredths of a run's time (`ScoreCost`).
 """
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 from tqdm import tqdm
 
-from piano.evaluation.metrics import (
-    diversity,
-    feature_matrix,
-    gate_two,
-    log_magnitude_ratio,
-    pitch_found_share,
-)
+from piano.evaluation.clip_features import feature_matrix
+from piano.evaluation.metrics import log_magnitude_ratio, pitch_found_share
 from piano.evaluation.pictures import constant_q_grid
+from piano.evaluation.run_ruler import (
+    CLIP_SECONDS,
+    SEED,
+    Judged,
+    RunRuler,
+    clip_labels,
+    compose_clips,
+    validation_clips,
+)
+from piano.evaluation.score_cost import (
+    FIT,
+    JUDGES,
+    NOISE,
+    RECONSTRUCTED_CLIPS,
+    RECONSTRUCTION,
+    Prices,
+    ScoreCost,
+    set_kind,
+)
 from piano.evaluation.score_generator import reconstruct_clips
 from piano.foundation.audio_io import write_audio
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.piano_train import Composition, compose, draw_composition, judge_composition
-from piano.training_run import Step, TrainingRun
+from piano.time_budget import ENCODING
+from piano.training_run import Step, TrainingRun, encode_dataset
 
-CLIP_SECONDS = 8.0
-MAX_CLIPS = 24
-STEP_CHOICES = (1, 2, 4, 8, 16)
+STEP_CHOICES = {"flow": (16, 1), "professor": (1, 4, 16), "joint": (1, 4, 16, 2, 8)}
+"""Sampling steps that are compared after a stage, the most telling first; fewer if time is short (`FEWEST_STEPS`)."""
+STEPS_ON_THE_WAY = {"flow": 16, "ear": 16, "professor": 1, "joint": 1}
+"""Sampling steps with which epochs in the middle of a stage are scored: those that use what the stage teaches."""
 ONE_STEP_TOLERANCE = 1.1
 """Fewer sampling steps are preferred while their kernel distance stays within this factor of the best."""
 MIN_DIVERSITY = 0.7
-SEED = 1234
+PICTURE_SECONDS = 1.0
+HEARD_STAGES, SAMPLES_SHARE = ("flow", "professor", "joint"), 0.05
+"""Samples are written after these stages in any case, and at other saves while they take less of the time than this."""
+NOISE_SHARE, SILENCE_GAP = 0.5, 0.05
+"""Composed music is at most this part of decoded noise's distance from real music, and no more silent than this."""
 
 
 class Gate(NamedTuple):
@@ -52,7 +74,7 @@ class Gate(NamedTuple):
 
 
 class Gatekeeper:
-    """Writes samples and judges stages of a run.
+    """Writes samples, judges stages and scores epochs of a run.
 
     Parameters
     ----------
@@ -66,6 +88,39 @@ class Gatekeeper:
         self.folder = Path(folder)
         self.sample_seconds = sample_seconds
         self.sample_count = sample_count
+        self.cost = ScoreCost()
+        self._ruler: RunRuler | None = None
+        self._samples_cost = self._samples_spent = 0.0
+
+    def ruler(self, run: TrainingRun) -> RunRuler:
+        """The run's validation music, measured when it is first needed."""
+        if self._ruler is None:
+            with self.cost.spending(FIT):
+                rate = run.generator.sample_rate
+                self._ruler = RunRuler(run.validation_set, rate, most_clips=self.cost.clips)
+        return self._ruler
+
+    def rehearse(self, run: TrainingRun) -> None:
+        """Before anything is learned: try what measuring and encoding take, so that they can be planned."""
+        if not run.runtime.is_main:
+            return
+        prices = try_out(run)
+        self.cost.set_prices(prices, seconds=run.budget.seconds if run.budget else None)
+        if run.budget is not None:
+            sounds = (self.sample_count + 1) * self.sample_seconds / CLIP_SECONDS
+            self._samples_cost = PICTURE_SECONDS + sounds * prices.compose[16]
+            run.budget.expected_gate = lambda stage: (
+                self.cost.expected(stage) + (self._samples_cost if stage in HEARD_STAGES else 0.0)
+            )
+            run.budget.measured.setdefault(ENCODING, prices.encoding)
+
+    def write_due_samples(self, run: TrainingRun) -> None:
+        """Samples at a save; with a time budget only while they are cheap, and at the end of stages that compose."""
+        is_end = run.stage in HEARD_STAGES and run.stage in run.finished_stages
+        is_cheap = self._samples_spent + self._samples_cost <= SAMPLES_SHARE * run.seconds
+        if run.budget is None or is_end or is_cheap:
+            self._samples_cost = timed(lambda: self.write_samples(run))
+            self._samples_spent += self._samples_cost
 
     @torch.inference_mode()
     def write_samples(self, run: TrainingRun) -> None:
@@ -90,11 +145,11 @@ class Gatekeeper:
         """Measure the gate of a finished stage on validation music; write and say the verdict."""
         if not run.runtime.is_main or not run.stage_step:
             return
-        judges = {
+        judges: dict[str, Callable[[TrainingRun, Gatekeeper], Gate]] = {
             "autoencoder": judge_reconstruction, "flow": judge_flow, "judges": judge_judges,
             "ear": judge_ear, "professor": judge_one_step, "joint": judge_one_step,
         }  # fmt: skip
-        gate = judges[stage](run)
+        gate = judges[stage](run, self)
         run.event(
             "gate",
             name=gate.name,
@@ -104,44 +159,61 @@ class Gatekeeper:
         )
         tqdm.write(gate.sentence())
 
+    def score_epoch(self, run: TrainingRun) -> None:
+        """In the middle of a stage that changes what compositions sound like: how far are they now? If it is cheap."""
+        steps = STEPS_ON_THE_WAY.get(run.stage)
+        if steps and run.runtime.is_main and self.cost.allows(run.stage, steps, elapsed=run.seconds):
+            self.keep_score(run, self.judge_steps(run, steps), steps=steps)
+
+    def judge_steps(self, run: TrainingRun, steps: int) -> Judged:
+        """Compositions of the averaged weights against validation music."""
+        ruler = self.ruler(run)
+        with self.cost.spending(set_kind(steps)):
+            return ruler.judge_generator(run.average.network, steps=steps)
+
+    def keep_score(self, run: TrainingRun, judged: Judged, *, steps: int) -> None:
+        """Write the score of this epoch, and let the run remember it if it is the best."""
+        score = judged.kernel_score
+        run.event(
+            "score", kernel_score=score.value, kernel_distance=judged.kernel_distance, steps=steps,
+            low=score.low, high=score.high, coverage=judged.sets.coverage.value, recall=judged.sets.recall.value,
+            diversity=judged.diversity, clips=self.cost.clips, measuring_seconds=round(self.cost.spent, 2),
+        )  # fmt: skip
+        run.score(judged.kernel_distance, steps=steps, kernel_score=score.value)
+
 
 def sampling_steps(run: TrainingRun) -> int:
     """Steps for samples on the way: what was judged best once that is known, sixteen before."""
     return int(run.average.network.default_steps) if "professor" in run.finished_stages else 16
 
 
-def validation_clips(dataset: AudioDataset, seconds: float, sample_rate: int) -> list[np.ndarray]:
-    """Clips (channels, samples) spread over the validation set, two or more even if it holds a single pair."""
-    samples = min(round(seconds * sample_rate), dataset.samples // 2)
-    return [
-        dataset.crop(pair, (dataset.samples - samples) * is_end, samples).numpy()
-        for pair, is_end in clip_places(len(dataset))
-    ]
+def try_out(run: TrainingRun) -> Prices:
+    """Seconds of each kind of work, with the networks as they are: it takes as long with trained ones."""
+    generator, rate = run.average.network, run.generator.sample_rate
+    clips = validation_clips(run.validation_set, CLIP_SECONDS, rate, most_clips=2)
+    samples = clips[0].shape[-1]
+    compose_clips(generator, 1, samples, steps=1)  # the first of everything is slower
+    feature_matrix(clips[:1], rate)
+    some = AudioDataset(run.training_set.pairs[:4])
+    return Prices(
+        hear=timed(lambda: feature_matrix(clips, rate)) / len(clips),
+        compose={steps: timed(lambda steps=steps: compose_clips(generator, 2, samples, steps=steps)) / 2
+                 for steps in (1, 16)},
+        reconstruct=timed(lambda: compare_reconstructions(generator, clips, None)) / len(clips),
+        encoding=timed(lambda: encode_dataset(run.generator, some, run.runtime)) * len(run.training_set) / len(some),
+    )  # fmt: skip
 
 
-def clip_places(pairs: int) -> list[tuple[int, bool]]:
-    """Where validation clips lie: index of the pair, and whether at its end. Ends only if there are few pairs."""
-    places = [(index, False) for index in range(pairs)]
-    if len(places) < MAX_CLIPS:
-        places += [(index, True) for index in range(pairs)]
-    chosen = np.linspace(0, len(places) - 1, min(MAX_CLIPS, len(places))).round().astype(int)
-    return [places[choice] for choice in chosen]
+def timed(body: Callable[[], Any]) -> float:
+    """Seconds that a call takes."""
+    began = time.monotonic()
+    body()
+    return time.monotonic() - began
 
 
-def clip_labels(dataset: AudioDataset) -> list[str] | None:
-    """The recording of every validation clip, so that clips of one piece are not compared with each other.
-
-    None where the data set does not know, or has one recording only: then there would be nothing to compare.
-    """
-    if dataset.labels is None:
-        return None
-    labels = [dataset.labels[pair] for pair, _ in clip_places(len(dataset))]
-    return labels if len(set(labels)) > 1 else None
-
-
-def judge_reconstruction(run: TrainingRun) -> Gate:
+def judge_reconstruction(run: TrainingRun, keeper: Gatekeeper) -> Gate:
     """G1: R and P of reconstructions of validation music."""
-    figures = reconstruction_figures(run)
+    figures = reconstruction_figures(run, keeper)
     bounds = {"tiny": (0.30, 0.7)}.get(run.config.preset, (0.15, 0.9))
     passed = figures["R"] <= bounds[0] and figures["P"] >= bounds[1]
     run.controllers["R_before_ear"] = figures["R"]
@@ -149,97 +221,92 @@ def judge_reconstruction(run: TrainingRun) -> Gate:
                 f"R should be at most {bounds[0]}, P at least {bounds[1]}: train longer")  # fmt: skip
 
 
-def reconstruction_figures(run: TrainingRun) -> dict[str, float]:
+def reconstruction_figures(run: TrainingRun, keeper: Gatekeeper) -> dict[str, float]:
     """R, P and the share of latent dimensions in use, on validation music."""
-    generator = run.average.network
-    clips = validation_clips(run.validation_set, CLIP_SECONDS, generator.sample_rate)
-    generator.eval()
-    again = reconstruct_clips(generator, clips)
-    rate = generator.sample_rate
-    with torch.inference_mode():
-        means = torch.cat([generator.autoencoder.encoder(torch.from_numpy(clip)[None].to(run.runtime.device))[0][0]
-                           for clip in clips])  # fmt: skip
+    generator, most = run.average.network, min(keeper.cost.clips, RECONSTRUCTED_CLIPS)
+    clips = validation_clips(run.validation_set, CLIP_SECONDS, generator.sample_rate, most_clips=most)
+    with keeper.cost.spending(RECONSTRUCTION):
+        figures = compare_reconstructions(generator, clips, clip_labels(run.validation_set, most_clips=most))
+        with torch.inference_mode():
+            sounds = (torch.from_numpy(clip)[None].to(run.runtime.device) for clip in clips)
+            means = torch.cat([generator.autoencoder.encoder(sound)[0][0] for sound in sounds])
+    return figures | {"active_dimensions": float((means.var(dim=0) > 0.1).float().mean())}
+
+
+def compare_reconstructions(
+    generator: VariationalAttentionModel, clips: list[NDArray], labels: list[str] | None
+) -> dict[str, float]:
+    """R and P of clips (channels, samples) through the autoencoder."""
+    again, rate = reconstruct_clips(generator.eval(), clips), generator.sample_rate
     return {
-        "R": log_magnitude_ratio(
-            reconstruction=again, original=clips, sample_rate=rate, files=clip_labels(run.validation_set)
-        ),
+        "R": log_magnitude_ratio(reconstruction=again, original=clips, sample_rate=rate, files=labels),
         "P": pitch_found_share(reconstruction=again, original=clips, sample_rate=rate),
-        "active_dimensions": float((means.var(dim=0) > 0.1).float().mean()),
     }
 
 
-def compose_clips(
-    generator: VariationalAttentionModel, count: int, samples: int, *, steps: int
-) -> list[np.ndarray]:
-    """`count` new clips (channels, samples) from fixed seeds."""
-    generator.eval()
-    frames = -(-samples // generator.hop_samples)
-    latents = generator.sample_latents(frames, count=count, seed=SEED, steps=steps)
-    return decode_clips(generator, latents, samples, steps=steps)
+class SampleGate(NamedTuple):
+    """Compositions of some numbers of sampling steps, and what they are held against."""
+
+    judged: dict[int, Judged]
+    noise_distance: float
+    """Kernel distance of decoded white noise."""
+    real_silence: float
+
+    def passes(self, steps: int) -> bool:
+        """At most half as far from real music as decoded noise, and no more silent than real music?"""
+        one = self.judged[steps]
+        is_near = one.kernel_distance < NOISE_SHARE * self.noise_distance
+        return is_near and abs(one.silence_share - self.real_silence) <= SILENCE_GAP
+
+    def figures(self) -> dict[str, Any]:
+        """What the log keeps."""
+        found: dict[str, Any] = {}
+        for steps, one in sorted(self.judged.items()):
+            found |= {f"distance_{steps}": one.kernel_distance, f"score_{steps}": one.kernel_score.value,
+                      f"silence_{steps}": one.silence_share, f"diversity_{steps}": one.diversity}  # fmt: skip
+        return found | {"distance_noise": self.noise_distance, "silence_real": self.real_silence}
 
 
-@torch.inference_mode()
-def decode_clips(
-    generator: VariationalAttentionModel, latents: Tensor, samples: int, *, steps: int = 16
-) -> list[np.ndarray]:
-    """Clips (channels, samples) of whitened latents (count, frames, latent_dim), finished as compositions are."""
-    return [generator.decode(latent.unsqueeze(0), texture_seed=item, steps=steps)[0, :, :samples].cpu().numpy()
-            for item, latent in enumerate(latents)]  # fmt: skip
+def judge_samples(run: TrainingRun, keeper: Gatekeeper, choices: tuple[int, ...]) -> SampleGate:
+    """Measure compositions. Decoded noise is measured once: the decoder hardly moves after the autoencoder stage."""
+    ruler = keeper.ruler(run)
+    if "distance_noise" not in run.controllers:
+        with keeper.cost.spending(NOISE):
+            noise = ruler.judge_decoded_noise(run.average.network)
+        run.controllers["distance_noise"] = noise.kernel_distance
+    judged = {steps: keeper.judge_steps(run, steps) for steps in choices}
+    return SampleGate(judged, run.controllers["distance_noise"], ruler.silence_share)
 
 
-def judge_samples(run: TrainingRun, step_choices: tuple[int, ...]) -> tuple[Any, dict[str, Any]]:
-    """Gate G2's figures for numbers of sampling steps, with diversity."""
-    generator = run.average.network
-    real = validation_clips(run.validation_set, CLIP_SECONDS, generator.sample_rate)
-    samples = real[0].shape[-1]
-    clips = {steps: compose_clips(generator, len(real), samples, steps=steps) for steps in step_choices}
-    frames = -(-samples // generator.hop_samples)
-    white = torch.randn(
-        len(real), frames, generator.latent_dim, generator=torch.Generator().manual_seed(SEED)
-    )
-    noise = decode_clips(generator, white.to(run.runtime.device), samples)
-    labels = clip_labels(run.validation_set)
-    verdict = gate_two(clips, real, noise, generator.sample_rate, real_files=labels)
-    figures: dict[str, Any] = {f"distance_{steps}": value for steps, value in verdict.distances.items()}
-    figures |= {"distance_noise": verdict.noise_distance, "silence_real": verdict.real_silence_share}
-    figures |= {f"silence_{steps}": value for steps, value in verdict.silence_shares.items()}
-    real_features = feature_matrix(real, generator.sample_rate)
-    for steps in (min(step_choices), max(step_choices)):
-        figures[f"diversity_{steps}"] = diversity(
-            generated=feature_matrix(clips[steps], generator.sample_rate),
-            real=real_features,
-            real_files=labels,
-        )
-    return verdict, figures
-
-
-def judge_flow(run: TrainingRun) -> Gate:
+def judge_flow(run: TrainingRun, keeper: Gatekeeper) -> Gate:
     """G2: samples of the flow are at most half as far from real music as decoded noise."""
-    verdict, figures = judge_samples(run, (1, 16))
-    run.controllers["distance_flow"] = verdict.distances[16]
+    choices = keeper.cost.choose_steps("flow", STEP_CHOICES["flow"])
+    gate = judge_samples(run, keeper, choices)
+    run.controllers["distance_flow"] = gate.judged[16].kernel_distance
     set_default_steps(run, 16)
-    run.score(verdict.distances[16], steps=16)
-    return Gate("G2 flow", verdict.passed_by_steps[16], figures,
+    keeper.keep_score(run, gate.judged[16], steps=16)
+    return Gate("G2 flow", gate.passes(16), gate.figures(),
                 "sixteen-step samples should be at most half as far from real music as decoded noise: "
                 "train the flow longer, or lower its learning rate")  # fmt: skip
 
 
-def judge_one_step(run: TrainingRun) -> Gate:
+def judge_one_step(run: TrainingRun, keeper: Gatekeeper) -> Gate:
     """G5: one step is as good as many, and as varied; the fewest steps that are become the default."""
-    choices = STEP_CHOICES if run.stage == "joint" else (1, 4, 16)
-    verdict, figures = judge_samples(run, choices)
-    best = min(verdict.distances.values())
-    good = [steps for steps in choices if verdict.distances[steps] <= ONE_STEP_TOLERANCE * best]
-    set_default_steps(run, good[0])
-    run.score(verdict.distances[good[0]], steps=good[0])
-    figures["default_steps"] = good[0]
-    is_varied = figures["diversity_1"] >= MIN_DIVERSITY
-    advice = f"{good[0]} sampling steps are the default"
-    if not verdict.passed_by_steps[1]:
+    choices = keeper.cost.choose_steps(run.stage, STEP_CHOICES[run.stage])
+    gate = judge_samples(run, keeper, choices)
+    distances = {steps: one.kernel_distance for steps, one in gate.judged.items()}
+    nearest = min(distances.values())
+    default = min(steps for steps in choices if distances[steps] <= ONE_STEP_TOLERANCE * nearest)
+    set_default_steps(run, default)
+    keeper.keep_score(run, gate.judged[default], steps=default)
+    figures = gate.figures() | {"default_steps": default}
+    is_varied = gate.judged[1].diversity >= MIN_DIVERSITY
+    advice = f"{default} sampling steps are the default"
+    if not gate.passes(1):
         advice += "; one step is not there yet: train the professor stage longer"
     elif not is_varied:
         advice += "; one step is good but not varied enough: raise loss_weights.energy_score, or train longer"
-    return Gate("G5 one step", verdict.passed_by_steps[1] and is_varied, figures, advice)
+    return Gate("G5 one step", gate.passes(1) and is_varied, figures, advice)
 
 
 def set_default_steps(run: TrainingRun, steps: int) -> None:
@@ -249,23 +316,24 @@ def set_default_steps(run: TrainingRun, steps: int) -> None:
 
 
 @torch.inference_mode()
-def judge_judges(run: TrainingRun) -> Gate:
+def judge_judges(run: TrainingRun, keeper: Gatekeeper) -> Gate:
     """G3: how often the professor ranks real validation music above a composition."""
     step = Step((SEED, "gate"), 0, 1.0)
     frames = run.settings("professor").frames
-    batch: Composition = draw_composition(run, step, "professor", split="validation")
-    real = judge_composition(run, batch, batch.latents, is_real=True, remember=False).per_item()
-    fake = judge_composition(
-        run, batch, compose(run, batch, batch.noise_a), is_real=False, remember=False
-    ).per_item()
-    accuracy = float((real.unsqueeze(1) > fake.unsqueeze(0)).float().mean())
+    with keeper.cost.spending(JUDGES):
+        batch: Composition = draw_composition(run, step, "professor", split="validation")
+        real = judge_composition(run, batch, batch.latents, is_real=True, remember=False).per_item()
+        fake = judge_composition(
+            run, batch, compose(run, batch, batch.noise_a), is_real=False, remember=False
+        ).per_item()
+        accuracy = float((real.unsqueeze(1) > fake.unsqueeze(0)).float().mean())
     return Gate("G3 judges", accuracy >= 0.65, {"accuracy": accuracy, "frames": frames},
                 "the judges can hardly tell real from made: check that gradients reach them")  # fmt: skip
 
 
-def judge_ear(run: TrainingRun) -> Gate:
+def judge_ear(run: TrainingRun, keeper: Gatekeeper) -> Gate:
     """G4: the ear must not cost more than a tenth of the reconstruction."""
-    figures = reconstruction_figures(run)
+    figures = reconstruction_figures(run, keeper)
     before = run.controllers.get("R_before_ear", figures["R"])
     return Gate("G4 ear", figures["R"] <= 1.1 * before, figures,
                 "reconstruction got worse by more than a tenth: lower the ear's share")  # fmt: skip

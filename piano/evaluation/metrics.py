@@ -5,15 +5,14 @@ Nothing here needs a network or a download. Every function takes waveforms as `(
 
 - what one clip sounds like: `METRICS`, a table of single numbers;
 - how far one set of clips is from another: `kernel_distance`, `kernel_score`, `diversity` (from `distances`, on the
-  `feature_matrix` of `clip_features`), and the gate `gate_two`;
+  `feature_matrix` of `clip_features`);
 - how well a reconstruction kept its original: `log_magnitude_ratio` (R) and `pitch_found_share` (P).
 
 Compare clips of equal length and rate only: 10 s of music and 30 s of the same music differ in their statistics.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +57,6 @@ __all__ = [
     "FEATURE_GROUPS",
     "METRICS",
     "FeatureScale",
-    "GateTwo",
     "KernelScore",
     "aspect_gaps",
     "beat_strength",
@@ -68,7 +66,6 @@ __all__ = [
     "diversity",
     "feature_matrix",
     "feature_vector",
-    "gate_two",
     "kernel_distance",
     "kernel_score",
     "key_clarity",
@@ -251,78 +248,3 @@ def _strongest_peaks(magnitudes: Array, count: int) -> NDArray[np.bool_]:
     heights = magnitudes * pitch_peaks(magnitudes)
     threshold = np.partition(heights, -count, axis=1)[:, -count, None]
     return (heights >= threshold) & (heights > 0)
-
-
-class GateTwo(NamedTuple):
-    """Figures of gate G2 (ml-design section 5), for each number of sampling steps."""
-
-    distances: dict[int, float]
-    """Kernel distance of the samples to real music, by steps."""
-    noise_distance: float
-    """Kernel distance of decoded white noise to real music."""
-    silence_shares: dict[int, float]
-    real_silence_share: float
-    best_steps: int
-    """The steps with the smallest distance."""
-    passed_by_steps: dict[int, bool]
-    judged_steps: int
-    passed: bool
-    """Whether the samples with `judged_steps` pass."""
-
-
-def gate_two(
-    samples_by_steps: Mapping[int, Sequence[NDArray] | NDArray],
-    real: Sequence[NDArray] | NDArray,
-    noise_decoded: Sequence[NDArray] | NDArray,
-    sample_rate: int,
-    *,
-    real_files: Labels | None = None,
-    judged_steps: int | None = None,
-) -> GateTwo:
-    """G2: are samples at most half as far from real music as decoded noise, and no more silent than real music?
-
-    Passed when the kernel distance is below 0.5 of that of the noise-decoded clips (latents of white noise through the
-    decoder: what the flow starts from), and the silence share is within 0.05 of real music's.
-
-    Parameters
-    ----------
-    samples_by_steps : mapping of sampling steps to clips [shape=(channels, samples)]
-    real, noise_decoded : sequence of arrays [shape=(channels, samples)]
-        Of the same length as the samples.
-    judged_steps : int, optional
-        The steps that decide `passed`; by default the largest number given.
-    """
-    real_features = feature_matrix(real, sample_rate)
-    scale = FeatureScale.fit(real_features)
-    reference = scale.transform(real_features)
-
-    def distance(clips: Sequence[NDArray] | NDArray) -> float:
-        features = scale.transform(feature_matrix(clips, sample_rate))
-        generated_files = (
-            None if real_files is None else [("generated", index) for index in range(len(features))]
-        )
-        return kernel_distance(
-            features, reference, generated_files=generated_files, reference_files=real_files
-        )
-
-    def silence(clips: Sequence[NDArray] | NDArray) -> float:
-        return float(np.mean([silence_share(clip, sample_rate) for clip in clips]))
-
-    distances = {steps: distance(clips) for steps, clips in samples_by_steps.items()}
-    silences = {steps: silence(clips) for steps, clips in samples_by_steps.items()}
-    noise_distance, real_silence = distance(noise_decoded), silence(real)
-    passed = {
-        steps: distances[steps] < 0.5 * noise_distance and abs(silences[steps] - real_silence) <= 0.05
-        for steps in samples_by_steps
-    }
-    judged = max(samples_by_steps) if judged_steps is None else judged_steps
-    return GateTwo(
-        distances=distances,
-        noise_distance=noise_distance,
-        silence_shares=silences,
-        real_silence_share=real_silence,
-        best_steps=min(distances, key=lambda steps: distances[steps]),
-        passed_by_steps=passed,
-        judged_steps=judged,
-        passed=passed[judged],
-    )

@@ -49,6 +49,15 @@ class Reference(NamedTuple):
                                          generated_files=None)  # fmt: skip
         return cls(scale, scaled, list(files), scaled_noise, floor, noise_distance)
 
+    @property
+    def span(self) -> float:
+        """Kernel distance from score 0 to score 1."""
+        return max(self.noise_distance - self.floor, 1e-9)
+
+    def distance_at(self, kernel_score: float) -> float:
+        """The kernel distance that has this score."""
+        return self.floor + self.span * kernel_score
+
 
 class SetScores(NamedTuple):
     """Figures of one set of clips."""
@@ -127,11 +136,13 @@ def kernel_score_figure(reference: Reference, clips: NDArray, files: Files, *, s
     own_weights = joint_weights(reference.files, files, seed=seed)
     noise_weights = file_weights(range(len(reference.noise)), seed=seed + 2)
     h = bandwidth(reference)
-    within_real = _Pairs.of(reference.real, reference.real, reference.files, reference.files, h=h, same=True)
+    within_real = KernelPairs.of(
+        reference.real, reference.real, reference.files, reference.files, h=h, same=True
+    )
 
     def distances(set_clips: NDArray, set_files: Files, weights: NDArray) -> tuple[float, NDArray]:
-        within = _Pairs.of(set_clips, set_clips, set_files, set_files, h=h, same=True)
-        across = _Pairs.of(set_clips, reference.real, set_files, reference.files, h=h, same=False)
+        within = KernelPairs.of(set_clips, set_clips, set_files, set_files, h=h, same=True)
+        across = KernelPairs.of(set_clips, reference.real, set_files, reference.files, h=h, same=False)
         one, many = np.ones((1, len(set_clips))), np.ones((1, len(reference.real)))
         value = within_real.mean(many, many) + within.mean(one, one) - 2 * across.mean(one, many)
         drawn = within_real.mean(real_weights, real_weights) + within.mean(weights, weights)
@@ -140,9 +151,8 @@ def kernel_score_figure(reference: Reference, clips: NDArray, files: Files, *, s
     value, drawn = distances(clips, files, own_weights)
     noise_files = [("noise", index) for index in range(len(reference.noise))]
     _, noise_drawn = distances(reference.noise, noise_files, noise_weights)
-    span = max(reference.noise_distance - reference.floor, 1e-9)
     scores = (drawn - reference.floor) / np.maximum(noise_drawn - reference.floor, 1e-9)
-    return with_interval((value - reference.floor) / span, scores)
+    return with_interval((value - reference.floor) / reference.span, scores)
 
 
 def bandwidth(reference: Reference) -> float:
@@ -161,14 +171,16 @@ def joint_weights(real_files: Files, files: Files, *, seed: int) -> NDArray[np.f
     return file_weights(real_files, seed=seed)[:, [place[file] for file in files]]
 
 
-class _Pairs(NamedTuple):
+class KernelPairs(NamedTuple):
     """Kernel of all pairs of two sets, and which pairs count."""
 
     kernel: NDArray[np.float64]
     allowed: NDArray[np.float64]
 
     @classmethod
-    def of(cls, a: NDArray, b: NDArray, a_files: Files, b_files: Files, *, h: float, same: bool) -> "_Pairs":
+    def of(
+        cls, a: NDArray, b: NDArray, a_files: Files, b_files: Files, *, h: float, same: bool
+    ) -> "KernelPairs":
         allowed = pairs_to_compare(a_files, b_files, (len(a), len(b)), same).astype(np.float64)
         return cls(allowed / (1 + squared_distances(a, b) / (2 * h * h)), allowed)
 

@@ -22,6 +22,7 @@ FORMAT_VERSION = 2
 ROLES = ("generator", "discriminator")
 FIELD_KINDS = {"format_version": int, "role": str, "epoch": int, "keywords": dict, "model": dict}
 BEST_NAME = "best.json"
+SCALE = "kernel_score: 0 = other real music, 1 = noise with its spectrum"
 
 
 AUTO_SPREAD = 20
@@ -36,7 +37,9 @@ class Best(NamedTuple):
     steps: int
     """Sampling steps it was judged with: its `auto`."""
     stage: str
-    """The stage that ended with it."""
+    """The stage that it belongs to."""
+    kernel_score: float | None = None
+    """The distance on the ruler's scale (SCALE); None where an earlier version judged."""
 
 
 def checkpoint_path(folder: Path, role: str, epoch: int) -> Path:
@@ -113,18 +116,23 @@ def write_best(folder: Path, best: Best | None) -> None:
     if best is None:
         path.unlink(missing_ok=True)
     else:
-        write_whole(path, lambda file: file.write((json.dumps(best._asdict()) + "\n").encode("ascii")))
+        write_whole(
+            path,
+            lambda file: file.write((json.dumps(best._asdict() | {"scale": SCALE}) + "\n").encode("ascii")),
+        )
 
 
 def read_best(folder: Path) -> Best | None:
     """The best epoch of a folder; None where none was judged, or its file says nothing that can be used."""
     try:
         values = json.loads((Path(folder) / BEST_NAME).read_text(encoding="ascii"))
+        score = values.get("kernel_score")
         best = Best(
             epoch=int(values["epoch"]), kernel_distance=float(values["kernel_distance"]),
             steps=int(values["steps"]), stage=str(values["stage"]),
+            kernel_score=None if score is None else float(score),
         )  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
     return best if math.isfinite(best.kernel_distance) else None
 

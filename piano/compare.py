@@ -1,0 +1,292 @@
+"""Which of two runs makes better music: better, worse or cannot tell, with intervals; and how they were trained.
+
+Both compose from the same seeds and are held against the same real clips. The difference of their figures is judged.
+"""
+
+import argparse
+import logging
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from piano.evaluate import FEWEST_CLIPS, MAX_THREADS, Sound, measure_real, watched
+from piano.evaluation.music_folder import is_dataset
+from piano.evaluation.paired import Compared, MadeSet, Verdict, compare_sets, overall
+from piano.evaluation.pictures import save_figure, styled_figure
+from piano.evaluation.ruler import Clips, Ruler, describe_all, features_of
+from piano.evaluation.score_generator import compose_samples
+from piano.evaluation.training_figures import Training, different_settings, read_settings, training_of
+from piano.foundation.dataset_format import write_json
+from piano.foundation.errors import ConfigError, DatasetError, run_command
+from piano.foundation.model_folder import named_folder
+from piano.foundation.runtime import available_cores, best_device, sampling_dtype
+from piano.foundation.screen_text import printable, tolerate_old_terminals
+from piano.piano_model import VariationalAttentionModel
+from piano.utilities import build_generator, load_checkpoint
+
+MOST_LOSSES = 12
+EXAMPLE = """examples:
+  python compare.py runs/monday runs/tuesday
+  python compare.py checkpoints shipped --real ~/held_out
+  python compare.py checkpoints checkpoints --epochs 12 best
+"""
+
+
+class Side(NamedTuple):
+    """One of the two models."""
+
+    name: str
+    folder: Path
+    epoch: int
+    steps: int
+    generator: VariationalAttentionModel
+    training: Training | None
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="compare.py", description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )  # fmt: skip
+    add = parser.add_argument
+    add(
+        "runs",
+        nargs=2,
+        type=named_folder,
+        metavar="RUN",
+        help="folders of checkpoints, or shipped (required)",
+    )
+    add("--epochs", nargs=2, default=("best", "best"), metavar=("A", "B"),
+        help="of the first and of the second: numbers, latest or best (default: best best)")  # fmt: skip
+    add(
+        "--real",
+        type=Path,
+        help="music neither learned from: sound files or a data set (default: the runs' data set)",
+    )
+    add("--count", type=int, default=48, help="samples of each, and real clips (default: 48)")
+    add("--seconds", type=float, default=10.0, help="length of each clip (default: 10)")
+    add(
+        "--steps",
+        default="auto",
+        help="sampling steps: a number, or auto, what each scored best with (default: auto)",
+    )
+    add("--seed", type=int, default=0, help="of samples, noise and intervals (default: 0)")
+    add("--output", type=Path, default=Path("comparison"), help="folder to write to (default: comparison)")
+    add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="(default: auto)")
+    add("--threads", type=int, help=f"CPU threads (default: all cores, at most {MAX_THREADS})")
+    options = parser.parse_args(argv)
+    if options.count < FEWEST_CLIPS:
+        parser.error(f"--count must be at least {FEWEST_CLIPS}")
+    if options.seconds < 2.0:
+        parser.error("--seconds must be at least 2: shorter clips say nothing of rhythm or key")
+    if options.steps != "auto" and not (options.steps.isdigit() and int(options.steps) > 0):
+        parser.error("--steps is a positive number or auto")
+    return options
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Compare two runs, and write comparison.json and comparison.png."""
+    options = parse_arguments(argv)
+    tolerate_old_terminals()
+    logging.basicConfig(format="%(message)s")
+    return run_command(lambda: compare(options))
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Do what the command line asks for."""
+    torch.set_num_threads(options.threads or min(available_cores(), MAX_THREADS))
+    sides = [open_side(folder, epoch, options)
+             for folder, epoch in zip(options.runs, options.epochs, strict=True)]  # fmt: skip
+    first, second = sides
+    refuse_other_sound(first, second)
+    options.real = options.real or real_of(first, second)
+    ruler, _ = measure_real(options, Sound(first.generator.sample_rate, first.generator.sound_channels))
+    rows = compare_clips(ruler, *(compose(side, options) for side in sides), seed=options.seed)
+    print(comparison_text(rows, first, second, ruler))
+    options.output.mkdir(parents=True, exist_ok=True)
+    write_json(options.output / "comparison.json", comparison_json(rows, first, second, ruler, options))
+    draw_comparison(rows, (first.name, second.name), options.output / "comparison.png")
+    print(f"\nWritten to {printable(options.output)}")
+
+
+def open_side(folder: Path, epoch: str, options: argparse.Namespace) -> Side:
+    """The generator of an epoch, and what is known of its training."""
+    content = load_checkpoint(folder, "generator", epoch)
+    device = best_device() if options.device == "auto" else options.device
+    generator = build_generator(content, device=device)
+    generator.sampling_dtype = sampling_dtype(device)
+    name = f"{printable(folder)} (epoch {content['epoch']})"
+    steps = generator.resolve_steps(options.steps)
+    return Side(name, folder, content["epoch"], steps, generator, training_of(folder))
+
+
+def refuse_other_sound(first: Side, second: Side) -> None:
+    """Only music of one form can be held against the same clips; raises ConfigError."""
+    forms = [
+        f"{side.generator.sound_channels} channel(s) at {side.generator.sample_rate} Hz"
+        for side in (first, second)
+    ]
+    if forms[0] != forms[1]:
+        raise ConfigError(
+            f"{first.name} makes {forms[0]}, {second.name} {forms[1]}: they cannot be held against the same clips. "
+            "Compare models of one rate and number of channels."
+        )
+
+
+def real_of(first: Side, second: Side) -> Path:
+    """The data set of the runs, of which the validation pairs serve; raises DatasetError where there is none."""
+    for side in (first, second):
+        folder = read_settings(side.folder).get("dataset_folder")
+        if folder and is_dataset(Path(folder)):
+            return Path(folder)
+    raise DatasetError(
+        "neither run says which data set it learned from, or it is gone. "
+        "Name music that neither learned from with --real."
+    )
+
+
+def compose(side: Side, options: argparse.Namespace) -> Clips:
+    """Samples of one side."""
+    return compose_samples(
+        side.generator, count=options.count, seconds=options.seconds, seed=options.seed, steps=side.steps,
+        watch=watched,
+    )  # fmt: skip
+
+
+def compare_clips(ruler: Ruler, first: Clips, second: Clips, *, seed: int = 0) -> dict[str, Compared]:
+    """Every measure of two sets of as many clips; clip n of both should come from the same seed."""
+    return compare_sets(ruler.reference, made_set(ruler, first), made_set(ruler, second), seed=seed)
+
+
+def made_set(ruler: Ruler, clips: Clips) -> MadeSet:
+    """Features of clips, and how many of their single numbers lie in the band of real music."""
+    features = features_of(clips, ruler.sample_rate, watched, "samples")
+    described = describe_all(clips, ruler.sample_rate, watched, "samples, described")
+    rows = []
+    for name, values in described.items():
+        if name in ruler.descriptors:
+            low, high = np.percentile(ruler.descriptors[name], (5, 95))
+            rows.append((values >= low) & (values <= high))
+    return MadeSet(features, np.mean(rows, axis=0))
+
+
+# --- telling
+
+
+def comparison_text(rows: dict[str, Compared], first: Side, second: Side, ruler: Ruler) -> str:
+    """A sentence for every measure, one for all of them, and the training beside."""
+    lines = [
+        f"First:  {first.name}, {first.steps} steps",
+        f"Second: {second.name}, {second.steps} steps",
+        f"Against {len(ruler.clips)} clips of {len(set(ruler.files))} songs; differences with intervals that hold "
+        "for all measures together in 95 of 100 comparisons.",
+        "",
+    ]
+    lines += [measure_sentence(row) for row in rows.values()]
+    lines += ["", f"OVERALL: {overall_sentence(rows)}"]
+    lines += ["", *training_lines(first, second)]
+    return "\n".join(lines)
+
+
+def measure_sentence(row: Compared) -> str:
+    """One measure in one sentence."""
+    words = {"better": "the first is better", "worse": "the first is worse", "cannot tell": "cannot tell"}
+    gap = row.difference
+    sign = -1.0 if row.better == "higher" else 1.0
+    low, high = sorted((sign * gap.low, sign * gap.high))
+    what = "difference of the distances from 1" if row.better == "near 1" else "difference"
+    return (
+        f"{row.name} ({row.better} is better): {words[row.verdict]}, {row.first:.3f} against {row.second:.3f}, "
+        f"{what} {sign * gap.value:+.3f} [{low:+.3f}, {high:+.3f}]."
+    )
+
+
+def overall_sentence(rows: dict[str, Compared]) -> str:
+    """What all measures say together."""
+    verdict: Verdict = overall(rows)
+    for_it = [name for name, row in rows.items() if row.verdict == "better"]
+    against = [name for name, row in rows.items() if row.verdict == "worse"]
+    if verdict == "better":
+        return f"the first is better than the second, by {', '.join(for_it)}."
+    if verdict == "worse":
+        return f"the first is worse than the second, by {', '.join(against)}."
+    if for_it or against:
+        sides = [f"better by {', '.join(for_it)}"] if for_it else []
+        sides += [f"worse by {', '.join(against)}"] if against else []
+        return f"cannot tell: the first is {' and '.join(sides)}, which does not decide."
+    return "cannot tell: no difference is larger than chance. More samples (--count) or songs narrow the intervals."
+
+
+def training_lines(first: Side, second: Side) -> list[str]:
+    """Time, steps, last losses and settings, side by side."""
+    if first.training is None or second.training is None:
+        names = [side.name for side in (first, second) if side.training is None]
+        return [f"Nothing is known of the training of {' and '.join(names)}."]
+    a, b = first.training, second.training
+    lines = [
+        f"Trained {a.seconds / 60:.1f} minutes against {b.seconds / 60:.1f}, "
+        f"{sum(a.steps.values())} steps against {sum(b.steps.values())}."
+    ]
+    ranked = sorted(
+        (name for name in a.losses if name in b.losses),
+        key=lambda name: (
+            -abs(a.losses[name] - b.losses[name]) / (abs(a.losses[name]) + abs(b.losses[name]) + 1e-9)
+        ),
+    )
+    if ranked:
+        lines.append("Numbers at the end of their stage that differ most:")
+        lines += [
+            f"  {name}: {a.losses[name]:.4g} against {b.losses[name]:.4g}" for name in ranked[:MOST_LOSSES]
+        ]
+    settings = different_settings(a, b)
+    lines += ["Settings that differ:" if settings else "Their settings are the same."]
+    lines += [f"  {name}: {pair[0]} against {pair[1]}" for name, pair in settings.items()]
+    if "dataset_folder" in settings:
+        lines.append(
+            "They learned from different data sets: make sure that --real holds what neither has heard."
+        )
+    return lines
+
+
+def comparison_json(
+    rows: dict[str, Compared], first: Side, second: Side, ruler: Ruler, options: argparse.Namespace
+) -> dict[str, Any]:
+    """Everything as plain values; verdicts are about the first."""
+    a, b = first.training, second.training
+    return {
+        "runs": [{"folder": str(side.folder), "epoch": side.epoch, "steps": side.steps,
+                  "training": side.training and side.training._asdict()} for side in (first, second)],
+        "real": {"folder": str(options.real), "clips": len(ruler.clips), "songs": len(set(ruler.files))},
+        "count": options.count, "seconds": options.seconds, "seed": options.seed,
+        "verdict": overall(rows), "sentence": overall_sentence(rows),
+        "measures": {name: row._asdict() | {"difference": row.difference._asdict(),
+                                            "sentence": measure_sentence(row)} for name, row in rows.items()},
+        "different_settings": different_settings(a, b) if a and b else None,
+    }  # fmt: skip
+
+
+def draw_comparison(rows: dict[str, Compared], names: tuple[str, str], path: Path) -> Path:
+    """The two values of every measure, and below their difference with its interval."""
+    colours = {"better": "tab:green", "worse": "tab:red", "cannot tell": "0.4"}
+    with styled_figure(2, len(rows), size=(3.2 * len(rows), 4.4)) as (figure, axes):
+        for column, row in enumerate(rows.values()):
+            above, below = axes[0, column], axes[1, column]
+            above.barh([1, 0], [row.first, row.second], color=["tab:blue", "tab:orange"])
+            above.set_yticks([1, 0], ["first", "second"] if column == 0 else ["", ""])
+            above.set_title(f"{row.name} ({row.better})", loc="left")
+            below.axvline(0.0, color="0.7")
+            below.plot(
+                [row.difference.low, row.difference.high], [0, 0], color=colours[row.verdict], linewidth=3
+            )
+            below.plot(row.difference.value, 0, "o", color=colours[row.verdict])
+            below.set_yticks([])
+            below.set_title(f"the first: {row.verdict}", loc="left")
+            below.set_xlabel("left of 0: the first is better")
+        figure.suptitle(f"first: {names[0]}, second: {names[1]}", fontsize="small")
+        return save_figure(figure, path)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,130 @@
+"""A run's time, from the start of the process to its end, divided between learning and all that is not learning.
+
+A run also encodes the data set, measures its gates, writes checkpoints and samples. What that takes is measured as it
+happens; what is still to come is expected to take as long as it took before. Only the rest is divided by the shares.
+"""
+
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+AIM = 0.99
+"""Part of the minutes that is planned: a run may end a little early, and should not end late."""
+EXIT_SECONDS = 0.7
+"""From the last checkpoint to the end of the process."""
+OPTIONAL, LEAST_LEARNING = ("joint", "ear", "professor", "judges"), 0.5
+"""These stages, in this order, are left out if they would learn for less than half as long as closing them takes."""
+LEAST_PART = 0.25
+"""Part of what is left of the time that goes into learning at least: expectations can be too dark."""
+ENCODING_SHARE, FEWEST_PAIRS = 0.08, 64
+"""Where encoding the whole data set would take more than this share of the time, every n-th pair is encoded."""
+MOST_LOADING_SECONDS = 600.0
+COMMANDS = ("musigan train", "piano_main")
+ONE_STEP, MANY_STEPS = "texture of one step", "texture of many steps"
+ENCODING, SAVING = "encoding", "saving"
+
+
+class TimeBudget:
+    """Says when each stage has to end.
+
+    Parameters
+    ----------
+    seconds : float
+        Of the whole run.
+    shares : mapping
+        From each stage, in order, to its share of the time for learning; only their ratios count.
+    textures : mapping
+        From a stage to the kinds of texture that are measured after it.
+    """
+
+    def __init__(
+        self, seconds: float, shares: Mapping[str, float], textures: Mapping[str, tuple[str, ...]]
+    ) -> None:
+        self.seconds = seconds
+        self.shares = dict(shares)
+        self.textures = dict(textures)
+        self.measured: dict[str, float] = {}
+        """Seconds that each kind of work took when it was last done."""
+        self.expected_gate: Callable[[str], float] = lambda stage: 0.0
+        """Seconds that the measurements and samples after a stage are expected to take."""
+
+    @contextmanager
+    def measure(self, kind: str) -> Iterator[None]:
+        """Take note of how long something takes."""
+        began = time.monotonic()
+        yield
+        self.measured[kind] = time.monotonic() - began
+
+    def closing(self, stage: str) -> float:
+        """Seconds that have to be kept for what follows the last step of a stage."""
+        textures = sum(
+            self.measured.get(kind, self.measured.get(MANY_STEPS, 0.0))
+            for kind in self.textures.get(stage, ())
+        )
+        return textures + self.expected_gate(stage) + self.measured.get(SAVING, 0.0)
+
+    def stages_from(self, stage: str, began: float) -> list[str]:
+        """This stage and those after it; without optional ones whose closing takes far longer than their learning."""
+        names = list(self.shares)
+        kept = [name for name in names[names.index(stage) :] if self.shares[name] > 0.0]
+        for name in (optional for optional in OPTIONAL if optional in kept):
+            total = sum(self.shares[other] for other in kept)
+            learning = self._left(kept, began) * self.shares[name] / total
+            if learning < LEAST_LEARNING * self.closing(name):
+                kept.remove(name)
+        return kept
+
+    def stage_end(self, stage: str, began: float) -> float:
+        """When a stage that began then, in seconds of the run, has to take its last step; at once: it is left out."""
+        return began + self.plan(stage, began).get(stage, 0.0)
+
+    def plan(self, stage: str, began: float) -> dict[str, float]:
+        """Seconds of learning of this stage, which began then, and of those after it."""
+        kept = self.stages_from(stage, began)
+        total = sum(self.shares[name] for name in kept)
+        left = self._left(kept, began)
+        return {name: left * self.shares[name] / total for name in kept}
+
+    def _left(self, stages: list[str], began: float) -> float:
+        """Seconds for learning in these stages, of which the first began then."""
+        other = EXIT_SECONDS + sum(self.closing(name) for name in stages)
+        if next(iter(self.shares)) in stages:
+            other += min(self.measured.get(ENCODING, 0.0), ENCODING_SHARE * self.seconds)
+        time_left = max(AIM * self.seconds - began, 0.0)
+        return max(time_left - other, LEAST_PART * time_left)
+
+    def encoding_stride(self, pairs: int) -> int:
+        """Every how many pairs of the training set one is encoded: 1 unless the time is short."""
+        wanted = math.ceil(self.measured.get(ENCODING, 0.0) / (ENCODING_SHARE * self.seconds))
+        return max(1, min(wanted, pairs // FEWEST_PAIRS))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run must know."""
+        return dict(self.measured)
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
+        """Go on with the figures of an earlier sitting."""
+        self.measured = dict(state_dict) | self.measured
+
+
+def seconds_since_start() -> float:
+    """Seconds since this process began, if it was started to train; 0 in one that does other things too.
+
+    The libraries take seconds to load, and who asks for ten minutes means ten minutes on the clock. Where the system
+    does not tell, the processor time so far stands for it: loading is hardly anything else.
+    """
+    if Path(sys.argv[0]).stem not in COMMANDS:
+        return 0.0
+    try:
+        ticks = float(Path("/proc/self/stat").read_text(encoding="ascii").rpartition(")")[2].split()[19])
+        up = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
+        seconds = up - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return time.process_time()
+    # A container may tell its own uptime and the host's time of the start.
+    return seconds if 0.0 <= seconds <= MOST_LOADING_SECONDS else time.process_time()

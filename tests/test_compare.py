@@ -1,0 +1,154 @@
+"""compare: better, worse or cannot tell; planted grades are told apart, and chance is not taken for a difference."""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from piano.compare import main
+from piano.evaluation.distances import spectrum_noise
+from piano.evaluation.paired import MadeSet, compare_sets, overall
+from piano.evaluation.set_scores import Reference
+from piano.evaluation.training_figures import different_settings, training_of
+from piano.foundation.run_log import RunLog
+from piano.piano_model import VariationalAttentionModel
+from piano.vae_utilities import save_checkpoint
+from tests.make_audio import write_music
+from tests.tiny_run import SAMPLE_RATE, tiny_config, write_config
+
+FEATURES = 24
+CLIPS = 32
+
+
+@lru_cache(maxsize=1)
+def reference() -> Reference:
+    """Stand-in for real music: 24 songs of two clips, each song around a point of its own."""
+    random = np.random.default_rng(0)
+    middles = random.standard_normal((24, FEATURES))
+    real = np.repeat(middles, 2, axis=0) + 0.3 * random.standard_normal((48, FEATURES))
+    noise = 4.0 + 0.2 * random.standard_normal((16, FEATURES))
+    return Reference.fit(real, [song for song in range(24) for _ in range(2)], noise)
+
+
+def made(seed: int, *, offset: float = 0.0, spread: float = 1.04) -> MadeSet:
+    """A model's clips: like the music for offset 0 and spread 1.04."""
+    random = np.random.default_rng((7, seed))
+    features = offset + spread * random.standard_normal((CLIPS, FEATURES))
+    return MadeSet(features, random.uniform(0.7, 1.0, CLIPS) - 0.3 * min(offset, 1.0))
+
+
+def test_a_better_model_is_called_better_and_the_other_way_round() -> None:
+    rows = compare_sets(reference(), made(0), made(1, offset=0.8))
+    assert rows["kernel_score"].verdict == rows["inside"].verdict == overall(rows) == "better"
+    assert rows["kernel_score"].first < rows["kernel_score"].second
+    swapped = compare_sets(reference(), made(1, offset=0.8), made(0))
+    assert overall(swapped) == "worse"
+    for name, row in rows.items():
+        assert swapped[name].difference.value == pytest.approx(-row.difference.value)
+
+
+def test_a_collapsed_model_is_told_by_recall_and_diversity() -> None:
+    rows = compare_sets(reference(), made(0), made(1, spread=0.1))
+    assert rows["recall"].verdict == rows["diversity"].verdict == "better"
+    assert overall(rows) == "better"
+
+
+def test_the_same_model_with_other_seeds_cannot_be_told_from_itself() -> None:
+    found = [compare_sets(reference(), made(2 * turn), made(2 * turn + 1)) for turn in range(12)]
+    assert sum(overall(rows) != "cannot tell" for rows in found) <= 1
+    assert sum(any(row.verdict != "cannot tell" for row in rows.values()) for rows in found) <= 2
+    itself = compare_sets(reference(), made(3), made(3))
+    assert all(row.difference == (0.0, 0.0, 0.0) and row.verdict == "cannot tell" for row in itself.values())
+
+
+def test_a_measure_that_says_the_opposite_leaves_the_question_open() -> None:
+    rows = compare_sets(reference(), made(0), made(1, offset=0.8))
+    rows["recall"] = rows["recall"]._replace(verdict="worse")
+    assert overall(rows) == "cannot tell"
+    with pytest.raises(ValueError, match="equal size"):
+        compare_sets(reference(), made(0), MadeSet(made(0).features[:5], made(0).inside[:5]))
+
+
+def test_sounds_with_planted_grades_are_put_in_order(tmp_path: Path) -> None:
+    from piano.compare import compare_clips
+    from piano.evaluation.ruler import fit_ruler
+    from tests.make_audio import make_music
+
+    def music(first: int) -> list[np.ndarray]:
+        return [0.2 * make_music(first + index, 3.0, SAMPLE_RATE) for index in range(8)]
+
+    ruler = fit_ruler(music(0), list(range(8)), SAMPLE_RATE)
+    good, broken = music(100), spectrum_noise(music(200), SAMPLE_RATE)
+    rows = compare_clips(ruler, good, broken)
+    assert overall(rows) == rows["kernel_score"].verdict == "better"
+    assert overall(compare_clips(ruler, good, music(300))) == "cannot tell"
+
+
+# --- the command
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """Two runs whose generators learned nothing, real music, and a run at another rate."""
+    folder = tmp_path_factory.mktemp("compare")
+    for index in range(5):
+        write_music(folder / "real" / f"real {index}.wav", index, 6.0, SAMPLE_RATE)
+    for name, changed in {"a": {}, "b": {"seed": 5}, "other": {"model__sample_rate": 16000}}.items():
+        config = tiny_config(folder / name, **changed)
+        torch.manual_seed(0)
+        save_checkpoint(VariationalAttentionModel(**config.model.model_dump()), 2, folder / name, "generator")
+        write_config(folder / name, **changed).replace(folder / name / "config.yaml")
+        log = RunLog(folder / name)
+        loss = 0.5 if name == "a" else 0.25
+        log.append(
+            [
+                {"stage": "flow", "step": k, "total_step": k, "seconds": 60.0 * k, "flow": loss}
+                for k in range(3)
+            ]
+        )
+    return folder
+
+
+def test_the_command_says_it_in_sentences_writes_json_and_a_picture(
+    home: Path, tmp_path: Path, capsys
+) -> None:
+    arguments = [str(home / "a"), str(home / "b"), "--real", str(home / "real"), "--output", str(tmp_path)]
+    assert main([*arguments, "--count", "4", "--seconds", "2", "--threads", "1", "--steps", "1"]) == 0
+    screen = capsys.readouterr().out
+    for line in ("OVERALL: cannot tell", "kernel_score (lower is better): cannot tell", "flow.flow: 0.5 against 0.25",
+                 "seed: 0 against 5", "Trained 2.0 minutes against 2.0, 3 steps against 3."):  # fmt: skip
+        assert line in screen
+    found = json.loads((tmp_path / "comparison.json").read_text())
+    assert found["verdict"] == "cannot tell"  # the same weights from the same seeds: the same music
+    assert found["measures"].keys() == {"kernel_score", "coverage", "recall", "diversity", "inside"}
+    assert found["different_settings"]["seed"] == [0, 5]
+    assert found["runs"][0]["training"]["steps"] == {"flow": 3}
+    assert (tmp_path / "comparison.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    ("names", "more", "sentence"),
+    [
+        (("a", "other"), (), "cannot be held against the same clips"),
+        (("a", "b"), (), "neither run says which data set"),
+        (("a", "nowhere"), (), "no generator checkpoint"),
+        (("a", "b"), ("--epochs", "2", "7"), "no generator checkpoint for epoch 7"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_in_a_sentence(
+    home: Path, names, more, sentence: str, capsys
+) -> None:
+    assert main([*(str(home / name) for name in names), *more]) == 2
+    screen = capsys.readouterr().err
+    assert sentence in screen and screen.count("\n") == 1
+
+
+def test_nothing_is_known_of_a_model_that_was_given_away(home: Path, tmp_path: Path) -> None:
+    assert training_of(tmp_path) is None
+    a, b = training_of(home / "a"), training_of(home / "other")
+    assert a is not None and b is not None
+    assert different_settings(a, b)["model.sample_rate"] == (SAMPLE_RATE, 16000)
+    assert not {"checkpoint_folder", "presets"} & different_settings(a, b).keys()

@@ -1,0 +1,115 @@
+"""A run ends when it was told to, whatever it has to do besides learning."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from piano.foundation.checkpoint_format import complete_epochs, read_best
+from piano.foundation.run_log import read_history
+from piano.piano_main import main
+from piano.time_budget import AIM, ENCODING, EXIT_SECONDS, MANY_STEPS, SAVING, TimeBudget
+from tests.tiny_run import write_config, write_dataset
+
+SHARES = {"autoencoder": 0.3, "flow": 0.4, "judges": 0.02, "ear": 0.02, "professor": 0.2, "joint": 0.02}
+
+
+def budget(seconds: float) -> TimeBudget:
+    return TimeBudget(seconds, SHARES, {"flow": (MANY_STEPS,), "joint": (MANY_STEPS,)})
+
+
+def test_learning_and_everything_else_together_fill_the_time() -> None:
+    plan = budget(1000.0)
+    plan.measured = {ENCODING: 30.0, SAVING: 2.0, MANY_STEPS: 5.0}
+    plan.expected_gate = lambda stage: 1.0 if stage == "judges" else 4.0
+    learning = plan.plan("autoencoder", 10.0)
+    assert list(learning) == list(SHARES)
+    rest = 30.0 + 6 * 2.0 + 2 * 5.0 + 1.0 + 5 * 4.0
+    assert 10.0 + sum(learning.values()) + rest + EXIT_SECONDS == pytest.approx(AIM * 1000.0)
+    assert learning["flow"] / learning["professor"] == pytest.approx(2.0)
+
+
+def test_what_took_longer_than_expected_is_paid_by_all_later_stages_alike() -> None:
+    plan = budget(1000.0)
+    early, late = plan.plan("flow", 300.0), plan.plan("flow", 400.0)
+    ratios = [late[name] / early[name] for name in early]
+    assert ratios == pytest.approx([ratios[0]] * 5) and ratios[0] < 1.0
+    assert plan.stage_end("joint", 700.0) == pytest.approx(AIM * 1000.0 - EXIT_SECONDS)
+
+
+def test_a_small_stage_is_left_out_when_closing_it_takes_longer_than_its_learning() -> None:
+    plan = budget(100.0)
+    plan.expected_gate = lambda stage: {"joint": 8.0, "professor": 6.0}.get(stage, 0.5)
+    assert "joint" not in plan.plan("flow", 30.0) and "ear" in plan.plan("flow", 30.0)
+    assert plan.stage_end("joint", 90.0) == 90.0
+    without, closing = plan.plan("professor", 70.0), 6.0
+    assert without == {"professor": pytest.approx(AIM * 100.0 - 70.0 - closing - EXIT_SECONDS)}
+    plan.seconds = 2000.0
+    assert "joint" in plan.plan("flow", 30.0)
+
+
+def test_no_time_at_all_means_no_learning_and_not_a_negative_one() -> None:
+    plan = budget(5.0)
+    plan.measured = {ENCODING: 30.0, SAVING: 1.0}
+    assert list(plan.plan("autoencoder", 3.0)) == ["autoencoder", "flow"]
+    assert sum(plan.plan("autoencoder", 3.0).values()) == pytest.approx(0.25 * (AIM * 5.0 - 3.0))
+    assert plan.stage_end("autoencoder", 6.0) == 6.0
+    with plan.measure("nothing"):
+        pass
+    assert 0.0 <= plan.measured["nothing"] < 1.0
+    again = budget(5.0)
+    again.load_state_dict(plan.state_dict())
+    assert again.measured == plan.measured
+
+
+def test_a_short_run_encodes_every_nth_pair_and_a_long_one_all() -> None:
+    plan = budget(60.0)
+    assert plan.encoding_stride(640) == 1  # nothing is known
+    plan.measured = {ENCODING: 12.0}
+    assert plan.encoding_stride(640) == 3 and plan.encoding_stride(100) == 1
+    plan.seconds = 600.0
+    assert plan.encoding_stride(640) == 1
+
+
+def test_the_clock_starts_with_the_process_and_only_in_one_that_trains() -> None:
+    code = (
+        "import sys, time; time.sleep(0.5); sys.argv[0] = {!r}; "
+        "from piano.time_budget import seconds_since_start as seconds; print(seconds())"
+    )
+    told = {}
+    for name in ("musigan train", "somewhere/piano_main.py", "notebook.py"):
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(name)], capture_output=True, text=True, check=True
+        )
+        told[name] = float(done.stdout)
+    assert told.pop("notebook.py") == 0.0
+    least = 0.4 if Path("/proc/self/stat").exists() else 0.01
+    assert all(least <= seconds < 60.0 for seconds in told.values())
+
+
+def test_a_run_of_seconds_ends_in_time_with_every_gate_and_a_best_epoch(
+    tmp_path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        time, "monotonic", time.process_time
+    )  # what else the machine does is not the run's fault
+    write_dataset(tmp_path / "dataset")
+    config = write_config(tmp_path, steps_per_epoch=150)
+    minutes = 0.2
+    began = time.monotonic()
+    assert main(["--config", str(config), "--minutes", str(minutes)]) == 0
+    assert 0.8 < (time.monotonic() - began) / (60.0 * minutes) < 1.2
+    folder = tmp_path / "checkpoints"
+    history = read_history(folder)
+    gates = [entry["stage"] for entry in history if entry.get("event") == "gate"]
+    left_out = {entry["stage"] for entry in history if entry.get("event") == "left out"}
+    assert gates[:2] == ["autoencoder", "flow"]
+    assert [stage for stage in SHARES if stage not in left_out] == gates
+    best = read_best(folder)
+    assert best is not None and best.epoch in complete_epochs(folder)
+    screen = capsys.readouterr().out
+    assert "Plan: autoencoder 0:0" in screen and "all included" in screen
+    assert f"Best, and what will be played: epoch {best.epoch}" in screen
+    assert "0 is other real music" in screen
