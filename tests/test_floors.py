@@ -26,6 +26,7 @@ FLOORS: list[tuple[float, str, list[str]]] = [
         ],
     ),
     (2, "", ["piano.latent_style"]),
+    (2, WING, ["piano.doctor.readings", "piano.doctor.checks", "piano.doctor.rules"]),
     (3.1, "", ["piano.piano_model"]),
     (3.2, "", ["piano.training_run"]),
     (3.3, "", ["piano.piano_train"]),
