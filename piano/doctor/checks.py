@@ -98,7 +98,7 @@ def _oscillation(windows: Sequence[Window], judge: str) -> Reading | None:
         return None
     mean = sum(losses) / len(losses)
     deviation = math.sqrt(sum((loss - mean) ** 2 for loss in losses) / len(losses))
-    slopes = [after - before for before, after in itertools.pairwise(losses)]
+    slopes = [after - before for before, after in itertools.pairwise(losses) if after != before]
     turns = sum(1 for before, after in itertools.pairwise(slopes) if before * after < 0.0)
     is_sick = deviation > 0.15 and turns >= 6
     return Reading(f"{judge}dn_deviation", deviation, 0.15, "warning" if is_sick else None,

@@ -188,9 +188,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         prog="musigan doctor", description=__doc__, epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.add_argument(
-        "what", metavar="RUN|env|wiring", help="folder of a run (its metrics.jsonl is read), env, or wiring"
-    )
+    parser.add_argument("what", metavar="RUN|env|wiring", help="folder of a run, or env, or wiring")
     parser.add_argument(
         "--config", type=Path, help="settings file of env and wiring (default: config.yaml here)"
     )

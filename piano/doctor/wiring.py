@@ -1,4 +1,4 @@
-"""Are the networks of a config wired right? Two real steps of every stage on made-up music, and each loss's gradient."""
+"""Are the networks of a config wired right? Two real steps of every stage, and the gradient of each loss."""
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping

@@ -95,7 +95,7 @@ def observe(fault: Fault, start: Start, folder: Path, *, mode: str = "act", seed
     run.controllers = dict(start.controllers)
     run.finished_stages = list(STAGES[: STAGES.index(fault.stage)])
     run.total_step = 1  # not the very first step: the spectrum is measured
-    run.doctor = Doctor(mode, window=STEPS)  # type: ignore[arg-type]
+    run.doctor = Doctor(mode, window=run.config.doctor_window)  # type: ignore[arg-type]
     ended = "trained to its end"
     with fault.plant(run):
         try:
