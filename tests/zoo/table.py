@@ -28,7 +28,7 @@ from tests.zoo.faults import FAULTS, PAIRS, Fault, nothing
 
 STEPS = 5
 """Of a window, here an epoch."""
-WINDOWS = {"autoencoder": 24, "ear": 20, "professor": 16}
+WINDOWS = {"autoencoder": 20, "ear": 18, "professor": 13}
 TRAIN = {"autoencoder": train_autoencoder, "ear": train_ear, "professor": train_professor}
 SOON = 10
 """Windows of a fault within which it must be named."""
