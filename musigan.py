@@ -37,6 +37,9 @@ VERBS: dict[str, Verb] = {
     ),
     "evaluate": Verb("piano.evaluate", "hold a generator's music against real music, in numbers"),
     "compare": Verb("piano.compare", "say which of two runs makes better music, if it can be told"),
+    "doctor": Verb(
+        "piano.doctor.command", "say why a run failed, what this machine can train, what is wired wrong"
+    ),
     "listen": Verb("piano.evaluation.listen_page", "put samples, pictures and curves on one offline page"),
     "render-scores": Verb("data_prep.render_scores", "play the built-in piano scores into audio files"),
 }

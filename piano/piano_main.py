@@ -10,6 +10,7 @@ import torch
 
 from piano.config_reader import CONFIG_NAME, Config, dump_config, load_config_from_yaml, parse_override
 from piano.discriminator import Discriminator_with_mdisc
+from piano.doctor.live import Doctor
 from piano.evaluation.gates import Gatekeeper
 from piano.foundation.checkpoint_format import complete_epochs, list_epochs
 from piano.foundation.dataset_format import read_manifest
@@ -142,6 +143,7 @@ def train_alone(config: Config, stop: StopRequest, *, began: float) -> None:
         training_set=training_set, validation_set=validation_set,
         after_save=gatekeeper.write_due_samples, after_stage=gatekeeper.judge_stage,
         before_save=gatekeeper.score_epoch, began=began,
+        doctor=None if config.doctor == "off" else Doctor(config.doctor, window=config.doctor_window),
     )  # fmt: skip
     run.stop = stop
     if run.budget is not None:

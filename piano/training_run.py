@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -87,6 +87,33 @@ class Step:
         return torch.rand(*shape, generator=self.random(purpose))
 
 
+class Attendant(Protocol):
+    """Who watches a run and may step in: the doctor (piano/doctor/live.py)."""
+
+    def begin_stage(self, run: "TrainingRun", optimizers: Mapping[str, Optimizer]) -> None:
+        """A stage begins, or goes on after resuming."""
+
+    def before_step(self, run: "TrainingRun", optimizers: Mapping[str, Optimizer]) -> None:
+        """The rates of this step are set."""
+
+    def allows(self, run: "TrainingRun", optimizer: Optimizer, norm: Tensor) -> bool:
+        """Whether a network may move by its gradients, whose norm this was before clipping."""
+        ...
+
+    def read(self, run: "TrainingRun", lines: list[dict[str, Any]]) -> None:
+        """Lines about to be logged; what is not finite in them and was dealt with is taken out."""
+
+    def after_step(self, run: "TrainingRun") -> None:
+        """A step is over and logged."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain values to resume from."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+
+
 class TrainingRun:
     """One run: networks, their averages, where it stands, and how it is kept.
 
@@ -105,6 +132,8 @@ class TrainingRun:
         Called as before_save(run) before a checkpoint is written in the middle of a stage (scores).
     began : float, optional
         When the run began, by time.monotonic(); by default now.
+    doctor : Attendant, optional
+        Watches every step.
     """
 
     def __init__(
@@ -120,6 +149,7 @@ class TrainingRun:
         after_stage: Callable[["TrainingRun", str], None] | None = None,
         before_save: Callable[["TrainingRun"], None] | None = None,
         began: float | None = None,
+        doctor: Attendant | None = None,
     ) -> None:
         self.config = config
         self.runtime = runtime
@@ -131,6 +161,7 @@ class TrainingRun:
         self.after_save = after_save
         self.after_stage = after_stage
         self.before_save = before_save
+        self.doctor = doctor
         self.log = RunLog(config.checkpoint_folder, is_active=runtime.is_main)
         self.stage = ""
         self.stage_step = 0
@@ -141,6 +172,8 @@ class TrainingRun:
         self.controllers: dict[str, float] = {}
         self.stateful: dict[str, Stateful] = {}
         """Whatever else must go on where it was (schedules, the doctor): registered before `resume`."""
+        if doctor is not None:
+            self.stateful["doctor"] = doctor
         self.best: Best | None = None
         self._clock_offset = 0.0
         self._clock_start = time.monotonic() if began is None else began
@@ -221,10 +254,14 @@ class TrainingRun:
             name: (optimizer, optimizer.param_groups[0]["lr"]) for name, optimizer in optimizers.items()
         }
         self._restore_optimizers()
+        if self.doctor is not None:
+            self.doctor.begin_stage(self, optimizers)
         with tqdm(total=100, desc=stage, unit="%", disable=not self.runtime.is_main, dynamic_ncols=True,
                   bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining} {postfix}") as bar:  # fmt: skip
             while (progress := self._progress()) < 1.0:
                 self._set_rates(progress)
+                if self.doctor is not None:
+                    self.doctor.before_step(self, optimizers)
                 bar.update(100.0 * progress - bar.n)
                 began = self.seconds
                 yield Step((self.config.seed, stage), self.stage_step, progress)
@@ -234,6 +271,8 @@ class TrainingRun:
                 if self.runtime.device.type == "cpu" or self.total_step % 10 == 0:
                     self._write_log(bar)
                 self._step_seconds = self.seconds - began
+                if self.doctor is not None:
+                    self.doctor.after_step(self)
                 if self.stage_step % self.steps_per_epoch(stage) == 0:
                     self._finish_epoch(bar)
                 if self._is_stop_due():
@@ -259,6 +298,10 @@ class TrainingRun:
                 entry[name] = value
         self._pending.append((entry, tensors))
 
+    def factor(self, name: str) -> float:
+        """What the doctor multiplies a setting by; 1 where nothing was changed."""
+        return self.controllers.get(f"doctor/{name}", 1.0)
+
     def _set_rates(self, progress: float) -> None:
         warmup = self.settings(self.stage).warmup_steps
         factor = FINAL_RATE + (1.0 - FINAL_RATE) * 0.5 * (1.0 + math.cos(math.pi * progress))
@@ -273,7 +316,8 @@ class TrainingRun:
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         self.runtime.average_gradients(parameters)
         norm = nn.utils.clip_grad_norm_(parameters, clip)
-        optimizer.step()
+        if self.doctor is None or self.doctor.allows(self, optimizer, norm):
+            optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         return norm
 
@@ -288,6 +332,8 @@ class TrainingRun:
                 entry.update(zip(tensors, stacked, strict=True))
             lines.append(entry)
         self._pending = []
+        if self.doctor is not None:
+            self.doctor.read(self, lines)
         self.log.append(lines)
         for entry in lines:
             for name, value in entry.items():
@@ -321,7 +367,9 @@ class TrainingRun:
             self.event("left out", reason="the time budget is too short for this stage")
         self.generator.load_state_dict(self.average.network.state_dict())
         self.average.updates = 0
-        if self.stage == "flow" and self.stage_step:  # a stage without steps leaves a trained one-step block alone
+        if (
+            self.stage == "flow" and self.stage_step
+        ):  # a stage without steps leaves a trained one-step block alone
             for network in (self.generator, self.average.network):
                 network.open_shortcut()
         if self.stage_step and self.stage in FINISHED_STEPS:

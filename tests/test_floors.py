@@ -26,6 +26,17 @@ FLOORS: list[tuple[float, str, list[str]]] = [
         ],
     ),
     (2, "", ["piano.latent_style"]),
+    (
+        2,
+        WING,
+        [
+            "piano.doctor.readings",
+            "piano.doctor.checks",
+            "piano.doctor.rules",
+            "piano.doctor.signals",
+            "piano.doctor.ranges",
+        ],
+    ),
     (3.1, "", ["piano.piano_model"]),
     (3.1, "", ["piano.time_budget"]),
     (3.15, "", ["piano.run_keeper"]),
@@ -33,6 +44,7 @@ FLOORS: list[tuple[float, str, list[str]]] = [
     (3.3, "", ["piano.piano_train"]),
     (3.4, "", ["piano.piano_pretrain"]),
     (3.5, "", ["piano.piano_finetune"]),
+    (3.6, WING, ["piano.doctor.measure", "piano.doctor.remedies", "piano.doctor.live"]),
     (4, "", ["piano.utilities"]),
     (4, WING, ["data_prep"]),
     (4, WING, ["piano.evaluation.hearing", "piano.evaluation.clip_features", "piano.evaluation.distances"]),
@@ -70,6 +82,7 @@ FLOORS: list[tuple[float, str, list[str]]] = [
     (6, WING, ["piano.evaluation.listen_sounds", "piano.evaluation.listen_page"]),
     (6.5, "", ["piano.compare"]),
     (7, "", ["piano.piano_main"]),
+    (7.1, WING, ["piano.doctor.command", "piano.doctor.wiring", "piano.doctor.env"]),
     (8, "", ["musigan"]),
 ]
 """Floor, whether its rooms may import each other, and its rooms: modules, or folders with all they hold."""

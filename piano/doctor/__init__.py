@@ -1,0 +1,1 @@
+"""The doctor: what a run says about itself, and what helps."""

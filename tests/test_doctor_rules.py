@@ -1,0 +1,137 @@
+"""Every rule on a made-up log: sick windows are named, healthy ones are not, and absent signals say nothing."""
+
+import json
+import math
+
+import pytest
+
+from piano.doctor.command import examine
+from piano.doctor.rules import PAUSE, RELAX, RULES, Watch, Window, diagnose
+from piano.doctor.signals import ends_window, summarise, windows_of
+from piano.foundation.errors import CheckpointError
+from piano.loss_functions import normalised_discriminator_loss
+
+HEALTHY = {
+    "d_loss": 0.6, "g_loss": 1.0, "d_real": 0.6, "d_fake": 0.4, "diversity": 0.9, "not_finite": 0.0, "flow": 0.6,
+    "kl_dead_share": 0.0, "kl_ratio": 1.0, "beta": 1e-3, "noise_spread": 0.9, "nearest_ratio": 1.0, "prior_gap": 0.1,
+    "gradient_ratio": 1.0, "overfitting": 0.1, "probes": 0.2, "accuracy": 0.7, "moved": 0.01, "data_silent": 0.0,
+    "data_songs": 9.0, "wiring_leaks": 0.0, "flow_training": 0.5, "flow_validation": 0.5, "gradient_norm": 1.0,
+}  # fmt: skip
+SICK = {
+    "D overpowering": {"d_loss": 0.05}, "D failure": {"d_loss": 0.95},
+    "vanishing generator gradient": {"d_loss": 0.05, "gradient_ratio": 1e-4}, "mode collapse": {"diversity": 0.2},
+    "mode dropping": {"noise_spread": 0.1}, "divergence": {"not_finite": 1.0},
+    "posterior collapse": {"kl_dead_share": 0.6},
+    "posterior explosion": {"kl_ratio": 2.0}, "prior hole": {"prior_gap": 0.4}, "D overfitting": {"overfitting": 0.7},
+    "memorisation": {"nearest_ratio": 0.4}, "silent data": {"data_silent": 0.6}, "one song only": {"data_songs": 1.0},
+    "wiring": {"wiring_leaks": 3.0},
+}  # fmt: skip
+
+
+def log(*parts: tuple[int, dict[str, float]]) -> list[Window]:
+    """Windows of a hundred steps: so many with these signals, healthy otherwise."""
+    signals = [HEALTHY | changed for count, changed in parts for _ in range(count)]
+    return [Window(100 * (index + 1), "", values) for index, values in enumerate(signals)]
+
+
+def names(windows: list[Window]) -> set[str]:
+    return {finding.name for finding in diagnose(windows)}
+
+
+def test_a_healthy_log_has_no_finding():
+    assert diagnose(log((40, {}))) == []
+
+
+@pytest.mark.parametrize("name", SICK)
+def test_a_rule_names_its_sickness_and_only_after_its_patience(name):
+    rule = next(rule for rule in RULES if rule.name == name)
+    needed = {"posterior explosion": 10, "prior hole": 3}.get(name, rule.patience)
+    assert name not in names(log((6, {}), (needed - 1, SICK[name])))
+    (finding,) = [f for f in diagnose(log((6, {}), (needed, SICK[name]))) if f.name == name]
+    assert finding.step == 100 * (6 + needed) and finding.is_open
+    assert finding.evidence[-1] == (finding.step, finding.value)
+    assert finding.sentence and finding.advice and math.isfinite(finding.threshold)
+
+
+def test_rules_of_two_names_and_courses():
+    swinging = [0.3 if index % 4 < 2 else 0.8 for index in range(24)]
+    assert "oscillation" in names([Window(i, "", HEALTHY | {"d_loss": v}) for i, v in enumerate(swinging)])
+    worse = [Window(i, "", HEALTHY | {"flow_training": 0.5 - 0.01 * i, "flow_validation": 0.5 + 0.01 * i})
+             for i in range(6)]  # fmt: skip
+    assert "G overfitting" in names(worse)
+    level = {"d_loss": 0.69, "d_real": 0.5, "d_fake": 0.5}
+    assert names(log((12, level))) == {"Nash equilibrium"}
+    assert "Nash equilibrium" not in names(log((12, level | {"moved": 0.0})))  # 0.693 of a dead judge
+    assert "Nash equilibrium" not in names(log((12, level | {"diversity": 0.4})))
+    assert "divergence" in names(log((6, {}), (1, {"gradient_norm": 20.0})))
+    assert "D failure" in names(log((3, {"accuracy": 0.1})))
+
+
+def test_what_is_not_logged_is_not_judged_and_a_plain_gan_needs_five_numbers():
+    assert diagnose([Window(index, "", {"loss": 1.0}) for index in range(20)]) == []
+    plain = {name: HEALTHY[name] for name in ("d_loss", "g_loss", "d_real", "d_fake", "diversity")}
+    assert diagnose([Window(index, "", plain) for index in range(20)]) == []
+    collapsed = [Window(index, "", plain | {"diversity": 0.1}) for index in range(5)]
+    assert [(f.name, f.severity) for f in diagnose(collapsed)] == [("mode collapse", "critical")]
+
+
+def test_a_rule_rests_after_it_fired_and_closes_after_healthy_windows():
+    rule = next(rule for rule in RULES if rule.name == "mode dropping")
+    watch, seen, changes = Watch(rule, ""), [], []
+    for spread in [0.1] * 8 + [0.9] * RELAX + [0.1] * 2:
+        seen.append(Window(len(seen), "", {"noise_spread": spread}))
+        changes.append(watch.look(seen))
+    assert [i for i, change in enumerate(changes) if change == "fires"] == [2, 2 + PAUSE + 1]
+    assert [i for i, change in enumerate(changes) if change == "closes"] == [8 + RELAX - 1]
+    assert len(watch.findings) == 1 and not watch.findings[0].is_open and watch.findings[0].until == 7
+
+
+def test_stages_are_not_compared_and_judges_are_judged_apart():
+    windows = [Window(i, "ear" if i < 2 else "professor", {"ear_dn": 0.01}) for i in range(4)]
+    assert diagnose(windows) == []
+    both = [Window(i, "joint", {"ear_dn": 0.6, "professor_dn": 0.01}) for i in range(4)]
+    assert [finding.signal for finding in diagnose(both)] == ["professor_dn"]
+
+
+def test_the_normalised_loss_reads_alike_with_label_smoothing():
+    for smoothing in (0.0, 0.1, 0.2):
+        assert normalised_discriminator_loss(math.log(2), smoothing) == pytest.approx(math.log(2))
+    assert normalised_discriminator_loss(0.40, 0.1) == pytest.approx(0.31, abs=0.01)
+
+
+def test_windows_divide_an_epoch_evenly():
+    ends = [step for step in range(1, 501) if ends_window(step, steps_per_epoch=250, most=100)]
+    assert ends == [84, 167, 250, 334, 417, 500]
+    assert all(ends_window(step, steps_per_epoch=5, most=100) == (step % 5 == 0) for step in range(1, 21))
+
+
+def test_a_log_becomes_windows_with_or_without_a_doctor_in_the_run():
+    lines = [{"stage": "ear", "total_step": i, "step": i, "ear_loss": 0.5 + 0.1 * (i % 2)} for i in range(20)]
+    marked = [
+        *lines[:10],
+        {"event": "signals", "stage": "ear", "total_step": 10, "diversity": 0.8},
+        *lines[10:],
+    ]
+    assert [(w.step, w.signals.get("diversity")) for w in windows_of(marked)] == [(10, 0.8)]
+    assert [w.step for w in windows_of(lines)] == [8, 16]
+    assert summarise(lines)["ear_loss"] == pytest.approx(0.55)
+    died = [*lines, {"stage": "ear", "total_step": 20, "step": 20, "ear_loss": float("nan")}]
+    assert {finding.name for finding in diagnose(windows_of(died))} == {"divergence"}
+
+
+def test_the_command_says_in_one_sentence_why_a_run_failed(tmp_path):
+    losses = [0.6] * 24 + [0.01] * 72
+    lines = [
+        {"stage": "professor", "total_step": i, "step": i, "professor_dn": v} for i, v in enumerate(losses)
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    diagnosis = examine(tmp_path)
+    assert diagnosis.verdict.startswith(
+        "The run failed of D overpowering, first seen at step 48 in stage professor"
+    )
+    content = json.loads((tmp_path / "doctor" / "doctor.json").read_text())
+    assert content["verdict"] == diagnosis.verdict
+    assert (tmp_path / "doctor" / content["findings"][0]["picture"]).stat().st_size > 2000
+    assert content["figures"][0]["reading"] == "collapse of the game: the judge knows everything"
+    with pytest.raises(CheckpointError, match="holds no metrics"):
+        examine(tmp_path / "elsewhere")
