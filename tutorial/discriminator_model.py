@@ -8,26 +8,26 @@ from tutorial.generator_model import start_weights
 class Discriminator(nn.Module):
     """A small DCGAN discriminator (arXiv 1511.06434): halve the size twice, then weigh everything up.
 
-    It has no batch norm, so that the verdict on a picture does not depend on the others in its batch. Dropout keeps it
-    from learning the training pictures by heart (Srivastava et al. 2014, JMLR 15).
+    It has no batch norm, so that the verdict on a picture does not depend on the others in its batch. Dropout of whole
+    feature maps keeps it from learning the training pictures by heart (Tompson et al. 2015, arXiv 1411.4280).
 
     Parameters
     ----------
     channels : int
         Feature maps of the first layer; the second has twice as many.
     dropout : float
-        Share of the features that are blanked out while it learns.
+        Share of the feature maps that are blanked out while it learns.
     """
 
-    def __init__(self, channels: int = 32, dropout: float = 0.3) -> None:
+    def __init__(self, channels: int = 24, dropout: float = 0.25) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Conv2d(1, channels, 4, stride=2, padding=1),  # 14 x 14
             nn.LeakyReLU(0.2),
-            nn.Dropout(dropout),
+            nn.Dropout2d(dropout),
             nn.Conv2d(channels, 2 * channels, 4, stride=2, padding=1),  # 7 x 7
             nn.LeakyReLU(0.2),
-            nn.Dropout(dropout),
+            nn.Dropout2d(dropout),
             nn.Flatten(),
             nn.Linear(2 * channels * 7 * 7, 1),
         )

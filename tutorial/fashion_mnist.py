@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
 from piano.foundation.errors import DatasetError
 
@@ -77,25 +77,35 @@ def normalise(pixels: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(pixels.astype(np.float32) / 127.5 - 1.0).unsqueeze(1)
 
 
-def build_loader(images: Tensor, batch_size: int = 64, *, seed: int = 0) -> DataLoader:
+def build_loader(
+    images: Tensor, batch_size: int = 64, *, images_per_epoch: int | None = None, seed: int = 0
+) -> DataLoader:
     """Batches in a new order every epoch; the last, incomplete one is left out. Each is a list of one tensor.
 
     Parameters
     ----------
     images : Tensor [shape=(pictures, 1, 28, 28)]
     batch_size : int
+    images_per_epoch : int, optional
+        Drawn anew for every epoch, no picture twice; all of them by default.
     seed : int
         Of the order, for loops of your own (`train_gan` chooses the order by its own seed).
 
     Raises
     ------
     DatasetError
-        If there are fewer pictures than one batch holds.
+        If there are fewer pictures than one batch or one epoch holds.
     """
-    if len(images) < batch_size:
-        raise DatasetError(f"{len(images)} pictures do not fill a batch of {batch_size}: give more, or a smaller batch_size.")
+    wanted = len(images) if images_per_epoch is None else images_per_epoch
+    if not batch_size <= wanted <= len(images):
+        raise DatasetError(
+            f"{len(images)} pictures cannot give epochs of {wanted} in batches of {batch_size}: "
+            "give more pictures, or a smaller images_per_epoch or batch_size."
+        )
     order = torch.Generator().manual_seed(seed)
-    return DataLoader(TensorDataset(images), batch_size=batch_size, shuffle=True, drop_last=True, generator=order)
+    pictures = TensorDataset(images)
+    sampler = RandomSampler(pictures, num_samples=wanted, generator=order)
+    return DataLoader(pictures, batch_size=batch_size, sampler=sampler, drop_last=True, generator=order)
 
 
 def _image_set(images: NDArray, labels: NDArray) -> ImageSet:

@@ -225,7 +225,8 @@ def train_gan(
         )
     device = torch.device(device or best_device())
     settings = {
-        "learning_rate": learning_rate, "d_learning_rate": d_learning_rate or learning_rate, "beta1": beta1,
+        "learning_rate": learning_rate, "beta1": beta1,
+        "d_learning_rate": learning_rate if d_learning_rate is None else d_learning_rate,
         "checkpoint_interval": checkpoint_interval, "seed": seed, "steps_per_epoch": len(train_loader),
     }  # fmt: skip
     # Channels last: a step costs a fifth less on a CPU.

@@ -14,7 +14,7 @@ class Generator(nn.Module):
         Feature maps of the last hidden layer; the one before has twice as many.
     """
 
-    def __init__(self, latent_dim: int = 100, channels: int = 32) -> None:
+    def __init__(self, latent_dim: int = 100, channels: int = 24) -> None:
         super().__init__()
         self.latent_dim = latent_dim
         self.layers = nn.Sequential(
