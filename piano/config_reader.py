@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from piano.foundation.errors import ConfigError
 from piano.foundation.model_folder import SHIPPED
@@ -200,12 +208,23 @@ class Config(Settings):
     """Length of the samples written at every save."""
     sample_count: PositiveInt = 2
 
+    doctor: Literal["off", "advise", "act"] = "advise"
+    """Watches training: says what it finds, and with `act` applies remedies."""
+    doctor_window: PositiveInt = 100
+    """Most steps that are looked at together; an epoch is divided evenly."""
+
     loss_weights: dict[str, float]
     model: ModelSettings
     discriminator: DiscriminatorSettings = DiscriminatorSettings()
     stages: StagesSettings
     finetune: FinetuneSettings = FinetuneSettings()
     runtime: RuntimeSettings = RuntimeSettings()
+
+    @field_validator("doctor", mode="before")
+    @classmethod
+    def _read_off(cls, value: Any) -> Any:
+        """YAML reads a bare `off` as false."""
+        return "off" if value is False else value
 
     @model_validator(mode="after")
     def _check(self) -> "Config":

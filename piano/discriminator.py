@@ -89,6 +89,8 @@ class MinibatchDiscrimination(nn.Module):
     @torch.no_grad()
     def remember(self, pooled: Tensor, *, is_real: bool) -> None:
         """Put features (batch, channels) in front of the queue of their kind."""
+        if not bool(torch.isfinite(pooled).all()):
+            return  # a batch that is no number would stay in the crowd, and spoil all after it
         kind, size = int(is_real), self.queue.shape[1]
         self.queue[kind] = torch.cat([pooled.detach().to(self.queue.dtype), self.queue[kind]])[:size]
         self.filled[kind] = min(size, int(self.filled[kind]) + len(pooled))
@@ -320,4 +322,5 @@ class Discriminator_with_mdisc(nn.Module):
     def centre(self, family: str, real: Judgement, fake: Judgement, *, decay: float = 0.95) -> None:
         """Move the family's reported origin towards the midpoint of its mean real and fake logits."""
         midpoint = 0.5 * (real.per_item().mean() + fake.per_item().mean())
-        getattr(self, f"{family}_offset").lerp_(midpoint, 1.0 - decay)
+        offset = getattr(self, f"{family}_offset")
+        offset.copy_(torch.where(midpoint.isfinite(), offset.lerp(midpoint, 1.0 - decay), offset))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from piano.config_reader import CONFIG_NAME, Config, dump_config, load_config_from_yaml, parse_override
 from piano.discriminator import Discriminator_with_mdisc
+from piano.doctor.live import Doctor
 from piano.evaluation.gates import Gatekeeper
 from piano.foundation.checkpoint_format import complete_epochs, list_epochs
 from piano.foundation.dataset_format import read_manifest
@@ -98,6 +99,7 @@ def train(config: Config) -> None:
         config, runtime, generator, discriminator,
         training_set=training_set, validation_set=validation_set,
         after_save=gatekeeper.write_samples, after_stage=gatekeeper.judge_stage,
+        doctor=None if config.doctor == "off" else Doctor(config.doctor, window=config.doctor_window),
     )  # fmt: skip
     if config.resume_from_checkpoint:
         tell(runtime, f"Resuming from epoch {run.resume()} of {config.checkpoint_folder}")

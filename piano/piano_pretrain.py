@@ -24,6 +24,8 @@ FREE_RATE_SHARE = 0.05
 """Share of the autoencoder stage before the rate controller starts: the code must mean something first."""
 BETA_START, BETA_RANGE, BETA_SPEED = 1e-4, (1e-6, 1.0), 0.02
 FREE_BITS = 0.05
+DEAD_RATE = 0.05
+"""Nats per frame below which a dimension of the latent counts as unused."""
 LATENT_NOISE = 0.15
 """The decoder hears latents with up to this much extra noise: generated latents will not be perfect either."""
 SPECTRUM_FRAMES = 6_000
@@ -86,7 +88,14 @@ def train_autoencoder(run: TrainingRun) -> None:
             )
             (passed.total(beta) / config.accumulation_steps).backward()
             accumulate(
-                terms, {"reconstruction": passed.reconstruction, "kl": passed.kl}, config.accumulation_steps
+                terms,
+                {
+                    "reconstruction": passed.reconstruction,
+                    "kl": passed.kl,
+                    "kl_ratio": passed.kl / (config.kl_target * autoencoder.latent_dim),
+                    "kl_dead_share": passed.dead_share,
+                },
+                config.accumulation_steps,
             )
         norm = run.take_step(optimizer, clip=1.0)
         control_rate(run, step, float(run.runtime.mean(terms["kl"])))
@@ -102,6 +111,8 @@ class AutoencoderPass(NamedTuple):
     reconstruction: Tensor
     kl: Tensor
     limited_kl: Tensor
+    dead_share: Tensor
+    """Of the latent's dimensions: those that say less than DEAD_RATE."""
 
     def total(self, beta: float) -> Tensor:
         """Negative evidence lower bound with the rate weighted by beta (arXiv 1804.03599)."""
@@ -121,7 +132,14 @@ def autoencoder_pass(run: TrainingRun, waveforms: Tensor, noise: Tensor, jitter:
         loss,
         kl_divergence_loss(mu=mu, logvar=logvar),
         kl_divergence_loss(mu=mu, logvar=logvar, free_bits=FREE_BITS),
+        dead_share(mu.detach().float(), logvar.detach().float()),
     )
+
+
+def dead_share(mu: Tensor, logvar: Tensor) -> Tensor:
+    """Share of latent dimensions, of posteriors (batch, frames, latent_dim), that say less than DEAD_RATE."""
+    rate = 0.5 * (mu.square() + logvar.exp() - 1.0 - logvar).mean(dim=(0, 1))
+    return (rate < DEAD_RATE).float().mean()
 
 
 def accumulate(totals: dict[str, Tensor], terms: dict[str, Tensor], parts: int) -> None:
@@ -135,7 +153,7 @@ def rate_weight(run: TrainingRun, step: Step) -> float:
     return (
         0.0
         if step.progress < FREE_RATE_SHARE
-        else math.exp(run.controllers.setdefault("log_beta", math.log(BETA_START)))
+        else run.factor("beta") * math.exp(run.controllers.setdefault("log_beta", math.log(BETA_START)))
     )
 
 

@@ -22,6 +22,7 @@ from torch.optim import AdamW, Optimizer
 
 from piano.discriminator import Judgement
 from piano.foundation.errors import ConfigError
+from piano.foundation.gradient_norms import GradientNorms
 from piano.foundation.phase import hold_phase
 from piano.foundation.runtime import frozen
 from piano.latent_style import ToldStyle
@@ -37,6 +38,7 @@ from piano.loss_functions import (
     finite_difference_penalty,
     generator_adversarial_loss,
     magnitude_loss,
+    normalised_discriminator_loss,
     share_music_features,
 )
 from piano.piano_encoder_decoder import MAGNITUDE_FLOOR
@@ -105,14 +107,29 @@ def ramp(step: Step) -> float:
     return min(1.0, step.progress / RAMP_SHARE)
 
 
+def judge_every(run: TrainingRun) -> int:
+    """The judges learn at every n-th step."""
+    return round(run.config.update_discriminator * run.factor("judge_every"))
+
+
 def judge_learns(run: TrainingRun, step: Step) -> bool:
     """Whether the discriminator moves in this step."""
-    return step.index % run.config.update_discriminator == 0
+    return step.index % judge_every(run) == 0
 
 
 def penalty_is_due(run: TrainingRun, step: Step, every: int) -> bool:
     """Whether this turn of a judge, counted by its own turns, takes the penalty."""
-    return run.config.penalty > 0 and step.index // run.config.update_discriminator % every == 0
+    return run.config.penalty > 0 and step.index // judge_every(run) % every == 0
+
+
+class JudgeTurn(NamedTuple):
+    """What a judge minimises, what that is made of, and what it said."""
+
+    total: Tensor
+    parts: dict[str, Tensor]
+    """`loss`, bare; `penalty` and `mismatched` as they count, when they do."""
+    real: Judgement
+    fake: Judgement
 
 
 # --- stage 3a: the ear -----------------------------------------------------------------------------------------------
@@ -154,10 +171,10 @@ def ear_step(
         for sound in sounds:
             with torch.no_grad(), run.runtime.autocast():
                 fake = run.generator.autoencoder.decode_spectrum(sound.latents)
-            loss, real, judged = ear_loss(run, step, sound.real, fake)
-            (loss / len(parts)).backward()
-            run.discriminator.centre("ear", real, judged)
-            add_terms(terms, judge_terms("ear", loss, real, judged), len(parts))
+            turn = ear_loss(run, step, sound.real, fake)
+            (turn.total / len(parts)).backward()
+            run.discriminator.centre("ear", turn.real, turn.fake)
+            add_terms(terms, judge_terms(run, "ear", turn), len(parts))
         terms["ear_gradient_norm"] = run.take_step(d_optimizer, clip=5.0)
         run.discriminator.trained_steps += 1
     if g_optimizer is not None:
@@ -177,7 +194,7 @@ def encode_sound(run: TrainingRun, waveforms: Tensor, noise: Tensor) -> Sound:
     return Sound(real, autoencoder.reparameterize(mu, logvar, noise.to(mu.device)))
 
 
-def ear_loss(run: TrainingRun, step: Step, real: Tensor, fake: Tensor) -> tuple[Tensor, Judgement, Judgement]:
+def ear_loss(run: TrainingRun, step: Step, real: Tensor, fake: Tensor) -> JudgeTurn:
     """The ear's loss on real and (detached) fake spectra, with zero-centred penalties on both."""
     ear, config = run.discriminator.ear, run.config
     with run.runtime.autocast():
@@ -185,6 +202,7 @@ def ear_loss(run: TrainingRun, step: Step, real: Tensor, fake: Tensor) -> tuple[
         loss = discriminator_loss(
             on_real.heads, on_fake.heads, objective=config.objective_ear, smoothing=config.smoothing
         )
+    parts = {"loss": loss}
     if penalty_is_due(run, step, EAR_PENALTY_EVERY):
         for spectrum, judged in ((real, on_real), (fake.detach(), on_fake)):
             size = penalty_size(run)
@@ -192,8 +210,9 @@ def ear_loss(run: TrainingRun, step: Step, real: Tensor, fake: Tensor) -> tuple[
             with run.runtime.autocast():
                 again = ear(spectrum=moved)
             penalty = finite_difference_penalty(judged.logits["codec"], again.logits["codec"])
-            loss = loss + EAR_PENALTY_EVERY * penalty_weight(run, size, spectrum) * penalty
-    return loss, on_real, on_fake
+            weighted = EAR_PENALTY_EVERY * penalty_weight(run, size, spectrum) * penalty
+            parts["penalty"] = parts["penalty"] + weighted if "penalty" in parts else weighted
+    return JudgeTurn(torch.stack(list(parts.values())).sum(), parts, on_real, on_fake)
 
 
 def judge_sound(run: TrainingRun, spectrum: Tensor) -> Judgement:
@@ -236,16 +255,18 @@ def decoder_backward(run: TrainingRun, step: Step, sound: Sound, parts: int) -> 
         shares = EAR_SHARES | {
             name: EAR_SHARES[name] * ramp(step) for name in ("adversarial", "feature_matching")
         }
-        balanced_backward(fake, terms, shares, scale=1.0 / parts)
-    return {f"ear_{name}": value for name, value in terms.items()}
+        norms = balanced_backward(fake, terms, shares, scale=1.0 / parts)
+    return {f"ear_{name}": value for name, value in terms.items()} | {
+        f"ear_gradient_{name}": norm for name, norm in norms.items()
+    }
 
 
 def balanced_backward(
     output: Tensor, terms: dict[str, Tensor], shares: dict[str, float], *, scale: float
-) -> None:
+) -> dict[str, Tensor]:
     """Backpropagate terms so that each has its share of the gradient at `output` (EnCodec, arXiv 2210.13438).
 
-    The gradients are scaled to the size of the first term's.
+    The gradients are scaled to the size of the first term's. Returns the norm that each had by itself.
     """
     gradients = {
         name: torch.autograd.grad(value, output, retain_graph=True)[0]
@@ -260,6 +281,7 @@ def balanced_backward(
         for name, gradient in gradients.items()
     )
     output.backward(scale * mixed)
+    return norms
 
 
 # --- stage 3b: the professor -----------------------------------------------------------------------------------------
@@ -349,17 +371,17 @@ def professor_step(
         for batch in batches:
             with torch.no_grad(), run.runtime.autocast():
                 fake = compose(run, batch, batch.noise_a)
-            loss, real, judged = professor_loss(run, step, batch, fake)
-            (loss / len(parts)).backward()
-            run.discriminator.centre("professor", real, judged)
-            add_terms(terms, judge_terms("professor", loss, real, judged), len(parts))
+            turn = professor_loss(run, step, batch, fake)
+            (turn.total / len(parts)).backward()
+            run.discriminator.centre("professor", turn.real, turn.fake)
+            add_terms(terms, judge_terms(run, "professor", turn), len(parts))
         terms["professor_gradient_norm"] = run.take_step(d_optimizer, clip=5.0)
         run.discriminator.trained_steps += 1
     if g_optimizer is not None:
         for batch in batches:
             losses = shortcut_losses(run, step, batch)
             (losses.total / len(parts)).backward()
-            add_terms(terms, losses.terms, len(parts))
+            add_terms(terms, losses.terms | losses.gradients.terms(scale=len(parts)), len(parts))
         terms["shortcut_gradient_norm"] = run.take_step(g_optimizer, clip=1.0)
     return terms
 
@@ -380,9 +402,7 @@ def judge_composition(
     )
 
 
-def professor_loss(
-    run: TrainingRun, step: Step, batch: Composition, fake: Tensor
-) -> tuple[Tensor, Judgement, Judgement]:
+def professor_loss(run: TrainingRun, step: Step, batch: Composition, fake: Tensor) -> JudgeTurn:
     """The professor's loss: real against composed, real against mismatched, and zero-centred penalties."""
     config, objective = run.config, run.config.objective_professor
     with run.runtime.autocast():
@@ -391,6 +411,7 @@ def professor_loss(
         loss = discriminator_loss(
             on_real.heads, on_fake.heads, objective=objective, smoothing=config.smoothing
         )
+    parts = {"loss": loss}
     has_prefix = batch.is_prefix.any(dim=1)
     if len(fake) > 1 and bool(has_prefix.any()):
         strangers = batch.latents.roll(1, dims=0)
@@ -398,8 +419,12 @@ def professor_loss(
         continuations = batch.part(has_prefix)
         with run.runtime.autocast():
             on_swapped = judge_composition(run, continuations, swapped, is_real=False, remember=False)
-            loss = loss + MISMATCH_WEIGHT * has_prefix.float().mean() * discriminator_loss(
-                on_real.logits["whole"][has_prefix], on_swapped.logits["whole"], objective=objective
+            parts["mismatched"] = (
+                MISMATCH_WEIGHT
+                * has_prefix.float().mean()
+                * discriminator_loss(
+                    on_real.logits["whole"][has_prefix], on_swapped.logits["whole"], objective=objective
+                )
             )
     if penalty_is_due(run, step, PROFESSOR_PENALTY_EVERY):
         for latents, judged, is_real in ((batch.latents, on_real, True), (fake.detach(), on_fake, False)):
@@ -408,8 +433,9 @@ def professor_loss(
             with run.runtime.autocast():
                 again = judge_composition(run, batch, moved, is_real=is_real, remember=False)
             penalty = finite_difference_penalty(judged.heads, again.heads)
-            loss = loss + PROFESSOR_PENALTY_EVERY * penalty_weight(run, size, latents) * penalty
-    return loss, on_real, on_fake
+            weighted = PROFESSOR_PENALTY_EVERY * penalty_weight(run, size, latents) * penalty
+            parts["penalty"] = parts["penalty"] + weighted if "penalty" in parts else weighted
+    return JudgeTurn(torch.stack(list(parts.values())).sum(), parts, on_real, on_fake)
 
 
 def penalty_size(run: TrainingRun) -> float:
@@ -419,7 +445,7 @@ def penalty_size(run: TrainingRun) -> float:
 
 def penalty_weight(run: TrainingRun, size: float, values: Tensor) -> float:
     """lambda of lambda |D(y) - D(y + size n)|^2, for gamma = penalty x dimensions / 12288 (R3GAN, arXiv 2501.05441)."""
-    gamma = run.config.penalty * values[0].numel() / R3GAN_DIMENSIONS
+    gamma = run.config.penalty * run.factor("penalty") * values[0].numel() / R3GAN_DIMENSIONS
     return gamma / (2.0 * size**2)
 
 
@@ -428,26 +454,34 @@ class ShortcutLosses(NamedTuple):
 
     total: Tensor
     terms: dict[str, Tensor]
+    gradients: GradientNorms
+    """Once the total went backwards: of each term at the composed latents."""
 
 
 def shortcut_losses(run: TrainingRun, step: Step, batch: Composition) -> ShortcutLosses:
     """Adversary and energy score for the one-step block."""
     weights = run.config.loss_weights
+    factors = {
+        "adversarial": weights.get("adversarial", 1.0) * ramp(step),
+        "energy_score": weights.get("energy_score", 0.0) * run.factor("energy_score"),
+    }
+    gradients = GradientNorms("professor_gradient", factors)
     with frozen(run.discriminator), run.runtime.autocast():
         draw_a, draw_b = compose(run, batch, batch.noise_a), compose(run, batch, batch.noise_b)
-        on_fake = judge_composition(run, batch, draw_a, is_real=False, remember=False)
+        judged = gradients.tap("adversarial", draw_a)
+        on_fake = judge_composition(run, batch, judged, is_real=False, remember=False)
         with torch.no_grad():
             on_real = judge_composition(run, batch, batch.latents, is_real=True, remember=False)
         terms = {
             "adversarial": generator_adversarial_loss(
                     on_real.heads, on_fake.heads, objective=run.config.objective_professor
                 ),
-            "energy_score": energy_score_loss(draw_a, draw_b, batch.latents),
+            "energy_score": energy_score_loss(
+                gradients.tap("energy_score", draw_a), draw_b, batch.latents
+            ),
         }  # fmt: skip
-    factors = {"adversarial": weights.get("adversarial", 1.0) * ramp(step)}
-    weighted = [factors.get(name, weights.get(name, 0.0)) * value for name, value in terms.items()]
-    total = torch.stack(weighted).sum()
-    return ShortcutLosses(total, terms)
+    total = torch.stack([factors[name] * value for name, value in terms.items()]).sum()
+    return ShortcutLosses(total, terms, gradients)
 
 
 # --- stage 3c: joint -------------------------------------------------------------------------------------------------
@@ -515,17 +549,18 @@ def joint_ear_step(run: TrainingRun, step: Step, optimizer: Optimizer) -> dict[s
                 run.generator.autoencoder.decode_spectrum(sound.latents),
                 composed_spectrum(run, batch),
             )
-        on_rebuilt, _, _ = ear_loss(run, step, sound.real, rebuilt)
-        on_composed, real, judged = ear_loss(run, step, sound.real, composed)
-        loss = 0.5 * (on_rebuilt + on_composed)
+        on_rebuilt, on_composed = (ear_loss(run, step, sound.real, fake) for fake in (rebuilt, composed))
+        loss = 0.5 * (on_rebuilt.total + on_composed.total)
         if any(weights.values()):
-            outputs = StepOutputs(real=batch.waves, fake=held_waveform(run, composed), fake_logits=judged.heads,
-                                  sample_rate=run.generator.sample_rate)  # fmt: skip
+            outputs = StepOutputs(
+                real=batch.waves, fake=held_waveform(run, composed), fake_logits=on_composed.fake.heads,
+                sample_rate=run.generator.sample_rate,
+            )  # fmt: skip
             music = evaluate_terms(DISCRIMINATOR_TERMS, share_music_features(outputs), weights)
             loss = loss + sum(weights[name] * value for name, value in music.items())
         (loss / len(batches)).backward()
-        run.discriminator.centre("ear", real, judged)
-        add_terms(terms, judge_terms("ear", loss, real, judged), len(batches))
+        run.discriminator.centre("ear", on_composed.real, on_composed.fake)
+        add_terms(terms, judge_terms(run, "ear", on_composed), len(batches))
     terms["ear_gradient_norm"] = run.take_step(optimizer, clip=5.0)
     run.discriminator.trained_steps += 1
     return terms
@@ -540,7 +575,8 @@ def joint_generator_step(run: TrainingRun, step: Step, optimizer: Optimizer) -> 
         sound = encode_sound(run, batch.waves, batch.noise)
         decoder_terms, decoder_total = joint_sound_losses(run, step, batch, sound)
         ((losses.total + decoder_total) / len(batches)).backward()
-        add_terms(terms, losses.terms | decoder_terms, len(batches))
+        gradients = losses.gradients.terms(scale=len(batches))
+        add_terms(terms, losses.terms | decoder_terms | gradients, len(batches))
     terms["generator_gradient_norm"] = run.take_step(optimizer, clip=1.0)
     return terms
 
@@ -574,13 +610,23 @@ def joint_sound_losses(
 # --- small things ----------------------------------------------------------------------------------------------------
 
 
-def judge_terms(family: str, loss: Tensor, real: Judgement, fake: Judgement) -> dict[str, Tensor]:
-    """What is logged of a judge's turn: its loss and the mean logits it gave."""
-    return {
-        f"{family}_loss": loss.detach(),
-        f"{family}_real": real.per_item().mean().detach(),
-        f"{family}_fake": fake.per_item().mean().detach(),
-    }
+def judge_terms(run: TrainingRun, family: str, turn: JudgeTurn) -> dict[str, Tensor]:
+    """What is logged of a judge's turn.
+
+    `loss` is bare, without what the judge minimises besides; `dn` is the same on the scale without label smoothing,
+    0.693 at confusion; `real` and `fake` are mean logits, `d_real` and `d_fake` mean probabilities. A relativistic
+    judge's logits have no origin: there the midpoint of the two means is taken for it.
+    """
+    objective = getattr(run.config, f"objective_{family}")
+    real, fake = turn.real.per_item().detach(), turn.fake.per_item().detach()
+    origin = 0.5 * (real.mean() + fake.mean()) if objective == "relativistic" else 0.0
+    values = {
+        **turn.parts,
+        "dn": normalised_discriminator_loss(turn.parts["loss"], run.config.smoothing, objective),
+        "real": real.mean(), "fake": fake.mean(),
+        "d_real": (real - origin).sigmoid().mean(), "d_fake": (fake - origin).sigmoid().mean(),
+    }  # fmt: skip
+    return {f"{family}_{name}": value.detach() for name, value in values.items()}
 
 
 def add_terms(totals: dict[str, Tensor], terms: dict[str, Tensor], parts: int) -> None:

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -87,6 +87,33 @@ class Step:
         return torch.rand(*shape, generator=self.random(purpose))
 
 
+class Attendant(Protocol):
+    """Who watches a run and may step in: the doctor (piano/doctor/live.py)."""
+
+    def begin_stage(self, run: "TrainingRun", optimizers: Mapping[str, Optimizer]) -> None:
+        """A stage begins, or goes on after resuming."""
+
+    def before_step(self, run: "TrainingRun", optimizers: Mapping[str, Optimizer]) -> None:
+        """The rates of this step are set."""
+
+    def allows(self, run: "TrainingRun", optimizer: Optimizer, norm: Tensor) -> bool:
+        """Whether a network may move by its gradients, whose norm this was before clipping."""
+        ...
+
+    def read(self, run: "TrainingRun", lines: list[dict[str, Any]]) -> None:
+        """Lines about to be logged; what is not finite in them and was dealt with is taken out."""
+
+    def after_step(self, run: "TrainingRun") -> None:
+        """A step is over and logged."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain values to resume from."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+
+
 class TrainingRun:
     """One run: networks, their averages, where it stands, and how it is kept.
 
@@ -101,6 +128,8 @@ class TrainingRun:
         Called as after_save(run) in the main process when a checkpoint was written (samples, pictures).
     after_stage : callable, optional
         Called as after_stage(run, stage) when a stage is complete (gates).
+    doctor : Attendant, optional
+        Watches every step.
     """
 
     def __init__(
@@ -114,6 +143,7 @@ class TrainingRun:
         validation_set: AudioDataset,
         after_save: Callable[["TrainingRun"], None] | None = None,
         after_stage: Callable[["TrainingRun", str], None] | None = None,
+        doctor: Attendant | None = None,
     ) -> None:
         self.config = config
         self.runtime = runtime
@@ -124,6 +154,7 @@ class TrainingRun:
         self.validation_set = validation_set
         self.after_save = after_save
         self.after_stage = after_stage
+        self.doctor = doctor
         self.log = RunLog(config.checkpoint_folder, is_active=runtime.is_main)
         self.stage = ""
         self.stage_step = 0
@@ -201,10 +232,14 @@ class TrainingRun:
         for name, state in self._resumed_optimizers.items():
             optimizers[name].load_state_dict(state)
         self._resumed_optimizers = {}
+        if self.doctor is not None:
+            self.doctor.begin_stage(self, optimizers)
         with tqdm(total=100, desc=stage, unit="%", disable=not self.runtime.is_main, dynamic_ncols=True,
                   bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining} {postfix}") as bar:  # fmt: skip
             while (progress := self._progress()) < 1.0:
                 self._set_rates(progress)
+                if self.doctor is not None:
+                    self.doctor.before_step(self, optimizers)
                 bar.update(100.0 * progress - bar.n)
                 yield Step((self.config.seed, stage), self.stage_step, progress)
                 self.stage_step += 1
@@ -212,6 +247,8 @@ class TrainingRun:
                 self.average.update(self.generator)
                 if self.runtime.device.type == "cpu" or self.total_step % 10 == 0:
                     self._write_log(bar)
+                if self.doctor is not None:
+                    self.doctor.after_step(self)
                 if self.stage_step % self.steps_per_epoch(stage) == 0:
                     self._finish_epoch(bar)
             bar.update(100.0 - bar.n)
@@ -232,6 +269,10 @@ class TrainingRun:
                 entry[name] = value
         self._pending.append((entry, tensors))
 
+    def factor(self, name: str) -> float:
+        """What the doctor multiplies a setting by; 1 where nothing was changed."""
+        return self.controllers.get(f"doctor/{name}", 1.0)
+
     def _set_rates(self, progress: float) -> None:
         warmup = self.settings(self.stage).warmup_steps
         factor = FINAL_RATE + (1.0 - FINAL_RATE) * 0.5 * (1.0 + math.cos(math.pi * progress))
@@ -246,7 +287,8 @@ class TrainingRun:
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         self.runtime.average_gradients(parameters)
         norm = nn.utils.clip_grad_norm_(parameters, clip)
-        optimizer.step()
+        if self.doctor is None or self.doctor.allows(self, optimizer, norm):
+            optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         return norm
 
@@ -261,6 +303,8 @@ class TrainingRun:
                 entry.update(zip(tensors, stacked, strict=True))
             lines.append(entry)
         self._pending = []
+        if self.doctor is not None:
+            self.doctor.read(self, lines)
         self.log.append(lines)
         for entry in lines:
             for name, value in entry.items():
@@ -345,6 +389,7 @@ class TrainingRun:
             "seconds": self.seconds, "controllers": dict(self.controllers), "average_updates": self.average.updates,
             "seed": self.config.seed, "random": torch.get_rng_state(),
             "best": self.best._asdict() if self.best else None,
+            "doctor": self.doctor.state_dict() if self.doctor else None,
         }  # fmt: skip
 
     def resume(self) -> int:
@@ -382,6 +427,8 @@ class TrainingRun:
         self.finished_stages = list(run["finished_stages"])
         self.epoch, self.total_step = run["epoch"], run["total_step"]
         self.controllers = dict(run["controllers"])
+        if self.doctor is not None and run.get("doctor"):
+            self.doctor.load_state_dict(run["doctor"])
         is_same_folder = self.config.checkpoint_folder_load in (None, self.config.checkpoint_folder)
         self.best = Best(**run["best"]) if run.get("best") and is_same_folder else None
         if self.runtime.is_main:

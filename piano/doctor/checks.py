@@ -61,7 +61,7 @@ def _overpowering(windows: Sequence[Window], judge: str) -> Reading | None:
 def _judge_failure(windows: Sequence[Window], judge: str) -> Reading | None:
     name = loss_name(windows, judge)
     loss, moved = signal_of(windows, name), signal_of(windows, f"{judge}moved")
-    probes = signal_of(windows, f"{judge}probes")
+    probes, accuracy = signal_of(windows, f"{judge}probes"), signal_of(windows, f"{judge}accuracy")
     if moved is not None and moved <= 0.0:
         return Reading(f"{judge}moved", moved, 0.0, "critical",
                        f"The {judge_name(judge)}'s weights have not moved at all: it does not learn, "
@@ -69,8 +69,12 @@ def _judge_failure(windows: Sequence[Window], judge: str) -> Reading | None:
     if loss is not None and loss > 0.90:
         return Reading(name, loss, 0.90, "critical",
                        f"The {judge_name(judge)} is wrong more often than by chance.")  # fmt: skip
-    if probes is not None and probes > 0.45:
-        return Reading(f"{judge}probes", probes, 0.45, "critical",
+    if accuracy is not None and accuracy < 0.25:
+        return Reading(f"{judge}accuracy", accuracy, 0.25, "critical",
+                       f"The {judge_name(judge)} has real and generated the wrong way round: "
+                       f"it prefers the real one in {100 * accuracy:.0f} % of all pairs.")  # fmt: skip
+    if probes is not None and probes > 0.70:
+        return Reading(f"{judge}probes", probes, 0.70, "critical",
                        f"The {judge_name(judge)} takes noise, silence and a tone for real music.")  # fmt: skip
     return None if loss is None else Reading(name, loss, 0.90)
 

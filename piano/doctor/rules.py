@@ -56,6 +56,8 @@ class Watch:
     healthy: int = 0
     rest: int = 0
     seen: int = 0
+    relaxing: int = 0
+    """Healthy windows since a remedy was given or taken back."""
     open: int | None = None
     """Index in `findings` of the matter that is not closed."""
     findings: list[Finding] = field(default_factory=list)

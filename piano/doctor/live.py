@@ -1,0 +1,322 @@
+"""The doctor inside a run: looks on at every step, closes windows, says what it finds and, if it may, acts."""
+
+import copy
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from tqdm import tqdm
+
+from piano.doctor.measure import data_signals, measure
+from piano.doctor.remedies import JUDGE_OPTIMIZERS, REMEDIES
+from piano.doctor.rules import RELAX, Finding, Watch, Window, watches
+from piano.doctor.signals import ends_window, summarise
+from piano.foundation.errors import TrainingError
+from piano.training_run import TrainingRun
+
+SPOILT_IN_A_ROW, STRIKES = 3, 3
+"""So many steps in a row that are no numbers are treated; the third time that does not help."""
+SAMPLED_WEIGHTS = 8
+"""Of every parameter, by which one sees whether a network moved."""
+
+
+class Doctor:
+    """Watches a run.
+
+    Parameters
+    ----------
+    mode : str
+        `advise`: findings are said and logged. `act`: remedies are applied too. In both, a step whose gradient is not
+        a number is skipped, and many of them end the run.
+    window : int
+        Most steps of a window; an epoch is divided evenly.
+    """
+
+    def __init__(self, mode: Literal["advise", "act"], *, window: int) -> None:
+        self.mode = mode
+        self.window = window
+        self.optimizers: Mapping[str, Optimizer] = {}
+        self.clears_leaks = False
+        self.stage = ""
+        self.windows: list[Window] = []
+        self._watches: list[Watch] = []
+        self._lines: list[dict[str, Any]] = []
+        self._leaks = 0
+        self._refused: dict[int, str] = {}
+        self._in_a_row = 0
+        self._strikes = 0
+        self._applied: dict[str, int] = {}
+        self._undo: dict[str, list[tuple[str, dict[str, float]]]] = {}
+        self._weights: dict[str, Tensor] = {}
+        self._good: dict[str, Any] = {}
+
+    # --- what a run calls ------------------------------------------------------------------------------------------
+
+    def begin_stage(self, run: TrainingRun, optimizers: Mapping[str, Optimizer]) -> None:
+        """Start afresh with a stage; look at the data once, and at what each optimiser holds."""
+        self.optimizers = optimizers
+        if run.stage == self.stage:
+            return
+        is_first = not self.stage
+        self.stage, self.windows, self._watches = run.stage, [], watches()
+        self._lines, self._leaks = [], 0
+        self._weights = self._sample(run)
+        self._remember(run)
+        if is_first:
+            self._close_window(run, data_signals(run))
+
+    def before_step(self, run: TrainingRun, optimizers: Mapping[str, Optimizer]) -> None:
+        """Scale the rates that were just set."""
+        for name, optimizer in optimizers.items():
+            factor = run.factor("rate/judge" if name in JUDGE_OPTIMIZERS else "rate/generator")
+            if factor != 1.0:
+                for group in optimizer.param_groups:
+                    group["lr"] *= factor
+
+    def allows(self, run: TrainingRun, optimizer: Optimizer, norm: Tensor) -> bool:
+        """Refuse a step that is not a number; count gradients that are where none should be."""
+        held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        for network in (run.generator, run.discriminator):
+            for parameter in network.parameters():
+                if parameter.grad is not None and id(parameter) not in held:
+                    if self.clears_leaks:
+                        parameter.grad = None
+                    else:
+                        self._leaks += 1
+        if bool(torch.isfinite(norm)):
+            return True
+        name = next((name for name, other in self.optimizers.items() if other is optimizer), "network")
+        self._refused[run.total_step] = name
+        return False
+
+    def read(self, run: TrainingRun, lines: list[dict[str, Any]]) -> None:
+        """Keep the lines for the window; mark those of refused steps and take out what is no number."""
+        for line in lines:
+            refused = self._refused.pop(line["total_step"], None)
+            if refused is not None:
+                bad = [
+                    name
+                    for name, value in line.items()
+                    if isinstance(value, float) and not math.isfinite(value)
+                ]
+                for name in bad:
+                    del line[name]
+                line["skipped"] = f"{refused} did not move: no number in {', '.join(bad) or 'its gradient'}"
+        self._lines += lines
+
+    def after_step(self, run: TrainingRun) -> None:
+        """Treat what cannot wait; at the end of a window measure, diagnose, and act."""
+        is_spoilt = bool(self._lines) and "skipped" in self._lines[-1]
+        self._in_a_row = self._in_a_row + 1 if is_spoilt else 0
+        steps = run.steps_per_epoch(run.stage)
+        is_end = ends_window(run.stage_step, steps_per_epoch=steps, most=self.window)
+        if self._in_a_row >= SPOILT_IN_A_ROW:
+            self._in_a_row = 0
+            self._strike(run)
+            is_end = True
+        if is_end and self._lines:
+            measured = {} if is_spoilt else measure(run)
+            self._close_window(run, measured | self._movement(run))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain values to resume from."""
+        state = {
+            "stage": self.stage, "lines": copy.deepcopy(self._lines), "leaks": self._leaks,
+            "windows": [[window.step, dict(window.signals)] for window in self.windows],
+            "clears_leaks": self.clears_leaks, "in_a_row": self._in_a_row, "strikes": self._strikes,
+            "applied": dict(self._applied),
+            "undo": {name: [[words, dict(before)] for words, before in steps] for name, steps in self._undo.items()},
+            "weights": dict(self._weights), "healthy": {self._key(w): w.relaxing for w in self._watches},
+        }  # fmt: skip
+        return state | ({"good": self._good} if self.mode == "act" else {})
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there: rules see the stage's windows again, in their order."""
+        self.stage, self._lines, self._leaks = state["stage"], list(state["lines"]), state["leaks"]
+        self.clears_leaks, self._in_a_row = state["clears_leaks"], state["in_a_row"]
+        self._strikes, self._applied = state["strikes"], dict(state["applied"])
+        self._undo = {
+            name: [(words, before) for words, before in steps] for name, steps in state["undo"].items()
+        }
+        self._weights, self._good = dict(state["weights"]), state.get("good", {})
+        self.windows, self._watches = [], watches()
+        for step, signals in state["windows"]:
+            self.windows.append(Window(step, self.stage, signals))
+            for watch in self._watches:
+                watch.look(self.windows)
+        for watch in self._watches:
+            watch.relaxing = state["healthy"].get(self._key(watch), 0)
+
+    def roll_back(self, run: TrainingRun) -> bool:
+        """Put back the weights of the last window without a finding; moments of the optimisers are forgotten."""
+        if not self._good:
+            return False
+        run.generator.load_state_dict(self._good["generator"])
+        run.average.network.load_state_dict(self._good["average"])
+        run.discriminator.load_state_dict(self._good["discriminator"])
+        for optimizer in self.optimizers.values():
+            optimizer.state.clear()
+        self._weights = self._sample(run)
+        return True
+
+    # --- windows ---------------------------------------------------------------------------------------------------
+
+    def _close_window(self, run: TrainingRun, measured: Mapping[str, float]) -> None:
+        signals = (summarise(self._lines) if self._lines else {}) | dict(measured)
+        self._lines, self._leaks = [], 0
+        run.event("signals", **measured)
+        self.windows.append(Window(run.total_step, run.stage, signals))
+        fired = []
+        for watch in self._watches:
+            change = watch.look(self.windows)
+            if change == "fires":
+                fired.append(watch)
+            elif change == "closes":
+                run.event("finding closed", name=watch.rule.name, signal=watch.findings[-1].signal)
+            self._relax(run, watch, change)
+        for watch in fired:
+            self._speak(run, watch)
+        if not any(watch.sick for watch in self._watches if watch.rule.name != "Nash equilibrium"):
+            self._remember(run)
+
+    def _speak(self, run: TrainingRun, watch: Watch) -> None:
+        finding = watch.findings[-1]
+        is_new = finding.step == run.total_step
+        remedy = self._treat(run, watch) if self.mode == "act" and finding.severity != "note" else ""
+        if is_new:
+            run.event("finding", **report(finding), remedy=remedy)
+            then = f"Done: {remedy}." if remedy else finding.advice
+            said = (f"Doctor, {finding.severity}: {finding.name}. {finding.sentence} "
+                    f"({finding.signal} {finding.value:.3g}, bound {finding.threshold:.3g}) {then}")  # fmt: skip
+            if run.runtime.is_main:
+                tqdm.write(said)
+        elif remedy:
+            run.event(
+                "remedy",
+                name=finding.name,
+                signal=finding.signal,
+                value=finding.evidence[-1][1],
+                remedy=remedy,
+            )
+
+    # --- acting ----------------------------------------------------------------------------------------------------
+
+    def _key(self, watch: Watch) -> str:
+        return f"{watch.rule.name}/{watch.judge}"
+
+    def _treat(self, run: TrainingRun, watch: Watch) -> str:
+        """Apply the next remedy that changes something; says which, or nothing."""
+        ladder, key = REMEDIES.get(watch.rule.name, ()), self._key(watch)
+        for attempt in range(len(ladder)):
+            index = (self._applied.get(key, 0) + attempt) % len(ladder)
+            before = {name: value for name, value in run.controllers.items() if name.startswith("doctor/")}
+            if ladder[index].apply(self, run):
+                self._applied[key] = index + 1
+                self._undo.setdefault(key, []).append((ladder[index].words, before))
+                watch.relaxing = 0
+                return ladder[index].words
+        return ""
+
+    def _relax(self, run: TrainingRun, watch: Watch, change: str | None) -> None:
+        """Take back the last change of a rule whose signal has been healthy for long."""
+        key = self._key(watch)
+        watch.relaxing = 0 if watch.sick else watch.relaxing + 1
+        if watch.relaxing < 2 * RELAX or not self._undo.get(key):
+            return
+        words, before = self._undo[key].pop()
+        watch.relaxing = 0
+        for name in [name for name in run.controllers if name.startswith("doctor/")]:
+            now, then = run.controllers[name], before.get(name, 1.0)
+            run.controllers[name] = math.sqrt(now * then)  # halfway: what caused it may still be there
+        run.event("relaxed", name=watch.rule.name, remedy=words)
+
+    def _strike(self, run: TrainingRun) -> None:
+        """Steps in a row were no numbers."""
+        self._strikes += 1
+        what = self._lines[-1]["skipped"]
+        if self.mode == "advise" or self._strikes >= STRIKES or not self.roll_back(run):
+            self._close_window(run, {})
+            raise TrainingError(
+                f"stage {run.stage}, step {run.stage_step}: {what}, {SPOILT_IN_A_ROW} steps in a row. Stopped; "
+                f"checkpoints before it are kept. Lower the learning rate, look for broken sound in the data, "
+                f"or resume from the last checkpoint."
+            )
+        for name in ("rate/judge", "rate/generator"):
+            run.controllers[f"doctor/{name}"] = 0.5 * run.factor(name)
+        run.event(
+            "remedy",
+            name="divergence",
+            remedy="went back to the last good weights, both learning rates x 0.5",
+        )
+
+    def _remember(self, run: TrainingRun) -> None:
+        """Keep the weights of a window without a finding."""
+        if self.mode != "act":
+            return
+        networks = {
+            "generator": run.generator,
+            "average": run.average.network,
+            "discriminator": run.discriminator,
+        }
+        self._good = {
+            name: {key: value.detach().cpu().clone() for key, value in network.state_dict().items()}
+            for name, network in networks.items()
+        }
+
+    # --- who moved -------------------------------------------------------------------------------------------------
+
+    def _modules(self, run: TrainingRun) -> dict[str, list[nn.Module]]:
+        generator, judges = run.generator, run.discriminator
+        return {
+            "encoder": list(generator.autoencoder.encoder_modules),
+            "decoder": list(generator.autoencoder.decoder_modules),
+            "attention": [generator.attention], "shortcut": [generator.shortcut],
+            "ear": [judges.ear], "professor": [judges.professor],
+        }  # fmt: skip
+
+    @torch.no_grad()
+    def _sample(self, run: TrainingRun) -> dict[str, Tensor]:
+        """A few weights of every parameter, by part."""
+        return {
+            name: torch.cat([
+                parameter.detach().flatten()[:: max(1, parameter.numel() // SAMPLED_WEIGHTS)][:SAMPLED_WEIGHTS]
+                for module in modules for parameter in module.parameters()
+            ]).float().cpu()
+            for name, modules in self._modules(run).items()
+        }  # fmt: skip
+
+    def _movement(self, run: TrainingRun) -> dict[str, float]:
+        """Relative change of the parts that learn since the last window, and what moved though it should not."""
+        held = {id(parameter) for optimizer in self.optimizers.values()
+                for group in optimizer.param_groups for parameter in group["params"]}  # fmt: skip
+        now = self._sample(run)
+        found, leaks = {}, float(self._leaks)
+        for name, modules in self._modules(run).items():
+            change = float(
+                (now[name] - self._weights[name]).norm() / self._weights[name].norm().clamp_min(1e-12)
+            )
+            if any(id(parameter) in held for module in modules for parameter in module.parameters()):
+                found[f"{name}_moved"] = change
+            elif change > 0.0:
+                leaks += 1
+        leaks += sum(self._holds_both(run, optimizer) for optimizer in self.optimizers.values())
+        self._weights = now
+        return found | {"wiring_leaks": leaks}
+
+    def _holds_both(self, run: TrainingRun, optimizer: Optimizer) -> bool:
+        held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        return all(
+            any(id(parameter) in held for parameter in network.parameters())
+            for network in (run.generator, run.discriminator)
+        )
+
+
+def report(finding: Finding) -> dict[str, Any]:
+    """A finding's line in metrics.jsonl."""
+    return {
+        "name": finding.name, "severity": finding.severity, "sentence": finding.sentence, "signal": finding.signal,
+        "value": finding.value, "threshold": finding.threshold, "advice": finding.advice,
+    }  # fmt: skip
