@@ -11,8 +11,11 @@ from piano.foundation.run_log import read_history
 from tutorial.discriminator_model import create_discriminator
 from tutorial.fashion_mnist import build_loader
 from tutorial.gan_analysis import gan_windows
-from tutorial.gan_training import MEASURE_EVERY, TrainedGan, train_gan
+from tutorial.gan_training import TrainedGan, train_gan
 from tutorial.generator_model import Generator, create_generator
+
+SHORT_WINDOW = 40
+"""Steps of a window: such a run is too short for windows of a hundred."""
 
 
 class Fault(NamedTuple):
@@ -22,12 +25,13 @@ class Fault(NamedTuple):
     learning_rate: float = 0.0002
     d_learning_rate: float = 0.0002
     copies: bool = False
+    climbs: bool = False
 
 
 FAULTS = {
     "healthy": Fault("nothing: the control"),
-    "eager D": Fault("D learns twenty times as fast", d_learning_rate=0.004),
-    "lazy D": Fault("D learns twenty times as slowly, G twenty times as fast", 0.004, 0.00001),
+    "eager D": Fault("D learns twenty times as fast as G", 0.0001, 0.002),
+    "backward D": Fault("a wrong sign: D goes up its loss instead of down", climbs=True),
     "copying G": Fault("G hands out one picture for the whole batch", copies=True),
     "frozen D": Fault("D does not learn at all", d_learning_rate=0.0),
 }
@@ -49,7 +53,9 @@ class BrokenRun(NamedTuple):
     windows: list[Window]
 
 
-def run_with_fault(fault: Fault, images: Tensor, folder: Path | str, *, epochs: int = 4, seed: int = 0) -> BrokenRun:
+def run_with_fault(
+    fault: Fault, images: Tensor, folder: Path | str, *, epochs: int = 4, seed: int = 0
+) -> BrokenRun:
     """Train for a few epochs with a fault, and measure how far D's weights have moved.
 
     Parameters
@@ -64,13 +70,16 @@ def run_with_fault(fault: Fault, images: Tensor, folder: Path | str, *, epochs: 
         torch.manual_seed(seed)
         generator = copying(create_generator()) if fault.copies else create_generator()
         discriminator = create_discriminator()
+    if fault.climbs:
+        for parameter in discriminator.parameters():
+            parameter.register_hook(torch.neg)
     before = [parameter.detach().clone() for parameter in discriminator.parameters()]
     trained = train_gan(
         generator, discriminator, build_loader(images), num_epochs=epochs, learning_rate=fault.learning_rate,
         d_learning_rate=fault.d_learning_rate, verbose=False, folder=folder, seed=seed,
     )  # fmt: skip
     windows = gan_windows(
-        read_history(Path(folder)), steps_per_window=MEASURE_EVERY, moved=distance_moved(discriminator, before)
+        read_history(Path(folder)), steps_per_window=SHORT_WINDOW, moved=distance_moved(discriminator, before)
     )
     return BrokenRun(trained, windows)
 

@@ -60,7 +60,9 @@ def load_fashion_mnist(folder: Path | str | None = None) -> FashionMnist:
             images, labels = arrays["images"], arrays["labels"]
     except (OSError, ValueError, KeyError, zlib.error) as error:
         raise DatasetError(f"{SUBSET_PATH} cannot be read ({error}): get the project again.") from None
-    return FashionMnist(_image_set(images[HELD_OUT:], labels[HELD_OUT:]), _image_set(images[:HELD_OUT], labels[:HELD_OUT]))
+    return FashionMnist(
+        _image_set(images[HELD_OUT:], labels[HELD_OUT:]), _image_set(images[:HELD_OUT], labels[:HELD_OUT])
+    )
 
 
 def normalise(pixels: NDArray[np.uint8]) -> Tensor:
@@ -115,8 +117,14 @@ def _image_set(images: NDArray, labels: NDArray) -> ImageSet:
 def _read_full(folder: Path, split: str) -> ImageSet:
     images = _read_idx(folder / f"{split}-images-idx3-ubyte", dimensions=IMAGE_DIMENSIONS)
     labels = _read_idx(folder / f"{split}-labels-idx1-ubyte", dimensions=LABEL_DIMENSIONS)
-    if images.shape[1:] != (SIDE, SIDE) or len(images) != len(labels) or labels.max(initial=0) >= len(CLASS_NAMES):
-        raise DatasetError(f"the {split} files in {folder} are not Fashion-MNIST: {images.shape} pictures, {len(labels)} labels.")
+    if (
+        images.shape[1:] != (SIDE, SIDE)
+        or len(images) != len(labels)
+        or labels.max(initial=0) >= len(CLASS_NAMES)
+    ):
+        raise DatasetError(
+            f"the {split} files in {folder} are not Fashion-MNIST: {images.shape} pictures, {len(labels)} labels."
+        )
     return _image_set(images, labels)
 
 

@@ -14,7 +14,10 @@ STEPS_PER_WINDOW = 100
 
 
 def gan_windows(
-    history: Iterable[Mapping[str, Any]], steps_per_window: int = STEPS_PER_WINDOW, *, moved: float | None = None
+    history: Iterable[Mapping[str, Any]],
+    steps_per_window: int = STEPS_PER_WINDOW,
+    *,
+    moved: float | None = None,
 ) -> list[Window]:
     """Boil a run's log down to windows: the mean of every signal over some steps. A short rest at the end is left out.
 
@@ -35,6 +38,33 @@ def gan_windows(
         extra = {} if moved is None else {"moved": moved}
         windows.append(Window(int(part[-1]["total_step"]), "gan", means | extra))
     return windows
+
+
+def judge_windows(windows: Sequence[Window], judge: str) -> list[Window]:
+    """Windows of an audio run as those of a plain GAN: one judge's signals under the names of SIGNALS.
+
+    Parameters
+    ----------
+    windows : sequence of Window
+        Of the audio model (`windows_of` of piano/doctor/signals.py); those without this judge are left out.
+    judge : str
+        `ear_` or `professor_`.
+    """
+    names = {
+        f"{judge}dn": "d_loss",
+        f"{judge}d_real": "d_real",
+        f"{judge}d_fake": "d_fake",
+        "diversity": "diversity",
+    }
+    return [
+        Window(
+            window.step,
+            window.stage,
+            {short: window.signals[name] for name, short in names.items() if name in window.signals},
+        )
+        for window in windows
+        if f"{judge}dn" in window.signals
+    ]
 
 
 def windows_of_losses(
@@ -86,7 +116,7 @@ def loss_statistics(losses: Sequence[float], steps_per_window: int = STEPS_PER_W
 def detect_failure_modes(
     d_losses: Sequence[float], g_losses: Sequence[float], steps_per_window: int = STEPS_PER_WINDOW
 ) -> list[Finding]:
-    """What went wrong, judged by the losses alone: D below 0.1 (collapse of the game), D above 0.9, divergence, circles.
+    """What went wrong, judged by the losses alone: D below 0.1 (collapse), D above 0.9, divergence, circles.
 
     A state counts when it lasts for three windows, divergence at once. A Nash equilibrium cannot be seen in losses
     alone, and a collapsed generator can hide behind good ones: see `nash_equilibrium`, and give `diagnose` the windows

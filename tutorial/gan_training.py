@@ -1,7 +1,7 @@
 """The adversarial game: one turn of each network, and the loop of turns that keeps itself.
 
-A run that is given a folder writes metrics.jsonl there, in the form of the audio model's runs, and a checkpoint every few
-epochs. Called again with the same folder it goes on from there, exactly as if it had never stopped.
+A run that is given a folder writes metrics.jsonl there, in the form of the audio model's runs, and a checkpoint every
+few epochs. Called again with the same folder it goes on from there, exactly as if it had never stopped.
 """
 
 import math
@@ -28,7 +28,7 @@ from piano.foundation.runtime import best_device, frozen
 FORMAT_VERSION = 1
 SAMPLE_COUNT = 64
 """Pictures of a sample grid; always from the same noise, so that one sees the same pictures change."""
-MEASURE_EVERY = 25
+MEASURE_EVERY = 20
 """Steps between two measurements of the diversity."""
 KEPT_CHECKPOINTS = 2
 
@@ -37,7 +37,7 @@ KEPT_CHECKPOINTS = 2
 
 
 def discriminator_loss(*, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """Cross-entropy of real against fake, the mean of both halves (Goodfellow et al. 2014, arXiv 1406.2661, equation 1).
+    """Cross-entropy of real against fake, the mean of both halves (Goodfellow et al. 2014, arXiv 1406.2661, eq. 1).
 
     -log D(x) is softplus(-logit), and -log(1 - D(G(z))) is softplus(logit). A discriminator that answers 1/2 to
     everything has log 2 = 0.693.
@@ -151,9 +151,7 @@ def diversity(images: Tensor, real: Tensor) -> float:
     ----------
     images, real : Tensor [shape=(pictures, 1, 28, 28)]
     """
-    return float(
-        torch.pdist(images.flatten(1)).mean() / torch.pdist(real.flatten(1)).mean().clamp_min(1e-9)
-    )
+    return float(torch.pdist(images.flatten(1)).mean() / torch.pdist(real.flatten(1)).mean().clamp_min(1e-9))
 
 
 # --- the loop --------------------------------------------------------------------------------------------------------
@@ -411,9 +409,21 @@ def read_gan_checkpoint(path: Path) -> dict[str, Any]:
     """A checkpoint's content, without ever running pickled code; raises CheckpointError."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile):
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+    ):
         raise CheckpointError(f"{path} is damaged or no checkpoint: delete it to go on without it.") from None
     wanted = {"epoch", "settings", "networks", "optimizers", "d_losses", "g_losses", "samples", "seconds"}
-    if not isinstance(content, dict) or content.get("format_version") != FORMAT_VERSION or wanted - content.keys():
+    if (
+        not isinstance(content, dict)
+        or content.get("format_version") != FORMAT_VERSION
+        or wanted - content.keys()
+    ):
         raise CheckpointError(f"{path} is not a checkpoint of train_gan: delete it to go on without it.")
     return content

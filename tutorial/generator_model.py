@@ -14,11 +14,13 @@ class Generator(nn.Module):
         Feature maps of the last hidden layer; the one before has twice as many.
     """
 
-    def __init__(self, latent_dim: int = 100, channels: int = 24) -> None:
+    def __init__(self, latent_dim: int = 100, channels: int = 32) -> None:
         super().__init__()
         self.latent_dim = latent_dim
         self.layers = nn.Sequential(
-            nn.Linear(latent_dim, 2 * channels * 7 * 7, bias=False),  # the batch norm after it has a bias of its own
+            nn.Linear(
+                latent_dim, 2 * channels * 7 * 7, bias=False
+            ),  # the batch norm after it has a bias of its own
             nn.Unflatten(1, (2 * channels, 7, 7)),
             nn.BatchNorm2d(2 * channels),
             nn.ReLU(),
@@ -54,7 +56,7 @@ def create_generator(latent_dim: int = 100) -> Generator:
 
 def start_weights(module: nn.Module) -> None:
     """Draw a layer's weights from N(0, 0.02), a batch norm's from N(1, 0.02) (arXiv 1511.06434, section 4)."""
-    if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+    if isinstance(module, nn.Linear | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

@@ -1,4 +1,4 @@
-"""How good are the pictures? A small classifier of clothes looks at them, and at real ones it never saw, beside them."""
+"""How good are the pictures? A small classifier of clothes looks at them, and at real ones it never saw."""
 
 from typing import NamedTuple
 
