@@ -233,7 +233,7 @@ def test_statistics_describe_a_falling_loss() -> None:
 
 def test_confusion_alone_is_no_equilibrium() -> None:
     level = {"d_loss": 0.693, "g_loss": 0.693, "d_real": 0.5, "d_fake": 0.5}
-    rest = [Window(100 * n, "gan", level | {"diversity": 0.95}) for n in range(6)]
+    rest = [Window(100 * n, "gan", level | {"diversity": 0.95}) for n in range(10)]
     assert nash_equilibrium(rest).is_reached
     assert [finding.name for finding in diagnose(rest)] == ["Nash equilibrium"]
     collapsed = [window._replace(signals=level | {"diversity": 0.05}) for window in rest]
@@ -246,7 +246,7 @@ def test_confusion_alone_is_no_equilibrium() -> None:
 def test_a_broken_run_is_named_by_the_doctor(
     data: FashionMnist, tmp_path: Path, fault: str, name: str
 ) -> None:
-    run = run_with_fault(FAULTS[fault], data.training.images[: 64 * 30], tmp_path)
+    run = run_with_fault(FAULTS[fault], data.training.images[: 64 * 12], tmp_path, steps_per_window=20)
     assert name in [finding.name for finding in diagnose(run.windows)]
 
 
@@ -255,7 +255,7 @@ def test_a_broken_run_is_named_by_the_doctor(
 
 def test_the_quality_ruler_puts_real_pictures_first(data: FashionMnist) -> None:
     few = FashionMnist(ImageSet(data.training.images[:2000], data.training.labels[:2000]), data.held_out)
-    classifier = train_classifier(few.training, epochs=2)
+    classifier = train_classifier(few.training, epochs=3)
     assert accuracy(classifier, few.held_out) > 0.7
     ruler = QualityRuler(classifier, few)
     real = ruler.measure(ruler.control)

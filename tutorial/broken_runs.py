@@ -14,7 +14,7 @@ from tutorial.gan_analysis import gan_windows
 from tutorial.gan_training import TrainedGan, train_gan
 from tutorial.generator_model import Generator, create_generator
 
-SHORT_WINDOW = 40
+SHORT_WINDOW = 50
 """Steps of a window: such a run is too short for windows of a hundred."""
 
 
@@ -54,7 +54,13 @@ class BrokenRun(NamedTuple):
 
 
 def run_with_fault(
-    fault: Fault, images: Tensor, folder: Path | str, *, epochs: int = 4, seed: int = 0
+    fault: Fault,
+    images: Tensor,
+    folder: Path | str,
+    *,
+    epochs: int = 5,
+    steps_per_window: int = SHORT_WINDOW,
+    seed: int = 0,
 ) -> BrokenRun:
     """Train for a few epochs with a fault, and measure how far D's weights have moved.
 
@@ -64,7 +70,7 @@ def run_with_fault(
     images : Tensor [shape=(pictures, 1, 28, 28)]
     folder : Path
         For its log and checkpoint.
-    epochs, seed : int
+    epochs, steps_per_window, seed : int
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -79,7 +85,9 @@ def run_with_fault(
         d_learning_rate=fault.d_learning_rate, verbose=False, folder=folder, seed=seed,
     )  # fmt: skip
     windows = gan_windows(
-        read_history(Path(folder)), steps_per_window=SHORT_WINDOW, moved=distance_moved(discriminator, before)
+        read_history(Path(folder)),
+        steps_per_window=steps_per_window,
+        moved=distance_moved(discriminator, before),
     )
     return BrokenRun(trained, windows)
 

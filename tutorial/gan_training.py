@@ -11,7 +11,7 @@ import time
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as functional
@@ -241,7 +241,7 @@ def train_gan(
     if verbose and done:
         print(f"{folder}: going on after epoch {done}")
     fixed_noise = torch.randn(
-        SAMPLE_COUNT, int(generator.latent_dim), generator=keyed_generator(seed, "fixed noise")
+        SAMPLE_COUNT, cast(int, generator.latent_dim), generator=keyed_generator(seed, "fixed noise")
     )
     for epoch in range(done + 1, num_epochs + 1):
         lines = play_epoch(run, train_loader, epoch, fixed_noise, device)

@@ -435,7 +435,7 @@ for name, logits in verdicts.items():
 # %% [markdown]
 # ## 8. Breaking it on purpose
 #
-# One learns to read curves from sick runs. Here are short ones, two hundred steps each, with one fault apiece. First a healthy
+# One learns to read curves from sick runs. Here are short ones, two hundred and fifty steps each, with one fault apiece. First a healthy
 # control, and a discriminator that learns twenty times as fast as the generator:
 
 # %%
@@ -458,7 +458,7 @@ broken["frozen D"] = run_with_fault(FAULTS["frozen D"], few, RUNS / "frozen_D")
 frozen = broken["frozen D"]
 print(
     "From the losses alone:",
-    describe_findings(detect_failure_modes(*frozen.trained[:2], steps_per_window=40)),
+    describe_findings(detect_failure_modes(*frozen.trained[:2], steps_per_window=50)),
 )
 print("With everything:", describe_findings(diagnose(frozen.windows)))
 print(describe_equilibrium(nash_equilibrium(frozen.windows)))
@@ -569,24 +569,24 @@ play(next((SOUND / "made").glob("*.wav")), seconds=4)
 
 # %% [markdown]
 # The run wrote a `metrics.jsonl` like ours above, a line a step. The doctor looked at it while it ran; now we read it
-# ourselves. The professor plays the part of $D$ (`professor_dn` is its loss, corrected for label smoothing), the shortcut
-# that of $G$.
+# ourselves. There are two games, one for each judge. The signals have their names before them (`professor_dn` is the
+# professor's loss, corrected for label smoothing); `judge_windows` takes them off, and what is left is what we know.
 
 # %%
 sound_windows = windows_of(read_history(SOUND / "checkpoints"))
 print("stages:", ", ".join(dict.fromkeys(window.stage for window in sound_windows)))
 print(describe_findings(diagnose(sound_windows)))
-game = judge_windows(sound_windows, "professor_")
-for window in game:
-    print(
-        f"step {window.step}:",
-        "  ".join(f"{name} {value:.2f}" for name, value in sorted(window.signals.items())),
-    )
-show(draw_windows(game, title="the professor's game"))
+for judge in ("professor_", "ear_"):
+    print(f"--- {judge.removesuffix('_')}")
+    for window in judge_windows(sound_windows, judge):
+        numbers = "  ".join(f"{name} {value:.2f}" for name, value in sorted(window.signals.items()))
+        print(f"step {window.step:4} ({window.stage}): {numbers}")
+show(draw_windows(judge_windows(sound_windows, "professor_"), title="the professor's game"))
 
 # %% [markdown]
-# The same three curves, the same bounds, the same questions. Do not expect much of a toy: what it learned in a minute is a tone
-# colour, not music. Beside it, the model that comes with the project, after two hours on one core, with real piano music:
+# The same curves, the same bounds, the same questions: does a judge lead, and by how much? Is it at 0.693 because the game is
+# level, or because it has learned next to nothing in so few steps? Do not expect much of a toy: it learned a tone colour, not
+# music. Beside it, the model that comes with the project, after two hours on one core, with real piano music:
 
 # %%
 if holds_shipped(shipped_folder()):
