@@ -9,7 +9,7 @@
 # sound, because that is what this project is for.
 #
 # You need some Python, and an idea of what a neural network and its gradient are. Everything runs offline, on one thread
-# of a CPU, in about a quarter of an hour. Run the cells in their order. There are seven **exercises**: replace the three
+# of a CPU, in less than a quarter of an hour. Run the cells in their order. There are seven **exercises**: replace the three
 # dots by your answer and run the check below. An exercise left open stops nothing. `training_gans_solutions.ipynb` has them
 # solved.
 #
