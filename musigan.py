@@ -33,6 +33,9 @@ VERBS: dict[str, Verb] = {
         "piano.check_discriminator", "let every discriminator judge one generator's music"
     ),
     "evaluate": Verb("piano.evaluate", "hold a generator's music against real music, in numbers"),
+    "doctor": Verb(
+        "piano.doctor.command", "say why a run failed, what this machine can train, what is wired wrong"
+    ),
     "listen": Verb("piano.evaluation.listen_page", "put samples, pictures and curves on one offline page"),
     "render-scores": Verb("data_prep.render_scores", "play the built-in piano scores into audio files"),
 }

@@ -24,8 +24,8 @@ FREE_RATE_SHARE = 0.05
 """Share of the autoencoder stage before the rate controller starts: the code must mean something first."""
 BETA_START, BETA_RANGE, BETA_SPEED = 1e-4, (1e-6, 1.0), 0.02
 FREE_BITS = 0.05
-DEAD_RATE = 0.05
-"""Nats per frame below which a dimension of the latent counts as unused."""
+DEAD_RATE = 2.0 * FREE_BITS
+"""Nats per frame below which a dimension of the latent counts as unused: free bits hold a dead one near theirs."""
 LATENT_NOISE = 0.15
 """The decoder hears latents with up to this much extra noise: generated latents will not be perfect either."""
 SPECTRUM_FRAMES = 6_000

@@ -26,7 +26,17 @@ FLOORS: list[tuple[float, str, list[str]]] = [
         ],
     ),
     (2, "", ["piano.latent_style"]),
-    (2, WING, ["piano.doctor.readings", "piano.doctor.checks", "piano.doctor.rules", "piano.doctor.signals"]),
+    (
+        2,
+        WING,
+        [
+            "piano.doctor.readings",
+            "piano.doctor.checks",
+            "piano.doctor.rules",
+            "piano.doctor.signals",
+            "piano.doctor.ranges",
+        ],
+    ),
     (3.1, "", ["piano.piano_model"]),
     (3.2, "", ["piano.training_run"]),
     (3.3, "", ["piano.piano_train"]),
@@ -66,6 +76,7 @@ FLOORS: list[tuple[float, str, list[str]]] = [
     (6, WING, ["piano.evaluation.gates", "piano.evaluation.curves"]),
     (6, WING, ["piano.evaluation.listen_sounds", "piano.evaluation.listen_page"]),
     (7, "", ["piano.piano_main"]),
+    (7.1, WING, ["piano.doctor.command", "piano.doctor.wiring", "piano.doctor.env"]),
     (7.5, WING, ["tutorial"]),
     (8, "", ["musigan"]),
 ]

@@ -506,6 +506,10 @@ for letter, name in patients.items():
     print(describe_findings(diagnose(broken[name].windows)), end="\n\n")
 
 # %% [markdown]
+# Often there is more than one finding, for one fault brings another: from a $D$ that knows everything, or that is always wrong,
+# the generator learns nothing, and its pictures stay alike. The first or most critical one is where to begin. In run C the
+# copies *are* the fault.
+#
 # What helps? Against an overpowering $D$: a lower rate for it, label smoothing (Salimans et al. 2016, arXiv 1606.03498), a gradient
 # penalty (Mescheder et al. 2018, arXiv 1801.04406). Against a failing $D$: a higher rate, or two turns for each of $G$'s. Against
 # mode collapse: a slower $G$, a $D$ that compares the pictures of a batch (minibatch discrimination, arXiv 1606.03498), or going back to

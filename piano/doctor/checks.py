@@ -143,22 +143,36 @@ def _mode_dropping(windows: Sequence[Window], judge: str) -> Reading | None:
 def _divergence(windows: Sequence[Window], judge: str) -> Reading | None:
     bad = signal_of(windows, "not_finite")
     if bad is not None and bad > 0:
-        return Reading("not_finite", bad, 0.0, "critical",
+        return Reading("not_finite", bad, 0.0, "critical" if bad >= 3 else "warning",
                        f"A loss or gradient was not a number in {bad:.0f} step{'s' if bad != 1 else ''}.")  # fmt: skip
     for name in sorted(windows[-1].signals):
-        if name not in DIVERGING and not name.endswith("gradient_norm"):
+        if name not in DIVERGING and name not in GENERATOR_NORMS:
             continue
         values = series_of(windows, name)
-        bound = 10.0 if name.endswith("gradient_norm") else 5.0
+        bound = 10.0 if name in GENERATOR_NORMS else 5.0
         if len(values) < 3 or values[-1] != windows[-1].signals[name]:
             continue
         usual = median(values[:-1] if len(values) < 6 else values[: max(3, len(values) // 2)])
         if usual > 0.0 and values[-1] > bound * usual:
             return Reading(name, values[-1], bound * usual, "critical",
                            f"{name} has grown to {values[-1] / usual:.0f} times what is usual here.")  # fmt: skip
+    has_judge = any(name.endswith("dn") for name in windows[-1].signals)
+    for part in ("decoder", "shortcut"):
+        size = signal_of(windows, f"{part}_step_size") if has_judge else None
+        if size is not None and size > 0.01:
+            return Reading(f"{part}_step_size", size, 0.01, "critical",
+                           f"The {part} changes by {100 * size:.1f} % of its weights a step: "
+                           "it runs away from all it has learned.")  # fmt: skip
     return Reading("not_finite", bad or 0.0, 0.0) if bad is not None else None
 
 
+GENERATOR_NORMS = (
+    "gradient_norm",
+    "decoder_gradient_norm",
+    "shortcut_gradient_norm",
+    "generator_gradient_norm",
+)
+"""A judge's own gradient grows as it gets sharper; that is no divergence."""
 DIVERGING = ("reconstruction", "ear_reconstruction", "flow", "g_loss", "energy_score")
 """Losses of the generator that never grow in a healthy run."""
 
@@ -178,12 +192,20 @@ def _posterior_explosion(windows: Sequence[Window], judge: str) -> Reading | Non
     ratio, beta = signal_of(windows, "kl_ratio"), signal_of(windows, "beta")
     if ratio is None or not beta:
         return None
-    return Reading("kl_ratio", ratio, 1.5, "warning" if ratio > 1.5 else None,
+    high = list(
+        itertools.takewhile(lambda window: window.signals.get("kl_ratio", 0.0) > 1.5, reversed(windows))
+    )
+    # The controller raises beta by two per cent a step: given so many, it should have got there.
+    is_sick = len(high) >= 10 and high[0].step - high[-1].step >= CONTROLLER_STEPS
+    return Reading("kl_ratio", ratio, 1.5, "warning" if is_sick else None,
                    f"The latent says {ratio:.1f} times as much as it should, and nothing stops it.")  # fmt: skip
 
 
+CONTROLLER_STEPS = 500
+
+
 def _prior_hole(windows: Sequence[Window], judge: str) -> Reading | None:
-    gap, losses = signal_of(windows, "prior_gap"), series_of(windows, "flow")
+    gap, losses = signal_of(windows, "prior_gap"), series_of(windows, "flow_training")
     if gap is None or len(losses) < 4:
         return None
     is_flat = losses[-1] > 0.98 * losses[-4]
@@ -308,7 +330,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "posterior explosion", _posterior_explosion,
-        "Lower the autoencoder's learning_rate, or give it more steps.", patience=10,
+        "Lower the autoencoder's learning_rate, or give it more steps.", patience=1,
     ),
     Rule("prior hole", _prior_hole, "More steps for the flow, or a larger attention block."),
     Rule("G overfitting", _generator_overfitting, "More music, model.dropout 0.1, or fewer flow steps.", patience=1),

@@ -119,7 +119,7 @@ class Doctor:
             is_end = True
         if is_end and self._lines:
             measured = {} if is_spoilt else measure(run)
-            self._close_window(run, measured | self._movement(run))
+            self._close_window(run, measured | self._movement(run, len(self._lines)))
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain values to resume from."""
@@ -185,7 +185,11 @@ class Doctor:
     def _speak(self, run: TrainingRun, watch: Watch) -> None:
         finding = watch.findings[-1]
         is_new = finding.step == run.total_step
-        remedy = self._treat(run, watch) if self.mode == "act" and finding.severity != "note" else ""
+        remedy = ""
+        if finding.signal == "not_finite":
+            remedy = "no network moved in those steps"  # whatever more was needed was done at once
+        elif self.mode == "act" and finding.severity != "note":
+            remedy = self._treat(run, watch)
         if is_new:
             run.event("finding", **report(finding), remedy=remedy)
             then = f"Done: {remedy}." if remedy else finding.advice
@@ -215,7 +219,8 @@ class Doctor:
             before = {name: value for name, value in run.controllers.items() if name.startswith("doctor/")}
             if ladder[index].apply(self, run):
                 self._applied[key] = index + 1
-                self._undo.setdefault(key, []).append((ladder[index].words, before))
+                if not ladder[index].is_kept:
+                    self._undo.setdefault(key, []).append((ladder[index].words, before))
                 watch.relaxing = 0
                 return ladder[index].words
         return ""
@@ -288,7 +293,7 @@ class Doctor:
             for name, modules in self._modules(run).items()
         }  # fmt: skip
 
-    def _movement(self, run: TrainingRun) -> dict[str, float]:
+    def _movement(self, run: TrainingRun, steps: int) -> dict[str, float]:
         """Relative change of the parts that learn since the last window, and what moved though it should not."""
         held = {id(parameter) for optimizer in self.optimizers.values()
                 for group in optimizer.param_groups for parameter in group["params"]}  # fmt: skip
@@ -300,6 +305,7 @@ class Doctor:
             )
             if any(id(parameter) in held for module in modules for parameter in module.parameters()):
                 found[f"{name}_moved"] = change
+                found[f"{name}_step_size"] = change / max(1, steps)
             elif change > 0.0:
                 leaks += 1
         leaks += sum(self._holds_both(run, optimizer) for optimizer in self.optimizers.values())

@@ -47,6 +47,8 @@ class Remedy(NamedTuple):
     """What was done, for the log and the screen."""
     apply: Callable[[Patient, TrainingRun], bool]
     """Does it; False where it cannot or would change nothing: then the next one is tried."""
+    is_kept: bool = False
+    """Whether it stays when all is well again."""
 
 
 def scale(factor: str, times: float, words: str, *, least: float = 1 / 64, most: float = 64.0) -> Remedy:
@@ -91,7 +93,7 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
     "D overpowering": (SLOWER_JUDGE, JUDGE_RESTS, MORE_PENALTY),
     "vanishing generator gradient": (SLOWER_JUDGE, JUDGE_RESTS, MORE_PENALTY),
     "D failure": (
-        Remedy("judges' learning rate raised to the generator's", wake_judge),
+        Remedy("judges' learning rate raised to the generator's", wake_judge, is_kept=True),
         scale("rate/judge", 2.0, "judges' learning rate x 2", most=4.0),
         scale("penalty", 0.5, "penalty x 0.5"),
         ROLL_BACK,
@@ -113,6 +115,6 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
     "D overfitting": (MORE_PENALTY, SLOWER_JUDGE),
     "G overfitting": (scale("rate/generator", 0.3, "learning rate x 0.3"),),
     "memorisation": (scale("rate/generator", 0.3, "generator's learning rate x 0.3"),),
-    "wiring": (Remedy("gradients of networks that are not to learn are thrown away", clear_leaks),),
+    "wiring": (Remedy("gradients of networks that are not to learn are thrown away", clear_leaks, is_kept=True),),
 }  # fmt: skip
 """What helps against what, in order. A finding without a row is for a person to act on."""

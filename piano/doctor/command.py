@@ -1,0 +1,222 @@
+"""Why a run went the way it did: its findings with their evidence, from its metrics.jsonl alone.
+
+`musigan doctor RUN` reads a run, `musigan doctor env` this machine, `musigan doctor wiring` the networks of a config.
+"""
+
+import argparse
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from piano.config_reader import load_config_from_yaml
+from piano.doctor.env import env_text
+from piano.doctor.live import report
+from piano.doctor.ranges import Row, table
+from piano.doctor.rules import Finding, Window, diagnose
+from piano.doctor.signals import is_spoilt, windows_of
+from piano.doctor.wiring import check_wiring, wiring_text
+from piano.evaluation.pictures import Chart, Line, chart_row
+from piano.foundation.dataset_format import write_json
+from piano.foundation.errors import CheckpointError, TrainingError, run_command
+from piano.foundation.run_log import LOG_NAME, read_history
+
+FOLDER, JSON_NAME = "doctor", "doctor.json"
+STAGE_WORDS = {
+    "autoencoder": "learning to write sound down and play it back", "flow": "learning to compose",
+    "judges": "the judges learn to tell real from generated", "ear": "sharpening the sound against the ear",
+    "professor": "composing in one step, against the professor", "joint": "sound and composition together",
+}  # fmt: skip
+EXAMPLE = """examples:
+  musigan doctor checkpoints            what went wrong in a run, or that nothing did
+  musigan doctor env                    what this machine can train, and how long it would take
+  musigan doctor wiring --preset tiny   does every loss reach its network, and no other?
+"""
+
+
+class Diagnosis(NamedTuple):
+    """Everything that is said about a run."""
+
+    verdict: str
+    findings: list[Finding]
+    done: dict[tuple[str, str], list[str]]
+    """(stage, name of a finding) -> what the doctor did while the run lasted."""
+    rows: list[Row]
+    pictures: dict[int, Path]
+    """Index of a finding -> its evidence."""
+
+
+def examine(folder: Path) -> Diagnosis:
+    """Read a run's log and judge it; writes RUN/doctor/ with pictures and doctor.json."""
+    history = read_history(folder)
+    windows = windows_of(history)
+    if not windows:
+        raise CheckpointError(
+            f"{folder} holds no {LOG_NAME} with training steps. Name the folder that training wrote to (--checkpoints)."
+        )
+    findings = diagnose(windows)
+    done = treatments(history)
+    pictures = {index: draw_evidence(finding, folder / FOLDER) for index, finding in enumerate(findings)}
+    diagnosis = Diagnosis(
+        verdict(windows, findings, history), findings, done, table(windows, history), pictures
+    )
+    (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+    write_json(folder / FOLDER / JSON_NAME, as_json(diagnosis))
+    return diagnosis
+
+
+def treatments(history: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[str]]:
+    """What was done in the run, by stage and finding."""
+    done: dict[tuple[str, str], list[str]] = {}
+    for entry in history:
+        kind, key = entry.get("event"), (entry.get("stage", ""), entry.get("name", ""))
+        if kind in ("finding", "remedy") and entry.get("remedy"):
+            done.setdefault(key, []).append(f"step {entry['total_step']}: {entry['remedy']}")
+        elif kind == "relaxed":
+            done.setdefault(key, []).append(
+                f"step {entry['total_step']}: taken back halfway ({entry['remedy']})"
+            )
+    return done
+
+
+def verdict(
+    windows: Sequence[Window], findings: Sequence[Finding], history: Sequence[Mapping[str, Any]]
+) -> str:
+    """One sentence for someone who reads nothing else."""
+    steps = [entry for entry in history if "event" not in entry and "total_step" in entry]
+    died = bool(steps) and is_spoilt(steps[-1])
+    bad = sorted((finding for finding in findings if finding.severity == "critical"),
+                 key=lambda finding: (not finding.is_open, finding.step))  # fmt: skip
+    warned = [finding for finding in findings if finding.severity == "warning"]
+    length = f"{windows[-1].step} steps"
+    if bad and (bad[0].is_open or died):
+        first = bad[0]
+        others = [
+            name
+            for name in dict.fromkeys(finding.name for finding in [*bad[1:], *warned])
+            if name != first.name
+        ]
+        also = f" Also: {', '.join(others)}." if others else ""
+        return (f"The run {'died' if died else 'failed'} of {first.name}, first seen at step {first.step}"
+                f"{in_stage(first.stage)}. {first.sentence}{also}")  # fmt: skip
+    if bad:
+        names = ", ".join(dict.fromkeys(finding.name for finding in bad))
+        return f"The run had {names} on the way and came out of it ({length})."
+    if warned:
+        names = ", ".join(dict.fromkeys(finding.name for finding in warned))
+        return f"The run went through ({length}), with a warning: {names}."
+    return f"Nothing is wrong with this run as far as its log tells ({length}). Whether it sounds well, only ears tell."
+
+
+def in_stage(stage: str) -> str:
+    """` in stage ear (sharpening ...)`."""
+    words = STAGE_WORDS.get(stage)
+    return f" in stage {stage} ({words})" if words else f" in stage {stage}" if stage else ""
+
+
+def draw_evidence(finding: Finding, folder: Path) -> Path:
+    """A small chart: the signal, its bound, and where it was found."""
+    steps = [step for step, _ in finding.evidence]
+    values = [value for _, value in finding.evidence]
+    low, high = min([*values, finding.threshold]), max([*values, finding.threshold])
+    margin = 0.05 * (high - low) or 0.05
+    lines = [Line(finding.signal, steps, values),
+             Line("found", [finding.step, finding.step], [low - margin, high + margin], "--")]  # fmt: skip
+    name = "_".join(part for part in (finding.stage, finding.name.replace(" ", "_"), finding.signal) if part)
+    chart = Chart(
+        f"{finding.name}{f', stage {finding.stage}' if finding.stage else ''}",
+        lines,
+        ("bound", finding.threshold),
+    )
+    return chart_row([chart], folder / f"{name}.png", x_label="step")
+
+
+def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
+    """The content of doctor.json."""
+    return {
+        "verdict": diagnosis.verdict,
+        "findings": [
+            {**report(finding), "stage": finding.stage, "step": finding.step, "until": finding.until,
+             "windows": finding.windows, "is_open": finding.is_open, "evidence": finding.evidence,
+             "done": diagnosis.done.get((finding.stage, finding.name), []),
+             "picture": diagnosis.pictures[index].name}
+            for index, finding in enumerate(diagnosis.findings)
+        ],
+        "figures": [row._asdict() for row in diagnosis.rows],
+    }  # fmt: skip
+
+
+def as_text(diagnosis: Diagnosis, folder: Path) -> str:
+    """What is printed: the verdict, every finding, the table."""
+    parts = [wrapped(f"VERDICT  {diagnosis.verdict}", "         ")]
+    for index, finding in enumerate(diagnosis.findings):
+        last = "and still at the end" if finding.is_open else f"until step {finding.until}"
+        done = diagnosis.done.get((finding.stage, finding.name), [])
+        parts.append("\n".join([
+            f"{finding.severity.upper()}  {finding.name}{in_stage(finding.stage)}, step {finding.step} {last}",
+            wrapped(f"  {finding.sentence}", "  "),
+            f"  signal  {finding.signal} = {finding.value:.3g} (bound {finding.threshold:.3g})",
+            *[f"  done    {line}" for line in done],
+            wrapped(f"  {'else' if done else 'do'}      {finding.advice}", "          "),
+            f"  see     {diagnosis.pictures[index]}",
+        ]))  # fmt: skip
+    if diagnosis.rows:
+        parts.append(as_table(diagnosis.rows))
+    parts.append(
+        f"All of it: {folder / FOLDER / JSON_NAME}. What the numbers mean: docs/loss-guide.md, docs/doctor.md."
+    )
+    return "\n\n".join(parts)
+
+
+def as_table(rows: Sequence[Row]) -> str:
+    """The figures of a run beside what is healthy."""
+    cells = [("stage", "number", "here", "healthy", "reading")]
+    cells += [(row.stage, row.name, f"{row.value:.3g}", row.healthy, row.reading) for row in rows]
+    widths = [max(len(cell[column]) for cell in cells) for column in range(len(cells[0]))]
+    return "\n".join("  ".join(text.ljust(width) for text, width in zip(cell, widths, strict=True)).rstrip()
+                     for cell in cells)  # fmt: skip
+
+
+def wrapped(text: str, indent: str) -> str:
+    """A paragraph of at most 100 columns."""
+    return textwrap.fill(text, 100, subsequent_indent=indent)
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="musigan doctor", description=__doc__, epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument(
+        "what", metavar="RUN|env|wiring", help="folder of a run (its metrics.jsonl is read), env, or wiring"
+    )
+    parser.add_argument(
+        "--config", type=Path, help="settings file of env and wiring (default: config.yaml here)"
+    )
+    parser.add_argument("--preset", help="preset of wiring (default: the config's)")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Judge a run, this machine, or the wiring of a config."""
+    options = parse_arguments(argv)
+
+    def body() -> None:
+        if options.what == "env":
+            print(env_text(options.config))
+        elif options.what == "wiring":
+            config = load_config_from_yaml(options.config, preset=options.preset)
+            rows = check_wiring(config)
+            print(wiring_text(config, rows))
+            if not all(row.is_right for row in rows):
+                raise TrainingError("the wiring is wrong: see the lines marked WRONG above")
+        else:
+            folder = Path(options.what)
+            print(as_text(examine(folder), folder))
+
+    return run_command(body)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

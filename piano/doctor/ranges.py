@@ -1,0 +1,94 @@
+"""The loss guide's tables: what each number of a run should be, with the run's own figures beside them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from piano.doctor.readings import Window, median
+
+
+class Band(NamedTuple):
+    """Values below `below` read as `words`."""
+
+    below: float
+    words: str
+
+
+class Range(NamedTuple):
+    """How to read one number."""
+
+    signal: str
+    name: str
+    healthy: str
+    bands: tuple[Band, ...]
+
+    def reading(self, value: float) -> str:
+        """What a value means."""
+        return next((band.words for band in self.bands if value < band.below), self.bands[-1].words)
+
+
+INFINITY = float("inf")
+JUDGE = (
+    Band(0.10, "collapse of the game: the judge knows everything"), Band(0.40, "the judge leads"),
+    Band(0.70, "healthy"), Band(0.90, "the judge is behind"), Band(INFINITY, "failure of the judge"),
+)  # fmt: skip
+GENERATOR = (
+    Band(0.3, "the judge is fooled"), Band(0.5, "the judge is soft"), Band(2.0, "healthy"),
+    Band(3.0, "the judge leads"), Band(INFINITY, "losing"),
+)  # fmt: skip
+LEAST = "healthy"
+RANGES: tuple[Range, ...] = (
+    Range("kl_ratio", "rate of the latent / its target", "0.8 to 1.2",
+          (Band(0.5, "too little: posterior collapse near"), Band(0.8, "low"), Band(1.2, LEAST), Band(1.5, "high"),
+           Band(INFINITY, "too much"))),
+    Range("kl_dead_share", "unused latent dimensions", "below 0.2",
+          (Band(0.2, LEAST), Band(0.5, "many"), Band(INFINITY, "posterior collapse"))),
+    Range("prior_gap", "composed latents' distance from real", "below 0.3",
+          (Band(0.3, LEAST), Band(INFINITY, "prior hole"))),
+    *(Range(f"{judge}dn", f"{words}L_D, normalised", "0.40 to 0.70 (0.693: confusion)", JUDGE)
+      for judge, words in (("ear_", "ear: "), ("professor_", "professor: "), ("", ""))),
+    Range("d_loss", "L_D", "0.40 to 0.70 (0.693: confusion)", JUDGE),
+    *(Range(name, f"{words}L_G", "0.5 to 2", GENERATOR)
+      for name, words in (("ear_adversarial", "ear: "), ("adversarial", "professor: "), ("g_loss", ""))),
+    Range("diversity", "variety of what is generated / real", "above 0.7",
+          (Band(0.15, "mode collapse"), Band(0.3, "near mode collapse"), Band(0.5, "poor"), Band(0.7, "a little poor"),
+           Band(INFINITY, LEAST))),
+    Range("noise_spread", "spread of two continuations / real", "above 0.2",
+          (Band(0.2, "the noise is ignored"), Band(INFINITY, LEAST))),
+    Range("nearest_ratio", "nearness to training music / of unseen music", "above 0.5",
+          (Band(0.5, "copies"), Band(INFINITY, LEAST))),
+)  # fmt: skip
+"""Bounds as in docs/loss-guide.md. L_D is normalised for label smoothing: 0 perfect, 0.693 confused."""
+GATE_RANGES: tuple[Range, ...] = (
+    Range("R", "reconstruction error R", "below 0.30 (tiny), 0.15", (Band(0.15, LEAST), Band(0.30, "fair"),
+          Band(0.6, "poor"), Band(INFINITY, "useless"))),
+    Range("P", "pitches found again P", "above 0.7 (tiny), 0.9", (Band(0.4, "useless"), Band(0.7, "poor"),
+          Band(0.9, "fair"), Band(INFINITY, LEAST))),
+)  # fmt: skip
+
+
+class Row(NamedTuple):
+    """One line of the table."""
+
+    stage: str
+    name: str
+    value: float
+    healthy: str
+    reading: str
+
+
+def table(windows: Sequence[Window], history: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Every number that has a range: the median of the last quarter of its stage, or the gate's figure."""
+    rows = []
+    for stage in dict.fromkeys(window.stage for window in windows):
+        of_stage = [window for window in windows if window.stage == stage]
+        for known in RANGES:
+            values = [window.signals[known.signal] for window in of_stage if known.signal in window.signals]
+            if values:
+                value = median(values[-max(1, len(values) // 4) :])
+                rows.append(Row(stage, known.name, value, known.healthy, known.reading(value)))
+        gates = [entry for entry in history if entry.get("event") == "gate" and entry.get("stage") == stage]
+        for known in GATE_RANGES:
+            if gates and isinstance(gates[-1].get(known.signal), float):
+                value = gates[-1][known.signal]
+                rows.append(Row(stage, known.name, value, known.healthy, known.reading(value)))
+    return rows

@@ -1,0 +1,233 @@
+"""Are the networks of a config wired right? Two real steps of every stage on made-up music, and each loss's gradient."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from piano.config_reader import Config
+from piano.discriminator import Discriminator_with_mdisc
+from piano.foundation.runtime import frozen, start_runtime
+from piano.piano_main import build_discriminator
+from piano.piano_model import AudioDataset, VariationalAttentionModel
+from piano.piano_pretrain import (
+    autoencoder_pass,
+    draw_levels,
+    flow_pass,
+    pretrain_discriminator,
+    train_autoencoder,
+    train_flow,
+)
+from piano.piano_train import (
+    compose,
+    decoder_backward,
+    draw_composition,
+    draw_joint,
+    ear_loss,
+    encode_sound,
+    joint_sound_losses,
+    professor_loss,
+    shortcut_losses,
+    train_ear,
+    train_joint,
+    train_professor,
+)
+from piano.training_run import STAGES, Step, TrainingRun
+
+PAIRS, BATCH, STEPS = 6, 4, 2
+LEARNERS = {
+    "autoencoder": {"encoder", "decoder"}, "flow": {"attention"}, "judges": {"ear", "professor"},
+    "ear": {"decoder", "ear"}, "professor": {"shortcut", "professor"},
+    "joint": {"decoder", "shortcut", "ear", "professor"},
+}  # fmt: skip
+"""Which parts may, and must, move in a stage."""
+TRAIN: dict[str, Callable[[TrainingRun], None]] = {
+    "autoencoder": train_autoencoder, "flow": train_flow, "judges": pretrain_discriminator,
+    "ear": train_ear, "professor": train_professor, "joint": train_joint,
+}  # fmt: skip
+
+
+class WiringRow(NamedTuple):
+    """One thing that was checked."""
+
+    stage: str
+    what: str
+    found: str
+    is_right: bool
+
+
+def check_wiring(config: Config) -> list[WiringRow]:
+    """Train every stage of a config for two steps on made-up music; which parts moved, and which loss reached what."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = synthetic_run(config, Path(folder))
+        rows: list[WiringRow] = []
+        for stage in STAGES:
+            before = weights(run)
+            TRAIN[stage](run)
+            rows += moved_rows(stage, before, weights(run))
+        return rows + loss_rows(run)
+
+
+def synthetic_run(config: Config, folder: Path) -> TrainingRun:
+    """The config's networks, and everything else as small as it gets."""
+    frames = {name: min(stage.frames, 32) for name, stage in config.stages}
+    stages = {name: stage.model_copy(update={
+        "share": 0.1, "batch_size": BATCH, "frames": frames[name], "warmup_steps": 0, "steps_per_epoch": STEPS,
+    }) for name, stage in config.stages}  # fmt: skip
+    small = config.model_copy(update={
+        "stages": config.stages.model_copy(update=stages), "batch_size": BATCH, "accumulation_steps": 1,
+        "minutes": None, "pretrain_epochs_g": 2, "pretrain_epochs_d": 1, "epochs": 3, "save_after_nepochs": 10**9,
+        "checkpoint_folder": folder, "checkpoint_folder_load": None, "update_discriminator": 1, "start_from": None,
+    })  # fmt: skip
+    runtime = start_runtime(device="cpu", precision="32", threads=config.runtime.threads, seed=config.seed)
+    generator = VariationalAttentionModel(**config.model.model_dump())
+    judges: Discriminator_with_mdisc = build_discriminator(config, generator)
+    pairs = made_up_music(config)
+    run = TrainingRun(small, runtime, generator, judges,
+                      training_set=AudioDataset(pairs), validation_set=AudioDataset(pairs[:2]))  # fmt: skip
+    for method in ("save", "fit_texture"):  # neither has to do with wiring, and both take time
+        setattr(run, method, lambda: None)
+    return run
+
+
+def made_up_music(config: Config) -> np.ndarray:
+    """Falling tones with some noise, float32 [shape=(pairs, 2, channels, samples)]."""
+    random = np.random.default_rng(0)
+    model = config.model
+    time = np.arange(2 * model.seq_len) / model.sample_rate
+    shape = (PAIRS, 2 * model.seq_len)
+    sound = 0.02 * random.standard_normal(shape, dtype=np.float32)
+    for pair in sound:
+        for onset in np.arange(0.0, time[-1], 0.5):
+            pitch = 110.0 * 2.0 ** (random.integers(0, 36) / 12.0)
+            since = np.clip(time - onset, 0.0, None)
+            pair += (0.2 * np.sin(2 * np.pi * pitch * since) * np.exp(-3.0 * since) * (time >= onset)).astype(
+                np.float32
+            )
+    pairs = sound.reshape(PAIRS, 2, 1, model.seq_len)
+    return np.ascontiguousarray(np.repeat(pairs, model.sound_channels, axis=2))
+
+
+def parts_of(run: TrainingRun) -> dict[str, list[nn.Module]]:
+    """The parts of the networks that learn or rest as a whole."""
+    generator, judges = run.generator, run.discriminator
+    return {
+        "encoder": list(generator.autoencoder.encoder_modules),
+        "decoder": list(generator.autoencoder.decoder_modules),
+        "attention": [generator.attention], "shortcut": [generator.shortcut],
+        "ear": [judges.ear], "professor": [judges.professor],
+    }  # fmt: skip
+
+
+def parameters_of(modules: list[nn.Module]) -> list[nn.Parameter]:
+    """All parameters of some modules."""
+    return [parameter for module in modules for parameter in module.parameters()]
+
+
+def weights(run: TrainingRun) -> dict[str, list[Tensor]]:
+    """A copy of every parameter, by part."""
+    return {name: [parameter.detach().clone() for parameter in parameters_of(modules)]
+            for name, modules in parts_of(run).items()}  # fmt: skip
+
+
+def moved_rows(
+    stage: str, before: Mapping[str, list[Tensor]], after: Mapping[str, list[Tensor]]
+) -> list[WiringRow]:
+    """For every part: whether it moved, and whether it was to."""
+    rows = []
+    for name, old in before.items():
+        # The end of stage flow copies it into the shortcut; that is no learning.
+        if stage == "flow" and name == "shortcut":
+            continue
+        moved = sum(not torch.equal(a, b) for a, b in zip(old, after[name], strict=True))
+        learns = name in LEARNERS[stage]
+        found = f"{moved} of {len(old)} tensors moved" if moved else "rests"
+        rows.append(
+            WiringRow(stage, f"{name} {'learns' if learns else 'rests'}", found, bool(moved) == learns)
+        )
+    return rows
+
+
+def loss_rows(run: TrainingRun) -> list[WiringRow]:
+    """For every loss of every stage: the norm of its gradient at the parameters it is there for."""
+    step, parts = Step((run.config.seed, "wiring"), 0, 1.0), parts_of(run)
+    rows = []
+
+    def reaches(stage: str, loss: str, value: Tensor, *names: str) -> None:
+        parameters = [parameter for name in names for parameter in parameters_of(parts[name])]
+        gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
+        norm = sum(float(gradient.square().sum()) for gradient in gradients if gradient is not None) ** 0.5
+        # Music losses are flat where the music is within the range of real music.
+        is_right = norm > 0.0 or float(value.detach()) == 0.0
+        said = f"gradient {norm:.3g}" if norm > 0.0 else "no gradient" + (", value 0" if is_right else "")
+        rows.append(WiringRow(stage, f"{loss} reaches {' and '.join(names)}", said, is_right))
+
+    with training(run):
+        frames = run.settings("autoencoder").frames
+        waves = run.draw_waveforms(step, BATCH, frames)
+        noise = step.noise("posterior", BATCH, frames, run.generator.latent_dim)
+        passed = autoencoder_pass(run, waves, noise, torch.zeros_like(noise))
+        reaches("autoencoder", "reconstruction", passed.reconstruction, "encoder")
+        reaches("autoencoder", "reconstruction", passed.reconstruction, "decoder")
+        reaches("autoencoder", "kl", passed.limited_kl, "encoder")
+
+        latents = run.draw_latents(step, BATCH, run.settings("flow").frames)
+        level = draw_levels(step, BATCH, latents.shape[1])
+        told = run.generator.tell(run.generator.style.describe(latents), latents.shape[1])
+        reaches("flow", "flow", flow_pass(run, latents, level, torch.randn_like(latents), told), "attention")
+
+        sound = encode_sound(run, waves, noise)
+        with torch.no_grad():
+            fake = run.generator.autoencoder.decode_spectrum(sound.latents)
+        for name, value in ear_loss(run, step, sound.real, fake).parts.items():
+            reaches("ear", f"ear {name}", value, "ear")
+        norms = decoder_backward(run, step, sound, 1)
+        rows.extend(WiringRow("ear", f"{name} reaches decoder", f"gradient {float(norms[f'ear_gradient_{name}']):.3g}",
+                              float(norms[f"ear_gradient_{name}"]) > 0.0)
+                    for name in ("reconstruction", "adversarial", "feature_matching"))  # fmt: skip
+
+        batch = draw_composition(run, step, "professor")
+        with torch.no_grad():
+            made = compose(run, batch, batch.noise_a)
+        for name, value in professor_loss(run, step, batch, made).parts.items():
+            reaches("professor", f"professor {name}", value, "professor")
+        for name, value in shortcut_losses(run, step, batch).terms.items():
+            if name == "adversarial" or run.config.loss_weights.get(name):
+                reaches("professor", name, value, "shortcut")
+
+        (joint,) = draw_joint(run, step)
+        terms, _ = joint_sound_losses(run, step, joint, encode_sound(run, joint.waves, joint.noise))
+        for name, value in terms.items():
+            if value.requires_grad:
+                reaches("joint", name, value, "decoder")
+                if name != "reconstruction":
+                    reaches("joint", name, value, "shortcut")
+    return rows
+
+
+@contextmanager
+def training(run: TrainingRun) -> Iterator[None]:
+    """Gradients on for all parts, none left behind."""
+    with frozen():
+        yield
+    for network in (run.generator, run.discriminator):
+        network.zero_grad(set_to_none=True)
+
+
+def wiring_text(config: Config, rows: list[WiringRow]) -> str:
+    """What is printed."""
+    wrong = [row for row in rows if not row.is_right]
+    if wrong:
+        which = "; ".join(f"{row.stage}: {row.what}, but {row.found}" for row in wrong)
+        head = f"VERDICT  {len(wrong)} of {len(rows)} checks of {config.preset} are wrong: {which}"
+    else:
+        head = f"VERDICT  {config.preset} is wired right: {len(rows)} checks, two real steps a stage, made-up music."
+    width = max(len(row.what) for row in rows)
+    marks = {True: "ok   ", False: "WRONG"}
+    lines = [f"{marks[row.is_right]}  {row.stage:<11}  {row.what:<{width}}  {row.found}" for row in rows]
+    return "\n".join([head, "", *lines])

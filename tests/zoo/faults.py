@@ -1,0 +1,189 @@
+"""Faults one can plant in a real run: what is done, what the doctor should call it, and what being well again means."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import numpy as np
+import torch
+
+from piano import piano_pretrain, piano_train
+from piano.doctor.rules import Window
+from piano.loss_functions import discriminator_loss
+from piano.training_run import Step, TrainingRun
+from tests.tiny_run import tonal_pairs
+
+ONSET = 22
+"""Step of the stage at which faults that come suddenly come: the run has been well for some windows by then."""
+PAIRS = 24
+
+Plant = Callable[[TrainingRun], Any]
+
+
+class Fault(NamedTuple):
+    """One exhibit.
+
+    plant : callable
+        plant(run) -> context in which the stage is trained.
+    is_well : callable
+        Of the stage's windows: whether the signal is healthy again at the end. None: nothing a doctor could cure.
+    """
+
+    name: str
+    stage: str
+    expected: str
+    plant: Plant
+    settings: dict[str, Any] = {}  # noqa: RUF012
+    pairs: Callable[[], np.ndarray] = lambda: tonal_pairs(PAIRS)
+    is_well: Callable[[Sequence[Window]], bool] | None = None
+
+
+def nothing(run: TrainingRun) -> Any:
+    """No fault besides settings or data."""
+    return nullcontext()
+
+
+def ends_with(signal: str, test: Callable[[float], bool]) -> Callable[[Sequence[Window]], bool]:
+    """Whether a signal passes a test in each of the last three windows that have it."""
+
+    def is_well(windows: Sequence[Window]) -> bool:
+        values = [window.signals[signal] for window in windows if signal in window.signals][-3:]
+        return len(values) == 3 and all(test(value) for value in values)
+
+    return is_well
+
+
+# --- data ------------------------------------------------------------------------------------------------------------
+
+
+def one_song() -> np.ndarray:
+    """The same pair over and over."""
+    return np.repeat(tonal_pairs(1), PAIRS, axis=0)
+
+
+def mostly_silent() -> np.ndarray:
+    """Three pairs of four hold nothing."""
+    pairs = tonal_pairs(PAIRS)
+    pairs[np.arange(PAIRS) % 4 != 0] = 0.0
+    return pairs
+
+
+def nan_batch(run: TrainingRun) -> Any:
+    """One batch of sound is not a number."""
+    original = run.draw_waveforms
+
+    def draw(step: Step, batch_size: int, frames: int) -> torch.Tensor:
+        waveforms = original(step, batch_size, frames)
+        return waveforms * float("nan") if step.index == ONSET else waveforms
+
+    return patch.object(run, "draw_waveforms", draw)
+
+
+# --- networks --------------------------------------------------------------------------------------------------------
+
+
+def suddenly(function: str, damage: Callable[[TrainingRun], None]) -> Plant:
+    """Something happens to the networks before one step of a stage."""
+
+    def plant(run: TrainingRun) -> Any:
+        original = getattr(piano_train, function)
+
+        def step_with_damage(run: TrainingRun, step: Step, *arguments: Any, **keywords: Any) -> Any:
+            if step.index == ONSET:
+                with torch.no_grad():
+                    damage(run)
+            return original(run, step, *arguments, **keywords)
+
+        return patch.object(piano_train, function, step_with_damage)
+
+    return plant
+
+
+def make_constant(run: TrainingRun) -> None:
+    """The one-step block forgets its input: the same latents from any noise."""
+    run.generator.shortcut.out.weight.zero_()
+
+
+def spoil_weight(run: TrainingRun) -> None:
+    """One weight of the decoder is not a number: every step from here on is none either."""
+    next(iter(run.generator.autoencoder.decoder_modules[0].parameters())).view(-1)[0] = float("nan")
+
+
+def deaf_to_noise(run: TrainingRun) -> Any:
+    """Frames of pure noise reach the one-step block as zeros."""
+    original = run.generator.shortcut.forward
+
+    def forward(noisy: torch.Tensor, level: torch.Tensor, told: Any) -> torch.Tensor:
+        return original(noisy * (level < 1.0).unsqueeze(-1), level, told)
+
+    return patch.object(run.generator.shortcut, "forward", forward)
+
+
+# --- code ------------------------------------------------------------------------------------------------------------
+
+
+def swapped_labels(run: TrainingRun) -> Any:
+    """Generated sound is labelled real and real sound generated."""
+    original = piano_train.ear_loss
+    return patch.object(piano_train, "ear_loss",
+                        lambda run, step, real, fake: original(run, step, fake, real))  # fmt: skip
+
+
+@contextmanager
+def not_detached(run: TrainingRun) -> Iterator[None]:
+    """The judge's loss goes backwards into the generator too."""
+    encode, latents = piano_train.encode_sound, {}
+
+    def encode_sound(run: TrainingRun, waveforms: torch.Tensor, noise: torch.Tensor) -> Any:
+        sound = encode(run, waveforms, noise)
+        latents["last"] = sound.latents
+        return sound
+
+    def ear_loss(run: TrainingRun, step: Step, real: torch.Tensor, fake: torch.Tensor) -> Any:
+        fake = run.generator.autoencoder.decode_spectrum(latents["last"])
+        judged = [piano_train.judge_sound(run, spectrum) for spectrum in (real, fake)]
+        loss = discriminator_loss(judged[0].heads, judged[1].heads)
+        return piano_train.JudgeTurn(loss, {"loss": loss}, *judged)
+
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(piano_train, "encode_sound", encode_sound))
+        stack.enter_context(patch.object(piano_train, "ear_loss", ear_loss))
+        yield
+
+
+def not_frozen(run: TrainingRun) -> Any:
+    """The generator's loss leaves its gradient in the judge, whose next step takes it along."""
+    return patch.object(piano_train, "frozen", lambda *networks: nullcontext())
+
+
+def heavy_rate(run: TrainingRun) -> Any:
+    """The weight of the KL term is a hundred times what the controller asks for."""
+    original = piano_pretrain.rate_weight
+    return patch.object(piano_pretrain, "rate_weight", lambda run, step: 100.0 * original(run, step))
+
+
+FAULTS: tuple[Fault, ...] = (
+    Fault("judge's learning rate x 20", "ear", "D overpowering", nothing,
+          {"learning_rate_disc": 20 * 4e-4}, is_well=ends_with("ear_dn", lambda dn: dn >= 0.10)),
+    Fault("frozen judge", "ear", "D failure", nothing,
+          {"learning_rate_disc": 1e-12}, is_well=ends_with("ear_moved", lambda moved: moved > 1e-6)),
+    Fault("generator's learning rate x 50", "professor", "divergence", nothing,
+          {"learning_rate": 50 * 2e-4}, is_well=ends_with("shortcut_step_size", lambda size: size <= 0.01)),
+    Fault("weight of the KL term x 100", "autoencoder", "posterior collapse", heavy_rate,
+          is_well=ends_with("kl_dead_share", lambda share: share <= 0.5)),
+    Fault("one song only", "ear", "one song only", nothing, pairs=one_song),
+    Fault("silent data", "ear", "silent data", nothing, pairs=mostly_silent),
+    Fault("judge's step not detached", "ear", "wiring", not_detached,
+          is_well=ends_with("wiring_leaks", lambda leaks: leaks == 0)),
+    Fault("generator's step reaches the judge", "professor", "wiring", not_frozen,
+          is_well=ends_with("wiring_leaks", lambda leaks: leaks == 0)),
+    Fault("swapped labels", "ear", "D failure", swapped_labels),
+    Fault("a batch that is no number", "ear", "divergence", nan_batch,
+          is_well=ends_with("not_finite", lambda count: count == 0)),
+    Fault("a weight that is no number", "ear", "divergence", suddenly("ear_step", spoil_weight),
+          is_well=ends_with("not_finite", lambda count: count == 0)),
+    Fault("constant generator", "professor", "mode collapse", suddenly("professor_step", make_constant),
+          is_well=ends_with("diversity", lambda diversity: diversity >= 0.3)),
+    Fault("noise is ignored", "professor", "mode dropping", deaf_to_noise),
+)  # fmt: skip
