@@ -191,7 +191,7 @@ def check_diagnoses(answers: Mapping[str, Any]) -> None:
     hints = {
         "A": "look at D's loss against its lower bound, and at how far D(x) and D(G(z)) are apart.",
         "B": "look at D's loss against its upper bound: is it right more often than by chance?",
-        "C": "its losses look harmless. Look at the one number that no loss contains.",
+        "C": "its losses stay within their bounds. Look at the one number that no loss contains.",
     }
     _given(answers)
     for run, name in RUN_NAMES.items():
