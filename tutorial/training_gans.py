@@ -130,7 +130,7 @@ noise = torch.randn(10, 100)
 untrained = make_images(generator, noise)
 print(
     "D of what an untrained generator makes:",
-    [round(float(p), 2) for p in discriminator(untrained[:4]).sigmoid().flatten()],
+    [round(p, 2) for p in discriminator(untrained[:4]).sigmoid().flatten().tolist()],
 )
 show(draw_images({"an untrained generator": untrained}, columns=10, width=6))
 
@@ -450,8 +450,9 @@ show(
 )
 
 # %% [markdown]
-# One more, a discriminator that does not learn at all. Its loss stays near 0.693, the number of the equilibrium, and the
-# losses alone betray nothing. What betrays it is that its weights do not move.
+# One more, a discriminator that does not learn at all. At first its loss is near 0.693, the number of the equilibrium, and
+# then it climbs, for the generator learns to please a judge that knows nothing. In so short a run the losses alone are
+# not enough for the doctor. What betrays it at once is that its weights do not move.
 
 # %%
 broken["frozen D"] = run_with_fault(FAULTS["frozen D"], few, RUNS / "frozen_D")
