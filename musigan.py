@@ -33,7 +33,10 @@ VERBS: dict[str, Verb] = {
         "piano.check_discriminator", "let every discriminator judge one generator's music"
     ),
     "evaluate": Verb("piano.evaluate", "hold a generator's music against real music, in numbers"),
-    "listen": Verb("piano.evaluation.listen_page", "put samples, pictures and curves on one offline page"),
+    "report": Verb(
+        "piano.evaluation.report", "hear a run learn, on one offline page with all that is known of it"
+    ),
+    "listen": Verb("piano.evaluation.listen_page", "the old name of report, kept for one release"),
     "render-scores": Verb("data_prep.render_scores", "play the built-in piano scores into audio files"),
 }
 
