@@ -1,4 +1,4 @@
-"""A real browser for tests: Chromium without a window, spoken to over a pipe in the DevTools protocol; no package needed."""
+"""A real browser for tests: Chromium without a window, spoken to over a pipe in the DevTools protocol."""
 
 import json
 import os

@@ -21,6 +21,10 @@ DATASET_RATE = 8_000
 SEGMENT_SECONDS = 3.0
 
 
+STAGES = ((1, "autoencoder", "reconstruction", "beta"), (2, "professor", "professor_loss", "a/<b>"))
+"""Of the log: epoch, name, a number that falls, a number that rises."""
+
+
 def tone(seconds: float, hertz: float, *, rate: int = RATE) -> np.ndarray:
     """A sine [shape=(1, samples)]."""
     return 0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate).astype(np.float32)[None]
@@ -41,14 +45,14 @@ def make_log() -> list[dict[str, Any]]:
     steps = [
         {"stage": stage, "step": step, "epoch": epoch, "total_step": step, "seconds": 60.0 * (step + 10 * (epoch - 1)),
          "learning_rate": {name: 0.001}, name: 2.0 - step / 10, other: float(step)}
-        for epoch, stage, name, other in ((1, "autoencoder", "reconstruction", "beta"), (2, "professor", "professor_loss", "a/<b>"))
+        for epoch, stage, name, other in STAGES
         for step in range(10)
     ]  # fmt: skip
     gates: list[dict[str, Any]] = [
         {"event": "gate", "stage": "autoencoder", "epoch": 1, "seconds": 540.0, "total_step": 9, "name": "G1 copies",
          "passed": True, "d": 0.25},
-        {"event": "gate", "stage": "professor", "epoch": 2, "seconds": 1140.0, "total_step": 9, "name": "G5", "passed": False,
-         "advice": "train longer"},
+        {"event": "gate", "stage": "professor", "epoch": 2, "seconds": 1140.0, "total_step": 9, "name": "G5",
+         "passed": False, "advice": "train longer"},
     ]  # fmt: skip
     finding = {
         "event": "finding", "name": "d_overpowering", "severity": "warning", "sentence": "D sees through <everything>.",
@@ -72,9 +76,9 @@ def make_scores() -> dict[str, Any]:
     samples = Scores(
         sets(0.123), {"polyphony": described(1.2), "onset_rate": described(5.0)}, {"timbre": 0.2}
     )
-    nothing = np.zeros((1, RATE))
+    nothing, scale = np.zeros((1, RATE)), {"other real music": sets(0.01), "white noise": sets(1.1)}
     ruler = Ruler(
-        RATE, [nothing], ["song"], np.zeros((1, 1)), None, {}, {"other real music": sets(0.01), "white noise": sets(1.1)}, {}, 0,
+        RATE, [nothing], ["song"], np.zeros((1, 1)), None, {}, scale, {}, 0,
     )  # type: ignore[arg-type] # fmt: skip
     return {"subject": "epoch 2"} | score_json(GeneratorScore(samples), ruler)
 
@@ -104,8 +108,8 @@ def make_dataset(folder: Path, *, songs: int = 6, held_out: int = 5) -> Path:
     write_manifest(
         folder,
         DatasetManifest(
-            sample_rate=DATASET_RATE, channels=1, segment_samples=samples, seed=0, validation_fraction=0.25, pairs=counts,
-            songs=names, groups=names, pair_songs=places, song_groups=places,
+            sample_rate=DATASET_RATE, channels=1, segment_samples=samples, seed=0, validation_fraction=0.25,
+            pairs=counts, songs=names, groups=names, pair_songs=places, song_groups=places,
         ),
     )  # fmt: skip
     return folder

@@ -24,6 +24,7 @@ from piano.evaluation.curves import (
 )
 from piano.evaluation.report_music import find_trouble, listen_to
 from piano.evaluation.report_sounds import collect_made_music, collect_real_music, spread_epochs
+from piano.evaluation.report_training import curves_section
 from piano.evaluation.sound_cards import encode_png
 from piano.foundation.audio_io import encode_mp3, write_audio
 from piano.foundation.dataset_format import open_pairs, read_manifest, set_path
@@ -161,7 +162,11 @@ def test_gates_findings_and_curves_of_the_log_are_on_the_page(page: str) -> None
 def test_scores_stand_beside_their_scale(page: str) -> None:
     scores = part(page, "scores")
     assert "this model&#x27;s music" in scores and "0.12 <small>0.10 to 0.14</small>" in scores
-    assert scores.index("this model") < scores.index("other real music") < scores.index("white noise")
+    assert (
+        scores.index("this model&#x27;s")
+        < scores.index("other real music: the best")
+        < scores.index("white noise")
+    )
     assert scores.index("onset rate") < scores.index("polyphony")  # what is off comes first
     assert "its music lies at 0.12" in page
 
@@ -307,13 +312,31 @@ def test_a_picture_has_low_tones_at_its_bottom_and_the_loudest_brightest() -> No
 
 def test_curves_keep_every_number_of_a_step_and_nothing_else() -> None:
     history = [
-        {"stage": "flow", "step": 0, "epoch": 1, "seconds": 30.0, "flow": 3.0, "learning_rate": {"a": 1.0}, "note": "x"},
+        {"stage": "flow", "step": 0, "epoch": 1, "seconds": 30.0, "flow": 3.0, "note": "x",
+         "learning_rate": {"a": 1.0}},
         {"event": "gate", "stage": "flow", "figure": 1.0},
-        {"stage": "flow", "step": 1, "epoch": 1, "seconds": 60.0, "flow": 2, "is_on": True, "late": 5.0, "bad": float("nan")},
+        {"stage": "flow", "step": 1, "epoch": 1, "seconds": 60.0, "flow": 2, "is_on": True, "late": 5.0,
+         "bad": float("nan")},
     ]  # fmt: skip
     curves = stage_curves(history)["flow"]
     assert [curve.name for curve in curves] == ["flow", "learning rate, a", "late"]
     assert curves[0].minutes.tolist() == [0.5, 1.0] and curves[0].values.tolist() == [3.0, 2.0]
+
+
+def test_phases_and_validations_of_the_log_are_drawn() -> None:
+    ramp = [{"training/adv_ramp": min(1.0, step / 5), "training/ear_d_real": 0.6} for step in range(10)]
+    history = [{"stage": "ear", "seconds": 6.0 * step, **more} for step, more in enumerate(ramp)]
+    history.append({"event": "validation", "stage": "ear", "seconds": 60.0, "reconstruction": 0.5})
+    assert [(phase.name, phase.start, phase.end) for phase in find_phases(history)] == [
+        ("ear: adversary rising", 0.0, 0.4)
+    ]
+    assert {curve.name for curve in stage_curves(history)["ear"]} == {
+        "adv_ramp",
+        "ear_d_real",
+        "validation, reconstruction",
+    }
+    drawn = curves_section(history, None).content
+    assert '<i class="phase" style="left:0.00%;width:40.00%">' in drawn and "adversary rising" in drawn
 
 
 def test_stages_follow_each_other_without_a_gap() -> None:

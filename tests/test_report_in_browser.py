@@ -1,6 +1,7 @@
-"""The report in a real browser: it plays, fetches nothing, fits a phone, and can be used without a mouse or a screen."""
+"""The report in a real browser: it plays, fetches nothing, fits a phone, and needs neither mouse nor screen."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -30,7 +31,8 @@ def test_every_player_really_plays(browser: Browser) -> None:
       for (const audio of document.querySelectorAll("audio")) { await audio.play();
         const limit = performance.now() + 60000;
         while (audio.currentTime < 0.05 && performance.now() < limit) await new Promise(go => setTimeout(go, 10));
-        found.push([audio.duration, audio.currentTime, Number(audio.closest(".sound").dataset.seconds)]); audio.pause(); }
+        found.push([audio.duration, audio.currentTime, Number(audio.closest(".sound").dataset.seconds)]);
+        audio.pause(); }
       return found; })()"""
     played = np.array(browser.evaluate(state))
     assert len(played) >= 8
@@ -108,8 +110,9 @@ def test_headings_come_in_order_and_the_contents_lead_to_them(browser: Browser) 
         "[...document.querySelectorAll('h1, h2, h3, h4')].map(part => Number(part.tagName[1]))"
     )
     assert levels[0] == 1 and levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
-    lost = "[...document.querySelectorAll('nav a')].filter(link => !document.querySelector(link.hash)?.querySelector('h2')).length"
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    lost = """[...document.querySelectorAll("nav a")]
+      .filter(link => !document.querySelector(link.hash)?.querySelector("h2")).length"""
     assert browser.evaluate(lost) == 0
     assert browser.evaluate(
         "document.querySelectorAll('nav a').length === document.querySelectorAll('section').length"
@@ -131,8 +134,8 @@ def test_a_row_plays_in_order_and_one_sound_at_a_time(browser: Browser) -> None:
 @pytest.mark.parametrize("is_dark", [False, True])
 def test_text_stands_out_from_the_paper(browser: Browser, is_dark: bool) -> None:
     browser.set_width(DESKTOP, is_dark=is_dark)
-    script = """["--ink", "--quiet", "--accent", "--good", "--bad", "--one", "--two", "--three", "--four", "--paper", "--wash", "--wash-good"]
-      .map(name => getComputedStyle(document.documentElement).getPropertyValue(name).trim())"""
+    script = """["--ink", "--quiet", "--accent", "--good", "--bad", "--one", "--two", "--three", "--four", "--paper",
+      "--wash", "--wash-good"].map(name => getComputedStyle(document.documentElement).getPropertyValue(name).trim())"""
     colours = [
         [int(text[place : place + 2], 16) / 255 for place in (1, 3, 5)] for text in browser.evaluate(script)
     ]

@@ -1,4 +1,4 @@
-"""Training curves: metrics.jsonl to charts over the whole run, with stages and findings marked on them, as inline SVG."""
+"""Training curves: metrics.jsonl to charts over the whole run as inline SVG, stages and findings marked on them."""
 
 import math
 from collections.abc import Sequence
@@ -21,7 +21,12 @@ NOT_CURVES = {
     "audio_seconds",
     "learning_rate",
 }
-RATE_PREFIX = "learning rate, "
+RATE_PREFIX, VALIDATION_PREFIX, TRAINING_PREFIX = "learning rate, ", "validation, ", "training/"
+PHASES = {
+    "generator alone": lambda entry: bool(entry.get(f"{TRAINING_PREFIX}pretrain_phase")),
+    "adversary rising": lambda entry: float(entry.get(f"{TRAINING_PREFIX}adv_ramp", 1.0)) < 1.0,
+}
+"""Stretches inside a stage, told by what its steps logged."""
 MOST_POINTS = 240
 WIDTH, HEIGHT = 1000, 300
 MARGIN = 0.06
@@ -102,15 +107,19 @@ class Timeline(NamedTuple):
     marks: Sequence[Mark]
     minutes: float
     """Where the run ends."""
+    phases: Sequence[Stage] = ()
+    """Stretches inside stages in which learning was not yet in full swing."""
 
 
 def stage_curves(history: Sequence[dict[str, Any]]) -> dict[str, list[Curve]]:
-    """Gather every finite number that steps logged, by stage; learning rates as `learning rate, NAME`.
+    """Gather every finite number that steps logged, by stage.
+
+    Learning rates are called `learning rate, NAME`, what a validation measured `validation, NAME`.
 
     Parameters
     ----------
     history : sequence of dict
-        Lines of metrics.jsonl; lines with an `event` are no steps.
+        Lines of metrics.jsonl; lines with an `event` are no steps, and of them only validations have curves.
 
     Returns
     -------
@@ -118,22 +127,32 @@ def stage_curves(history: Sequence[dict[str, Any]]) -> dict[str, list[Curve]]:
     """
     gathered: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for entry in history:
-        if "event" in entry or "stage" not in entry:
+        if entry.get("event", "validation") != "validation" or "stage" not in entry:
             continue
         numbers = gathered.setdefault(str(entry["stage"]), {})
-        rates = entry.get("learning_rate")
-        named = (
-            {f"{RATE_PREFIX}{name}": rate for name, rate in rates.items()} if isinstance(rates, dict) else {}
-        )
-        for name, value in {**entry, **named}.items():
-            is_number = (
-                isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-            )
-            if name not in NOT_CURVES and is_number:
-                numbers.setdefault(name, []).append((minutes_of(entry), float(value)))
+        for name, value in named_numbers(entry).items():
+            numbers.setdefault(name, []).append((minutes_of(entry), value))
     return {
         stage: [Curve(name, *np.array(points, dtype=np.float64).T) for name, points in numbers.items()]
         for stage, numbers in gathered.items()
+    }
+
+
+def named_numbers(entry: dict[str, Any]) -> dict[str, float]:
+    """The finite numbers of a line, by the names of their curves."""
+    prefix = VALIDATION_PREFIX if "event" in entry else ""
+    rates = entry.get("learning_rate")
+    found = {f"{RATE_PREFIX}{name}": rate for name, rate in rates.items()} if isinstance(rates, dict) else {}
+    found |= {
+        f"{prefix}{name.removeprefix(TRAINING_PREFIX)}": value
+        for name, value in entry.items()
+        if name not in NOT_CURVES
+        and not (name.startswith(TRAINING_PREFIX) and name.removeprefix(TRAINING_PREFIX) in entry)
+    }
+    return {
+        name: float(value)
+        for name, value in found.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     }
 
 
@@ -155,6 +174,19 @@ def find_stages(history: Sequence[dict[str, Any]]) -> list[Stage]:
     return [
         Stage(name, start, end, len(minutes))
         for (name, minutes), start, end in zip(found.items(), starts, starts[1:], strict=False)
+    ]
+
+
+def find_phases(history: Sequence[dict[str, Any]]) -> list[Stage]:
+    """Stretches of steps inside a stage in which the generator learned alone, or the adversary's weight still rose."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for entry in history:
+        for name, is_on in PHASES.items():
+            if "event" not in entry and "stage" in entry and is_on(entry):
+                found.setdefault((str(entry["stage"]), name), []).append(minutes_of(entry))
+    return [
+        Stage(f"{stage}: {name}", min(minutes), max(minutes), len(minutes))
+        for (stage, name), minutes in found.items()
     ]
 
 
@@ -230,24 +262,32 @@ def chart_html(chart: Chart, timeline: Timeline) -> str:
     axis = find_axis(chart, drawn)
     names = list(dict.fromkeys(curve.name for curve in drawn))
     paths = "".join(
-        f'<path class="line line-{names.index(curve.name) % 4}" d="{draw_path(curve, axis, timeline.minutes)}"/>'
+        f'<path class="line line-{names.index(curve.name) % 4}{dot_class(curve)}" '
+        f'd="{draw_path(curve, axis, timeline.minutes)}"/>'
         for curve in drawn
     )
     return (
-        f'<figure class="chart"><figcaption><b>{escape(chart.title)}</b> <span class="quiet">{escape(chart.words)}</span>'
-        f"{legend_html(drawn, names)}</figcaption>"
+        f'<figure class="chart"><figcaption><b>{escape(chart.title)}</b> '
+        f'<span class="quiet">{escape(chart.words)}</span>'
+        f"{legend_html(chart, drawn, names)}</figcaption>"
         f'<div class="plot" role="img" aria-label="{escape(describe(chart, drawn, names, timeline))}">'
-        f"{bands_html(timeline.stages, timeline.minutes)}{band_html(chart, axis)}"
+        f"{bands_html(timeline)}{band_html(chart, axis)}"
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" aria-hidden="true">{paths}</svg>'
         f'<span class="tick" style="bottom:{100 * axis.share(axis.high):.1f}%">{short(axis.high)}</span>'
         f'<span class="tick" style="bottom:{100 * axis.share(axis.low):.1f}%">{short(axis.low)}</span>'
         f"{level_html(chart, axis)}{marks_html(timeline)}</div>"
-        f'<div class="span quiet" aria-hidden="true"><span>0 min</span><span>{timeline.minutes:.1f} min</span></div></figure>'
+        f'<div class="span quiet" aria-hidden="true"><span>0 min</span><span>{timeline.minutes:.1f} min</span></div>'
+        "</figure>"
     )
 
 
-def legend_html(drawn: Sequence[Curve], names: Sequence[str]) -> str:
-    """Which line is which, and where it ends."""
+def dot_class(curve: Curve) -> str:
+    """A curve of one point is drawn as a dot."""
+    return " dot" if len(curve.values) == 1 else ""
+
+
+def legend_html(chart: Chart, drawn: Sequence[Curve], names: Sequence[str]) -> str:
+    """Which line is which, and where it ends; the level and the stripe to compare with."""
     rows = []
     for place, name in enumerate(names):
         last = next(curve.values[-1] for curve in reversed(drawn) if curve.name == name)
@@ -256,16 +296,34 @@ def legend_html(drawn: Sequence[Curve], names: Sequence[str]) -> str:
             f'<li><svg viewBox="0 0 24 8" aria-hidden="true"><path class="line line-{place % 4}" d="M0 4h24"/></svg>'
             f"{escape(shown)} <span>{short(last)}</span></li>"
         )
+    if chart.level:
+        rows.append(
+            f'<li><svg viewBox="0 0 24 8" aria-hidden="true"><path class="line limit" d="M0 4h24"/></svg>'
+            f"{escape(chart.level.name)} <span>{short(chart.level.height)}</span></li>"
+        )
+    if chart.band:
+        rows.append(
+            f'<li><i class="stripe"></i>healthy <span>{chart.band[0]:g} to {chart.band[1]:g}</span></li>'
+        )
     return f'<ul class="legend">{"".join(rows)}</ul>'
 
 
-def bands_html(stages: Sequence[Stage], minutes: float) -> str:
-    """The stages as stripes behind the lines, named where there is room."""
+def bands_html(timeline: Timeline) -> str:
+    """The stages as stripes behind the lines, named where there is room; phases as bars at their foot."""
+
+    def place(stage: Stage) -> tuple[float, float]:
+        return tuple(
+            100 * value / max(timeline.minutes, 1e-9) for value in (stage.start, stage.end - stage.start)
+        )
+
     parts = []
-    for stage in stages:
-        start, width = (value / max(minutes, 1e-9) for value in (stage.start, stage.end - stage.start))
-        name = f"<span>{escape(stage.name)}</span>" if width > NAMED_BAND else ""
-        parts.append(f'<i class="band" style="left:{100 * start:.2f}%;width:{100 * width:.2f}%">{name}</i>')
+    for stage in timeline.stages:
+        start, width = place(stage)
+        name = f"<span>{escape(stage.name)}</span>" if width > 100 * NAMED_BAND else ""
+        parts.append(f'<i class="band" style="left:{start:.2f}%;width:{width:.2f}%">{name}</i>')
+    for phase in timeline.phases:
+        start, width = place(phase)
+        parts.append(f'<i class="phase" style="left:{start:.2f}%;width:{max(width, 0.4):.2f}%"></i>')
     return "".join(parts)
 
 
@@ -281,16 +339,14 @@ def level_html(chart: Chart, axis: Axis) -> str:
     """The level to compare with, if it lies in the picture."""
     if chart.level is None or not 0 <= axis.share(chart.level.height) <= 1:
         return ""
-    return (
-        f'<i class="level" style="bottom:{100 * axis.share(chart.level.height):.1f}%">'
-        f"<span>{escape(chart.level.name)} {short(chart.level.height)}</span></i>"
-    )
+    return f'<i class="level" style="bottom:{100 * axis.share(chart.level.height):.1f}%"></i>'
 
 
 def marks_html(timeline: Timeline) -> str:
     """The findings, each as a line with its number."""
     return "".join(
-        f'<i class="finding" style="left:{100 * mark.minute / max(timeline.minutes, 1e-9):.2f}%"><b>{mark.number}</b></i>'
+        f'<i class="finding" style="left:{100 * mark.minute / max(timeline.minutes, 1e-9):.2f}%">'
+        f"<b>{mark.number}</b></i>"
         for mark in timeline.marks
     )
 

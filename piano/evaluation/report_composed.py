@@ -68,7 +68,7 @@ def compose_music(run: Path, *, count: int, seconds: float, dataset: Path | None
 
 @torch.inference_mode()
 def play(run: Path, *, count: int, seconds: float, prompted: list[Sound]) -> list[Sound]:
-    """Pieces from noise, then every prompt's own music and what the model makes of its beginning; raises CheckpointError."""
+    """Pieces from noise, then what the model and the song itself make of every prompt; raises CheckpointError."""
     torch.set_num_threads(min(available_cores(), MAX_THREADS))
     content = load_checkpoint(run, "generator", "best")
     device = best_device()

@@ -151,10 +151,11 @@ def explain(result: Memorisation) -> str:
         else f"{counted(copied, 'piece')} of {len(result.nearest)} above the threshold: listen to both."
     )
     return (
-        f"{verdict}\n\nEvery piece was searched in all of the training music, four seconds at a time, by its pitches. A likeness "
-        f"of 1 is the same passage. Songs that were never learned reach {short(result.held_out_median)} in the middle, and 95 % of "
-        f"them stay below {short(result.held_out_high)}; from {short(result.threshold)} on a passage counts as copied. Copies in "
-        "another key or tempo are not found."
+        f"{verdict}\n\nEvery piece was searched in all of the training music, four seconds at a time, by its pitches. "
+        "A likeness of 1 is the same passage. "
+        f"Songs that were never learned reach {short(result.held_out_median)} in the middle, and 95 % of "
+        f"them stay below {short(result.held_out_high)}; above {short(result.threshold)} a passage counts as copied. "
+        "Copies in another key or tempo are not found."
     )
 
 

@@ -22,7 +22,8 @@ def section_html(section: Section) -> str:
     """A part of the page with its heading."""
     return (
         f'<section id="{section.key}" aria-labelledby="{section.key}-title">'
-        f'<h2 id="{section.key}-title">{escape(section.title)}</h2>{paragraphs(section.words)}{section.content}</section>'
+        f'<h2 id="{section.key}-title">{escape(section.title)}</h2>'
+        f"{paragraphs(section.words)}{section.content}</section>"
     )
 
 
@@ -101,8 +102,10 @@ def data_uri(kind: str, content: bytes) -> str:
 def short(value: float) -> str:
     """A number in three digits, or none after the point where they would say nothing."""
     if abs(value) >= 100:
-        return f"{value:.0f}"
-    return f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"
+        text = f"{value:.0f}"
+    else:
+        text = f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"
+    return text.replace("-", "\u2212", 1) if value < 0 else text
 
 
 def join_names(names: Sequence[str]) -> str:

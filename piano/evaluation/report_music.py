@@ -64,7 +64,8 @@ def music_section(dataset: Path | None, prepared: Path | None) -> Section:
         else '<p class="good">Nothing is wrong with this data set that numbers could show.</p>'
     )
     return Section(
-        "music", TITLE, "A model can be no better than its music. These are the numbers that most often explain a bad run.",
+        "music", TITLE,
+        "A model can be no better than its music. These are the numbers that most often explain a bad run.",
         said + facts_html(music_facts(manifest, heard)) + loudness_html(heard) + prepared_html(prepared, manifest),
     )  # fmt: skip
 
@@ -108,7 +109,7 @@ def music_facts(manifest: DatasetManifest, heard: Heard) -> list[tuple[str, str]
     )
     if len(heard.loudness_db):
         low, middle, high = np.percentile(heard.loudness_db, (5, 50, 95))
-        facts.append(("Loudness", f"{middle:.1f} dB below full scale in the middle, 90 % between {low:.1f} and {high:.1f} dB"
+        facts.append(("Loudness", f"{middle:.1f} dBFS in the middle, 90 % between {low:.1f} and {high:.1f}"
                       .replace("-", "\u2212")))  # fmt: skip
     if heard.segments:
         facts.append(
@@ -164,8 +165,8 @@ def loudness_html(heard: Heard) -> str:
     )
     bars = "".join(f'<i style="height:{100 * count / counts.max():.0f}%"></i>' for count in counts)
     described = (
-        f"Histogram of loudness: {len(heard.loudness_db)} segments between {edges[0]:.0f} and {edges[-1]:.0f} dB, most at "
-        f"{(edges[counts.argmax()] + edges[counts.argmax() + 1]) / 2:.0f} dB"
+        f"Histogram of loudness: {len(heard.loudness_db)} segments between {edges[0]:.0f} and {edges[-1]:.0f} dB, "
+        f"most at {(edges[counts.argmax()] + edges[counts.argmax() + 1]) / 2:.0f} dB"
     )
     ends = f"<span>{edges[0]:.0f} dB</span><span>{edges[-1]:.0f} dB</span>".replace("-", "\u2212")
     return (
@@ -190,9 +191,12 @@ def prepared_html(prepared: Path | None, manifest: DatasetManifest) -> str:
         for reason, count in reasons.most_common()
     ]
     rows += [[escape(printable(note)), str(count)] for note, count in notes.most_common()]
-    loudness = [song.loudness_db for song in found.songs]
+    loudness, total = (
+        [song.loudness_db for song in found.songs],
+        sum(song.seconds for song in found.songs) / 3600,
+    )
     facts = facts_html([
-        ("Prepared", f"{counted(len(found.songs), 'song')}, {sum(song.seconds for song in found.songs) / 3600:.2f} hours"),
+        ("Prepared", f"{counted(len(found.songs), 'song')}, {total:.2f} hours"),
         ("Before levelling", f"{min(loudness):.1f} to {max(loudness):.1f} dB".replace("-", "\u2212")),
         ("Left out", counted(len(found.left_out), "file")),
     ])  # fmt: skip

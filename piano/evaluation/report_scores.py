@@ -1,9 +1,10 @@
 """How good a run's music is, as parts of the report: the ruler's figures on their scale, and the judges' tournament."""
 
+import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ SET_WORDS = {
 }
 """What each row of the ruler is, on the page."""
 PICTURE_WIDTH = 1100
+MOST_ROWS = 200
 
 
 def scores_section(folder: Path, *, how: str) -> Section:
@@ -60,7 +62,8 @@ def scores_section(folder: Path, *, how: str) -> Section:
         "The bar around a dot is its 95 % interval; two dots whose bars overlap are not told apart."
     )
     real = scores.get("real") or {}
-    measured = f"{scores.get('subject', 'this model')}, against {real.get('clips', '?')} clips of {real.get('songs', '?')} songs"
+    subject = scores.get("subject", "this model")
+    measured = f"{subject}, against {real.get('clips', '?')} clips of {real.get('songs', '?')} songs"
     figures = "".join(measure_html(measure, scores["sets"]) for measure in SET_MEASURES)
     parts = [f'<p class="quiet">Measured: {escape(measured)}.</p>', f'<div class="measures">{figures}</div>']
     if isinstance(scores.get("descriptors"), dict):
@@ -97,8 +100,8 @@ def measure_html(measure: SetMeasure, sets: Mapping[str, Any]) -> str:
     figures = {name: found for name, scores in sets.items() if (found := figure_of(scores, measure.name))}
     if not figures:
         return ""
-    low = min(0.0, *(found[1] for found in figures.values()))
-    high = max(1.0, *(found[2] for found in figures.values()))
+    low = min(0.0, *(math.floor(10 * found[1]) / 10 for found in figures.values()))
+    high = max(1.0, *(math.ceil(10 * found[2]) / 10 for found in figures.values()))
     rows = [
         [
             escape(SET_WORDS.get(name, name)),
@@ -110,7 +113,7 @@ def measure_html(measure: SetMeasure, sets: Mapping[str, Any]) -> str:
     title = MEASURE_TITLES.get(measure.name, measure.name.replace("_", " "))
     about = f"{measure.meaning[0].upper()}{measure.meaning[1:]}. {measure.better.capitalize()} is better."
     table = table_html(
-        ["music", f"on a scale of {short(low)} to {short(high)}", "figure"], rows, caption=title, numbers={2}
+        ["music", f"{low:g} to {high:g}".replace("-", "\u2212"), "figure"], rows, caption=title, numbers={2}
     )
     return f'<div class="measure">{subheading(title, about)}{table}</div>'
 
@@ -120,7 +123,8 @@ def dot_html(found: tuple[float, float, float], low: float, high: float, *, is_o
     value, start, end = (100 * (number - low) / max(high - low, 1e-9) for number in found)
     own = " own" if is_own else ""
     return (
-        f'<span class="track{own}" aria-hidden="true"><i style="left:{start:.1f}%;width:{max(end - start, 0.5):.1f}%"></i>'
+        f'<span class="track{own}" aria-hidden="true">'
+        f'<i style="left:{start:.1f}%;width:{max(end - start, 0.5):.1f}%"></i>'
         f'<b style="left:{value:.1f}%"></b></span>'
     )
 
@@ -134,13 +138,16 @@ def descriptors_html(descriptors: Mapping[str, Any]) -> str:
         if mean is None or not all(isinstance(row.get(key), int | float) for key in ("low", "high", "noise")):
             continue
         title = f"{name.replace('_', ' ')} {f'({units[name]})' if units.get(name) else ''}".strip()
-        word = '<span class="good">inside</span>' if row.get("in_band") else '<b class="bad">outside</b>'
-        rows.append([escape(title), band_track(mean[0], row["low"], row["high"]), short(mean[0]),
-                     f"{short(row['low'])} to {short(row['high'])}", short(row["noise"]), word])  # fmt: skip
+        word = "" if row.get("in_band") else ' <b class="bad">outside</b>'
+        rows.append([escape(title) + word, band_track(mean[0], row["low"], row["high"]), short(mean[0]),
+                     f"{short(row['low'])} to {short(row['high'])}", short(row["noise"])])  # fmt: skip
     if not rows:
         return ""
-    head = ["number", "real band", "this model", "real music, 90 %", "noise", "verdict"]
-    words = "What a listener would notice. The thick part of each track is where 90 % of real clips lie, the dot is this model."
+    head = ["number", "on the band", "this model", "real music", "noise"]
+    words = (
+        "What a listener would notice. The thick part of each track is where 90 % of real clips lie, the dot is this "
+        "model's mean. Noise is noise with music's spectrum."
+    )
     return subheading("Single numbers", words) + table_html(
         head, rows, caption="Single numbers against the band of real music", numbers={2, 3, 4}
     )
@@ -188,8 +195,8 @@ def reconstructions_html(row: Any) -> str:
     if not isinstance(row, Mapping) or not all(isinstance(row.get(key), int | float) for key in ("R", "P")):
         return ""
     return subheading("Copies of real music") + (
-        f"<p>Through the autoencoder and back, {row['P']:.0%} of the pitches are found again (P), and {row['R']:.0%} of the "
-        "levels are missed (R): 0 % would be a perfect copy, 100 % knows nothing but the average.</p>"
+        f"<p>Through the autoencoder and back, {row['P']:.0%} of the pitches are found again (P), and {row['R']:.0%} of "
+        "the levels are missed (R): 0 % would be a perfect copy, 100 % knows nothing but the average.</p>"
     )
 
 
@@ -220,8 +227,18 @@ def tournament_section(folder: Path) -> Section:
     words = "Every saved discriminator judged the generator's music, with real music as a control."
     drawn = "".join(picture_html(path) for path in pictures)
     told = "".join(paragraphs(text.replace("\n", "\n\n")) for text in texts)
-    table = verdicts_html(verdicts) if isinstance(verdicts, list) else ""
+    table = rows_html("Ratings", read_csv(folder / "ratings.csv"))
+    table += rows_html("Every verdict", verdicts if isinstance(verdicts, list) else [])
     return Section("tournament", title, words, told + drawn + table)
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file; none where there is none that can be read."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+    except (OSError, ValueError, csv.Error):
+        return []
 
 
 def sorted_files(folder: Path, pattern: str) -> list[Path]:
@@ -240,32 +257,30 @@ def picture_html(path: Path) -> str:
             image.quantize(128).save(buffer, "PNG", optimize=True)
     except (OSError, ValueError):
         return ""
-    name = escape(path.stem.replace("_", " "))
-    return f'<img class="drawn" src="{data_uri("image/png", buffer.getvalue())}" alt="Chart: {name}; the text beside it says what it shows">'
+    alternative = f"Chart: {escape(path.stem.replace('_', ' '))}; the text beside it says what it shows"
+    return f'<img class="drawn" src="{data_uri("image/png", buffer.getvalue())}" alt="{alternative}">'
 
 
-def verdicts_html(verdicts: Sequence[Any]) -> str:
-    """The verdicts as a table, whatever columns they have; folded, since the text above says what they mean."""
-    rows = [row for row in verdicts if isinstance(row, Mapping)]
+def rows_html(title: str, found: Sequence[Any]) -> str:
+    """Rows as a table, whatever columns they have; folded, since the text above says what they mean."""
+    rows = [row for row in found if isinstance(row, Mapping)]
     if not rows:
         return ""
     columns = list(rows[0])
     table = table_html(
         [name.replace("_", " ") for name in columns],
-        [[cell(row.get(name)) for name in columns] for row in rows[:200]],
-        caption="Verdicts of the judges",
+        [[cell(row.get(name)) for name in columns] for row in rows[:MOST_ROWS]],
+        caption=title,
         numbers=set(range(len(columns))),
     )
-    return fold(
-        "The numbers", table, note=f"{len(rows)} rows" if len(rows) <= 200 else f"200 of {len(rows)} rows"
-    )
+    shown = f"{MOST_ROWS} of {len(rows)} rows" if len(rows) > MOST_ROWS else f"{len(rows)} rows"
+    return fold(title, table, note=shown)
 
 
 def cell(value: Any) -> str:
     """A value of a table, as HTML."""
-    return short(value) if isinstance(value, float) and math.isfinite(value) else escape(str(value))
-
-
-def joined(parts: Iterable[str]) -> str:
-    """Sentences of a paragraph, the empty ones left out."""
-    return " ".join(part for part in parts if part)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return escape(str(value))
+    return short(number) if math.isfinite(number) and not number.is_integer() else escape(str(value))

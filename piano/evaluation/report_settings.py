@@ -1,4 +1,4 @@
-"""With what a run was made, as parts of the report: its settings, what differs from the defaults first; code; machine."""
+"""With what a run was made, as parts of the report: settings, the ones unlike the defaults first; code; machine."""
 
 import os
 import platform

@@ -17,6 +17,7 @@ from piano.evaluation.curves import (
     Stage,
     Timeline,
     chart_html,
+    find_phases,
     find_stages,
     minutes_of,
     stage_curves,
@@ -27,6 +28,7 @@ from piano.evaluation.report_html import (
     fold,
     join_names,
     missing,
+    paragraphs,
     short,
     subheading,
     table_html,
@@ -49,6 +51,8 @@ GATE_WORDS = {
     "G5": "One step composes as well as many, and as variedly (diversity: 1 is that of real music).",
 }
 """What a gate asks, by the first word of its name."""
+TREATMENTS = {"remedy": "remedy", "relaxed": "taken back", "finding closed": "healthy again"}
+"""Lines of the log that follow a finding."""
 GATE_FRAME = {"event", "stage", "epoch", "total_step", "seconds", "name", "passed", "advice"}
 
 
@@ -57,7 +61,8 @@ class Group(NamedTuple):
 
     title: str
     words: str
-    names: tuple[str, ...]
+    names: tuple[tuple[str, ...], ...]
+    """The first of these sets of which the run logged something is drawn."""
     level: Level | None = None
     band: tuple[float, float] | None = None
 
@@ -66,35 +71,38 @@ GROUPS = (
     Group(
         "D: the judges' losses",
         "At 0.69 they cannot tell real from made; near 0 they always can. The stripe, 0.4 to 0.7, is a healthy game.",
-        ("ear_loss", "professor_loss"),
+        (("ear_dn", "professor_dn"), ("ear_loss", "professor_loss"), ("ear_d_loss", "professor_d_loss")),
         CONFUSION,
         HEALTHY,
     ),
     Group(
-        "D: verdicts on real and on made music",
-        "Higher means: sounds real. Real should lie above made, but not by ever more.",
-        ("ear_real", "ear_fake", "professor_real", "professor_fake"),
+        "D: verdicts on real music and on fakes",
+        "Higher means: sounds real. Real should lie above fake, but not by ever more.",
+        (
+            ("ear_d_real", "ear_d_fake", "professor_d_real", "professor_d_fake"),
+            ("ear_real", "ear_fake", "professor_real", "professor_fake"),
+        ),
     ),
     Group(
         "G: the generator before the judges",
         "High when it is seen through, low when it fools them. It should neither run away nor sink to nothing.",
-        ("adversarial", "ear_adversarial"),
+        (("adversarial", "ear_adversarial"),),
         CONFUSION,
     ),
     Group(
         "Reconstruction",
         "How far the copy of real music is from the original. Should fall and settle.",
-        ("reconstruction", "ear_reconstruction"),
+        (("reconstruction", "ear_reconstruction"),),
     ),
     Group(
         "KL: how much a latent says",
         "In nats a frame. A controller brings it to its target; near 0 the decoder would have nothing to go by.",
-        ("kl",),
+        (("kl",),),
     ),
     Group(
         "Flow: composing, learned from noise",
         "Error in guessing clean latents from noisy ones. Should fall, never to zero.",
-        ("flow",),
+        (("flow",),),
     ),
 )
 
@@ -183,7 +191,8 @@ def findings_of(history: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 def timeline_of(history: Sequence[dict[str, Any]]) -> Timeline:
     """Stages, findings and length of a run."""
     marks = [Mark(number, minutes_of(entry)) for number, entry in enumerate(findings_of(history), start=1)]
-    return Timeline(find_stages(history), marks, max(map(minutes_of, history), default=0.0))
+    end = max(map(minutes_of, history), default=0.0)
+    return Timeline(find_stages(history), marks, end, find_phases(history))
 
 
 def curves_section(history: Sequence[dict[str, Any]], config: Config | None) -> Section:
@@ -202,12 +211,14 @@ def curves_section(history: Sequence[dict[str, Any]], config: Config | None) -> 
         charts.append(Chart("Learning rates", words, fewer_rates(rates), is_log=True))
     drawn = "".join(chart_html(chart, timeline) for chart in charts)
     words = (
-        "All charts share one time axis. The shaded stripes are the stages; a line that breaks was not measured in between. "
-        "Lines are medians over a twentieth of a stage, so single spikes are not seen."
+        "All charts share one time axis. The shaded stripes are the stages; a line that breaks was not measured in "
+        "between. Lines are medians over a twentieth of a stage, so single spikes are not seen."
     )
     if timeline.marks:
         words += " The numbered marks are the doctor's findings, listed below."
-    table = stage_table(timeline.stages, history)
+    if timeline.phases:
+        words += " A bar at the foot of a chart: the generator learned alone, or the adversary's weight still rose."
+    table = stage_table([*timeline.stages, *timeline.phases], history)
     return Section(
         "curves", "How it learned", words, table + f'<div class="charts">{drawn}</div>' + other_curves(stages, timeline)
     )  # fmt: skip
@@ -215,11 +226,11 @@ def curves_section(history: Sequence[dict[str, Any]], config: Config | None) -> 
 
 def group_chart(group: Group, stages: dict[str, list[Curve]], config: Config | None) -> Chart | None:
     """The chart of a group, if the run logged any of its numbers."""
-    curves = [
-        curve for name in group.names for curves in stages.values() for curve in curves if curve.name == name
-    ]
+    logged = {curve.name for curves in stages.values() for curve in curves}
+    names = next((names for names in group.names if logged & set(names)), ())
+    curves = [curve for name in names for curves in stages.values() for curve in curves if curve.name == name]
     level = group.level
-    if group.names == ("kl",) and config is not None:
+    if names == ("kl",) and config is not None:
         level = Level("target", config.kl_target * config.model.latent_dim)
     return Chart(group.title, group.words, curves, level, group.band) if curves else None
 
@@ -235,7 +246,7 @@ def fewer_rates(rates: list[Curve]) -> list[Curve]:
 
 def other_curves(stages: dict[str, list[Curve]], timeline: Timeline) -> str:
     """Every number that has no place in a chart of its own, by stage."""
-    placed = {name for group in GROUPS for name in group.names}
+    placed = {name for group in GROUPS for names in group.names for name in names}
     spans = {stage.name: stage for stage in timeline.stages}
     parts = []
     for stage, curves in stages.items():
@@ -260,7 +271,7 @@ def stage_table(stages: Sequence[Stage], history: Sequence[dict[str, Any]]) -> s
     """When each stage began and ended, and whether its gate was passed."""
     verdicts = {str(entry.get("stage")): verdict(entry) for entry in history if entry.get("event") == "gate"}
     rows = [
-        [escape(stage.name), f"{stage.start:.1f}", f"{stage.end:.1f}", f"{stage.steps}", verdicts.get(stage.name, "none")]
+        [escape(stage.name), f"{stage.start:.1f}", f"{stage.end:.1f}", f"{stage.steps}", verdicts.get(stage.name, "")]
         for stage in stages
     ]  # fmt: skip
     return table_html(
@@ -280,8 +291,8 @@ def findings_section(history: Sequence[dict[str, Any]]) -> Section:
     """The doctor's findings with their evidence, then the gates."""
     findings = findings_of(history)
     words = (
-        "The doctor watches the numbers while the run learns. A finding says what it saw, by which number, and what to do; "
-        "its number is the mark in the charts above. After every stage the run also measures itself on music it never "
+        "The doctor watches the numbers while the run learns. A finding says what it saw, by which number, and what to do; its "
+        "number is the mark in the charts above. After every stage the run also measures itself on music it never "
         "learned from: a gate. Neither stops the run."
     )
     listed = "".join(finding_html(number, entry) for number, entry in enumerate(findings, start=1))
@@ -295,7 +306,22 @@ def findings_section(history: Sequence[dict[str, Any]]) -> Section:
         listed = missing(
             "There is no log of the training in this folder, so there are no findings and no gates."
         )
-    return Section("findings", "What the doctor found", words, listed + gates_html(history))
+    return Section(
+        "findings", "What the doctor found", words, listed + treatment_html(history) + gates_html(history)
+    )
+
+
+def treatment_html(history: Iterable[dict[str, Any]]) -> str:
+    """What was done about findings after they were made, and what was taken back; empty if nothing was."""
+    rows = [
+        [f"{minutes_of(entry):.1f}", escape(TREATMENTS[entry["event"]]),
+         escape(str(entry.get("name", "")).replace("_", " ")), escape(str(entry.get("remedy", "")))]
+        for entry in history if entry.get("event") in TREATMENTS
+    ]  # fmt: skip
+    if not rows:
+        return ""
+    table = table_html(["minute", "what", "finding", "remedy"], rows, caption="What the doctor did next")
+    return fold("What was done afterwards", table, note=counted(len(rows), "entry", "entries"))
 
 
 def finding_html(number: int, entry: dict[str, Any]) -> str:
@@ -325,15 +351,11 @@ def figure(value: Any) -> str:
 
 def gates_html(history: Iterable[dict[str, Any]]) -> str:
     """What each stage was measured to have reached."""
-    rows = [gate_row(entry) for entry in history if entry.get("event") == "gate"]
-    if not rows:
-        return ""
-    return subheading("Gates") + table_html(
-        ["gate", "verdict", "what was measured"], rows, caption="Gates after each stage"
-    )
+    gates = "".join(gate_html(entry) for entry in history if entry.get("event") == "gate")
+    return subheading("Gates") + f'<ul class="gates">{gates}</ul>' if gates else ""
 
 
-def gate_row(entry: dict[str, Any]) -> list[str]:
+def gate_html(entry: dict[str, Any]) -> str:
     """One gate: verdict, question, figures, and what to do where it did not pass."""
     figures = ", ".join(
         f"{escape(name.replace('_', ' '))} {figure(value)}"
@@ -341,10 +363,13 @@ def gate_row(entry: dict[str, Any]) -> list[str]:
         if name not in GATE_FRAME
     )
     name = str(entry.get("name", entry.get("stage", "")))
-    asked = escape(GATE_WORDS.get(name.split(" ")[0], ""))
+    asked = GATE_WORDS.get(name.split(" ")[0], "")
     advice = str(entry.get("advice", "")) if not entry.get("passed") else ""
-    note = f"<br><b>Advice:</b> {escape(advice)}" if advice else ""
-    return [escape(name), verdict(entry), f'{asked} <span class="quiet">{figures}</span>{note}']
+    note = f"<p><b>Advice:</b> {escape(advice)}</p>" if advice else ""
+    return (
+        f"<li><p><b>{escape(name)}</b> {verdict(entry)}</p>{paragraphs(asked)}{note}"
+        f'<p class="quiet">{figures}</p></li>'
+    )
 
 
 def training_sentence(history: Sequence[dict[str, Any]]) -> str:
