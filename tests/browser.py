@@ -70,8 +70,11 @@ class Browser:
 
     def press(self, key: str, code: int) -> None:
         """Press and release a key."""
-        for kind in ("rawKeyDown", "keyUp"):
-            self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
+        text = {"text": "\r"} if key == "Enter" else {}
+        for kind in ("keyDown" if text else "rawKeyDown", "keyUp"):
+            self.send(
+                "Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **text
+            )
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Ask, and return the answer; what the browser reports meanwhile goes to `events`."""
@@ -102,9 +105,16 @@ class Browser:
 @contextmanager
 def chromium(program: str, profile: Path) -> Iterator[Browser]:
     """A browser with a profile of its own and no way into a network."""
+    import fcntl  # not on Windows
+
     (read_commands, write_commands), (read_answers, write_answers) = os.pipe(), os.pipe()
-    # The shell puts the two ends where the browser looks for them.
-    script = f'exec "$@" 3<&{read_commands} 4>&{write_answers}'
+    # First out of the way: one of them may be 3 or 4 itself.
+    ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (read_commands, write_answers)]
+
+    def place() -> None:
+        os.dup2(ends[0], 3)
+        os.dup2(ends[1], 4)
+
     flags = [
         "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--mute-audio", "--no-first-run",
         "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions",
@@ -112,11 +122,11 @@ def chromium(program: str, profile: Path) -> Iterator[Browser]:
         "--remote-debugging-pipe", f"--user-data-dir={profile}",
     ]  # fmt: skip
     process = subprocess.Popen(
-        ["sh", "-c", script, "sh", program, *flags], pass_fds=(read_commands, write_answers),
+        [program, *flags], preexec_fn=place, pass_fds=(3, 4),
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    os.close(read_commands)
-    os.close(write_answers)
+    for end in (read_commands, write_answers, *ends):
+        os.close(end)
     browser = Browser(process, write_commands, read_answers)
     try:
         yield browser

@@ -195,8 +195,8 @@ def reconstructions_html(row: Any) -> str:
     if not isinstance(row, Mapping) or not all(isinstance(row.get(key), int | float) for key in ("R", "P")):
         return ""
     return subheading("Copies of real music") + (
-        f"<p>Through the autoencoder and back, {row['P']:.0%} of the pitches are found again (P), and {row['R']:.0%} of "
-        "the levels are missed (R): 0 % would be a perfect copy, 100 % knows nothing but the average.</p>"
+        f"<p>Through the autoencoder and back, {row['P']:.0%} of the pitches are found again (P), and {row['R']:.0%} "
+        "of the levels are missed (R): 0 % would be a perfect copy, 100 % knows nothing but the average.</p>"
     )
 
 

@@ -291,9 +291,9 @@ def findings_section(history: Sequence[dict[str, Any]]) -> Section:
     """The doctor's findings with their evidence, then the gates."""
     findings = findings_of(history)
     words = (
-        "The doctor watches the numbers while the run learns. A finding says what it saw, by which number, and what to do; its "
-        "number is the mark in the charts above. After every stage the run also measures itself on music it never "
-        "learned from: a gate. Neither stops the run."
+        "The doctor watches the numbers while the run learns. A finding says what it saw, by which number, and what to "
+        "do; its number is the mark in the charts above. After every stage the run also measures itself on music it "
+        "never learned from: a gate. Neither stops the run."
     )
     listed = "".join(finding_html(number, entry) for number, entry in enumerate(findings, start=1))
     if listed:
