@@ -77,9 +77,8 @@ def make_scores() -> dict[str, Any]:
         sets(0.123), {"polyphony": described(1.2), "onset_rate": described(5.0)}, {"timbre": 0.2}
     )
     nothing, scale = np.zeros((1, RATE)), {"other real music": sets(0.01), "white noise": sets(1.1)}
-    ruler = Ruler(
-        RATE, [nothing], ["song"], np.zeros((1, 1)), None, {}, scale, {}, 0,
-    )  # type: ignore[arg-type] # fmt: skip
+    reference: Any = None  # only scoring asks for it
+    ruler = Ruler(RATE, [nothing], ["song"], np.zeros((1, 1)), reference, {}, scale, {}, 0)
     return {"subject": "epoch 2"} | score_json(GeneratorScore(samples), ruler)
 
 

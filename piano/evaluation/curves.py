@@ -312,9 +312,8 @@ def bands_html(timeline: Timeline) -> str:
     """The stages as stripes behind the lines, named where there is room; phases as bars at their foot."""
 
     def place(stage: Stage) -> tuple[float, float]:
-        return tuple(
-            100 * value / max(timeline.minutes, 1e-9) for value in (stage.start, stage.end - stage.start)
-        )
+        scale = 100 / max(timeline.minutes, 1e-9)
+        return scale * stage.start, scale * (stage.end - stage.start)
 
     parts = []
     for stage in timeline.stages:
