@@ -57,10 +57,10 @@ endif
 	@echo; echo "== 8 of 10  Measure: the generator's music against pieces it never learned, with the scale beside it"
 	$(RUN) piano/evaluate.py --checkpoints demo/checkpoints --real demo/dataset --train demo/dataset --count 16 --output demo/evaluation
 	@echo; echo "== 9 of 10  Look and listen: one page that works offline"
-	$(RUN) -m piano.evaluation.listen_page --music demo/music_out --real demo/music --checkpoints demo/checkpoints --output demo/listen.html
+	$(RUN) -m piano.evaluation.report demo/checkpoints --music demo/music_out --real demo/music --scores demo/evaluation --tournament demo/check_discriminator --output demo/report.html
 	@echo; echo "== 10 of 10  Pack: the best epoch as two small files to give away"
 	$(RUN) piano/export_model.py --checkpoints demo/checkpoints --half --output demo/model
-	@echo; echo "Done. Listen to:"; ls demo/music_out/*.wav; echo "or open demo/listen.html in a browser."
+	@echo; echo "Done. Listen to:"; ls demo/music_out/*.wav; echo "or open demo/report.html in a browser."
 
 tutorial: $(READY)
 	$(RUN) -m tutorial.build_notebooks --run

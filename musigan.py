@@ -40,7 +40,10 @@ VERBS: dict[str, Verb] = {
     "doctor": Verb(
         "piano.doctor.command", "say why a run failed, what this machine can train, what is wired wrong"
     ),
-    "listen": Verb("piano.evaluation.listen_page", "put samples, pictures and curves on one offline page"),
+    "report": Verb(
+        "piano.evaluation.report", "hear a run learn, on one offline page with all that is known of it"
+    ),
+    "listen": Verb("piano.evaluation.listen_page", "the old name of report, kept for one release"),
     "render-scores": Verb("data_prep.render_scores", "play the built-in piano scores into audio files"),
 }
 

@@ -50,6 +50,8 @@ DOCUMENTED = {
     "check_discriminator": ["main"],
 }
 """Names that the project's first documentation promised."""
+RETIRED = {"listen"}
+"""Verbs that are kept for one release after they got another name; no text shows them any more."""
 
 
 class Start(NamedTuple):
@@ -214,7 +216,7 @@ def shown_commands(text: str) -> list[tuple[str, list[str]]]:
 def test_every_command_shown_to_a_reader_exists_with_its_options(answers, file: str) -> None:
     commands = shown_commands((PROJECT / file).read_text(encoding="utf-8"))
     if file in ("README.md", "Makefile"):
-        assert len({verb for verb, _ in commands}) == len(VERBS)
+        assert {verb for verb, _ in commands} == set(VERBS) - RETIRED
     unknown = [
         f"{verb} {option}"
         for verb, options in commands

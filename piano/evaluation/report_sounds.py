@@ -1,4 +1,4 @@
-"""The sounds of a listening page: what generate_music wrote, told by its names, and real music beside it."""
+"""The sounds of a report: what training and generate_music wrote, told by their names, and real music beside it."""
 
 import re
 from collections.abc import Iterable
@@ -10,9 +10,13 @@ import soundfile
 from numpy.typing import NDArray
 
 from piano.foundation.audio_io import find_audio_files, read_audio
+from piano.foundation.dataset_format import DatasetManifest, open_pairs, read_manifest
 from piano.foundation.errors import AudioError
+from piano.foundation.screen_text import printable
 
 REAL_SECONDS = 20.0
+SAMPLES_FOLDER = "samples"
+SAVED_NAME = re.compile(r"epoch_(\d+)_(.+)\.wav")
 Kind = Literal["noise", "continuation", "reconstruction", "real"]
 
 
@@ -33,6 +37,59 @@ class Sound(NamedTuple):
     def seconds(self) -> float:
         """Length of what is shown."""
         return self.waveform.shape[1] / self.sample_rate
+
+
+def saved_samples(run: Path) -> dict[str, dict[int, Path]]:
+    """What training wrote at its saves: file of every epoch by the sound's name (sample_0, continuation)."""
+    found: dict[str, dict[int, Path]] = {}
+    for path in sorted((Path(run) / SAMPLES_FOLDER).glob("epoch_*.wav")):
+        if matched := SAVED_NAME.fullmatch(path.name):
+            found.setdefault(matched.group(2), {})[int(matched.group(1))] = path
+    return {name: dict(sorted(epochs.items())) for name, epochs in sorted(found.items())}
+
+
+def spread_epochs(epochs: Iterable[int], most: int, *, keep: int | None = None) -> list[int]:
+    """At most `most` epochs, evenly over all of them, with the first, the last and the one to keep."""
+    have = sorted(epochs)
+    if len(have) <= most:
+        return have
+    chosen = [have[index] for index in np.linspace(0, len(have) - 1, most).round().astype(int)]
+    if keep in have and keep not in chosen:
+        inner = chosen[1:-1] or chosen
+        chosen[chosen.index(min(inner, key=lambda epoch: abs(epoch - keep)))] = keep
+    return sorted(chosen)
+
+
+def recordings_of(manifest: DatasetManifest, split: str) -> list[str] | None:
+    """The file each pair of a split was cut from; None where the data set does not know."""
+    if manifest.pair_songs is None:
+        return None
+    return [printable(manifest.songs[split][place]) for place in manifest.pair_songs[split]]
+
+
+def dataset_music(folder: Path, *, count: int, seconds: float, split: str = "validation") -> list[Sound]:
+    """The beginnings of pairs spread over a split, of different recordings where the data set knows them.
+
+    Parameters
+    ----------
+    seconds : float
+        Of each; at most what a pair holds.
+
+    Raises
+    ------
+    DatasetError
+        There is no data set, or it is damaged.
+    """
+    manifest, pairs = read_manifest(folder), open_pairs(folder, split)
+    recordings = recordings_of(manifest, split) or [f"{split} pair {index}" for index in range(len(pairs))]
+    firsts = [index for index, name in enumerate(recordings) if recordings.index(name) == index]
+    chosen = np.unique(np.linspace(0, len(firsts) - 1, min(count, len(firsts))).round().astype(int))
+    samples = round(seconds * manifest.sample_rate)
+    sounds = []
+    for place in (firsts[index] for index in chosen):
+        waveform = np.concatenate([pairs[place, 0], pairs[place, 1]], axis=1)[:, :samples]
+        sounds.append(Sound("real", recordings[place], "", waveform, manifest.sample_rate))
+    return sounds
 
 
 def load_sound(path: Path, *, max_seconds: float) -> tuple[NDArray[np.float32], int]:

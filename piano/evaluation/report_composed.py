@@ -1,0 +1,103 @@
+"""Music of a run's best model, made for the report: from noise, after prompts, and the real music beside both."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from piano.evaluation.report_sounds import Sound, dataset_music
+from piano.evaluation.score_generator import compose_samples, continue_prompts
+from piano.foundation.errors import CheckpointError, DatasetError
+from piano.foundation.runtime import available_cores, best_device, sampling_dtype
+from piano.utilities import build_generator, load_checkpoint
+
+PROMPT_SECONDS = 8.0
+MAX_THREADS = 4
+
+
+class Composed(NamedTuple):
+    """What was made, and what could not be."""
+
+    sounds: list[Sound]
+    notes: list[str]
+    """Sentences about what is missing."""
+
+
+def compose_music(run: Path, *, count: int, seconds: float, dataset: Path | None) -> Composed:
+    """Let the best epoch play: `count` pieces from noise, and as many fragments of validation music continued.
+
+    Parameters
+    ----------
+    run : Path
+        Folder of checkpoints, or a model that was given away.
+    count : int
+        0: only real music.
+    seconds : float
+        Of each sound, the prompt of a continuation included.
+    dataset : Path, optional
+        Its validation music gives prompts and real music.
+
+    Returns
+    -------
+    Composed
+        The pieces are those that `generate_music --seed 0 --epoch best` writes.
+    """
+    notes = []
+    real: list[Sound] = []
+    if dataset is None:
+        notes.append(
+            "The data set of this run cannot be reached, so there is no real music here; --dataset or --real adds it."
+        )
+    else:
+        try:
+            real = dataset_music(dataset, count=2 * max(count, 2), seconds=seconds)
+        except DatasetError as error:
+            notes.append(f"No real music: {error}")
+    compare, prompted = real[::2], real[1::2] or real
+    words = "Validation music, which the model never learned from."
+    sounds = [sound._replace(words=words) for sound in compare]
+    if not count:
+        return Composed(sounds, notes)
+    try:
+        made = play(run, count=count, seconds=seconds, prompted=prompted[:count])
+    except CheckpointError as error:
+        return Composed(sounds, [*notes, f"Nothing was composed for this page: {error}"])
+    return Composed(made + sounds, notes)
+
+
+@torch.inference_mode()
+def play(run: Path, *, count: int, seconds: float, prompted: list[Sound]) -> list[Sound]:
+    """Pieces from noise, then what the model and the song itself make of every prompt; raises CheckpointError."""
+    torch.set_num_threads(min(available_cores(), MAX_THREADS))
+    content = load_checkpoint(run, "generator", "best")
+    device = best_device()
+    generator = build_generator(content, device=device)
+    generator.sampling_dtype = sampling_dtype(device)
+    rate, steps = generator.sample_rate, generator.resolve_steps("auto")
+    by = f"Epoch {content['epoch']}, {steps} sampling step{'s' if steps > 1 else ''}"
+    pieces = compose_samples(generator, count=count, seconds=seconds, seed=0)
+    sounds = [
+        Sound("noise", f"Piece {index + 1}", f"{by}, seed 0.", piece, rate)
+        for index, piece in enumerate(pieces)
+    ]
+    fitting = [
+        sound
+        for sound in prompted
+        if (sound.sample_rate, len(sound.waveform)) == (rate, generator.sound_channels)
+    ]
+    split = round(min(PROMPT_SECONDS, seconds / 2) * rate)
+    prompts = [sound.waveform[:, :split] for sound in fitting]
+    continued = (
+        continue_prompts(generator, prompts, seconds=max(seconds - split / rate, 0.1)) if prompts else []
+    )
+    for index, (source, prompt, continuation) in enumerate(
+        zip(fitting, prompts, continued, strict=True), start=1
+    ):
+        takeover = split / rate
+        whole = np.concatenate([prompt, continuation.astype(np.float32)], axis=1)
+        words = f"{takeover:g} s of {source.title}, then its own music."
+        sounds.append(Sound("continuation", f"Continuation {index}", words, whole, rate, takeover))
+        words = f"{source.title}: how the song itself goes on."
+        sounds.append(Sound("continuation", f"The song of {index}", words, source.waveform, rate, takeover))
+    return sounds

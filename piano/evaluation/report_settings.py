@@ -1,0 +1,163 @@
+"""With what a run was made, as parts of the report: settings, the ones unlike the defaults first; code; machine."""
+
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Mapping
+from html import escape
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from piano.config_reader import CONFIG_NAME, FOLDER_SETTINGS, dump_config, load_config_from_yaml
+from piano.evaluation.report_html import Section, facts_html, fold, missing, table_html
+from piano.foundation.errors import ConfigError
+
+PACKAGE = Path(__file__).resolve().parents[1]
+NOT_SETTINGS = ("presets", "checkpoint_folder_load")
+
+
+def settings_section(run: Path) -> Section:
+    """What differs from the defaults of the preset, then every setting."""
+    path = run / CONFIG_NAME
+    if not path.is_file():
+        return Section("settings", "Settings", "", missing(f"There is no {CONFIG_NAME} in this folder."))
+    try:
+        written = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        written = None
+    if not isinstance(written, dict):
+        return Section("settings", "Settings", "", missing(f"{CONFIG_NAME} in this folder cannot be read."))
+    own = flatten({name: value for name, value in written.items() if name not in NOT_SETTINGS})
+    preset = str(own.get("preset", ""))
+    defaults = default_settings(preset)
+    everything = table_html(
+        ["setting", "value"],
+        [[f"<code>{escape(name)}</code>", shown(value)] for name, value in own.items()],
+        caption="Every setting of this run",
+    )
+    rest = fold("Every setting", everything, note=f"{len(own)}")
+    if defaults is None:
+        said = missing(f"Preset {preset!r} is not among this program's, so nothing can be compared with it.")
+        return Section("settings", "Settings", "", said + rest)
+    changed = [name for name, value in own.items() if is_experiment(name) and defaults.get(name) != value]
+    if not changed:
+        return Section("settings", "Settings", f"Everything is as preset {preset} has it.", rest)
+    rows = [[f"<code>{escape(name)}</code>", shown(own[name]), shown(defaults.get(name))] for name in changed]
+    words = f"Preset {preset}, with these changes. Folders are left out."
+    return Section(
+        "settings", "Settings", words,
+        table_html(["setting", "this run", "default"], rows, caption="Settings that differ from the defaults") + rest,
+    )  # fmt: skip
+
+
+def default_settings(preset: str) -> dict[str, Any] | None:
+    """The project's own settings of a preset, flat; None if it has no such preset or no settings file."""
+    source = next(
+        (folder / CONFIG_NAME for folder in (PACKAGE.parent, PACKAGE) if (folder / CONFIG_NAME).is_file()),
+        None,
+    )
+    try:
+        return (
+            flatten(yaml.safe_load(dump_config(load_config_from_yaml(source, preset=preset))))
+            if source
+            else None
+        )
+    except ConfigError:
+        return None
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted name."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def is_experiment(name: str) -> bool:
+    """Whether a setting says what was tried, and not where the files lie."""
+    return name not in FOLDER_SETTINGS and name != "resume_from_checkpoint"
+
+
+def shown(value: Any) -> str:
+    """A setting's value as YAML writes it."""
+    return escape("none" if value is None else str(value).lower() if isinstance(value, bool) else str(value))
+
+
+def machine_section() -> Section:
+    """Code and computer."""
+    words = "Of the computer that wrote this page; a run that was trained elsewhere had another."
+    return Section("machine", "Code and machine", words, facts_html(machine_facts()))
+
+
+def machine_facts() -> list[tuple[str, str]]:
+    """Names and values, as far as they can be found out."""
+    facts = [("Code", code_version()), ("Processor", f"{processor_name()}, {os.cpu_count()} logical cores")]
+    if memory := memory_gigabytes():
+        facts.append(("Memory", f"{memory:.0f} GB"))
+    if torch.cuda.is_available():
+        facts.append(("Graphics card", torch.cuda.get_device_name()))
+    else:
+        facts.append(("Graphics card", "none that PyTorch can use"))
+    facts.append(
+        ("Software", f"PyTorch {torch.__version__}, Python {platform.python_version()}, {platform.system()}")
+    )
+    return facts
+
+
+def code_version() -> str:
+    """The installed version, and the commit where the code lies in a git repository that git can read."""
+    try:
+        name = f"musigan {version('musigan')}"
+    except PackageNotFoundError:
+        name = "musigan, run from its folder"
+    commit = git("rev-parse", "--short=10", "HEAD")
+    if not commit or git("rev-parse", "--show-toplevel") != str(PACKAGE.parent):
+        return f"{name}; no commit is known"
+    changed = (
+        ", with changes that are not committed"
+        if git("status", "--porcelain", "--untracked-files=no")
+        else ""
+    )
+    return f"{name}, commit {commit}{changed}"
+
+
+def git(*arguments: str) -> str:
+    """What git answers about the project's folder; empty where there is no git or no repository."""
+    program = shutil.which("git")
+    if program is None:
+        return ""
+    try:
+        answer = subprocess.run(
+            [program, "-C", str(PACKAGE.parent), *arguments], capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout.strip() if answer.returncode == 0 else ""
+
+
+def processor_name() -> str:
+    """The processor's own name where the system tells it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def memory_gigabytes() -> float:
+    """Memory of the machine; 0 where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
+    except (AttributeError, OSError, ValueError):
+        return 0.0

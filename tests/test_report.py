@@ -1,0 +1,365 @@
+"""The report: one file, nothing outside it, and what is on it is what is in the folders."""
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+from report_run import DATASET_RATE, RATE, make_dataset, make_log, make_page, make_run, tone
+
+from piano.evaluation import listen_page, report
+from piano.evaluation.curves import (
+    Chart,
+    Curve,
+    Timeline,
+    chart_html,
+    find_phases,
+    find_stages,
+    running_median,
+    stage_curves,
+)
+from piano.evaluation.report_music import find_trouble, listen_to
+from piano.evaluation.report_scores import tournament_section
+from piano.evaluation.report_sounds import collect_made_music, collect_real_music, spread_epochs
+from piano.evaluation.report_training import curves_section
+from piano.evaluation.sound_cards import encode_png
+from piano.foundation.audio_io import encode_mp3, write_audio
+from piano.foundation.dataset_format import open_pairs, read_manifest, set_path
+from piano.foundation.errors import AudioError
+
+TITLE = "A <script>x</script>"
+VOID_TAGS = {"meta", "img", "br", "line", "polyline"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a run; no test writes into it."""
+    return make_run(tmp_path_factory.mktemp("report") / "run")
+
+
+@pytest.fixture(scope="module")
+def page(run: Path) -> str:
+    """The page of that run."""
+    return make_page(run, "--title", TITLE)
+
+
+def without_content(page: str) -> str:
+    """The page without what its addresses carry."""
+    return re.sub(r"base64,[A-Za-z0-9+/=]+", "", page)
+
+
+def part(page: str, key: str) -> str:
+    """One section of the page."""
+    return re.search(rf'<section id="{key}".*?</section>', without_content(page), re.DOTALL)[0]  # type: ignore[index]
+
+
+def sound_of(page: str, name: str) -> tuple[np.ndarray, int]:
+    """What the player of a name plays, and its rate."""
+    players = {attributes["aria-label"]: attributes["src"] for attributes in Reader(page).all("audio")}
+    content = (players[f"Play {name}"] or "").removeprefix("data:audio/mpeg;base64,")
+    return soundfile.read(io.BytesIO(base64.b64decode(content)))
+
+
+def pitch_of(waveform: np.ndarray, rate: int) -> float:
+    """Frequency of the strongest tone."""
+    return np.abs(np.fft.rfft(waveform)).argmax() * rate / len(waveform)
+
+
+class Reader(HTMLParser):
+    """Collects the tags of a page, and insists that they are closed in order."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID_TAGS:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def test_the_page_is_one_file_that_needs_no_network(page: str) -> None:
+    addresses = [
+        attributes[key] or ""
+        for _, attributes in Reader(page).tags
+        for key in ("src", "href", "srcset", "poster", "action")
+        if key in attributes
+    ]
+    assert len(addresses) > 20
+    assert all(address.startswith(("data:", "#")) for address in addresses)
+    assert "http" not in without_content(page)
+    assert "@import" not in page and "url(" not in page
+
+
+def test_every_player_plays_the_sound_of_its_title(page: str) -> None:
+    expected = {"sample_0000.wav": (2.0, 440), "sample_0001.wav": (2.0, 880), "sample_0000.full.wav": (5.0, 220),
+                "Epoch 1, one noise": (1.0, 310), "Epoch 3, a fragment, continued": (1.0, 530)}  # fmt: skip
+    for name, (seconds, hertz) in expected.items():
+        waveform, rate = sound_of(page, name)
+        assert rate == RATE
+        assert len(waveform) / rate == pytest.approx(seconds, abs=0.1)
+        assert pitch_of(waveform, rate) == pytest.approx(hertz, abs=2)
+
+
+def test_a_continuation_is_shown_whole_with_the_place_where_it_begins(run: Path, page: str) -> None:
+    sounds = {sound.title: sound for sound in collect_made_music(run / "music", max_seconds=60.0)}
+    assert "sample_0000.continuation.wav" not in sounds
+    assert sounds["sample_0000.full.wav"].takeover_seconds == pytest.approx(3.0)
+    assert part(page, "continuations").count('class="takeover" style="left:60.0%"') == 2
+    assert "3.0 s of the fragment" in page
+
+
+def test_a_long_sound_is_shown_in_part(run: Path) -> None:
+    sounds = collect_made_music(run / "music", max_seconds=1.0)
+    assert {sound.seconds for sound in sounds} == {1.0}
+
+
+def test_every_epoch_can_be_heard_with_its_stage_and_minute(page: str) -> None:
+    learning = part(page, "learning")
+    assert learning.count("<audio") == 6
+    assert "Epoch 1" in learning and "autoencoder, 9.0 min" in learning and "professor, 19.0 min" in learning
+
+
+def test_of_many_epochs_some_are_shown_and_the_page_says_so(tmp_path: Path) -> None:
+    for epoch in range(1, 41):
+        write_audio(tmp_path / "samples" / f"epoch_{epoch:04d}_sample_0.wav", tone(0.3, 440), RATE)
+    (tmp_path / "samples" / "epoch_0041_sample_0.wav").write_bytes(b"not a sound")
+    learning = part(make_page(tmp_path, "--compose", "0"), "learning")
+    assert learning.count("<audio") == 23
+    assert "23 of 41 saved epochs are shown" in learning and "epoch_0041_sample_0.wav" in learning
+    assert spread_epochs(range(100), 5, keep=37) == [0, 37, 50, 74, 99]
+    assert spread_epochs([3, 1], 5) == [1, 3]
+
+
+def test_gates_findings_and_curves_of_the_log_are_on_the_page(page: str) -> None:
+    findings, curves = part(page, "findings"), part(page, "curves")
+    assert '<b class="good">passed</b></p>' in findings and "d 0.25" in findings
+    assert '<b class="bad">not passed</b></p>' in findings and "train longer" in findings
+    assert "D sees through &lt;everything&gt;." in findings and "dn 0.05, threshold 0.1" in findings
+    assert "D learning rate halved" in findings and "slow D down" in findings
+    assert "reconstruction from 2 to 1.1" in curves and "professor_loss from 2 to 1.1" in curves
+    assert curves.count('class="finding" style="left:78.95%"><b>1</b>') == curves.count('class="plot"') == 5
+    assert (
+        "It learned for 19.0 minutes, 20 steps in 2 stages (autoencoder and professor); 1 of 2 gates passed"
+        in page
+    )
+
+
+def test_scores_stand_beside_their_scale(page: str) -> None:
+    scores = part(page, "scores")
+    assert "this model&#x27;s music" in scores and "0.12 <small>0.10 to 0.14</small>" in scores
+    assert (
+        scores.index("this model&#x27;s")
+        < scores.index("other real music: the best")
+        < scores.index("white noise")
+    )
+    assert scores.index("onset rate") < scores.index("polyphony")  # what is off comes first
+    assert "its music lies at 0.12" in page
+
+
+def test_settings_that_differ_come_first(page: str) -> None:
+    settings = part(page, "settings")
+    changed, everything = settings.split("<details>")
+    assert "<code>batch_size</code></th><td>8</td><td>16</td>" in changed
+    assert "penalty" not in changed and "folder" not in changed.replace("Folders", "")
+    assert "<code>penalty</code>" in everything and "dataset_folder" in everything
+
+
+def test_the_health_of_the_data_set_is_on_the_page(run: Path, page: str) -> None:
+    music = part(page, "music")
+    assert "6 songs, 6 pairs" in music and "8 kHz mono, segments of 3 s" in music
+    assert "Nothing is wrong with this data set" in music
+    manifest = read_manifest(run / "dataset")
+    heard = listen_to(run / "dataset", manifest)
+    level = 20 * np.log10(np.sqrt(np.mean(open_pairs(run / "dataset", "training")[:, 0] ** 2)))
+    assert heard.segments == 6 and heard.loudness_db.mean() == pytest.approx(level, abs=0.5)
+
+
+def test_a_sick_data_set_is_called_sick(tmp_path: Path) -> None:
+    dataset = make_dataset(tmp_path / "dataset")
+    pairs = np.load(set_path(dataset, "training"))
+    pairs[:5] = 0.0
+    np.save(set_path(dataset, "training"), pairs)
+    manifest = read_manifest(dataset)
+    trouble = " ".join(find_trouble(manifest, listen_to(dataset, manifest)))
+    assert (
+        "More than half of the music is silence." in trouble
+        and "5 of 6 segments are nearly silent" in trouble
+    )
+
+
+def test_a_planted_copy_is_found_and_both_passages_can_be_heard(tmp_path: Path) -> None:
+    dataset = make_dataset(tmp_path / "dataset")
+    learned = np.concatenate(list(open_pairs(dataset, "training")[3]), axis=1)
+    write_audio(tmp_path / "music" / "stolen.wav", learned, DATASET_RATE)
+    write_audio(
+        tmp_path / "music" / "own.wav",
+        np.concatenate(list(open_pairs(dataset, "validation")[0]), axis=1),
+        DATASET_RATE,
+    )
+    page = make_page(tmp_path, "--music", str(tmp_path / "music"), "--dataset", str(dataset))
+    copies = part(page, "copies")
+    assert copies.count(">copied</b>") == copies.count(">its own</span>") == 1
+    assert copies.index("stolen.wav") < copies.index(">copied</b>") < copies.index("own.wav from")
+    found = re.search(r'aria-label="Play (training song 3.mp3 from (\d+\.\d) s)"', copies)
+    assert found
+    passage, rate = sound_of(page, found[1])
+    start = round(float(found[2]) * rate)
+    wanted = learned[0, start : start + len(passage)]
+    assert np.corrcoef(np.abs(np.fft.rfft(passage[: len(wanted)])), np.abs(np.fft.rfft(wanted)))[0, 1] > 0.95
+
+
+def test_a_tournament_is_told_and_shown(tmp_path: Path) -> None:
+    (tmp_path / "interpretation.txt").write_text("The strictest is epoch 2.\nIt <knows>.", encoding="utf-8")
+    (tmp_path / "verdicts.json").write_text('[{"epoch": 2, "d_loss": 0.71234}]', encoding="utf-8")
+    Image.new("RGB", (2000, 500), "white").save(tmp_path / "matrix.png")
+    tournament = tournament_section(tmp_path).content
+    assert "<p>The strictest is epoch 2.</p><p>It &lt;knows&gt;.</p>" in tournament and "0.71" in tournament
+    content = next(a["src"] for a in Reader(tournament).all("img") if "matrix" in (a["alt"] or "")) or ""
+    image = Image.open(io.BytesIO(base64.b64decode(content.removeprefix("data:image/png;base64,"))))
+    assert image.size == (1100, 275)
+
+
+def test_names_from_files_and_logs_cannot_become_markup(page: str) -> None:
+    assert "<B>" not in page and "A &amp; &lt;B&gt;.reconstruction.wav" in page
+    assert "<b>" not in re.findall(r"a/.{20}", page)[0] and "a/&lt;b&gt;" in page
+    assert len(Reader(page).all("script")) == 1
+
+
+def test_what_is_not_there_is_said_and_is_no_error(run: Path, tmp_path: Path) -> None:
+    page = make_page(tmp_path, "--music", str(run / "music"))
+    assert len(Reader(page).all("audio")) == 4
+    assert "There is no record of a training" in page
+    parts = ("learning", "curves", "findings", "scores", "copies", "tournament", "music", "settings")
+    assert [key for key in parts if 'class="missing"' not in part(page, key)] == []
+    empty = make_page(tmp_path, "--compose", "1")
+    assert "Nothing was composed for this page" in empty and 'class="missing"' in part(empty, "continuations")
+
+
+def test_a_folder_that_is_not_there_is_one_sentence_and_status_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert report.main([str(tmp_path / "none")]) == 2
+    complaint = capsys.readouterr().err
+    assert complaint.startswith("CheckpointError: there is no folder") and complaint.count("\n") == 1
+    assert (
+        report.main([str(tmp_path), "--music", str(tmp_path), "--output", str(tmp_path / "page.html")]) == 2
+    )
+    complaint = capsys.readouterr().err
+    assert complaint.startswith("AudioError: there is no sound in") and complaint.count("\n") == 1
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_the_old_command_still_works_and_names_its_successor(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--music", str(run / "music"), "--checkpoints", str(tmp_path / "none"), "--max-seconds", "1"]
+    assert listen_page.main([*arguments, "--output", str(tmp_path / "listen.html")]) == 0
+    captured = capsys.readouterr()
+    assert "is now musigan report" in captured.err and "listen.html" in captured.out
+    page = (tmp_path / "listen.html").read_text(encoding="utf-8")
+    assert len(Reader(page).all("audio")) == 4 and "<h1>MusiGAN</h1>" in page
+
+
+def test_an_mp3_of_a_rate_that_mp3_lacks_keeps_its_pitch() -> None:
+    waveform, rate = soundfile.read(io.BytesIO(encode_mp3(tone(1.0, 440, rate=96_000), 96_000)))
+    assert rate == 48_000 and pitch_of(waveform, rate) == pytest.approx(440, abs=2)
+
+
+def test_a_file_that_is_no_sound_is_named(tmp_path: Path) -> None:
+    (tmp_path / "sample_0000.wav").write_bytes(b"not a sound")
+    with pytest.raises(AudioError, match="sample_0000"):
+        collect_made_music(tmp_path, max_seconds=10.0)
+
+
+def test_real_music_is_taken_from_the_middle(tmp_path: Path) -> None:
+    early, late = tone(30.0, 200), tone(30.0, 1000)
+    write_audio(tmp_path / "song.wav", np.concatenate([early, late], axis=1), RATE)
+    (sound,) = collect_real_music(tmp_path, count=2, sample_rate=8000, channels=2)
+    assert sound.waveform.shape == (2, 20 * 8000) and sound.sample_rate == 8000
+    halves = [np.abs(np.fft.rfft(half)).argmax() / 10.0 for half in np.split(sound.waveform[0], 2)]
+    assert halves == pytest.approx([200, 1000], abs=1)
+
+
+def test_a_picture_has_low_tones_at_its_bottom_and_the_loudest_brightest() -> None:
+    levels = np.full((600, 2000), -90.0, dtype=np.float32)
+    levels[30] = -10.0
+    levels[300] = -40.0
+    picture = np.asarray(Image.open(io.BytesIO(encode_png(levels))).convert("L"), dtype=float)
+    assert picture.shape[0] <= 260 and picture.shape[1] <= 900
+    brightness = picture.mean(axis=1)
+    assert brightness.argmax() == pytest.approx(len(picture) - 1 - 30 * len(picture) / 600, abs=1)
+    assert (
+        brightness.max() > brightness[len(picture) // 2 - 1 : len(picture) // 2 + 1].max() > brightness.min()
+    )
+
+
+def test_curves_keep_every_number_of_a_step_and_nothing_else() -> None:
+    history = [
+        {"stage": "flow", "step": 0, "epoch": 1, "seconds": 30.0, "flow": 3.0, "note": "x",
+         "learning_rate": {"a": 1.0}},
+        {"event": "gate", "stage": "flow", "figure": 1.0},
+        {"stage": "flow", "step": 1, "epoch": 1, "seconds": 60.0, "flow": 2, "is_on": True, "late": 5.0,
+         "bad": float("nan")},
+    ]  # fmt: skip
+    curves = stage_curves(history)["flow"]
+    assert [curve.name for curve in curves] == ["learning rate, a", "flow", "late"]
+    assert curves[1].minutes.tolist() == [0.5, 1.0] and curves[1].values.tolist() == [3.0, 2.0]
+
+
+def test_phases_and_validations_of_the_log_are_drawn() -> None:
+    ramp = [{"training/adv_ramp": min(1.0, step / 5), "training/ear_d_real": 0.6} for step in range(10)]
+    history = [{"stage": "ear", "seconds": 6.0 * step, **more} for step, more in enumerate(ramp)]
+    history.append({"event": "validation", "stage": "ear", "seconds": 60.0, "reconstruction": 0.5})
+    (phase,) = find_phases(history)
+    assert phase[:3] == ("ear: adversary rising", 0.0, 0.4)
+    names = {curve.name for curve in stage_curves(history)["ear"]}
+    assert names == {"adv_ramp", "ear_d_real", "validation, reconstruction"}
+    drawn = curves_section(history, None).content
+    assert '<i class="phase" style="left:0.00%;width:40.00%">' in drawn and "adversary rising" in drawn
+
+
+def test_stages_follow_each_other_without_a_gap() -> None:
+    stages = find_stages(make_log())
+    assert [(stage.name, stage.start, stage.end, stage.steps) for stage in stages] == [
+        ("autoencoder", 0.0, 10.0, 10), ("professor", 10.0, 19.0, 10)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("is_log", [False, True])
+def test_a_curve_fills_its_picture_and_stays_in_it(is_log: bool) -> None:
+    values = np.array([5.0, 9.0, 1.0, 4.0])
+    chart = chart_html(
+        Chart("x", "", [Curve("x", np.arange(4.0), values)], is_log=is_log), Timeline([], [], 3.0)
+    )
+    drawn = re.findall(r'd="M([^"]+)"/></svg><span', chart)[0]
+    points = np.array([point.split() for point in drawn.split("L")], float)
+    assert points[:, 1].argmin() == 1 and points[:, 1].argmax() == 2  # y grows downwards
+    assert points[:, 0].tolist() == pytest.approx([0, 333.3, 666.7, 1000], abs=0.1)
+    assert points[:, 1].min() > 0 and points[:, 1].max() < 300
+    flat = chart_html(Chart("y", "", [Curve("y", np.zeros(3), np.ones(3))]), Timeline([], [], 0.0))
+    assert "nan" not in flat and "inf" not in flat
+
+
+def test_a_lone_spike_does_not_bend_the_median() -> None:
+    values = np.ones(50)
+    values[20] = 1e6
+    assert running_median(values, 5).max() == 1.0
+    assert running_median(np.arange(50.0), 5)[10] == 10.0

@@ -1,0 +1,147 @@
+"""The report in a real browser: it plays, fetches nothing, fits a phone, and needs neither mouse nor screen."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from browser import Browser, chromium, find_chromium
+from report_run import make_page, make_run
+
+PHONE, DESKTOP = 375, 1200
+TAB, ENTER, RIGHT = ("Tab", 9), ("Enter", 13), ("ArrowRight", 39)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser that shows the report of a small run."""
+    program = find_chromium()
+    if program is None:
+        pytest.skip("there is no Chromium on this machine")
+    folder = tmp_path_factory.mktemp("report")
+    page = folder / "report.html"
+    page.write_text(make_page(make_run(folder / "run")), encoding="utf-8")
+    with chromium(program, folder / "profile") as browser:
+        browser.open(page)
+        yield browser
+
+
+def test_every_player_really_plays(browser: Browser) -> None:
+    state = """(async () => { const found = [];
+      for (const audio of document.querySelectorAll("audio")) { await audio.play();
+        const limit = performance.now() + 60000;
+        while (audio.currentTime < 0.05 && performance.now() < limit) await new Promise(go => setTimeout(go, 10));
+        found.push([audio.duration, audio.currentTime, Number(audio.closest(".sound").dataset.seconds)]);
+        audio.pause(); }
+      return found; })()"""
+    played = np.array(browser.evaluate(state))
+    assert len(played) >= 8
+    duration, now, said = played.T
+    assert np.all(now > 0.04)
+    assert np.allclose(duration, said, atol=0.15)
+
+
+def test_nothing_is_fetched_from_a_network_and_nothing_goes_wrong(browser: Browser) -> None:
+    browser.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+    requests = [
+        event["params"]["request"]["url"]
+        for event in browser.events
+        if event.get("method") == "Network.requestWillBeSent"
+    ]
+    assert requests
+    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
+    wrong = ("Runtime.exceptionThrown", "Log.entryAdded")
+    assert [event for event in browser.events if event.get("method") in wrong] == []
+
+
+@pytest.mark.parametrize("width", [PHONE, 768, DESKTOP])
+def test_nothing_is_wider_than_the_screen(browser: Browser, width: int) -> None:
+    browser.set_width(width)
+    assert browser.evaluate("innerWidth") == width
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    outside = """[...document.querySelectorAll("main *")].filter(part => !part.closest(".scroll, svg, .unseen, .plot")
+      && part.getBoundingClientRect().right > innerWidth + 1).map(part => part.outerHTML.slice(0, 80))"""
+    assert browser.evaluate(outside) == []
+
+
+def test_the_keyboard_reaches_and_works_every_player(browser: Browser) -> None:
+    browser.set_width(DESKTOP)
+    browser.evaluate("document.activeElement.blur()")
+    wanted = set(browser.evaluate("[...document.querySelectorAll('.sound')].map(card => card.dataset.name)"))
+    reached = []
+    for _ in range(10 * len(wanted)):
+        browser.press(*TAB)
+        reached.append(browser.evaluate(
+            "[document.activeElement.className, document.activeElement.closest('.sound')?.dataset.name,"
+            " getComputedStyle(document.activeElement).outlineStyle]"))  # fmt: skip
+        if {name for kind, name, _ in reached if kind == "play"} == wanted:
+            break
+    assert {name for kind, name, _ in reached if kind == "play"} == wanted
+    assert reached[0][0] == "skip"
+    assert all(outline != "none" for kind, _, outline in reached if kind == "play")
+    browser.press(*ENTER)
+    browser.wait_for("!document.activeElement.closest('.sound').querySelector('audio').paused")
+    assert browser.evaluate("document.activeElement.getAttribute('aria-label')").startswith("Pause ")
+    browser.press(*ENTER)
+    browser.wait_for("document.activeElement.closest('.sound').querySelector('audio').paused")
+    browser.evaluate("document.querySelector('.seek').focus()")
+    before = browser.evaluate("document.activeElement.closest('.sound').querySelector('audio').currentTime")
+    browser.press(*RIGHT)
+    now = browser.evaluate("document.activeElement.closest('.sound').querySelector('audio').currentTime")
+    assert now == pytest.approx(before + 0.1, abs=0.11) and now > before
+
+
+def test_everything_has_a_name_of_its_own_for_a_screen_reader(browser: Browser) -> None:
+    nodes = [node for node in browser.send("Accessibility.getFullAXTree")["nodes"] if not node["ignored"]]
+    named = [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in nodes]
+    for role in ("button", "slider", "image", "link", "heading", "region", "navigation", "table"):
+        names = [name for kind, name in named if kind == role]
+        assert names, role
+        assert all(names), role
+    for role in ("button", "slider"):
+        names = [name for kind, name in named if kind == role]
+        assert len(set(names)) == len(names), role
+    roles = [role for role, _ in named]
+    assert roles.count("main") == roles.count("navigation") == 1
+
+
+def test_headings_come_in_order_and_the_contents_lead_to_them(browser: Browser) -> None:
+    levels = browser.evaluate(
+        "[...document.querySelectorAll('h1, h2, h3, h4')].map(part => Number(part.tagName[1]))"
+    )
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    lost = """[...document.querySelectorAll("nav a")]
+      .filter(link => !document.querySelector(link.hash)?.querySelector("h2")).length"""
+    assert browser.evaluate(lost) == 0
+    assert browser.evaluate(
+        "document.querySelectorAll('nav a').length === document.querySelectorAll('section').length"
+    )
+
+
+def test_a_row_plays_in_order_and_one_sound_at_a_time(browser: Browser) -> None:
+    browser.evaluate("document.querySelector('.row button').click()")
+    sounding = "[...document.querySelectorAll('.row audio')].findIndex(audio => !audio.paused)"
+    browser.wait_for(f"{sounding} === 0")
+    browser.wait_for(f"{sounding} === 1")
+    assert (
+        browser.evaluate("[...document.querySelectorAll('audio')].filter(audio => !audio.paused).length") == 1
+    )
+    browser.evaluate("document.querySelector('.row button').click()")
+    browser.wait_for(f"{sounding} === -1")
+
+
+@pytest.mark.parametrize("is_dark", [False, True])
+def test_text_stands_out_from_the_paper(browser: Browser, is_dark: bool) -> None:
+    browser.set_width(DESKTOP, is_dark=is_dark)
+    script = """["--ink", "--quiet", "--accent", "--good", "--bad", "--one", "--two", "--three", "--four", "--paper",
+      "--wash", "--wash-good"].map(name => getComputedStyle(document.documentElement).getPropertyValue(name).trim())"""
+    colours = [
+        [int(text[place : place + 2], 16) / 255 for place in (1, 3, 5)] for text in browser.evaluate(script)
+    ]
+    linear = np.where(
+        np.array(colours) <= 0.04045, np.array(colours) / 12.92, ((np.array(colours) + 0.055) / 1.055) ** 2.4
+    )
+    light = linear @ np.array([0.2126, 0.7152, 0.0722])  # WCAG 2.2, relative luminance
+    words, papers = light[:-3, None], light[None, -3:]
+    assert ((np.maximum(words, papers) + 0.05) / (np.minimum(words, papers) + 0.05)).min() >= 4.5
