@@ -142,12 +142,15 @@ def report_tournament(tournament: Tournament, folder: Path, output: Path) -> str
     """Tables and pictures of the tournament; returns the words."""
     judged, best = tournament.judged, read_best(folder)
     report = read_tournament(judged)
+    # The strictest is one that passes its controls, if any does.
     heard = [row.epoch for row in report.judges if row.hears] or judged.judges
     strictest = [verdict for verdict in tournament.verdicts if verdict.discriminator_epoch in heard]
     text = tournament_text(
         report, best, clips=judged.fake.shape[-1], real=len(judged.files), left_out=tournament.left_out
     )
-    text += f"\n\nSTRICTNESS. {interpret_matrix(strictest)}"
+    text += f"\n\n{interpret_matrix(strictest)}"
+    if not any(row.hears for row in report.judges):
+        text += " It fails its controls, like all others."
     print(tables_text(report))
     draw_matrix(judged, output / "matrix.png")
     draw_ratings(report, best, output / "ratings.png")

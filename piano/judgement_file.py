@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from piano.evaluation.tournament_scores import FAMILIES
 from piano.foundation.errors import CheckpointError
 
 JUDGING_VERSION = 1
@@ -15,7 +16,6 @@ KEPT_NAME = "judged.jsonl"
 
 Logits = NDArray[np.float32]
 """Of one judge on some clips [shape=(families, clips)]."""
-FAMILIES = 2
 
 
 class KeptJudgements:
@@ -45,7 +45,7 @@ class KeptJudgements:
             self.facts[str(row["generator"])] = (str(row["code"]), int(row["steps"]))
             return
         logits = np.array(row["logits"], dtype=np.float32)
-        if logits.ndim == 2 and len(logits) == FAMILIES:
+        if logits.ndim == 2 and len(logits) == len(FAMILIES):
             self.logits[str(row["judge"]), str(row["player"])] = logits
 
     def add(self, judge: str, player: str, logits: Logits) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from piano.discriminator import Discriminator_with_mdisc
+from piano.evaluation.tournament_scores import FAMILIES
 from piano.foundation.audio_io import find_audio_files, read_audio
 from piano.foundation.errors import DatasetError
 from piano.foundation.phase import hold_phase
@@ -21,7 +22,6 @@ from piano.foundation.randomness import keyed_generator
 from piano.piano_encoder_decoder import MAGNITUDE_FLOOR
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 
-FAMILIES = ("ear", "professor")
 LEVEL_RMS = 10 ** (-18 / 20)
 """The level of prepared music."""
 TONE_HERTZ = 1000.0

@@ -14,12 +14,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from piano.evaluation.tournament_scores import Judged
+from piano.evaluation.tournament_scores import FAMILIES, Judged
 from piano.foundation.checkpoint_format import checkpoint_path, list_epochs, read_checkpoint
 from piano.foundation.errors import CheckpointError
 from piano.judgement_file import KeptJudgements, Logits
 from piano.judging import (
-    FAMILIES,
     Clips,
     Items,
     Verdict,

@@ -15,6 +15,7 @@ from piano.evaluation.bootstrap import RESAMPLES, Figure, file_weights, with_int
 
 Floats = NDArray[np.floating]
 
+FAMILIES = ("ear", "professor")
 STRICT_SHARE = 0.75
 """A judge is strict towards a generator when it ranks real music above its fakes in this share of pairs.
 
@@ -76,6 +77,8 @@ class JudgeRow(NamedTuple):
     """Mean over the probes; a live judge stays below 0.3."""
     probes: dict[str, float]
     """For each probe, the share of pairs in which it ranks real music above it."""
+    by_family: dict[str, float]
+    """The same over all probes, for ear and professor alone."""
     hears: bool
     """Whether it ranks real music above the probes in at least `STRICT_SHARE` of the pairs."""
 
@@ -121,7 +124,9 @@ class Report(NamedTuple):
     rated_by: list[int]
     """The judges whose word counts for the ratings."""
     best: int
-    """The highest rated generator."""
+    """The highest rated generator; of equals the newest."""
+    alike: list[int]
+    """Generators whose fakes no judge tells from the best one's by a single logit: the same music."""
 
 
 def told_apart_tables(judged: Judged, real_weights: Floats, fake_weights: Floats) -> Floats:
@@ -237,7 +242,8 @@ def read_tournament(judged: Judged, *, resamples: int = RESAMPLES, seed: int = 0
     drawn_votes = [bradley_terry(each[counts], games=clips, start=voted) for each in tables]
     judge_ratings, drawn_judge_ratings = elo(fit.judges), elo(np.stack([each.judges for each in drawn_fits]))
     ratings, drawn_ratings = elo(voted.generators), elo(np.stack([each.generators for each in drawn_votes]))
-    best = int(np.argmax(ratings))
+    best = int(np.flatnonzero(ratings >= ratings.max() - TOLERANCE)[-1])
+    same = [np.array_equal(judged.fake[:, column], judged.fake[:, best]) for column in range(len(ratings))]
     predicted = _logistic(voted.judges[:, None] - voted.generators[None])
     return Report(
         judges=_judge_rows(judged, table, probes, hears, judge_ratings, drawn_judge_ratings),
@@ -250,15 +256,22 @@ def read_tournament(judged: Judged, *, resamples: int = RESAMPLES, seed: int = 0
         forgotten=find_forgotten(judged, table, tables),
         rated_by=[judged.judges[row] for row in counts],
         best=judged.generators[best],
+        alike=[epoch for epoch, is_same in zip(judged.generators, same, strict=True) if is_same],
     )  # fmt: skip
 
 
-def probe_table(judged: Judged) -> Floats:
-    """Share of pairs in which each judge ranks real music above each probe [shape=(judges, probes)]."""
-    control = judged.control.mean(axis=1)
+def probe_table(judged: Judged, *, family: int | None = None) -> Floats:
+    """Share of pairs in which each judge, or one family of it, ranks real music above each probe.
+
+    Returns
+    -------
+    array [shape=(judges, probes)]
+    """
+    families = slice(None) if family is None else slice(family, family + 1)
+    control = judged.control[:, families].mean(axis=1)
     columns = []
     for logits in judged.probes.values():
-        probe = logits.mean(axis=1)
+        probe = logits[:, families].mean(axis=1)
         even = np.ones((1, control.shape[1])), np.ones((1, probe.shape[1]))
         columns.append(ranked_above(control, probe, *even)[0])
     return np.stack(columns, axis=1)
@@ -270,6 +283,7 @@ def _judge_rows(
     fakes = _logistic(judged.fake.mean(axis=2)).mean(axis=2)  # S[k, j], mean probability
     real = _logistic(judged.control.mean(axis=1)).mean(axis=1)
     sanity = np.mean([_logistic(each.mean(axis=1)).mean(axis=1) for each in judged.probes.values()], axis=0)
+    by_family = {name: probe_table(judged, family=place).mean(axis=1) for place, name in enumerate(FAMILIES)}
     rows = []
     for row, epoch in enumerate(judged.judges):
         earlier = np.array([generator < epoch for generator in judged.generators])
@@ -284,6 +298,7 @@ def _judge_rows(
                 real_probability=float(real[row]),
                 probe_probability=float(sanity[row]),
                 probes={name: float(probes[row, column]) for column, name in enumerate(judged.probes)},
+                by_family={name: float(shares[row]) for name, shares in by_family.items()},
                 hears=bool(hears[row]),
             )
         )

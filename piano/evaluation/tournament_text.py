@@ -5,6 +5,7 @@ from io import StringIO
 
 from piano.evaluation.bootstrap import Figure
 from piano.evaluation.tournament_scores import (
+    FAMILIES,
     FEWEST_STRICT,
     STRICT_SHARE,
     Forgotten,
@@ -57,7 +58,13 @@ def controls_text(judges: list[JudgeRow]) -> str:
     shares = ", ".join(
         f"{name} {sum(row.probes[name] for row in judges) / len(judges):.0%}" for name in names
     )
-    lines.append(f"Pairs in which real music is ranked above them, mean over the judges: {shares}.")
+    families = ", ".join(
+        f"the {name} alone {sum(row.by_family[name] for row in judges) / len(judges):.0%}"
+        for name in FAMILIES
+    )
+    lines.append(
+        f"Pairs in which real music is ranked above them, mean over the judges: {shares}; {families}."
+    )
     if not deaf:
         lines.append("Every judge passes: at least three in four pairs, over all probes together.")
     for row in deaf[:MOST_FORGOTTEN]:
@@ -102,6 +109,14 @@ def forgetting_text(report: Report) -> str:
             f"It forgot {len(own)} of them: the players go in circles, and old faults of the generator can come back. "
             "Show the judges old fakes again, halve both learning rates, or go on from the strictest discriminator."
         )
+        steps = sorted(
+            {row.steps for row in report.generators if row.epoch in {each.generator for each in own}}
+        )
+        if steps != [1]:
+            lines.append(
+                f"But these fakes were composed in {join(steps)} steps, and the judges learn from music of one step: "
+                "they may have known these by luck. `--steps 1` asks about the game itself; ask before you act."
+            )
     elif any(each.strict is not None and each.strict >= FEWEST_STRICT for each in report.judges):
         lines.append(
             "That is few, but no fall beyond chance from what an earlier judge knew: more clips (--count) may show one."
@@ -135,7 +150,10 @@ def ratings_text(report: Report) -> str:
     ]
     below = [row.epoch for row in report.generators if row.rating.value < max(report.probe_ratings.values())]
     if below:
-        lines.append(f"Generators {join(below)} are rated below one of the probes.")
+        who = "All generators" if len(below) == len(report.generators) else f"Generators {join(below)}"
+        lines.append(
+            f"{who} are rated below a probe: that says more about these judges than about the music."
+        )
     lines.append(
         f"Ratings foretell the win rates to within {report.misfit:.2f} on average"
         + (
@@ -151,11 +169,17 @@ def proposal_text(report: Report, best: Best | None) -> str:
     """Which checkpoint to use, and what to do if judges and ruler disagree."""
     rows = {row.epoch: row for row in report.generators}
     top = rows[report.best]
-    level = [row.epoch for row in report.generators if row.is_level and row.epoch != top.epoch]
+    alike = [epoch for epoch in report.alike if epoch != top.epoch]
+    level = [row.epoch for row in report.generators if row.is_level and row.epoch not in (top.epoch, *alike)]
     lines = [
         f"WHICH CHECKPOINT. The judges find generator {top.epoch} hardest to see through: {shown(top.rating)} "
         f"with {top.steps} sampling {'step' if top.steps == 1 else 'steps'}."
     ]
+    if alike:
+        lines.append(
+            f"Generators {join(alike)} make the very same music with these steps: what was learned between them, the "
+            "one-step block, is only heard with --steps 1."
+        )
     lines.append(
         f"Not told apart from it: {join(level)}." if level else "It is told apart from every other generator."
     )
@@ -173,6 +197,11 @@ def proposal_text(report: Report, best: Best | None) -> str:
         lines.append(
             f"The ruler's best is epoch {best.epoch} ({shown(rows[best.epoch].rating)}), which the judges do not tell "
             f"apart from it. No contradiction: keep epoch {best.epoch}."
+        )
+    elif not any(row.hears for row in report.judges):
+        lines.append(
+            f"The ruler's best is epoch {best.epoch}, rated {shown(rows[best.epoch].rating)}. No judge passes its "
+            f"controls, so this rating is no reason to leave it: keep epoch {best.epoch}."
         )
     else:
         lines.append(
