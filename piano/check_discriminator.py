@@ -37,6 +37,7 @@ USELESS = 0.4
 EXAMPLE = """examples:
   python check_discriminator.py --gen-ckpt 690
   python check_discriminator.py --all --checkpoints trial --output trial/check
+  python check_discriminator.py --all --steps auto
 
 Broken off? The same command goes on where it stopped; judgements are kept in judged.jsonl of the output folder.
 """
@@ -69,7 +70,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--memory", type=int, default=256, metavar="MB", help="what fakes may take at once (default: 256)"
     )
     parser.add_argument(
-        "--steps", default="auto", help="sampling steps of the fakes: a number or auto (default: auto)"
+        "--steps",
+        help="sampling steps of the fakes: a number or auto (default: auto; with --all 1, the judges' game)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the fakes (default: 0)")
     options = parser.parse_args(argv)
@@ -77,6 +79,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         parser.error("--count must be at least 2")
     if options.memory < 1:
         parser.error("--memory must be at least 1")
+    if options.steps is None:
+        options.steps = "1" if options.all else "auto"
     if options.steps != "auto" and not (options.steps.isdigit() and int(options.steps) > 0):
         parser.error("--steps is a positive number or auto")
     return options

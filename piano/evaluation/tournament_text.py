@@ -115,7 +115,7 @@ def forgetting_text(report: Report) -> str:
         if steps != [1]:
             lines.append(
                 f"But these fakes were composed in {join(steps)} steps, and the judges learn from music of one step: "
-                "they may have known these by luck. `--steps 1` asks about the game itself; ask before you act."
+                "they may have known these by luck. Without --steps the game itself is looked at: ask that before you act."
             )
     elif any(each.strict is not None and each.strict >= FEWEST_STRICT for each in report.judges):
         lines.append(
@@ -178,7 +178,7 @@ def proposal_text(report: Report, best: Best | None) -> str:
     if alike:
         lines.append(
             f"Generators {join(alike)} make the very same music with these steps: what was learned between them, the "
-            "one-step block, is only heard with --steps 1."
+            "one-step block, is only heard with --steps 1 (the default)."
         )
     lines.append(
         f"Not told apart from it: {join(level)}." if level else "It is told apart from every other generator."
