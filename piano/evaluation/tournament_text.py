@@ -115,7 +115,7 @@ def forgetting_text(report: Report) -> str:
         if steps != [1]:
             lines.append(
                 f"But these fakes were composed in {join(steps)} steps, and the judges learn from music of one step: "
-                "they may have known these by luck. Without --steps the game itself is looked at: ask that before you act."
+                "they may have known these by luck. Without --steps the game itself is looked at: try that first."
             )
     elif any(each.strict is not None and each.strict >= FEWEST_STRICT for each in report.judges):
         lines.append(
