@@ -238,8 +238,10 @@ def read_tournament(judged: Judged, *, resamples: int = RESAMPLES, seed: int = 0
     fit = bradley_terry(table, games=clips)
     drawn_fits = [bradley_terry(each, games=clips, start=fit) for each in tables]
     # A judge that fails its controls is rated like every other, but has no say in how good a generator is.
-    voted = bradley_terry(table[counts], games=clips)
-    drawn_votes = [bradley_terry(each[counts], games=clips, start=voted) for each in tables]
+    voted, drawn_votes = fit, drawn_fits
+    if len(counts) < len(table):
+        voted = bradley_terry(table[counts], games=clips)
+        drawn_votes = [bradley_terry(each[counts], games=clips, start=voted) for each in tables]
     judge_ratings, drawn_judge_ratings = elo(fit.judges), elo(np.stack([each.judges for each in drawn_fits]))
     ratings, drawn_ratings = elo(voted.generators), elo(np.stack([each.generators for each in drawn_votes]))
     best = int(np.flatnonzero(ratings >= ratings.max() - TOLERANCE)[-1])
