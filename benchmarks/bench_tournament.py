@@ -107,7 +107,8 @@ def play(folder: str, music: str, memory: int) -> None:
 def main() -> None:
     options = parse_arguments()
     if options.run:
-        play(*options.run, options.memory)
+        folder, music = options.run
+        play(folder, music, options.memory)
         return
     config = load_config_from_yaml(preset="tiny", overrides=SETTINGS)
     print(f"{CLIPS} fakes of {SECONDS} s, fakes may take {options.memory} MB, one thread")
