@@ -1,70 +1,46 @@
-"""How every saved discriminator judges one generator's music, epoch by epoch, beside real music as a control."""
+"""How the saved discriminators judge one generator's music, or every generator's, beside real music as a control.
+
+With --all, a tournament: every generator before every discriminator. It rates both, says whether the judges pass their
+controls and whether they forgot old fakes, names the strictest of them, and proposes a checkpoint (docs/tournament.md).
+"""
 
 import argparse
 import csv
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from functools import cache
+from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional
-from tqdm import tqdm
 
 from piano.config_reader import load_config_from_yaml
-from piano.discriminator import Discriminator_with_mdisc
-from piano.evaluation.pictures import Chart, Line, chart_row, save_figure, styled_figure
-from piano.foundation.audio_io import find_audio_files, read_audio
-from piano.foundation.checkpoint_format import checkpoint_path, find_epoch, list_epochs, read_checkpoint
+from piano.evaluation.pictures import Chart, Line, chart_row
+from piano.evaluation.tournament_pictures import draw_matrix, draw_ratings
+from piano.evaluation.tournament_scores import FEWEST_STRICT, STRICT_SHARE, read_tournament
+from piano.evaluation.tournament_text import join, ratings_csv, tables_text, tournament_text
+from piano.foundation.checkpoint_format import find_epoch, list_epochs, read_best
 from piano.foundation.dataset_format import write_bytes, write_json
-from piano.foundation.errors import CheckpointError, DatasetError, run_command
-from piano.piano_model import AudioDataset, VariationalAttentionModel
-from piano.utilities import load_discriminator, load_generator
+from piano.foundation.errors import CheckpointError, run_command
+from piano.judgement_file import KEPT_NAME
+from piano.judging import Clips, Items, Verdict, family_logits, real_clips, told_apart
+from piano.tournament import Settings, Tournament, play, trained_judges
+from piano.utilities import load_generator
+
+__all__ = ["Items", "Verdict", "family_logits", "interpret", "interpret_matrix", "main", "told_apart"]
 
 CONFUSION = math.log(2.0)
 FOOLED, STRICT = 0.35, 1.0
 """d_loss (label: real) below which a judge is fooled, and above which it is strict; log 2 is the confusion point."""
+USELESS = 0.4
+"""Mean probability of real music below which a judge is useless: its low opinion of fakes means nothing."""
 EXAMPLE = """examples:
   python check_discriminator.py --gen-ckpt 690
   python check_discriminator.py --all --checkpoints trial --output trial/check
+  python check_discriminator.py --all --steps auto
+
+Broken off? The same command goes on where it stopped; judgements are kept in judged.jsonl of the output folder.
 """
-
-
-USELESS = 0.4
-"""Mean probability of real music below which a judge is useless: its low opinion of fakes means nothing."""
-STRICT_SHARE = 0.75
-"""A judge is strict towards a generator when it ranks real music above its fakes in this share of pairs.
-
-Ranks, not probabilities: a relativistic game leaves the scale of the logits free.
-"""
-MOST_LABELS, MOST_NUMBERS = 24, 200
-FAMILIES = ("ear", "professor")
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """One discriminator on one generator's music, and on real music. Logits are the mean of ear and professor."""
-
-    discriminator_epoch: int
-    generator_epoch: int
-    d_loss: float
-    """Binary cross-entropy with the label real: log 2 undecided, high for music it calls fake."""
-    probability: float
-    logit: float
-    real_d_loss: float
-    real_probability: float
-    real_logit: float
-    told_apart: float
-    """Chance that a real clip's logit lies above a fake's: 0.5 is guessing, whatever the logits' origin."""
-    ear_told_apart: float
-    """The same of the ear alone, which hears sound."""
-    professor_told_apart: float
-    """The same of the professor alone, which reads the composition."""
-    trained_steps: int
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -91,12 +67,20 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--count", type=int, default=16, help="fakes, and real clips (default: 16)")
     parser.add_argument(
-        "--steps", default="auto", help="sampling steps of the fakes: a number or auto (default: auto)"
+        "--memory", type=int, default=256, metavar="MB", help="what fakes may take at once (default: 256)"
+    )
+    parser.add_argument(
+        "--steps",
+        help="sampling steps of the fakes: a number or auto (default: auto; with --all 1, the judges' game)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the fakes (default: 0)")
     options = parser.parse_args(argv)
     if options.count < 2:
         parser.error("--count must be at least 2")
+    if options.memory < 1:
+        parser.error("--memory must be at least 1")
+    if options.steps is None:
+        options.steps = "1" if options.all else "auto"
     if options.steps != "auto" and not (options.steps.isdigit() and int(options.steps) > 0):
         parser.error("--steps is a positive number or auto")
     return options
@@ -112,167 +96,81 @@ def check(options: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     folder = options.checkpoints or load_config_from_yaml(options.config).checkpoint_folder
     output = options.output or folder / "check_discriminator"
-    judges = trained_judges(folder)
+    left_out: dict[str, str] | None = {} if options.all else None
+    judges = trained_judges(folder, left_out)
     newest = find_epoch(folder, "generator", "latest" if options.all else options.gen_ckpt)
-    generators = list_epochs(folder, "generator") if options.all else [newest]
-    real = real_clips(options, folder, load_generator(folder, newest))
-    verdicts: list[Verdict] = []
-    for epoch in tqdm(generators, desc="generators", unit="epoch", disable=len(generators) == 1):
-        generator = load_generator(folder, epoch)
-        verdicts += judge_generator(generator, epoch, judges, folder, real, options)
-    output.mkdir(parents=True, exist_ok=True)
-    write_table(verdicts, output)
-    if options.all:
-        print(matrix_text(verdicts))
-        draw_matrix(verdicts, output / "matrix.png")
-        text = interpret_matrix(verdicts)
-    else:
-        print(table_text(verdicts))
-        draw_curve(verdicts, output / "curve.png")
-        text = interpret(verdicts)
+    make_folder(output)
+    tournament = play(
+        folder,
+        list_epochs(folder, "generator") if options.all else [newest],
+        judges,
+        real_music(options, folder, newest),
+        Settings(options.count, options.seed, options.steps, memory=options.memory * 2**20),
+        kept=output / KEPT_NAME,
+        left_out=left_out,
+    )
+    if tournament.known_before:
+        print(f"{tournament.known_before} judgements were known from before.")
+    write_table(tournament.verdicts, output)
+    text = report_tournament(tournament, folder, output) if options.all else report_one(tournament, output)
     write_bytes(output / "interpretation.txt", (text + "\n").encode())
     print(f"\n{text}\n\nWritten to {output}")
 
 
-def trained_judges(folder: Path) -> list[int]:
-    """Epochs whose discriminator has learned something; the ones before its first step are named and left out."""
-    epochs = list_epochs(folder, "discriminator")
-    if not epochs:
-        raise CheckpointError(
-            f"no discriminator checkpoint in {folder}. Train first (python piano/piano_main.py)."
-        )
-    steps = {
-        epoch: int(
-            read_checkpoint(checkpoint_path(folder, "discriminator", epoch), "discriminator")["model"][
-                "trained_steps"
-            ]
-        )
-        for epoch in epochs
-    }
-    trained = [epoch for epoch in epochs if steps[epoch]]
-    if not trained:
-        raise CheckpointError(
-            f"no discriminator in {folder} has been trained yet: go on training (--resume)."
-        )
-    if len(trained) < len(epochs):
-        untrained = [epoch for epoch in epochs if not steps[epoch]]
-        print(f"Left out, their discriminator is not trained yet: epochs {untrained[0]} to {untrained[-1]}.")
-    return trained
+def make_folder(output: Path) -> None:
+    """The folder to write to; raises CheckpointError."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"cannot make {output}: {error.strerror}. Name another --output.") from None
 
 
-def real_clips(options: argparse.Namespace, folder: Path, generator: VariationalAttentionModel) -> Tensor:
-    """Real music never trained on (clips, channels, samples), each as long as the attention's window."""
-    samples = generator.latent_seq_len * generator.hop_samples
+def real_music(options: argparse.Namespace, folder: Path, newest: int) -> Clips:
+    """Music never trained on: what --real names, else the validation pairs of the run's data set."""
     source = options.real
     if source is None:
         written = folder / "config.yaml"
         source = load_config_from_yaml(written if written.is_file() else options.config).dataset_folder
-    try:
-        dataset = AudioDataset.from_folder(source, "validation")
-    except DatasetError:
-        if options.real is None:
-            raise
-        return clips_of_files(source, generator, samples, options.count)
-    manifest = dataset.manifest
-    if manifest is None or (manifest.sample_rate, manifest.channels) != (
-        generator.sample_rate,
-        generator.sound_channels,
-    ):
-        raise DatasetError(
-            f"the data set in {source} has another rate or number of channels than the generator"
-        )
-    places = np.linspace(0, len(dataset) - 1, min(options.count, len(dataset))).round().astype(int)
-    return torch.stack([dataset.crop(int(place), 0, samples) for place in places])
+    generator = load_generator(folder, newest)
+    return real_clips(source, generator, options.count, may_be_files=options.real is not None)
 
 
-def clips_of_files(folder: Path, generator: VariationalAttentionModel, samples: int, count: int) -> Tensor:
-    """The beginning of up to `count` sound files (clips, channels, samples), levelled like prepared music."""
-    clips = []
-    for path in find_audio_files(folder):
-        sound = read_audio(
-            path,
-            sample_rate=generator.sample_rate,
-            channels=generator.sound_channels,
-            max_seconds=samples / generator.sample_rate,
-        )
-        if sound.shape[1] >= samples and len(clips) < count:
-            rms = float(np.sqrt(np.mean(sound**2)))
-            clips.append(
-                torch.from_numpy(sound[:, :samples] * (10 ** (-18 / 20) / max(rms, 1e-6))).clamp(-1.0, 1.0)
-            )
-    if not clips:
-        raise DatasetError(f"no sound file of at least {samples / generator.sample_rate:.1f} s in {folder}")
-    return torch.stack(clips)
+def report_one(tournament: Tournament, output: Path) -> str:
+    """Table and curve of one generator before all judges; returns the words."""
+    print(table_text(tournament.verdicts))
+    draw_curve(tournament.verdicts, output / "curve.png")
+    return interpret(tournament.verdicts)
 
 
-@torch.inference_mode()
-def judge_generator(
-    generator: VariationalAttentionModel,
-    epoch: int,
-    judges: list[int],
-    folder: Path,
-    real: Tensor,
-    options: argparse.Namespace,
-) -> list[Verdict]:
-    """Every discriminator on this generator's fakes; one discriminator is in memory at a time."""
-    fake_latents = generator.sample_latents(
-        generator.latent_seq_len, count=options.count, seed=options.seed, steps=options.steps
+def report_tournament(tournament: Tournament, folder: Path, output: Path) -> str:
+    """Tables and pictures of the tournament; returns the words."""
+    judged, best = tournament.judged, read_best(folder)
+    report = read_tournament(judged)
+    # The strictest is one that passes its controls, if any does.
+    heard = [row.epoch for row in report.judges if row.hears] or judged.judges
+    strictest = [verdict for verdict in tournament.verdicts if verdict.discriminator_epoch in heard]
+    text = tournament_text(
+        report, best, clips=judged.fake.shape[-1], real=len(judged.files), left_out=tournament.left_out
     )
-    decoded = cache(lambda: generator.decode(fake_latents))
-    fakes = Items(fake_latents, generator.decode_spectrum(fake_latents), decoded)
-    real_latents = generator.encode(real)
-    reals = Items(real_latents, generator.autoencoder.analyse(real), lambda: real)
-    verdicts = []
-    for judge in tqdm(judges, desc=f"judging generator {epoch}", unit="judge", leave=False):
-        verdicts.append(judge_once(folder, judge, epoch, fakes, reals))
-    return verdicts
+    text += f"\n\n{interpret_matrix(strictest)}"
+    if not any(row.hears for row in report.judges):
+        text += " It fails its controls, like all others."
+    print(tables_text(report))
+    draw_matrix(judged, output / "matrix.png")
+    draw_ratings(report, best, output / "ratings.png")
+    write_bytes(output / "ratings.csv", ratings_csv(report).encode("ascii"))
+    names = {"strictest": strictest_judge(strictest), "ruler": best, "left_out": tournament.left_out}
+    write_json(output / "tournament.json", plain(report._asdict() | names))
+    return text
 
 
-@dataclass(frozen=True)
-class Items:
-    """What the judges see of some clips, items first."""
-
-    latents: Tensor
-    spectrum: Tensor
-    wave: Callable[[], Tensor]
-    """Makes the waveform, which few judges ask for and which costs the most."""
-
-
-def judge_once(folder: Path, judge: int, epoch: int, fakes: Items, reals: Items) -> Verdict:
-    """One discriminator on fakes and reals."""
-    discriminator = load_discriminator(folder, judge)
-    fake = family_logits(discriminator, fakes, is_real=False)
-    real = family_logits(discriminator, reals, is_real=True)
-    fake_mean, real_mean = (torch.stack(list(logits.values())).mean(dim=0) for logits in (fake, real))
-    return Verdict(
-        discriminator_epoch=judge,
-        generator_epoch=epoch,
-        d_loss=float(functional.softplus(-fake_mean).mean()),
-        probability=float(fake_mean.sigmoid().mean()),
-        logit=float(fake_mean.mean()),
-        real_d_loss=float(functional.softplus(-real_mean).mean()),
-        real_probability=float(real_mean.sigmoid().mean()),
-        real_logit=float(real_mean.mean()),
-        told_apart=told_apart(real_mean, fake_mean),
-        ear_told_apart=told_apart(real["ear"], fake["ear"]),
-        professor_told_apart=told_apart(real["professor"], fake["professor"]),
-        trained_steps=int(discriminator.trained_steps),
-    )
-
-
-def family_logits(
-    discriminator: Discriminator_with_mdisc, items: Items, *, is_real: bool
-) -> dict[str, Tensor]:
-    """Centred logits of ear and professor [shape=(items,)], each kind before its own crowd as in training."""
-    wave = items.wave() if discriminator.ear.wave_windows else None
-    judgements = discriminator(wave=wave, latents=items.latents, spectrum=items.spectrum, is_real=is_real)
-    return {name: judgements[name].per_item() - getattr(discriminator, f"{name}_offset") for name in FAMILIES}
-
-
-def told_apart(real: Tensor, fake: Tensor) -> float:
-    """Share of pairs (real, fake) in which the real item has the higher logit; ties count half."""
-    gaps = real.unsqueeze(1) - fake.unsqueeze(0)
-    return float((gaps > 0).float().mean() + 0.5 * (gaps == 0).float().mean())
+def plain(value: Any) -> Any:
+    """Named tuples as dictionaries, for JSON."""
+    if hasattr(value, "_asdict"):
+        return plain(value._asdict())
+    if isinstance(value, dict):
+        return {name: plain(each) for name, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, list) else value
 
 
 # --- words -----------------------------------------------------------------------------------------------------------
@@ -346,28 +244,40 @@ def control_sentence(last: Verdict) -> str:
 
 def interpret_matrix(verdicts: list[Verdict]) -> str:
     """Strictness of every judge over earlier generators, and the strictest of them."""
-    judges = sorted({verdict.discriminator_epoch for verdict in verdicts})
-    strictness = {}
-    for judge in judges:
-        seen = [v for v in verdicts if v.discriminator_epoch == judge and v.generator_epoch < judge]
-        if seen:
-            strictness[judge] = float(np.mean([v.told_apart >= STRICT_SHARE for v in seen]))
-    if not strictness:
+    strictness = strictness_of(verdicts)
+    strictest = strictest_judge(verdicts)
+    if strictest is None:
         return "No discriminator has an earlier generator to judge: save more epochs."
-    strictest = max(strictness, key=lambda judge: (strictness[judge], judge))
+    newest = max(verdict.discriminator_epoch for verdict in verdicts)
     lines = [f"Strictness, the share of earlier generators whose fakes a judge ranks below real music: "
              f"{', '.join(f'{judge}: {share:.2f}' for judge, share in strictness.items())}.",
              f"The strictest discriminator is epoch {strictest}: keep it for ranking and for restarts."]  # fmt: skip
-    if strictness[judges[-1]] < 0.8:
+    if strictness.get(newest, 1.0) < FEWEST_STRICT:
         lines.append(
-            "The newest one forgot old fakes (strictness below 0.8): the players may be going in circles."
+            f"The newest one forgot old fakes, or never knew them (strictness below {FEWEST_STRICT}): "
+            "the players may be going in circles."
         )
     return "\n".join(lines)
 
 
-def join(numbers: list[int]) -> str:
-    """1, 2, 3"""
-    return ", ".join(map(str, numbers))
+def strictness_of(verdicts: list[Verdict]) -> dict[int, float]:
+    """For each judge that has earlier generators: the share of them whose fakes it ranks below real music."""
+    strictness = {}
+    for judge in sorted({verdict.discriminator_epoch for verdict in verdicts}):
+        seen = [v for v in verdicts if v.discriminator_epoch == judge and v.generator_epoch < judge]
+        if seen:
+            strictness[judge] = float(np.mean([v.told_apart >= STRICT_SHARE for v in seen]))
+    return strictness
+
+
+def strictest_judge(verdicts: list[Verdict]) -> int | None:
+    """The strictest judge; of equally strict ones the one that sees through most fakes of all generators."""
+
+    def sees_through(judge: int) -> float:
+        return float(np.mean([v.told_apart for v in verdicts if v.discriminator_epoch == judge]))
+
+    strictness = strictness_of(verdicts)
+    return max(strictness, key=lambda judge: (strictness[judge], sees_through(judge), judge), default=None)
 
 
 # --- tables and pictures ---------------------------------------------------------------------------------------------
@@ -385,30 +295,6 @@ def table_text(verdicts: list[Verdict]) -> str:
             f"{v.told_apart:10.2f} {v.ear_told_apart:6.2f} {v.professor_told_apart:10.2f}"
         )
     return "\n".join(lines)
-
-
-def matrix_text(verdicts: list[Verdict]) -> str:
-    """d_loss of every generator (columns) before every discriminator (rows)."""
-    judges, generators, losses = matrix(verdicts, lambda verdict: verdict.d_loss)
-    lines = ["d_loss (label = real); rows: discriminator, columns: generator"]
-    lines.append("      " + "".join(f"{epoch:7d}" for epoch in generators))
-    for judge, row in zip(judges, losses, strict=True):
-        lines.append(f"{judge:5d} " + "".join(f"{value:7.2f}" for value in row))
-    return "\n".join(lines)
-
-
-def matrix(
-    verdicts: list[Verdict], value: Callable[[Verdict], float]
-) -> tuple[list[int], list[int], np.ndarray]:
-    """Discriminator epochs, generator epochs, and a value for every pair."""
-    judges = sorted({verdict.discriminator_epoch for verdict in verdicts})
-    generators = sorted({verdict.generator_epoch for verdict in verdicts})
-    table = np.full((len(judges), len(generators)), np.nan)
-    for verdict in verdicts:
-        table[judges.index(verdict.discriminator_epoch), generators.index(verdict.generator_epoch)] = value(
-            verdict
-        )
-    return judges, generators, table
 
 
 def write_table(verdicts: list[Verdict], output: Path) -> None:
@@ -452,30 +338,6 @@ def draw_curve(verdicts: list[Verdict], path: Path) -> Path:
         ),
     ]
     return chart_row(charts, path, x_label="discriminator epoch")
-
-
-def draw_matrix(verdicts: list[Verdict], path: Path) -> Path:
-    """Heat map of d_loss: every generator before every discriminator."""
-    judges, generators, losses = matrix(verdicts, lambda verdict: verdict.d_loss)
-    size = (3.0 + 0.25 * min(len(generators), 40), 2.0 + 0.25 * min(len(judges), 40))
-    with styled_figure(1, 1, size=size) as (figure, axes):
-        axis = axes.flat[0]
-        image = axis.imshow(
-            losses, origin="lower", cmap="coolwarm", vmin=0.0, vmax=2 * CONFUSION, aspect="auto"
-        )
-        for set_ticks, epochs in ((axis.set_xticks, generators), (axis.set_yticks, judges)):
-            places = range(0, len(epochs), 1 + len(epochs) // MOST_LABELS)
-            set_ticks(places, [str(epochs[place]) for place in places])
-        if losses.size <= MOST_NUMBERS:
-            for (row, column), loss in np.ndenumerate(losses):
-                axis.text(column, row, f"{loss:.1f}", ha="center", va="center", fontsize=7)
-        axis.tick_params(axis="x", rotation=90)
-        axis.set_xlabel("generator epoch")
-        axis.set_ylabel("discriminator epoch")
-        axis.set_title("d_loss, label = real: red sees through it, blue is fooled", loc="left", wrap=True)
-        bar = figure.colorbar(image, ax=axis)
-        bar.ax.axhline(CONFUSION, color="black", linestyle=":")
-        return save_figure(figure, path)
 
 
 if __name__ == "__main__":

@@ -73,6 +73,17 @@ FLOORS: list[tuple[float, str, list[str]]] = [
             "piano.evaluation.score_table",
         ],
     ),
+    (
+        4.4,
+        WING,
+        [
+            "piano.evaluation.tournament_scores",
+            "piano.evaluation.tournament_text",
+            "piano.evaluation.tournament_pictures",
+        ],
+    ),
+    (4.5, "", ["piano.judging", "piano.judgement_file"]),
+    (4.6, "", ["piano.tournament"]),
     (5, "", ["piano.generate_music", "piano.check_discriminator", "piano.export_model"]),
     (5.1, "", ["piano.reproduce"]),
     (5.1, "", ["piano.evaluation.score_generator"]),
