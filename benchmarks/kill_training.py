@@ -83,8 +83,9 @@ def main() -> int:
                 raise SystemExit(f"training ended with status {process.exitcode}")
         epochs = [complete_epochs(folder / "checkpoints") for folder in (whole, broken)]
         assert epochs[0] == epochs[1], epochs
-        assert_same(*(kept_content(folder / "checkpoints", epochs[0][-1]) for folder in (whole, broken)))
-        assert_same(*(log_without_clocks(folder / "checkpoints") for folder in (whole, broken)))
+        first, second = (folder / "checkpoints" for folder in (whole, broken))
+        assert_same(kept_content(first, epochs[0][-1]), kept_content(second, epochs[0][-1]))
+        assert_same(log_without_clocks(first), log_without_clocks(second))
         left = [path.name for path in (broken / "checkpoints").rglob("*.part*")]
         assert not left, left
     print(f"{len(lost)} kills; after each, every checkpoint loaded whole; steps lost: {statistics.mean(lost):.2f} "
