@@ -12,6 +12,7 @@ The processes are forked from one that has everything imported: Linux only.
 """
 
 import argparse
+import math
 import multiprocessing
 import os
 import random
@@ -38,10 +39,13 @@ from piano.foundation.run_log import read_history  # noqa: E402
 from tests.same_run import assert_same, kept_content, log_without_clocks  # noqa: E402
 from tests.tiny_run import write_config, write_dataset  # noqa: E402
 
-LENGTH = {
-    "pretrain_epochs_g": 24, "pretrain_epochs_d": 4, "epochs": 24, "steps_per_epoch": 2, "sample_seconds": 0.5,
-    "sample_count": 1, "keep_every": 4, "model__dropout": 0.1,
+SAVE_INTERVAL = 2
+"""Steps of an epoch; every epoch is saved."""
+SETTINGS = {
+    "steps_per_epoch": SAVE_INTERVAL, "sample_seconds": 0.5, "sample_count": 1, "keep_every": 4, "model__dropout": 0.1,
 }  # fmt: skip
+EPOCHS_PER_KILL = 1.9
+"""A run of so many epochs a kill is long enough to be killed that often."""
 LONGEST_WAIT = 300.0
 
 
@@ -53,11 +57,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
     options = parser.parse_args()
     moments = random.Random(options.seed)
+    half = math.ceil(options.kills * EPOCHS_PER_KILL / 2)
+    length = {"pretrain_epochs_g": half, "pretrain_epochs_d": 2, "epochs": half}
     with tempfile.TemporaryDirectory() as name:
         whole, broken = Path(name) / "whole", Path(name) / "broken"
         for folder in (whole, broken):
             write_dataset(folder / "dataset")
-            write_config(folder, **LENGTH)
+            write_config(folder, **SETTINGS, **length)
         unbroken = start(whole)
         lost: list[int] = []
         while len(lost) < options.kills:
@@ -77,12 +83,13 @@ def main() -> int:
                 raise SystemExit(f"training ended with status {process.exitcode}")
         epochs = [complete_epochs(folder / "checkpoints") for folder in (whole, broken)]
         assert epochs[0] == epochs[1], epochs
-        assert_same(*(kept_content(folder / "checkpoints", epochs[0][-1]) for folder in (whole, broken)))
-        assert_same(*(log_without_clocks(folder / "checkpoints") for folder in (whole, broken)))
+        first, second = (folder / "checkpoints" for folder in (whole, broken))
+        assert_same(kept_content(first, epochs[0][-1]), kept_content(second, epochs[0][-1]))
+        assert_same(log_without_clocks(first), log_without_clocks(second))
         left = [path.name for path in (broken / "checkpoints").rglob("*.part*")]
         assert not left, left
     print(f"{len(lost)} kills; after each, every checkpoint loaded whole; steps lost: {statistics.mean(lost):.2f} "
-          f"in the mean, at most {max(lost)} (a save interval is {LENGTH['steps_per_epoch']}); what is left in the end "
+          f"in the mean, at most {max(lost)} (a save interval is {SAVE_INTERVAL}); what is left in the end "
           "equals the run that was never killed, bit for bit, and so does its log")  # fmt: skip
     return 0
 
@@ -142,7 +149,7 @@ def check(folder: Path) -> int:
         ]
         kept = max(kept, steps[0] if steps[0] == steps[1] else 0)
     lost = done(folder) - kept
-    if lost > LENGTH["steps_per_epoch"]:
+    if lost > SAVE_INTERVAL:
         raise SystemExit(f"{lost} steps are lost")
     return lost
 

@@ -99,6 +99,12 @@ def checkpoint(**changes: Any) -> bytes:
     return torch_bytes({**content, **changes})
 
 
+def sparse() -> torch.Tensor:
+    """One number in a table of 10^12."""
+    with torch.sparse.check_sparse_tensor_invariants():
+        return torch.sparse_coo_tensor(torch.zeros(2, 1, dtype=torch.long), torch.ones(1), (10**6, 10**6))
+
+
 def deflated(data: bytes, *, more: int = 0) -> bytes:
     """A zip archive with the same members, compressed, and one of zeros."""
     stream = io.BytesIO()
@@ -189,8 +195,7 @@ FILES: list[tuple[Opened, str, Callable[[], bytes]]] = [
     (CHECKPOINT, "a weight of 10^12 numbers that are all the same one",
      lambda: checkpoint(model={"weight": torch.zeros(1).expand(10**6, 10**6)})),
     (CHECKPOINT, "a sparse weight of 10^12 numbers",
-     lambda: checkpoint(model={"weight": torch.sparse_coo_tensor(torch.zeros(2, 1, dtype=torch.long), torch.ones(1),
-                                                                 (10**6, 10**6), check_invariants=True)})),
+     lambda: checkpoint(model={"weight": sparse()})),
     (CHECKPOINT, "a weight without storage",
      lambda: checkpoint(model={"weight": torch.zeros(10**6, 10**6, device="meta")})),
     (CHECKPOINT, "keywords that ask for 10^9 layers", lambda: checkpoint(keywords={"n_fft": 512, "num_layers": 10**9})),
