@@ -321,7 +321,9 @@ class TrainingRun:
             self.event("left out", reason="the time budget is too short for this stage")
         self.generator.load_state_dict(self.average.network.state_dict())
         self.average.updates = 0
-        if self.stage == "flow" and self.stage_step:  # a stage without steps leaves a trained one-step block alone
+        if (
+            self.stage == "flow" and self.stage_step
+        ):  # a stage without steps leaves a trained one-step block alone
             for network in (self.generator, self.average.network):
                 network.open_shortcut()
         if self.stage_step and self.stage in FINISHED_STEPS:
@@ -431,8 +433,10 @@ class TrainingRun:
         """Whitened latents (pairs, frames, latent_dim) of a whole split, encoded once: the encoder is frozen by now."""
         if split not in self._latents:
             dataset = self.training_set if split == "training" else self.validation_set
-            if self.budget is not None and split == "training":
-                stride = int(self.runtime.agree(float(self.budget.encoding_stride(len(dataset)))))
+            if self.budget is not None:
+                stride = self.budget.encoding_stride(len(dataset), split)
+                if split == "training":
+                    stride = int(self.runtime.agree(float(stride)))
                 dataset = AudioDataset(dataset.pairs[::stride])
             with self.measure(ENCODING if split == "training" else split):
                 means = encode_dataset(self.generator, dataset, self.runtime, between=self._between_batches)
