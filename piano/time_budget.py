@@ -17,10 +17,12 @@ AIM = 0.99
 """Part of the minutes that is planned: a run may end a little early, and should not end late."""
 EXIT_SECONDS = 0.7
 """From the last checkpoint to the end of the process."""
-OPTIONAL, LEAST_LEARNING = ("joint", "ear", "professor", "judges"), 0.5
-"""These stages, in this order, are left out if they would learn for less than half as long as closing them takes."""
+EXTRAS, ADVERSARIAL = ("joint", "ear"), ("judges", "ear", "professor", "joint")
+LEAST_LEARNING, LEAST_AFTER_FLOW = 0.5, 0.1
+"""A stage is left out if it would learn for less than half as long as closing it takes: first these extras, then, with
+the professor, all adversarial stages. Once the flow has had its time the professor takes what there is."""
 LEAST_PART = 0.25
-"""Part of what is left of the time that goes into learning at least: expectations can be too dark."""
+"""Part of what is left of the time that autoencoder and flow learn at least: expectations can be too dark."""
 ENCODING_SHARE, FEWEST_PAIRS = 0.08, 64
 """Where encoding the whole data set would take more than this share of the time, every n-th pair is encoded."""
 MOST_LOADING_SECONDS = 600.0
@@ -69,15 +71,22 @@ class TimeBudget:
         return textures + self.expected_gate(stage) + self.measured.get(SAVING, 0.0)
 
     def stages_from(self, stage: str, began: float) -> list[str]:
-        """This stage and those after it; without optional ones whose closing takes far longer than their learning."""
+        """This stage, which began then, and those after it; without those that are too dear to close."""
         names = list(self.shares)
         kept = [name for name in names[names.index(stage) :] if self.shares[name] > 0.0]
-        for name in (optional for optional in OPTIONAL if optional in kept):
-            total = sum(self.shares[other] for other in kept)
-            learning = self._left(kept, began) * self.shares[name] / total
-            if learning < LEAST_LEARNING * self.closing(name):
+        for name in (extra for extra in EXTRAS if extra in kept):
+            if self._learning(name, kept, began) < LEAST_LEARNING * self.closing(name):
                 kept.remove(name)
+        least = LEAST_AFTER_FLOW if stage in ADVERSARIAL else LEAST_LEARNING
+        if "professor" in kept and self._learning("professor", kept, began) < least * self.closing(
+            "professor"
+        ):
+            kept = [name for name in kept if name not in ADVERSARIAL]
         return kept
+
+    def _learning(self, stage: str, stages: list[str], began: float) -> float:
+        """Seconds for learning in one of these stages, of which the first began then."""
+        return self._left(stages, began) * self.shares[stage] / sum(self.shares[name] for name in stages)
 
     def stage_end(self, stage: str, began: float) -> float:
         """When a stage that began then, in seconds of the run, has to take its last step; at once: it is left out."""
@@ -86,9 +95,7 @@ class TimeBudget:
     def plan(self, stage: str, began: float) -> dict[str, float]:
         """Seconds of learning of this stage, which began then, and of those after it."""
         kept = self.stages_from(stage, began)
-        total = sum(self.shares[name] for name in kept)
-        left = self._left(kept, began)
-        return {name: left * self.shares[name] / total for name in kept}
+        return {name: self._learning(name, kept, began) for name in kept}
 
     def _left(self, stages: list[str], began: float) -> float:
         """Seconds for learning in these stages, of which the first began then."""
@@ -96,12 +103,16 @@ class TimeBudget:
         if next(iter(self.shares)) in stages:
             other += min(self.measured.get(ENCODING, 0.0), ENCODING_SHARE * self.seconds)
         time_left = max(AIM * self.seconds - began, 0.0)
-        return max(time_left - other, LEAST_PART * time_left)
+        least = LEAST_PART * time_left if not set(stages) <= set(ADVERSARIAL) else 0.0
+        return max(time_left - other, least)
 
-    def encoding_stride(self, pairs: int) -> int:
-        """Every how many pairs of the training set one is encoded: 1 unless the time is short."""
+    def encoding_stride(self, pairs: int, split: str = "training") -> int:
+        """Every how many pairs one is encoded: of those for learning 1, unless the time is short; few to judge by."""
+        most = max(1, pairs // FEWEST_PAIRS)
+        if split != "training":
+            return most
         wanted = math.ceil(self.measured.get(ENCODING, 0.0) / (ENCODING_SHARE * self.seconds))
-        return max(1, min(wanted, pairs // FEWEST_PAIRS))
+        return max(1, min(wanted, most))
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run must know."""

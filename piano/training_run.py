@@ -479,8 +479,10 @@ class TrainingRun:
         """Whitened latents (pairs, frames, latent_dim) of a whole split, encoded once: the encoder is frozen by now."""
         if split not in self._latents:
             dataset = self.training_set if split == "training" else self.validation_set
-            if self.budget is not None and split == "training":
-                stride = int(self.runtime.agree(float(self.budget.encoding_stride(len(dataset)))))
+            if self.budget is not None:
+                stride = self.budget.encoding_stride(len(dataset), split)
+                if split == "training":
+                    stride = int(self.runtime.agree(float(stride)))
                 dataset = AudioDataset(dataset.pairs[::stride])
             with self.measure(ENCODING if split == "training" else split):
                 means = encode_dataset(self.generator, dataset, self.runtime, between=self._between_batches)

@@ -50,6 +50,15 @@ def test_a_small_stage_is_left_out_when_closing_it_takes_longer_than_its_learnin
     assert "joint" in plan.plan("flow", 30.0)
 
 
+def test_the_judges_do_not_learn_for_nobody() -> None:
+    plan = budget(60.0)
+    plan.expected_gate = lambda stage: {"professor": 8.0, "ear": 3.0, "joint": 3.0}.get(stage, 0.5)
+    assert list(plan.plan("flow", 20.0)) == ["flow", "judges", "professor"]
+    assert list(plan.plan("flow", 39.0)) == ["flow"]  # the professor's time is better spent by the flow
+    assert list(plan.plan("judges", 48.0)) == ["judges", "professor"]  # but later nobody else could use it
+    assert plan.plan("judges", 52.0) == {} and plan.stage_end("judges", 52.0) == 52.0
+
+
 def test_no_time_at_all_means_no_learning_and_not_a_negative_one() -> None:
     plan = budget(5.0)
     plan.measured = {ENCODING: 30.0, SAVING: 1.0}

@@ -195,12 +195,15 @@ def try_out(run: TrainingRun) -> Prices:
     compose_clips(generator, 1, samples, steps=1)  # the first of everything is slower
     feature_matrix(clips[:1], rate)
     some = AudioDataset(run.training_set.pairs[:4])
+    one_pair = timed(lambda: encode_dataset(run.generator, some, run.runtime)) / len(some)
+    pairs = len(run.validation_set)
+    heard = pairs // run.budget.encoding_stride(pairs, "validation") if run.budget else pairs
     return Prices(
         hear=timed(lambda: feature_matrix(clips, rate)) / len(clips),
         compose={steps: timed(lambda steps=steps: compose_clips(generator, 2, samples, steps=steps)) / 2
                  for steps in (1, 16)},
         reconstruct=timed(lambda: compare_reconstructions(generator, clips, None)) / len(clips),
-        encoding=timed(lambda: encode_dataset(run.generator, some, run.runtime)) * len(run.training_set) / len(some),
+        encoding=one_pair * len(run.training_set), judging=one_pair * heard,
     )  # fmt: skip
 
 

@@ -36,6 +36,8 @@ class Prices(NamedTuple):
     """One clip reconstructed and compared with its original."""
     encoding: float
     """The whole training set."""
+    judging: float = 0.0
+    """The gate of the judges, which encodes validation music."""
 
     def one_clip(self, steps: int) -> float:
         """Seconds to compose, decode and hear one clip."""
@@ -126,7 +128,7 @@ class ScoreCost:
             return min(clips, RECONSTRUCTED_CLIPS) * self.prices.reconstruct
         if kind == NOISE:
             return min(clips, DECODED_NOISE_CLIPS) * self.prices.one_clip(1)
-        return 2.0 * self.prices.one_clip(1)
+        return self.prices.judging
 
     def _fit(self, clips: int) -> float:
         return 0.0 if self.prices is None else (clips + min(clips, NOISE_CLIPS)) * self.prices.hear
