@@ -40,10 +40,9 @@ from piano.loss_functions import (
     share_music_features,
 )
 from piano.piano_encoder_decoder import MAGNITUDE_FLOOR
+from piano.piano_model import VariationalAttentionModel
 from piano.training_run import Step, TrainingRun
 
-RAMP_SHARE = 0.2
-"""Part of a stage over which the adversary's weight grows from 0 to its value."""
 PREFIX_SHARE = 0.5
 """Part of the professor's batches that continues a prefix; the rest composes from nothing."""
 PREFIX_NOISE = 0.15
@@ -101,13 +100,13 @@ def judge_optimizers(run: TrainingRun, stage: str, *, factor: float = 1.0) -> tu
 
 
 def ramp(step: Step) -> float:
-    """Weight of the adversary: rises linearly over the first part of the stage."""
-    return min(1.0, step.progress / RAMP_SHARE)
+    """Weight of the adversary, 0 to 1 (piano/schedules.py)."""
+    return step.phase.ramp
 
 
 def judge_learns(run: TrainingRun, step: Step) -> bool:
-    """Whether the discriminator moves in this step."""
-    return step.index % run.config.update_discriminator == 0
+    """Whether the discriminator moves in this step: not while the generator learns alone."""
+    return not step.phase.is_pretraining and step.index % run.config.update_discriminator == 0
 
 
 def penalty_is_due(run: TrainingRun, step: Step, every: int) -> bool:
@@ -158,6 +157,7 @@ def ear_step(
             (loss / len(parts)).backward()
             run.discriminator.centre("ear", real, judged)
             add_terms(terms, judge_terms("ear", loss, real, judged), len(parts))
+            add_terms(terms, probabilities(run, "ear", real, judged), len(parts))
         terms["ear_gradient_norm"] = run.take_step(d_optimizer, clip=5.0)
         run.discriminator.trained_steps += 1
     if g_optimizer is not None:
@@ -218,6 +218,10 @@ def held_waveform(run: TrainingRun, spectrum: Tensor) -> Tensor:
 def decoder_backward(run: TrainingRun, step: Step, sound: Sound, parts: int) -> dict[str, Tensor]:
     """Gradients of the decoder from reconstruction, adversary and feature matching, each with its share."""
     autoencoder = run.generator.autoencoder
+    if step.phase.is_pretraining:
+        reconstruction = rebuild(run, sound)
+        (reconstruction / parts).backward()
+        return {"ear_reconstruction": reconstruction}
     with frozen(run.discriminator):
         with run.runtime.autocast():
             fake = autoencoder.decode_spectrum(sound.latents)
@@ -238,6 +242,14 @@ def decoder_backward(run: TrainingRun, step: Step, sound: Sound, parts: int) -> 
         }
         balanced_backward(fake, terms, shares, scale=1.0 / parts)
     return {f"ear_{name}": value for name, value in terms.items()}
+
+
+def rebuild(run: TrainingRun, sound: Sound) -> Tensor:
+    """Distance of the decoder's reconstruction from the real sound."""
+    autoencoder = run.generator.autoencoder
+    with run.runtime.autocast():
+        fake = autoencoder.decode_spectrum(sound.latents)
+    return magnitude_loss(autoencoder.log_magnitude(fake), autoencoder.log_magnitude(sound.real))
 
 
 def balanced_backward(
@@ -328,13 +340,19 @@ def draw_composition(run: TrainingRun, step: Step, stage: str, *, split: str = "
     return Composition(latents=latents, told=told, **there)
 
 
-def compose(run: TrainingRun, batch: Composition, noise: Tensor) -> Tensor:
-    """One-step compositions (batch, frames, latent_dim); given frames keep their real latents."""
+def compose(
+    run: TrainingRun, batch: Composition, noise: Tensor, *, generator: VariationalAttentionModel | None = None
+) -> Tensor:
+    """One-step compositions (batch, frames, latent_dim) of the run's generator, or of another one.
+
+    Given frames keep their real latents.
+    """
+    shortcut = (generator or run.generator).shortcut
     given = batch.is_prefix.unsqueeze(-1)
     level = torch.where(batch.is_prefix, batch.given, torch.ones_like(batch.given))
     share = level.unsqueeze(-1)
     noisy = (1.0 - share) * batch.latents + share * noise
-    return torch.where(given, batch.latents, run.generator.shortcut(noisy, level, batch.told))
+    return torch.where(given, batch.latents, shortcut(noisy, level, batch.told))
 
 
 def professor_step(
@@ -353,6 +371,7 @@ def professor_step(
             (loss / len(parts)).backward()
             run.discriminator.centre("professor", real, judged)
             add_terms(terms, judge_terms("professor", loss, real, judged), len(parts))
+            add_terms(terms, probabilities(run, "professor", real, judged), len(parts))
         terms["professor_gradient_norm"] = run.take_step(d_optimizer, clip=5.0)
         run.discriminator.trained_steps += 1
     if g_optimizer is not None:
@@ -431,8 +450,13 @@ class ShortcutLosses(NamedTuple):
 
 
 def shortcut_losses(run: TrainingRun, step: Step, batch: Composition) -> ShortcutLosses:
-    """Adversary and energy score for the one-step block."""
+    """Adversary and energy score for the one-step block; the energy score alone while the generator learns alone."""
     weights = run.config.loss_weights
+    if step.phase.is_pretraining:
+        with run.runtime.autocast():
+            draws = [compose(run, batch, noise) for noise in (batch.noise_a, batch.noise_b)]
+            score = energy_score_loss(*draws, batch.latents)
+        return ShortcutLosses(weights["energy_score"] * score, {"energy_score": score})
     with frozen(run.discriminator), run.runtime.autocast():
         draw_a, draw_b = compose(run, batch, batch.noise_a), compose(run, batch, batch.noise_b)
         on_fake = judge_composition(run, batch, draw_a, is_real=False, remember=False)
@@ -526,6 +550,7 @@ def joint_ear_step(run: TrainingRun, step: Step, optimizer: Optimizer) -> dict[s
         (loss / len(batches)).backward()
         run.discriminator.centre("ear", real, judged)
         add_terms(terms, judge_terms("ear", loss, real, judged), len(batches))
+        add_terms(terms, probabilities(run, "ear", real, judged), len(batches))
     terms["ear_gradient_norm"] = run.take_step(optimizer, clip=5.0)
     run.discriminator.trained_steps += 1
     return terms
@@ -548,8 +573,14 @@ def joint_generator_step(run: TrainingRun, step: Step, optimizer: Optimizer) -> 
 def joint_sound_losses(
     run: TrainingRun, step: Step, batch: JointBatch, sound: Sound
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Reconstruction (weight 1), the ear on composed sound, and the music losses as weighted in the config."""
+    """Reconstruction (weight 1), the ear on composed sound, and the music losses as weighted in the config.
+
+    The reconstruction alone while the generator learns alone.
+    """
     autoencoder = run.generator.autoencoder
+    if step.phase.is_pretraining:
+        reconstruction = rebuild(run, sound)
+        return {"reconstruction": reconstruction}, reconstruction
     with frozen(run.discriminator), run.runtime.autocast():
         rebuilt = autoencoder.decode_spectrum(sound.latents)
         composed = composed_spectrum(run, batch)
@@ -580,6 +611,22 @@ def judge_terms(family: str, loss: Tensor, real: Judgement, fake: Judgement) -> 
         f"{family}_loss": loss.detach(),
         f"{family}_real": real.per_item().mean().detach(),
         f"{family}_fake": fake.per_item().mean().detach(),
+    }
+
+
+@torch.no_grad()
+def probabilities(run: TrainingRun, family: str, real: Judgement, fake: Judgement) -> dict[str, Tensor]:
+    """D(y) and D(G(x)), both 1/2 at confusion, and the plain loss L_D behind them, without penalties.
+
+    Relativistic logits have no origin of their own: theirs is the running midpoint of real and fake.
+    """
+    objective = run.config.objective_ear if family == "ear" else run.config.objective_professor
+    origin = getattr(run.discriminator, f"{family}_offset") if objective == "relativistic" else 0.0
+    loss = discriminator_loss(real.heads, fake.heads, objective=objective, smoothing=run.config.smoothing)
+    return {
+        f"training/{family}_d_real": (real.per_item() - origin).sigmoid().mean(),
+        f"training/{family}_d_fake": (fake.per_item() - origin).sigmoid().mean(),
+        f"training/{family}_d_loss": loss,
     }
 
 

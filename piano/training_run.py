@@ -29,6 +29,7 @@ from piano.foundation.randomness import keyed_generator
 from piano.foundation.run_log import RunLog
 from piano.foundation.runtime import Runtime
 from piano.piano_model import AudioDataset, VariationalAttentionModel
+from piano.schedules import SETTLED, Phase, Schedules
 from piano.vae_utilities import save_checkpoint
 
 STAGES = ("autoencoder", "flow", "judges", "ear", "professor", "joint")
@@ -37,8 +38,6 @@ FINISHED_STEPS = {"autoencoder": (16,), "flow": (16, 1), "professor": (1,), "joi
 """For compositions of how many steps the texture is measured after a stage; reconstructions serve before the flow."""
 NORMALISER_FRAMES = 50_000
 TEXTURE_FRAMES, TEXTURE_SEED = 4_000, 77
-FINAL_RATE = 0.05
-"""Share of the learning rate left at the end of a stage (cosine)."""
 
 
 class ModelAverage:
@@ -67,12 +66,15 @@ class Step:
         Counts from 0 within the stage.
     progress : float
         Share of the stage that is over, 0 to 1.
+    phase : Phase
+        Whether the generator learns alone, and how much the adversary counts.
     """
 
-    def __init__(self, key: tuple[int, str], index: int, progress: float) -> None:
+    def __init__(self, key: tuple[int, str], index: int, progress: float, phase: Phase = SETTLED) -> None:
         self.key = key
         self.index = index
         self.progress = progress
+        self.phase = phase
 
     def random(self, purpose: str) -> torch.Generator:
         """Random numbers of this step alone: resuming needs no memory of what was drawn before."""
@@ -101,6 +103,8 @@ class TrainingRun:
         Called as after_save(run) in the main process when a checkpoint was written (samples, pictures).
     after_stage : callable, optional
         Called as after_stage(run, stage) when a stage is complete (gates).
+    validate : callable, optional
+        Called as validate(run) at the end of every epoch; returns losses on validation music by name (see Schedules).
     """
 
     def __init__(
@@ -114,6 +118,7 @@ class TrainingRun:
         validation_set: AudioDataset,
         after_save: Callable[["TrainingRun"], None] | None = None,
         after_stage: Callable[["TrainingRun", str], None] | None = None,
+        validate: Callable[["TrainingRun"], dict[str, float]] | None = None,
     ) -> None:
         self.config = config
         self.runtime = runtime
@@ -124,7 +129,11 @@ class TrainingRun:
         self.validation_set = validation_set
         self.after_save = after_save
         self.after_stage = after_stage
-        self.log = RunLog(config.checkpoint_folder, is_active=runtime.is_main)
+        self.validate = validate
+        self.schedules = Schedules(config.schedulers)
+        self.log = RunLog(
+            config.checkpoint_folder, is_active=runtime.is_main, loggers=config.training.loggers
+        )
         self.stage = ""
         self.stage_step = 0
         self.stage_began = 0.0
@@ -140,6 +149,7 @@ class TrainingRun:
         self._pending: list[tuple[dict[str, Any], dict[str, Tensor]]] = []
         self._latents: dict[str, Tensor] = {}
         self._saved_epoch = 0
+        self._phase = SETTLED
 
     # --- the clock -------------------------------------------------------------------------------------------------
 
@@ -195,18 +205,21 @@ class TrainingRun:
         if self.stage != stage:
             self.stage, self.stage_step, self.stage_began = stage, 0, self.seconds
             self._resumed_optimizers = {}
+            self.schedules.begin(stage, warmup_steps=self.settings(stage).warmup_steps)
         self._optimizers = {
             name: (optimizer, optimizer.param_groups[0]["lr"]) for name, optimizer in optimizers.items()
         }
+        self.schedules.attach({name: rate for name, (_, rate) in self._optimizers.items()})
         for name, state in self._resumed_optimizers.items():
             optimizers[name].load_state_dict(state)
         self._resumed_optimizers = {}
         with tqdm(total=100, desc=stage, unit="%", disable=not self.runtime.is_main, dynamic_ncols=True,
                   bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining} {postfix}") as bar:  # fmt: skip
-            while (progress := self._progress()) < 1.0:
+            while not self.schedules.early_stop.has_stopped and (progress := self._progress()) < 1.0:
                 self._set_rates(progress)
                 bar.update(100.0 * progress - bar.n)
-                yield Step((self.config.seed, stage), self.stage_step, progress)
+                self._phase = self.schedules.phase(self.stage_step, progress)
+                yield Step((self.config.seed, stage), self.stage_step, progress, self._phase)
                 self.stage_step += 1
                 self.total_step += 1
                 self.average.update(self.generator)
@@ -214,6 +227,9 @@ class TrainingRun:
                     self._write_log(bar)
                 if self.stage_step % self.steps_per_epoch(stage) == 0:
                     self._finish_epoch(bar)
+            if self.stage_step % self.steps_per_epoch(stage):
+                self._write_log(bar)
+                self._evaluate()
             bar.update(100.0 - bar.n)
         self._finish_stage()
 
@@ -224,6 +240,7 @@ class TrainingRun:
             "seconds": round(self.seconds, 3), "audio_seconds": audio_seconds,
             "learning_rate": {name: pair[0].param_groups[0]["lr"] for name, pair in self._optimizers.items()},
         }  # fmt: skip
+        entry |= self.schedules.numbers(self._phase)
         tensors = {}
         for name, value in terms.items():
             if isinstance(value, Tensor):
@@ -233,13 +250,9 @@ class TrainingRun:
         self._pending.append((entry, tensors))
 
     def _set_rates(self, progress: float) -> None:
-        warmup = self.settings(self.stage).warmup_steps
-        factor = FINAL_RATE + (1.0 - FINAL_RATE) * 0.5 * (1.0 + math.cos(math.pi * progress))
-        if self.stage_step < warmup:
-            factor *= (self.stage_step + 1) / warmup
-        for optimizer, base in self._optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = base * factor
+        for name, rate in self.schedules.rates(self.stage_step, progress).items():
+            for group in self._optimizers[name][0].param_groups:
+                group["lr"] = rate
 
     def take_step(self, optimizer: Optimizer, *, clip: float) -> Tensor:
         """Average the gradients over processes, clip their norm, move the network, clear them; returns the norm."""
@@ -263,6 +276,7 @@ class TrainingRun:
         self._pending = []
         self.log.append(lines)
         for entry in lines:
+            self.schedules.note(entry)
             for name, value in entry.items():
                 if isinstance(value, float) and not math.isfinite(value):
                     last = f"epoch {self._saved_epoch}" if self._saved_epoch else "none yet"
@@ -273,7 +287,7 @@ class TrainingRun:
                     )
         if lines and self.runtime.is_main:
             shown = {name: f"{value:.3g}" for name, value in lines[-1].items()
-                     if isinstance(value, float) and name not in ("seconds", "audio_seconds")}  # fmt: skip
+                     if isinstance(value, float) and name not in ("seconds", "audio_seconds") and "/" not in name}  # fmt: skip
             rate = self.stage_step * lines[-1]["audio_seconds"] / max(self.seconds - self.stage_began, 1e-3)
             bar.set_postfix_str(
                 ", ".join(f"{k} {v}" for k, v in list(shown.items())[:5]) + f", {rate:.0f} audio-s/s"
@@ -282,11 +296,31 @@ class TrainingRun:
     def _finish_epoch(self, bar: tqdm) -> None:
         self._write_log(bar)
         self.epoch += 1
+        self._evaluate()
         if self.epoch % self.config.save_after_nepochs == 0:
             self.save()
 
+    def _evaluate(self) -> None:
+        """The end of an epoch: losses of the averaged weights on validation music, then plateaus and early stopping."""
+        losses = self.validate(self) if self.validate is not None else {}
+        losses = {name: self.runtime.agree(value) for name, value in losses.items()}
+        if losses:
+            self.event("validation", **losses)
+        end = self.schedules.end_epoch(
+            self.stage_step, self._progress(), validation=losses, weights=self.average.network.state_dict()
+        )
+        for name, rate in end.lowered.items():
+            self.event("plateau", optimizer=name, base_rate=rate)
+        if end.has_stopped:
+            self.event("early_stop", best=self.schedules.early_stop.best)
+            self._tell(f"{self.stage}: no better for {self.schedules.early_stop.bad_epochs} epochs; "
+                       f"stopped, its best epoch is kept")  # fmt: skip
+
     def _finish_stage(self) -> None:
         """Adopt the averaged weights, judge them, save."""
+        if self.schedules.early_stop.weights is not None:
+            self.average.network.load_state_dict(self.schedules.early_stop.weights)
+            self.schedules.early_stop.weights = None
         self.generator.load_state_dict(self.average.network.state_dict())
         self.average.updates = 0
         if self.stage == "flow":
@@ -303,6 +337,10 @@ class TrainingRun:
         self._optimizers = {}
         if self.stage_step:
             self.save()
+
+    def _tell(self, sentence: str) -> None:
+        if self.runtime.is_main:
+            tqdm.write(sentence)
 
     def event(self, kind: str, **fields: Any) -> None:
         """Write a line that is not a step: a gate, a refusal, a remedy."""
@@ -344,7 +382,7 @@ class TrainingRun:
             "finished_stages": list(self.finished_stages), "epoch": self.epoch, "total_step": self.total_step,
             "seconds": self.seconds, "controllers": dict(self.controllers), "average_updates": self.average.updates,
             "seed": self.config.seed, "random": torch.get_rng_state(),
-            "best": self.best._asdict() if self.best else None,
+            "best": self.best._asdict() if self.best else None, "schedules": self.schedules.state_dict(),
         }  # fmt: skip
 
     def resume(self) -> int:
@@ -382,6 +420,7 @@ class TrainingRun:
         self.finished_stages = list(run["finished_stages"])
         self.epoch, self.total_step = run["epoch"], run["total_step"]
         self.controllers = dict(run["controllers"])
+        self.schedules.load_state_dict(run["schedules"])
         is_same_folder = self.config.checkpoint_folder_load in (None, self.config.checkpoint_folder)
         self.best = Best(**run["best"]) if run.get("best") and is_same_folder else None
         if self.runtime.is_main:
