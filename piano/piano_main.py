@@ -1,15 +1,19 @@
 """From pairs of music to a network that composes: load, build, resume, pretrain, train. The story in one page."""
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from piano.config_reader import CONFIG_NAME, Config, dump_config, load_config_from_yaml, parse_override
 from piano.discriminator import Discriminator_with_mdisc
 from piano.evaluation.gates import Gatekeeper
+from piano.evaluation.training_pictures import draw_run
 from piano.foundation.checkpoint_format import complete_epochs, list_epochs
 from piano.foundation.dataset_format import read_manifest
-from piano.foundation.errors import CheckpointError, ConfigError, DatasetError, run_command
+from piano.foundation.errors import CheckpointError, ConfigError, DatasetError, MusiganError, run_command
 from piano.foundation.model_folder import named_folder
+from piano.foundation.notify import Messenger
 from piano.foundation.runtime import Runtime, sampling_dtype, start_runtime
 from piano.foundation.shipped_format import shipped_path
 from piano.piano_finetune import Start, finetune_generator, start_from
@@ -18,6 +22,7 @@ from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
 from piano.piano_train import check_loss_weights, train_vae_gan
 from piano.training_run import TrainingRun
 from piano.utilities import build, load_checkpoint
+from piano.validation import validation_losses
 
 EXAMPLE = """examples:
   python piano_main.py --minutes 10
@@ -72,6 +77,7 @@ def main(argv: list[str] | None = None) -> int:
 def train(config: Config) -> None:
     """The whole run."""
     check_loss_weights(config.loss_weights)
+    messenger = Messenger(config.training.notify)
     start = None
     if config.resume_from_checkpoint:
         config = as_it_began(config)
@@ -97,7 +103,7 @@ def train(config: Config) -> None:
     run = TrainingRun(
         config, runtime, generator, discriminator,
         training_set=training_set, validation_set=validation_set,
-        after_save=gatekeeper.write_samples, after_stage=gatekeeper.judge_stage,
+        after_save=gatekeeper.write_samples, after_stage=gatekeeper.judge_stage, validate=validation_losses,
     )  # fmt: skip
     if config.resume_from_checkpoint:
         tell(runtime, f"Resuming from epoch {run.resume()} of {config.checkpoint_folder}")
@@ -106,13 +112,46 @@ def train(config: Config) -> None:
         (config.checkpoint_folder / "config.yaml").write_text(dump_config(config), encoding="utf-8")
     introduce(config, runtime, run)
 
-    (finetune_generator if config.start_from else pretrain_generator)(run)
-    pretrain_discriminator(run)
-    train_vae_gan(run)
+    with reported(run, messenger):
+        (finetune_generator if config.start_from else pretrain_generator)(run)
+        pretrain_discriminator(run)
+        train_vae_gan(run)
+    tell(
+        runtime,
+        f"{summary(run)} Listen: python piano/generate_music.py --checkpoints {config.checkpoint_folder}",
+    )
 
-    best = f"Best: epoch {run.best.epoch} (distance {run.best.kernel_distance:.3g}). " if run.best else ""
-    tell(runtime, f"Trained {run.epoch} epochs in {run.seconds / 60:.1f} minutes. {best}"
-                  f"Listen: python piano/generate_music.py --checkpoints {config.checkpoint_folder}")  # fmt: skip
+
+@contextmanager
+def reported(run: TrainingRun, messenger: Messenger) -> Iterator[None]:
+    """Whatever ends the run inside: the log is complete, loss.png is drawn, and the message is sent."""
+    try:
+        yield
+    except BaseException as error:
+        finish(run, messenger, "died", f"{type(error).__name__}: {error}".rstrip(": "))
+        raise
+    finish(run, messenger, "ended", summary(run))
+
+
+def finish(run: TrainingRun, messenger: Messenger, how: str, sentence: str) -> None:
+    """The last things of a run, each in the main process only."""
+    if not run.runtime.is_main:
+        return
+    run.log.close()
+    folder = run.config.checkpoint_folder
+    if run.total_step:
+        try:
+            draw_run(folder, run.config)
+        except (OSError, MusiganError) as error:
+            print(f"loss.png could not be drawn: {error}")
+    place = f"{folder}, stage {run.stage or 'none yet'}, epoch {run.epoch}, {run.seconds / 60:.1f} minutes"
+    messenger.send(f"MusiGAN: training {how}", f"{sentence}\n{place}")
+
+
+def summary(run: TrainingRun) -> str:
+    """How far the run came."""
+    best = f" Best: epoch {run.best.epoch} (distance {run.best.kernel_distance:.3g})." if run.best else ""
+    return f"Trained {run.epoch} epochs in {run.seconds / 60:.1f} minutes.{best}"
 
 
 def read_config(options: argparse.Namespace) -> Config:

@@ -1,8 +1,8 @@
 """How fast each network learns, how much the adversary counts, and when a stage has learned enough.
 
-A stage's rate is  base x cosine x warm-up.  The base is what the settings say, lowered for good by a plateau; the cosine
-falls over the whole stage to FINAL_RATE; the warm-up rises over the first steps. In an adversarial stage the adversary
-comes after the generator-only steps, if there are any, and its weight then rises from 0 (the ramp). Plateaus and early
+A rate is base x cosine x warm-up. The base is what the settings say, lowered for good by a plateau; the cosine falls
+over the whole stage to FINAL_RATE; the warm-up rises over the first steps. In an adversarial stage the adversary comes
+after the generator-only steps, if there are any, and its weight then rises from 0 (the ramp). Plateaus and early
 stopping look at the ends of epochs and are blind until warm-up and ramp are over. docs/training-guide.md shows each.
 """
 
@@ -197,7 +197,7 @@ class Schedules:
         return Phase(ramp=rise(share, self.settings.adv_ramp_type))
 
     def warmup(self, name: str, index: int) -> float:
-        """Share of its rate that an optimiser may use at step `index`; judges begin when the generator-only steps end."""
+        """Share of its rate that an optimiser has at step `index`; a judge's steps count from where it begins."""
         steps, shape = self.warmup_steps, "linear"
         if name in JUDGES:
             index = max(0, index - self.pretrain_steps)

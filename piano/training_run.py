@@ -36,6 +36,8 @@ STAGES = ("autoencoder", "flow", "judges", "ear", "professor", "joint")
 """In the order in which they are learned."""
 FINISHED_STEPS = {"autoencoder": (16,), "flow": (16, 1), "professor": (1,), "joint": (16, 1)}
 """For compositions of how many steps the texture is measured after a stage; reconstructions serve before the flow."""
+HIDDEN_NUMBERS = ("seconds", "audio_seconds")
+"""Not shown in the progress bar."""
 NORMALISER_FRAMES = 50_000
 TEXTURE_FRAMES, TEXTURE_SEED = 4_000, 77
 
@@ -287,7 +289,7 @@ class TrainingRun:
                     )
         if lines and self.runtime.is_main:
             shown = {name: f"{value:.3g}" for name, value in lines[-1].items()
-                     if isinstance(value, float) and name not in ("seconds", "audio_seconds") and "/" not in name}  # fmt: skip
+                     if isinstance(value, float) and name not in HIDDEN_NUMBERS and "/" not in name}  # fmt: skip
             rate = self.stage_step * lines[-1]["audio_seconds"] / max(self.seconds - self.stage_began, 1e-3)
             bar.set_postfix_str(
                 ", ".join(f"{k} {v}" for k, v in list(shown.items())[:5]) + f", {rate:.0f} audio-s/s"

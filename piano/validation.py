@@ -48,7 +48,9 @@ def sound_losses(run: TrainingRun, step: Step, *, with_ear: bool) -> dict[str, T
     with run.runtime.autocast():
         mean, _ = autoencoder.posterior(real)
         fake = autoencoder.decode_spectrum(mean)
-    losses = {"validation_loss": magnitude_loss(autoencoder.log_magnitude(fake), autoencoder.log_magnitude(real))}
+    losses = {
+        "validation_loss": magnitude_loss(autoencoder.log_magnitude(fake), autoencoder.log_magnitude(real))
+    }
     if with_ear:
         with run.runtime.autocast():
             on_real, on_fake = judge_sound(run, real), judge_sound(run, fake)
@@ -86,7 +88,10 @@ def composition_losses(run: TrainingRun, step: Step) -> dict[str, Tensor]:
     """Energy score of one-step compositions of the averaged generator, and how the professor tells them from music."""
     batch = draw_composition(run, step, run.stage, split="validation")
     with run.runtime.autocast():
-        draws = [compose(run, batch, noise, generator=run.average.network) for noise in (batch.noise_a, batch.noise_b)]
+        draws = [
+            compose(run, batch, noise, generator=run.average.network)
+            for noise in (batch.noise_a, batch.noise_b)
+        ]
         on_real = judge_composition(run, batch, batch.latents, is_real=True, remember=False)
         on_fake = judge_composition(run, batch, draws[0], is_real=False, remember=False)
     return {

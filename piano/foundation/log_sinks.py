@@ -182,7 +182,9 @@ class Watchers:
                     "training.loggers: %s is not installed, so the run is not shown there. "
                     "`pip install %s`, or take it out of config.yaml.", name, name,
                 )  # fmt: skip
-            except Exception as error:  # a library of others, often with a network behind it: it must not end a run
+            except (
+                Exception
+            ) as error:  # a library of others, often with a network behind it: it must not end a run
                 self._say(name, error)
 
     def _tell(self, action: Callable[[Sink], None]) -> None:
@@ -202,7 +204,7 @@ class Watchers:
 
 
 def scalars_of(entry: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a line of metrics.jsonl, under names that group them: by stage, event or what stands before "/"."""
+    """The numbers of a line of metrics.jsonl, named so that they group by stage, by event, or by what precedes "/"."""
     group = entry.get("event") or entry.get("stage") or "run"
     values = {}
     for name, value in entry.items():
