@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,9 @@ def test_weights_and_biases_keeps_an_offline_run_without_an_account(tmp_path, mo
     log.append([step(0, 0.7), step(1, 0.6)])
     log.close()
     (kept,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    until = time.monotonic() + 20.0  # a process of its own writes the file, also after `close`
+    while b"ear/ear_loss" not in kept.read_bytes() and time.monotonic() < until:
+        time.sleep(0.1)
     assert b"ear/ear_loss" in kept.read_bytes()
     assert (tmp_path / WANDB_ID_NAME).read_text() in kept.name
     assert [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [

@@ -13,14 +13,18 @@ from piano.piano_pretrain import train_autoencoder
 from tests.tiny_run import start_run, tiny_config
 
 
+def phase(alone: bool, ramp: float) -> dict:
+    return {"training/pretrain_phase": int(alone), "training/adv_ramp": ramp}
+
+
 def history(judged: bool = True) -> list[dict]:
     """An autoencoder stage and a professor stage whose judge sits at confusion."""
     lines = [{"stage": "autoencoder", "step": index, "total_step": index, "reconstruction": 1 / (index + 1)}
              for index in range(50)]  # fmt: skip
     for index in range(100 * judged):
         alone = index < 20
-        line = {"stage": "professor", "step": index, "total_step": 50 + index, "energy_score": 0.5,
-                "training/pretrain_phase": int(alone), "training/adv_ramp": min(1.0, max(0.0, (index - 20) / 30))}  # fmt: skip
+        line = {"stage": "professor", "step": index, "total_step": 50 + index, "energy_score": 0.5}
+        line |= phase(alone, min(1.0, max(0.0, (index - 20) / 30)))
         if not alone:
             line |= {"professor_loss": 0.9, "adversarial": 0.8, "training/professor_d_loss": math.log(2.0),
                      "training/professor_d_real": 0.5, "training/professor_d_fake": 0.5}  # fmt: skip

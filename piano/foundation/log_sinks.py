@@ -114,7 +114,7 @@ class WeightsAndBiases:
 
     def close(self) -> None:
         """See `Sink`."""
-        self.run.finish(quiet=True)
+        self.run.finish()
 
 
 def has_wandb_key() -> bool:
