@@ -79,6 +79,13 @@ def test_the_screen_says_what_is_adopted_and_the_folder_keeps_it(base, tmp_path,
     assert kept.stages.autoencoder.share < kept.stages.flow.share
 
 
+def test_a_stage_without_steps_leaves_the_one_step_block_alone(base, tmp_path):
+    skipped = ("--set", "pretrain_epochs_g=0", "--set", "epochs=0")
+    assert tune(base, tmp_path, "--from", str(base / "given"), *skipped) == 0
+    before, after = load_generator(base / "given").shortcut, load_generator(tmp_path / "checkpoints").shortcut
+    assert all(torch.equal(old, new) for old, new in zip(before.parameters(), after.parameters(), strict=True))
+
+
 class Interrupted(Exception):
     """Stands for a power cut."""
 
