@@ -325,7 +325,9 @@ class TrainingRun:
             self.schedules.early_stop.weights = None
         self.generator.load_state_dict(self.average.network.state_dict())
         self.average.updates = 0
-        if self.stage == "flow" and self.stage_step:  # a stage without steps leaves a trained one-step block alone
+        if (
+            self.stage == "flow" and self.stage_step
+        ):  # a stage without steps leaves a trained one-step block alone
             for network in (self.generator, self.average.network):
                 network.open_shortcut()
         if self.stage_step and self.stage in FINISHED_STEPS:

@@ -83,7 +83,9 @@ def test_a_stage_without_steps_leaves_the_one_step_block_alone(base, tmp_path):
     skipped = ("--set", "pretrain_epochs_g=0", "--set", "epochs=0")
     assert tune(base, tmp_path, "--from", str(base / "given"), *skipped) == 0
     before, after = load_generator(base / "given").shortcut, load_generator(tmp_path / "checkpoints").shortcut
-    assert all(torch.equal(old, new) for old, new in zip(before.parameters(), after.parameters(), strict=True))
+    assert all(
+        torch.equal(old, new) for old, new in zip(before.parameters(), after.parameters(), strict=True)
+    )
 
 
 class Interrupted(Exception):
