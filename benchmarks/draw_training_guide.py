@@ -2,7 +2,7 @@
 
     python benchmarks/draw_training_guide.py
 
-About four minutes of one core; the runs themselves are thrown away. Nothing is chosen: one seed, the first run.
+About a minute of one core; the runs themselves are thrown away. Nothing is chosen: one seed, the first run.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from piano.validation import validation_losses
 from tests.tiny_run import start_run, tiny_config, tonal_pairs
 
 OUTPUT = Path(__file__).resolve().parent.parent / "docs" / "training-guide"
-STEPS_PER_EPOCH = 10
+STEPS_PER_EPOCH = 8
 SHARES = {
     "autoencoder": {"share": 0.5, "frames": 16, "learning_rate": 4e-3, "warmup_steps": 10},
     "flow": {"share": 0.5, "frames": 32, "learning_rate": 4e-3, "warmup_steps": 10},
@@ -36,17 +36,15 @@ SHARES = {
     "professor": {"share": 0.5, "frames": 32, "warmup_steps": 5},
     "joint": {"share": 0.1, "frames": 32, "warmup_steps": 2},
 }
-EPOCHS = {"pretrain_epochs_g": 40, "pretrain_epochs_d": 2, "epochs": 24}
+EPOCHS = {"pretrain_epochs_g": 24, "pretrain_epochs_d": 1, "epochs": 16}
 SHORTCUT = "shortcut"
 
 
 def begin(folder: Path, *, pretrained: Path | None = None, **settings: Any) -> TrainingRun:
     """A run in a new folder, from nothing or from a folder that holds a pretrained one."""
     load = {"checkpoint_folder_load": str(pretrained)} if pretrained else {}
-    settings = EPOCHS | load | settings
-    config = tiny_config(
-        folder, steps_per_epoch=STEPS_PER_EPOCH, save_after_nepochs=1000, stages=SHARES, ema=0.95, **settings
-    )  # fmt: skip
+    general = {"steps_per_epoch": STEPS_PER_EPOCH, "save_after_nepochs": 1000, "stages": SHARES, "ema": 0.95}
+    config = tiny_config(folder, **(general | EPOCHS | load | settings))
     run = start_run(config, pairs=tonal_pairs(16))
     run.validation_set.pairs = tonal_pairs(4, seed=9)
     run.validate = validation_losses
@@ -75,6 +73,14 @@ def events(folder: Path, kind: str, stage: str) -> list[dict[str, Any]]:
     first = next(entry["total_step"] for entry in history if "step" in entry)
     found = [entry for entry in history if entry.get("event") == kind]
     return [entry | {"step": entry["total_step"] - first} for entry in found]
+
+
+def heard_line(label: str, folder: Path, stage: str = "professor", style: str = "o-") -> Line:
+    """The validation loss at the end of every epoch of a stage."""
+    found = events(folder, "validation", stage)
+    return Line(
+        label, [event["step"] for event in found], [event["validation_loss"] for event in found], style
+    )
 
 
 def run_whole(folder: Path) -> dict[str, list[float]]:
@@ -106,22 +112,12 @@ def draw_warmup(work: Path, base: Path) -> None:
     """Rate and gradient of the generator without, with a linear, and with a cosine warm-up."""
     folders = {"the stage's 5 steps": base}
     for kind in ("linear", "cosine"):
-        folders[f"{kind}, 40 steps"] = work / kind
-        train_professor(
-            begin(
-                work / kind,
-                pretrained=work / "pretrained",
-                schedulers__g_warmup_steps=40,
-                schedulers__g_warmup_type=kind,
-            )
-        )
-    charts = [
-        Chart(title, [line(label, folder, name) for label, folder in folders.items()])
-        for title, name in (
-            ("generator: learning rate", f"rate:{SHORTCUT}"),
-            ("energy score", "energy_score"),
-        )
-    ]
+        folders[f"{kind}, 24 steps"] = work / kind
+        warmup = {"schedulers__g_warmup_steps": 24, "schedulers__g_warmup_type": kind}
+        train_professor(begin(work / kind, pretrained=work / "pretrained", **warmup))
+    rates = [line(label, folder, f"rate:{SHORTCUT}") for label, folder in folders.items()]
+    losses = [heard_line(label, folder) for label, folder in folders.items()]
+    charts = [Chart("generator: learning rate", rates), Chart("energy score of validation music", losses)]
     chart_row(charts, OUTPUT / "warmup.png", x_label="step of the professor's stage")
 
 
@@ -130,15 +126,15 @@ def draw_beginning(work: Path, base: Path) -> None:
     folder = work / "beginning"
     train_professor(
         begin(
-            folder, pretrained=work / "pretrained", schedulers__pretrain_g_only=True, schedulers__g_pretrain_steps=30,
-            schedulers__adv_ramp_steps=40, schedulers__adv_ramp_type="cosine",
+            folder, pretrained=work / "pretrained", schedulers__pretrain_g_only=True, schedulers__g_pretrain_steps=16,
+            schedulers__adv_ramp_steps=24, schedulers__adv_ramp_type="cosine",
         )
     )  # fmt: skip
     phase = Chart(
         "training/pretrain_phase, training/adv_ramp",
         [
             line("generator alone", folder, "training/pretrain_phase", style="--"),
-            line("then a cosine ramp, 40 steps", folder, "training/adv_ramp"),
+            line("then a cosine ramp, 24 steps", folder, "training/adv_ramp"),
             line("today's ramp, a fifth of the stage", base, "training/adv_ramp", style=":"),
         ],
     )
@@ -148,8 +144,8 @@ def draw_beginning(work: Path, base: Path) -> None:
         mark=("confusion, log 2", 0.6931),
     )
     energy = Chart(
-        "energy score",
-        [line("alone first", folder, "energy_score"), line("today's", base, "energy_score", style=":")],
+        "energy score of validation music",
+        [heard_line("alone first", folder), heard_line("today's", base, style="o:")],
     )
     chart_row([phase, losses, energy], OUTPUT / "beginning.png", x_label="step of the professor's stage")
 
@@ -159,25 +155,18 @@ def draw_plateau(work: Path) -> None:
     folder = work / "plateau"
     train_professor(
         begin(
-            folder, pretrained=work / "pretrained", schedulers__adv_ramp_steps=20,
+            folder, pretrained=work / "pretrained", schedulers__adv_ramp_steps=8,
             schedulers__g_plateau={"patience": 1, "factor": 0.5, "threshold": 0.01},
             schedulers__d_plateau={"patience": 2, "factor": 0.5, "threshold": 0.01},
         )
     )  # fmt: skip
-    heard = events(folder, "validation", "professor")
-    metric = Line(
-        "validation_loss",
-        [event["step"] for event in heard],
-        [event["validation_loss"] for event in heard],
-        "o-",
-    )
     rates = [
         line(label, folder, f"rate:{name}")
         for label, name in (("generator", SHORTCUT), ("professor", "professor"))
     ]
     charts = [
-        Chart("what the generator's plateau looks at", [metric]),
-        Chart("what the professor's looks at", [line("professor_loss", folder, "professor_loss")]),
+        Chart("the generator's plateau looks at", [heard_line("validation_loss", folder)]),
+        Chart("the professor's, at epochs' means of", [line("professor_loss", folder, "professor_loss")]),
         Chart("learning rates", rates),
     ]
     chart_row(charts, OUTPUT / "plateau.png", x_label="step of the professor's stage")
@@ -191,14 +180,14 @@ def draw_early_stopping(work: Path) -> None:
         "autoencoder": SHARES["autoencoder"] | {"share": 1.0},
         "flow": SHARES["flow"] | {"share": 0.0},
     }
-    run = begin(folder, schedulers__early_stopping=settings, stages=stages, pretrain_epochs_g=100)
+    run = begin(folder, schedulers__early_stopping=settings, stages=stages, pretrain_epochs_g=60)
     run.training_set.pairs = tonal_pairs(1, seed=3)
     train_autoencoder(run)
     heard = events(folder, "validation", "autoencoder")
     steps, losses = [event["step"] for event in heard], [event["validation_loss"] for event in heard]
     best = losses.index(min(losses))
     stopped = events(folder, "early_stop", "autoencoder")
-    when = f"stopped at step {stopped[0]['step']} of 1000" if stopped else "ran to its end"
+    when = f"stopped at step {stopped[0]['step']} of 480" if stopped else "ran to its end"
     lines = [
         line("training", folder, "reconstruction", stage="autoencoder"),
         Line("validation", steps, losses, "o-"),

@@ -31,6 +31,9 @@ EXAMPLE = """examples:
   python piano_main.py --set stages.flow.learning_rate=0.001 --checkpoints trial
 """
 
+STOPS = (KeyboardInterrupt,)
+"""What ends a run because somebody wished so."""
+
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
@@ -128,7 +131,8 @@ def reported(run: TrainingRun, messenger: Messenger) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        finish(run, messenger, "died", f"{type(error).__name__}: {error}".rstrip(": "))
+        how = "stopped" if isinstance(error, STOPS) else "died"
+        finish(run, messenger, how, f"{type(error).__name__}: {error}".rstrip(": "))
         raise
     finish(run, messenger, "ended", summary(run))
 

@@ -71,7 +71,7 @@ def test_a_run_that_dies_says_why_and_dies_all_the_same(inbox, tmp_path, kind):
     ):
         train_autoencoder(run)
     (message,) = messages
-    assert message["title"] == "MusiGAN: training died"
+    assert message["title"] == f"MusiGAN: training {'stopped' if kind == 'interrupt' else 'died'}"
     expected = "KeyboardInterrupt" if kind == "interrupt" else "reconstruction is nan in stage autoencoder"
     assert expected in message["message"]
 
