@@ -454,8 +454,8 @@ def shortcut_losses(run: TrainingRun, step: Step, batch: Composition) -> Shortcu
     weights = run.config.loss_weights
     if step.phase.is_pretraining:
         with run.runtime.autocast():
-            draws = [compose(run, batch, noise) for noise in (batch.noise_a, batch.noise_b)]
-            score = energy_score_loss(*draws, batch.latents)
+            draw_a, draw_b = compose(run, batch, batch.noise_a), compose(run, batch, batch.noise_b)
+            score = energy_score_loss(draw_a, draw_b, batch.latents)
         return ShortcutLosses(weights["energy_score"] * score, {"energy_score": score})
     with frozen(run.discriminator), run.runtime.autocast():
         draw_a, draw_b = compose(run, batch, batch.noise_a), compose(run, batch, batch.noise_b)

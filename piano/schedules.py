@@ -16,7 +16,13 @@ from torch import Tensor
 from torch.optim import SGD
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from piano.config_reader import EarlyStoppingSettings, PlateauSettings, SchedulerSettings
+from piano.config_reader import (
+    DiscriminatorPlateauSettings,
+    EarlyStoppingSettings,
+    GeneratorPlateauSettings,
+    PlateauSettings,
+    SchedulerSettings,
+)
 
 FINAL_RATE = 0.05
 """Share of the learning rate left at the end of a stage (cosine)."""
@@ -171,7 +177,7 @@ class Schedules:
                 self._bases[name].load_state_dict(state)
         self._resumed = {}
 
-    def _plateau_of(self, name: str) -> PlateauSettings:
+    def _plateau_of(self, name: str) -> GeneratorPlateauSettings | DiscriminatorPlateauSettings:
         return self.settings.d_plateau if name in JUDGES else self.settings.g_plateau
 
     # --- within a step ---------------------------------------------------------------------------------------------
@@ -220,11 +226,11 @@ class Schedules:
 
     def note(self, numbers: Mapping[str, Any]) -> None:
         """Add one step's logged numbers to the means of the epoch."""
-        wanted = {TRAINING_TERMS.get(self.stage), ADVERSARIAL_TERMS.get(self.stage)}
+        wanted = {terms[self.stage] for terms in (TRAINING_TERMS, ADVERSARIAL_TERMS) if self.stage in terms}
         wanted |= {f"{name}_loss" for name in JUDGES}
         for name in wanted & numbers.keys():
-            total, count = self._sums.get(str(name), [0.0, 0])
-            self._sums[str(name)] = [total + numbers[name], count + 1]
+            total, count = self._sums.get(name, [0.0, 0])
+            self._sums[name] = [total + numbers[name], count + 1]
 
     def end_epoch(
         self, index: int, progress: float, *, validation: Mapping[str, float], weights: Mapping[str, Tensor]

@@ -88,14 +88,12 @@ def composition_losses(run: TrainingRun, step: Step) -> dict[str, Tensor]:
     """Energy score of one-step compositions of the averaged generator, and how the professor tells them from music."""
     batch = draw_composition(run, step, run.stage, split="validation")
     with run.runtime.autocast():
-        draws = [
-            compose(run, batch, noise, generator=run.average.network)
-            for noise in (batch.noise_a, batch.noise_b)
-        ]
+        draw_a = compose(run, batch, batch.noise_a, generator=run.average.network)
+        draw_b = compose(run, batch, batch.noise_b, generator=run.average.network)
         on_real = judge_composition(run, batch, batch.latents, is_real=True, remember=False)
-        on_fake = judge_composition(run, batch, draws[0], is_real=False, remember=False)
+        on_fake = judge_composition(run, batch, draw_a, is_real=False, remember=False)
     return {
-        "validation_loss": energy_score_loss(*draws, batch.latents),
+        "validation_loss": energy_score_loss(draw_a, draw_b, batch.latents),
         "validation_professor_loss": discriminator_loss(
             on_real.heads, on_fake.heads, objective=run.config.objective_professor
         ),

@@ -20,7 +20,13 @@ from piano.evaluation.metrics import (
 )
 from piano.evaluation.pictures import constant_q_grid
 from piano.evaluation.score_generator import reconstruct_clips
-from piano.evaluation.training_pictures import LOSS_NAME, REAL_FAKE_NAME, draw_losses, draw_real_fake
+from piano.evaluation.training_pictures import (
+    LOSS_NAME,
+    REAL_FAKE_NAME,
+    draw_losses,
+    draw_real_fake,
+    judge_objectives,
+)
 from piano.foundation.audio_io import write_audio
 from piano.foundation.run_log import read_history
 from piano.piano_model import AudioDataset, VariationalAttentionModel
@@ -98,11 +104,10 @@ class Gatekeeper:
         pairs = {"reconstruction": (clips[0], reconstruct_clips(run.average.network, clips[:1])[0])}
         if run.stage != "autoencoder":
             pairs["composition"] = (clips[-1], sample)
-        objectives = {"ear": run.config.objective_ear, "professor": run.config.objective_professor}
         pictures = {
             "real_fake": draw_real_fake(pairs, rate, self.folder / REAL_FAKE_NAME),
             "loss": draw_losses(read_history(self.folder), self.folder / LOSS_NAME,
-                                smoothing=run.config.smoothing, objectives=objectives),
+                                smoothing=run.config.smoothing, objectives=judge_objectives(run.config)),
         }  # fmt: skip
         return {name: path for name, path in pictures.items() if path}
 

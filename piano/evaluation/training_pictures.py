@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.typing import ColorType
 from numpy.typing import NDArray
 
 from piano.config_reader import CONFIG_NAME, Config, load_config_from_yaml
@@ -73,7 +74,7 @@ def draw_losses(
         (lambda axis: draw_own(axis, steps, validation), steps)
     ]
     if judged:
-        floors = dict(objectives or {})
+        floors: Mapping[str, Objective] = objectives or {}
         panels += [
             (lambda axis: draw_discriminator(axis, judged, smoothing, floors), judged),
             (lambda axis: draw_generator(axis, judged), judged),
@@ -153,7 +154,7 @@ def draw_probabilities(axis: Axes, judged: Sequence[Mapping[str, Any]]) -> None:
 
 
 def draw_curve(
-    axis: Axes, steps: Sequence[Mapping[str, Any]], name: str, *, label: str, colour: str | None = None,
+    axis: Axes, steps: Sequence[Mapping[str, Any]], name: str, *, label: str, colour: ColorType | None = None,
     style: str = "-", change: Callable[[NDArray], Any] | None = None,
 ) -> float:  # fmt: skip
     """One number over steps, stage by stage: medians of neighbours, and where most of them lie; returns the highest."""
@@ -241,14 +242,16 @@ def draw_real_fake(pairs: Mapping[str, tuple[NDArray, NDArray]], sample_rate: in
     return spectrogram_grid(rows, sample_rate, path, columns=2)
 
 
+def judge_objectives(config: Config) -> dict[str, Objective]:
+    """Judge -> its objective."""
+    return {"ear": config.objective_ear, "professor": config.objective_professor}
+
+
 def draw_run(folder: Path, config: Config | None) -> Path:
     """loss.png of a run's folder; raises DatasetError where it holds no step."""
-    objectives: dict[str, Objective] = {}
-    if config:
-        objectives = {"ear": config.objective_ear, "professor": config.objective_professor}
     path = draw_losses(
         read_history(folder), folder / LOSS_NAME,
-        smoothing=config.smoothing if config else 0.0, objectives=objectives,
+        smoothing=config.smoothing if config else 0.0, objectives=judge_objectives(config) if config else None,
     )  # fmt: skip
     if path is None:
         raise DatasetError(f"{folder / LOG_NAME} holds no training step. Name the folder of a run.")

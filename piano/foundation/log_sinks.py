@@ -4,6 +4,7 @@ A sink is an object with four methods (`Sink`). Its library is imported when the
 with it is said in one sentence, and the run goes on without it: metrics.jsonl holds everything anyway.
 """
 
+import importlib
 import logging
 import netrc
 import os
@@ -88,8 +89,7 @@ class WeightsAndBiases:
     """
 
     def __init__(self, folder: Path, first_step: int) -> None:
-        import wandb
-
+        wandb = importlib.import_module("wandb")  # an optional library: its types need not be there
         name = folder / WANDB_ID_NAME
         if not name.is_file():
             name.write_text(uuid.uuid4().hex[:12], encoding="utf-8")
