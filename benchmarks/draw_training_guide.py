@@ -175,7 +175,7 @@ def draw_plateau(work: Path) -> None:
 def draw_early_stopping(work: Path) -> None:
     """An autoencoder that has too little to learn from: it learns it by heart, and is stopped."""
     folder = work / "early"
-    settings = {"patience": 4, "threshold": 0.0}
+    settings = {"patience": 2, "threshold": 0.005}
     stages = SHARES | {
         "autoencoder": SHARES["autoencoder"] | {"share": 1.0},
         "flow": SHARES["flow"] | {"share": 0.0},
