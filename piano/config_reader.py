@@ -164,6 +164,72 @@ class RuntimeSettings(Settings):
     nodes: PositiveInt = 1
 
 
+class PlateauSettings(Settings):
+    """When a network's learning rate is lowered for good; `patience` null: never."""
+
+    patience: int | None = Field(default=None, ge=0)
+    """Epochs without a better metric that are borne; the one after them lowers the rate."""
+    factor: float = Field(default=0.5, gt=0.0, lt=1.0)
+    """What the rate is then multiplied by."""
+    threshold: float = Field(default=1e-3, ge=0.0)
+    """By how much a metric must fall to count as better."""
+    min_lr: float = Field(default=0.0, ge=0.0)
+    """No lower than this, before warm-up and cosine."""
+
+
+class GeneratorPlateauSettings(PlateauSettings):
+    """Of the generator's optimisers."""
+
+    metric: Literal["validation", "training", "adversarial"] = "validation"
+    """Of an epoch: the stage's own loss on validation music or on training music, or how well it is seen through."""
+
+
+class DiscriminatorPlateauSettings(PlateauSettings):
+    """Of the judges' optimisers, each by its own loss."""
+
+    metric: Literal["validation", "training"] = "training"
+
+
+class EarlyStoppingSettings(Settings):
+    """When a stage ends before its time; the averaged weights of its best epoch are kept."""
+
+    patience: int | None = Field(default=None, ge=0)
+    """Epochs without a better metric that are borne; null: a stage is never cut short."""
+    metric: Literal["validation", "training"] = "validation"
+    threshold: float = Field(default=1e-3, ge=0.0)
+
+
+class SchedulerSettings(Settings):
+    """How a stage begins, slows down and ends. Steps count from the start of a stage."""
+
+    g_warmup_steps: int = Field(default=0, ge=0)
+    """Steps over which the generator's rate rises in the adversarial stages; 0: as the stage's warmup_steps say."""
+    g_warmup_type: Literal["cosine", "linear"] = "cosine"
+    pretrain_g_only: bool = False
+    """Whether every adversarial stage begins with the generator alone, without its judges."""
+    g_pretrain_steps: PositiveInt = 100
+    """For how many steps."""
+    adv_ramp_steps: int | None = Field(default=None, ge=0)
+    """Steps over which the adversary's weight rises from 0; null or 0: the first fifth of the stage."""
+    adv_ramp_type: Literal["linear", "cosine"] = "linear"
+    g_plateau: GeneratorPlateauSettings = GeneratorPlateauSettings()
+    d_plateau: DiscriminatorPlateauSettings = DiscriminatorPlateauSettings()
+    early_stopping: EarlyStoppingSettings = EarlyStoppingSettings()
+
+
+class TrainingSettings(Settings):
+    """What a run tells, and to whom. metrics.jsonl is always written."""
+
+    loggers: list[Literal["tensorboard", "wandb"]] = ["tensorboard"]
+    notify: list[str] = []
+    """Apprise addresses that get a message when a run ends or dies; never written into the run's folder."""
+
+    @field_validator("notify", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value or []
+
+
 class Config(Settings):
     """Everything in config.yaml."""
 
@@ -225,6 +291,8 @@ class Config(Settings):
     discriminator: DiscriminatorSettings = DiscriminatorSettings()
     stages: StagesSettings
     finetune: FinetuneSettings = FinetuneSettings()
+    schedulers: SchedulerSettings = SchedulerSettings()
+    training: TrainingSettings = TrainingSettings()
     runtime: RuntimeSettings = RuntimeSettings()
 
     @field_validator("doctor", mode="before")
@@ -237,6 +305,11 @@ class Config(Settings):
     def _check(self) -> "Config":
         if any(weight < 0 for weight in self.loss_weights.values()):
             raise ValueError("loss_weights must not be negative")
+        if self.schedulers.pretrain_g_only and not self.loss_weights.get("energy_score"):
+            raise ValueError(
+                "schedulers.pretrain_g_only needs loss_weights.energy_score above 0: "
+                "without its judges the generator would have nothing to compose by"
+            )
         for name, stage in self.stages:
             batch = stage.batch_size or self.batch_size
             if batch % (self.accumulation_steps * self.runtime.devices * self.runtime.nodes):
@@ -350,8 +423,9 @@ def parse_override(text: str) -> tuple[str, Any]:
 
 
 def dump_config(config: Config) -> str:
-    """The settings as YAML that reads back to the same settings."""
+    """The settings as YAML that reads back to the same settings, except `training.notify`: addresses hold passwords."""
     values = config.model_dump(mode="json")
+    values["training"]["notify"] = []
     values["presets"] = {values["preset"]: {}}
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 

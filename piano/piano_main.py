@@ -4,6 +4,8 @@ import argparse
 import shlex
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -12,17 +14,20 @@ from piano.config_reader import CONFIG_NAME, Config, dump_config, load_config_fr
 from piano.discriminator import Discriminator_with_mdisc
 from piano.doctor.live import Doctor
 from piano.evaluation.gates import Gatekeeper
+from piano.evaluation.training_pictures import draw_run
 from piano.foundation.checkpoint_format import complete_epochs, list_epochs
 from piano.foundation.dataset_format import read_manifest
 from piano.foundation.errors import (
     CheckpointError,
     ConfigError,
     DatasetError,
+    MusiganError,
     StoppedBySignal,
     TrainingError,
     run_command,
 )
 from piano.foundation.model_folder import named_folder
+from piano.foundation.notify import Messenger
 from piano.foundation.runtime import Runtime, is_first_process, sampling_dtype, start_runtime
 from piano.foundation.shipped_format import shipped_path
 from piano.foundation.stop_signals import StopRequest, stoppable
@@ -34,6 +39,7 @@ from piano.run_keeper import own_folder, refuse_full_disk
 from piano.time_budget import seconds_since_start
 from piano.training_run import STAGES, TrainingRun
 from piano.utilities import build, load_checkpoint
+from piano.validation import validation_losses
 
 EXAMPLE = """examples:
   python piano_main.py --minutes 10
@@ -41,6 +47,9 @@ EXAMPLE = """examples:
   python piano_main.py --from shipped --minutes 10 --checkpoints mine
   python piano_main.py --set stages.flow.learning_rate=0.001 --checkpoints trial
 """
+
+STOPS = (KeyboardInterrupt, StoppedBySignal)
+"""What ends a run because somebody wished so."""
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -116,6 +125,7 @@ def resume_command(arguments: list[str]) -> str:
 def train_alone(config: Config, stop: StopRequest, *, began: float) -> None:
     """The whole run, in a folder that is its own, on the clock since it began (by time.monotonic())."""
     check_loss_weights(config.loss_weights)
+    messenger = Messenger(config.training.notify)
     start = None
     if config.resume_from_checkpoint:
         config = as_it_began(config)
@@ -144,6 +154,7 @@ def train_alone(config: Config, stop: StopRequest, *, began: float) -> None:
         after_save=gatekeeper.write_due_samples, after_stage=gatekeeper.judge_stage,
         before_save=gatekeeper.score_epoch, began=began,
         doctor=None if config.doctor == "off" else Doctor(config.doctor, window=config.doctor_window),
+        validate=validation_losses,
     )  # fmt: skip
     run.stop = stop
     if run.budget is not None:
@@ -153,7 +164,7 @@ def train_alone(config: Config, stop: StopRequest, *, began: float) -> None:
     elif runtime.is_main:
         config.checkpoint_folder.mkdir(parents=True, exist_ok=True)
         (config.checkpoint_folder / "config.yaml").write_text(dump_config(config), encoding="utf-8")
-    try:
+    with reported(run, messenger):
         gatekeeper.rehearse(run)
         introduce(config, runtime, run)
         if runtime.is_main:
@@ -161,11 +172,44 @@ def train_alone(config: Config, stop: StopRequest, *, began: float) -> None:
         (finetune_generator if config.start_from else pretrain_generator)(run)
         pretrain_discriminator(run)
         train_vae_gan(run)
-    except torch.OutOfMemoryError:
-        raise TrainingError(too_little_memory(run)) from None
-
-    tell(runtime, f"Trained {run.epoch} epochs in {run.seconds / 60:.1f} minutes. {best_in_words(run)}"
+    tell(runtime, f"{summary(run)}"
                   f"Listen: python piano/generate_music.py --checkpoints {config.checkpoint_folder}")  # fmt: skip
+
+
+@contextmanager
+def reported(run: TrainingRun, messenger: Messenger) -> Iterator[None]:
+    """Whatever ends the run inside: the log is complete, loss.png is drawn, and the message is sent."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        error = TrainingError(too_little_memory(run))
+        finish(run, messenger, "died", str(error))
+        raise error from None
+    except BaseException as error:
+        how = "stopped" if isinstance(error, STOPS) else "died"
+        finish(run, messenger, how, f"{type(error).__name__}: {error}".rstrip(": "))
+        raise
+    finish(run, messenger, "ended", summary(run))
+
+
+def finish(run: TrainingRun, messenger: Messenger, how: str, sentence: str) -> None:
+    """The last things of a run, each in the main process only."""
+    if not run.runtime.is_main:
+        return
+    run.log.close()
+    folder = run.config.checkpoint_folder
+    if run.total_step:
+        try:
+            draw_run(folder, run.config)
+        except (OSError, MusiganError) as error:
+            print(f"loss.png could not be drawn: {error}")
+    place = f"{folder}, stage {run.stage or 'none yet'}, epoch {run.epoch}, {run.seconds / 60:.1f} minutes"
+    messenger.send(f"MusiGAN: training {how}", f"{sentence}\n{place}")
+
+
+def summary(run: TrainingRun) -> str:
+    """How far the run came."""
+    return f"Trained {run.epoch} epochs in {run.seconds / 60:.1f} minutes. {best_in_words(run)}"
 
 
 def read_config(options: argparse.Namespace) -> Config:

@@ -42,10 +42,9 @@ from piano.loss_functions import (
     share_music_features,
 )
 from piano.piano_encoder_decoder import MAGNITUDE_FLOOR
+from piano.piano_model import VariationalAttentionModel
 from piano.training_run import Step, TrainingRun
 
-RAMP_SHARE = 0.2
-"""Part of a stage over which the adversary's weight grows from 0 to its value."""
 PREFIX_SHARE = 0.5
 """Part of the professor's batches that continues a prefix; the rest composes from nothing."""
 PREFIX_NOISE = 0.15
@@ -103,8 +102,8 @@ def judge_optimizers(run: TrainingRun, stage: str, *, factor: float = 1.0) -> tu
 
 
 def ramp(step: Step) -> float:
-    """Weight of the adversary: rises linearly over the first part of the stage."""
-    return min(1.0, step.progress / RAMP_SHARE)
+    """Weight of the adversary, 0 to 1 (piano/schedules.py)."""
+    return step.phase.ramp
 
 
 def judge_every(run: TrainingRun) -> int:
@@ -113,8 +112,8 @@ def judge_every(run: TrainingRun) -> int:
 
 
 def judge_learns(run: TrainingRun, step: Step) -> bool:
-    """Whether the discriminator moves in this step."""
-    return step.index % judge_every(run) == 0
+    """Whether the discriminator moves in this step: not while the generator learns alone."""
+    return not step.phase.is_pretraining and step.index % judge_every(run) == 0
 
 
 def penalty_is_due(run: TrainingRun, step: Step, every: int) -> bool:
@@ -237,6 +236,10 @@ def held_waveform(run: TrainingRun, spectrum: Tensor) -> Tensor:
 def decoder_backward(run: TrainingRun, step: Step, sound: Sound, parts: int) -> dict[str, Tensor]:
     """Gradients of the decoder from reconstruction, adversary and feature matching, each with its share."""
     autoencoder = run.generator.autoencoder
+    if step.phase.is_pretraining:
+        reconstruction = rebuild(run, sound)
+        (reconstruction / parts).backward()
+        return {"ear_reconstruction": reconstruction}
     with frozen(run.discriminator):
         with run.runtime.autocast():
             fake = autoencoder.decode_spectrum(sound.latents)
@@ -259,6 +262,14 @@ def decoder_backward(run: TrainingRun, step: Step, sound: Sound, parts: int) -> 
     return {f"ear_{name}": value for name, value in terms.items()} | {
         f"ear_gradient_{name}": norm for name, norm in norms.items()
     }
+
+
+def rebuild(run: TrainingRun, sound: Sound) -> Tensor:
+    """Distance of the decoder's reconstruction from the real sound."""
+    autoencoder = run.generator.autoencoder
+    with run.runtime.autocast():
+        fake = autoencoder.decode_spectrum(sound.latents)
+    return magnitude_loss(autoencoder.log_magnitude(fake), autoencoder.log_magnitude(sound.real))
 
 
 def balanced_backward(
@@ -350,13 +361,19 @@ def draw_composition(run: TrainingRun, step: Step, stage: str, *, split: str = "
     return Composition(latents=latents, told=told, **there)
 
 
-def compose(run: TrainingRun, batch: Composition, noise: Tensor) -> Tensor:
-    """One-step compositions (batch, frames, latent_dim); given frames keep their real latents."""
+def compose(
+    run: TrainingRun, batch: Composition, noise: Tensor, *, generator: VariationalAttentionModel | None = None
+) -> Tensor:
+    """One-step compositions (batch, frames, latent_dim) of the run's generator, or of another one.
+
+    Given frames keep their real latents.
+    """
+    shortcut = (generator or run.generator).shortcut
     given = batch.is_prefix.unsqueeze(-1)
     level = torch.where(batch.is_prefix, batch.given, torch.ones_like(batch.given))
     share = level.unsqueeze(-1)
     noisy = (1.0 - share) * batch.latents + share * noise
-    return torch.where(given, batch.latents, run.generator.shortcut(noisy, level, batch.told))
+    return torch.where(given, batch.latents, shortcut(noisy, level, batch.told))
 
 
 def professor_step(
@@ -459,8 +476,13 @@ class ShortcutLosses(NamedTuple):
 
 
 def shortcut_losses(run: TrainingRun, step: Step, batch: Composition) -> ShortcutLosses:
-    """Adversary and energy score for the one-step block."""
+    """Adversary and energy score for the one-step block; the energy score alone while the generator learns alone."""
     weights = run.config.loss_weights
+    if step.phase.is_pretraining:
+        with run.runtime.autocast():
+            draw_a, draw_b = compose(run, batch, batch.noise_a), compose(run, batch, batch.noise_b)
+            score = energy_score_loss(draw_a, draw_b, batch.latents)
+        return ShortcutLosses(weights["energy_score"] * score, {"energy_score": score})
     factors = {
         "adversarial": weights.get("adversarial", 1.0) * ramp(step),
         "energy_score": weights.get("energy_score", 0.0) * run.factor("energy_score"),
@@ -584,8 +606,14 @@ def joint_generator_step(run: TrainingRun, step: Step, optimizer: Optimizer) -> 
 def joint_sound_losses(
     run: TrainingRun, step: Step, batch: JointBatch, sound: Sound
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Reconstruction (weight 1), the ear on composed sound, and the music losses as weighted in the config."""
+    """Reconstruction (weight 1), the ear on composed sound, and the music losses as weighted in the config.
+
+    The reconstruction alone while the generator learns alone.
+    """
     autoencoder = run.generator.autoencoder
+    if step.phase.is_pretraining:
+        reconstruction = rebuild(run, sound)
+        return {"reconstruction": reconstruction}, reconstruction
     with frozen(run.discriminator), run.runtime.autocast():
         rebuilt = autoencoder.decode_spectrum(sound.latents)
         composed = composed_spectrum(run, batch)

@@ -27,18 +27,19 @@ from piano.foundation.runtime import Runtime
 from piano.foundation.stop_signals import StopRequest
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.run_keeper import Stateful
+from piano.schedules import SETTLED, Phase, Schedules
 from piano.time_budget import ENCODING, MANY_STEPS, ONE_STEP, SAVING, TimeBudget
 
 STAGES = ("autoencoder", "flow", "judges", "ear", "professor", "joint")
 """In the order in which they are learned."""
 FINISHED_STEPS = {"autoencoder": (16,), "flow": (16, 1), "professor": (1,), "joint": (16, 1)}
 """For compositions of how many steps the texture is measured after a stage; reconstructions serve before the flow."""
+HIDDEN_NUMBERS = ("seconds", "audio_seconds")
+"""Not shown in the progress bar."""
 NORMALISER_FRAMES = 50_000
 TEXTURE_FRAMES, TEXTURE_SEED = 4_000, 77
 STOP_EVERY = 10
 """Several processes agree at every n-th step whether to stop."""
-FINAL_RATE = 0.05
-"""Share of the learning rate left at the end of a stage (cosine)."""
 
 
 class ModelAverage:
@@ -67,12 +68,15 @@ class Step:
         Counts from 0 within the stage.
     progress : float
         Share of the stage that is over, 0 to 1.
+    phase : Phase
+        Whether the generator learns alone, and how much the adversary counts.
     """
 
-    def __init__(self, key: tuple[int, str], index: int, progress: float) -> None:
+    def __init__(self, key: tuple[int, str], index: int, progress: float, phase: Phase = SETTLED) -> None:
         self.key = key
         self.index = index
         self.progress = progress
+        self.phase = phase
 
     def random(self, purpose: str) -> torch.Generator:
         """Random numbers of this step alone: resuming needs no memory of what was drawn before."""
@@ -134,6 +138,8 @@ class TrainingRun:
         When the run began, by time.monotonic(); by default now.
     doctor : Attendant, optional
         Watches every step.
+    validate : callable, optional
+        Called as validate(run) at the end of every epoch; returns losses on validation music by name (see Schedules).
     """
 
     def __init__(
@@ -150,6 +156,7 @@ class TrainingRun:
         before_save: Callable[["TrainingRun"], None] | None = None,
         began: float | None = None,
         doctor: Attendant | None = None,
+        validate: Callable[["TrainingRun"], dict[str, float]] | None = None,
     ) -> None:
         self.config = config
         self.runtime = runtime
@@ -162,7 +169,11 @@ class TrainingRun:
         self.after_stage = after_stage
         self.before_save = before_save
         self.doctor = doctor
-        self.log = RunLog(config.checkpoint_folder, is_active=runtime.is_main)
+        self.validate = validate
+        self.schedules = Schedules(config.schedulers)
+        self.log = RunLog(
+            config.checkpoint_folder, is_active=runtime.is_main, loggers=config.training.loggers
+        )
         self.stage = ""
         self.stage_step = 0
         self.stage_began = 0.0
@@ -172,6 +183,7 @@ class TrainingRun:
         self.controllers: dict[str, float] = {}
         self.stateful: dict[str, Stateful] = {}
         """Whatever else must go on where it was (schedules, the doctor): registered before `resume`."""
+        self.stateful["schedules"] = self.schedules
         if doctor is not None:
             self.stateful["doctor"] = doctor
         self.best: Best | None = None
@@ -187,6 +199,7 @@ class TrainingRun:
         self.stop: StopRequest = StopRequest()
         """Whether somebody asked the run to stop; it does so where nothing is lost."""
         self._saved_step = 0
+        self._phase = SETTLED
 
     # --- the clock -------------------------------------------------------------------------------------------------
 
@@ -250,21 +263,24 @@ class TrainingRun:
             self.stage, self.stage_step, self.stage_began = stage, 0, self.seconds
             self._step_seconds = 0.0
             self.resumed_optimizers = {}
+            self.schedules.begin(stage, warmup_steps=self.settings(stage).warmup_steps)
         self._optimizers = {
             name: (optimizer, optimizer.param_groups[0]["lr"]) for name, optimizer in optimizers.items()
         }
+        self.schedules.attach({name: rate for name, (_, rate) in self._optimizers.items()})
         self._restore_optimizers()
         if self.doctor is not None:
             self.doctor.begin_stage(self, optimizers)
         with tqdm(total=100, desc=stage, unit="%", disable=not self.runtime.is_main, dynamic_ncols=True,
                   bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining} {postfix}") as bar:  # fmt: skip
-            while (progress := self._progress()) < 1.0:
+            while not self.schedules.early_stop.has_stopped and (progress := self._progress()) < 1.0:
                 self._set_rates(progress)
                 if self.doctor is not None:
                     self.doctor.before_step(self, optimizers)
                 bar.update(100.0 * progress - bar.n)
                 began = self.seconds
-                yield Step((self.config.seed, stage), self.stage_step, progress)
+                self._phase = self.schedules.phase(self.stage_step, progress)
+                yield Step((self.config.seed, stage), self.stage_step, progress, self._phase)
                 self.stage_step += 1
                 self.total_step += 1
                 self.average.update(self.generator)
@@ -280,6 +296,8 @@ class TrainingRun:
                     self._save_unfinished()
                     self.stop_if_asked()
             self._write_log(bar)
+            if self.stage_step % self.steps_per_epoch(stage):
+                self._evaluate()
             bar.update(100.0 - bar.n)
         self._finish_stage()
 
@@ -290,6 +308,7 @@ class TrainingRun:
             "seconds": round(self.seconds, 3), "audio_seconds": audio_seconds,
             "learning_rate": {name: pair[0].param_groups[0]["lr"] for name, pair in self._optimizers.items()},
         }  # fmt: skip
+        entry |= self.schedules.numbers(self._phase)
         tensors = {}
         for name, value in terms.items():
             if isinstance(value, Tensor):
@@ -303,13 +322,9 @@ class TrainingRun:
         return self.controllers.get(f"doctor/{name}", 1.0)
 
     def _set_rates(self, progress: float) -> None:
-        warmup = self.settings(self.stage).warmup_steps
-        factor = FINAL_RATE + (1.0 - FINAL_RATE) * 0.5 * (1.0 + math.cos(math.pi * progress))
-        if self.stage_step < warmup:
-            factor *= (self.stage_step + 1) / warmup
-        for optimizer, base in self._optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = base * factor
+        for name, rate in self.schedules.rates(self.stage_step, progress).items():
+            for group in self._optimizers[name][0].param_groups:
+                group["lr"] = rate
 
     def take_step(self, optimizer: Optimizer, *, clip: float) -> Tensor:
         """Average the gradients over processes, clip their norm, move the network, clear them; returns the norm."""
@@ -336,6 +351,7 @@ class TrainingRun:
             self.doctor.read(self, lines)
         self.log.append(lines)
         for entry in lines:
+            self.schedules.note(entry)
             for name, value in entry.items():
                 if isinstance(value, float) and not math.isfinite(value):
                     last = f"epoch {self.saved_epoch}" if self.saved_epoch else "none yet"
@@ -346,7 +362,7 @@ class TrainingRun:
                     )
         if lines and self.runtime.is_main:
             shown = {name: f"{value:.3g}" for name, value in lines[-1].items()
-                     if isinstance(value, float) and name not in ("seconds", "audio_seconds")}  # fmt: skip
+                     if isinstance(value, float) and name not in HIDDEN_NUMBERS and "/" not in name}  # fmt: skip
             rate = self.stage_step * lines[-1]["audio_seconds"] / max(self.seconds - self.stage_began, 1e-3)
             bar.set_postfix_str(
                 ", ".join(f"{k} {v}" for k, v in list(shown.items())[:5]) + f", {rate:.0f} audio-s/s"
@@ -355,21 +371,39 @@ class TrainingRun:
     def _finish_epoch(self, bar: tqdm) -> None:
         self._write_log(bar)
         self.epoch += 1
+        self._evaluate()
         if self.epoch % self.config.save_after_nepochs == 0:
             if self.before_save is not None:
                 with run_keeper.undisturbed_random(self.runtime):
                     self.before_save(self)
             self.save()
 
+    def _evaluate(self) -> None:
+        """The end of an epoch: losses of the averaged weights on validation music, then plateaus and early stopping."""
+        losses = self.validate(self) if self.validate is not None else {}
+        losses = {name: self.runtime.agree(value) for name, value in losses.items()}
+        if losses:
+            self.event("validation", **losses)
+        end = self.schedules.end_epoch(
+            self.stage_step, self._progress(), validation=losses, weights=self.average.network.state_dict()
+        )
+        for name, rate in end.lowered.items():
+            self.event("plateau", optimizer=name, base_rate=rate)
+        if end.has_stopped:
+            self.event("early_stop", best=self.schedules.early_stop.best)
+            self._tell(f"{self.stage}: no better for {self.schedules.early_stop.bad_epochs} epochs; "
+                       f"stopped, its best epoch is kept")  # fmt: skip
+
     def _finish_stage(self) -> None:
         """Adopt the averaged weights, judge them, save."""
         if self.budget is not None and not self.stage_step and self.settings(self.stage).share:
             self.event("left out", reason="the time budget is too short for this stage")
+        if self.schedules.early_stop.weights is not None:
+            self.average.network.load_state_dict(self.schedules.early_stop.weights)
+            self.schedules.early_stop.weights = None
         self.generator.load_state_dict(self.average.network.state_dict())
         self.average.updates = 0
-        if (
-            self.stage == "flow" and self.stage_step
-        ):  # a stage without steps leaves a trained one-step block alone
+        if self.stage == "flow" and self.stage_step:  # without steps a trained one-step block is left alone
             for network in (self.generator, self.average.network):
                 network.open_shortcut()
         if self.stage_step and self.stage in FINISHED_STEPS:
@@ -386,6 +420,10 @@ class TrainingRun:
             self.save()
         if self._is_stop_due():
             self.stop_if_asked()
+
+    def _tell(self, sentence: str) -> None:
+        if self.runtime.is_main:
+            tqdm.write(sentence)
 
     def event(self, kind: str, **fields: Any) -> None:
         """Write a line that is not a step: a gate, a refusal, a remedy."""
@@ -422,6 +460,15 @@ class TrainingRun:
             run_keeper.save(self, epoch)
         self.saved_epoch, self._saved_step = epoch, self.total_step
         self.runtime.wait()
+
+    def _position(self) -> dict[str, Any]:
+        return {
+            "stage": self.stage, "stage_step": self.stage_step, "stage_began": self.stage_began,
+            "finished_stages": list(self.finished_stages), "epoch": self.epoch, "total_step": self.total_step,
+            "seconds": self.seconds, "controllers": dict(self.controllers), "average_updates": self.average.updates,
+            "seed": self.config.seed, "random": torch.get_rng_state(),
+            "best": self.best._asdict() if self.best else None, "schedules": self.schedules.state_dict(),
+        }  # fmt: skip
 
     def resume(self) -> int:
         """Continue from the newest complete checkpoint; returns its epoch, raises CheckpointError if there is none."""

@@ -325,7 +325,7 @@ def test_curves_keep_every_number_of_a_step_and_nothing_else() -> None:
 
 
 def test_phases_and_validations_of_the_log_are_drawn() -> None:
-    ramp = [{"training/adv_ramp": min(1.0, step / 5), "training/ear_d_real": 0.6} for step in range(10)]
+    ramp = [{"training/adv_ramp": min(1.0, step / 5), "ear_d_real": 0.6} for step in range(10)]
     history = [{"stage": "ear", "seconds": 6.0 * step, **more} for step, more in enumerate(ramp)]
     history.append({"event": "validation", "stage": "ear", "seconds": 60.0, "reconstruction": 0.5})
     (phase,) = find_phases(history)

@@ -24,6 +24,7 @@ SMALL = {
     "epochs": 6,
     "sample_seconds": 1.0,
     "sample_count": 1,
+    "training.loggers": [],
     "runtime.device": "cpu",
     "runtime.precision": "32",
     "runtime.threads": 1,

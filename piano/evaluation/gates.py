@@ -36,7 +36,15 @@ from piano.evaluation.score_cost import (
     set_kind,
 )
 from piano.evaluation.score_generator import reconstruct_clips
+from piano.evaluation.training_pictures import (
+    LOSS_NAME,
+    REAL_FAKE_NAME,
+    draw_losses,
+    draw_real_fake,
+    judge_objectives,
+)
 from piano.foundation.audio_io import write_audio
+from piano.foundation.run_log import read_history
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.piano_train import Composition, compose, draw_composition, judge_composition
 from piano.time_budget import ENCODING
@@ -140,6 +148,23 @@ class Gatekeeper:
             write_audio(folder / f"epoch_{run.epoch:04d}_{name}.wav", waveform, generator.sample_rate)
             rows[f"epoch {run.epoch}, {run.stage}, {steps} steps: {name.replace('_', ' ')}"] = waveform
         constant_q_grid(rows, generator.sample_rate, folder / f"epoch_{run.epoch:04d}.png")
+        waveforms = dict(zip(sounds, rows.values(), strict=True))
+        pictures = self.draw_pictures(run, waveforms["sample_0"])
+        run.log.show(run.total_step, waveforms, pictures, sample_rate=generator.sample_rate)
+
+    def draw_pictures(self, run: TrainingRun, sample: np.ndarray) -> dict[str, Path]:
+        """real_fake.png, with a composition (channels, samples) once the flow has begun, and loss.png."""
+        rate = run.average.network.sample_rate
+        clips = validation_clips(run.validation_set, self.sample_seconds, rate)
+        pairs = {"reconstruction": (clips[0], reconstruct_clips(run.average.network, clips[:1])[0])}
+        if run.stage != "autoencoder":
+            pairs["composition"] = (clips[-1], sample)
+        pictures = {
+            "real_fake": draw_real_fake(pairs, rate, self.folder / REAL_FAKE_NAME),
+            "loss": draw_losses(read_history(self.folder), self.folder / LOSS_NAME,
+                                smoothing=run.config.smoothing, objectives=judge_objectives(run.config)),
+        }  # fmt: skip
+        return {name: path for name, path in pictures.items() if path}
 
     def judge_stage(self, run: TrainingRun, stage: str) -> None:
         """Measure the gate of a finished stage on validation music; write and say the verdict."""

@@ -1,25 +1,33 @@
 """metrics.jsonl: one JSON object a line, one line a step, and a line for every event."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from numpy.typing import NDArray
+
+from piano.foundation.log_sinks import Watchers
 
 LOG_NAME = "metrics.jsonl"
 
 
 class RunLog:
-    """Appends lines to a folder's metrics.jsonl.
+    """Appends lines to a folder's metrics.jsonl, and passes them on to whoever else watches.
 
     Parameters
     ----------
     folder : Path
     is_active : bool
         False: writes nothing (a process that is not the main one).
+    loggers : sequence of str
+        Keys of `log_sinks.SINKS`.
     """
 
-    def __init__(self, folder: Path, *, is_active: bool = True) -> None:
+    def __init__(self, folder: Path, *, is_active: bool = True, loggers: Sequence[str] = ()) -> None:
         self.path = Path(folder) / LOG_NAME
         self.is_active = is_active
+        self._watchers = Watchers(folder, loggers)
 
     def append(self, entries: list[dict[str, Any]]) -> None:
         """Write entries as lines, at once."""
@@ -28,6 +36,18 @@ class RunLog:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(entry) + "\n" for entry in entries))
+        self._watchers.entries(entries)
+
+    def show(
+        self, step: int, sounds: Mapping[str, NDArray], pictures: Mapping[str, Path], *, sample_rate: int
+    ) -> None:
+        """Let the watchers hear waveforms [shape=(channels, samples)] and see PNG files, by name."""
+        if self.is_active:
+            self._watchers.show(step, sounds, pictures, sample_rate=sample_rate)
+
+    def close(self) -> None:
+        """Let the watchers write what they still hold."""
+        self._watchers.close()
 
     def forget_after(self, total_step: int) -> None:
         """Drop what a run did after the step it is resumed from."""

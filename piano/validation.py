@@ -1,0 +1,100 @@
+"""Losses of the averaged weights on music never trained on, at the end of every epoch.
+
+The same passages and the same noise every time, so that two epochs of a stage differ by what was learned between them.
+Nothing here moves a weight or draws from a random source that training uses.
+"""
+
+import torch
+from torch import Tensor
+
+from piano.loss_functions import (
+    discriminator_loss,
+    endpoint_flow_loss,
+    energy_score_loss,
+    magnitude_loss,
+)
+from piano.piano_pretrain import draw_levels
+from piano.piano_train import compose, draw_composition, judge_composition, judge_sound
+from piano.training_run import Step, TrainingRun
+
+
+@torch.no_grad()
+def validation_losses(run: TrainingRun) -> dict[str, float]:
+    """What the stage at hand has learned, heard on one fixed batch of validation music.
+
+    Returns
+    -------
+    dict
+        `validation_loss`, the stage's own loss of the averaged generator (reconstruction, flow or energy score), and
+        `validation_ear_loss`, `validation_professor_loss`, L_D of the stage's judges without penalties and smoothing.
+    """
+    step = Step((run.config.seed, "validation"), 0, 1.0)
+    losses: dict[str, Tensor] = {}
+    if run.stage in ("autoencoder", "ear", "judges"):
+        losses |= sound_losses(run, step, with_ear=run.stage != "autoencoder")
+    if run.stage == "flow":
+        losses["validation_loss"] = flow_loss(run, step)
+    if run.stage in ("professor", "joint", "judges"):
+        losses |= composition_losses(run, step)
+    if run.stage == "judges":
+        del losses["validation_loss"]  # the generator does not move
+    return {name: float(value) for name, value in losses.items()}
+
+
+def sound_losses(run: TrainingRun, step: Step, *, with_ear: bool) -> dict[str, Tensor]:
+    """Reconstruction, and how the ear tells it from real sound."""
+    autoencoder = run.average.network.autoencoder
+    real = autoencoder.analyse(validation_waveforms(run, step))
+    with run.runtime.autocast():
+        mean, _ = autoencoder.posterior(real)
+        fake = autoencoder.decode_spectrum(mean)
+    losses = {
+        "validation_loss": magnitude_loss(autoencoder.log_magnitude(fake), autoencoder.log_magnitude(real))
+    }
+    if with_ear:
+        with run.runtime.autocast():
+            on_real, on_fake = judge_sound(run, real), judge_sound(run, fake)
+        losses["validation_ear_loss"] = discriminator_loss(
+            on_real.heads, on_fake.heads, objective=run.config.objective_ear
+        )
+    return losses
+
+
+def validation_waveforms(run: TrainingRun, step: Step) -> Tensor:
+    """Crops of the validation set (batch, channels, samples), as long as the stage's items, on the device."""
+    settings, dataset = run.settings(run.stage), run.validation_set
+    samples = settings.frames * run.generator.hop_samples
+    count = settings.batch_size or run.config.batch_size
+    indices = torch.randint(len(dataset), (count,), generator=step.random("pair"))
+    offsets = torch.randint(dataset.samples - samples + 1, (count,), generator=step.random("offset"))
+    return dataset.crops(indices, offsets, samples).to(run.runtime.device)
+
+
+def flow_loss(run: TrainingRun, step: Step) -> Tensor:
+    """Endpoint loss of the averaged flow."""
+    network, settings = run.average.network, run.settings(run.stage)
+    count = settings.batch_size or run.config.batch_size
+    latents = run.draw_latents(step, count, settings.frames, split="validation")
+    level = draw_levels(step, count, settings.frames).to(latents.device)
+    noise = step.noise("noise", *latents.shape).to(latents.device)
+    told = network.tell(network.style.describe(latents), settings.frames)
+    share = level.unsqueeze(-1)
+    with run.runtime.autocast():
+        predicted = network.attention((1.0 - share) * latents + share * noise, level, told)
+    return endpoint_flow_loss(predicted, latents, level)
+
+
+def composition_losses(run: TrainingRun, step: Step) -> dict[str, Tensor]:
+    """Energy score of one-step compositions of the averaged generator, and how the professor tells them from music."""
+    batch = draw_composition(run, step, run.stage, split="validation")
+    with run.runtime.autocast():
+        draw_a = compose(run, batch, batch.noise_a, generator=run.average.network)
+        draw_b = compose(run, batch, batch.noise_b, generator=run.average.network)
+        on_real = judge_composition(run, batch, batch.latents, is_real=True, remember=False)
+        on_fake = judge_composition(run, batch, draw_a, is_real=False, remember=False)
+    return {
+        "validation_loss": energy_score_loss(draw_a, draw_b, batch.latents),
+        "validation_professor_loss": discriminator_loss(
+            on_real.heads, on_fake.heads, objective=run.config.objective_professor
+        ),
+    }
