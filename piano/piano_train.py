@@ -482,7 +482,7 @@ def shortcut_losses(run: TrainingRun, step: Step, batch: Composition) -> Shortcu
         with run.runtime.autocast():
             draw_a, draw_b = compose(run, batch, batch.noise_a), compose(run, batch, batch.noise_b)
             score = energy_score_loss(draw_a, draw_b, batch.latents)
-        return ShortcutLosses(weights["energy_score"] * score, {"energy_score": score})
+        return ShortcutLosses(weights["energy_score"] * score, {"energy_score": score}, GradientNorms("", {}))
     factors = {
         "adversarial": weights.get("adversarial", 1.0) * ramp(step),
         "energy_score": weights.get("energy_score", 0.0) * run.factor("energy_score"),

@@ -105,8 +105,8 @@ def test_numbers_that_are_none_are_skipped_and_end_the_run_at_last(mode, tmp_pat
     run.save = lambda: None
     original = run.draw_waveforms
     before = state(run)
-    run.draw_waveforms = lambda step, *rest: (
-        original(step, *rest) * (float("nan") if step.index >= 2 else 1.0)
+    run.draw_waveforms = lambda step, batch_size, frames: (
+        original(step, batch_size, frames) * (float("nan") if step.index >= 2 else 1.0)
     )
     with pytest.raises(TrainingError, match="3 steps in a row"):
         train_ear(run)

@@ -13,7 +13,7 @@ from piano.discriminator import Judgement
 from piano.foundation.errors import ConfigError
 from piano.foundation.run_log import read_history
 from piano.piano_pretrain import pretrain_discriminator, pretrain_generator, train_autoencoder
-from piano.piano_train import probabilities, train_ear, train_joint, train_professor
+from piano.piano_train import JudgeTurn, judge_terms, train_ear, train_joint, train_professor
 from piano.training_run import TrainingRun
 from piano.validation import validation_losses
 from tests.tiny_run import start_run, tiny_config
@@ -130,22 +130,15 @@ def test_validation_hears_the_averaged_weights_and_leaves_training_as_it_was(pre
 def test_probabilities_are_one_half_at_confusion_and_the_relativistic_ones_are_centred(pretrained, tmp_path):
     run = continued(pretrained, tmp_path)
 
-    def judged(logit: float) -> Judgement:
-        return Judgement({"whole": torch.full((4, 1), logit)}, [])
+    def judged(family: str, real: float, fake: float) -> list[float]:
+        verdicts = [Judgement({"whole": torch.full((4, 1), logit)}, []) for logit in (real, fake)]
+        terms = judge_terms(run, family, JudgeTurn(torch.zeros(()), {"loss": torch.tensor(0.5)}, *verdicts))
+        return [float(terms[f"{family}_d_{name}"]) for name in ("real", "fake")]
 
-    at_confusion = probabilities(run, "ear", judged(0.0), judged(0.0))
-    assert [float(value) for value in at_confusion.values()] == pytest.approx([0.5, 0.5, math.log(2.0)])
-    sure = probabilities(run, "ear", judged(2.0), judged(-1.0))
-    expected = [torch.tensor(2.0).sigmoid().item(), torch.tensor(-1.0).sigmoid().item()]
-    assert [float(value) for value in sure.values()][:2] == pytest.approx(expected)
-    run.discriminator.professor_offset.fill_(7.0)
-    centred = probabilities(run, "professor", judged(8.0), judged(6.0))
-    expected = [
-        torch.tensor(1.0).sigmoid().item(),
-        torch.tensor(-1.0).sigmoid().item(),
-        math.log1p(math.exp(-2.0)),
-    ]
-    assert [float(value) for value in centred.values()] == pytest.approx(expected)
+    assert judged("ear", 0.0, 0.0) == pytest.approx([0.5, 0.5])
+    sigmoid = [1.0 / (1.0 + math.exp(-logit)) for logit in (2.0, -1.0, 1.0)]
+    assert judged("ear", 2.0, -1.0) == pytest.approx(sigmoid[:2])
+    assert judged("professor", 8.0, 6.0) == pytest.approx([sigmoid[2], sigmoid[1]])
 
 
 def test_plateaus_lower_the_rates_of_a_run_apart_and_only_after_the_ramp(pretrained, tmp_path):

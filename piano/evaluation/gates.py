@@ -152,7 +152,7 @@ class Gatekeeper:
         pictures = self.draw_pictures(run, waveforms["sample_0"])
         run.log.show(run.total_step, waveforms, pictures, sample_rate=generator.sample_rate)
 
-    def draw_pictures(self, run: TrainingRun, sample: np.ndarray) -> dict[str, Path]:
+    def draw_pictures(self, run: TrainingRun, sample: NDArray) -> dict[str, Path]:
         """real_fake.png, with a composition (channels, samples) once the flow has begun, and loss.png."""
         rate = run.average.network.sample_rate
         clips = validation_clips(run.validation_set, self.sample_seconds, rate)
