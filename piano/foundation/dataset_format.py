@@ -249,7 +249,7 @@ def read_array(path: Path, *, mapped: bool, hint: str) -> np.ndarray:
                 raise ValueError("its header claims more numbers than the file holds")
         return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     except FileNotFoundError:
-        raise DatasetError(f"there is no {path}. {hint}") from None
+        raise DatasetError(f"cannot open {path}: there is no such file. {hint}") from None
     except Exception as error:  # bytes that nobody vouches for can fail in any way
         reason = printable(" ".join(str(error).split())[:120]) or type(error).__name__
         raise DatasetError(f"cannot open {path}: {reason}. {hint}") from None
