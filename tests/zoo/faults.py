@@ -165,7 +165,7 @@ def heavy_rate(run: TrainingRun) -> Any:
 
 FAULTS: tuple[Fault, ...] = (
     Fault("judge's learning rate x 20", "ear", "D overpowering", nothing,
-          {"learning_rate_disc": 20 * 4e-4, "steps_per_epoch": 12, "doctor_window": 12},
+          {"learning_rate_disc": 20 * 4e-4, "steps_per_epoch": 20, "doctor_window": 20},
           is_well=ends_with("ear_dn", lambda dn: dn >= 0.10)),
     Fault("frozen judge", "ear", "D failure", nothing,
           {"learning_rate_disc": 1e-12}, is_well=ends_with("ear_moved", lambda moved: moved > 1e-6)),
