@@ -52,10 +52,15 @@ endif
 	@echo; echo "== 6 of 10  Compose: four samples from white noise, two continuations of a fragment"
 	$(RUN) piano/generate_music.py --checkpoints demo/checkpoints --seconds 20 --count 4 --output demo/music_out
 	$(RUN) piano/generate_music.py --checkpoints demo/checkpoints --seconds 20 --count 2 --prompt $(SINGING) --output demo/music_out
-	@echo; echo "== 7 of 10  Judge: every saved discriminator on the last generator's music and on real music"
+	$(RUN) piano/reproduce.py $$(ls demo/music_out/*.wav | head -n 1)
+	@echo; echo "== 7 of 10  Judge: what the doctor says of the run, and every saved discriminator on the last generator's music and on real music"
+	$(RUN) piano/doctor/command.py demo/checkpoints
 	$(RUN) piano/check_discriminator.py --gen-ckpt latest --checkpoints demo/checkpoints --output demo/check_discriminator
 	@echo; echo "== 8 of 10  Measure: the generator's music against pieces it never learned, with the scale beside it"
 	$(RUN) piano/evaluate.py --checkpoints demo/checkpoints --real demo/dataset --train demo/dataset --count 16 --output demo/evaluation
+ifneq ($(SHIPPED),)
+	$(RUN) piano/compare.py demo/checkpoints shipped --real demo/dataset --count 12 --output demo/comparison
+endif
 	@echo; echo "== 9 of 10  Look and listen: one page that works offline"
 	$(RUN) -m piano.evaluation.report demo/checkpoints --music demo/music_out --real demo/music --scores demo/evaluation --tournament demo/check_discriminator --output demo/report.html
 	@echo; echo "== 10 of 10  Pack: the best epoch as two small files to give away"
