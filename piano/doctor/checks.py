@@ -181,11 +181,19 @@ DIVERGING = ("reconstruction", "ear_reconstruction", "flow", "g_loss", "energy_s
 
 
 def _posterior_collapse(windows: Sequence[Window], judge: str) -> Reading | None:
-    dead = signal_of(windows, "kl_dead_share")
-    if dead is None:
-        return None
-    return Reading("kl_dead_share", dead, 0.5, "critical" if dead > 0.5 else None,
-                   f"{100 * dead:.0f} % of the latent's dimensions say nothing to the decoder.")  # fmt: skip
+    dead, ratio, beta = (signal_of(windows, name) for name in ("kl_dead_share", "kl_ratio", "beta"))
+    if dead is not None and dead > 0.5:
+        return Reading("kl_dead_share", dead, 0.5, "critical",
+                       f"{100 * dead:.0f} % of the latent's dimensions say nothing to the decoder.")  # fmt: skip
+    rates = series_of(windows, "kl_ratio")[-3:]
+    # At the beginning of a stage the rate is low and grows: an encoder that still learns is not ill.
+    if ratio is not None and beta and ratio < 0.7 and len(rates) == 3 and ratio < 1.05 * rates[0]:
+        return Reading("kl_ratio", ratio, 0.7, "critical",
+                       f"The latent says only {100 * ratio:.0f} % of what it should, and does not learn to say more: "
+                       "the weight of the KL term holds it down.")  # fmt: skip
+    if dead is not None:
+        return Reading("kl_dead_share", dead, 0.5)
+    return None if ratio is None else Reading("kl_ratio", ratio, 0.7)
 
 
 def _posterior_explosion(windows: Sequence[Window], judge: str) -> Reading | None:

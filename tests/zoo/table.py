@@ -24,11 +24,11 @@ from piano.piano_pretrain import pretrain_discriminator, pretrain_generator, tra
 from piano.piano_train import train_ear, train_professor
 from piano.training_run import STAGES, TrainingRun
 from tests.tiny_run import start_run, tiny_config, tonal_pairs
-from tests.zoo.faults import FAULTS, PAIRS, Fault, nothing
+from tests.zoo.faults import FAULTS, PAIRS, PROFESSOR_RATE, Fault, nothing
 
-STEPS = 5
-"""Of a window, here an epoch."""
-WINDOWS = {"autoencoder": 20, "ear": 18, "professor": 13}
+STEPS = {"autoencoder": 5, "ear": 10, "professor": 5}
+"""Of a window, here an epoch. The ear is small and learns slowly: it gets longer ones."""
+WINDOWS = {"autoencoder": 16, "ear": 13, "professor": 13}
 TRAIN = {"autoencoder": train_autoencoder, "ear": train_ear, "professor": train_professor}
 SOON = 10
 """Windows of a fault within which it must be named."""
@@ -63,8 +63,8 @@ class Case(NamedTuple):
 
 def zoo_run(folder: Path, pairs: np.ndarray, **settings: Any) -> TrainingRun:
     """A run of small networks with music of its own to validate on; it saves nothing."""
-    small = {"steps_per_epoch": STEPS, "doctor_window": STEPS, "save_after_nepochs": 10**6,
-             "model__num_layers": 1, "seed": 1}  # fmt: skip
+    small = {"steps_per_epoch": 5, "save_after_nepochs": 10**6, "model__num_layers": 1, "seed": 1,
+             "stages__professor__learning_rate": PROFESSOR_RATE}  # fmt: skip
     config = tiny_config(folder, **(small | settings))
     run = start_run(config, pairs=pairs)
     run.validation_set = AudioDataset(tonal_pairs(8, seed=9))
@@ -73,17 +73,22 @@ def zoo_run(folder: Path, pairs: np.ndarray, **settings: Any) -> TrainingRun:
 
 
 def make_start(folder: Path) -> Start:
-    """Autoencoder, flow and judges of a healthy run."""
-    run = zoo_run(folder, tonal_pairs(PAIRS), pretrain_epochs_g=40, pretrain_epochs_d=4)
+    """Autoencoder, flow, judges and one-step block of a healthy run."""
+    run = zoo_run(folder, tonal_pairs(PAIRS), doctor="off", pretrain_epochs_g=40, pretrain_epochs_d=4,
+                  stages__ear__share=0.0, stages__professor__share=1.0, stages__joint__share=0.0, epochs=8)  # fmt: skip
     pretrain_generator(run)
     pretrain_discriminator(run)
+    train_professor(run)
     return Start(run.generator.state_dict(), run.discriminator.state_dict(), dict(run.controllers))
 
 
 def only(stage: str) -> dict[str, Any]:
     """Settings with which one stage takes all its steps."""
     shares = {f"stages__{name}__share": float(name == stage) for name in STAGES}
-    return shares | {"epochs": WINDOWS[stage], "pretrain_epochs_g": WINDOWS[stage]}
+    return shares | {
+        "epochs": WINDOWS[stage], "pretrain_epochs_g": WINDOWS[stage],
+        "steps_per_epoch": STEPS[stage], "doctor_window": STEPS[stage],
+    }  # fmt: skip
 
 
 def observe(fault: Fault, start: Start, folder: Path, *, mode: str = "act", seed: int = 1) -> Case:
