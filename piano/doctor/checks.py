@@ -49,11 +49,14 @@ def _overpowering(windows: Sequence[Window], judge: str) -> Reading | None:
     real, fake = signal_of(windows, f"{judge}d_real"), signal_of(windows, f"{judge}d_fake")
     if loss is None:
         return None
+    accuracy = signal_of(windows, f"{judge}accuracy")
     is_certain = real is not None and fake is not None and real > 0.95 and fake < 0.05
-    if loss >= 0.10 and not is_certain:
-        return Reading(name, loss, 0.10)
+    is_never_wrong = accuracy is not None and accuracy >= 0.98
+    bound = 0.25 if is_never_wrong else 0.10
+    if loss >= bound and not is_certain:
+        return Reading(name, loss, bound)
     severity: Severity = "critical" if loss < 0.03 else "warning"
-    return Reading(name, loss, 0.10, severity,
+    return Reading(name, loss, bound, severity,
                    f"The {judge_name(judge)} tells real from generated almost without error, "
                    "so the generator gets little to learn from.")  # fmt: skip
 
@@ -135,7 +138,10 @@ def _mode_dropping(windows: Sequence[Window], judge: str) -> Reading | None:
     spread = signal_of(windows, "noise_spread")
     if spread is None:
         return None
-    return Reading("noise_spread", spread, 0.2, "warning" if spread < 0.2 else None,
+    before = series_of(windows, "noise_spread")[-3:]
+    # A block that has just begun to compose in one step is near the mean, and leaves it.
+    grows = len(before) == 3 and spread > 1.25 * before[0]
+    return Reading("noise_spread", spread, 0.2, "warning" if spread < 0.2 and not grows else None,
                    "Two continuations of the same beginning from different noise hardly differ: "
                    "the noise is ignored.")  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import cache
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -37,7 +38,7 @@ class Fault(NamedTuple):
     expected: str
     plant: Plant
     settings: dict[str, Any] = {}  # noqa: RUF012
-    pairs: Callable[[], np.ndarray] = lambda: tonal_pairs(PAIRS)
+    pairs: Callable[[], np.ndarray] = lambda: tonal_music()
     is_well: Callable[[Sequence[Window]], bool] | None = None
 
 
@@ -59,6 +60,12 @@ def ends_with(signal: str, test: Callable[[float], bool]) -> Callable[[Sequence[
 # --- data ------------------------------------------------------------------------------------------------------------
 
 
+@cache
+def tonal_music() -> np.ndarray:
+    """What a healthy run learns from; nobody changes it."""
+    return tonal_pairs(PAIRS)
+
+
 def one_song() -> np.ndarray:
     """The same pair over and over."""
     return np.repeat(tonal_pairs(1), PAIRS, axis=0)
@@ -66,7 +73,7 @@ def one_song() -> np.ndarray:
 
 def mostly_silent() -> np.ndarray:
     """Three pairs of four hold nothing."""
-    pairs = tonal_pairs(PAIRS)
+    pairs = tonal_music().copy()
     pairs[np.arange(PAIRS) % 4 != 0] = 0.0
     return pairs
 
@@ -168,7 +175,7 @@ def heavy_rate(run: TrainingRun) -> Any:
 FAULTS: tuple[Fault, ...] = (
     Fault("judge's learning rate x 20", "ear", "D overpowering", nothing,
           {"learning_rate_disc": 20 * 4e-4},
-          is_well=ends_with("ear_dn", lambda dn: dn >= 0.10)),
+          is_well=ends_with("ear_dn", lambda dn: dn >= 0.25)),
     Fault("frozen judge", "ear", "D failure", nothing,
           {"learning_rate_disc": 1e-12}, is_well=ends_with("ear_moved", lambda moved: moved > 1e-6)),
     Fault("generator's learning rate x 50", "professor", "divergence", nothing,

@@ -33,5 +33,5 @@ def test_a_planted_fault_is_named_soon_and_cured_where_it_can_be(fault, start, t
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_healthy_run_is_left_in_peace(seed, start, tmp_path):
-    assert [finding.name for finding in healthy(seed, start, tmp_path)] == []
+def test_a_healthy_run_is_left_in_peace(seed, tmp_path):
+    assert [finding.name for finding in healthy(seed, tmp_path)] == []
