@@ -140,7 +140,7 @@ def _mode_dropping(windows: Sequence[Window], judge: str) -> Reading | None:
         return None
     before = series_of(windows, "noise_spread")[-3:]
     # A block that has just begun to compose in one step is near the mean, and leaves it.
-    grows = len(before) == 3 and spread > 1.25 * before[0]
+    grows = len(before) == 3 and spread > before[0] + 0.01
     return Reading("noise_spread", spread, 0.2, "warning" if spread < 0.2 and not grows else None,
                    "Two continuations of the same beginning from different noise hardly differ: "
                    "the noise is ignored.")  # fmt: skip
