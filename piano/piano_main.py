@@ -101,9 +101,11 @@ def train(config: Config, *, go_on: str = "musigan train --resume") -> None:
     """The whole run, alone in its folder; a signal stops it where nothing is lost, and `go_on` continues it."""
     began = time.monotonic() - seconds_since_start()
     is_main = is_first_process()
+    check_loss_weights(config.loss_weights)
+    messenger = Messenger(config.training.notify)
     try:
         with stoppable(is_loud=is_main) as stop, own_folder(config, is_main=is_main):
-            train_alone(config, stop, began=began)
+            train_alone(config, stop, messenger, began=began)
     except StoppedBySignal as stopped:
         raise StoppedBySignal(
             f"{stopped} Go on with:\n  {go_on}" if is_main else "", stopped.signal
@@ -122,10 +124,8 @@ def resume_command(arguments: list[str]) -> str:
     return f"{program} {shlex.join([*kept, '--resume'])}"
 
 
-def train_alone(config: Config, stop: StopRequest, *, began: float) -> None:
+def train_alone(config: Config, stop: StopRequest, messenger: Messenger, *, began: float) -> None:
     """The whole run, in a folder that is its own, on the clock since it began (by time.monotonic())."""
-    check_loss_weights(config.loss_weights)
-    messenger = Messenger(config.training.notify)
     start = None
     if config.resume_from_checkpoint:
         config = as_it_began(config)

@@ -428,7 +428,7 @@ def professor_loss(run: TrainingRun, step: Step, batch: Composition, fake: Tenso
         loss = discriminator_loss(
             on_real.heads, on_fake.heads, objective=objective, smoothing=config.smoothing
         )
-    parts = {"loss": loss}
+    parts = {"loss": loss, "mismatched": torch.zeros_like(loss)}  # in every process, whatever its items are
     has_prefix = batch.is_prefix.any(dim=1)
     if len(fake) > 1 and bool(has_prefix.any()):
         strangers = batch.latents.roll(1, dims=0)

@@ -131,8 +131,8 @@ WITHOUT_TORCH = [
     "piano.foundation.dataset_format",
     "musigan",
 ]
-SHIMS = {"piano/piano.py", "piano/evaluation/piano.py", "piano/doctor/piano.py", "data_prep/piano.py", "data_prep/data_prep.py",
-         "tutorial/piano.py", "tutorial/tutorial.py"}  # fmt: skip
+SHIMS = {"piano/piano.py", "piano/evaluation/piano.py", "piano/doctor/piano.py", "data_prep/piano.py",
+         "data_prep/data_prep.py", "tutorial/piano.py", "tutorial/tutorial.py"}  # fmt: skip
 """Three lines each, so that scripts run from inside their folder; they import nothing of ours."""
 
 
@@ -245,7 +245,7 @@ def test_training_knows_no_judging_room_and_the_judges_no_door() -> None:
     training = ["piano.training_run", "piano.piano_pretrain", "piano.piano_train"]
     assert not [name for module in training for name in reaches(module) if "evaluation" in name]
     assert "piano.piano_main" not in set().union(
-        *(reaches(module) for module in MODULES if module != "musigan")
+        *(reaches(module) for module in MODULES if module != "musigan" and room(module)[0] <= 7)
     )
 
 

@@ -292,7 +292,11 @@ def test_a_disk_that_fills_up_in_the_middle_is_one_sentence_and_keeps_what_was_w
     assert "Traceback" not in error
     assert "CheckpointError: cannot write" in error.strip().splitlines()[-1]
     left = {path.name for path in (tmp_path / "checkpoints").iterdir()}
-    assert left == {"config.yaml", "metrics.jsonl", ".lock"}
+    assert left - {"loss.png"} == {
+        "config.yaml",
+        "metrics.jsonl",
+        ".lock",
+    }  # the curve fits, the networks do not
 
 
 def test_a_disk_without_room_for_one_checkpoint_is_found_out_before_training(tmp_path):

@@ -81,7 +81,7 @@ def test_the_keyboard_reaches_and_works_every_player(browser: Browser) -> None:
     assert all(outline != "none" for kind, _, outline in reached if kind == "play")
     browser.press(*ENTER)
     browser.wait_for("!document.activeElement.closest('.sound').querySelector('audio').paused")
-    assert browser.evaluate("document.activeElement.getAttribute('aria-label')").startswith("Pause ")
+    browser.wait_for("document.activeElement.getAttribute('aria-label').startsWith('Pause ')")
     browser.press(*ENTER)
     browser.wait_for("document.activeElement.closest('.sound').querySelector('audio').paused")
     browser.evaluate("document.querySelector('.seek').focus()")

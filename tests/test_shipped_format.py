@@ -72,7 +72,7 @@ def test_the_header_says_what_a_reader_without_this_code_needs(shipped):
     (size,) = struct.unpack("<Q", data[:8])
     metadata = json.loads(data[8 : 8 + size])["__metadata__"]
     assert metadata["role"] == "generator"
-    assert (metadata["format_version"], metadata["epoch"], metadata["default_steps"]) == ("1", "3", "3")
+    assert (metadata["format_version"], metadata["epoch"], metadata["default_steps"]) == ("1", "3", "4")
     assert json.loads(metadata["keywords"]) == build().keywords
 
 
