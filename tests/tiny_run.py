@@ -70,7 +70,11 @@ def tonal_pairs(count: int = 6, *, samples: int = 16384, channels: int = 1, seed
 
 
 def start_run(
-    config: Config, *, runtime: Runtime | None = None, pairs: np.ndarray | None = None, doctor: Doctor | None = None
+    config: Config,
+    *,
+    runtime: Runtime | None = None,
+    pairs: np.ndarray | None = None,
+    doctor: Doctor | None = None,
 ) -> TrainingRun:
     """Networks, data and bookkeeping of a tiny run, ready for the stages."""
     runtime = runtime or start_runtime(**config.runtime.model_dump(), seed=config.seed)

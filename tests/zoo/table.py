@@ -151,7 +151,16 @@ def row(case: Case) -> str:
     )
     recovered = {None: "cannot be", True: "yes", False: "no"}[case.recovered]
     found = case.expected if case.windows is not None else "-"
-    return f"| {case.name} | {case.stage} | {found} | {case.windows or '-'} | {recovered} | {others or '-'} | {case.seconds:.0f} |"
+    cells = (
+        case.name,
+        case.stage,
+        found,
+        case.windows or "-",
+        recovered,
+        others or "-",
+        f"{case.seconds:.0f}",
+    )
+    return f"| {' | '.join(str(cell) for cell in cells)} |"
 
 
 def main(words: Sequence[str] = ()) -> int:
@@ -160,7 +169,9 @@ def main(words: Sequence[str] = ()) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         start = make_start(folder / "start")
-        print("| fault | stage | finding | windows to name it | recovered | also said | seconds |", flush=True)
+        print(
+            "| fault | stage | finding | windows to name it | recovered | also said | seconds |", flush=True
+        )
         print("| --- | --- | --- | --- | --- | --- | --- |")
         for index, fault in enumerate(FAULTS):
             if words and not any(word in fault.name for word in words):

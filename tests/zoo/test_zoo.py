@@ -37,6 +37,8 @@ def test_the_table_is_as_large_as_it_should_be():
     assert sum(row[4] == "yes" for row in TABLE.values()) >= 6
 
 
-@pytest.mark.parametrize("seed", [SEEDS[0], *(pytest.param(seed, marks=pytest.mark.slow) for seed in SEEDS[1:])])
+@pytest.mark.parametrize(
+    "seed", [SEEDS[0], *(pytest.param(seed, marks=pytest.mark.slow) for seed in SEEDS[1:])]
+)
 def test_a_healthy_run_is_left_in_peace(seed, tmp_path):
     assert [finding.name for finding in healthy(seed, tmp_path)] == []
