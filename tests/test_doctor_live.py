@@ -36,8 +36,7 @@ class Stop(Exception):
 def whole(tmp_path_factory):
     """A run with a doctor that may act, and its folder."""
     folder = tmp_path_factory.mktemp("watched")
-    run = start_run(tiny_config(folder))
-    run.doctor = Doctor("act", window=2)
+    run = start_run(tiny_config(folder), doctor=Doctor("act", window=2))
     train_all(run)
     return run, folder
 
@@ -58,12 +57,11 @@ def test_the_doctor_resumes_where_it_was(whole, tmp_path, stop_after):
         if run.epoch == stop_after:
             raise Stop
 
-    first = start_run(tiny_config(tmp_path))
-    first.doctor, first.after_save = Doctor("act", window=2), interrupt
+    first = start_run(tiny_config(tmp_path), doctor=Doctor("act", window=2))
+    first.after_save = interrupt
     with pytest.raises(Stop):
         train_all(first)
-    second = start_run(tiny_config(tmp_path))
-    second.doctor = Doctor("act", window=2)
+    second = start_run(tiny_config(tmp_path), doctor=Doctor("act", window=2))
     second.resume()
     train_all(second)
     assert_same(state(second), state(finished))

@@ -67,6 +67,22 @@ def test_rules_of_two_names_and_courses():
     assert "D failure" in names(log((3, {"accuracy": 0.1})))
 
 
+def test_what_is_low_and_grows_is_not_ill():
+    for name, signal in (("posterior collapse", "kl_ratio"), ("mode dropping", "noise_spread")):
+        held = [{signal: 0.15}] * 6
+        growing = [{signal: 0.15 * 1.15**index} for index in range(6)]
+        assert name in names(log(*((1, signals) for signals in held)))
+        assert name not in names(log(*((1, signals) for signals in growing)))
+    free = [(1, {"kl_ratio": 0.3, "beta": 0.0})] * 6
+    assert "posterior collapse" not in names(log(*free))  # nothing holds it down yet
+
+
+def test_a_judge_that_is_never_wrong_overpowers_earlier():
+    assert "D overpowering" in names(log((6, {"d_loss": 0.2, "accuracy": 1.0})))
+    assert "D overpowering" not in names(log((6, {"d_loss": 0.2, "accuracy": 0.9})))
+    assert "D overpowering" not in names(log((6, {"d_loss": 0.45, "accuracy": 1.0})))
+
+
 def test_what_is_not_logged_is_not_judged_and_a_plain_gan_needs_five_numbers():
     assert diagnose([Window(index, "", {"loss": 1.0}) for index in range(20)]) == []
     plain = {name: HEALTHY[name] for name in ("d_loss", "g_loss", "d_real", "d_fake", "diversity")}

@@ -8,6 +8,7 @@ import torch
 
 from piano.config_reader import Config, dump_config, load_config_from_yaml
 from piano.discriminator import Discriminator_with_mdisc
+from piano.doctor.live import Doctor
 from piano.foundation.dataset_format import DatasetManifest, set_path, write_manifest
 from piano.foundation.runtime import Runtime, start_runtime
 from piano.piano_main import build_discriminator
@@ -69,7 +70,11 @@ def tonal_pairs(count: int = 6, *, samples: int = 16384, channels: int = 1, seed
 
 
 def start_run(
-    config: Config, *, runtime: Runtime | None = None, pairs: np.ndarray | None = None
+    config: Config,
+    *,
+    runtime: Runtime | None = None,
+    pairs: np.ndarray | None = None,
+    doctor: Doctor | None = None,
 ) -> TrainingRun:
     """Networks, data and bookkeeping of a tiny run, ready for the stages."""
     runtime = runtime or start_runtime(**config.runtime.model_dump(), seed=config.seed)
@@ -80,7 +85,7 @@ def start_run(
         pairs = tonal_pairs(channels=config.model.sound_channels)
     return TrainingRun(
         config, runtime, generator.to(runtime.device), discriminator.to(runtime.device),
-        training_set=AudioDataset(pairs), validation_set=AudioDataset(pairs[:2]),
+        training_set=AudioDataset(pairs), validation_set=AudioDataset(pairs[:2]), doctor=doctor,
     )  # fmt: skip
 
 

@@ -49,11 +49,14 @@ def _overpowering(windows: Sequence[Window], judge: str) -> Reading | None:
     real, fake = signal_of(windows, f"{judge}d_real"), signal_of(windows, f"{judge}d_fake")
     if loss is None:
         return None
+    accuracy = signal_of(windows, f"{judge}accuracy")
     is_certain = real is not None and fake is not None and real > 0.95 and fake < 0.05
-    if loss >= 0.10 and not is_certain:
-        return Reading(name, loss, 0.10)
+    is_never_wrong = accuracy is not None and accuracy >= 0.98
+    bound = 0.25 if is_never_wrong else 0.10
+    if loss >= bound and not is_certain:
+        return Reading(name, loss, bound)
     severity: Severity = "critical" if loss < 0.03 else "warning"
-    return Reading(name, loss, 0.10, severity,
+    return Reading(name, loss, bound, severity,
                    f"The {judge_name(judge)} tells real from generated almost without error, "
                    "so the generator gets little to learn from.")  # fmt: skip
 
@@ -135,7 +138,10 @@ def _mode_dropping(windows: Sequence[Window], judge: str) -> Reading | None:
     spread = signal_of(windows, "noise_spread")
     if spread is None:
         return None
-    return Reading("noise_spread", spread, 0.2, "warning" if spread < 0.2 else None,
+    before = series_of(windows, "noise_spread")[-3:]
+    # A block that has just begun to compose in one step is near the mean, and leaves it.
+    grows = len(before) == 3 and spread > before[0] + 0.01
+    return Reading("noise_spread", spread, 0.2, "warning" if spread < 0.2 and not grows else None,
                    "Two continuations of the same beginning from different noise hardly differ: "
                    "the noise is ignored.")  # fmt: skip
 
@@ -181,11 +187,19 @@ DIVERGING = ("reconstruction", "ear_reconstruction", "flow", "g_loss", "energy_s
 
 
 def _posterior_collapse(windows: Sequence[Window], judge: str) -> Reading | None:
-    dead = signal_of(windows, "kl_dead_share")
-    if dead is None:
-        return None
-    return Reading("kl_dead_share", dead, 0.5, "critical" if dead > 0.5 else None,
-                   f"{100 * dead:.0f} % of the latent's dimensions say nothing to the decoder.")  # fmt: skip
+    dead, ratio, beta = (signal_of(windows, name) for name in ("kl_dead_share", "kl_ratio", "beta"))
+    if dead is not None and dead > 0.5:
+        return Reading("kl_dead_share", dead, 0.5, "critical",
+                       f"{100 * dead:.0f} % of the latent's dimensions say nothing to the decoder.")  # fmt: skip
+    rates = series_of(windows, "kl_ratio")[-3:]
+    # At the beginning of a stage the rate is low and grows: an encoder that still learns is not ill.
+    if ratio is not None and beta and ratio < 0.7 and len(rates) == 3 and ratio < 1.05 * rates[0]:
+        return Reading("kl_ratio", ratio, 0.7, "critical",
+                       f"The latent says only {100 * ratio:.0f} % of what it should, and does not learn to say more: "
+                       "the weight of the KL term holds it down.")  # fmt: skip
+    if dead is not None:
+        return Reading("kl_dead_share", dead, 0.5)
+    return None if ratio is None else Reading("kl_ratio", ratio, 0.7)
 
 
 def _posterior_explosion(windows: Sequence[Window], judge: str) -> Reading | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import cache
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -17,6 +18,8 @@ from tests.tiny_run import tonal_pairs
 ONSET = 22
 """Step of the stage at which faults that come suddenly come: the run has been well for some windows by then."""
 PAIRS = 24
+PROFESSOR_RATE = 1e-3
+"""Of the one-step block: runs of seconds need larger steps than those of minutes."""
 
 Plant = Callable[[TrainingRun], Any]
 
@@ -35,7 +38,7 @@ class Fault(NamedTuple):
     expected: str
     plant: Plant
     settings: dict[str, Any] = {}  # noqa: RUF012
-    pairs: Callable[[], np.ndarray] = lambda: tonal_pairs(PAIRS)
+    pairs: Callable[[], np.ndarray] = lambda: tonal_music()
     is_well: Callable[[Sequence[Window]], bool] | None = None
 
 
@@ -57,6 +60,12 @@ def ends_with(signal: str, test: Callable[[float], bool]) -> Callable[[Sequence[
 # --- data ------------------------------------------------------------------------------------------------------------
 
 
+@cache
+def tonal_music() -> np.ndarray:
+    """What a healthy run learns from; nobody changes it."""
+    return tonal_pairs(PAIRS)
+
+
 def one_song() -> np.ndarray:
     """The same pair over and over."""
     return np.repeat(tonal_pairs(1), PAIRS, axis=0)
@@ -64,7 +73,7 @@ def one_song() -> np.ndarray:
 
 def mostly_silent() -> np.ndarray:
     """Three pairs of four hold nothing."""
-    pairs = tonal_pairs(PAIRS)
+    pairs = tonal_music().copy()
     pairs[np.arange(PAIRS) % 4 != 0] = 0.0
     return pairs
 
@@ -165,14 +174,15 @@ def heavy_rate(run: TrainingRun) -> Any:
 
 FAULTS: tuple[Fault, ...] = (
     Fault("judge's learning rate x 20", "ear", "D overpowering", nothing,
-          {"learning_rate_disc": 20 * 4e-4, "steps_per_epoch": 20, "doctor_window": 20},
-          is_well=ends_with("ear_dn", lambda dn: dn >= 0.10)),
+          {"learning_rate_disc": 20 * 4e-4},
+          is_well=ends_with("ear_dn", lambda dn: dn >= 0.25)),
     Fault("frozen judge", "ear", "D failure", nothing,
           {"learning_rate_disc": 1e-12}, is_well=ends_with("ear_moved", lambda moved: moved > 1e-6)),
     Fault("generator's learning rate x 50", "professor", "divergence", nothing,
-          {"learning_rate": 50 * 2e-4}, is_well=ends_with("shortcut_step_size", lambda size: size <= 0.01)),
+          {"stages__professor__learning_rate": 50 * PROFESSOR_RATE},
+          is_well=ends_with("shortcut_step_size", lambda size: size <= 0.01)),
     Fault("weight of the KL term x 100", "autoencoder", "posterior collapse", heavy_rate,
-          is_well=ends_with("kl_dead_share", lambda share: share <= 0.5)),
+          is_well=ends_with("kl_ratio", lambda ratio: ratio >= 0.7)),
     Fault("one song only", "ear", "one song only", nothing, pairs=one_song),
     Fault("silent data", "ear", "silent data", nothing, pairs=mostly_silent),
     Fault("judge's step not detached", "ear", "wiring", not_detached,

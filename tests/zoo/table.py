@@ -7,6 +7,7 @@ A start is trained once, in half a minute, and shared. Runs are of seconds, on o
 
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,11 +25,11 @@ from piano.piano_pretrain import pretrain_discriminator, pretrain_generator, tra
 from piano.piano_train import train_ear, train_professor
 from piano.training_run import STAGES, TrainingRun
 from tests.tiny_run import start_run, tiny_config, tonal_pairs
-from tests.zoo.faults import FAULTS, PAIRS, Fault, nothing
+from tests.zoo.faults import FAULTS, PROFESSOR_RATE, Fault, nothing, tonal_music
 
-STEPS = 5
-"""Of a window, here an epoch."""
-WINDOWS = {"autoencoder": 20, "ear": 18, "professor": 13}
+STEPS = {"autoencoder": 5, "ear": 10, "professor": 5}
+"""Of a window, here an epoch. The ear is small and learns slowly: it gets longer ones."""
+WINDOWS = {"autoencoder": 16, "ear": 13, "professor": 13}
 TRAIN = {"autoencoder": train_autoencoder, "ear": train_ear, "professor": train_professor}
 SOON = 10
 """Windows of a fault within which it must be named."""
@@ -55,6 +56,7 @@ class Case(NamedTuple):
     recovered: bool | None
     """None: nothing a doctor could cure."""
     ended: str
+    seconds: float
 
     @property
     def is_named(self) -> bool:
@@ -63,32 +65,41 @@ class Case(NamedTuple):
 
 def zoo_run(folder: Path, pairs: np.ndarray, **settings: Any) -> TrainingRun:
     """A run of small networks with music of its own to validate on; it saves nothing."""
-    small = {"steps_per_epoch": STEPS, "doctor_window": STEPS, "save_after_nepochs": 10**6,
-             "model__num_layers": 1, "seed": 1}  # fmt: skip
+    small = {"steps_per_epoch": 5, "save_after_nepochs": 10**6, "model__num_layers": 1, "seed": 1,
+             "stages__professor__learning_rate": PROFESSOR_RATE}  # fmt: skip
     config = tiny_config(folder, **(small | settings))
     run = start_run(config, pairs=pairs)
     run.validation_set = AudioDataset(tonal_pairs(8, seed=9))
-    run.save = lambda: None
+    for method in ("save", "fit_texture"):  # neither has to do with a fault, and both take time
+        setattr(run, method, lambda: None)
     return run
 
 
-def make_start(folder: Path) -> Start:
-    """Autoencoder, flow and judges of a healthy run."""
-    run = zoo_run(folder, tonal_pairs(PAIRS), pretrain_epochs_g=40, pretrain_epochs_d=4)
+def make_start(folder: Path, *, seed: int = 1, doctor: Doctor | None = None) -> Start:
+    """Autoencoder, flow, judges and one-step block of a healthy run."""
+    run = zoo_run(folder, tonal_music(), seed=seed, pretrain_epochs_g=40, pretrain_epochs_d=4,
+                  stages__ear__share=0.0, stages__professor__share=1.0, stages__joint__share=0.0, epochs=8)  # fmt: skip
+    run.doctor = doctor
     pretrain_generator(run)
     pretrain_discriminator(run)
+    train_professor(run)
     return Start(run.generator.state_dict(), run.discriminator.state_dict(), dict(run.controllers))
 
 
-def only(stage: str) -> dict[str, Any]:
+def only(stage: str, windows: int) -> dict[str, Any]:
     """Settings with which one stage takes all its steps."""
     shares = {f"stages__{name}__share": float(name == stage) for name in STAGES}
-    return shares | {"epochs": WINDOWS[stage], "pretrain_epochs_g": WINDOWS[stage]}
+    return shares | {
+        "epochs": windows, "pretrain_epochs_g": windows,
+        "steps_per_epoch": STEPS[stage], "doctor_window": STEPS[stage],
+    }  # fmt: skip
 
 
 def observe(fault: Fault, start: Start, folder: Path, *, mode: str = "act", seed: int = 1) -> Case:
     """Plant one fault in one stage, let the doctor look on, and read the log as `musigan doctor` does."""
-    run = zoo_run(folder, fault.pairs(), **(only(fault.stage) | {"seed": seed} | fault.settings))
+    begun = time.monotonic()
+    windows = WINDOWS[fault.stage] if fault.is_well else SOON
+    run = zoo_run(folder, fault.pairs(), **(only(fault.stage, windows) | {"seed": seed} | fault.settings))
     run.generator.load_state_dict(start.generator)
     run.average.network.load_state_dict(start.generator)
     run.discriminator.load_state_dict(start.discriminator)
@@ -109,7 +120,8 @@ def observe(fault: Fault, start: Start, folder: Path, *, mode: str = "act", seed
     recovered = None
     if fault.is_well is not None:
         recovered = ended == "trained to its end" and fault.is_well(windows)
-    return Case(fault.name, fault.stage, fault.expected, findings, soon, recovered, ended)
+    return Case(fault.name, fault.stage, fault.expected, findings, soon, recovered, ended,
+                time.monotonic() - begun)  # fmt: skip
 
 
 def windows_until(finding: Finding, windows: Sequence[Window], fault: Fault) -> int:
@@ -122,9 +134,10 @@ def windows_until(finding: Finding, windows: Sequence[Window], fault: Fault) -> 
     return max(1, len(seen))
 
 
-def healthy(seed: int, start: Start, folder: Path) -> list[Finding]:
-    """Findings of a run without a fault, in all three stages of the zoo."""
-    findings = []
+def healthy(seed: int, folder: Path) -> list[Finding]:
+    """Findings of a run without a fault, from its first step on, and then in all three stages of the zoo."""
+    start = make_start(folder / "start", seed=seed, doctor=Doctor("advise", window=STEPS["professor"]))
+    findings = diagnose(windows_of(read_history(folder / "start")))
     for stage in TRAIN:
         fault = Fault("healthy", stage, "", nothing)
         findings += observe(fault, start, folder / stage, seed=seed).findings
@@ -138,7 +151,16 @@ def row(case: Case) -> str:
     )
     recovered = {None: "cannot be", True: "yes", False: "no"}[case.recovered]
     found = case.expected if case.windows is not None else "-"
-    return f"| {case.name} | {case.stage} | {found} | {case.windows or '-'} | {recovered} | {others or '-'} |"
+    cells = (
+        case.name,
+        case.stage,
+        found,
+        case.windows or "-",
+        recovered,
+        others or "-",
+        f"{case.seconds:.0f}",
+    )
+    return f"| {' | '.join(str(cell) for cell in cells)} |"
 
 
 def main(words: Sequence[str] = ()) -> int:
@@ -147,16 +169,20 @@ def main(words: Sequence[str] = ()) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         start = make_start(folder / "start")
-        print("| fault | stage | finding | windows to name it | recovered | also said |", flush=True)
-        print("| --- | --- | --- | --- | --- | --- |")
+        print(
+            "| fault | stage | finding | windows to name it | recovered | also said | seconds |", flush=True
+        )
+        print("| --- | --- | --- | --- | --- | --- | --- |")
         for index, fault in enumerate(FAULTS):
             if words and not any(word in fault.name for word in words):
                 continue
             print(row(observe(fault, start, folder / f"fault_{index}")), flush=True)
         for seed in HEALTHY_SEEDS if not words or "none" in words else ():
-            findings = healthy(seed, start, folder / f"healthy_{seed}")
+            begun = time.monotonic()
+            findings = healthy(seed, folder / f"healthy_{seed}")
             said = ", ".join(finding.name for finding in findings) or "-"
-            print(f"| none, seed {seed} | all three | {said} | - | - | - |", flush=True)
+            seconds = time.monotonic() - begun
+            print(f"| none, seed {seed} | all | {said} | - | - | - | {seconds:.0f} |", flush=True)
     return 0
 
 
