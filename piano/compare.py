@@ -16,8 +16,9 @@ from piano.evaluation.music_folder import is_dataset
 from piano.evaluation.paired import Compared, MadeSet, Verdict, compare_sets, overall
 from piano.evaluation.pictures import save_figure, styled_figure
 from piano.evaluation.ruler import Clips, Ruler, describe_all, features_of
+from piano.evaluation.run_settings import differing, read_settings
 from piano.evaluation.score_generator import compose_samples
-from piano.evaluation.training_figures import Training, different_settings, read_settings, training_of
+from piano.evaluation.training_figures import Training, training_of
 from piano.foundation.dataset_format import write_json
 from piano.foundation.errors import ConfigError, DatasetError, run_command
 from piano.foundation.model_folder import named_folder
@@ -240,7 +241,7 @@ def training_lines(first: Side, second: Side) -> list[str]:
         lines += [
             f"  {name}: {a.losses[name]:.4g} against {b.losses[name]:.4g}" for name in ranked[:MOST_LOSSES]
         ]
-    settings = different_settings(a, b)
+    settings = differing(a.settings, b.settings)
     lines += ["Settings that differ:" if settings else "Their settings are the same."]
     lines += [f"  {name}: {pair[0]} against {pair[1]}" for name, pair in settings.items()]
     if "dataset_folder" in settings:
@@ -263,7 +264,7 @@ def comparison_json(
         "verdict": overall(rows), "sentence": overall_sentence(rows),
         "measures": {name: row._asdict() | {"difference": row.difference._asdict(),
                                             "sentence": measure_sentence(row)} for name, row in rows.items()},
-        "different_settings": different_settings(a, b) if a and b else None,
+        "different_settings": differing(a.settings, b.settings) if a and b else None,
     }  # fmt: skip
 
 

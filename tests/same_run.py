@@ -8,7 +8,7 @@ import torch
 from piano.foundation.checkpoint_format import ROLES, checkpoint_path, read_checkpoint
 from piano.foundation.run_log import read_history
 
-CLOCKS = ("seconds", "stage_began")
+CLOCKS = ("seconds", "stage_began", "measuring_seconds")
 """What two runs that are otherwise the same need not share."""
 
 
@@ -36,7 +36,7 @@ def assert_same(first: Any, second: Any, place: str = "") -> None:
         for name in first:
             assert_same(first[name], second[name], f"{place}.{name}")
     elif isinstance(first, list | tuple):
-        assert len(first) == len(second), place
+        assert len(first) == len(second), f"{place}: {len(first)} against {len(second)}"
         for index, pair in enumerate(zip(first, second, strict=True)):
             assert_same(*pair, f"{place}[{index}]")
     elif isinstance(first, torch.Tensor):

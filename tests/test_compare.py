@@ -11,8 +11,9 @@ import torch
 from piano.compare import main
 from piano.evaluation.distances import spectrum_noise
 from piano.evaluation.paired import MadeSet, compare_sets, overall
+from piano.evaluation.run_settings import differing
 from piano.evaluation.set_scores import Reference
-from piano.evaluation.training_figures import different_settings, training_of
+from piano.evaluation.training_figures import training_of
 from piano.foundation.run_log import RunLog
 from piano.piano_model import VariationalAttentionModel
 from piano.vae_utilities import save_checkpoint
@@ -150,5 +151,5 @@ def test_nothing_is_known_of_a_model_that_was_given_away(home: Path, tmp_path: P
     assert training_of(tmp_path) is None
     a, b = training_of(home / "a"), training_of(home / "other")
     assert a is not None and b is not None
-    assert different_settings(a, b)["model.sample_rate"] == (SAMPLE_RATE, 16000)
-    assert not {"checkpoint_folder", "presets"} & different_settings(a, b).keys()
+    assert differing(a.settings, b.settings)["model.sample_rate"] == (SAMPLE_RATE, 16000)
+    assert not {"checkpoint_folder", "presets"} & differing(a.settings, b.settings).keys()

@@ -2,12 +2,16 @@
 
 import json
 import math
+from typing import Any
 
 import pytest
+import yaml
 
-from piano.doctor.command import examine
+from piano.doctor.command import as_text, examine
 from piano.doctor.rules import PAUSE, RELAX, RULES, Watch, Window, diagnose
 from piano.doctor.signals import ends_window, summarise, windows_of
+from piano.doctor.suspects import Suspect, suspects_of
+from piano.evaluation.run_settings import changes, default_settings
 from piano.foundation.errors import CheckpointError
 from piano.loss_functions import normalised_discriminator_loss
 
@@ -15,7 +19,8 @@ HEALTHY = {
     "d_loss": 0.6, "g_loss": 1.0, "d_real": 0.6, "d_fake": 0.4, "diversity": 0.9, "not_finite": 0.0, "flow": 0.6,
     "kl_dead_share": 0.0, "kl_ratio": 1.0, "beta": 1e-3, "noise_spread": 0.9, "nearest_ratio": 1.0, "prior_gap": 0.1,
     "gradient_ratio": 1.0, "overfitting": 0.1, "probes": 0.2, "accuracy": 0.7, "moved": 0.01, "data_silent": 0.0,
-    "data_songs": 9.0, "wiring_leaks": 0.0, "flow_training": 0.5, "flow_validation": 0.5, "gradient_norm": 1.0,
+    "data_songs": 9.0, "wiring_leaks": 0.0, "step_size": 1e-3, "flow_training": 0.5,
+    "flow_validation": 0.5, "gradient_norm": 1.0,
 }  # fmt: skip
 SICK = {
     "D overpowering": {"d_loss": 0.05}, "D failure": {"d_loss": 0.95},
@@ -24,7 +29,7 @@ SICK = {
     "posterior collapse": {"kl_dead_share": 0.6},
     "posterior explosion": {"kl_ratio": 2.0}, "prior hole": {"prior_gap": 0.4}, "D overfitting": {"overfitting": 0.7},
     "memorisation": {"nearest_ratio": 0.4}, "silent data": {"data_silent": 0.6}, "one song only": {"data_songs": 1.0},
-    "wiring": {"wiring_leaks": 3.0},
+    "wiring": {"wiring_leaks": 3.0}, "D divergence": {"step_size": 0.05},
 }  # fmt: skip
 
 
@@ -56,6 +61,8 @@ def test_a_rule_names_its_sickness_and_only_after_its_patience(name):
 def test_rules_of_two_names_and_courses():
     swinging = [0.3 if index % 4 < 2 else 0.8 for index in range(24)]
     assert "oscillation" in names([Window(i, "", HEALTHY | {"d_loss": v}) for i, v in enumerate(swinging)])
+    falling = [0.7 - 0.03 * index + 0.02 * (index % 2) for index in range(20)] + [0.12, 0.14] * 4
+    assert "oscillation" not in names([Window(i, "", HEALTHY | {"d_loss": v}) for i, v in enumerate(falling)])
     worse = [Window(i, "", HEALTHY | {"flow_training": 0.5 - 0.01 * i, "flow_validation": 0.5 + 0.01 * i})
              for i in range(6)]  # fmt: skip
     assert "G overfitting" in names(worse)
@@ -65,6 +72,85 @@ def test_rules_of_two_names_and_courses():
     assert "Nash equilibrium" not in names(log((12, level | {"diversity": 0.4})))
     assert "divergence" in names(log((6, {}), (1, {"gradient_norm": 20.0})))
     assert "D failure" in names(log((3, {"accuracy": 0.1})))
+
+
+def test_a_judge_that_leaps_is_told_from_one_that_does_not_learn():
+    leaping = diagnose(log((6, {}), (6, {"d_loss": 2.0, "step_size": 0.01})))
+    assert [finding.name for finding in leaping] == ["D divergence"]
+    assert "learning_rate_disc" in leaping[0].advice and "Lower" in leaping[0].advice
+    still = diagnose(log((6, {}), (6, {"d_loss": 2.0, "step_size": 1e-4})))
+    assert [finding.name for finding in still] == ["D failure"]
+    assert (
+        names(log((12, {"step_size": 0.01}))) == set()
+    )  # large steps of a judge that is right are its beginning
+
+
+SUSPECTS = (
+    ({"learning_rate_disc": 0.05}, "D divergence", ["learning_rate_disc"]),
+    ({"learning_rate_disc": 0.05, "penalty": 0.9}, "D overpowering", ["learning_rate_disc", "penalty"]),
+    ({"stages.ear.learning_rate_disc": 0.05, "stages.professor.learning_rate_disc": 0.05}, "D divergence",
+     ["stages.ear.learning_rate_disc"]),
+    ({"loss_weights.energy_score": 0.0}, "mode collapse", ["loss_weights.energy_score"]),
+    ({"seed": 5, "model.num_layers": 9}, "D divergence", []),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("unlike", "name", "named"), SUSPECTS)
+def test_settings_unlike_the_presets_are_named_with_the_findings_they_can_explain(unlike, name, named):
+    settings = (default_settings("tiny") or {}) | unlike
+    found = changes(settings)
+    assert found is not None and found.is_own and found.values.keys() == unlike.keys()
+    finding = diagnose(log((6, {}), (3, SICK[name])))[0]._replace(name=name, stage="ear")
+    suspects = suspects_of(finding, found)
+    assert [suspect.setting for suspect in suspects] == named
+    assert all(suspect.preset == "tiny" and suspect.setting in suspect.sentence() for suspect in suspects)
+    assert suspects_of(finding, changes(default_settings("tiny") or {})) == suspects_of(finding, None) == []
+
+
+def test_how_far_a_setting_is_off_is_said_in_numbers():
+    assert Suspect("learning_rate_disc", 0.05, 0.0004, "tiny").sentence() == (
+        "learning_rate_disc is 0.05 here; preset tiny has 0.0004 (125 times as much)"
+    )
+    assert Suspect("penalty", 0.25, 1.0, "tiny").factor() == " (1/4 of it)"
+    assert Suspect("share", 0.0, 0.2, "tiny").factor() == ""
+    assert Suspect("x", None, 0.2, "tiny").sentence() == "x is not set here; preset tiny has 0.2"
+
+
+@pytest.mark.parametrize("preset", ["tiny", "of one's own"])
+def test_what_a_run_has_unlike_its_preset_is_printed_and_kept(tmp_path, preset):
+    lines = [
+        {"stage": "ear", "step": i, "total_step": i, "epoch": 1, "ear_dn": 2.0, "seconds": i}
+        for i in range(40)
+    ]
+    signals = {"event": "signals", "stage": "ear", "epoch": 1, "seconds": 1, "ear_step_size": 0.1}
+    (tmp_path / "metrics.jsonl").write_text(
+        "\n".join(json.dumps(line) for line in [*lines, signals | {"total_step": 40}]) + "\n",
+        encoding="utf-8",
+    )
+    settings = nested((default_settings("tiny") or {}) | {"learning_rate_disc": 0.05, "preset": preset})
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    text = as_text(examine(tmp_path), tmp_path)
+    assert "cause?  learning_rate_disc is 0.05 here; preset tiny has 0.0004 (125 times as much)" in text
+    assert (
+        "SETTINGS  unlike preset tiny:" if preset == "tiny" else "SETTINGS  its own preset is not in"
+    ) in text
+    kept = json.loads((tmp_path / "doctor" / "doctor.json").read_text(encoding="utf-8"))
+    assert kept["changed_settings"]["learning_rate_disc"] == [0.05, 0.0004]
+    assert [one["setting"] for one in kept["findings"][0]["suspects"]] == ["learning_rate_disc"]
+    (tmp_path / "config.yaml").unlink()
+    assert "SETTINGS  not known" in as_text(examine(tmp_path), tmp_path)
+
+
+def nested(flat: dict[str, Any]) -> dict[str, Any]:
+    """Dotted names as sections."""
+    values: dict[str, Any] = {}
+    for name, value in flat.items():
+        *sections, last = name.split(".")
+        place = values
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[last] = value
+    return values
 
 
 def test_what_is_low_and_grows_is_not_ill():

@@ -1,13 +1,14 @@
 """Gates measure on validation music, write what they found, and set the default number of sampling steps."""
 
 import json
+import math
 
 import numpy as np
 import pytest
 
 from piano.evaluation.clip_features import feature_matrix
 from piano.evaluation.distances import kernel_score, spectrum_noise
-from piano.evaluation.gates import Gatekeeper, SampleGate
+from piano.evaluation.gates import SCORES_ON_THE_WAY, Gatekeeper, SampleGate
 from piano.evaluation.run_ruler import RunRuler, clip_labels, validation_clips
 from piano.evaluation.score_cost import FEWEST_CLIPS, MOST_CLIPS, SHARE, Prices, ScoreCost
 from piano.foundation.checkpoint_format import complete_epochs, find_epoch, read_best
@@ -162,20 +163,43 @@ def test_every_judged_epoch_has_a_score_and_the_best_names_its_scale(judged):
 def test_an_epoch_in_the_middle_of_a_stage_can_be_the_best_and_is_played_with_the_steps_it_was_judged_with(
     tmp_path,
 ):
-    run = start_run(tiny_config(tmp_path))
+    run = start_run(tiny_config(tmp_path, epochs=60))
     gatekeeper = Gatekeeper(tmp_path, sample_seconds=1.0, sample_count=1)
-    gatekeeper.rehearse(run)
-    assert gatekeeper.cost.prices is not None and min(gatekeeper.cost.prices.compose.values()) > 0.0
-    run.before_save = gatekeeper.score_epoch
     run.stage, run.epoch = "professor", 4
+    run.stage_step = 1
     gatekeeper.score_epoch(run)
-    assert run.best is None  # a hundredth of a second into the run nothing can be spent on scores
-    gatekeeper.cost.prices = Prices(0.0, {1: 0.0, 16: 0.0}, 0.0, 0.0)
+    assert run.best is None  # the stage has just begun
+    run.stage_step = math.ceil(run.stage_steps("professor") / SCORES_ON_THE_WAY)
     gatekeeper.score_epoch(run)
     run.save()
     assert run.best is not None and (run.best.epoch, run.best.steps, run.best.stage) == (4, 1, "professor")
     assert int(run.average.network.default_steps) == 16
     assert load_generator(tmp_path, "best").resolve_steps("auto") == 1
+
+
+@pytest.mark.parametrize("save_every", [1, 3])
+def test_scores_of_a_run_in_epochs_fall_where_no_clock_decides(tmp_path, save_every):
+    run = start_run(tiny_config(tmp_path, epochs=90, save_after_nepochs=save_every))
+    gatekeeper = Gatekeeper(tmp_path, sample_seconds=1.0, sample_count=1)
+    run.stage = "professor"
+    per_epoch, steps = run.steps_per_epoch("professor"), run.stage_steps("professor")
+    due = []
+    for epoch in range(save_every, steps // per_epoch + 1, save_every):
+        run.stage_step = epoch * per_epoch
+        if gatekeeper.is_score_due(run, 1):
+            due.append(run.stage_step / steps)
+    assert len(due) == SCORES_ON_THE_WAY - 1
+    assert all(index / 4 <= place < (index + 1) / 4 for index, place in enumerate(due, start=1))
+
+
+def test_a_run_with_a_time_budget_tries_out_what_measuring_takes_and_any_other_does_not(tmp_path):
+    gatekeeper = Gatekeeper(tmp_path, sample_seconds=1.0, sample_count=1)
+    run = start_run(tiny_config(tmp_path))
+    gatekeeper.rehearse(run)
+    assert gatekeeper.cost.prices is None
+    run = start_run(tiny_config(tmp_path, minutes=1.0))
+    gatekeeper.rehearse(run)
+    assert gatekeeper.cost.prices is not None and min(gatekeeper.cost.prices.compose.values()) > 0.0
 
 
 PRICES = Prices(hear=0.035, compose={1: 0.1, 16: 0.15}, reconstruct=0.19, encoding=12.0)

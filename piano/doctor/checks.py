@@ -38,6 +38,8 @@ class Rule(NamedTuple):
     of_judges: bool = False
     """Whether it is asked of every judge apart."""
     patience: int = PATIENCE
+    settings: tuple[str, ...] = ()
+    """Last parts of the names of settings that bring it about when they are far from usual."""
 
 
 # --- the game --------------------------------------------------------------------------------------------------------
@@ -61,6 +63,28 @@ def _overpowering(windows: Sequence[Window], judge: str) -> Reading | None:
                    "so the generator gets little to learn from.")  # fmt: skip
 
 
+def _takes_leaps(windows: Sequence[Window], judge: str) -> bool:
+    reading = _judge_divergence(windows, judge)
+    return reading is not None and reading.severity is not None
+
+
+def _judge_divergence(windows: Sequence[Window], judge: str) -> Reading | None:
+    name = f"{judge}step_size"
+    size, loss = signal_of(windows, name), signal_of(windows, loss_name(windows, judge))
+    if size is None:
+        return None
+    # A judge that learns takes larger steps than one that is finished; wrong ones need less of a proof.
+    bound = 0.005 if loss is not None and loss > 0.90 else 0.03
+    wrong = (
+        f" and is wrong more often than by chance (L_D {loss:.2f})"
+        if loss is not None and loss > 0.90
+        else ""
+    )
+    return Reading(name, size, bound, "critical" if size > bound else None,
+                   f"The {judge_name(judge)} changes by {100 * size:.1f} % of its weights a step{wrong}: its steps are "
+                   "too large to learn anything, and what it tells the generator means nothing.")  # fmt: skip
+
+
 def _judge_failure(windows: Sequence[Window], judge: str) -> Reading | None:
     name = loss_name(windows, judge)
     loss, moved = signal_of(windows, name), signal_of(windows, f"{judge}moved")
@@ -69,7 +93,7 @@ def _judge_failure(windows: Sequence[Window], judge: str) -> Reading | None:
         return Reading(f"{judge}moved", moved, 0.0, "critical",
                        f"The {judge_name(judge)}'s weights have not moved at all: it does not learn, "
                        "and what it tells the generator means nothing.")  # fmt: skip
-    if loss is not None and loss > 0.90:
+    if loss is not None and loss > 0.90 and not _takes_leaps(windows, judge):
         return Reading(name, loss, 0.90, "critical",
                        f"The {judge_name(judge)} is wrong more often than by chance.")  # fmt: skip
     if accuracy is not None and accuracy < 0.25:
@@ -101,12 +125,23 @@ def _oscillation(windows: Sequence[Window], judge: str) -> Reading | None:
         return None
     mean = sum(losses) / len(losses)
     deviation = math.sqrt(sum((loss - mean) ** 2 for loss in losses) / len(losses))
-    slopes = [after - before for before, after in itertools.pairwise(losses) if after != before]
-    turns = sum(1 for before, after in itertools.pairwise(slopes) if before * after < 0.0)
+    turns = _swings(losses, least=0.15)
     is_sick = deviation > 0.15 and turns >= 6
     return Reading(f"{judge}dn_deviation", deviation, 0.15, "warning" if is_sick else None,
                    f"{judge_name(judge).capitalize()} and generator chase each other in circles: the loss swings by "
                    f"{deviation:.2f} and turned {turns} times in {len(losses)} windows.")  # fmt: skip
+
+
+def _swings(values: Sequence[float], *, least: float) -> int:
+    """How often a series turned, counting only ways of at least so much: neither noise nor one long slope counts."""
+    turns, direction, extreme = 0, 0, values[0]
+    for value in values[1:]:
+        if direction and (value - extreme) * direction > 0.0:
+            extreme = value
+        elif abs(value - extreme) >= least:
+            turns += direction != 0
+            direction, extreme = (1 if value > extreme else -1), value
+    return turns
 
 
 def _judge_overfitting(windows: Sequence[Window], judge: str) -> Reading | None:
@@ -315,42 +350,68 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "divergence", _divergence,
         "Lower learning_rate and learning_rate_disc, and go on from the last good checkpoint.", patience=1,
+        settings=("learning_rate", "learning_rate_disc", "loss_weights"),
+    ),
+    Rule(
+        "D divergence", _judge_divergence,
+        "Lower learning_rate_disc, and go on from a checkpoint before the judges' stage.", of_judges=True, patience=1,
+        settings=("learning_rate_disc",),
     ),
     Rule(
         "D overpowering", _overpowering,
         "Lower learning_rate_disc, raise penalty, update_discriminator: 2, or smoothing: 0.1.", of_judges=True,
+        settings=("learning_rate_disc", "penalty", "update_discriminator", "smoothing", "learning_rate"),
     ),
     Rule(
         "vanishing generator gradient", _vanishing,
         "As for D overpowering; the relativistic objective keeps a gradient for longer.", of_judges=True,
+        settings=("learning_rate_disc", "penalty", "update_discriminator", "smoothing", "learning_rate"),
     ),
     Rule(
         "D failure", _judge_failure,
         "Check that gradients reach the judge (`musigan doctor wiring`), raise learning_rate_disc, lower penalty.",
         of_judges=True,
+        settings=("learning_rate_disc", "penalty", "update_discriminator", "smoothing", "learning_rate"),
     ),
-    Rule("oscillation", _oscillation, "Halve both learning rates, lengthen ema.", of_judges=True),
     Rule(
-        "D overfitting", _judge_overfitting, "More music; lower learning_rate_disc; raise penalty.", of_judges=True
+        "oscillation", _oscillation, "Halve both learning rates, lengthen ema.", of_judges=True,
+        settings=("learning_rate", "learning_rate_disc", "penalty"),
+    ),
+    Rule(
+        "D overfitting", _judge_overfitting, "More music; lower learning_rate_disc; raise penalty.", of_judges=True,
+        settings=("learning_rate_disc", "penalty"),
     ),
     Rule(
         "mode collapse", _mode_collapse,
         "Raise loss_weights.energy_score, lower learning_rate, raise penalty, or go back to an earlier epoch.",
+        settings=("loss_weights", "learning_rate", "penalty"),
     ),
-    Rule("mode dropping", _mode_dropping, "Raise loss_weights.energy_score."),
+    Rule(
+        "mode dropping", _mode_dropping, "Raise loss_weights.energy_score.",
+        settings=("loss_weights", "learning_rate"),
+    ),
     Rule(
         "posterior collapse", _posterior_collapse,
         "Raise kl_target, and see that the weight of the KL term (beta) comes down.",
+        settings=("kl_target", "learning_rate"),
     ),
     Rule(
         "posterior explosion", _posterior_explosion,
         "Lower the autoencoder's learning_rate, or give it more steps.", patience=1,
+        settings=("kl_target", "learning_rate"),
     ),
-    Rule("prior hole", _prior_hole, "More steps for the flow, or a larger attention block."),
-    Rule("G overfitting", _generator_overfitting, "More music, model.dropout 0.1, or fewer flow steps.", patience=1),
+    Rule(
+        "prior hole", _prior_hole, "More steps for the flow, or a larger attention block.",
+        settings=("share", "learning_rate", "num_layers", "attention_channels", "kl_target"),
+    ),
+    Rule(
+        "G overfitting", _generator_overfitting, "More music, model.dropout 0.1, or fewer flow steps.", patience=1,
+        settings=("dropout", "share"),
+    ),
     Rule(
         "memorisation", _memorisation,
         "More music, fewer steps, model.dropout 0.1; `musigan evaluate` names the copied passages.",
+        settings=("dropout", "share"),
     ),
     Rule(
         "Nash equilibrium", _equilibrium,

@@ -15,12 +15,15 @@ from piano.doctor.live import report
 from piano.doctor.ranges import Row, table
 from piano.doctor.rules import Finding, Window, diagnose
 from piano.doctor.signals import is_spoilt, windows_of
+from piano.doctor.suspects import Suspect, suspects_of
 from piano.doctor.wiring import check_wiring, wiring_text
 from piano.evaluation.pictures import Chart, Line, chart_row
+from piano.evaluation.run_settings import Changes, changes, read_settings
 from piano.foundation.dataset_format import write_json
 from piano.foundation.errors import CheckpointError, TrainingError, run_command
 from piano.foundation.run_log import LOG_NAME, read_history
 
+MOST_CHANGES = 20
 FOLDER, JSON_NAME = "doctor", "doctor.json"
 STAGE_WORDS = {
     "autoencoder": "learning to write sound down and play it back", "flow": "learning to compose",
@@ -44,6 +47,8 @@ class Diagnosis(NamedTuple):
     rows: list[Row]
     pictures: dict[int, Path]
     """Index of a finding -> its evidence."""
+    changes: Changes | None
+    """What the run has unlike its preset; None where its settings are not known."""
 
 
 def examine(folder: Path) -> Diagnosis:
@@ -58,8 +63,9 @@ def examine(folder: Path) -> Diagnosis:
     done = treatments(history)
     pictures = {index: draw_evidence(finding, folder / FOLDER) for index, finding in enumerate(findings)}
     diagnosis = Diagnosis(
-        verdict(windows, findings, history), findings, done, table(windows, history), pictures
-    )
+        verdict(windows, findings, history), findings, done, table(windows, history), pictures,
+        changes(read_settings(folder)),
+    )  # fmt: skip
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
     write_json(folder / FOLDER / JSON_NAME, as_json(diagnosis))
     return diagnosis
@@ -139,9 +145,11 @@ def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
             {**report(finding), "stage": finding.stage, "step": finding.step, "until": finding.until,
              "windows": finding.windows, "is_open": finding.is_open, "evidence": finding.evidence,
              "done": diagnosis.done.get((finding.stage, finding.name), []),
-             "picture": diagnosis.pictures[index].name}
+             "picture": diagnosis.pictures[index].name,
+             "suspects": [suspect._asdict() for suspect in suspects_of(finding, diagnosis.changes)]}
             for index, finding in enumerate(diagnosis.findings)
         ],
+        "changed_settings": dict(diagnosis.changes.values) if diagnosis.changes else None,
         "figures": [row._asdict() for row in diagnosis.rows],
     }  # fmt: skip
 
@@ -157,15 +165,36 @@ def as_text(diagnosis: Diagnosis, folder: Path) -> str:
             wrapped(f"  {finding.sentence}", "  "),
             f"  signal  {finding.signal} = {finding.value:.3g} (bound {finding.threshold:.3g})",
             *[f"  done    {line}" for line in done],
+            *[wrapped(f"  {'cause?' if not i else '      '}  {suspect.sentence()}", "          ")
+              for i, suspect in enumerate(suspects_of(finding, diagnosis.changes))],
             wrapped(f"  {'else' if done else 'do'}      {finding.advice}", "          "),
             f"  see     {diagnosis.pictures[index]}",
         ]))  # fmt: skip
+    parts.append(wrapped_lines(changes_text(diagnosis.changes), "          "))
     if diagnosis.rows:
         parts.append(as_table(diagnosis.rows))
     parts.append(
         f"All of it: {folder / FOLDER / JSON_NAME}. What the numbers mean: docs/loss-guide.md, docs/doctor.md."
     )
     return "\n\n".join(parts)
+
+
+def changes_text(found: Changes | None) -> str:
+    """What the run has unlike its preset, in at most a few lines."""
+    if found is None:
+        return "SETTINGS  not known: there is no config.yaml in this folder that can be read."
+    if not found.is_own:
+        return (f"SETTINGS  its own preset is not in this project's config.yaml. What may be a cause was held against "
+                f"preset {found.preset}; all that is unlike it: {JSON_NAME}.")  # fmt: skip
+    if not found.values:
+        return f"SETTINGS  all as preset {found.preset} has them."
+    shown = [Suspect(name, here, usual, found.preset) for name, (here, usual) in found.values.items()]
+    lines = [
+        f"  {one.setting}: {one.here} (usual: {one.usual}){one.factor()}" for one in shown[:MOST_CHANGES]
+    ]
+    if len(shown) > MOST_CHANGES:
+        lines.append(f"  and {len(shown) - MOST_CHANGES} more: see {JSON_NAME}")
+    return "\n".join([f"SETTINGS  unlike preset {found.preset}:", *lines])
 
 
 def as_table(rows: Sequence[Row]) -> str:
@@ -175,6 +204,11 @@ def as_table(rows: Sequence[Row]) -> str:
     widths = [max(len(cell[column]) for cell in cells) for column in range(len(cells[0]))]
     return "\n".join("  ".join(text.ljust(width) for text, width in zip(cell, widths, strict=True)).rstrip()
                      for cell in cells)  # fmt: skip
+
+
+def wrapped_lines(text: str, indent: str) -> str:
+    """Lines that stay lines, each of at most 100 columns."""
+    return "\n".join(wrapped(line, indent) for line in text.splitlines())
 
 
 def wrapped(text: str, indent: str) -> str:

@@ -154,11 +154,25 @@ class Doctor:
         """Put back the weights of the last window without a finding; moments of the optimisers are forgotten."""
         if not self._good:
             return False
+        run.discriminator.load_state_dict(self._good["discriminator"])
         run.generator.load_state_dict(self._good["generator"])
         run.average.network.load_state_dict(self._good["average"])
-        run.discriminator.load_state_dict(self._good["discriminator"])
         for optimizer in self.optimizers.values():
             optimizer.state.clear()
+        self._weights = self._sample(run)
+        return True
+
+    def roll_back_judges(self, run: TrainingRun) -> bool:
+        """Put back the judges of some good windows before the last one; what the generator has learned stays.
+
+        The very last good ones were about to win. They are RELAX to 2 RELAX good windows old, or the stage's first.
+        """
+        if not self._good:
+            return False
+        run.discriminator.load_state_dict(self._good["earlier_judges"][0])
+        for name in JUDGE_OPTIMIZERS:
+            if name in self.optimizers:
+                self.optimizers[name].state.clear()
         self._weights = self._sample(run)
         return True
 
@@ -170,17 +184,21 @@ class Doctor:
         run.event("signals", **measured)
         self.windows.append(Window(run.total_step, run.stage, signals))
         fired = []
-        for watch in self._watches:
-            change = watch.look(self.windows)
+        changes = [watch.look(self.windows) for watch in self._watches]
+        for watch, change in zip(self._watches, changes, strict=True):
             if change == "fires":
                 fired.append(watch)
             elif change == "closes":
                 run.event("finding closed", name=watch.rule.name, signal=watch.findings[-1].signal)
-            self._relax(run, watch, change)
+            self._relax(run, watch)
         for watch in fired:
             self._speak(run, watch)
-        if not any(watch.sick for watch in self._watches if watch.rule.name != "Nash equilibrium"):
+        if not self._is_sick():
             self._remember(run)
+
+    def _is_sick(self) -> bool:
+        """Whether any rule saw something wrong in the last window."""
+        return any(watch.sick for watch in self._watches if watch.rule.name != "Nash equilibrium")
 
     def _speak(self, run: TrainingRun, watch: Watch) -> None:
         finding = watch.findings[-1]
@@ -225,10 +243,10 @@ class Doctor:
                 return ladder[index].words
         return ""
 
-    def _relax(self, run: TrainingRun, watch: Watch, change: str | None) -> None:
-        """Take back the last change of a rule whose signal has been healthy for long."""
+    def _relax(self, run: TrainingRun, watch: Watch) -> None:
+        """Take back the last change for a rule when all signals have been healthy for long."""
         key = self._key(watch)
-        watch.relaxing = 0 if watch.sick else watch.relaxing + 1
+        watch.relaxing = 0 if self._is_sick() else watch.relaxing + 1
         if watch.relaxing < 2 * RELAX or not self._undo.get(key):
             return
         words, before = self._undo[key].pop()
@@ -266,10 +284,16 @@ class Doctor:
             "average": run.average.network,
             "discriminator": run.discriminator,
         }
+        earlier, age = self._good.get("earlier_judges", []), self._good.get("age", 0)
         self._good = {
             name: {key: value.detach().cpu().clone() for key, value in network.state_dict().items()}
             for name, network in networks.items()
         }
+        is_first = not earlier or not self.windows
+        if is_first or age + 1 >= RELAX:
+            earlier = [*([] if is_first else earlier[-1:]), self._good["discriminator"]]
+            age = -1
+        self._good |= {"earlier_judges": earlier, "age": age + 1}
 
     # --- who moved -------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,10 @@ class Patient(Protocol):
         """Put back the last good weights, averaged ones included, and forget the optimisers' moments."""
         ...
 
+    def roll_back_judges(self, run: TrainingRun) -> bool:
+        """Put back judges of some windows ago and forget their optimisers' moments; the generator stays."""
+        ...
+
 
 class Scale(NamedTuple):
     """One factor times a number, within bounds."""
@@ -81,6 +85,10 @@ def wake_judge(patient: Patient, run: TrainingRun) -> bool:
 
 ROLL_BACK = Remedy("went back to the last good weights", lambda patient, run: patient.roll_back(run))
 SLOWER_JUDGE = scale("rate/judge", 0.25, "judges' learning rate x 0.25", least=1 / 1024)
+EARLIER_JUDGE = together(
+    "judges went back to earlier weights, and learn at a quarter of the rate",
+    Remedy("", lambda patient, run: patient.roll_back_judges(run)), SLOWER_JUDGE,
+)  # fmt: skip
 SLOWER_GENERATOR = scale("rate/generator", 0.5, "generator's learning rate x 0.5")
 BOTH_SLOWER = together(
     "both learning rates x 0.5", scale("rate/judge", 0.5, ""), scale("rate/generator", 0.5, "")
@@ -90,7 +98,13 @@ MORE_ENERGY = scale("energy_score", 2.0, "energy score x 2", most=8.0)
 JUDGE_RESTS = scale("judge_every", 2.0, "judges learn half as often", least=1.0, most=8.0)
 
 REMEDIES: dict[str, tuple[Remedy, ...]] = {
-    "D overpowering": (SLOWER_JUDGE, JUDGE_RESTS, MORE_PENALTY),
+    "D divergence": (
+        together(
+            "went back to the last good weights, judges' learning rate x 0.1", ROLL_BACK,
+            scale("rate/judge", 0.1, "", least=1 / 1024),
+        ),
+    ),
+    "D overpowering": (EARLIER_JUDGE, JUDGE_RESTS, MORE_PENALTY),
     "vanishing generator gradient": (SLOWER_JUDGE, JUDGE_RESTS, MORE_PENALTY),
     "D failure": (
         Remedy("judges' learning rate raised to the generator's", wake_judge, is_kept=True),

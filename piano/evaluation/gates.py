@@ -56,6 +56,8 @@ STEP_CHOICES = {"flow": (16, 1), "professor": (1, 4, 16), "joint": (1, 4, 16, 8)
 Never two: level and texture are measured for one step and for sixteen, and two steps come out 4 dB too soft."""
 STEPS_ON_THE_WAY = {"flow": 16, "ear": 16, "professor": 1, "joint": 1}
 """Sampling steps with which epochs in the middle of a stage are scored: those that use what the stage teaches."""
+SCORES_ON_THE_WAY = 4
+"""Scores in the middle of a stage of a run that is measured in epochs: where they fall depends on no clock."""
 ONE_STEP_TOLERANCE = 1.1
 """Fewer sampling steps are preferred while their kernel distance stays within this factor of the best."""
 MIN_DIVERSITY = 0.7
@@ -111,18 +113,17 @@ class Gatekeeper:
         return self._ruler
 
     def rehearse(self, run: TrainingRun) -> None:
-        """Before anything is learned: try what measuring and encoding take, so that they can be planned."""
-        if not run.runtime.is_main:
+        """Before a run with a time budget learns anything: try what measuring and encoding take, to plan them."""
+        if run.budget is None or not run.runtime.is_main:
             return
         prices = try_out(run)
-        self.cost.set_prices(prices, seconds=run.budget.seconds if run.budget else None)
-        if run.budget is not None:
-            sounds = (self.sample_count + 1) * self.sample_seconds / CLIP_SECONDS
-            self._samples_cost = PICTURE_SECONDS + sounds * prices.compose[16]
-            run.budget.expected_gate = lambda stage: (
-                self.cost.expected(stage) + (self._samples_cost if stage in HEARD_STAGES else 0.0)
-            )
-            run.budget.measured.setdefault(ENCODING, prices.encoding)
+        self.cost.set_prices(prices, seconds=run.budget.seconds)
+        sounds = (self.sample_count + 1) * self.sample_seconds / CLIP_SECONDS
+        self._samples_cost = PICTURE_SECONDS + sounds * prices.compose[16]
+        run.budget.expected_gate = lambda stage: (
+            self.cost.expected(stage) + (self._samples_cost if stage in HEARD_STAGES else 0.0)
+        )
+        run.budget.measured.setdefault(ENCODING, prices.encoding)
 
     def write_due_samples(self, run: TrainingRun) -> None:
         """Samples at a save; with a time budget only while they are cheap, and at the end of stages that compose."""
@@ -187,10 +188,19 @@ class Gatekeeper:
         tqdm.write(gate.sentence())
 
     def score_epoch(self, run: TrainingRun) -> None:
-        """In the middle of a stage that changes what compositions sound like: how far are they now? If it is cheap."""
+        """In the middle of a stage that changes what compositions sound like: how far are they now? If it is due."""
         steps = STEPS_ON_THE_WAY.get(run.stage)
-        if steps and run.runtime.is_main and self.cost.allows(run.stage, steps, elapsed=run.seconds):
+        if steps and run.runtime.is_main and self.is_score_due(run, steps):
             self.keep_score(run, self.judge_steps(run, steps), steps=steps)
+
+    def is_score_due(self, run: TrainingRun, steps: int) -> bool:
+        """With a time budget whenever it is cheap; else at the first save after each fourth of a stage but the last."""
+        if run.budget is not None:
+            return self.cost.allows(run.stage, steps, elapsed=run.seconds)
+        per_epoch, all_steps = run.steps_per_epoch(run.stage), run.stage_steps(run.stage)
+        before = max(0, run.stage_step - run.config.save_after_nepochs * per_epoch)
+        marks = [SCORES_ON_THE_WAY * step // max(1, all_steps) for step in (before, run.stage_step)]
+        return marks[0] < marks[1] and run.stage_step < all_steps
 
     def judge_steps(self, run: TrainingRun, steps: int) -> Judged:
         """Compositions of the averaged weights against validation music."""

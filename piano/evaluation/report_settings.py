@@ -4,87 +4,49 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Mapping
 from html import escape
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
-from piano.config_reader import CONFIG_NAME, FOLDER_SETTINGS, dump_config, load_config_from_yaml
+from piano.config_reader import CONFIG_NAME
 from piano.evaluation.report_html import Section, facts_html, fold, missing, table_html
-from piano.foundation.errors import ConfigError
+from piano.evaluation.run_settings import PACKAGE, changes, read_settings
 
-PACKAGE = Path(__file__).resolve().parents[1]
 NOT_SETTINGS = ("presets", "checkpoint_folder_load")
 
 
 def settings_section(run: Path) -> Section:
     """What differs from the defaults of the preset, then every setting."""
-    path = run / CONFIG_NAME
-    if not path.is_file():
+    if not (run / CONFIG_NAME).is_file():
         return Section("settings", "Settings", "", missing(f"There is no {CONFIG_NAME} in this folder."))
-    try:
-        written = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        written = None
-    if not isinstance(written, dict):
+    own = {
+        name: value for name, value in read_settings(run).items() if name.split(".")[0] not in NOT_SETTINGS
+    }
+    if not own:
         return Section("settings", "Settings", "", missing(f"{CONFIG_NAME} in this folder cannot be read."))
-    own = flatten({name: value for name, value in written.items() if name not in NOT_SETTINGS})
     preset = str(own.get("preset", ""))
-    defaults = default_settings(preset)
     everything = table_html(
         ["setting", "value"],
         [[f"<code>{escape(name)}</code>", shown(value)] for name, value in own.items()],
         caption="Every setting of this run",
     )
     rest = fold("Every setting", everything, note=f"{len(own)}")
-    if defaults is None:
+    found = changes(own)
+    if found is None or not found.is_own:
         said = missing(f"Preset {preset!r} is not among this program's, so nothing can be compared with it.")
         return Section("settings", "Settings", "", said + rest)
-    changed = [name for name, value in own.items() if is_experiment(name) and defaults.get(name) != value]
-    if not changed:
+    if not found.values:
         return Section("settings", "Settings", f"Everything is as preset {preset} has it.", rest)
-    rows = [[f"<code>{escape(name)}</code>", shown(own[name]), shown(defaults.get(name))] for name in changed]
+    rows = [[f"<code>{escape(name)}</code>", shown(here), shown(usual)]
+            for name, (here, usual) in found.values.items()]  # fmt: skip
     words = f"Preset {preset}, with these changes. Folders are left out."
     return Section(
         "settings", "Settings", words,
         table_html(["setting", "this run", "default"], rows, caption="Settings that differ from the defaults") + rest,
     )  # fmt: skip
-
-
-def default_settings(preset: str) -> dict[str, Any] | None:
-    """The project's own settings of a preset, flat; None if it has no such preset or no settings file."""
-    source = next(
-        (folder / CONFIG_NAME for folder in (PACKAGE.parent, PACKAGE) if (folder / CONFIG_NAME).is_file()),
-        None,
-    )
-    try:
-        return (
-            flatten(yaml.safe_load(dump_config(load_config_from_yaml(source, preset=preset))))
-            if source
-            else None
-        )
-    except ConfigError:
-        return None
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted name."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat
-
-
-def is_experiment(name: str) -> bool:
-    """Whether a setting says what was tried, and not where the files lie."""
-    return name not in FOLDER_SETTINGS and name != "resume_from_checkpoint"
 
 
 def shown(value: Any) -> str:

@@ -1,7 +1,7 @@
 """What measuring costs a run, and how much of it there may be: by what it took so far, not by guesses.
 
-Gates and scores are to take about SHARE of the run's time. Where that is too little for the fewest gates a run needs
-(runs of a few minutes), it costs more, and clips and choices are as few as can be.
+Gates and scores of a run with a time budget are to take about SHARE of it. Where that is too little for the fewest
+gates a run needs (runs of a few minutes), it costs more, and clips and choices are as few as can be.
 """
 
 import time

@@ -4,21 +4,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
 
 from piano.evaluation.curves import stage_curves
+from piano.evaluation.run_settings import read_settings
 from piano.foundation.run_log import read_history
 
-CONFIG_NAME = "config.yaml"
 LAST_SHARE = 0.1
 """Part of a stage, at its end, that its last losses are the median of."""
-NOT_COMPARED = (
-    "checkpoint_folder",
-    "checkpoint_folder_load",
-    "music_out_folder",
-    "resume_from_checkpoint",
-    "presets",
-)
 
 
 class Training(NamedTuple):
@@ -49,32 +41,3 @@ def training_of(folder: Path) -> Training | None:
         for curve in curves
     }
     return Training(float(steps[-1].get("seconds", 0.0)), counts, losses, read_settings(folder))
-
-
-def read_settings(folder: Path) -> dict[str, Any]:
-    """The run's settings with dotted names; empty where they cannot be read."""
-    try:
-        values = yaml.safe_load((Path(folder) / CONFIG_NAME).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return {}
-    return flat(values) if isinstance(values, dict) else {}
-
-
-def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} as {"a.b": 1}."""
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        key = f"{prefix}{name}"
-        found |= flat(value, f"{key}.") if isinstance(value, dict) else {key: value}
-    return found
-
-
-def different_settings(first: Training, second: Training) -> dict[str, tuple[Any, Any]]:
-    """Settings of which the two runs have different values; None stands for not set."""
-    names = [*first.settings, *(name for name in second.settings if name not in first.settings)]
-    pairs = {name: (first.settings.get(name), second.settings.get(name)) for name in names}
-    return {
-        name: pair
-        for name, pair in pairs.items()
-        if pair[0] != pair[1] and name.split(".")[0] not in NOT_COMPARED
-    }

@@ -173,7 +173,7 @@ def heavy_rate(run: TrainingRun) -> Any:
 
 
 FAULTS: tuple[Fault, ...] = (
-    Fault("judge's learning rate x 20", "ear", "D overpowering", nothing,
+    Fault("judge's learning rate x 20", "ear", "D divergence", nothing,
           {"learning_rate_disc": 20 * 4e-4},
           is_well=ends_with("ear_dn", lambda dn: dn >= 0.25)),
     Fault("frozen judge", "ear", "D failure", nothing,

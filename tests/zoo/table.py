@@ -29,7 +29,7 @@ from tests.zoo.faults import FAULTS, PROFESSOR_RATE, Fault, nothing, tonal_music
 
 STEPS = {"autoencoder": 5, "ear": 10, "professor": 5}
 """Of a window, here an epoch. The ear is small and learns slowly: it gets longer ones."""
-WINDOWS = {"autoencoder": 16, "ear": 13, "professor": 13}
+WINDOWS = {"autoencoder": 16, "ear": 18, "professor": 13}
 TRAIN = {"autoencoder": train_autoencoder, "ear": train_ear, "professor": train_professor}
 SOON = 10
 """Windows of a fault within which it must be named."""
