@@ -243,6 +243,8 @@ class Config(Settings):
     music_out_folder: Path = Path("music_out")
 
     resume_from_checkpoint: bool = False
+    resume_epoch: PositiveInt | None = None
+    """Which epoch to resume from; null: the newest complete one."""
     start_from: Path | None = None
     """Folder of a trained model to fine-tune, or `shipped`; null: from nothing."""
     minutes: float | None = Field(default=None, gt=0.0)

@@ -1,6 +1,7 @@
 """From pairs of music to a network that composes: load, build, resume, pretrain, train. The story in one page."""
 
 import argparse
+import re
 import shlex
 import sys
 import time
@@ -76,8 +77,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--checkpoints", type=Path, help="folder to write to (default: the config's checkpoint_folder)"
     )
     parser.add_argument(
-        "--resume", action="store_true", help="continue from the newest complete checkpoint (default: off)"
-    )
+        "--resume", nargs="?", type=int, const=0, metavar="EPOCH",
+        help="continue, from an epoch or from the newest complete checkpoint (default: off)",
+    )  # fmt: skip
     parser.add_argument(
         "--from", dest="start_from", metavar="FOLDER",
         help="fine-tune a trained model: shipped, or a folder of checkpoints (default: from nothing)",
@@ -114,11 +116,16 @@ def train(config: Config, *, go_on: str = "musigan train --resume") -> None:
 
 def resume_command(arguments: list[str]) -> str:
     """The command that continues what a command line began."""
-    kept, words = [], iter(arguments)
-    for word in words:
-        if word == "--from":
-            next(words, None)  # its value: a fine-tuning run knows where it came from
-        elif word != "--resume" and not word.startswith("--from="):
+    # A fine-tuning run knows where it came from; one that went on from another folder goes on from its own.
+    dropped = re.compile(r"--(from|resume)(=.*)?|--set=checkpoint_folder_load=.*")
+    kept: list[str] = []
+    words = [*arguments, ""]
+    for before, word, after in zip(["", *words], words, words[1:], strict=False):
+        is_value = before == "--from" or (before == "--resume" and word.isdigit())
+        is_source = "checkpoint_folder_load=" in (
+            after if word == "--set" else word if before == "--set" else ""
+        )
+        if not (is_value or is_source or dropped.fullmatch(word)):
             kept.append(word)
     program = sys.argv[0] if sys.argv[0].startswith("musigan ") else f"python {shlex.quote(sys.argv[0])}"
     return f"{program} {shlex.join([*kept, '--resume'])}"
@@ -215,7 +222,7 @@ def summary(run: TrainingRun) -> str:
 def read_config(options: argparse.Namespace) -> Config:
     """config.yaml with the command line's changes."""
     overrides = dict(parse_override(text) for text in options.set)
-    if options.start_from and options.resume:
+    if options.start_from and options.resume is not None:
         raise ConfigError(
             "--from begins a run and --resume continues one: give one of them (a fine-tuning run resumes by itself)."
         )
@@ -224,7 +231,8 @@ def read_config(options: argparse.Namespace) -> Config:
         "minutes": options.minutes,
         "dataset_folder": options.dataset and str(options.dataset.resolve()),
         "checkpoint_folder": options.checkpoints and str(options.checkpoints.resolve()),
-        "resume_from_checkpoint": options.resume or None,
+        "resume_from_checkpoint": True if options.resume is not None else None,
+        "resume_epoch": options.resume or None,
         "seed": options.seed,
         "runtime.devices": options.devices,
     }

@@ -101,6 +101,12 @@ def own_folder(config: Config, *, is_main: bool = True) -> Iterator[None]:
                 f"{folder} already holds a run up to epoch {have[-1]}, and checkpoint_folder_load says to go on from "
                 f"{source}. Set checkpoint_folder_load to null to continue the first, or choose another --checkpoints."
             )
+        wanted = config.resume_epoch
+        if wanted and (later := [epoch for epoch in list_epochs(folder, "generator") if epoch > wanted]):
+            raise CheckpointError(
+                f"{folder} holds later epochs, up to {later[-1]}, which a run from epoch {wanted} would mix with. "
+                f"Add: --checkpoints {folder}-from-{wanted} --set checkpoint_folder_load={folder}"
+            )
         yield
 
 
@@ -160,15 +166,32 @@ def position(run: KeptRun) -> dict[str, Any]:
 
 
 def resume(run: KeptRun) -> int:
-    """Continue from the newest complete checkpoint; returns its epoch, raises CheckpointError if there is none."""
-    folder = Path(run.config.checkpoint_folder_load or run.config.checkpoint_folder)
-    for epoch in reversed(complete_epochs(folder)):
+    """Continue from the newest complete checkpoint, or the one asked for; returns its epoch.
+
+    Raises
+    ------
+    CheckpointError
+        There is none, or not the one asked for.
+    """
+    folder, wanted = (
+        Path(run.config.checkpoint_folder_load or run.config.checkpoint_folder),
+        run.config.resume_epoch,
+    )
+    epochs = complete_epochs(folder)
+    if wanted is not None:
+        if wanted not in epochs:
+            have = f"there are {', '.join(map(str, epochs))}" if epochs else "there is none"
+            raise CheckpointError(f"no complete checkpoint of epoch {wanted} in {folder}: {have}")
+        epochs = [wanted]
+    for epoch in reversed(epochs):
         try:
             generator = read_checkpoint(checkpoint_path(folder, "generator", epoch), "generator")
             discriminator = read_checkpoint(checkpoint_path(folder, "discriminator", epoch), "discriminator")
             if total_step(generator) != total_step(discriminator):
                 raise CheckpointError(f"the two files of epoch {epoch} in {folder} were not saved together")
         except CheckpointError as error:
+            if wanted is not None:
+                raise
             tqdm.write(f"{error}; trying the one before")
             continue
         adopt(run, generator, discriminator)

@@ -141,6 +141,25 @@ def test_what_a_run_has_unlike_its_preset_is_printed_and_kept(tmp_path, preset):
     assert "SETTINGS  not known" in as_text(examine(tmp_path), tmp_path)
 
 
+def test_the_last_checkpoint_before_a_finding_is_named_with_the_command_that_goes_on_from_it(tmp_path):
+    lines = [{"stage": "autoencoder" if step < 40 else "ear", "step": step, "total_step": step, "epoch": step // 10 + 1,
+              "seconds": step} for step in range(90)]  # fmt: skip
+    sick = [{"event": "signals", "stage": "ear", "epoch": 9, "seconds": 9, "total_step": step, "ear_step_size": size}
+            for step, size in ((50, 0.001), (60, 0.001), (70, 0.1), (80, 0.1))]  # fmt: skip
+    entries = sorted([*lines, *sick], key=lambda entry: entry["total_step"])
+    (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, entries)) + "\n", encoding="utf-8")
+    settings = nested((default_settings("tiny") or {}) | {"learning_rate_disc": 0.05})
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    assert "GO ON  No checkpoint" in as_text(examine(tmp_path), tmp_path)
+    for epoch in (2, 5, 8):
+        for role in ("generator", "discriminator"):
+            (tmp_path / f"{role}_epoch_{epoch}.pt").touch()
+    restart = examine(tmp_path).restart
+    assert "Epoch 5 is the last checkpoint" in restart
+    assert f"--resume 5 --set checkpoint_folder_load={tmp_path} --checkpoints {tmp_path}-from-5" in restart
+    assert restart.endswith("--set learning_rate_disc=0.0004")
+
+
 def nested(flat: dict[str, Any]) -> dict[str, Any]:
     """Dotted names as sections."""
     values: dict[str, Any] = {}

@@ -95,6 +95,7 @@ FLOORS: list[tuple[float, str, list[str]]] = [
         WING,
         [
             "piano.evaluation.curves",
+            "piano.evaluation.run_settings",
             "piano.evaluation.training_figures",
             "piano.evaluation.training_pictures",
         ],
@@ -118,7 +119,7 @@ FLOORS: list[tuple[float, str, list[str]]] = [
     ),
     (6.5, "", ["piano.compare"]),
     (7, "", ["piano.piano_main"]),
-    (7.1, WING, ["piano.doctor.command", "piano.doctor.wiring", "piano.doctor.env"]),
+    (7.1, WING, ["piano.doctor.command", "piano.doctor.suspects", "piano.doctor.wiring", "piano.doctor.env"]),
     (7.5, WING, ["tutorial"]),
     (8, "", ["musigan"]),
 ]

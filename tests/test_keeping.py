@@ -243,6 +243,20 @@ def test_the_command_that_goes_on_keeps_what_was_asked_for(monkeypatch):
     assert piano_main.resume_command(asked) == "musigan train --checkpoints 'my run' --set seed=3 --resume"
     monkeypatch.setattr(sys, "argv", ["piano/piano_main.py"])
     assert piano_main.resume_command(["--resume"]) == "python piano/piano_main.py --resume"
+    branched = [
+        "--resume",
+        "20",
+        "--checkpoints",
+        "b",
+        "--set",
+        "checkpoint_folder_load=a",
+        "--set",
+        "seed=3",
+    ]
+    assert (
+        piano_main.resume_command(branched)
+        == "python piano/piano_main.py --checkpoints b --set seed=3 --resume"
+    )
 
 
 def test_a_lock_does_not_outlive_a_killed_process(tmp_path):
@@ -362,6 +376,24 @@ def test_a_run_is_not_continued_into_the_folder_of_another(tmp_path):
     with pytest.raises(CheckpointError, match="Set checkpoint_folder_load to null"), \
          own_folder(tiny_config(tmp_path / "a", checkpoint_folder_load=str(tmp_path / "b"))):  # fmt: skip
         pass
+
+
+def test_a_run_goes_on_from_any_epoch_in_a_folder_of_its_own(tmp_path):
+    run = start_run(tiny_config(tmp_path / "a", keep_every=1))
+    for run.epoch, run.total_step in ((1, 10), (2, 20), (3, 30)):
+        run.save()
+    changes = {"resume_epoch": 2, "checkpoint_folder_load": str(tmp_path / "a")}
+    with own_folder(config := tiny_config(tmp_path / "b", **changes)):
+        branch = start_run(config)
+        assert branch.resume() == 2 and branch.total_step == 20
+    assert list_epochs(tmp_path / "a", "generator") == [1, 2, 3]
+    with pytest.raises(CheckpointError, match="holds later epochs, up to 3.*--checkpoints .*a-from-2 --set"), \
+         own_folder(tiny_config(tmp_path / "a", resume_epoch=2)):  # fmt: skip
+        pass
+    with own_folder(tiny_config(tmp_path / "a", resume_epoch=3)):
+        pass  # the newest, by its number
+    with pytest.raises(CheckpointError, match="no complete checkpoint of epoch 9 in .*: there are 1, 2, 3"):
+        start_run(tiny_config(tmp_path / "b", **(changes | {"resume_epoch": 9}))).resume()
 
 
 def test_no_clock_that_can_be_set_is_read_while_training():

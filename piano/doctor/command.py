@@ -4,21 +4,23 @@
 """
 
 import argparse
+import json
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from piano.config_reader import load_config_from_yaml
+from piano.config_reader import CONFIG_NAME, load_config_from_yaml
 from piano.doctor.env import env_text
 from piano.doctor.live import report
 from piano.doctor.ranges import Row, table
-from piano.doctor.rules import Finding, Window, diagnose
+from piano.doctor.rules import RULES, Finding, Window, diagnose
 from piano.doctor.signals import is_spoilt, windows_of
 from piano.doctor.suspects import Suspect, suspects_of
 from piano.doctor.wiring import check_wiring, wiring_text
 from piano.evaluation.pictures import Chart, Line, chart_row
 from piano.evaluation.run_settings import Changes, changes, read_settings
+from piano.foundation.checkpoint_format import complete_epochs
 from piano.foundation.dataset_format import write_json
 from piano.foundation.errors import CheckpointError, TrainingError, run_command
 from piano.foundation.run_log import LOG_NAME, read_history
@@ -49,6 +51,8 @@ class Diagnosis(NamedTuple):
     """Index of a finding -> its evidence."""
     changes: Changes | None
     """What the run has unlike its preset; None where its settings are not known."""
+    restart: str
+    """From where and how to go on, if something critical was found."""
 
 
 def examine(folder: Path) -> Diagnosis:
@@ -61,10 +65,11 @@ def examine(folder: Path) -> Diagnosis:
         )
     findings = diagnose(windows)
     done = treatments(history)
+    found = changes(read_settings(folder))
     pictures = {index: draw_evidence(finding, folder / FOLDER) for index, finding in enumerate(findings)}
     diagnosis = Diagnosis(
         verdict(windows, findings, history), findings, done, table(windows, history), pictures,
-        changes(read_settings(folder)),
+        found, restart_text(folder, findings, found, history),
     )  # fmt: skip
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
     write_json(folder / FOLDER / JSON_NAME, as_json(diagnosis))
@@ -114,6 +119,45 @@ def verdict(
     return f"Nothing is wrong with this run as far as its log tells ({length}). Whether it sounds well, only ears tell."
 
 
+def restart_text(
+    folder: Path, findings: Sequence[Finding], found: Changes | None, history: Sequence[Mapping[str, Any]]
+) -> str:
+    """The last checkpoint from before the first critical finding, and the command that goes on from it."""
+    critical = [finding for finding in findings if finding.severity == "critical"]
+    if not critical:
+        return ""
+    first = critical[0]
+    steps: dict[int, int] = {}
+    for entry in history:
+        if "event" not in entry and "epoch" in entry and "total_step" in entry:
+            steps[entry["epoch"]] = max(steps.get(entry["epoch"], 0), entry["total_step"])
+    sick = first_sick_step(first, history)
+    kept = [epoch for epoch in complete_epochs(folder) if steps.get(epoch, sick) < sick]
+    if not kept:
+        return "GO ON  No checkpoint from before the first critical finding is kept: begin again, in another folder."
+    suspects = suspects_of(first, found)
+    settings = [f"--set {suspects[0].setting}={json.dumps(suspects[0].usual)}"] if suspects else []
+    config = [f"--config {folder / CONFIG_NAME}"] if (folder / CONFIG_NAME).is_file() else []
+    command = ["python piano_main.py", *config, f"--resume {kept[-1]}", f"--set checkpoint_folder_load={folder}",
+               f"--checkpoints {folder}-from-{kept[-1]}", *settings]  # fmt: skip
+    return (f"GO ON  Epoch {kept[-1]} is the last checkpoint kept from before it (step {steps[kept[-1]]}). "
+            f"After the change:\n  {' '.join(command)}")  # fmt: skip
+
+
+def first_sick_step(finding: Finding, history: Sequence[Mapping[str, Any]]) -> int:
+    """The first step of the window in which a finding's signal may have turned bad; at worst its stage's first."""
+    patience = next((rule.patience for rule in RULES if rule.name == finding.name), 1)
+    ends = [step for step, _ in finding.evidence if step <= finding.step]
+    if len(ends) > patience:
+        return ends[-patience - 1]
+    steps = (
+        entry["total_step"]
+        for entry in history
+        if "event" not in entry and entry.get("stage") == finding.stage and "total_step" in entry
+    )
+    return min(steps, default=0)
+
+
 def in_stage(stage: str) -> str:
     """` in stage ear (sharpening ...)`."""
     words = STAGE_WORDS.get(stage)
@@ -149,6 +193,7 @@ def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
              "suspects": [suspect._asdict() for suspect in suspects_of(finding, diagnosis.changes)]}
             for index, finding in enumerate(diagnosis.findings)
         ],
+        "restart": diagnosis.restart,
         "changed_settings": dict(diagnosis.changes.values) if diagnosis.changes else None,
         "figures": [row._asdict() for row in diagnosis.rows],
     }  # fmt: skip
@@ -170,6 +215,8 @@ def as_text(diagnosis: Diagnosis, folder: Path) -> str:
             wrapped(f"  {'else' if done else 'do'}      {finding.advice}", "          "),
             f"  see     {diagnosis.pictures[index]}",
         ]))  # fmt: skip
+    if diagnosis.restart:
+        parts.append(diagnosis.restart)
     parts.append(wrapped_lines(changes_text(diagnosis.changes), "          "))
     if diagnosis.rows:
         parts.append(as_table(diagnosis.rows))
@@ -199,11 +246,15 @@ def changes_text(found: Changes | None) -> str:
 
 def as_table(rows: Sequence[Row]) -> str:
     """The figures of a run beside what is healthy."""
+    title = "FIGURES  medians of the last quarter of each stage; a finding above may have come earlier or gone again"
     cells = [("stage", "number", "here", "healthy", "reading")]
     cells += [(row.stage, row.name, f"{row.value:.3g}", row.healthy, row.reading) for row in rows]
     widths = [max(len(cell[column]) for cell in cells) for column in range(len(cells[0]))]
-    return "\n".join("  ".join(text.ljust(width) for text, width in zip(cell, widths, strict=True)).rstrip()
-                     for cell in cells)  # fmt: skip
+    lines = [
+        "  ".join(text.ljust(width) for text, width in zip(cell, widths, strict=True)).rstrip()
+        for cell in cells
+    ]
+    return "\n".join([title, *lines])
 
 
 def wrapped_lines(text: str, indent: str) -> str:

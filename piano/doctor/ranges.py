@@ -59,9 +59,9 @@ RANGES: tuple[Range, ...] = (
 )  # fmt: skip
 """Bounds as in docs/loss-guide.md. L_D is normalised for label smoothing: 0 perfect, 0.693 confused."""
 GATE_RANGES: tuple[Range, ...] = (
-    Range("R", "reconstruction error R", "below 0.30 (tiny), 0.15", (Band(0.15, LEAST), Band(0.30, "fair"),
+    Range("R", "reconstruction error R", "below 0.15 (tiny: 0.30)", (Band(0.15, LEAST), Band(0.30, "fair"),
           Band(0.6, "poor"), Band(INFINITY, "useless"))),
-    Range("P", "pitches found again P", "above 0.7 (tiny), 0.9", (Band(0.4, "useless"), Band(0.7, "poor"),
+    Range("P", "pitches found again P", "above 0.9 (tiny: 0.7)", (Band(0.4, "useless"), Band(0.7, "poor"),
           Band(0.9, "fair"), Band(INFINITY, LEAST))),
 )  # fmt: skip
 
