@@ -167,10 +167,18 @@ def train_alone(config: Config, stop: StopRequest, messenger: Messenger, *, bega
     if run.budget is not None:
         run.stateful["budget"] = run.budget
     if config.resume_from_checkpoint:
-        tell(runtime, f"Resuming from epoch {run.resume()} of {config.checkpoint_folder}")
-    elif runtime.is_main:
+        tell(
+            runtime,
+            f"Resuming from epoch {run.resume()} of {config.checkpoint_folder_load or config.checkpoint_folder}",
+        )
+    if runtime.is_main and not (
+        config.resume_from_checkpoint and (config.checkpoint_folder / CONFIG_NAME).is_file()
+    ):
         config.checkpoint_folder.mkdir(parents=True, exist_ok=True)
-        (config.checkpoint_folder / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+        # what the folder is, not how it was begun: `--config` with it, and `--resume`, go on from itself
+        itself = {"checkpoint_folder_load": None, "resume_from_checkpoint": False, "resume_epoch": None}
+        text = dump_config(config.model_copy(update=itself))
+        (config.checkpoint_folder / CONFIG_NAME).write_text(text, encoding="utf-8")
     with reported(run, messenger):
         gatekeeper.rehearse(run)
         introduce(config, runtime, run)
@@ -241,7 +249,7 @@ def read_config(options: argparse.Namespace) -> Config:
 
 def as_it_began(config: Config) -> Config:
     """The settings to resume with: a run that began from a trained model keeps its architecture and curriculum."""
-    path = Path(config.checkpoint_folder_load or config.checkpoint_folder) / CONFIG_NAME
+    path = (config.checkpoint_folder_load or config.checkpoint_folder) / CONFIG_NAME
     if not path.is_file():
         return config
     began = load_config_from_yaml(path)

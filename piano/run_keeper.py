@@ -26,7 +26,7 @@ from piano.foundation.checkpoint_format import (
 )
 from piano.foundation.errors import CheckpointError
 from piano.foundation.folder_lock import locked_folder
-from piano.foundation.run_log import RunLog
+from piano.foundation.run_log import LOG_NAME, RunLog
 from piano.foundation.runtime import Runtime, available_cores
 from piano.piano_model import VariationalAttentionModel
 from piano.vae_utilities import save_checkpoint
@@ -251,9 +251,18 @@ def adopt_position(run: KeptRun, there: dict[str, Any]) -> None:
         torch.cuda.set_rng_state(random, run.runtime.device)
     if run.runtime.is_main:
         write_best(run.config.checkpoint_folder, run.best)
-        if is_same_folder and run.log.path.is_file():
+        if not is_same_folder:
+            copy_log(Path(run.config.checkpoint_folder_load or ""), run.log)
+        if run.log.path.is_file():
             os.truncate(run.log.path, min(there.get("log_bytes", 2**62), log_bytes(run.log)))
     run.log.forget_after(run.total_step)
+
+
+def copy_log(source: Path, log: RunLog) -> None:
+    """What a run learned in another folder belongs to it: its curves begin there."""
+    if (source / LOG_NAME).is_file() and not log.path.is_file():
+        log.path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / LOG_NAME, log.path)
 
 
 def compute_as(run: KeptRun, there: dict[str, Any]) -> None:

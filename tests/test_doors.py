@@ -110,6 +110,17 @@ def test_help_comes_through_every_door_with_defaults_and_an_example(answers, doo
     assert "example" in answer.stdout.lower()
 
 
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    command = (
+        f"{sys.executable} -c 'from piano.foundation.errors import run_command; "
+        "raise SystemExit(run_command(lambda: [print(i, flush=True) for i in range(99999)]))' | head -n 1"
+    )
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], cwd=PROJECT, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_option_says_its_default_or_that_it_must_be_given(answers, verb: str) -> None:
     options = re.split(r"\n  (?=-)", answers["as a module", verb].result().stdout)[1:]

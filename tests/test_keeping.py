@@ -381,11 +381,13 @@ def test_a_run_is_not_continued_into_the_folder_of_another(tmp_path):
 def test_a_run_goes_on_from_any_epoch_in_a_folder_of_its_own(tmp_path):
     run = start_run(tiny_config(tmp_path / "a", keep_every=1))
     for run.epoch, run.total_step in ((1, 10), (2, 20), (3, 30)):
+        run.event("mark", at=run.epoch)
         run.save()
     changes = {"resume_epoch": 2, "checkpoint_folder_load": str(tmp_path / "a")}
     with own_folder(config := tiny_config(tmp_path / "b", **changes)):
         branch = start_run(config)
         assert branch.resume() == 2 and branch.total_step == 20
+        assert [entry["at"] for entry in read_history(tmp_path / "b")] == [1, 2]
     assert list_epochs(tmp_path / "a", "generator") == [1, 2, 3]
     with pytest.raises(CheckpointError, match="holds later epochs, up to 3.*--checkpoints .*a-from-2 --set"), \
          own_folder(tiny_config(tmp_path / "a", resume_epoch=2)):  # fmt: skip

@@ -86,7 +86,8 @@ def draw_losses(
             draw(axis)
             mark_spans(axis, shown)
             axis.set_xlabel("step")
-            axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, fontsize=7)
+            if axis.get_legend_handles_labels()[0]:
+                axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, fontsize=7)
         return save_figure(figure, path)
 
 

@@ -1,6 +1,7 @@
 """The errors a user can meet, and the one place that turns them into a sentence on the screen."""
 
 import errno
+import os
 import sys
 from collections.abc import Callable
 
@@ -70,6 +71,8 @@ def run_command(body: Callable[[], None]) -> int:
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except BrokenPipeError:  # `musigan doctor RUN | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         if error.errno not in DISK_ERRORS:
             raise
