@@ -1,7 +1,7 @@
 """What training shows for itself: samples at every save, a gate after every stage, and the score of epochs on the way.
 
 A gate is a measurement on music never trained on, with the bound it should meet; it warns, it does not stop.
-All of it together is kept to about three hundredths of a run's time (`ScoreCost`).
+With a time budget all of it together is kept to about three hundredths of it (`ScoreCost`).
 """
 
 import time

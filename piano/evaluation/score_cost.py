@@ -48,7 +48,7 @@ class Prices(NamedTuple):
 class ScoreCost:
     """Keeps the account of a run's measurements.
 
-    Without `set_prices` nothing is limited, and nothing is measured that need not be.
+    Without `set_prices`, in a run measured in epochs, nothing is limited.
     """
 
     def __init__(self) -> None:
