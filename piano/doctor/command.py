@@ -235,7 +235,7 @@ def in_stage(stage: str) -> str:
 
 
 def in_stages(block: Sequence[Finding]) -> str:
-    """`, first seen at step 48 in stage ear (sharpening ...)`, or ` in stages judges and ear, first seen at step 48`."""
+    """`, first seen at step 48 in stage ear (...)`, or ` in stages judges and ear, first seen at step 48`."""
     stages = list(dict.fromkeys(finding.stage for finding in block))
     if len(stages) == 1:
         return f", first seen at step {block[0].step}{in_stage(stages[0])}"
