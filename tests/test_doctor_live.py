@@ -1,9 +1,14 @@
 """The doctor inside a run: it changes nothing while it only looks, resumes exactly, and treats what it may."""
 
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
 import pytest
 import torch
 
-from piano.doctor.live import Doctor
+from piano.doctor import live
+from piano.doctor.live import RELAX, SPOILT_IN_A_ROW, Doctor
 from piano.doctor.measure import frechet_gap, measure
 from piano.foundation.errors import TrainingError
 from piano.foundation.run_log import read_history
@@ -102,7 +107,6 @@ def test_numbers_that_are_none_are_skipped_and_end_the_run_at_last(mode, tmp_pat
     run.doctor, run.finished_stages = Doctor(mode, window=4), ["autoencoder", "flow", "judges"]
     run.save = lambda: None
     original = run.draw_waveforms
-    before = state(run)
     run.draw_waveforms = lambda step, batch_size, frames: (
         original(step, batch_size, frames) * (float("nan") if step.index >= 2 else 1.0)
     )
@@ -113,4 +117,148 @@ def test_numbers_that_are_none_are_skipped_and_end_the_run_at_last(mode, tmp_pat
     skipped = [entry for entry in entries if "skipped" in entry]
     assert len(skipped) == (3 if mode == "advise" else 9)
     assert {entry["name"] for entry in entries if entry.get("event") == "finding"} == {"divergence"}
-    assert len(before) == len(state(run))
+
+
+STEP = {"loss": 0.5, "ear_dn": 0.6}
+CALM = {"ear_dn": 0.6}
+
+
+class Bedside:
+    """A doctor at a run whose steps are made up: lines come `every` so many steps, windows measure what is wanted."""
+
+    def __init__(self, folder, monkeypatch, *, mode: Any = "act", window: int = 10, every: int = 10) -> None:
+        self.run = start_run(tiny_config(folder, steps_per_epoch=window))
+        self.doctor, self.every, self.folder = Doctor(mode, window=window), every, folder
+        self.signals: Mapping[str, float] = CALM
+        self.growth = 1e-4
+        monkeypatch.setattr(live, "measure", lambda run: dict(self.signals))
+        self.run.stage = "ear"
+        self.optimizers = {"ear": torch.optim.SGD(self.run.discriminator.ear.parameters(), lr=0.1)}
+        self.pending: list[dict[str, Any]] = []
+        self.doctor.begin_stage(self.run, self.optimizers)
+
+    def walk(self, steps: int, *, bad: Collection[int] = ()) -> None:
+        """So many steps, of which some, counted from here, are refused."""
+        run = self.run
+        for index in range(steps):
+            is_bad = index in bad
+            norm = torch.tensor(math.nan if is_bad else 1.0)
+            assert self.doctor.allows(run, self.optimizers["ear"], norm) is not is_bad
+            with torch.no_grad():
+                for parameter in run.discriminator.ear.parameters():
+                    parameter.mul_(1.0 if is_bad else 1.0 + self.growth)
+            line = {"stage": "ear", "epoch": 1, "step": run.stage_step, "total_step": run.total_step, **STEP}
+            self.pending.append(line | ({"loss": math.nan} if is_bad else {}))
+            run.stage_step += 1
+            run.total_step += 1
+            if run.total_step % self.every == 0:
+                self.doctor.read(run, self.pending)
+                self.pending = []
+            self.doctor.after_step(run)
+
+    def windows(self, signals: Mapping[str, float], count: int) -> None:
+        """So many windows in which this is measured."""
+        self.signals = CALM | signals
+        self.walk(count * self.doctor.window)
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        return [entry for entry in read_history(self.folder) if entry.get("event") == kind]
+
+
+def test_one_skipped_step_counts_once_when_lines_come_ten_at_a_time(tmp_path, monkeypatch):
+    bedside = Bedside(tmp_path, monkeypatch, mode="advise")
+    bedside.walk(30, bad={9, 19})  # the last line read stays the last one for ten steps
+    assert [window.signals["not_finite"] for window in bedside.doctor.windows[1:]] == [1.0, 1.0, 0.0]
+
+
+def test_three_skipped_steps_in_a_row_are_seen_wherever_in_the_ten_they_are(tmp_path, monkeypatch):
+    bedside = Bedside(tmp_path, monkeypatch, mode="advise", window=40)
+    with pytest.raises(TrainingError, match="3 steps in a row"):
+        bedside.walk(10, bad={3, 4, 5})
+    across = Bedside(tmp_path / "across", monkeypatch, mode="advise", window=40)
+    with pytest.raises(TrainingError, match="3 steps in a row"):
+        across.walk(20, bad={8, 9, 10})
+    apart = Bedside(tmp_path / "apart", monkeypatch, mode="advise", window=40)
+    apart.walk(40, bad={1, 2, 5, 9, 11, 12, 14})
+
+
+def test_the_size_of_a_step_is_a_share_of_steps_taken_not_logged(tmp_path, monkeypatch):
+    bedside = Bedside(tmp_path, monkeypatch, window=15)
+    bedside.growth = 0.0
+    with torch.no_grad():
+        for parameter in bedside.run.discriminator.ear.parameters():
+            parameter.mul_(1.3)
+    bedside.walk(15)
+    signals = bedside.doctor.windows[-1].signals
+    assert signals["ear_moved"] == pytest.approx(0.3, rel=1e-3)
+    assert signals["ear_step_size"] == pytest.approx(0.3 / 15, rel=1e-3)
+
+
+def factors(run: TrainingRun) -> dict[str, float]:
+    return {name: value for name, value in run.controllers.items() if name.startswith("doctor/")}
+
+
+def test_only_what_a_remedy_changed_is_taken_back_and_what_is_kept_stays(tmp_path, monkeypatch):
+    bedside = Bedside(tmp_path, monkeypatch)
+    bedside.run.controllers["doctor/rate/judge"] = 50.0  # as wake_judge left it: to be kept
+    bedside.windows({"diversity": 0.2}, 3 + 3)  # went back (nothing to take back), then energy score x 2
+    bedside.windows({"kl_dead_share": 0.6}, 3)  # weight of the KL term x 0.1
+    given = {"doctor/rate/judge": 50.0, "doctor/energy_score": 2.0, "doctor/beta": 0.1}
+    assert factors(bedside.run) == given
+    bedside.windows({"diversity": 0.9, "kl_dead_share": 0.0}, 2 * RELAX)
+    assert factors(bedside.run) == pytest.approx(given | {"doctor/beta": math.sqrt(0.1)})
+    bedside.windows({"diversity": 0.9, "kl_dead_share": 0.0}, 2 * RELAX)
+    assert factors(bedside.run) == pytest.approx(
+        given | {"doctor/beta": math.sqrt(0.1), "doctor/energy_score": math.sqrt(2.0)}
+    )
+    bedside.windows({}, 3 * RELAX)
+    assert [entry["name"] for entry in bedside.events("relaxed")] == ["posterior collapse", "mode collapse"]
+    assert bedside.run.controllers["doctor/rate/judge"] == 50.0
+
+
+def test_two_remedies_of_one_factor_are_taken_back_one_after_the_other(tmp_path, monkeypatch):
+    bedside = Bedside(tmp_path, monkeypatch)
+    bedside.windows({"ear_dn": 0.01}, 2)
+    bedside.growth = 0.1
+    bedside.windows({"ear_dn": 0.01}, 1)  # leaps: rate x 0.1; and overpowers for the third time: x 0.25
+    bedside.growth = 1e-4
+    assert factors(bedside.run) == pytest.approx({"doctor/rate/judge": 0.025})
+    bedside.windows({}, 2 * RELAX)
+    assert factors(bedside.run) == pytest.approx({"doctor/rate/judge": 0.05})
+    bedside.windows({}, 2 * RELAX)
+    assert factors(bedside.run) == pytest.approx({"doctor/rate/judge": 0.05 / math.sqrt(0.1)})
+    assert [entry["name"] for entry in bedside.events("relaxed")] == ["D overpowering", "D divergence"]
+
+
+def test_what_may_be_taken_back_survives_in_a_checkpoint(tmp_path, monkeypatch):
+    bedside = Bedside(tmp_path, monkeypatch)
+    bedside.windows({"kl_dead_share": 0.6}, 3)
+    bedside.windows({"kl_dead_share": 0.0}, RELAX)
+    bedside.walk(4)
+    kept = bedside.doctor.state_dict()
+    again = Doctor("act", window=10)
+    again.load_state_dict(kept)
+    assert again.state_dict() == kept
+    assert kept["undo"] == [["posterior collapse", kept["undo"][0][1], {"doctor/beta": 0.1}]]
+    assert (kept["healthy"], kept["steps"]) == (RELAX, 4)
+
+
+def test_strikes_are_forgotten_after_healthy_windows(tmp_path, monkeypatch):
+    forgiven = Bedside(tmp_path / "forgiven", monkeypatch, every=1)
+    for _ in range(4):
+        forgiven.walk(SPOILT_IN_A_ROW, bad=range(SPOILT_IN_A_ROW))
+        forgiven.windows({}, RELAX + 1)
+    assert len([entry for entry in forgiven.events("remedy") if "last good" in entry["remedy"]]) == 4
+    counted = Bedside(tmp_path / "counted", monkeypatch, every=1)
+    with pytest.raises(TrainingError, match="3 steps in a row"):
+        for _ in range(3):
+            counted.walk(SPOILT_IN_A_ROW, bad=range(SPOILT_IN_A_ROW))
+            counted.windows({}, 2)
+
+
+def test_a_remedy_is_logged_with_the_signal_it_was_given_for(tmp_path, monkeypatch):
+    bedside = Bedside(tmp_path, monkeypatch)
+    bedside.windows({"kl_dead_share": 0.6}, 3)
+    bedside.windows({"kl_dead_share": 0.0, "kl_ratio": 0.3, "beta": 1.0}, 6)
+    remedies = {(entry["signal"], entry["value"]) for entry in bedside.events("remedy")}
+    assert remedies == {("kl_ratio", 0.3)}

@@ -2,12 +2,18 @@
 
 import json
 import math
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from piano.doctor.command import as_text, examine
+from piano import piano_main
+from piano.doctor.command import as_text, examine, main, verdict
+from piano.doctor.remedies import REMEDIES
 from piano.doctor.rules import PAUSE, RELAX, RULES, Watch, Window, diagnose
 from piano.doctor.signals import ends_window, summarise, windows_of
 from piano.doctor.suspects import Suspect, suspects_of
@@ -141,23 +147,75 @@ def test_what_a_run_has_unlike_its_preset_is_printed_and_kept(tmp_path, preset):
     assert "SETTINGS  not known" in as_text(examine(tmp_path), tmp_path)
 
 
-def test_the_last_checkpoint_before_a_finding_is_named_with_the_command_that_goes_on_from_it(tmp_path):
+def write_leap(folder: Path) -> None:
+    """A run whose ear leaps from step 70 on, in its eighth epoch, with learning_rate_disc 125 times the usual."""
+    folder.mkdir(parents=True, exist_ok=True)
     lines = [{"stage": "autoencoder" if step < 40 else "ear", "step": step, "total_step": step, "epoch": step // 10 + 1,
               "seconds": step} for step in range(90)]  # fmt: skip
     sick = [{"event": "signals", "stage": "ear", "epoch": 9, "seconds": 9, "total_step": step, "ear_step_size": size}
             for step, size in ((50, 0.001), (60, 0.001), (70, 0.1), (80, 0.1))]  # fmt: skip
     entries = sorted([*lines, *sick], key=lambda entry: entry["total_step"])
-    (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, entries)) + "\n", encoding="utf-8")
+    (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, entries)) + "\n", encoding="utf-8")
     settings = nested((default_settings("tiny") or {}) | {"learning_rate_disc": 0.05})
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    assert "GO ON  No checkpoint" in as_text(examine(tmp_path), tmp_path)
-    for epoch in (2, 5, 8):
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+
+
+def write_checkpoints(folder: Path, *epochs: int) -> None:
+    for epoch in epochs:
         for role in ("generator", "discriminator"):
-            (tmp_path / f"{role}_epoch_{epoch}.pt").touch()
+            (folder / f"{role}_epoch_{epoch}.pt").touch()
+
+
+def test_the_last_checkpoint_before_a_finding_is_named_with_the_command_that_goes_on_from_it(tmp_path):
+    write_leap(tmp_path)
+    assert "GO ON  No checkpoint" in as_text(examine(tmp_path), tmp_path)
+    write_checkpoints(tmp_path, 2, 5, 8)
     restart = examine(tmp_path).restart
     assert "Epoch 5 is the last checkpoint" in restart
     assert f"--resume 5 --set checkpoint_folder_load={tmp_path} --checkpoints {tmp_path}-from-5" in restart
     assert restart.endswith("--set learning_rate_disc=0.0004")
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "my run: no. #2"])
+@pytest.mark.parametrize("program", ["musigan doctor", "piano/doctor/command.py"])
+def test_the_command_that_goes_on_names_the_right_folders_from_anywhere(tmp_path, monkeypatch, name, program):
+    write_leap(tmp_path / name)
+    write_checkpoints(tmp_path / name, 5)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [program])
+    words = shlex.split(examine(Path(name)).restart.splitlines()[-1])
+    if program == "musigan doctor":
+        assert words[:2] == ["musigan", "train"]
+    else:
+        assert words[0] == "python" and Path(words[1]).samefile(piano_main.__file__)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    config = piano_main.read_config(piano_main.parse_arguments(words[2:]))
+    assert config.checkpoint_folder_load == tmp_path / name
+    assert config.checkpoint_folder == tmp_path / f"{name}-from-5"
+    assert (config.resume_from_checkpoint, config.resume_epoch) == (True, 5)
+    assert config.learning_rate_disc == 0.0004
+
+
+def test_what_was_found_is_said_where_nothing_can_be_written(tmp_path, capsys):
+    write_leap(tmp_path)
+    (tmp_path / "doctor").write_text("in the way")
+    assert main([str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "D divergence" in said and "  see " not in said
+    assert f"Pictures and doctor.json could not be written to {tmp_path / 'doctor'}: " in said
+    assert (tmp_path / "doctor").read_text() == "in the way"
+
+
+def test_a_run_is_named_as_for_the_other_commands(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("piano.foundation.model_folder.shipped_folder", lambda: tmp_path / "model")
+    assert main(["shipped"]) == 2
+    assert "holds no metrics.jsonl" in capsys.readouterr().err
+    write_leap(tmp_path / "model")
+    assert main(["shipped"]) == 0
+    assert "D divergence" in capsys.readouterr().out
 
 
 def nested(flat: dict[str, Any]) -> dict[str, Any]:
@@ -207,6 +265,97 @@ def test_a_rule_rests_after_it_fired_and_closes_after_healthy_windows():
     assert len(watch.findings) == 1 and not watch.findings[0].is_open and watch.findings[0].until == 7
 
 
+def test_evidence_is_the_course_of_the_findings_own_signal():
+    growing = [Window(100 * i, "", HEALTHY | {"gradient_norm": 20.0 if i >= 6 else 1.0}) for i in range(1, 8)]
+    spoilt = [Window(100 * i, "", HEALTHY | {"not_finite": 1.0, "gradient_norm": 2.0}) for i in range(8, 12)]
+    (finding,) = diagnose(growing + spoilt)
+    assert (finding.signal, finding.step, finding.until) == ("gradient_norm", 600, 1100)
+    assert finding.evidence == [(w.step, w.signals["gradient_norm"]) for w in growing + spoilt]
+    swinging = [0.3 if index % 4 < 2 else 0.8 for index in range(24)]
+    (finding,) = [
+        f
+        for f in diagnose([Window(i, "", HEALTHY | {"d_loss": v}) for i, v in enumerate(swinging)])
+        if f.name == "oscillation"
+    ]
+    assert finding.signal == "dn_deviation" and all(value < 0.3 for _, value in finding.evidence)
+
+
+def staged(*parts: tuple[str, int, dict[str, float]]) -> list[Window]:
+    """Windows of a hundred steps: so many of a stage with these signals, healthy otherwise, for the ear."""
+    signals = [(stage, changed) for stage, count, changed in parts for _ in range(count)]
+    return [
+        Window(100 * (index + 1), stage, {"ear_dn": 0.6, "ear_step_size": 1e-3, "diversity": 0.9} | changed)
+        for index, (stage, changed) in enumerate(signals)
+    ]
+
+
+def verdict_of(windows: Sequence[Window]) -> str:
+    return verdict(windows, diagnose(windows), [])
+
+
+LEAPS, LOST = {"ear_step_size": 0.1}, {"ear_dn": 0.01}
+
+
+def test_what_lasted_until_a_stage_ended_is_told_from_what_lasted_until_the_run_ended():
+    windows = staged(("judges", 2, {}), ("judges", 2, LEAPS), ("ear", 4, LEAPS), ("joint", 8, {}))
+    findings = diagnose(windows)
+    assert [(f.stage, f.is_open, f.until_stage_end) for f in findings] == [
+        ("judges", False, True), ("ear", False, True)]  # fmt: skip
+    assert verdict_of(windows).startswith(
+        "The run went through (1600 steps), but had D divergence in stages judges and ear, first seen at step 300. "
+        "The ear changes by 10.0 % of its weights a step"
+    )
+    assert verdict_of(windows[:8]).startswith(
+        "The run failed of D divergence in stages judges and ear, first seen"
+    )
+    assert [f.is_open for f in diagnose(windows[:8])] == [False, True]
+    came_out = staged(("ear", 4, {}), ("ear", 3, LOST), ("ear", 8, {}), ("joint", 4, {}))
+    assert verdict_of(came_out) == "The run had D overpowering on the way and came out of it (1900 steps)."
+    other = staged(("ear", 6, LOST), ("joint", 6, {"diversity": 0.1}))
+    assert verdict_of(other).startswith(
+        "The run failed of mode collapse, first seen at step 900 in stage joint ("
+    )
+    assert verdict_of(other).endswith("Also: D overpowering.")
+
+
+def test_findings_of_one_rule_in_stages_that_follow_each_other_are_told_together(tmp_path):
+    lines = []
+    for stage, sizes in (
+        ("judges", [1e-3, 0.1]),
+        ("ear", [0.1, 0.1]),
+        ("professor", [1e-3] * 2),
+        ("joint", [0.1]),
+    ):
+        for size in sizes:
+            step = len(lines) + 8
+            lines += [
+                {"stage": stage, "total_step": step - 8 + i, "step": i, "ear_dn": 0.6} for i in range(8)
+            ]
+            lines.append({"event": "signals", "stage": stage, "total_step": step, "ear_step_size": size})
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    diagnosis = examine(tmp_path)
+    assert diagnosis.blocks == [[0, 1], [2]]
+    text = as_text(diagnosis, tmp_path)
+    assert text.count("Lower learning_rate_disc, and go on") == 2
+    assert "CRITICAL  D divergence in stages judges and ear, first seen at step 17\n" in text
+    assert "  signal  judges, step 17 until the stage ended: ear_step_size = 0.1 (bound 0.03)\n" in text
+    assert (
+        "CRITICAL  D divergence in stage joint (sound and composition together), step 62 and still at the"
+        in text
+    )
+    kept = json.loads((tmp_path / "doctor" / "doctor.json").read_text())
+    assert [one["until_stage_end"] for one in kept["findings"]] == [True, True, False]
+
+
+def test_a_run_that_ends_in_no_number_died_of_that(tmp_path):
+    lines = [{"stage": "ear", "total_step": i, "step": i, "ear_dn": 0.6, "ear_loss": 1.0} for i in range(60)]
+    lines.append(lines[-1] | {"total_step": 60, "step": 60, "ear_loss": math.nan})
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert examine(tmp_path).verdict.startswith(
+        "The run died of divergence, first seen at step 61 in stage ear"
+    )
+
+
 def test_stages_are_not_compared_and_judges_are_judged_apart():
     windows = [Window(i, "ear" if i < 2 else "professor", {"ear_dn": 0.01}) for i in range(4)]
     assert diagnose(windows) == []
@@ -218,6 +367,14 @@ def test_the_normalised_loss_reads_alike_with_label_smoothing():
     for smoothing in (0.0, 0.1, 0.2):
         assert normalised_discriminator_loss(math.log(2), smoothing) == pytest.approx(math.log(2))
     assert normalised_discriminator_loss(0.40, 0.1) == pytest.approx(0.31, abs=0.01)
+
+
+def test_the_table_of_remedies_has_as_many_as_are_tried():
+    lines = Path("docs/doctor.md").read_text(encoding="utf-8").splitlines()
+    cells = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+    rows = {row[0].removesuffix(", at once"): row[2] for row in cells if len(row) == 3}
+    for name in REMEDIES.keys() - {"divergence"}:  # that row speaks of steps never taken too
+        assert len(rows[name].split("; ")) == len(REMEDIES[name]), name
 
 
 def test_windows_divide_an_epoch_evenly():

@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +18,22 @@ from piano.foundation.errors import TrainingError
 from piano.training_run import TrainingRun
 
 SPOILT_IN_A_ROW, STRIKES = 3, 3
-"""So many steps in a row that are no numbers are treated; the third time that does not help."""
+"""So many steps in a row that are no numbers are treated; the third time that does not help. RELAX healthy windows
+make up for it."""
 SAMPLED_WEIGHTS = 8
 """Of every parameter, by which one sees whether a network moved."""
+
+
+class Applied(NamedTuple):
+    """A remedy that may be taken back.
+
+    ratios : dict of str to float
+        What it multiplied, and by how much: only the factors that it changed.
+    """
+
+    name: str
+    words: str
+    ratios: dict[str, float]
 
 
 class Doctor:
@@ -46,10 +59,16 @@ class Doctor:
         self._lines: list[dict[str, Any]] = []
         self._leaks = 0
         self._refused: dict[int, str] = {}
+        self._steps = 0
+        """Taken since the last window closed; on a GPU the log's lines come later, ten at a time."""
         self._in_a_row = 0
+        self._struck = ""
+        """What was wrong in too many steps in a row, until that is treated."""
         self._strikes = 0
+        self._healthy = 0
+        """Windows since a rule last saw something wrong, or a remedy was given or taken back."""
         self._applied: dict[str, int] = {}
-        self._undo: dict[str, list[tuple[str, dict[str, float]]]] = {}
+        self._undo: list[Applied] = []
         self._weights: dict[str, Tensor] = {}
         self._good: dict[str, Any] = {}
 
@@ -62,7 +81,8 @@ class Doctor:
             return
         is_first = not self.stage
         self.stage, self.windows, self._watches = run.stage, [], watches()
-        self._lines, self._leaks = [], 0
+        self._lines, self._leaks, self._steps, self._healthy = [], 0, 0, 0
+        self._in_a_row, self._struck = 0, ""
         self._weights = self._sample(run)
         self._remember(run)
         if is_first:
@@ -93,9 +113,10 @@ class Doctor:
         return False
 
     def read(self, run: TrainingRun, lines: list[dict[str, Any]]) -> None:
-        """Keep the lines for the window; mark those of refused steps and take out what is no number."""
+        """Keep the lines for the window; mark and count refused steps, and take out what is no number."""
         for line in lines:
             refused = self._refused.pop(line["total_step"], None)
+            self._in_a_row = 0 if refused is None else self._in_a_row + 1
             if refused is not None:
                 bad = [
                     name
@@ -105,50 +126,50 @@ class Doctor:
                 for name in bad:
                     del line[name]
                 line["skipped"] = f"{refused} did not move: no number in {', '.join(bad) or 'its gradient'}"
+            if self._in_a_row >= SPOILT_IN_A_ROW:
+                self._struck = line["skipped"]
         self._lines += lines
 
     def after_step(self, run: TrainingRun) -> None:
         """Treat what cannot wait; at the end of a window measure, diagnose, and act."""
-        is_spoilt = bool(self._lines) and "skipped" in self._lines[-1]
-        self._in_a_row = self._in_a_row + 1 if is_spoilt else 0
+        self._steps += 1
+        is_spoilt = self._in_a_row > 0
         steps = run.steps_per_epoch(run.stage)
         is_end = ends_window(run.stage_step, steps_per_epoch=steps, most=self.window)
-        if self._in_a_row >= SPOILT_IN_A_ROW:
-            self._in_a_row = 0
-            self._strike(run)
+        if self._struck:
+            what, self._struck, self._in_a_row = self._struck, "", 0
+            self._strike(run, what)
             is_end = True
         if is_end and self._lines:
             measured = {} if is_spoilt else measure(run)
-            self._close_window(run, measured | self._movement(run, len(self._lines)))
+            self._close_window(run, measured | self._movement(run, self._steps))
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain values to resume from."""
         state = {
-            "stage": self.stage, "lines": copy.deepcopy(self._lines), "leaks": self._leaks,
+            "stage": self.stage, "lines": copy.deepcopy(self._lines), "leaks": self._leaks, "steps": self._steps,
             "windows": [[window.step, dict(window.signals)] for window in self.windows],
-            "clears_leaks": self.clears_leaks, "in_a_row": self._in_a_row, "strikes": self._strikes,
-            "applied": dict(self._applied),
-            "undo": {name: [[words, dict(before)] for words, before in steps] for name, steps in self._undo.items()},
-            "weights": dict(self._weights), "healthy": {self._key(w): w.relaxing for w in self._watches},
+            "clears_leaks": self.clears_leaks, "in_a_row": self._in_a_row, "struck": self._struck,
+            "strikes": self._strikes, "healthy": self._healthy, "applied": dict(self._applied),
+            "undo": [[remedy.name, remedy.words, dict(remedy.ratios)] for remedy in self._undo],
+            "weights": dict(self._weights),
         }  # fmt: skip
         return state | ({"good": self._good} if self.mode == "act" else {})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from there: rules see the stage's windows again, in their order."""
         self.stage, self._lines, self._leaks = state["stage"], list(state["lines"]), state["leaks"]
-        self.clears_leaks, self._in_a_row = state["clears_leaks"], state["in_a_row"]
-        self._strikes, self._applied = state["strikes"], dict(state["applied"])
-        self._undo = {
-            name: [(words, before) for words, before in steps] for name, steps in state["undo"].items()
-        }
+        self._steps, self.clears_leaks = state["steps"], state["clears_leaks"]
+        self._in_a_row, self._struck = state["in_a_row"], state["struck"]
+        self._strikes, self._healthy = state["strikes"], state["healthy"]
+        self._applied = dict(state["applied"])
+        self._undo = [Applied(name, words, dict(ratios)) for name, words, ratios in state["undo"]]
         self._weights, self._good = dict(state["weights"]), state.get("good", {})
         self.windows, self._watches = [], watches()
         for step, signals in state["windows"]:
             self.windows.append(Window(step, self.stage, signals))
             for watch in self._watches:
                 watch.look(self.windows)
-        for watch in self._watches:
-            watch.relaxing = state["healthy"].get(self._key(watch), 0)
 
     def roll_back(self, run: TrainingRun) -> bool:
         """Put back the weights of the last window without a finding; moments of the optimisers are forgotten."""
@@ -180,7 +201,7 @@ class Doctor:
 
     def _close_window(self, run: TrainingRun, measured: Mapping[str, float]) -> None:
         signals = (summarise(self._lines) if self._lines else {}) | dict(measured)
-        self._lines, self._leaks = [], 0
+        self._lines, self._leaks, self._steps = [], 0, 0
         run.event("signals", **measured)
         self.windows.append(Window(run.total_step, run.stage, signals))
         fired = []
@@ -190,7 +211,11 @@ class Doctor:
                 fired.append(watch)
             elif change == "closes":
                 run.event("finding closed", name=watch.rule.name, signal=watch.findings[-1].signal)
-            self._relax(run, watch)
+        self._healthy = 0 if self._is_sick() else self._healthy + 1
+        if self._healthy >= RELAX:
+            self._strikes = 0
+        if self._healthy >= 2 * RELAX:
+            self._relax(run)
         for watch in fired:
             self._speak(run, watch)
         if not self._is_sick():
@@ -198,13 +223,16 @@ class Doctor:
 
     def _is_sick(self) -> bool:
         """Whether any rule saw something wrong in the last window."""
-        return any(watch.sick for watch in self._watches if watch.rule.name != "Nash equilibrium")
+        return any(
+            watch.reading and watch.reading.severity in ("warning", "critical") for watch in self._watches
+        )
 
     def _speak(self, run: TrainingRun, watch: Watch) -> None:
-        finding = watch.findings[-1]
+        finding, reading = watch.findings[-1], watch.reading
+        assert reading is not None  # it fired
         is_new = finding.step == run.total_step
         remedy = ""
-        if finding.signal == "not_finite":
+        if reading.signal == "not_finite":
             remedy = "no network moved in those steps"  # whatever more was needed was done at once
         elif self.mode == "act" and finding.severity != "note":
             remedy = self._treat(run, watch)
@@ -216,13 +244,7 @@ class Doctor:
             if run.runtime.is_main:
                 tqdm.write(said)
         elif remedy:
-            run.event(
-                "remedy",
-                name=finding.name,
-                signal=finding.signal,
-                value=finding.evidence[-1][1],
-                remedy=remedy,
-            )
+            run.event("remedy", name=finding.name, signal=reading.signal, value=reading.value, remedy=remedy)
 
     # --- acting ----------------------------------------------------------------------------------------------------
 
@@ -234,32 +256,38 @@ class Doctor:
         ladder, key = REMEDIES.get(watch.rule.name, ()), self._key(watch)
         for attempt in range(len(ladder)):
             index = (self._applied.get(key, 0) + attempt) % len(ladder)
-            before = {name: value for name, value in run.controllers.items() if name.startswith("doctor/")}
+            before = dict(run.controllers)
             if ladder[index].apply(self, run):
                 self._applied[key] = index + 1
                 if not ladder[index].is_kept:
-                    self._undo.setdefault(key, []).append((ladder[index].words, before))
-                watch.relaxing = 0
+                    self._note(run, watch.rule.name, ladder[index].words, before)
                 return ladder[index].words
         return ""
 
-    def _relax(self, run: TrainingRun, watch: Watch) -> None:
-        """Take back the last change for a rule when all signals have been healthy for long."""
-        key = self._key(watch)
-        watch.relaxing = 0 if self._is_sick() else watch.relaxing + 1
-        if watch.relaxing < 2 * RELAX or not self._undo.get(key):
-            return
-        words, before = self._undo[key].pop()
-        watch.relaxing = 0
-        for name in [name for name in run.controllers if name.startswith("doctor/")]:
-            now, then = run.controllers[name], before.get(name, 1.0)
-            run.controllers[name] = math.sqrt(now * then)  # halfway: what caused it may still be there
-        run.event("relaxed", name=watch.rule.name, remedy=words)
+    def _note(self, run: TrainingRun, name: str, words: str, before: Mapping[str, float]) -> None:
+        """Remember by how much a remedy multiplied which factors, to take it back when all is well."""
+        ratios = {
+            factor: value / before.get(factor, 1.0)
+            for factor, value in run.controllers.items()
+            if factor.startswith("doctor/") and value != before.get(factor, 1.0)
+        }
+        self._healthy = 0
+        if ratios:
+            self._undo.append(Applied(name, words, ratios))
 
-    def _strike(self, run: TrainingRun) -> None:
+    def _relax(self, run: TrainingRun) -> None:
+        """Take back the newest remedy halfway: what caused it may still be there. Older ones wait for their turn."""
+        if not self._undo:
+            return
+        remedy = self._undo.pop()
+        for factor, ratio in remedy.ratios.items():
+            run.controllers[factor] /= math.sqrt(ratio)
+        self._healthy = 0
+        run.event("relaxed", name=remedy.name, remedy=remedy.words)
+
+    def _strike(self, run: TrainingRun, what: str) -> None:
         """Steps in a row were no numbers."""
         self._strikes += 1
-        what = self._lines[-1]["skipped"]
         if self.mode == "advise" or self._strikes >= STRIKES or not self.roll_back(run):
             self._close_window(run, {})
             raise TrainingError(
@@ -267,13 +295,11 @@ class Doctor:
                 f"checkpoints before it are kept. Lower the learning rate, look for broken sound in the data, "
                 f"or resume from the last checkpoint."
             )
+        before, words = dict(run.controllers), "went back to the last good weights, both learning rates x 0.5"
         for name in ("rate/judge", "rate/generator"):
             run.controllers[f"doctor/{name}"] = 0.5 * run.factor(name)
-        run.event(
-            "remedy",
-            name="divergence",
-            remedy="went back to the last good weights, both learning rates x 0.5",
-        )
+        self._note(run, "divergence", words, before)
+        run.event("remedy", name="divergence", remedy=words)
 
     def _remember(self, run: TrainingRun) -> None:
         """Keep the weights of a window without a finding."""

@@ -5,6 +5,7 @@ same stage) and is healthy, sick, or, without its signals, silent. Sick in three
 again after a pause of two; after five healthy ones the matter is closed. docs/doctor.md has the rules in words.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -22,13 +23,15 @@ class Finding(NamedTuple):
     """A diagnosis.
 
     evidence : list of (step, value)
-        The signal in every window of the stage up to the last one looked at.
+        The finding's own signal in every window of the stage, until the matter was closed.
     until : int
         Step of the last sick window.
     windows : int
         Windows of the stage before the rule spoke, that one included.
     is_open : bool
-        Whether it was still so at the end.
+        Whether it was still so at the end of the run.
+    until_stage_end : bool
+        Whether it was still so when its stage ended and another one began.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Finding(NamedTuple):
     until: int = 0
     windows: int = 0
     is_open: bool = True
+    until_stage_end: bool = False
 
 
 @dataclass
@@ -56,58 +60,64 @@ class Watch:
     healthy: int = 0
     rest: int = 0
     seen: int = 0
-    relaxing: int = 0
-    """Healthy windows since a remedy was given or taken back."""
     open: int | None = None
     """Index in `findings` of the matter that is not closed."""
     findings: list[Finding] = field(default_factory=list)
-    evidence: list[tuple[int, float]] = field(default_factory=list)
+    reading: Reading | None = None
+    """What the rule saw in the last window; None where it was silent."""
+    readings: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    """Every (step, value) that was read, by signal."""
 
     def look(self, windows: Sequence[Window]) -> Literal["fires", "closes"] | None:
         """See the last of a stage's windows; `findings[-1]` is the finding when it fires, or the one it closes."""
         self.seen += 1
-        reading = self.rule.check(windows, self.judge)
+        self.reading = reading = self.rule.check(windows, self.judge)
         if reading is None:
             return None
         step = windows[-1].step
-        if (
-            self.evidence
-            and self.findings
-            and self.findings[-1].signal != reading.signal
-            and reading.severity
-        ):
-            self.evidence = []
-        self.evidence.append((step, reading.value))
+        self.readings.setdefault(reading.signal, []).append((step, reading.value))
         self.rest = max(0, self.rest - 1)
-        if reading.severity is None:
-            self.sick, self.healthy = 0, self.healthy + 1
+        is_sick = reading.severity is not None
+        self.sick, self.healthy = (self.sick + 1, 0) if is_sick else (0, self.healthy + 1)
+        if self.open is not None:
+            self.findings[self.open] = self._lasting(self.findings[self.open], reading, windows)
+        if not is_sick:
             if self.open is not None and self.healthy >= RELAX:
                 self.findings[self.open] = self.findings[self.open]._replace(is_open=False)
                 self.open = None
                 return "closes"
             return None
-        self.sick, self.healthy = self.sick + 1, 0
-        if self.open is not None:
-            known = self.findings[self.open]
-            worst = max(known.severity, reading.severity, key=SEVERITIES.index)
-            self.findings[self.open] = known._replace(
-                until=step, severity=worst, evidence=list(self.evidence)
-            )
         if self.sick < self.rule.patience or self.rest:
             return None
         self.rest = PAUSE + 1
         if self.open is None:
             self.open = len(self.findings)
-            self.findings.append(self._finding(reading, windows[-1]))
+            self.findings.append(self._finding(reading, windows))
         return "fires"
 
-    def _finding(self, reading: Reading, window: Window) -> Finding:
+    def _finding(self, reading: Reading, windows: Sequence[Window]) -> Finding:
         assert reading.severity is not None
         return Finding(
             name=self.rule.name, severity=reading.severity, sentence=reading.says, signal=reading.signal,
-            value=reading.value, threshold=reading.threshold, advice=self.rule.advice, step=window.step,
-            evidence=list(self.evidence), stage=window.stage, until=window.step, windows=self.seen,
+            value=reading.value, threshold=reading.threshold, advice=self.rule.advice, step=windows[-1].step,
+            evidence=self._evidence(reading.signal, windows), stage=windows[-1].stage, until=windows[-1].step,
+            windows=self.seen,
         )  # fmt: skip
+
+    def _lasting(self, finding: Finding, reading: Reading, windows: Sequence[Window]) -> Finding:
+        """A finding that is not closed, one window later: its signal stays its own, whatever made this window sick."""
+        evidence = self._evidence(finding.signal, windows)
+        if reading.severity is None:
+            return finding._replace(evidence=evidence)
+        worst = max(finding.severity, reading.severity, key=SEVERITIES.index)
+        return finding._replace(until=windows[-1].step, severity=worst, evidence=evidence)
+
+    def _evidence(self, signal: str, windows: Sequence[Window]) -> list[tuple[int, float]]:
+        """A signal's course in the stage; of one that no window holds (it is made of others) what was read of it."""
+        series = [(window.step, window.signals[signal]) for window in windows if signal in window.signals]
+        return [(step, value) for step, value in series if math.isfinite(value)] or list(
+            self.readings[signal]
+        )
 
 
 def watches(rules: Sequence[Rule] = RULES) -> list[Watch]:
@@ -134,7 +144,11 @@ def diagnose(windows: Sequence[Window], *, rules: Sequence[Rule] = RULES) -> lis
     watching: list[Watch] = []
     for window in windows:
         if not stage or window.stage != stage[-1].stage:
-            findings += [finding for watch in watching for finding in watch.findings]
+            findings += [
+                finding._replace(is_open=False, until_stage_end=finding.is_open)
+                for watch in watching
+                for finding in watch.findings
+            ]
             stage, watching = [], watches(rules)
         stage.append(window)
         for watch in watching:

@@ -83,6 +83,7 @@ def synthetic_run(config: Config, folder: Path) -> TrainingRun:
         "stages": config.stages.model_copy(update=stages), "batch_size": BATCH, "accumulation_steps": 1,
         "minutes": None, "pretrain_epochs_g": 2, "pretrain_epochs_d": 1, "epochs": 3, "save_after_nepochs": 10**9,
         "checkpoint_folder": folder, "checkpoint_folder_load": None, "update_discriminator": 1, "start_from": None,
+        "training": config.training.model_copy(update={"loggers": [], "notify": []}),
     })  # fmt: skip
     runtime = start_runtime(device="cpu", precision="32", threads=config.runtime.threads, seed=config.seed)
     generator = VariationalAttentionModel(**config.model.model_dump())

@@ -293,7 +293,8 @@ def findings_section(history: Sequence[dict[str, Any]]) -> Section:
     words = (
         "The doctor watches the numbers while the run learns. A finding says what it saw, by which number, and what to "
         "do; its number is the mark in the charts above. After every stage the run also measures itself on music it "
-        "never learned from: a gate. Neither stops the run."
+        "never learned from: a gate. Neither findings nor gates stop the run; three steps in a row that are no numbers "
+        "do."
     )
     listed = "".join(finding_html(number, entry) for number, entry in enumerate(findings, start=1))
     if listed:
