@@ -379,8 +379,7 @@ def load_config_from_yaml(
     values = _merge(presets.get(chosen) or {}, written)
     values["preset"] = chosen or "custom"
     for key, value in (overrides or {}).items():
-        if value is not None:
-            _set_dotted(values, key, value)
+        _set_dotted(values, key, value)
     try:
         config = Config(**values)
     except ValidationError as error:

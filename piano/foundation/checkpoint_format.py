@@ -166,7 +166,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
 
 def remove_leftovers(folder: Path) -> None:
     """Delete what killed runs left half written; only while nobody else writes in the folder."""
-    for pattern in ("*_epoch_*.part[0-9]*", "best.part[0-9]*", "samples/.*.part"):
+    for pattern in ("*_epoch_*.part[0-9]*", "best.part[0-9]*", "config.part[0-9]*", "samples/.*.part"):
         for path in Path(folder).glob(pattern):
             path.unlink(missing_ok=True)
 
