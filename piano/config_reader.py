@@ -257,7 +257,7 @@ class Config(Settings):
     """Adversarial epochs: ear, professor and joint together, divided by their shares."""
     save_after_nepochs: PositiveInt = 1
     keep_every: PositiveInt | Literal["auto"] = "auto"
-    """Every so-manieth epoch's checkpoints stay; auto: 10 to 20 of them, spread over the run. 1 keeps all."""
+    """Every so-manieth epoch's checkpoints stay; auto: 10 to 20 saves, spread over the run. 1 keeps all."""
     keep_last: PositiveInt = 2
     """So many of the newest stay too, and always the best."""
 
