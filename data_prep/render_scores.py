@@ -20,6 +20,7 @@ from data_prep.performance import Note, PedalMove, Performance, perform
 from data_prep.worker_pool import Tick, run_tasks
 from piano.foundation.audio_io import write_audio
 from piano.foundation.errors import AudioError, run_command
+from piano.foundation.options import positive_int
 
 BUILT_IN_SCORES = Path(__file__).resolve().parent / "scores"
 EXAMPLE = "example:\n  python data_prep/render_scores.py --output music --takes 2"
@@ -283,14 +284,6 @@ def plan_jobs(arguments: argparse.Namespace) -> list[RenderJob]:
         for take in range(arguments.takes)
         for score in scores
     ]
-
-
-def positive_int(text: str) -> int:
-    """Argument type: a whole number from 1 up."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 up")
-    return number
 
 
 def positive_seconds(text: str) -> float:

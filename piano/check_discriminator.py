@@ -21,7 +21,8 @@ from piano.evaluation.tournament_scores import FEWEST_STRICT, STRICT_SHARE, read
 from piano.evaluation.tournament_text import join, ratings_csv, tables_text, tournament_text
 from piano.foundation.checkpoint_format import find_epoch, list_epochs, read_best
 from piano.foundation.dataset_format import write_bytes, write_json
-from piano.foundation.errors import CheckpointError, run_command
+from piano.foundation.errors import run_command
+from piano.foundation.options import make_output_folder
 from piano.judgement_file import KEPT_NAME
 from piano.judging import Clips, Items, Verdict, family_logits, real_clips, told_apart
 from piano.tournament import Settings, Tournament, play, trained_judges
@@ -99,7 +100,7 @@ def check(options: argparse.Namespace) -> None:
     left_out: dict[str, str] | None = {} if options.all else None
     judges = trained_judges(folder, left_out)
     newest = find_epoch(folder, "generator", "latest" if options.all else options.gen_ckpt)
-    make_folder(output)
+    make_output_folder(output)
     tournament = play(
         folder,
         list_epochs(folder, "generator") if options.all else [newest],
@@ -115,14 +116,6 @@ def check(options: argparse.Namespace) -> None:
     text = report_tournament(tournament, folder, output) if options.all else report_one(tournament, output)
     write_bytes(output / "interpretation.txt", (text + "\n").encode())
     print(f"\n{text}\n\nWritten to {output}")
-
-
-def make_folder(output: Path) -> None:
-    """The folder to write to; raises CheckpointError."""
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CheckpointError(f"cannot make {output}: {error.strerror}. Name another --output.") from None
 
 
 def real_music(options: argparse.Namespace, folder: Path, newest: int) -> Clips:

@@ -22,7 +22,8 @@ from piano.evaluation.training_figures import Training, training_of
 from piano.foundation.dataset_format import write_json
 from piano.foundation.errors import ConfigError, DatasetError, run_command
 from piano.foundation.model_folder import named_folder
-from piano.foundation.runtime import available_cores, best_device, sampling_dtype
+from piano.foundation.options import make_output_folder, natural_int, positive_int
+from piano.foundation.runtime import available_cores, choose_device, sampling_dtype
 from piano.foundation.screen_text import printable, tolerate_old_terminals
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import build_generator, load_checkpoint
@@ -73,10 +74,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         default="auto",
         help="sampling steps: a number, or auto, what each scored best with (default: auto)",
     )
-    add("--seed", type=int, default=0, help="of samples, noise and intervals (default: 0)")
+    add("--seed", type=natural_int, default=0, help="of samples, noise and intervals (default: 0)")
     add("--output", type=Path, default=Path("comparison"), help="folder to write to (default: comparison)")
     add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="(default: auto)")
-    add("--threads", type=int, help=f"CPU threads (default: all cores, at most {MAX_THREADS})")
+    add("--threads", type=positive_int, help=f"CPU threads (default: all cores, at most {MAX_THREADS})")
     options = parser.parse_args(argv)
     if options.count < FEWEST_CLIPS:
         parser.error(f"--count must be at least {FEWEST_CLIPS}")
@@ -102,11 +103,11 @@ def compare(options: argparse.Namespace) -> None:
              for folder, epoch in zip(options.runs, options.epochs, strict=True)]  # fmt: skip
     first, second = sides
     refuse_other_sound(first, second)
+    make_output_folder(options.output)
     options.real = options.real or real_of(first, second)
     ruler, _ = measure_real(options, Sound(first.generator.sample_rate, first.generator.sound_channels))
     rows = compare_clips(ruler, *(compose(side, options) for side in sides), seed=options.seed)
     print(comparison_text(rows, first, second, ruler))
-    options.output.mkdir(parents=True, exist_ok=True)
     write_json(options.output / "comparison.json", comparison_json(rows, first, second, ruler, options))
     draw_comparison(rows, (first.name, second.name), options.output / "comparison.png")
     print(f"\nWritten to {printable(options.output)}")
@@ -114,8 +115,8 @@ def compare(options: argparse.Namespace) -> None:
 
 def open_side(folder: Path, epoch: str, options: argparse.Namespace) -> Side:
     """The generator of an epoch, and what is known of its training."""
+    device = choose_device(options.device)
     content = load_checkpoint(folder, "generator", epoch)
-    device = best_device() if options.device == "auto" else options.device
     generator = build_generator(content, device=device)
     generator.sampling_dtype = sampling_dtype(device)
     name = f"{printable(folder)} (epoch {content['epoch']})"

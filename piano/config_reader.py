@@ -21,6 +21,8 @@ from piano.foundation.model_folder import SHIPPED
 from piano.foundation.screen_text import printable
 
 CONFIG_NAME = "config.yaml"
+DEFAULT_CONFIG = Path(__file__).resolve().parent / "default_config.yaml"
+"""config.yaml as the project ships it, which nobody edits: what an installed package has, and what `usual` means."""
 MOST_BYTES = 1 << 20
 """Of a settings file."""
 FOLDER_SETTINGS = (
@@ -257,7 +259,7 @@ class Config(Settings):
     """Adversarial epochs: ear, professor and joint together, divided by their shares."""
     save_after_nepochs: PositiveInt = 1
     keep_every: PositiveInt | Literal["auto"] = "auto"
-    """Every so-manieth epoch's checkpoints stay; auto: 10 to 20 of them, spread over the run. 1 keeps all."""
+    """Every so-manieth epoch's checkpoints stay; auto: 10 to 20 saves, spread over the run. 1 keeps all."""
     keep_last: PositiveInt = 2
     """So many of the newest stay too, and always the best."""
 
@@ -331,17 +333,16 @@ class Config(Settings):
 
 
 def find_config(path: Path | str | None = None) -> Path:
-    """The given file, else config.yaml here, else the one beside the package; raises ConfigError."""
+    """The given file, else config.yaml here, else beside the package, else the one shipped; raises ConfigError."""
     if path is not None:
         found = Path(path).expanduser()
         if not found.is_file():
             raise ConfigError(f"no settings file {found}. Give an existing one with --config.")
         return found
-    package = Path(__file__).resolve().parent
-    for folder in (Path.cwd(), package.parent, package):
-        if (folder / CONFIG_NAME).is_file():
-            return folder / CONFIG_NAME
-    raise ConfigError(f"no {CONFIG_NAME} in {Path.cwd()} or beside the package. Give one with --config.")
+    for path in (Path.cwd() / CONFIG_NAME, DEFAULT_CONFIG.parents[1] / CONFIG_NAME):
+        if path.is_file():
+            return path
+    return DEFAULT_CONFIG
 
 
 def load_config_from_yaml(
@@ -369,7 +370,7 @@ def load_config_from_yaml(
         A key is unknown or a value impossible.
     """
     source = find_config(path)
-    written = _read_yaml(source)
+    written = read_yaml(source)
     if not isinstance(written, dict):
         raise ConfigError(f"{source} must hold settings as `name: value` lines")
     presets = written.pop("presets", {}) or {}
@@ -379,8 +380,7 @@ def load_config_from_yaml(
     values = _merge(presets.get(chosen) or {}, written)
     values["preset"] = chosen or "custom"
     for key, value in (overrides or {}).items():
-        if value is not None:
-            _set_dotted(values, key, value)
+        _set_dotted(values, key, value)
     try:
         config = Config(**values)
     except ValidationError as error:
@@ -399,8 +399,7 @@ def load_config_from_yaml(
 def home_of(source: Path) -> Path:
     """What relative folders are relative to: the file's own, or the current folder for the copy that was installed."""
     folder = source.resolve().parent
-    package = Path(__file__).resolve().parent
-    return Path.cwd() if folder == package or "site-packages" in folder.parts else folder
+    return Path.cwd() if folder == DEFAULT_CONFIG.parent or "site-packages" in folder.parts else folder
 
 
 class PlainLoader(yaml.SafeLoader):
@@ -432,8 +431,8 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
-def _read_yaml(source: Path) -> Any:
-    """What a settings file says; raises ConfigError."""
+def read_yaml(source: Path) -> Any:
+    """What a settings file says, plain values only, however hostile it is; raises ConfigError."""
     try:
         if source.stat().st_size > MOST_BYTES:
             raise ConfigError(f"{source} is far too large to be a settings file")

@@ -21,7 +21,8 @@ from piano.foundation.audio_io import DecodeLog, decode_blocks, find_audio_files
 from piano.foundation.dataset_format import read_manifest, write_json
 from piano.foundation.errors import ConfigError, DatasetError, run_command
 from piano.foundation.model_folder import named_folder
-from piano.foundation.runtime import available_cores, best_device, sampling_dtype
+from piano.foundation.options import make_output_folder, natural_int, positive_int
+from piano.foundation.runtime import available_cores, choose_device, sampling_dtype
 from piano.foundation.screen_text import printable, tolerate_old_terminals
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import build_generator, load_checkpoint
@@ -75,7 +76,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--count", type=int, default=48, help="samples, and real clips (default: 48)")
     add("--seconds", type=float, default=10.0, help="length of each clip (default: 10)")
     add("--steps", default="auto", help="sampling steps: a number, or auto, what scored best (default: auto)")
-    add("--seed", type=int, default=0, help="of samples, noise and intervals (default: 0)")
+    add("--seed", type=natural_int, default=0, help="of samples, noise and intervals (default: 0)")
     add(
         "--prompts",
         type=int,
@@ -88,7 +89,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="folder (default: evaluation inside the checkpoints, or inside --generated)",
     )
     add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="(default: auto)")
-    add("--threads", type=int, help=f"CPU threads (default: all cores, at most {MAX_THREADS})")
+    add("--threads", type=positive_int, help=f"CPU threads (default: all cores, at most {MAX_THREADS})")
     options = parser.parse_args(argv)
     if options.count < FEWEST_CLIPS:
         parser.error(f"--count must be at least {FEWEST_CLIPS}")
@@ -114,13 +115,14 @@ def main(argv: list[str] | None = None) -> int:
 def evaluate(options: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     torch.set_num_threads(options.threads or min(available_cores(), MAX_THREADS))
-    output = options.output or (options.checkpoints or options.generated) / "evaluation"
+    options.output = output = options.output or (options.checkpoints or options.generated) / "evaluation"
     if options.generated:
         subject = printable(options.generated)
         ruler, score, made = evaluate_folder(options)
     else:
+        device = choose_device(options.device)
         content = load_checkpoint(options.checkpoints, "generator", options.epoch)
-        device = best_device() if options.device == "auto" else options.device
+        make_output_folder(output)
         generator = build_generator(content, device=device)
         generator.sampling_dtype = sampling_dtype(device)
         steps = generator.resolve_steps(options.steps)
@@ -154,6 +156,7 @@ def evaluate_generator(
 def evaluate_folder(options: argparse.Namespace) -> tuple[Ruler, GeneratorScore, Made]:
     """Measure real music, then the music of a folder, at the lower of their rates."""
     made_sound, real_sound = sound_of(options.generated), sound_of(options.real)
+    make_output_folder(options.output)
     if is_dataset(options.real):
         sound = real_sound
     else:
@@ -259,7 +262,6 @@ def watched(clips: Clips, words: str) -> Clips:
 
 def write_report(score: GeneratorScore, ruler: Ruler, made: Made, output: Path, subject: str) -> None:
     """scores.json, scores.png, and the first sounds with their pictures."""
-    output.mkdir(parents=True, exist_ok=True)
     write_json(output / "scores.json", {"subject": subject} | score_json(score, ruler))
     draw_scores(score, ruler, output / "scores.png")
     shown = {f"real, {ruler.files[0]}": ruler.clips[0]}

@@ -16,8 +16,9 @@ from piano.config_reader import load_config_from_yaml
 from piano.foundation.audio_io import open_writer, read_audio
 from piano.foundation.errors import AudioError, ConfigError, run_command
 from piano.foundation.model_folder import SHIPPED, named_folder, shipped_folder
+from piano.foundation.options import make_output_folder, positive_int
 from piano.foundation.receipt import Kind, Receipt, discreet_name, file_source, model_hash, own_versions
-from piano.foundation.runtime import available_cores, best_device, sampling_dtype
+from piano.foundation.runtime import available_cores, choose_device, sampling_dtype
 from piano.foundation.screen_text import printable
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import build_generator, choose_folder, load_checkpoint
@@ -80,7 +81,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="(default: auto)"
     )
     parser.add_argument(
-        "--threads", type=int, help=f"CPU threads (default: all cores, at most {MAX_THREADS})"
+        "--threads", type=positive_int, help=f"CPU threads (default: all cores, at most {MAX_THREADS})"
     )
     options = parser.parse_args(argv)
     if not 0 < options.seconds < math.inf or options.count < 1 or options.phase_iterations < 0:
@@ -100,8 +101,8 @@ def generate(options: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     folders = default_folders(options)
     maker = open_maker(folders[0], options)
+    make_output_folder(folders[1])
     introduce(folders[0], maker.content["epoch"])
-    folders[1].mkdir(parents=True, exist_ok=True)
     for paths in maker.make(folders[1], items=range(options.count)):
         for path in paths:
             print(path)
@@ -109,7 +110,7 @@ def generate(options: argparse.Namespace) -> None:
 
 def open_maker(folder: Path, options: argparse.Namespace) -> "Maker":
     """Load the model of a folder and set up device and threads for it; raises CheckpointError."""
-    device = best_device() if options.device == "auto" else options.device
+    device = choose_device(options.device)
     content = load_checkpoint(folder, "generator", options.epoch)
     generator = build_generator(content, device=device)
     generator.sampling_dtype = sampling_dtype(device)

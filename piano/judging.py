@@ -1,6 +1,7 @@
 """What the judges hear, and what they say of it: fakes, real music and sanity probes as latents and spectra."""
 
 import hashlib
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from torch.nn import functional
 from piano.discriminator import Discriminator_with_mdisc
 from piano.evaluation.tournament_scores import FAMILIES
 from piano.foundation.audio_io import find_audio_files, read_audio
-from piano.foundation.errors import DatasetError
+from piano.foundation.errors import AudioError, DatasetError
 from piano.foundation.phase import hold_phase
 from piano.foundation.randomness import keyed_generator
 from piano.piano_encoder_decoder import MAGNITUDE_FLOOR
@@ -198,16 +199,22 @@ def real_clips(
 
 
 def clips_of_files(folder: Path, generator: VariationalAttentionModel, samples: int, count: int) -> Clips:
-    """The beginning of up to `count` sound files, levelled like prepared music."""
+    """The beginning of up to `count` sound files, levelled like prepared music; what cannot be read is named."""
     clips, files = [], []
     for path in find_audio_files(folder):
-        sound = read_audio(
-            path,
-            sample_rate=generator.sample_rate,
-            channels=generator.sound_channels,
-            max_seconds=samples / generator.sample_rate,
-        )
-        if sound.shape[1] >= samples and len(clips) < count:
+        if len(clips) == count:
+            break
+        try:
+            sound = read_audio(
+                path,
+                sample_rate=generator.sample_rate,
+                channels=generator.sound_channels,
+                max_seconds=samples / generator.sample_rate,
+            )
+        except AudioError as error:
+            logging.getLogger(__name__).warning(f"Left out: {error}")
+            continue
+        if sound.shape[1] >= samples:
             rms = float(np.sqrt(np.mean(sound**2)))
             clips.append(torch.from_numpy(sound[:, :samples] * (LEVEL_RMS / max(rms, 1e-6))).clamp(-1.0, 1.0))
             files.append(path.name)

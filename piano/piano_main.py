@@ -16,7 +16,7 @@ from piano.discriminator import Discriminator_with_mdisc
 from piano.doctor.live import Doctor
 from piano.evaluation.gates import Gatekeeper
 from piano.evaluation.training_pictures import draw_run
-from piano.foundation.checkpoint_format import complete_epochs, list_epochs
+from piano.foundation.checkpoint_format import complete_epochs, list_epochs, write_whole
 from piano.foundation.dataset_format import read_manifest
 from piano.foundation.errors import (
     CheckpointError,
@@ -36,6 +36,7 @@ from piano.piano_finetune import Start, finetune_generator, start_from
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
 from piano.piano_train import check_loss_weights, train_vae_gan
+from piano.resumed_settings import PLACES, resumed_settings
 from piano.run_keeper import own_folder, refuse_full_disk
 from piano.time_budget import seconds_since_start
 from piano.training_run import STAGES, TrainingRun
@@ -134,9 +135,7 @@ def resume_command(arguments: list[str]) -> str:
 def train_alone(config: Config, stop: StopRequest, messenger: Messenger, *, began: float) -> None:
     """The whole run, in a folder that is its own, on the clock since it began (by time.monotonic())."""
     start = None
-    if config.resume_from_checkpoint:
-        config = as_it_began(config)
-    else:
+    if not config.resume_from_checkpoint:
         refuse_to_overwrite(config)
         start = find_start(config)
         config = start.config if start else config
@@ -171,14 +170,11 @@ def train_alone(config: Config, stop: StopRequest, messenger: Messenger, *, bega
             runtime,
             f"Resuming from epoch {run.resume()} of {config.checkpoint_folder_load or config.checkpoint_folder}",
         )
-    if runtime.is_main and not (
-        config.resume_from_checkpoint and (config.checkpoint_folder / CONFIG_NAME).is_file()
-    ):
-        config.checkpoint_folder.mkdir(parents=True, exist_ok=True)
-        # what the folder is, not how it was begun: `--config` with it, and `--resume`, go on from itself
-        itself = {"checkpoint_folder_load": None, "resume_from_checkpoint": False, "resume_epoch": None}
-        text = dump_config(config.model_copy(update=itself))
-        (config.checkpoint_folder / CONFIG_NAME).write_text(text, encoding="utf-8")
+        if set(run.finished_stages) >= set(STAGES):
+            tell(runtime, "Every stage of this run is over. To learn longer, go on from an earlier epoch in a folder "
+                          "of its own: --resume EPOCH --set checkpoint_folder_load=... --checkpoints ...")  # fmt: skip
+    if runtime.is_main:
+        write_settings(config)
     with reported(run, messenger):
         gatekeeper.rehearse(run)
         introduce(config, runtime, run)
@@ -189,6 +185,14 @@ def train_alone(config: Config, stop: StopRequest, messenger: Messenger, *, bega
         train_vae_gan(run)
     tell(runtime, f"{summary(run)}"
                   f"Listen: python piano/generate_music.py --checkpoints {config.checkpoint_folder}")  # fmt: skip
+
+
+def write_settings(config: Config) -> None:
+    """Leave the settings in the run's folder: whoever resumes it goes on with them."""
+    # what the folder is, not how it was begun: `--config` with it, and `--resume`, go on from itself
+    itself = {"checkpoint_folder_load": None, "resume_from_checkpoint": False, "resume_epoch": None}
+    text = dump_config(config.model_copy(update=itself))
+    write_whole(config.checkpoint_folder / CONFIG_NAME, lambda file: file.write(text.encode("utf-8")))
 
 
 @contextmanager
@@ -228,13 +232,8 @@ def summary(run: TrainingRun) -> str:
 
 
 def read_config(options: argparse.Namespace) -> Config:
-    """config.yaml with the command line's changes."""
-    overrides = dict(parse_override(text) for text in options.set)
-    if options.start_from and options.resume is not None:
-        raise ConfigError(
-            "--from begins a run and --resume continues one: give one of them (a fine-tuning run resumes by itself)."
-        )
-    overrides |= {
+    """config.yaml, or the settings of the run to resume, with the command line's changes."""
+    words = {
         "start_from": options.start_from and str(named_folder(options.start_from).resolve()),
         "minutes": options.minutes,
         "dataset_folder": options.dataset and str(options.dataset.resolve()),
@@ -244,17 +243,17 @@ def read_config(options: argparse.Namespace) -> Config:
         "seed": options.seed,
         "runtime.devices": options.devices,
     }
-    return load_config_from_yaml(options.config, preset=options.preset, overrides=overrides)
-
-
-def as_it_began(config: Config) -> Config:
-    """The settings to resume with: a run that began from a trained model keeps its architecture and curriculum."""
-    path = (config.checkpoint_folder_load or config.checkpoint_folder) / CONFIG_NAME
-    if not path.is_file():
-        return config
-    began = load_config_from_yaml(path)
-    kept = ("start_from", "model", "discriminator", "stages") if began.start_from else ()
-    return config.model_copy(update={name: getattr(began, name) for name in kept})
+    given = dict(parse_override(text) for text in options.set)
+    given |= {name: value for name, value in words.items() if value is not None}
+    if "start_from" in given and options.resume is not None:
+        raise ConfigError(
+            "--from begins a run and --resume continues one: give one of them (a fine-tuning run resumes by itself)."
+        )
+    places = {name: value for name, value in given.items() if name in PLACES}
+    asked = load_config_from_yaml(options.config, preset=options.preset, overrides=places)
+    if asked.resume_from_checkpoint:
+        return resumed_settings(asked, given, source=options.config, preset=options.preset)
+    return load_config_from_yaml(options.config, preset=options.preset, overrides=given)
 
 
 def find_start(config: Config) -> Start | None:

@@ -14,8 +14,9 @@ import torch
 from piano.foundation.audio_io import sndfile_name
 from piano.foundation.errors import AudioError, CheckpointError, MusiganError, run_command
 from piano.foundation.model_folder import named_folder
+from piano.foundation.options import make_output_folder
 from piano.foundation.receipt import Receipt, file_source, model_hash, own_versions, read_receipt
-from piano.foundation.runtime import available_cores
+from piano.foundation.runtime import available_cores, has_device
 from piano.foundation.screen_text import printable
 from piano.generate_music import FORMATS, Maker, open_maker
 from piano.generate_music import parse_arguments as generate_arguments
@@ -62,6 +63,10 @@ def main(argv: list[str] | None = None) -> int:
 def reproduce(options: argparse.Namespace) -> int:
     """Make it again, compare, say it; returns the exit status."""
     receipt = read_receipt(options.file)
+    if options.output:
+        if options.output.is_dir():
+            raise AudioError(f"{printable(options.output)} is a folder. Name a file with --output.")
+        make_output_folder(options.output.parent)
     written = read_sound(options.file)
     refuse_nonsense(receipt, options.file)
     source = find_source(receipt, options)
@@ -135,12 +140,6 @@ def file_format(path: Path) -> str:
     """wav, flac or mp3, by the file's content."""
     kind = soundfile.info(sndfile_name(path)).format.lower()
     return {"mpeg": "mp3"}.get(kind, kind if kind in FORMATS else "wav")
-
-
-def has_device(name: str) -> bool:
-    """Whether this machine has such a device."""
-    has = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
-    return name == "cpu" or has[name]()
 
 
 class Difference(NamedTuple):

@@ -145,8 +145,9 @@ def save(run: KeptRun, epoch: int) -> None:
     write_best(folder, run.best)
     own = [other for other in complete_epochs(folder) if other <= epoch]
     kept = epochs_to_keep(
-        own, every=config.keep_every, last=config.keep_last, best=run.best.epoch if run.best else None
-    )
+        own, every=config.keep_every, last=config.keep_last, best=run.best.epoch if run.best else None,
+        interval=config.save_after_nepochs,
+    )  # fmt: skip
     for other in set(own) - set(kept):
         for role in reversed(ROLES):  # without its discriminator, a generator is no pair to resume from
             checkpoint_path(folder, role, other).unlink(missing_ok=True)

@@ -461,15 +461,6 @@ class TrainingRun:
         self.saved_epoch, self._saved_step = epoch, self.total_step
         self.runtime.wait()
 
-    def _position(self) -> dict[str, Any]:
-        return {
-            "stage": self.stage, "stage_step": self.stage_step, "stage_began": self.stage_began,
-            "finished_stages": list(self.finished_stages), "epoch": self.epoch, "total_step": self.total_step,
-            "seconds": self.seconds, "controllers": dict(self.controllers), "average_updates": self.average.updates,
-            "seed": self.config.seed, "random": torch.get_rng_state(),
-            "best": self.best._asdict() if self.best else None, "schedules": self.schedules.state_dict(),
-        }  # fmt: skip
-
     def resume(self) -> int:
         """Continue from the newest complete checkpoint; returns its epoch, raises CheckpointError if there is none."""
         self.saved_epoch = run_keeper.resume(self)

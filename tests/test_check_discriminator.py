@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from piano import judging
 from piano.check_discriminator import (
     Items,
     Verdict,
@@ -20,10 +21,12 @@ from piano.check_discriminator import (
 from piano.config_reader import load_config_from_yaml
 from piano.foundation.audio_io import write_audio
 from piano.foundation.checkpoint_format import complete_epochs
+from piano.piano_model import VariationalAttentionModel
 from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
 from piano.piano_train import train_vae_gan
 from piano.utilities import load_discriminator, load_generator
-from tests.tiny_run import SAMPLE_RATE, start_run, tonal_pairs, write_config, write_dataset
+from tests.make_audio import write_music
+from tests.tiny_run import SAMPLE_RATE, start_run, tiny_config, tonal_pairs, write_config, write_dataset
 
 
 @pytest.fixture(scope="module")
@@ -197,3 +200,23 @@ def test_strictness_names_the_judge_that_ranks_old_fakes_below_real_music():
     assert "strictest discriminator is epoch 3" in text
     assert "forgot old fakes" in text
     assert "save more epochs" in interpret_matrix([verdict(3, 1.0, generator=5)])
+
+
+def test_real_files_are_read_until_there_are_enough_and_an_unreadable_one_is_named(
+    tmp_path, monkeypatch, caplog
+):
+    generator = VariationalAttentionModel(**tiny_config(tmp_path).model.model_dump())
+    for name in "bcde":
+        write_music(tmp_path / f"{name}.wav", ord(name), 3.0, SAMPLE_RATE)
+    (tmp_path / "a.wav").write_bytes(b"RIFF, but no sound")
+    read, read_audio = [], judging.read_audio
+
+    def counted(path, **form):
+        read.append(path.name)
+        return read_audio(path, **form)
+
+    monkeypatch.setattr(judging, "read_audio", counted)
+    clips = judging.real_clips(tmp_path, generator, 2, may_be_files=True)
+    assert clips.files == ["b.wav", "c.wav"] and read == ["a.wav", "b.wav", "c.wav"]
+    (message,) = caplog.messages
+    assert "Left out: " in message and "a.wav" in message

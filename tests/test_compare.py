@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from piano import compare, evaluate, generate_music
 from piano.compare import main
 from piano.evaluation.distances import spectrum_noise
 from piano.evaluation.paired import MadeSet, compare_sets, overall
@@ -153,3 +154,50 @@ def test_nothing_is_known_of_a_model_that_was_given_away(home: Path, tmp_path: P
     assert a is not None and b is not None
     assert differing(a.settings, b.settings)["model.sample_rate"] == (SAMPLE_RATE, 16000)
     assert not {"checkpoint_folder", "presets"} & differing(a.settings, b.settings).keys()
+
+
+@pytest.mark.parametrize(
+    "option", [["--seed", "-1"], ["--threads", "-1"], ["--threads", "0"], ["--seed", str(2**63)]]
+)
+def test_a_number_without_sense_is_refused_by_every_command_that_takes_it(option, capsys):
+    for command, needed in ((main, ["a", "b"]), (evaluate.main, ["--checkpoints", "a", "--real", "b"])):
+        with pytest.raises(SystemExit) as stopped:
+            command([*needed, *option])
+        assert stopped.value.code == 2
+        assert f"argument {option[0]}: {option[1]} is not a whole number from" in capsys.readouterr().err
+
+
+def composing_commands(home: Path) -> list[tuple]:
+    """The commands that compose, with a model to do it."""
+    model, real = str(home / "a"), ["--real", str(home / "real")]
+    return [
+        (main, [model, model, *real, "--epochs", "2", "2"]),
+        (evaluate.main, ["--checkpoints", model, *real, "--epoch", "2"]),
+        (generate_music.main, ["--checkpoints", model, "--epoch", "2"]),
+    ]
+
+
+def test_a_device_that_is_not_here_is_one_sentence_of_every_command(
+    home: Path, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for command, words in composing_commands(home):
+        assert command([*words, "--output", str(tmp_path), "--device", "cuda"]) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert line.startswith("ConfigError: this machine has no cuda device")
+
+
+def test_a_folder_that_cannot_be_written_is_found_out_before_the_work(
+    home: Path, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "file").write_text("no folder")
+    for module in (compare, evaluate):
+        monkeypatch.setattr(module, "measure_real", None)  # too early to be called
+    for command, words in composing_commands(home):
+        for place, reason in (("file", "it is a file"), ("file/more", "Not a directory")):
+            assert command([*words, "--output", str(tmp_path / place)]) == 2
+            (line,) = capsys.readouterr().err.strip().splitlines()
+            assert line == f"ConfigError: cannot make {tmp_path / place}: {reason}. Name another --output."
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert main([*composing_commands(home)[0][1], "--output", str(tmp_path)]) == 2
+    assert "nothing can be written in" in capsys.readouterr().err

@@ -355,6 +355,21 @@ def test_what_stays_of_a_run_is_the_best_the_newest_and_a_spread(every):
             ]
 
 
+@pytest.mark.parametrize("interval", [3, 100])
+def test_a_run_that_saves_seldom_keeps_as_many(interval, tmp_path):
+    have: list[int] = []
+    for newest in range(interval, 200 * interval + 1, interval):
+        have = epochs_to_keep([*have, newest], every="auto", last=2, best=None, interval=interval)
+        saves = newest // interval
+        assert min(saves, 10) <= len(have) <= 22
+        gaps = [later - earlier for earlier, later in zip([0, *have], have, strict=False)]
+        assert max(gaps) <= max(1, saves // 10) * interval
+    run = start_run(tiny_config(tmp_path, save_after_nepochs=interval))
+    for run.epoch in range(interval, 7 * interval, interval):
+        run.save()
+    assert complete_epochs(tmp_path) == list(range(interval, 7 * interval, interval))
+
+
 def test_a_run_keeps_what_its_settings_say_and_nothing_of_it_is_half(tmp_path):
     run = start_run(tiny_config(tmp_path, keep_every=4, keep_last=1))
     (tmp_path / "mine.part1").write_text("not a leftover of a run")

@@ -151,3 +151,20 @@ def test_a_given_away_model_has_the_hash_of_its_checkpoint_and_half_of_it_anothe
     assert model_hash(changed, generator.keywords) != model_hash(state, generator.keywords)
     make("--count", "1")
     assert read_receipt(Path("out/sample_0000.wav")).model == model_hash(state, generator.keywords)
+
+
+def test_a_copy_goes_to_a_new_folder_too_and_a_bad_place_is_found_out_before_composing(
+    here, capsys, monkeypatch
+):
+    make("--count", "1")
+    assert main(["out/sample_0000.wav", "--output", "new/folder/again.wav"]) == 0
+    assert Path("new/folder/again.wav").is_file()
+    monkeypatch.setattr("piano.reproduce.open_matching", None)  # too early to be called
+    capsys.readouterr()
+    for place, reason in (
+        ("out", "out is a folder"),
+        ("prompt.wav/again.wav", "cannot make prompt.wav: it is a file"),
+    ):
+        assert main(["out/sample_0000.wav", "--output", place]) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert reason in line

@@ -4,9 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
-from piano.config_reader import CONFIG_NAME, FOLDER_SETTINGS, dump_config, load_config_from_yaml
+from piano.config_reader import (
+    CONFIG_NAME,
+    DEFAULT_CONFIG,
+    FOLDER_SETTINGS,
+    load_config_from_yaml,
+    read_yaml,
+)
 from piano.foundation.errors import ConfigError
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -39,8 +43,8 @@ class Changes(NamedTuple):
 def read_settings(folder: Path) -> dict[str, Any]:
     """The run's settings with dotted names; empty where they cannot be read."""
     try:
-        values = yaml.safe_load((Path(folder) / CONFIG_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        values = read_yaml(Path(folder) / CONFIG_NAME)
+    except ConfigError:
         return {}
     return flatten(values) if isinstance(values, dict) else {}
 
@@ -56,13 +60,9 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def default_settings(preset: str | None) -> dict[str, Any] | None:
-    """The project's own settings of a preset (None: its default one), flat; None if there is no such preset or file."""
-    places = (folder / CONFIG_NAME for folder in (PACKAGE.parent, PACKAGE))
-    source = next((place for place in places if place.is_file()), None)
-    if source is None:
-        return None
+    """The settings of a preset (None: the default one) as they are shipped, flat; None if there is no such preset."""
     try:
-        return flatten(yaml.safe_load(dump_config(load_config_from_yaml(source, preset=preset))))
+        return flatten(load_config_from_yaml(DEFAULT_CONFIG, preset=preset).model_dump(mode="json"))
     except ConfigError:
         return None
 

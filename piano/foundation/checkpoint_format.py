@@ -60,7 +60,7 @@ def complete_epochs(folder: Path) -> list[int]:
 
 
 def epochs_to_keep(
-    epochs: list[int], *, every: int | Literal["auto"], last: int, best: int | None
+    epochs: list[int], *, every: int | Literal["auto"], last: int, best: int | None, interval: int = 1
 ) -> list[int]:
     """Those of a run's epochs whose files stay: the last few, the best, and a spread over all the run.
 
@@ -69,14 +69,17 @@ def epochs_to_keep(
     epochs : list of int
         Ascending.
     every : int or `auto`
-        Every so-manieth epoch stays. `auto`: the smallest power of two that leaves at most AUTO_SPREAD; as each is a
-        multiple of the one before, a run that grows thins out its spread and never misses one.
+        Every so-manieth epoch stays. `auto`: every so-manieth save, the smallest power of two that leaves at most
+        AUTO_SPREAD; as each is a multiple of the one before, a run that grows thins out its spread and never misses
+        one.
     last : int
         How many of the newest stay.
     best : int, optional
+    interval : int
+        Epochs from one save to the next.
     """
     if every == "auto":
-        every = 1
+        every = interval
         while epochs and epochs[-1] // every > AUTO_SPREAD:
             every *= 2
     return [epoch for epoch in epochs if epoch % every == 0 or epoch in epochs[-last:] or epoch == best]
@@ -166,7 +169,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
 
 def remove_leftovers(folder: Path) -> None:
     """Delete what killed runs left half written; only while nobody else writes in the folder."""
-    for pattern in ("*_epoch_*.part[0-9]*", "best.part[0-9]*", "samples/.*.part"):
+    for pattern in ("*_epoch_*.part[0-9]*", "best.part[0-9]*", "config.part[0-9]*", "samples/.*.part"):
         for path in Path(folder).glob(pattern):
             path.unlink(missing_ok=True)
 

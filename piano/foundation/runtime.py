@@ -11,6 +11,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from piano.foundation.errors import ConfigError
+
 logger = logging.getLogger(__name__)
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
@@ -109,7 +111,7 @@ def start_runtime(
     seed: int = 0,
 ) -> Runtime:  # fmt: skip
     """Choose device, threads and precision (by measuring where `auto`), launch the processes, seed them alike."""
-    accelerator = device if device != "auto" else best_device()
+    accelerator = choose_device(device)
     fabric = Fabric(
         accelerator=accelerator, devices=devices, num_nodes=nodes,
         strategy="ddp" if devices * nodes > 1 else "auto", precision="32-true",
@@ -136,6 +138,21 @@ def best_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def has_device(name: str) -> bool:
+    """Whether this machine has such a device."""
+    has = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    return name == "cpu" or has[name]()
+
+
+def choose_device(name: str) -> str:
+    """The device of a command's --device: `auto` is the best there is; raises ConfigError where it is not there."""
+    if name != "auto" and not has_device(name):
+        raise ConfigError(
+            f"this machine has no {name} device that PyTorch can use. Leave it out, or choose cpu."
+        )
+    return best_device() if name == "auto" else name
 
 
 def available_cores() -> int:
