@@ -158,7 +158,7 @@ class Bedside:
 
     def windows(self, signals: Mapping[str, float], count: int) -> None:
         """So many windows in which this is measured."""
-        self.signals = CALM | signals
+        self.signals = CALM | dict(signals)
         self.walk(count * self.doctor.window)
 
     def events(self, kind: str) -> list[dict[str, Any]]:
