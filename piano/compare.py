@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from piano.evaluate import FEWEST_CLIPS, MAX_THREADS, Sound, measure_real, watched
+from piano.evaluate import FEWEST_CLIPS, Sound, measure_real, watched
 from piano.evaluation.music_folder import is_dataset
 from piano.evaluation.paired import Compared, MadeSet, Verdict, compare_sets, overall
 from piano.evaluation.pictures import save_figure, styled_figure
@@ -23,7 +23,7 @@ from piano.foundation.dataset_format import write_json
 from piano.foundation.errors import ConfigError, DatasetError, run_command
 from piano.foundation.model_folder import named_folder
 from piano.foundation.options import make_output_folder, natural_int, positive_int
-from piano.foundation.runtime import available_cores, choose_device, sampling_dtype
+from piano.foundation.runtime import choose_device, choose_threads, sampling_dtype
 from piano.foundation.screen_text import printable, tolerate_old_terminals
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import build_generator, load_checkpoint
@@ -77,7 +77,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--seed", type=natural_int, default=0, help="of samples, noise and intervals (default: 0)")
     add("--output", type=Path, default=Path("comparison"), help="folder to write to (default: comparison)")
     add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="(default: auto)")
-    add("--threads", type=positive_int, help=f"CPU threads (default: all cores, at most {MAX_THREADS})")
+    add("--threads", type=positive_int, help="CPU threads (default: what is fastest now)")
     options = parser.parse_args(argv)
     if options.count < FEWEST_CLIPS:
         parser.error(f"--count must be at least {FEWEST_CLIPS}")
@@ -98,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def compare(options: argparse.Namespace) -> None:
     """Do what the command line asks for."""
-    torch.set_num_threads(options.threads or min(available_cores(), MAX_THREADS))
+    torch.set_num_threads(options.threads or choose_threads())
     sides = [open_side(folder, epoch, options)
              for folder, epoch in zip(options.runs, options.epochs, strict=True)]  # fmt: skip
     first, second = sides

@@ -22,12 +22,11 @@ from piano.foundation.dataset_format import read_manifest, write_json
 from piano.foundation.errors import ConfigError, DatasetError, run_command
 from piano.foundation.model_folder import named_folder
 from piano.foundation.options import make_output_folder, natural_int, positive_int
-from piano.foundation.runtime import available_cores, choose_device, sampling_dtype
+from piano.foundation.runtime import choose_device, choose_threads, sampling_dtype
 from piano.foundation.screen_text import printable, tolerate_old_terminals
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import build_generator, load_checkpoint
 
-MAX_THREADS = 4
 FEWEST_CLIPS, FEWEST_SONGS = 4, 4
 SHOWN = 3
 EXAMPLE = """examples:
@@ -89,7 +88,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="folder (default: evaluation inside the checkpoints, or inside --generated)",
     )
     add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="(default: auto)")
-    add("--threads", type=positive_int, help=f"CPU threads (default: all cores, at most {MAX_THREADS})")
+    add("--threads", type=positive_int, help="CPU threads (default: what is fastest now)")
     options = parser.parse_args(argv)
     if options.count < FEWEST_CLIPS:
         parser.error(f"--count must be at least {FEWEST_CLIPS}")
@@ -114,7 +113,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def evaluate(options: argparse.Namespace) -> None:
     """Do what the command line asks for."""
-    torch.set_num_threads(options.threads or min(available_cores(), MAX_THREADS))
+    torch.set_num_threads(options.threads or choose_threads())
     options.output = output = options.output or (options.checkpoints or options.generated) / "evaluation"
     if options.generated:
         subject = printable(options.generated)

@@ -138,6 +138,15 @@ def test_the_piano_sounds_the_written_pitch() -> None:
     assert spectrum.argmax() == pytest.approx(440, abs=3)
 
 
+def test_another_program_is_another_instrument_at_the_same_pitch() -> None:
+    grand, bright = (
+        synthesise(A4, find_soundfont(), sample_rate=RATE, max_seconds=1.0, program=number)
+        for number in (0, 1)
+    )
+    assert np.abs(grand - bright).max() > 0.05
+    assert np.abs(np.fft.rfft(bright.mean(axis=0) * np.hanning(RATE))).argmax() == pytest.approx(440, abs=3)
+
+
 def test_a_note_dies_away_after_its_end() -> None:
     waveform = synthesise(A4, find_soundfont(), sample_rate=RATE)
     assert waveform.shape[1] == round((1.0 + 2.5) * RATE)
@@ -184,7 +193,12 @@ def test_one_broken_score_among_others_is_named_and_left_out(
 
 def test_what_is_missing_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     empty, font = ["--scores", str(tmp_path)], ["--soundfont", str(tmp_path / "none.sf2")]
-    for arguments, words in ((empty, "no .mid file"), (font, "there is no soundfont")):
+    drums = ["--program", "127"]
+    for arguments, words in (
+        (empty, "no .mid file"),
+        (font, "there is no soundfont"),
+        (drums, "has no instrument number 127"),
+    ):
         assert render_scores.main([*arguments, "--output", str(tmp_path)]) == 2
         complaint = capsys.readouterr().err
         assert words in complaint and complaint.count("\n") == 1

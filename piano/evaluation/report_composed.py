@@ -9,11 +9,10 @@ import torch
 from piano.evaluation.report_sounds import Sound, dataset_music
 from piano.evaluation.score_generator import compose_samples, continue_prompts
 from piano.foundation.errors import CheckpointError, DatasetError
-from piano.foundation.runtime import available_cores, best_device, sampling_dtype
+from piano.foundation.runtime import best_device, choose_threads, sampling_dtype
 from piano.utilities import build_generator, load_checkpoint
 
 PROMPT_SECONDS = 8.0
-MAX_THREADS = 4
 
 
 class Composed(NamedTuple):
@@ -69,7 +68,7 @@ def compose_music(run: Path, *, count: int, seconds: float, dataset: Path | None
 @torch.inference_mode()
 def play(run: Path, *, count: int, seconds: float, prompted: list[Sound]) -> list[Sound]:
     """Pieces from noise, then what the model and the song itself make of every prompt; raises CheckpointError."""
-    torch.set_num_threads(min(available_cores(), MAX_THREADS))
+    torch.set_num_threads(choose_threads())
     content = load_checkpoint(run, "generator", "best")
     device = best_device()
     generator = build_generator(content, device=device)
