@@ -193,6 +193,7 @@ def sampling_dtype(device: torch.device | str) -> torch.dtype:
     return torch.bfloat16 if has_bf16 else torch.float32
 
 
+@torch.inference_mode(False)
 @torch.enable_grad()
 def _probe(device: torch.device, *, bf16: bool) -> float:
     """Seconds of a small perceptron step, the best of a few."""
