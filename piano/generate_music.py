@@ -60,7 +60,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--steps", default="auto", help="sampling steps: a number, or auto, what scored best (default: auto)"
     )
     parser.add_argument(
-        "--phase-iterations", type=int, default=16, help="0 is fastest, 16 the best (default: 16)"
+        "--phase-iterations",
+        type=int,
+        default=16,
+        help="of Griffin-Lim: 16 are nearest to the magnitudes, 2 are hard to tell from them, 0 is fastest (default: 16)",
     )
     parser.add_argument("--output", type=Path, help="folder (default: the config's music_out_folder)")
     parser.add_argument(
@@ -288,7 +291,8 @@ def write_stream(
     with open_writer(
         path, sample_rate, first.shape[0], metadata={"comment": receipt.text()}
     ) as writer, tqdm(
-        total=round(seconds, 1), unit="s", desc=printable(path.name), leave=False, dynamic_ncols=True
+        total=seconds, unit="s", desc=printable(path.name), leave=False, dynamic_ncols=True,
+        bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f} s [{elapsed}<{remaining}, {rate_noinv_fmt}]",
     ) as bar:  # fmt: skip
         piece: Tensor | None = first
         while piece is not None:
