@@ -63,7 +63,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--phase-iterations",
         type=int,
         default=16,
-        help="of Griffin-Lim: 16 are nearest to the magnitudes, 2 are hard to tell from them, 0 is fastest (default: 16)",
+        help="of Griffin-Lim: 0 is fastest, 2 nearly as good as 16 (default: 16)",
     )
     parser.add_argument("--output", type=Path, help="folder (default: the config's music_out_folder)")
     parser.add_argument(
@@ -292,7 +292,7 @@ def write_stream(
         path, sample_rate, first.shape[0], metadata={"comment": receipt.text()}
     ) as writer, tqdm(
         total=seconds, unit="s", desc=printable(path.name), leave=False, dynamic_ncols=True,
-        bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f} s [{elapsed}<{remaining}, {rate_noinv_fmt}]",
+        bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s [{elapsed}<{remaining}, {rate_fmt}]",
     ) as bar:  # fmt: skip
         piece: Tensor | None = first
         while piece is not None:
