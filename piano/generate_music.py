@@ -15,6 +15,7 @@ from tqdm import tqdm
 from piano.config_reader import load_config_from_yaml
 from piano.foundation.audio_io import open_writer, read_audio
 from piano.foundation.errors import AudioError, ConfigError, run_command
+from piano.foundation.m4a import require_encoder
 from piano.foundation.model_folder import SHIPPED, named_folder, shipped_folder
 from piano.foundation.options import make_output_folder, positive_int
 from piano.foundation.receipt import Kind, Receipt, discreet_name, file_source, model_hash, own_versions
@@ -23,7 +24,7 @@ from piano.foundation.screen_text import printable
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import build_generator, choose_folder, load_checkpoint
 
-FORMATS = ("wav", "flac", "mp3")
+FORMATS = ("wav", "flac", "mp3", "m4a")
 PROMPT_SECONDS = 120.0
 MAX_THREADS = 4
 LOUDNESS_DBFS, PEAK_DBFS = -18.0, -1.0
@@ -67,7 +68,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--output", type=Path, help="folder (default: the config's music_out_folder)")
     parser.add_argument(
-        "--format", choices=FORMATS, default="wav", help="of the files written (default: wav)"
+        "--format",
+        choices=FORMATS,
+        default="wav",
+        help="of the files written; m4a needs ffmpeg (default: wav)",
     )
     parser.add_argument(
         "--prompt", type=Path, help="a fragment to continue, of any format and rate (default: none)"
@@ -103,6 +107,8 @@ def main(argv: list[str] | None = None) -> int:
 def generate(options: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     folders = default_folders(options)
+    if options.format == "m4a":
+        require_encoder(folders[1] / "*.m4a")
     maker = open_maker(folders[0], options)
     make_output_folder(folders[1])
     introduce(folders[0], maker.content["epoch"])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from piano.foundation import m4a
 from piano.foundation.audio_io import (
     NOT_FINITE,
     DecodeLog,
@@ -26,6 +27,9 @@ from piano.foundation.screen_text import printable
 from tests.make_audio import make_music, write_float_wav, write_music
 
 RATE = 16_000
+needs_ffmpeg = pytest.mark.skipif(
+    find_ffmpeg() is None, reason="no ffmpeg program: pip install imageio-ffmpeg"
+)
 
 
 def tone(frequency: float, seconds: float, sample_rate: int, channels: int = 1) -> np.ndarray:
@@ -65,6 +69,30 @@ def test_what_is_written_is_read_back(tmp_path: Path, suffix: str, tolerance: fl
     assert os.listdir(tmp_path / "deep") == [f"song{suffix}"]
 
 
+@needs_ffmpeg
+def test_m4a_is_written_whole_with_its_tags_and_read_back(tmp_path: Path):
+    written = make_music(0, 2.0, RATE, 2)
+    path = tmp_path / "deep/song.m4a"
+    write_audio(path, written, RATE, metadata={"title": "\u00c9tude", "comment": '{"seed": 1}'})
+    read = read_audio(path, sample_rate=RATE, channels=2)
+    length = min(read.shape[1], written.shape[1])
+    assert abs(read.shape[1] - written.shape[1]) <= 1024  # AAC frames
+    assert np.sqrt(np.mean((read[:, :length] - written[:, :length]) ** 2)) < 0.05
+    tags = path.read_bytes()
+    assert "\u00c9tude".encode() in tags and b'{"seed": 1}' in tags
+    assert os.listdir(tmp_path / "deep") == ["song.m4a"]
+    with pytest.raises(RuntimeError, match="stop"), open_writer(path, RATE, 1):
+        raise RuntimeError("stop")
+    assert os.listdir(tmp_path / "deep") == ["song.m4a"] and path.read_bytes() == tags
+
+
+def test_m4a_without_an_encoder_is_one_sentence_before_anything_is_written(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(m4a, "find_ffmpeg", lambda: None)
+    with pytest.raises(AudioError, match="M4A needs the ffmpeg program: pip install imageio-ffmpeg"):
+        write_audio(tmp_path / "song.m4a", make_music(0, 0.1), RATE)
+    assert os.listdir(tmp_path) == []
+
+
 def test_tags_are_written(tmp_path: Path):
     write_audio(
         tmp_path / "song.flac", make_music(0, 0.5), RATE, metadata={"title": "Étude", "artist": "noise"}
@@ -99,7 +127,7 @@ def test_pieces_are_written_one_after_the_other(tmp_path: Path):
 
 
 def test_an_unknown_format_and_an_impossible_rate_are_refused_in_one_sentence(tmp_path: Path):
-    with pytest.raises(AudioError, match=r"must be one of \.flac, \.mp3, \.ogg, \.wav"):
+    with pytest.raises(AudioError, match=r"must be one of \.flac, \.m4a, \.mp3, \.ogg, \.wav"):
         write_audio(tmp_path / "song.xyz", make_music(0, 0.1), RATE)
     with pytest.raises(AudioError, match="at 12345 Hz"):
         write_audio(tmp_path / "song.mp3", make_music(0, 0.1), 12_345)

@@ -18,6 +18,7 @@ import soundfile
 import soxr
 
 from piano.foundation.errors import AudioError
+from piano.foundation.m4a import encode_m4a, require_encoder
 from piano.foundation.native_sound import FFMPEG_SUFFIXES, native_blocks, note, sndfile_name
 from piano.foundation.screen_text import printable
 
@@ -249,7 +250,8 @@ def open_writer(
     Parameters
     ----------
     path : Path
-        The suffix chooses the format: .wav (16 bit), .flac (16 bit), .mp3, .ogg. Missing folders are made.
+        The suffix chooses the format: .wav (16 bit), .flac (16 bit), .mp3, .ogg, .m4a (needs an ffmpeg program).
+        Missing folders are made.
     sample_rate : int
         In samples per second.
     channels : int
@@ -268,8 +270,12 @@ def open_writer(
     ...         writer.write(piece)
     """
     path = Path(path)
+    if path.suffix.lower() == ".m4a":
+        with _m4a_writer(path, sample_rate, channels, metadata or {}) as writer:
+            yield writer
+        return
     if path.suffix.lower() not in _OUTPUT_FORMATS:
-        known = ", ".join(sorted(_OUTPUT_FORMATS))
+        known = ", ".join(sorted([*_OUTPUT_FORMATS, ".m4a"]))
         raise AudioError(f"cannot write {printable(path)}: the suffix must be one of {known}.")
     container, subtype = _OUTPUT_FORMATS[path.suffix.lower()]
     temporary = path.with_name(f".{path.name[:60]}.{secrets.token_hex(4)}.part")
@@ -294,6 +300,26 @@ def open_writer(
         raise AudioError(f"cannot write {printable(path)}: {error.strerror or error}.") from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _m4a_writer(
+    path: Path, sample_rate: int, channels: int, metadata: dict[str, str]
+) -> Iterator[AudioWriter]:
+    """`open_writer` for M4A, which is encoded from a WAV when that is whole."""
+    require_encoder(path)
+    stem = f".{path.name[:60]}.{secrets.token_hex(4)}"
+    wave, encoded = path.with_name(f"{stem}.wav"), path.with_name(f"{stem}.part")
+    try:
+        with open_writer(wave, sample_rate, channels) as writer:
+            yield writer
+        encode_m4a(wave, encoded, metadata)
+        os.replace(encoded, path)
+    except OSError as error:
+        raise AudioError(f"cannot write {printable(path)}: {error.strerror or error}.") from None
+    finally:
+        wave.unlink(missing_ok=True)
+        encoded.unlink(missing_ok=True)
 
 
 def write_audio(

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from piano.foundation.audio_io import sndfile_name
 from piano.foundation.errors import AudioError
+from piano.foundation.native_sound import FFMPEG_SUFFIXES
 from piano.foundation.screen_text import printable
 
 RECEIPT_VERSION = 1
@@ -88,6 +89,8 @@ def read_receipt(path: Path) -> Receipt:
         with soundfile.SoundFile(sndfile_name(path)) as file:
             comment = file.comment
     except (soundfile.LibsndfileError, ValueError):
+        if path.suffix.lower() in FFMPEG_SUFFIXES:
+            raise AudioError(f"{shown}: receipts are read from WAV, FLAC and MP3 files only.") from None
         raise AudioError(f"{shown} is no sound file that can be read.") from None
     if not comment:
         raise AudioError(
