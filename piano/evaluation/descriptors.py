@@ -3,6 +3,7 @@
 from functools import cached_property
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from piano.evaluation.hearing import (
@@ -36,6 +37,8 @@ LINE_SPREAD_DB = 3.0
 LOWEST_LINE_HZ = 100.0
 """Below, the fall of the spectrum itself looks like a line."""
 BANDWIDTH_DB = 60.0
+LUFS_BLOCK_SECONDS = 0.4
+LUFS_GATE = -70.0
 
 
 class Clip:
@@ -77,6 +80,21 @@ class Clip:
 def loudness(clip: Clip) -> float:
     """RMS level in dB of full scale, -80 for digital silence."""
     return float(10 * np.log10(np.mean(np.square(clip.mono)) + 1e-8))
+
+
+def integrated_loudness(clip: Clip) -> float:
+    """Loudness as people hear it, in LUFS, by torchaudio (ITU-R BS.1770-4, gated); -70 where all is below its gate.
+
+    Not a number for less than 0.4 s, and where torchaudio cannot be loaded beside the torch that is installed.
+    """
+    try:
+        from torchaudio.functional import loudness as lufs
+    except (ImportError, OSError):
+        return float("nan")
+    if clip.seconds < LUFS_BLOCK_SECONDS:
+        return float("nan")
+    level = float(lufs(torch.from_numpy(clip.waveform), clip.sample_rate))
+    return max(level, LUFS_GATE) if np.isfinite(level) else LUFS_GATE
 
 
 def crest(clip: Clip) -> float:

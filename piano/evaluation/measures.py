@@ -57,6 +57,7 @@ DESCRIPTORS = (
         for seconds in (0.5, 1.0, 2.0, 4.0, 8.0)
     ),
     Descriptor("loudness", "dBFS", descriptors.loudness),
+    Descriptor("integrated_loudness", "LUFS", descriptors.integrated_loudness),
     Descriptor("crest", "dB", descriptors.crest),
     Descriptor("silence_share", "share", descriptors.silence_share),
     Descriptor("offset", "x RMS", descriptors.offset),
