@@ -5,13 +5,15 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from piano.foundation.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 logger = logging.getLogger(__name__)
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
@@ -28,7 +30,7 @@ class Runtime:
         `32` or `bf16`.
     """
 
-    def __init__(self, fabric: Fabric, precision: str) -> None:
+    def __init__(self, fabric: "Fabric", precision: str) -> None:
         self.fabric = fabric
         self.precision = precision
 
@@ -111,6 +113,10 @@ def start_runtime(
     seed: int = 0,
 ) -> Runtime:  # fmt: skip
     """Choose device, threads and precision (by measuring where `auto`), launch the processes, seed them alike."""
+    from lightning_fabric import (
+        Fabric,
+    )  # takes as long to load as torch itself: only those who train wait for it
+
     accelerator = choose_device(device)
     fabric = Fabric(
         accelerator=accelerator, devices=devices, num_nodes=nodes,
