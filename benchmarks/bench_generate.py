@@ -2,8 +2,9 @@
 
     python benchmarks/bench_generate.py --preset tiny
     python benchmarks/bench_generate.py --preset small --memory
+    python benchmarks/bench_generate.py --checkpoints checkpoints/stereo
 
-Random weights: cost, not quality.
+A preset has random weights: cost, not quality.
 """
 
 import argparse
@@ -11,14 +12,17 @@ import resource
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import torch
 
 from piano.config_reader import load_config_from_yaml
+from piano.foundation.model_folder import named_folder
 from piano.foundation.runtime import choose_threads, sampling_dtype
 from piano.piano_model import VariationalAttentionModel
+from piano.utilities import load_generator
 
-SETTINGS = ((16, 16), (1, 16), (1, 2), (1, 0))
+SETTINGS = ((16, 16), (8, 4), (1, 16), (1, 2), (1, 0))
 """Sampling steps and phase iterations."""
 
 
@@ -45,6 +49,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--preset", default="tiny")
+    parser.add_argument(
+        "--checkpoints", type=Path, help="folder of a model, or shipped, in place of a preset"
+    )
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--memory", action="store_true", help="peak memory at 10 s, 2 min and 30 min instead")
     parser.add_argument("--peak", type=float, help="make this many seconds and print the peak memory in MB")
@@ -61,8 +68,11 @@ def main() -> None:
             print(f"  {seconds:5d} s of music: {peak} MB at the peak", flush=True)
         return
     generator = build(options.preset)
+    if options.checkpoints:
+        generator = load_generator(named_folder(options.checkpoints), "best")
+        generator.sampling_dtype = sampling_dtype("cpu")
     print(
-        f"{options.preset}: {torch.get_num_threads()} threads, {generator.sample_rate} Hz, "
+        f"{options.checkpoints or options.preset}: {torch.get_num_threads()} threads, {generator.sample_rate} Hz, "
         f"{generator.sound_channels} channels"
     )
     for steps, iterations in SETTINGS:

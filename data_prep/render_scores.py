@@ -283,9 +283,8 @@ def plan_jobs(arguments: argparse.Namespace) -> list[RenderJob]:
     if not soundfont.is_file():
         raise AudioError(f"there is no soundfont {soundfont}.")
     import_or_explain("mido")
-    open_synthesiser(
-        soundfont, arguments.sample_rate, arguments.program
-    )  # says now, once, what would fail in every worker
+    # Says now, once, what would fail in every worker.
+    open_synthesiser(soundfont, arguments.sample_rate, arguments.program)
     titles = read_titles(arguments.scores)
     return [
         RenderJob(

@@ -64,7 +64,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--phase-iterations",
         type=int,
         default=16,
-        help="of Griffin-Lim: 0 is fastest, 2 nearly as good as 16 (default: 16)",
+        help="of Griffin-Lim: 0 is fastest; 2 (mono), 4 (stereo) nearly as good as 16 (default: 16)",
     )
     parser.add_argument("--output", type=Path, help="folder (default: the config's music_out_folder)")
     parser.add_argument(

@@ -113,9 +113,8 @@ def start_runtime(
     seed: int = 0,
 ) -> Runtime:  # fmt: skip
     """Choose device, threads and precision (by measuring where `auto`), launch the processes, seed them alike."""
-    from lightning_fabric import (
-        Fabric,
-    )  # takes as long to load as torch itself: only those who train wait for it
+    # It takes as long to load as torch itself: only those who train wait for it.
+    from lightning_fabric import Fabric
 
     accelerator = choose_device(device)
     fabric = Fabric(
