@@ -28,7 +28,7 @@ _PARTNERS = 8  # to either side: how many equal words one word is compared with
 _BATCH = 1 << 20  # words whose votes are counted at a time
 
 _BLOCK = 32  # frames (2 s) judged at a time
-_MIN_CORRELATION = 0.4  # of the bits in a block; copies reach 0.5 to 0.95, unrelated music 0.1
+_MIN_CORRELATION = 0.5  # of the bits in a block; copies reach 0.6 to 0.95, unrelated music 0.1, the same drums 0.35
 _MIN_BLOCKS = 4
 _MIN_SHARE = 0.3  # of the shorter song
 _LONG_RUN, _LONG_RUN_SHARE = 30, 0.85  # or 51 s out of one minute, however long both are
@@ -36,7 +36,7 @@ _LONG_RUN, _LONG_RUN_SHARE = 30, 0.85  # or 51 s out of one minute, however long
 _SHORT = 288  # frames; what is shorter than 18 s is judged as a whole
 _SHORTEST = 10  # frames, of a sound of 1.3 s
 _SHORT_SHARE = 0.6
-_SHORT_CORRELATION = ((10, 32, 96, 288), (0.9, 0.75, 0.6, 0.5))  # needed by the frames in common
+_SHORT_CORRELATION = ((10, 32, 96, 288), (0.9, 0.75, 0.65, 0.55))  # needed by the frames in common
 
 _MIN_ANCHOR = 0.55  # correlation of the best block, from which another speed is tried
 _REACH = 1440  # frames (90 s) looked at to both sides of it
@@ -53,7 +53,8 @@ class Fingerprinter:
         self._piece = 10 * sample_rate
         self._raw = np.zeros(0, dtype=np.float32)
         self._slow = np.zeros(0, dtype=np.float32)
-        self._energies: list[np.ndarray] = []
+        self._energy = np.zeros((0, _BANDS))  # of the last frames: words reach back
+        self._words: list[np.ndarray] = []
         self._window = np.hanning(_WINDOW + 1)[:-1]
         edges = np.geomspace(_LOWEST_HZ, _HIGHEST_HZ, _BANDS + 1) / rate * _WINDOW
         bins = np.arange(_WINDOW // 2 + 1)[:, np.newaxis]
@@ -81,7 +82,9 @@ class Fingerprinter:
             frames * self._window, axis=1
         )  # in double precision: numpy is twice as fast there
         power = spectrum.real**2 + spectrum.imag**2
-        self._energies.append(power @ self._bands)
+        energy = np.concatenate([self._energy, power @ self._bands])
+        self._words.append(words_of_energy(energy))
+        self._energy = energy[-(_SMOOTHING + _LAG - 1) :]
         self._slow = self._slow[count * _HOP :]
 
     def finish(self) -> np.ndarray:
@@ -92,20 +95,32 @@ class Fingerprinter:
         np.ndarray [shape=(frames,)]
             uint32, about 16 a second; 0 where there is silence.
         """
-        if not self._energies:
-            return np.zeros(0, dtype=np.uint32)
-        energy = np.concatenate(self._energies)
-        if len(energy) < _SMOOTHING + _LAG:
-            return np.zeros(0, dtype=np.uint32)
-        total = np.cumsum(np.concatenate([np.zeros((1, _BANDS)), energy]), axis=0)
-        smooth = np.maximum(total[_SMOOTHING:] - total[:-_SMOOTHING], 0.0)
-        floor = _FLOOR * smooth.max(axis=1, keepdims=True) + _SILENCE_POWER
-        tilt = np.diff(np.log(smooth + floor), axis=1)
-        bits = (tilt[_LAG:] - tilt[:-_LAG]) > _CHANGE
-        words = np.ascontiguousarray(np.packbits(bits, axis=1)).view(">u4")[:, 0].astype(np.uint32)
-        is_silent = smooth.sum(axis=1) < _SILENCE_POWER * _BANDS
-        words[is_silent[_LAG:] | is_silent[:-_LAG]] = 0
-        return words
+        return np.concatenate(self._words) if self._words else np.zeros(0, dtype=np.uint32)
+
+
+def words_of_energy(energy: np.ndarray) -> np.ndarray:
+    """The fingerprint of the energy in the bands.
+
+    Parameters
+    ----------
+    energy : np.ndarray [shape=(frames, 33)]
+
+    Returns
+    -------
+    np.ndarray [shape=(frames - 7,)]
+        uint32; a word reaches over eight frames.
+    """
+    if len(energy) < _SMOOTHING + _LAG:
+        return np.zeros(0, dtype=np.uint32)
+    total = np.cumsum(np.concatenate([np.zeros((1, _BANDS)), energy]), axis=0)
+    smooth = np.maximum(total[_SMOOTHING:] - total[:-_SMOOTHING], 0.0)
+    floor = _FLOOR * smooth.max(axis=1, keepdims=True) + _SILENCE_POWER
+    tilt = np.diff(np.log(smooth + floor), axis=1)
+    bits = (tilt[_LAG:] - tilt[:-_LAG]) > _CHANGE
+    words = np.ascontiguousarray(np.packbits(bits, axis=1)).view(">u4")[:, 0].astype(np.uint32)
+    is_silent = smooth.sum(axis=1) < _SILENCE_POWER * _BANDS
+    words[is_silent[_LAG:] | is_silent[:-_LAG]] = 0
+    return words
 
 
 def find_same_recordings(fingerprints: Sequence[np.ndarray]) -> list[int]:
@@ -152,7 +167,7 @@ def find_same_recordings(fingerprints: Sequence[np.ndarray]) -> list[int]:
 
 def is_same_recording(first: np.ndarray, second: np.ndarray, shift: int) -> bool:
     """Whether enough of the two agrees when frame i of the first lies about on frame i + `shift` of the second."""
-    shorter = min(len(first), len(second))
+    shorter = min(np.count_nonzero(first), np.count_nonzero(second))  # silence is nothing to share
     start, stop = max(0, -shift), min(len(first), len(second) - shift)
     if stop - start < _SHORTEST:
         return False
@@ -169,10 +184,12 @@ def is_same_recording(first: np.ndarray, second: np.ndarray, shift: int) -> bool
     best = int(agreement.argmax())
     if agreement[best] < _MIN_ANCHOR:
         return False
-    return _agrees_at_another_speed(first, second, start + best * _BLOCK + _BLOCK // 2, shift)
+    return _agrees_at_another_speed(first, second, start + best * _BLOCK + _BLOCK // 2, shift, shorter)
 
 
-def _agrees_at_another_speed(first: np.ndarray, second: np.ndarray, anchor: int, shift: int) -> bool:
+def _agrees_at_another_speed(
+    first: np.ndarray, second: np.ndarray, anchor: int, shift: int, shorter: int
+) -> bool:
     """Whether the two agree around frame `anchor` of the first if one of them runs a little faster."""
     start, stop = max(0, anchor - _REACH), min(len(first), anchor + _REACH)
     times = start + np.arange((stop - start) // _BLOCK * _BLOCK)
@@ -187,7 +204,7 @@ def _agrees_at_another_speed(first: np.ndarray, second: np.ndarray, anchor: int,
         )
         best = int(agreeing.sum(axis=1).argmax())
         speeds = speeds[best] + _FINE_SPEEDS
-    return _is_enough(agreeing[best], min(len(first), len(second)))
+    return _is_enough(agreeing[best], shorter)
 
 
 def _is_enough(agreeing: np.ndarray, shorter: int) -> bool:
