@@ -7,8 +7,8 @@ The songs are made up as energies in bands, not as sound, since ten thousand son
 harmonics on a beat, in bars that come back. Copies are planted among them: at another level, with a codec's noise and a
 start between two frames; one recording forty times and one two hundred times; albums in one file beside their tracks;
 excerpts of 20 s; samples of 6 s; songs that are one bar repeated; copies that run 2 % faster at the same pitch. Other
-songs share only a drum pattern, or only an intro of four bars. Exit status 1 if a planted copy is missed or two recordings are taken
-for one.
+songs share only a drum pattern, or only an intro of 8 s. Exit status 1 if a planted copy is missed or two recordings
+are taken for one.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from scipy.signal import lfilter
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from piano.foundation.fingerprint import find_same_recordings, words_of_energy  # noqa: E402
+from piano.foundation.fingerprint import find_same_recordings, words_of_energy
 
 FRAMES_PER_SECOND = 4000 / 256
 BANDS = 33
@@ -120,7 +120,9 @@ def make_library(songs: int, seed: int) -> Library:
         (200.0, 0, {"speed": 1.02}),
     ):
         for _ in range(5 * unit):
-            energy = song(recording, 200.0 if seconds == 20.0 else seconds, **({"bars": bars} if bars else {}))
+            energy = song(
+                recording, 200.0 if seconds == 20.0 else seconds, **({"bars": bars} if bars else {})
+            )
             add(words_of_energy(energy), recording)
             start = int(random.integers(0, len(energy) - seconds * FRAMES_PER_SECOND + 1))
             part = energy[start : start + round(seconds * FRAMES_PER_SECOND)]
@@ -159,7 +161,9 @@ def main(argv: list[str] | None = None) -> int:
     library = make_library(options.songs, options.seed)
     words = sum(map(len, library.prints))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{len(library.prints)} songs, {words / 1e6:.1f} million words, {before:.0f} MB at most to make them")
+    print(
+        f"{len(library.prints)} songs, {words / 1e6:.1f} million words, {before:.0f} MB at most to make them"
+    )
     wall, cpu = time.perf_counter(), time.process_time()
     groups = find_same_recordings(library.prints)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu

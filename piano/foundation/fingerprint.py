@@ -10,6 +10,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+FINGERPRINT_VERSION = 2
+"""Groups found by another version are looked for again; version 1 knew only the first 20 minutes of a file."""
+
 _RATE = 4000
 _WINDOW = 1024
 _HOP = 256
@@ -21,14 +24,18 @@ _SILENCE_POWER = 1e-9
 _FLOOR = 1e-3  # of a frame's loudest band: what lies below is the codec's noise, and would give chance bits
 _CHANGE = 0.05  # a change smaller than this (in nepers of power) is none
 _MAX_SHIFTS = 3  # shifts tried for one pair of songs
-_MAX_FAILURES = 200  # pairs tried in vain for one song: a music that shares words with hundreds is not worth more
+_MAX_FAILURES = (
+    200  # pairs tried in vain for one song: a music that shares words with hundreds is not worth more
+)
 _MIN_VOTES = 3  # frames that must agree exactly at one shift before two songs are compared at all
 _MIN_VOTES_SHORT, _FEW_WORDS = 2, 320  # the same where one song is shorter than 20 s
 _PARTNERS = 8  # to either side: how many equal words one word is compared with
 _BATCH = 1 << 20  # words whose votes are counted at a time
 
 _BLOCK = 32  # frames (2 s) judged at a time
-_MIN_CORRELATION = 0.5  # of the bits in a block; copies reach 0.6 to 0.95, unrelated music 0.1, the same drums 0.35
+_MIN_CORRELATION = (
+    0.5  # of the bits in a block; copies reach 0.6 to 0.95, unrelated music 0.1, the same drums 0.35
+)
 _MIN_BLOCKS = 4
 _MIN_SHARE = 0.3  # of the shorter song
 _LONG_RUN, _LONG_RUN_SHARE = 30, 0.85  # or 51 s out of one minute, however long both are
@@ -44,11 +51,16 @@ _SPEEDS = np.arange(0.94, 1.0601, 0.0025)
 _FINE_SPEEDS = np.arange(-0.002, 0.0021, 0.0005)
 
 
+def _step(sample_rate: int) -> int:
+    """Samples that are averaged to one."""
+    return max(1, round(sample_rate / _RATE))
+
+
 class Fingerprinter:
     """Takes a song piece by piece and gives its fingerprint."""
 
     def __init__(self, sample_rate: int) -> None:
-        self._step = max(1, round(sample_rate / _RATE))
+        self._step = _step(sample_rate)
         rate = sample_rate / self._step
         self._piece = 10 * sample_rate
         self._raw = np.zeros(0, dtype=np.float32)
@@ -96,6 +108,12 @@ class Fingerprinter:
             uint32, about 16 a second; 0 where there is silence.
         """
         return np.concatenate(self._words) if self._words else np.zeros(0, dtype=np.uint32)
+
+
+def fingerprint_length(samples: int, sample_rate: int) -> int:
+    """Words in the fingerprint of so many samples."""
+    frames = (samples // _step(sample_rate) - _WINDOW) // _HOP + 1
+    return max(0, frames - (_SMOOTHING + _LAG - 1))
 
 
 def words_of_energy(energy: np.ndarray) -> np.ndarray:
@@ -268,9 +286,7 @@ def _candidates(fingerprints: Sequence[np.ndarray]) -> Iterator[tuple[int, int, 
             yield int(one[index]), int(other[index]), int(shifts[index]) - span // 2
 
 
-def _shared_words(
-    fingerprints: Sequence[np.ndarray], offsets: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _shared_words(fingerprints: Sequence[np.ndarray], offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Words that several songs have, sorted, and their places in all fingerprints laid end to end.
 
     A word counts once a song, where it comes first: a loop would otherwise outvote everything.
@@ -285,6 +301,8 @@ def _shared_words(
         keys[filled : filled + len(first)] |= (first + offset).astype(np.uint64)
         filled += len(first)
     keys = keys[:filled]
+    if not filled:
+        return np.zeros(0, dtype=np.uint32), np.zeros(0, dtype=np.uint32)
     keys.sort()
     words = (keys >> np.uint64(32)).astype(np.uint32)
     is_same = np.concatenate([[False], words[1:] == words[:-1], [False]])
