@@ -12,6 +12,7 @@ are taken for one.
 """
 
 import argparse
+import math
 import resource
 import sys
 import time
@@ -27,7 +28,7 @@ from piano.foundation.fingerprint import find_same_recordings, words_of_energy
 
 FRAMES_PER_SECOND = 4000 / 256
 BANDS = 33
-SEMITONES_PER_BAND = 12 * np.log2(1750 / 110) / BANDS
+SEMITONES_PER_BAND = 12 * math.log2(1750 / 110) / BANDS
 HARMONICS = 12 * np.log2(np.arange(1, 7))
 STEPS = 16
 """Of a bar."""
@@ -68,8 +69,10 @@ def make_energy(random: np.random.Generator, seconds: float, *, bars: int, tempo
             late = (times - early)[inside]
             np.add.at(onset, (early[inside], band[inside]), power[inside] * (1 - late))
             np.add.at(onset, (early[inside] + 1, band[inside]), power[inside] * late)
-    decays = lfilter([1.0], [1.0, -random.uniform(0.6, 0.85)], onset[:frames], axis=0)
-    return 1e-3 * lfilter([0.25, 0.5, 0.25], [1.0], decays, axis=0) + 1e-7 * random.random((frames, BANDS))
+    decays = np.asarray(lfilter([1.0], [1.0, -random.uniform(0.6, 0.85)], onset[:frames], axis=0))
+    return 1e-3 * np.asarray(lfilter([0.25, 0.5, 0.25], [1.0], decays, axis=0)) + 1e-7 * random.random(
+        (frames, BANDS)
+    )
 
 
 def copy_of(
@@ -95,9 +98,9 @@ def make_library(songs: int, seed: int) -> Library:
         library.prints.append(words)
         library.recordings.append(recording)
 
-    def song(recording: int, seconds: float, **options: float) -> np.ndarray:
+    def song(recording: int, seconds: float, *, bars: int = 0, tempo: float = 0.0) -> np.ndarray:
         own = np.random.default_rng([seed, recording])
-        return make_energy(own, seconds, **{"bars": int(own.integers(8, 60)), **options})
+        return make_energy(own, seconds, bars=bars or int(own.integers(8, 60)), tempo=tempo)
 
     recording = 0
     unit = max(1, songs // 1000)
@@ -124,8 +127,9 @@ def make_library(songs: int, seed: int) -> Library:
                 recording, 200.0 if seconds == 20.0 else seconds, **({"bars": bars} if bars else {})
             )
             add(words_of_energy(energy), recording)
-            start = int(random.integers(0, len(energy) - seconds * FRAMES_PER_SECOND + 1))
-            part = energy[start : start + round(seconds * FRAMES_PER_SECOND)]
+            length = min(len(energy), round(seconds * FRAMES_PER_SECOND))
+            start = int(random.integers(0, len(energy) - length + 1))
+            part = energy[start : start + length]
             add(copy_of(part, random, noise=0.15 if seconds == 6.0 else 0.25, **options), recording, True)
             recording += 1
     drums = make_energy(np.random.default_rng([seed, 1]), 200.0, bars=1, tempo=2.0)

@@ -165,35 +165,39 @@ def find_same_recordings(fingerprints: Sequence[np.ndarray]) -> list[int]:
             index = leader[index]
         return index
 
-    failures: Counter[int] = Counter()
+    patience = [_MAX_FAILURES * (1 + len(words) // _BLOCK // 90) for words in fingerprints]
     tried: Counter[tuple[int, int]] = Counter()
     for first, second, shift in _candidates(fingerprints):
         roots = sorted((find(first), find(second)))
         if (
             roots[0] == roots[1]
             or tried[first, second] >= _MAX_SHIFTS
-            or max(failures[first], failures[second]) >= _MAX_FAILURES
+            or min(patience[first], patience[second]) <= 0
         ):
             continue
         tried[first, second] += 1
         if is_same_recording(fingerprints[first], fingerprints[second], shift):
             leader[roots[1]] = roots[0]
         else:
-            failures.update((first, second))
+            patience[first] -= 1
+            patience[second] -= 1
     return [find(index) for index in range(len(fingerprints))]
 
 
 def is_same_recording(first: np.ndarray, second: np.ndarray, shift: int) -> bool:
     """Whether enough of the two agrees when frame i of the first lies about on frame i + `shift` of the second."""
-    shorter = min(np.count_nonzero(first), np.count_nonzero(second))  # silence is nothing to share
+    shorter = int(min(np.count_nonzero(first), np.count_nonzero(second)))  # silence is nothing to share
     start, stop = max(0, -shift), min(len(first), len(second) - shift)
     if stop - start < _SHORTEST:
         return False
     a, b = first[start:stop], second[start + shift : stop + shift]
     if shorter < _SHORT:
-        needed = np.interp(len(a), *_SHORT_CORRELATION)
-        is_most = len(a) >= _SHORT_SHARE * shorter
-        return is_most and bool(_correlation(a[np.newaxis], b[np.newaxis])[0] > needed)
+        is_sound = (a != 0) & (b != 0)
+        a, b = a[is_sound], b[is_sound]
+        if len(a) < max(_SHORTEST, _SHORT_SHARE * shorter):
+            return False
+        needed = float(np.interp(len(a), *_SHORT_CORRELATION))
+        return float(_correlation(a[np.newaxis], b[np.newaxis])[0]) > needed
     if len(a) < _BLOCK:
         return False
     agreement = _correlation(_in_blocks(a), _in_blocks(b))
@@ -227,7 +231,7 @@ def _agrees_at_another_speed(
 
 def _is_enough(agreeing: np.ndarray, shorter: int) -> bool:
     """Whether so many blocks agree: of the shorter fingerprint, or one after the other."""
-    if agreeing.sum() >= max(_MIN_BLOCKS, _MIN_SHARE * shorter / _BLOCK):
+    if int(agreeing.sum()) >= max(_MIN_BLOCKS, _MIN_SHARE * shorter / _BLOCK):
         return True
     total = np.cumsum(np.concatenate([[0], agreeing]))
     return len(total) > _LONG_RUN and bool(
