@@ -6,7 +6,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, cast
 
 import numpy as np
 import soundfile
@@ -138,7 +138,7 @@ def source_subtype(path: Path) -> str:
     """
     try:
         with SourceFile(Path(path)) as source:
-            subtype = soundfile.info(source.whole()).subtype
+            subtype = soundfile.info(cast(Any, source.whole())).subtype
     except (AudioError, OSError, soundfile.LibsndfileError, TypeError):
         return "PCM_16"
     if subtype in ("FLOAT", "DOUBLE"):
@@ -208,7 +208,7 @@ def open_writer(
         with open(temporary, "w+b", buffering=0) as stream:
             target = _Target(stream)
             with soundfile.SoundFile(
-                target,
+                cast(Any, target),
                 "w",
                 samplerate=sample_rate,
                 channels=channels,

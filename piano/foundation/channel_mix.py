@@ -55,12 +55,12 @@ class ChannelWatch:
 
     def look(self, frames: np.ndarray) -> None:
         """Take the next piece, of shape (samples, channels)."""
-        if self._heard is None or len(self._heard) != frames.shape[1]:
-            before = False if self._heard is None else bool(self._heard.all())
-            self._heard = np.full(frames.shape[1], before)
-        for channel in np.flatnonzero(~self._heard):
+        heard = self._heard
+        if heard is None or len(heard) != frames.shape[1]:
+            self._heard = heard = np.full(frames.shape[1], heard is not None and bool(heard.all()))
+        for channel in np.flatnonzero(~heard):
             column = frames[:, channel]
-            self._heard[channel] = len(column) and max(column.max(), -column.min()) > _SILENCE
+            heard[channel] = len(column) and max(column.max(), -column.min()) > _SILENCE
 
     def sounding(self) -> tuple[int, int]:
         """(channels that sound, all channels)"""

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import soundfile
@@ -23,6 +23,7 @@ from piano.foundation.decode_log import (
     CUT_SHORT,
     DAMAGED,
     JOINED,
+    LEAST_SECONDS,
     RATE_CHANGES,
     WRONG_LENGTH,
     DecodeLog,
@@ -181,7 +182,7 @@ class _SequentialFile(soundfile.SoundFile):
 def _open_sound(part: SourcePart, path: Path) -> soundfile.SoundFile:
     part.seek(0)
     try:
-        file = _SequentialFile(part)
+        file = _SequentialFile(cast(Any, part))
     except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: taken for headerless data
         part.source.check()
         _LOG.debug("%s: %s", path, error)
