@@ -27,8 +27,10 @@ from piano.evaluation.report_training import (
 )
 from piano.evaluation.sound_cards import card_grid, sound_card
 from piano.foundation.checkpoint_format import read_best
-from piano.foundation.dataset_format import read_manifest, write_bytes
+from piano.foundation.dataset_format import read_manifest
+from piano.foundation.doors import fill, program
 from piano.foundation.errors import CheckpointError, ConfigError, DatasetError, run_command
+from piano.foundation.made_files import write_bytes
 from piano.foundation.model_folder import holds_shipped, named_folder
 from piano.foundation.run_log import read_history
 from piano.foundation.screen_text import printable, tolerate_old_terminals
@@ -39,9 +41,9 @@ MOST_OF_A_KIND = 6
 MOST_BYTES = 15_000_000
 REAL_COUNT = 2
 EXAMPLE = """examples:
-  python report.py checkpoints
-  python report.py checkpoints --music music_out --real ~/held_out --output listen.html
-  python report.py checkpoints --evaluate"""
+  {musigan report} checkpoints
+  {musigan report} checkpoints --music music_out --real ~/held_out --output listen.html
+  {musigan report} checkpoints --evaluate"""
 GROUPS: dict[Kind, tuple[str, str]] = {
     "noise": ("From white noise", "Nothing was given but a seed."),
     "reconstruction": ("Reconstructions", "What the autoencoder keeps of real music."),
@@ -63,7 +65,8 @@ class Sources(NamedTuple):
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="report.py", description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=program("report"), description=__doc__, epilog=fill(EXAMPLE),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     add = parser.add_argument
     add("run", nargs="?", type=named_folder, metavar="RUN",

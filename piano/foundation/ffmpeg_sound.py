@@ -21,7 +21,7 @@ FFMPEG_HINT = "needs the ffmpeg program: pip install imageio-ffmpeg"
 
 _DURATION = re.compile(r"^\[info\]\s+Duration: (\d+):(\d\d):(\d\d\.\d+)", re.MULTILINE)
 _DAMAGE = re.compile(
-    r"^\[error\].*(submitting packet|decoding|nvalid data|orrupt|invalid)", re.MULTILINE | re.IGNORECASE
+    r"\[error\].*(submitting packet|decoding|nvalid data|orrupt|invalid)", re.MULTILINE | re.IGNORECASE
 )
 _MOST_SAID_BYTES = 1 << 16
 _TIMED = {"mov", "matroska", "asf", "wv", "ape", "tta", "mpc", "mpc8", "tak", "flac", "wav", "caff", "aiff"}
@@ -181,14 +181,14 @@ def ffmpeg_blocks(
     text = b"".join(said).decode("utf-8", "replace")
     seconds = count / layout[0] if layout else 0.0
     missing = max(0.0, _claimed_seconds(text, form) - seconds)
-    is_short = missing > _LEAST_MISSING_SECONDS
     is_damaged = status != 0 or _DAMAGE.search(text) is not None
-    if is_short or is_damaged or not count:
+    is_cut = missing > _LEAST_MISSING_SECONDS and (not is_damaged or "partial file" in text)
+    if is_cut or is_damaged or not count:
         part.source.check_to_the_end()
-    if is_short:
+    if is_cut:
         log.note(CUT_SHORT, missing_seconds=missing)
     elif is_damaged and count:
-        log.note(DAMAGED)
+        log.note(DAMAGED, missing_seconds=missing)
 
 
 def _source_name(part: SourcePart) -> str:

@@ -231,17 +231,17 @@ def _crc8(data: bytes) -> int:
 
 
 @cache
-def _powers() -> np.ndarray:
-    """x^k modulo the generator of CRC-16, for every k [shape=(32767,)]"""
+def _powers(bits: int) -> np.ndarray:
+    """x^k modulo the generator of CRC-16, for every k below `bits` [shape=(bits,)]"""
     powers, value = np.empty(_CRC16_PERIOD, dtype=np.uint16), 1
     for index in range(_CRC16_PERIOD):
         powers[index] = value
         value = value << 1 ^ (0x18005 if value & 0x8000 else 0)
-    return powers
+    return np.resize(powers, bits)
 
 
 def _checksum_is_right(frame: bytes) -> bool:
     """Whether a frame with its CRC-16 is a multiple of the generator: the sum of a power of x for every bit set."""
     bits = np.unpackbits(np.frombuffer(frame, dtype=np.uint8))[::-1]
-    places = np.flatnonzero(bits) % _CRC16_PERIOD
-    return not np.bitwise_xor.reduce(_powers()[places], initial=0)
+    powers = _powers(max(1 << 18, 1 << len(bits).bit_length()))[: len(bits)]
+    return not np.bitwise_xor.reduce(powers * bits, initial=0)

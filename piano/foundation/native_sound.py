@@ -32,7 +32,7 @@ from piano.foundation.errors import AudioError
 from piano.foundation.ffmpeg_sound import FFMPEG_HINT, ffmpeg_blocks, find_ffmpeg, format_of
 from piano.foundation.mpeg_frames import MpegRun, length_header, scan_mpeg, tags_length
 from piano.foundation.screen_text import printable
-from piano.foundation.sound_lengths import Layout, read_layout, true_lengths
+from piano.foundation.sound_lengths import Layout, read_layout, true_lengths, whole_chunk
 from piano.foundation.sound_source import SourceFile, SourcePart
 
 __all__ = ["FFMPEG_HINT", "NativeBlock", "find_ffmpeg", "native_blocks", "sndfile_name"]
@@ -238,10 +238,21 @@ def _wave_blocks(part: SourcePart, task: _Task) -> Iterator[NativeBlock]:
             task.log.note(WRONG_LENGTH)
     else:
         sound = part
-    with _open_sound(sound, task.path) as file:
+    try:
+        file = _open_sound(sound, task.path)
+    except _Refused:
+        if layout is None or sound is not part:
+            raise
+        sound = whole_chunk(
+            part, layout
+        )  # a chunk in front of the samples may be what libsndfile stumbles over
+        file = _open_sound(sound, task.path)
+    with file:
         if lengths is not None and lengths.missing:
             there = lengths.end - lengths.start
-            task.log.note(CUT_SHORT, missing_seconds=lengths.missing / there * file.frames / file.samplerate)
+            lost = lengths.missing / there * file.frames / max(1, file.samplerate)
+            if lost > LEAST_SECONDS:
+                task.log.note(CUT_SHORT, missing_seconds=lost)
         elif lengths is None and (layout is None or layout.kind == b"riff"):
             _note_cut(file, task.log)
         reader = _Reader(file, sound, task)
@@ -261,10 +272,7 @@ def _note_cut(file: soundfile.SoundFile, log: DecodeLog) -> None:
 
 def _coded_format(part: SourcePart, layout: Layout) -> str | None:
     """Name of a surround format (DTS, AC-3) that stands in place of samples: its sync words come again and again."""
-    if layout.kind not in (b"RIFF", b"RF64") or int.from_bytes(layout.format[8:10], "little") not in (
-        1,
-        0xFFFE,
-    ):
+    if layout.kind not in (b"RIFF", b"RF64") or layout.format[8:10] not in (b"\x01\0", b"\xfe\xff"):
         return None
     data = part.read_at(layout.start, _CODED_BYTES)
     data = data.lstrip(b"\0")

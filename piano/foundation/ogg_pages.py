@@ -42,7 +42,7 @@ def find_links(part: SourcePart) -> tuple[list[OggLink], int]:
         Bytes that belong to no page.
     """
     links: list[OggLink] = []
-    stray, position, window, base = 0, 0, b"", 0
+    stray, skipped_bytes, position, window, base = 0, 0, 0, b"", 0
     link, serial, sequence, in_headers = OggLink(), -1, -1, False
     while position < part.size:
         if position - base + _MOST_PAGE_BYTES > len(window) and base + len(window) < part.size:
@@ -52,11 +52,10 @@ def find_links(part: SourcePart) -> tuple[list[OggLink], int]:
         if page is None:
             following = window.find(MAGIC, offset + 1)
             step = following - offset if following >= 0 else max(1, len(window) - offset - 3)
-            if link.codec and not (link.is_ended or in_headers):
-                link.is_damaged = True
-            stray += step
+            skipped_bytes += step
             position += step
             continue
+        stray, skipped_bytes = stray + skipped_bytes, 0
         header, end, flags, page_serial, page_sequence = page
         if flags & _BEGINS:
             if not in_headers:
@@ -71,10 +70,11 @@ def find_links(part: SourcePart) -> tuple[list[OggLink], int]:
             link.is_damaged |= page_sequence != sequence + 1
             link.is_ended = bool(flags & _ENDS)
             sequence = page_sequence
-            skipped = (header + 9 * bool(flags & _BEGINS)) if link.codec == "flac" else 0
-            _add(link.ranges, (position + skipped, base + end))
+            outside = (header + 9 * bool(flags & _BEGINS)) if link.codec == "flac" else 0
+            _add(link.ranges, (position + outside, base + end))
         position = base + end
-    return links, stray
+    is_cut_page = part.read_at(part.size - skipped_bytes, 4) == MAGIC  # the file's end is not damage
+    return links, stray + (0 if is_cut_page else skipped_bytes)
 
 
 def _add(ranges: list[tuple[int, int]], new: tuple[int, int]) -> None:
