@@ -3,7 +3,6 @@
 import contextlib
 import io
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, cast
@@ -14,6 +13,7 @@ import soxr
 
 from piano.foundation.errors import DISK_ERRORS, AudioError
 from piano.foundation.m4a import encode_m4a, require_encoder
+from piano.foundation.made_files import replacing, unfinished
 from piano.foundation.screen_text import printable
 from piano.foundation.sound_source import SourceFile
 
@@ -114,11 +114,12 @@ class AudioWriter:
                 )
         for start in range(0, len(frames), _WRITE_FRAMES):
             piece = frames[start : start + _WRITE_FRAMES]
-            with contextlib.suppress(soundfile.LibsndfileError, AssertionError):
+            try:
                 self._file.write(np.ascontiguousarray(_as_written(piece, self._file.subtype)))
-                continue
+            except AssertionError:  # what soundfile makes of a write that was cut short
+                self._target.check()
+                raise
             self._target.check()
-            raise AudioError(f"cannot write {printable(self._path)}: the encoder refuses it.")
 
 
 def _as_written(frames: np.ndarray, subtype: str) -> np.ndarray:
@@ -202,31 +203,43 @@ def open_writer(
     container, usual = _OUTPUT_FORMATS[path.suffix.lower()]
     if subtype is not None and subtype not in SUBTYPES.get(path.suffix.lower(), ()):
         raise ValueError(f"{path.suffix} is not written as {subtype}")
-    temporary = path.with_name(f".{path.name[:60]}.{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "w+b", buffering=0) as stream:
-            target = _Target(stream)
-            with soundfile.SoundFile(
-                cast(Any, target),
-                "w",
-                samplerate=sample_rate,
-                channels=channels,
-                format=container,
-                subtype=subtype or usual,
-            ) as file:
-                for key, value in (metadata or {}).items():
-                    setattr(file, key, value)
-                yield AudioWriter(file, target, path)
-            target.check()
-        os.replace(temporary, path)
-    except soundfile.LibsndfileError as error:
-        message = f"cannot write {printable(path)} at {sample_rate} Hz: {error.error_string}"
-        raise AudioError(message) from None
+        with (
+            replacing(path) as temporary,
+            _sndfile_writer(
+                path, temporary, sample_rate, channels, (container, subtype or usual), metadata or {}
+            ) as writer,
+        ):
+            yield writer
     except OSError as error:
         raise _write_error(path, error) from None
-    finally:
-        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _sndfile_writer(
+    path: Path,
+    temporary: Path,
+    sample_rate: int,
+    channels: int,
+    layout: tuple[str, str | None],
+    metadata: dict[str, str],
+) -> Iterator[AudioWriter]:
+    """Write what will be `path` into a file that is there; raises OSError where the disk refuses."""
+    with open(temporary, "r+b", buffering=0) as stream:
+        target = _Target(stream)
+        try:
+            with soundfile.SoundFile(
+                cast(Any, target), "w", sample_rate, channels, format=layout[0], subtype=layout[1]
+            ) as file:
+                for key, value in metadata.items():
+                    setattr(file, key, value)
+                yield AudioWriter(file, target, path)
+        except soundfile.LibsndfileError as error:
+            target.check()
+            message = f"cannot write {printable(path)} at {sample_rate} Hz: {error.error_string}"
+            raise AudioError(message) from None
+        target.check()
 
 
 def _write_error(path: Path, error: OSError) -> AudioError:
@@ -240,18 +253,14 @@ def _m4a_writer(
 ) -> Iterator[AudioWriter]:
     """`open_writer` for M4A, which is encoded from a WAV when that is whole."""
     require_encoder(path)
-    stem = f".{path.name[:60]}.{secrets.token_hex(4)}"
-    wave, encoded = path.with_name(f"{stem}.wav"), path.with_name(f"{stem}.part")
     try:
-        with open_writer(wave, sample_rate, channels) as writer:
-            yield writer
-        encode_m4a(wave, encoded, metadata)
-        os.replace(encoded, path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with unfinished(path.with_suffix(".wav")) as wave, replacing(path) as encoded:
+            with _sndfile_writer(path, wave, sample_rate, channels, ("WAV", "PCM_16"), {}) as writer:
+                yield writer
+            encode_m4a(wave, encoded, metadata)
     except OSError as error:
         raise _write_error(path, error) from None
-    finally:
-        wave.unlink(missing_ok=True)
-        encoded.unlink(missing_ok=True)
 
 
 def write_audio(
