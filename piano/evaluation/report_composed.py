@@ -97,5 +97,5 @@ def play(run: Path, *, count: int, seconds: float, prompted: list[Sound]) -> lis
         words = f"{takeover:g} s of the song, then the model's own music."
         sounds.append(Sound("continuation", f"Continuation of {source.title}", words, whole, rate, takeover))
         words = "How the song itself goes on."
-        sounds.append(Sound("continuation", source.title, words, source.waveform, rate))
+        sounds.append(Sound("continuation", f"The song: {source.title}", words, source.waveform, rate))
     return sounds

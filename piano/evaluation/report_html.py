@@ -49,8 +49,13 @@ def folded_html(section: Section) -> str:
     return (
         f'<section class="folded" id="{section.key}" aria-labelledby="{section.key}-title"><details><summary>'
         f'<h3 id="{section.key}-title">{escape(section.title)}</h3>{note}</summary>'
-        f"{paragraphs(section.words)}{section.content}</details></section>"
+        f"{paragraphs(section.words)}{lower_headings(section.content)}</details></section>"
     )
+
+
+def lower_headings(content: str) -> str:
+    """Headings inside a folded part stand below its own."""
+    return content.replace("<h3>", "<h4>").replace("</h3>", "</h4>")
 
 
 def absent_html(sections: Sequence[Section]) -> str:
@@ -94,7 +99,12 @@ def fold(title: str, content: str, *, note: str = "") -> str:
 
 
 def table_html(
-    head: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str, numbers: Collection[int] = ()
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    caption: str,
+    numbers: Collection[int] = (),
+    kind: str = "",
 ) -> str:
     """A table whose first column names its rows.
 
@@ -108,6 +118,8 @@ def table_html(
         What the table holds, for those who cannot see it.
     numbers : collection of int
         Columns that are set right, with digits of equal width.
+    kind : str
+        A class of the page's style, in place of the usual one.
 
     On a phone every row of a table of three columns or more becomes a small card; its cells then name themselves.
     """
@@ -121,13 +133,17 @@ def table_html(
     body = "".join(
         "<tr>"
         + cell("th", row[0], 0, ' scope="row"')
-        + "".join(cell("td", content, column, labels[column]) for column, content in enumerate(row[1:], start=1))
+        + "".join(
+            cell("td", content, column, labels[column]) for column, content in enumerate(row[1:], start=1)
+        )
         + "</tr>"
         for row in rows
     )
-    kind_of_table = ' class="cards"' if len(head) > 2 else ""
+    kind = kind or ("cards" if len(head) > 2 else "")
+    kind_of_table = f' class="{kind}"' if kind else ""
     return (
-        f'<div class="scroll" role="region" aria-label="{escape(caption)}"><table{kind_of_table}><caption>{escape(caption)}</caption>'
+        f'<div class="scroll" role="region" aria-label="{escape(caption)}"><table{kind_of_table}>'
+        f"<caption>{escape(caption)}</caption>"
         f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
@@ -145,7 +161,10 @@ def picture_of(path: Path, title: str) -> str:
         return ""
     alternative = escape(f"Chart: {title}; the text beside it says what it shows")
     address = data_uri("image/png", buffer.getvalue())
-    return f'<div class="scroll wide" role="region" aria-label="{escape(title)}"><img class="drawn" src="{address}" alt="{alternative}"></div>'
+    return (
+        f'<div class="scroll wide" role="region" aria-label="{escape(title)}">'
+        f'<img class="drawn" src="{address}" alt="{alternative}"></div>'
+    )
 
 
 def facts_html(facts: Iterable[tuple[str, str]]) -> str:

@@ -1,0 +1,91 @@
+"""A run beside another model, as a part of the report: what `musigan compare` found, in words and on one scale."""
+
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from piano.evaluation.report_html import Section, absent_section, table_html
+from piano.evaluation.report_scores import MEASURE_TITLES, read_json, rounded
+from piano.foundation.model_folder import SHIPPED, shipped_folder
+from piano.foundation.screen_text import printable
+
+COMPARISON_NAME = "comparison.json"
+TITLE = "Beside another model"
+VERDICTS = {
+    "better": '<b class="good">better</b>',
+    "worse": '<b class="bad">worse</b>',
+    "cannot tell": "cannot tell",
+}
+
+
+def comparison_section(folder: Path) -> Section:
+    """What was written to a folder by `musigan compare`."""
+    found = read_json(folder / COMPARISON_NAME)
+    if not isinstance(found, dict) or not isinstance(found.get("measures"), dict):
+        sentence = (
+            "It was not compared with another model: musigan compare RUN shipped does it, then --comparison."
+        )
+        return absent_section("comparison", TITLE, sentence)
+    first, second = run_names(found)
+    rows = []
+    for name, row in found["measures"].items():
+        if not isinstance(row, Mapping) or not all(is_number(row.get(key)) for key in ("first", "second")):
+            continue
+        better = str(row.get("better", ""))
+        title = MEASURE_TITLES.get(name, name.replace("_", " ")) + (
+            f" ({better} is better)" if better else ""
+        )
+        rows.append([
+            escape(title), pair_html(float(row["first"]), float(row["second"])), rounded(float(row["first"])),
+            rounded(float(row["second"])), VERDICTS.get(str(row.get("verdict")), "unknown"),
+        ])  # fmt: skip
+    head = ["measure", "both on 0 to 1", first, second, first]
+    real = found.get("real") if isinstance(found.get("real"), Mapping) else {}
+    against = (
+        f" Both were held against {real['clips']} clips of real music."
+        if is_number(real.get("clips"))
+        else ""
+    )
+    words = f"{overall(found, first, second)}{against} The filled dot is {first}, the ring is {second}."
+    table = table_html(head, rows, caption=f"{first} beside {second}", numbers={2, 3})
+    return Section("comparison", TITLE, words, table, f"{first} and {second}")
+
+
+def overall(found: Mapping[str, Any], first: str, second: str) -> str:
+    """The verdict of all measures together, with the models' names."""
+    return {
+        "better": f"{first} is better than {second}.",
+        "worse": f"{second} is better than {first}.",
+    }.get(str(found.get("verdict")), f"No difference between {first} and {second} is larger than chance.")
+
+
+def run_names(found: Mapping[str, Any]) -> tuple[str, str]:
+    """What the two models are called on the page."""
+    runs = found.get("runs")
+    names = []
+    for index, word in enumerate(("the first", "the second")):
+        run = runs[index] if isinstance(runs, list) and index < len(runs) else None
+        folder = run.get("folder") if isinstance(run, Mapping) else None
+        is_shipped = folder is not None and (Path(folder) == shipped_folder() or Path(folder).name == SHIPPED)
+        names.append(
+            "the project's model" if is_shipped else printable(Path(folder).name) if folder else word
+        )
+    if names[0] == names[1]:
+        return "the first", "the second"
+    return names[0], names[1]
+
+
+def is_number(value: Any) -> bool:
+    """A number, and not true or false."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def pair_html(first: float, second: float) -> str:
+    """Two dots on a track from 0 to 1; the figures beside it say the same."""
+    places = [100 * min(max(value, 0.0), 1.0) for value in (first, second)]
+    low, high = sorted(places)
+    return (
+        f'<span class="track own" aria-hidden="true"><i style="left:{low:.1f}%;width:{max(high - low, 0.5):.1f}%"></i>'
+        f'<b style="left:{places[0]:.1f}%"></b><b class="ring" style="left:{places[1]:.1f}%"></b></span>'
+    )
