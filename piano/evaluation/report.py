@@ -39,8 +39,8 @@ from piano.evaluation.report_training import (
     curves_section,
     findings_section,
     learning_section,
+    outcome_sentence,
     timeline_of,
-    training_sentence,
 )
 from piano.evaluation.report_verdict import headline, score_of, time_words, verdict_words
 from piano.evaluation.sound_cards import encode_png, notes_picture
@@ -244,7 +244,7 @@ def build_page(sources: Sources, options: argparse.Namespace) -> str:
         is_shipped=sources.run.resolve() == shipped_folder().resolve(),
     )  # fmt: skip
     facts = " ".join(
-        filter(None, [what_it_is(sources, manifest), training_sentence(history), score_sentence(measured)])
+        filter(None, [what_it_is(sources, manifest), outcome_sentence(history), score_sentence(measured)])
     )
     page = string.Template(TEMPLATE.read_text(encoding="utf-8"))
     here, folded = ([section for section in part if not section.absent] for part in (open_parts, curious))
@@ -294,7 +294,9 @@ def what_it_is(sources: Sources, manifest: DatasetManifest | None) -> str:
     music = ""
     if manifest is not None:
         songs = counted(len(manifest.songs["training"]), "song")
-        music = f" that listened to {hours(manifest, 'training'):.1f} hours of music ({songs})"
+        length = hours(manifest, "training")
+        time = f"{length:.1f} hours" if length >= 1 else counted(max(round(60 * length), 1), "minute")
+        music = f" that listened to {songs}, {time} of music"
     return f"A model of size {sources.config.preset}{music}."
 
 

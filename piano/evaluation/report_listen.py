@@ -91,9 +91,7 @@ def gather_sounds(run: Path, dataset: Path | None, wanted: Wanted) -> Heard:
                 f"{MOST_OF_A_KIND} of {len(own)} sounds ({kind}) are shown, to keep this file small."
             )
     first = sorted(shipped, key=lambda sound: sound.kind != "noise")[:SHIPPED_COUNT]
-    named = [sound._replace(title=f"{sound.title}, the project's model") for sound in first]
-    told = apart([*named, *kept])
-    return Heard(told[len(named) :], told[: len(named)], notes)
+    return Heard(apart(kept), first, notes)
 
 
 def real_music(folder: Path, beside: Sequence[Sound]) -> list[Sound]:
@@ -119,13 +117,18 @@ def listen_section(heard: Heard, learned: str) -> Section:
     parts = []
     if heard.shipped:
         first, rest = heard.shipped[0], heard.shipped[1:]
-        others = card_grid([sound_card(sound) for sound in rest]) if rest else ""
+        others = card_grid([sound_card(sound, label=shipped_label(sound)) for sound in rest]) if rest else ""
         parts.append(subheading(SHIPPED_TITLE, SHIPPED_WORDS))
-        parts.append(f"<div data-other>{sound_card(first, size='hero')}{others}</div>")
+        parts.append(f"<div data-other>{sound_card(first, size='hero', label=shipped_label(first))}{others}</div>")
         parts.append(subheading(f"What these {learned} made" if learned else "What this model made"))
     parts += [sound_card(sound, size="hero") for sound in own]
     said = "".join(missing(note) for note in heard.notes)
     return Section("listen", "Listen", "", "".join(parts) + said)
+
+
+def shipped_label(sound: Sound) -> str:
+    """What a player is called that may stand beside one of the same title."""
+    return f"{sound.title}, the project's model"
 
 
 def contrast_section(heard: Heard) -> Section:

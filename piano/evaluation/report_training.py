@@ -154,7 +154,7 @@ def epoch_cards(
             notes.append(f"Left out: {error}")
             continue
         stage, minutes = places.get(epoch, ("", 0.0))
-        words = f"{stage}, {minutes:.1f} min" if stage else ""
+        words = f"{minutes:.1f} min, {stage}" if stage else ""
         takeover = waveform.shape[1] / rate / 2 if title.startswith("A fragment") else None
         sounds[epoch] = Sound("noise", f"Epoch {epoch}", words, waveform, rate, takeover)
     if sounds:
@@ -221,6 +221,7 @@ def curves_section(history: Sequence[dict[str, Any]], config: Config | None) -> 
         words += " The numbered marks are the doctor's findings, listed below."
     if timeline.phases:
         words += " A bar at the foot of a chart: the generator learned alone, or the adversary's weight still rose."
+    words = f"{training_sentence(history)}\n\n{words}"
     table = stage_table([*timeline.stages, *timeline.phases], history)
     steps = sum(stage.steps for stage in timeline.stages)
     return Section(
@@ -353,6 +354,25 @@ def finding_html(number: int, entry: dict[str, Any]) -> str:
     )
 
 
+def outcome_sentence(history: Sequence[dict[str, Any]]) -> str:
+    """How the training went, in a few words for the head of the page; empty without a log."""
+    gates = [entry for entry in history if entry.get("event") == "gate"]
+    passed = sum(bool(entry.get("passed")) for entry in gates)
+    said = [f"{passed} of {counted(len(gates), 'gate')} passed"] if gates else []
+    if findings := len(findings_of(history)):
+        said.append(f"the doctor reported {counted(findings, 'finding')}")
+    if left_out := stages_left_out(history):
+        said.append(f"there was no time for {join_names(left_out)}")
+    sentence = "; ".join(said)
+    return f"{sentence[0].upper()}{sentence[1:]}." if said else ""
+
+
+def stages_left_out(history: Sequence[dict[str, Any]]) -> list[str]:
+    """Stages that a budget had no time for."""
+    names = [str(entry.get("stage", "")) for entry in history if entry.get("event") == "left out"]
+    return list(dict.fromkeys(names))
+
+
 def training_sentence(history: Sequence[dict[str, Any]]) -> str:
     """What the log says of the training, in a sentence; empty without a log."""
     if not history:
@@ -368,8 +388,8 @@ def training_sentence(history: Sequence[dict[str, Any]]) -> str:
     )
     if gates:
         sentence += f"; {len(gates) - failed} of {counted(len(gates), 'gate')} passed"
-    if left_out := [str(entry.get("stage", "")) for entry in history if entry.get("event") == "left out"]:
-        sentence += f"; there was no time left for {join_names(list(dict.fromkeys(left_out)))}"
+    if left_out := stages_left_out(history):
+        sentence += f"; there was no time for {join_names(left_out)}"
     if findings := len(timeline.marks):
         sentence += f"; the doctor reported {counted(findings, 'finding')}"
     return sentence + "."

@@ -23,7 +23,7 @@ WAVE_COLUMNS = 240
 """Bars of a waveform."""
 MOST_IN_LINE = 6
 """Small cards beside each other on a wide screen."""
-RANGE_DB = 55.0
+RANGE_DB = 48.0
 PITCH_HOP_SECONDS = 0.032
 
 
@@ -59,7 +59,7 @@ def notes_picture(sound: Sound, *, bins_per_octave: int = 24) -> Picture:
 
 
 def encode_png(levels: NDArray[np.float32], *, size: Size = "large") -> bytes:
-    """A picture of levels in dB (rows, frames), 55 dB deep, its first row at the bottom.
+    """A picture of levels in dB (rows, frames), 48 dB deep, its first row at the bottom.
 
     It has few colours and no more points than a screen shows: a page holds dozens of them.
     """
@@ -140,8 +140,9 @@ def sound_card(sound: Sound, *, size: Size = "large", label: str = "", mark: str
     if sound.takeover_seconds and size != "small":
         drawn = wave_html(sound) + drawn
     words = f' <span class="quiet">{escape(sound.words)}</span>' if sound.words else ""
+    kind = " ".join(filter(None, ("sound", size, mark)))
     return (
-        f'<figure class="{f"sound {size} {mark}".strip()}" data-seconds="{sound.seconds:.2f}" data-name="{name}" data-kind="{sound.kind}">'
+        f'<figure class="{kind}" data-seconds="{sound.seconds:.2f}" data-name="{name}" data-kind="{sound.kind}">'
         f"<figcaption><b>{escape(sound.title)}</b>{words}</figcaption>"
         f'{audio_html(sound, name)}<div class="pictures">{drawn}</div></figure>'
     )
