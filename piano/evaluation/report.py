@@ -229,7 +229,7 @@ def build_page(sources: Sources, options: argparse.Namespace) -> str:
         scores_section(
             sources.scores, how="musigan report --evaluate does it, in some minutes.", songs=songs
         ),
-        comparison_section(sources.comparison),
+        comparison_section(sources.comparison, sources.run),
         copies_section(heard.of("noise"), sources.dataset, search=options.copies, watch=watched),
         curves_section(history, sources.config),
         findings_section(history),

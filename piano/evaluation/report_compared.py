@@ -19,15 +19,15 @@ VERDICTS = {
 }
 
 
-def comparison_section(folder: Path) -> Section:
-    """What was written to a folder by `musigan compare`."""
+def comparison_section(folder: Path, run: Path) -> Section:
+    """What `musigan compare` wrote to a folder about a run and another model."""
     found = read_json(folder / COMPARISON_NAME)
     if not isinstance(found, dict) or not isinstance(found.get("measures"), dict):
         sentence = (
             "It was not compared with another model: musigan compare RUN shipped does it, then --comparison."
         )
         return absent_section("comparison", TITLE, sentence)
-    first, second = run_names(found)
+    first, second = run_names(found, run)
     rows = []
     for name, row in found["measures"].items():
         if not isinstance(row, Mapping) or not all(is_number(row.get(key)) for key in ("first", "second")):
@@ -40,16 +40,23 @@ def comparison_section(folder: Path) -> Section:
             escape(title), pair_html(float(row["first"]), float(row["second"])), rounded(float(row["first"])),
             rounded(float(row["second"])), VERDICTS.get(str(row.get("verdict")), "unknown"),
         ])  # fmt: skip
-    head = ["measure", "both on 0 to 1", first, second, first]
+    head = ["measure", "both, from 0", first, second, f"{first} is"]
     real = found.get("real") if isinstance(found.get("real"), Mapping) else {}
     against = (
         f" Both were held against {real['clips']} clips of real music."
         if is_number(real.get("clips"))
         else ""
     )
-    words = f"{overall(found, first, second)}{against} The filled dot is {first}, the ring is {second}."
-    table = table_html(head, rows, caption=f"{first} beside {second}", numbers={2, 3})
+    words = (
+        f"{capital(overall(found, first, second))}{against} The filled dot is {first}, the ring is {second}."
+    )
+    table = table_html(head, rows, caption=capital(f"{first} beside {second}"), numbers={2, 3})
     return Section("comparison", TITLE, words, table, f"{first} and {second}")
+
+
+def capital(sentence: str) -> str:
+    """The sentence with a capital first."""
+    return sentence[:1].upper() + sentence[1:]
 
 
 def overall(found: Mapping[str, Any], first: str, second: str) -> str:
@@ -60,20 +67,24 @@ def overall(found: Mapping[str, Any], first: str, second: str) -> str:
     }.get(str(found.get("verdict")), f"No difference between {first} and {second} is larger than chance.")
 
 
-def run_names(found: Mapping[str, Any]) -> tuple[str, str]:
+def run_names(found: Mapping[str, Any], own: Path) -> tuple[str, str]:
     """What the two models are called on the page."""
     runs = found.get("runs")
     names = []
     for index, word in enumerate(("the first", "the second")):
         run = runs[index] if isinstance(runs, list) and index < len(runs) else None
         folder = run.get("folder") if isinstance(run, Mapping) else None
-        is_shipped = folder is not None and (Path(folder) == shipped_folder() or Path(folder).name == SHIPPED)
-        names.append(
-            "the project's model" if is_shipped else printable(Path(folder).name) if folder else word
-        )
+        names.append(run_name(Path(folder), own) if isinstance(folder, str) and folder else word)
     if names[0] == names[1]:
         return "the first", "the second"
     return names[0], names[1]
+
+
+def run_name(folder: Path, own: Path) -> str:
+    """What a model is called beside the run that the page is about."""
+    if folder == shipped_folder() or folder.name == SHIPPED:
+        return "the project's model"
+    return "this model" if folder.resolve() == own.resolve() else printable(folder.name)
 
 
 def is_number(value: Any) -> bool:
@@ -82,8 +93,9 @@ def is_number(value: Any) -> bool:
 
 
 def pair_html(first: float, second: float) -> str:
-    """Two dots on a track from 0 to 1; the figures beside it say the same."""
-    places = [100 * min(max(value, 0.0), 1.0) for value in (first, second)]
+    """Two dots on a track from 0 to 1, or to the larger of them; the figures beside it say the same."""
+    highest = max(1.0, first, second)
+    places = [100 * max(value, 0.0) / highest for value in (first, second)]
     low, high = sorted(places)
     return (
         f'<span class="track own" aria-hidden="true"><i style="left:{low:.1f}%;width:{max(high - low, 0.5):.1f}%"></i>'

@@ -119,7 +119,9 @@ def listen_section(heard: Heard, learned: str) -> Section:
         first, rest = heard.shipped[0], heard.shipped[1:]
         others = card_grid([sound_card(sound, label=shipped_label(sound)) for sound in rest]) if rest else ""
         parts.append(subheading(SHIPPED_TITLE, SHIPPED_WORDS))
-        parts.append(f"<div data-other>{sound_card(first, size='hero', label=shipped_label(first))}{others}</div>")
+        parts.append(
+            f"<div data-other>{sound_card(first, size='hero', label=shipped_label(first))}{others}</div>"
+        )
         parts.append(subheading(f"What these {learned} made" if learned else "What this model made"))
     parts += [sound_card(sound, size="hero") for sound in own]
     said = "".join(missing(note) for note in heard.notes)

@@ -27,13 +27,14 @@ MEASURE_TITLES = {
     "coverage": "Coverage",
     "recall": "Recall",
     "diversity": "Diversity",
+    "inside": "Single numbers in the range of real music",
 }
 SET_WORDS = {
     "samples": "this model's music",
     "reconstructions": "its copies of real music",
-    "other real music": "other real music: the best there is",
-    "one song repeated": "one song repeated: a collapse",
-    "noise, music's spectrum": "noise with music's spectrum",
+    "other real music": "other real music",
+    "one song repeated": "one song repeated",
+    "noise, music's spectrum": "music-like noise",
     "white noise": "white noise",
 }
 """What each row of the ruler is, on the page."""
@@ -57,7 +58,8 @@ def scores_section(folder: Path, *, how: str, songs: int | None = None) -> Secti
     if not isinstance(scores, dict) or not isinstance(scores.get("sets"), dict):
         return absent_section("scores", title, f"This model was not measured yet. {how}")
     words = (
-        "Each figure stands on its scale: what other real music reaches, what a collapse and what noise would. "
+        "Each figure stands on its scale: what other real music reaches (the best there is), what a collapse to one "
+        "song would, and what noise would. "
         "The bar around a dot is its 95 % interval; two dots whose bars overlap are not told apart."
     )
     parts = [f'<p class="quiet">{escape(measured_words(scores, songs))}</p>', few_songs_html(scores, songs)]
@@ -228,8 +230,8 @@ def reconstructions_html(row: Any) -> str:
     if not isinstance(row, Mapping) or not all(isinstance(row.get(key), int | float) for key in ("R", "P")):
         return ""
     return subheading("Copies of real music") + (
-        f"<p>Through the autoencoder and back, {row['P']:.0%} of the pitches are found again (P), and {row['R']:.0%} "
-        "of the levels are missed (R): 0 % would be a perfect copy, 100 % knows nothing but the average.</p>"
+        f"<p>Through the autoencoder and back, {100 * row['P']:.0f} % of the pitches are found again (P), and "
+        f"{100 * row['R']:.0f} % of the levels are missed (R): 0 % would be a perfect copy, 100 % knows nothing but the average.</p>"
     )
 
 

@@ -154,7 +154,7 @@ def epoch_cards(
             notes.append(f"Left out: {error}")
             continue
         stage, minutes = places.get(epoch, ("", 0.0))
-        words = f"{minutes:.1f} min, {stage}" if stage else ""
+        words = f"{stage}, {minutes:.1f} min" if stage else ""
         takeover = waveform.shape[1] / rate / 2 if title.startswith("A fragment") else None
         sounds[epoch] = Sound("noise", f"Epoch {epoch}", words, waveform, rate, takeover)
     if sounds:
