@@ -24,6 +24,7 @@ from piano.evaluation.report_html import (
     section_html,
 )
 from piano.evaluation.report_listen import (
+    SHIPPED_WORDS,
     Heard,
     Wanted,
     blind_section,
@@ -53,6 +54,8 @@ from piano.foundation.screen_text import printable, tolerate_old_terminals
 
 TEMPLATE = Path(__file__).with_name("report_page.html")
 REPORT_NAME = "report.html"
+TO_BE_HAD = ("scores", "comparison", "copies")
+"""Parts that the page of a model that was given away can be asked for; of its training it knows nothing."""
 NO_RECORD = "There is no record of a training in this folder."
 MOST_BYTES = 15_000_000
 EXAMPLE = """examples:
@@ -238,16 +241,24 @@ def build_page(sources: Sources, options: argparse.Namespace) -> str:
         settings_section(sources.run),
         machine_section(),
     ]
-    verdict = verdict_words(score_of(history, measured, best.kernel_score if best else None))
+    is_shipped = sources.run.resolve() == shipped_folder().resolve()
+    verdict = (
+        SHIPPED_WORDS
+        if is_shipped
+        else verdict_words(score_of(history, measured, best.kernel_score if best else None))
+    )
     title = options.title or headline(
         minutes=minutes, songs=len(manifest.songs["training"]) if manifest else 0,
-        is_shipped=sources.run.resolve() == shipped_folder().resolve(),
+        is_shipped=is_shipped,
     )  # fmt: skip
     facts = " ".join(
         filter(None, [what_it_is(sources, manifest), outcome_sentence(history), score_sentence(measured)])
     )
     page = string.Template(TEMPLATE.read_text(encoding="utf-8"))
     here, folded = ([section for section in part if not section.absent] for part in (open_parts, curious))
+    absent = [section for section in (*open_parts, *curious) if section.absent]
+    if holds_shipped(sources.run):
+        absent = [section for section in absent if section.key in TO_BE_HAD]
     return page.substitute(
         title=escape(title),
         description=escape(f"{verdict} {facts}".strip() or NO_RECORD),
@@ -258,7 +269,7 @@ def build_page(sources: Sources, options: argparse.Namespace) -> str:
         contents=contents_html(here),
         sections="\n".join(map(section_html, here)),
         curious="\n".join(map(folded_html, folded)),
-        absent=absent_html([section for section in (*open_parts, *curious) if section.absent]),
+        absent=absent_html(absent),
     )
 
 

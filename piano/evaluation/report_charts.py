@@ -151,7 +151,7 @@ def minutes_html(timeline: Timeline) -> str:
 
 def round_text(value: float) -> str:
     """A round value in as few digits as it needs."""
-    text = f"{value:.0e}" if value and abs(value) < 1e-3 else f"{value:g}"
+    text = f"{value:.0e}" if value and abs(value) < 1e-4 else f"{value:g}"
     return text.replace("e-0", "e-").replace("-", "\u2212")
 
 

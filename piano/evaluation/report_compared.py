@@ -5,8 +5,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from piano.evaluation.measures import measure_title
 from piano.evaluation.report_html import Section, absent_section, table_html
-from piano.evaluation.report_scores import MEASURE_TITLES, read_json, rounded
+from piano.evaluation.report_scores import read_json, rounded
 from piano.foundation.model_folder import SHIPPED, shipped_folder
 from piano.foundation.screen_text import printable
 
@@ -33,9 +34,7 @@ def comparison_section(folder: Path, run: Path) -> Section:
         if not isinstance(row, Mapping) or not all(is_number(row.get(key)) for key in ("first", "second")):
             continue
         better = str(row.get("better", ""))
-        title = MEASURE_TITLES.get(name, name.replace("_", " ")) + (
-            f" ({better} is better)" if better else ""
-        )
+        title = measure_title(name) + (f" ({better} is better)" if better else "")
         rows.append([
             escape(title), pair_html(float(row["first"]), float(row["second"])), rounded(float(row["first"])),
             rounded(float(row["second"])), VERDICTS.get(str(row.get("verdict")), "unknown"),

@@ -37,7 +37,7 @@ def gate_html(entry: Mapping[str, Any]) -> str:
     note = f"<p><b>Advice:</b> {escape(printable(advice))}</p>" if advice else ""
     rest = rest_of(entry) if answer else ""
     folded = fold("All its numbers", f'<p class="quiet">{escape(rest)}</p>') if rest else ""
-    told = paragraphs(f"{asked} {answer}".strip() if asked or answer else rest_of(entry))
+    told = paragraphs(f"{asked}\n\n{answer or rest_of(entry)}")
     return f"<li><p><b>{escape(printable(name))}</b> {verdict(entry)}</p>{told}{note}{folded}</li>"
 
 
@@ -77,7 +77,7 @@ def steps_sentence(entry: Mapping[str, Any], steps: int, share: float) -> str:
         more.append(f"it is {short(variety)} times as varied as real music")
     aside = f"; {', '.join(more)}" if more else ""
     word = "one step" if steps == 1 else f"{steps} steps"
-    return f"In {word} it is {short(share)} times as far from real music as decoded noise is{aside}."
+    return f"Its music of {word} is {short(share)} times as far from real music as decoded noise is{aside}."
 
 
 def number_of(entry: Mapping[str, Any], name: str) -> float | None:

@@ -19,7 +19,7 @@ from piano.evaluation.report_sounds import (
 from piano.evaluation.sound_cards import card_grid, sound_card
 
 MOST_OF_A_KIND = 6
-REAL_COUNT, CONTRASTED, CONTINUED, SHIPPED_COUNT = 2, 2, 2, 3
+REAL_COUNT, CONTRASTED, CONTINUED, SHIPPED_COUNT = 2, 2, 4, 3
 """Real pieces; pairs of made and real, and fragments, that stand on the page unfolded; pieces of the shipped model."""
 FEWEST_BLIND = 2
 """Pieces of either kind that the blind test asks for: with one each there is nothing to guess after the first round."""
@@ -141,6 +141,10 @@ def contrast_section(heard: Heard) -> Section:
     if not rest and not real and not copies:
         sentence = "There is no real music to compare with: --dataset or --real adds some."
         return absent_section("sounds", title, sentence)
+    if not real and not copies:
+        return Section(
+            "sounds", "More pieces", PICTURE_WORDS, card_grid([sound_card(sound) for sound in rest])
+        )
     columns = [
         (name, [sound_card(sound) for sound in sounds[:CONTRASTED]])
         for name, sounds in (("Made", rest), ("Real", real))

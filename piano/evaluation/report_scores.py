@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from piano.evaluation.measures import DESCRIPTORS, SET_MEASURES, SetMeasure
+from piano.evaluation.measures import DESCRIPTORS, SET_MEASURES, SetMeasure, measure_title
 from piano.evaluation.report_html import (
     Section,
     absent_section,
@@ -22,13 +22,6 @@ from piano.evaluation.report_html import (
 )
 
 SCORES_NAME = "scores.json"
-MEASURE_TITLES = {
-    "kernel_score": "Distance from real music",
-    "coverage": "Coverage",
-    "recall": "Recall",
-    "diversity": "Diversity",
-    "inside": "Single numbers in the range of real music",
-}
 SET_WORDS = {
     "samples": "this model's music",
     "reconstructions": "its copies of real music",
@@ -140,7 +133,7 @@ def measure_html(measure: SetMeasure, sets: Mapping[str, Any]) -> str:
         ]
         for name, found in figures.items()
     ]
-    title = MEASURE_TITLES.get(measure.name, measure.name.replace("_", " "))
+    title = measure_title(measure.name)
     about = f"{measure.meaning[0].upper()}{measure.meaning[1:]}. {measure.better.capitalize()} is better."
     scale = f"{low:g} to {high:g}".replace("-", "\u2212")
     table = table_html(["music", scale, "figure"], rows, caption=title, numbers={2}, kind="scale")
@@ -231,7 +224,8 @@ def reconstructions_html(row: Any) -> str:
         return ""
     return subheading("Copies of real music") + (
         f"<p>Through the autoencoder and back, {100 * row['P']:.0f} % of the pitches are found again (P), and "
-        f"{100 * row['R']:.0f} % of the levels are missed (R): 0 % would be a perfect copy, 100 % knows nothing but the average.</p>"
+        f"{100 * row['R']:.0f} % of the levels are missed (R): 0 % would be a perfect copy, 100 % knows nothing but "
+        "the average.</p>"
     )
 
 
