@@ -46,6 +46,8 @@ STYLE: dict[Any, Any] = {
     "xtick.color": QUIET,
     "ytick.color": QUIET,
     "figure.constrained_layout.use": True,
+    "figure.constrained_layout.h_pad": 0.12,
+    "figure.constrained_layout.w_pad": 0.12,
 }
 DOTS_PER_INCH = 100
 RANGE_DB = 55.0
