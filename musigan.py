@@ -7,45 +7,10 @@ import difflib
 import importlib
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from typing import NamedTuple
+
+from piano.foundation.doors import VERBS, enter_front
 
 EXIT_USER_ERROR = 2
-
-
-class Verb(NamedTuple):
-    """Where a verb lives and what it does."""
-
-    module: str
-    """Module whose `main(argv)` is the command."""
-    summary: str
-    """One line for `musigan --help`."""
-
-
-VERBS: dict[str, Verb] = {
-    "prepare": Verb("data_prep.prepare_dataset", "cut a folder of music into exact chunks, with a report"),
-    "dataset": Verb("data_prep.create_dataset", "turn the chunks into training and validation pairs"),
-    "train": Verb("piano.piano_main", "pretrain and train the generator and the discriminator"),
-    "generate": Verb(
-        "piano.generate_music", "make music from noise, continue a fragment, reconstruct a file"
-    ),
-    "reproduce": Verb(
-        "piano.reproduce", "make a sound again from its receipt, and say whether it is the same"
-    ),
-    "export": Verb("piano.export_model", "turn a checkpoint into small files that can be given away"),
-    "check-discriminator": Verb(
-        "piano.check_discriminator", "let every discriminator judge one generator's music"
-    ),
-    "evaluate": Verb("piano.evaluate", "hold a generator's music against real music, in numbers"),
-    "compare": Verb("piano.compare", "say which of two runs makes better music, if it can be told"),
-    "doctor": Verb(
-        "piano.doctor.command", "say why a run failed, what this machine can train, what is wired wrong"
-    ),
-    "report": Verb(
-        "piano.evaluation.report", "hear a run learn, on one offline page with all that is known of it"
-    ),
-    "listen": Verb("piano.evaluation.listen_page", "the old name of report, kept for one release"),
-    "render-scores": Verb("data_prep.render_scores", "play the built-in piano scores into audio files"),
-}
 
 USAGE = "usage: musigan VERB [options]      (musigan VERB --help explains a verb)"
 
@@ -92,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     if name not in VERBS:
         print(unknown_verb(name), file=sys.stderr)
         return EXIT_USER_ERROR
-    sys.argv[0] = f"musigan {name}"  # argparse shows this as the program's name
+    sys.argv[0] = f"{enter_front()} {name}"  # argparse shows this as the program's name
     return importlib.import_module(VERBS[name].module).main(rest)
 
 

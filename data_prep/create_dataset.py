@@ -27,11 +27,12 @@ from piano.foundation.dataset_format import (
     set_path,
     write_manifest,
 )
+from piano.foundation.doors import fill, program
 from piano.foundation.errors import DatasetError, run_command
 from piano.foundation.folder_lock import locked_folder
 from piano.foundation.screen_text import printable, tolerate_old_terminals
 
-EXAMPLE = "example:\n  python create_dataset.py --input prepared --output dataset --validation-fraction 0.1"
+EXAMPLE = "example:\n  {musigan dataset} --input prepared --output dataset --validation-fraction 0.1"
 
 
 class Pair(NamedTuple):
@@ -234,8 +235,9 @@ def _parts(prepared: Path, song: SongEntry, start: int, stop: int) -> Iterator[n
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
+        prog=program("dataset"),
         description="Cut prepared songs into pairs of neighbouring segments, split by recording.",
-        epilog=EXAMPLE,
+        epilog=fill(EXAMPLE),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument

@@ -41,12 +41,13 @@ from piano.foundation.dataset_format import (
     read_prepared_manifest,
     write_prepared_manifest,
 )
+from piano.foundation.doors import fill, program
 from piano.foundation.errors import DatasetError, run_command
 from piano.foundation.fingerprint import find_same_recordings
 from piano.foundation.folder_lock import locked_folder
 from piano.foundation.screen_text import printable, tolerate_old_terminals
 
-EXAMPLE = "example:\n  python prepare_dataset.py ~/Music --output prepared --workers 4"
+EXAMPLE = "example:\n  {musigan prepare} ~/Music --output prepared --workers 4"
 
 
 class Source(NamedTuple):
@@ -306,8 +307,9 @@ def _remove_leftovers(output: Path, manifest: PreparedManifest, present: list[st
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
+        prog=program("prepare"),
         description="Cut a folder of music into exact chunks.",
-        epilog=EXAMPLE,
+        epilog=fill(EXAMPLE),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folder", type=Path, help="music: MP3, WAV, FLAC, OGG, Opus, M4A ..., in any folders")

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from piano.foundation.dataset_format import PreparedManifest, write_bytes, write_json
+from piano.foundation.dataset_format import PreparedManifest
+from piano.foundation.made_files import write_bytes, write_json
 from piano.foundation.screen_text import printable
 
 REPORT_JSON = "report.json"

@@ -26,11 +26,11 @@ from piano.foundation.dataset_format import (
     SongEntry,
     save_array,
     song_from_dict,
-    write_bytes,
 )
 from piano.foundation.errors import AudioError
 from piano.foundation.fingerprint import Fingerprinter
 from piano.foundation.levels import SILENCE_DB, LevelMeter, level_chunk
+from piano.foundation.made_files import write_bytes
 from piano.foundation.native_sound import FFMPEG_HINT
 from piano.foundation.screen_text import printable
 

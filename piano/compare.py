@@ -20,8 +20,9 @@ from piano.evaluation.ruler import Clips, Ruler, describe_all, features_of
 from piano.evaluation.run_settings import differing, read_settings
 from piano.evaluation.score_generator import compose_samples
 from piano.evaluation.training_figures import Training, training_of
-from piano.foundation.dataset_format import write_json
+from piano.foundation.doors import fill, program
 from piano.foundation.errors import ConfigError, DatasetError, run_command
+from piano.foundation.made_files import write_json
 from piano.foundation.model_folder import named_folder
 from piano.foundation.options import make_output_folder, natural_int, positive_int
 from piano.foundation.runtime import choose_device, choose_threads, sampling_dtype
@@ -31,9 +32,9 @@ from piano.utilities import build_generator, load_checkpoint
 
 MOST_LOSSES = 12
 EXAMPLE = """examples:
-  python compare.py runs/monday runs/tuesday
-  python compare.py checkpoints shipped --real ~/held_out
-  python compare.py checkpoints checkpoints --epochs 12 best
+  {musigan compare} runs/monday runs/tuesday
+  {musigan compare} checkpoints shipped --real ~/held_out
+  {musigan compare} checkpoints checkpoints --epochs 12 best
 """
 
 
@@ -51,7 +52,8 @@ class Side(NamedTuple):
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="compare.py", description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=program("compare"), description=__doc__, epilog=fill(EXAMPLE),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     add = parser.add_argument
     add(

@@ -18,8 +18,10 @@ from piano.evaluation.ruler import Clips, GeneratorScore, Ruler, fit_ruler
 from piano.evaluation.score_generator import Made, score_generator, score_made
 from piano.evaluation.score_table import draw_scores, score_json, score_text
 from piano.foundation.audio_io import DecodeLog, decode_blocks, find_audio_files, write_audio
-from piano.foundation.dataset_format import read_manifest, write_json
+from piano.foundation.dataset_format import read_manifest
+from piano.foundation.doors import fill, program
 from piano.foundation.errors import ConfigError, DatasetError, run_command
+from piano.foundation.made_files import write_json
 from piano.foundation.model_folder import named_folder
 from piano.foundation.options import make_output_folder, natural_int, positive_int
 from piano.foundation.runtime import choose_device, choose_threads, sampling_dtype
@@ -30,9 +32,9 @@ from piano.utilities import build_generator, load_checkpoint
 FEWEST_CLIPS, FEWEST_SONGS = 4, 4
 SHOWN = 3
 EXAMPLE = """examples:
-  python evaluate.py --checkpoints checkpoints --real dataset --train dataset
-  python evaluate.py --checkpoints checkpoints --epoch 20 --real ~/held_out --count 96
-  python evaluate.py --generated music_out --real ~/held_out --output scores
+  {musigan evaluate} --checkpoints checkpoints --real dataset --train dataset
+  {musigan evaluate} --checkpoints checkpoints --epoch 20 --real ~/held_out --count 96
+  {musigan evaluate} --generated music_out --real ~/held_out --output scores
 
 --real is music the generator never learned from: a folder of sound files, or a data set (its validation pairs).
 """
@@ -48,7 +50,8 @@ class Sound(NamedTuple):
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="evaluate.py", description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=program("evaluate"), description=__doc__, epilog=fill(EXAMPLE),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     add = parser.add_argument
     source = parser.add_mutually_exclusive_group(required=True)

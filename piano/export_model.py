@@ -9,6 +9,7 @@ import torch
 from piano.config_reader import load_config_from_yaml
 from piano.discriminator import Discriminator_with_mdisc
 from piano.foundation.checkpoint_format import find_epoch
+from piano.foundation.doors import fill, program
 from piano.foundation.errors import run_command
 from piano.foundation.model_folder import shipped_folder
 from piano.foundation.randomness import keyed_noise
@@ -18,18 +19,18 @@ from piano.utilities import build, build_generator, load_checkpoint, load_genera
 
 KINDS = {"generator": VariationalAttentionModel, "discriminator": Discriminator_with_mdisc}
 EXAMPLE = """examples:
-  python export_model.py --half
-  python export_model.py --checkpoints demo/checkpoints --epoch 27 --output my_model
-  python generate_music.py --checkpoints my_model
+  {musigan export} --half
+  {musigan export} --checkpoints demo/checkpoints --epoch 27 --output my_model
+  {musigan generate} --checkpoints my_model
 """
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="export_model.py",
+        prog=program("export"),
         description=__doc__,
-        epilog=EXAMPLE,
+        epilog=fill(EXAMPLE),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from piano.config_reader import load_config_from_yaml
 from piano.foundation.audio_io import open_writer, read_audio
+from piano.foundation.doors import fill, program
 from piano.foundation.errors import AudioError, ConfigError, run_command
 from piano.foundation.m4a import require_encoder
 from piano.foundation.model_folder import SHIPPED, named_folder, shipped_folder
@@ -29,18 +30,18 @@ PROMPT_SECONDS = 120.0
 MAX_THREADS = 4
 LOUDNESS_DBFS, PEAK_DBFS = -18.0, -1.0
 EXAMPLE = """examples:
-  python generate_music.py --seconds 30 --count 4
-  python generate_music.py --prompt my_fragment.mp3 --seconds 20
-  python generate_music.py --reconstruct song.mp3
+  {musigan generate} --seconds 30 --count 4
+  {musigan generate} --prompt my_fragment.mp3 --seconds 20
+  {musigan generate} --reconstruct song.mp3
 """
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="generate_music.py",
+        prog=program("generate"),
         description=__doc__,
-        epilog=EXAMPLE,
+        epilog=fill(EXAMPLE),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(

@@ -18,6 +18,7 @@ from piano.evaluation.gates import Gatekeeper
 from piano.evaluation.training_pictures import draw_run
 from piano.foundation.checkpoint_format import complete_epochs, list_epochs, write_whole
 from piano.foundation.dataset_format import read_manifest
+from piano.foundation.doors import fill, program
 from piano.foundation.errors import (
     CheckpointError,
     ConfigError,
@@ -44,10 +45,10 @@ from piano.utilities import build, load_checkpoint
 from piano.validation import validation_losses
 
 EXAMPLE = """examples:
-  python piano_main.py --minutes 10
-  python piano_main.py --preset small --resume
-  python piano_main.py --from shipped --minutes 10 --checkpoints mine
-  python piano_main.py --set stages.flow.learning_rate=0.001 --checkpoints trial
+  {musigan train} --minutes 10
+  {musigan train} --preset small --resume
+  {musigan train} --from shipped --minutes 10 --checkpoints mine
+  {musigan train} --set stages.flow.learning_rate=0.001 --checkpoints trial
 """
 
 STOPS = (KeyboardInterrupt, StoppedBySignal)
@@ -57,9 +58,9 @@ STOPS = (KeyboardInterrupt, StoppedBySignal)
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="piano_main.py",
+        prog=program("train"),
         description=__doc__,
-        epilog=EXAMPLE,
+        epilog=fill(EXAMPLE),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(

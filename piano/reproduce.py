@@ -12,6 +12,7 @@ import soundfile
 import torch
 
 from piano.foundation.audio_io import sndfile_name
+from piano.foundation.doors import fill, program
 from piano.foundation.errors import AudioError, CheckpointError, MusiganError, run_command
 from piano.foundation.model_folder import named_folder
 from piano.foundation.options import make_output_folder
@@ -27,15 +28,15 @@ MOST_STEPS = 10_000
 LENGTH_TOLERANCE = 0.1
 """MP3 pads a file by less than this, in seconds."""
 EXAMPLE = """examples:
-  python reproduce.py music_out/sample_0000.wav
-  python reproduce.py their_music.wav --checkpoints their_model --output mine.wav
+  {musigan reproduce} music_out/sample_0000.wav
+  {musigan reproduce} their_music.wav --checkpoints their_model --output mine.wav
 """
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="reproduce.py", description=__doc__, epilog=EXAMPLE,
+        prog=program("reproduce"), description=__doc__, epilog=fill(EXAMPLE),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("file", type=Path, help="a sound that generate_music wrote")

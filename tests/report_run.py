@@ -14,7 +14,8 @@ from piano.evaluation.ruler import Described, GeneratorScore, Ruler, Scores
 from piano.evaluation.score_table import score_json
 from piano.evaluation.set_scores import SetScores
 from piano.foundation.audio_io import write_audio
-from piano.foundation.dataset_format import DatasetManifest, set_path, write_json, write_manifest
+from piano.foundation.dataset_format import DatasetManifest, set_path, write_manifest
+from piano.foundation.made_files import write_json
 
 RATE = 16_000
 DATASET_RATE = 8_000

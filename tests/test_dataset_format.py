@@ -24,12 +24,12 @@ from piano.foundation.dataset_format import (
     read_prepared_manifest,
     save_array,
     set_path,
-    write_bytes,
     write_manifest,
     write_prepared_manifest,
 )
 from piano.foundation.errors import DatasetError
 from piano.foundation.folder_lock import locked_folder
+from piano.foundation.made_files import write_bytes
 
 
 def song(source: str = "a/b.mp3") -> SongEntry:

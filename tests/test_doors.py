@@ -235,3 +235,61 @@ def test_every_command_shown_to_a_reader_exists_with_its_options(answers, file: 
         if not re.search(rf"{re.escape(option)}\b", answers["as a module", verb].result().stdout)
     ]
     assert unknown == []
+
+
+def ask_for_command(typed: str, folder: Path) -> str:
+    """What a process started like this would tell its user to type next."""
+    lines = [
+        "import sys",
+        f"sys.path.insert(0, {str(PROJECT)!r})",
+        "from piano.foundation.doors import command, enter_front",
+        f"sys.argv = [{typed!r}]",
+        "if 'musigan' in sys.argv[0]: enter_front()",
+        "print(command('generate', '--seed', 3, 'a b.mp3'))",
+    ]
+    return ask(["-c", "\n".join(lines)], folder).stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("typed", "folder", "told"),
+    [
+        ("musigan", "", "musigan generate"),
+        (".venv/bin/musigan", "", ".venv/bin/musigan generate"),
+        ("musigan.py", "", "python musigan.py generate"),
+        ("piano/piano_main.py", "", "python piano/generate_music.py"),
+        ("piano_main.py", "piano", "python generate_music.py"),
+        ("prepare_dataset.py", "data_prep", "python ../piano/generate_music.py"),
+        ("-c", "", "musigan generate"),
+    ],
+)
+def test_a_hint_names_the_door_that_was_used(typed: str, folder: str, told: str) -> None:
+    assert ask_for_command(typed, PROJECT / folder) == f"{told} --seed 3 'a b.mp3'"
+
+
+def test_usage_names_the_command_as_it_was_typed(answers) -> None:
+    usage = {door: answers[door, "train"].result().stdout.split("[-h]")[0].strip() for door in DOORS}
+    assert usage == {
+        "as a file from the project folder": "usage: python piano/piano_main.py",
+        "as a file from inside its folder": "usage: python piano_main.py",
+        "as a module": "usage: python -m piano.piano_main",
+        "as a verb of musigan": "usage: python -m musigan train",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["prepare_dataset.py", "no such folder"], "there is no folder"),
+        (["piano_main.py", "--dataset", "no such folder"], "no such folder"),
+        (
+            ["check_discriminator.py", "--gen-ckpt", "690", "--checkpoints", "no such folder"],
+            "no such folder",
+        ),
+    ],
+)
+def test_the_three_documented_commands_work_from_the_project_folder(arguments: list[str], told: str) -> None:
+    answer = ask(arguments)
+    assert answer.returncode == 2
+    assert told in answer.stderr and "Traceback" not in answer.stderr
+    usage = ask([arguments[0], "--help"]).stdout
+    assert usage.startswith(f"usage: python {arguments[0]}")

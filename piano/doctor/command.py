@@ -25,8 +25,9 @@ from piano.doctor.wiring import check_wiring, wiring_text
 from piano.evaluation.pictures import Chart, Line, chart_row
 from piano.evaluation.run_settings import PACKAGE, Changes, changes, read_settings
 from piano.foundation.checkpoint_format import complete_epochs
-from piano.foundation.dataset_format import write_json
+from piano.foundation.doors import fill, program
 from piano.foundation.errors import CheckpointError, TrainingError, run_command
+from piano.foundation.made_files import write_json
 from piano.foundation.model_folder import named_folder
 from piano.foundation.run_log import LOG_NAME, read_history
 
@@ -38,9 +39,9 @@ STAGE_WORDS = {
     "professor": "composing in one step, against the professor", "joint": "sound and composition together",
 }  # fmt: skip
 EXAMPLE = """examples:
-  musigan doctor checkpoints            what went wrong in a run, or that nothing did
-  musigan doctor env                    what this machine can train, and how long it would take
-  musigan doctor wiring --preset tiny   does every loss reach its network, and no other?
+  {musigan doctor} checkpoints            what went wrong in a run, or that nothing did
+  {musigan doctor} env                    what this machine can train, and how long it would take
+  {musigan doctor} wiring --preset tiny   does every loss reach its network, and no other?
 """
 
 
@@ -379,7 +380,7 @@ def wrapped(text: str, indent: str) -> str:
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="musigan doctor", description=__doc__, epilog=EXAMPLE,
+        prog=program("doctor"), description=__doc__, epilog=fill(EXAMPLE),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("what", metavar="RUN|env|wiring", help="folder of a run, or env, or wiring")

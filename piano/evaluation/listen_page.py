@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from piano.evaluation import report
+from piano.foundation.doors import fill, program
 
 EXAMPLE = """example:
   python -m piano.evaluation.listen_page --music music_out --checkpoints checkpoints --output listen.html"""
@@ -13,7 +14,10 @@ EXAMPLE = """example:
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=program("listen"),
+        description=__doc__,
+        epilog=fill(EXAMPLE),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add(

@@ -90,7 +90,7 @@ MEASURE_TITLES = {
     "coverage": "Coverage",
     "recall": "Recall",
     "diversity": "Diversity",
-    "inside": "Single numbers in the range of real music",
+    "inside": "In the range of real music",
 }
 """What the measures of a set are called in pictures and on pages."""
 

@@ -9,10 +9,12 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from piano.evaluation.hearing import constant_q, constant_q_frequencies, mono_mix, stft_power
+from piano.foundation.made_files import replacing
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -35,7 +37,7 @@ STYLE: dict[Any, Any] = {
     "axes.edgecolor": QUIET,
     "axes.labelcolor": QUIET,
     "axes.titlecolor": INK,
-    "axes.prop_cycle": matplotlib.cycler(color=SERIES),
+    "axes.prop_cycle": cycler(color=SERIES),
     "figure.facecolor": PAPER,
     "figure.titlesize": 12,
     "grid.color": EDGE,
@@ -205,10 +207,9 @@ def save_figure(figure, path: Path) -> Path:
     """Write a figure as PNG under a temporary name, rename, close it."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.part.png")
-    figure.savefig(part, dpi=DOTS_PER_INCH)
+    with replacing(path) as part:
+        figure.savefig(part, dpi=DOTS_PER_INCH, format="png")
     pyplot.close(figure)
-    part.replace(path)
     return path
 
 

@@ -17,7 +17,6 @@ from piano.evaluation.report_copies import copies_section
 from piano.evaluation.report_html import (
     absent_html,
     contents_html,
-    counted,
     data_uri,
     folded_html,
     paragraphs,
@@ -46,11 +45,13 @@ from piano.evaluation.report_training import (
 from piano.evaluation.report_verdict import headline, score_of, time_words, verdict_words
 from piano.evaluation.sound_cards import encode_png, notes_picture
 from piano.foundation.checkpoint_format import read_best
-from piano.foundation.dataset_format import DatasetManifest, read_manifest, write_bytes
+from piano.foundation.dataset_format import DatasetManifest, read_manifest
+from piano.foundation.doors import command, fill, program
 from piano.foundation.errors import CheckpointError, ConfigError, DatasetError, run_command
+from piano.foundation.made_files import write_bytes
 from piano.foundation.model_folder import holds_shipped, named_folder, shipped_folder
 from piano.foundation.run_log import read_history
-from piano.foundation.screen_text import printable, tolerate_old_terminals
+from piano.foundation.screen_text import counted, printable, tolerate_old_terminals
 
 TEMPLATE = Path(__file__).with_name("report_page.html")
 REPORT_NAME = "report.html"
@@ -59,10 +60,10 @@ TO_BE_HAD = ("scores", "comparison", "copies")
 NO_RECORD = "There is no record of a training in this folder."
 MOST_BYTES = 15_000_000
 EXAMPLE = """examples:
-  python report.py checkpoints
-  python report.py checkpoints --music music_out --real ~/held_out --output listen.html
-  python report.py checkpoints --evaluate
-  python report.py demo/checkpoints --shipped demo/shipped_out --comparison demo/comparison"""
+  {musigan report} checkpoints
+  {musigan report} checkpoints --music music_out --real ~/held_out --output listen.html
+  {musigan report} checkpoints --evaluate
+  {musigan report} demo/checkpoints --shipped demo/shipped_out --comparison demo/comparison"""
 
 
 class Sources(NamedTuple):
@@ -79,7 +80,8 @@ class Sources(NamedTuple):
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="report.py", description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=program("report"), description=__doc__, epilog=fill(EXAMPLE),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     add = parser.add_argument
     add("run", nargs="?", type=named_folder, metavar="RUN",
@@ -145,7 +147,7 @@ def write_report(options: argparse.Namespace) -> None:
     run = options.run or load_config_from_yaml().checkpoint_folder
     if not run.is_dir() and options.music is None:
         raise CheckpointError(
-            f"there is no folder {printable(run)}. Name the folder of a run, as in: musigan report checkpoints"
+            f"there is no folder {printable(run)}. Name the folder of a run, as in: {command('report', 'checkpoints')}"
         )
     output = options.output or (Path(REPORT_NAME) if holds_shipped(run) else run / REPORT_NAME)
     sources = find_sources(run, options)
@@ -174,7 +176,7 @@ def find_sources(run: Path, options: argparse.Namespace) -> Sources:
     dataset = options.dataset or (config.dataset_folder if config else None)
     if options.dataset is not None and not is_dataset(options.dataset):
         raise DatasetError(
-            f"{printable(options.dataset)} is not a data set. Make one with create_dataset.py."
+            f"{printable(options.dataset)} is not a data set. Make one with {fill('{musigan dataset}')}."
         )
     reachable = dataset if dataset is not None and is_dataset(dataset) else None
     return Sources(
@@ -230,7 +232,9 @@ def build_page(sources: Sources, options: argparse.Namespace) -> str:
     songs = len(manifest.groups["validation"] or manifest.songs["validation"]) if manifest else None
     curious = [
         scores_section(
-            sources.scores, how="musigan report --evaluate does it, in some minutes.", songs=songs
+            sources.scores,
+            how=f"{command('report', sources.run, '--evaluate')} does it, in some minutes.",
+            songs=songs,
         ),
         comparison_section(sources.comparison, sources.run),
         copies_section(heard.of("noise"), sources.dataset, search=options.copies, watch=watched),

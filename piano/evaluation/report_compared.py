@@ -8,6 +8,7 @@ from typing import Any
 from piano.evaluation.measures import measure_title
 from piano.evaluation.report_html import Section, absent_section, table_html
 from piano.evaluation.report_scores import read_json, rounded
+from piano.foundation.doors import command
 from piano.foundation.model_folder import SHIPPED, shipped_folder
 from piano.foundation.screen_text import printable
 
@@ -24,9 +25,8 @@ def comparison_section(folder: Path, run: Path) -> Section:
     """What `musigan compare` wrote to a folder about a run and another model."""
     found = read_json(folder / COMPARISON_NAME)
     if not isinstance(found, dict) or not isinstance(found.get("measures"), dict):
-        sentence = (
-            "It was not compared with another model: musigan compare RUN shipped does it, then --comparison."
-        )
+        made = command("compare", run, SHIPPED)
+        sentence = f"It was not compared with another model: {made} does it, then --comparison shows it."
         return absent_section("comparison", TITLE, sentence)
     first, second = run_names(found, run)
     rows = []
@@ -40,12 +40,9 @@ def comparison_section(folder: Path, run: Path) -> Section:
             rounded(float(row["second"])), VERDICTS.get(str(row.get("verdict")), "unknown"),
         ])  # fmt: skip
     head = ["measure", "both, from 0", first, second, f"{first} is"]
-    real = found.get("real") if isinstance(found.get("real"), Mapping) else {}
-    against = (
-        f" Both were held against {real['clips']} clips of real music."
-        if is_number(real.get("clips"))
-        else ""
-    )
+    real = found.get("real")
+    clips = real.get("clips") if isinstance(real, Mapping) else None
+    against = f" Both were held against {clips} clips of real music." if is_number(clips) else ""
     words = (
         f"{capital(overall(found, first, second))}{against} The filled dot is {first}, the ring is {second}."
     )

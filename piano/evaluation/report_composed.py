@@ -6,11 +6,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from piano.evaluation.report_html import counted
 from piano.evaluation.report_sounds import Sound, dataset_music
 from piano.evaluation.score_generator import compose_samples, continue_prompts
 from piano.foundation.errors import CheckpointError, DatasetError
 from piano.foundation.runtime import best_device, choose_threads, sampling_dtype
+from piano.foundation.screen_text import counted
 from piano.utilities import build_generator, load_checkpoint
 
 PROMPT_SECONDS = 8.0

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from piano.evaluation.memorisation import PASSAGE_SECONDS, Memorisation, build_library, find_copies
 from piano.evaluation.music_folder import Song, read_songs
-from piano.evaluation.report_html import Section, absent_section, counted, short, table_html
+from piano.evaluation.report_html import Section, absent_section, short, table_html
 from piano.evaluation.report_sounds import Sound, dataset_music, recordings_of
 from piano.evaluation.report_titles import song_title
 from piano.evaluation.sound_cards import bare_player
 from piano.foundation.dataset_format import DatasetManifest, read_manifest
 from piano.foundation.errors import DatasetError
+from piano.foundation.screen_text import counted
 
 TITLE = "Did it copy?"
 AUTOMATIC_HOURS = 6.0

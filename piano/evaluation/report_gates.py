@@ -83,8 +83,9 @@ def steps_sentence(entry: Mapping[str, Any], steps: int, share: float) -> str:
 def number_of(entry: Mapping[str, Any], name: str) -> float | None:
     """A finite number of a gate."""
     value = entry.get(name)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and math.isfinite(value) else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
 
 
 def percent(share: float) -> str:

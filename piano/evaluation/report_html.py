@@ -47,7 +47,7 @@ def folded_html(section: Section) -> str:
     """A part that opens when it is asked for; its heading can always be seen."""
     note = f' <span class="quiet">{escape(section.note)}</span>' if section.note else ""
     return (
-        f'<section class="folded" id="{section.key}" aria-labelledby="{section.key}-title"><details><summary>'
+        f'<section id="{section.key}" class="folded" aria-labelledby="{section.key}-title"><details><summary>'
         f'<h3 id="{section.key}-title">{escape(section.title)}</h3>{note}</summary>'
         f"{paragraphs(section.words)}{lower_headings(section.content)}</details></section>"
     )
@@ -67,7 +67,7 @@ def absent_html(sections: Sequence[Section]) -> str:
     )
     names = join_names([section.title for section in sections])
     return (
-        f'<section class="folded" id="absent" aria-label="Not on this page"><details><summary>'
+        f'<section id="absent" class="folded" aria-label="Not on this page"><details><summary>'
         f'<span class="quiet">Not on this page: {escape(names)}</span></summary><ul>{listed}</ul></details></section>'
     )
 
@@ -190,8 +190,3 @@ def short(value: float) -> str:
 def join_names(names: Sequence[str]) -> str:
     """one, two and three"""
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1]))) if names else ""
-
-
-def counted(number: int, noun: str, plural: str = "") -> str:
-    """1 song, 2 songs; thousands apart."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}".replace(",", "\u202f")

@@ -17,6 +17,7 @@ from piano.evaluation.report_sounds import (
     given_samples,
 )
 from piano.evaluation.sound_cards import card_grid, sound_card
+from piano.foundation.doors import command
 
 MOST_OF_A_KIND = 6
 REAL_COUNT, CONTRASTED, CONTINUED, SHIPPED_COUNT = 2, 2, 4, 3
@@ -167,7 +168,7 @@ def continuations_section(sounds: Sequence[Sound]) -> Section:
     cards = [sound_card(sound) for sound in sounds if sound.kind == "continuation"]
     title = "Real music, played on"
     if not cards:
-        sentence = "There is no continuation to hear: musigan generate --prompt FILE makes one."
+        sentence = f"There is no continuation to hear: {command('generate', '--prompt', 'FILE')} makes one."
         return absent_section("continuations", title, sentence)
     words = (
         "The model was given the beginning and plays on. In the waveform the real music has one colour, the model's "

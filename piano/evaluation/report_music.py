@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from piano.evaluation.report_html import Section, absent_section, counted, facts_html, subheading, table_html
+from piano.evaluation.report_html import Section, absent_section, facts_html, subheading, table_html
 from piano.evaluation.report_sounds import recordings_of
 from piano.foundation.dataset_format import (
     SPLITS,
@@ -21,7 +21,7 @@ from piano.foundation.dataset_format import (
 )
 from piano.foundation.errors import DatasetError
 from piano.foundation.levels import SILENCE_DB, LevelMeter
-from piano.foundation.screen_text import printable
+from piano.foundation.screen_text import counted, printable
 
 LISTENED_PAIRS = 96
 """Segments whose level is measured; a few dozen, spread over all, tell as much as thousands."""

@@ -12,7 +12,6 @@ from piano.evaluation.measures import DESCRIPTORS, SET_MEASURES, SetMeasure, mea
 from piano.evaluation.report_html import (
     Section,
     absent_section,
-    counted,
     fold,
     paragraphs,
     picture_of,
@@ -20,6 +19,8 @@ from piano.evaluation.report_html import (
     subheading,
     table_html,
 )
+from piano.foundation.doors import command
+from piano.foundation.screen_text import counted
 
 SCORES_NAME = "scores.json"
 SET_WORDS = {
@@ -251,7 +252,8 @@ def tournament_section(folder: Path) -> Section:
     pictures = sorted_files(folder, "*.png")
     verdicts = read_json(folder / "verdicts.json")
     if not texts and not pictures and not isinstance(verdicts, list):
-        sentence = "No tournament was held: run musigan check-discriminator --all, then make this page again."
+        held = command("check-discriminator", "--all")
+        sentence = f"No tournament was held: run {held}, then make this page again."
         return absent_section("tournament", title, sentence)
     words = "Every saved discriminator judged the generator's music, with real music as a control."
     drawn = "".join(picture_of(path, path.stem.replace("_", " ")) for path in pictures)

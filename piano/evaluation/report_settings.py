@@ -15,13 +15,13 @@ from piano.config_reader import CONFIG_NAME
 from piano.evaluation.report_html import (
     Section,
     absent_section,
-    counted,
     facts_html,
     fold,
     missing,
     table_html,
 )
 from piano.evaluation.run_settings import PACKAGE, changes, read_settings
+from piano.foundation.screen_text import counted
 
 NOT_SETTINGS = ("presets", "checkpoint_folder_load")
 

@@ -20,6 +20,7 @@ from piano.evaluation.report_titles import (
 )
 from piano.foundation.audio_io import find_audio_files, read_audio
 from piano.foundation.dataset_format import DatasetManifest, open_pairs, read_manifest
+from piano.foundation.doors import command
 from piano.foundation.errors import AudioError
 from piano.foundation.receipt import Receipt
 from piano.foundation.screen_text import printable
@@ -133,7 +134,7 @@ def collect_made_music(folder: Path, *, max_seconds: float) -> list[Sound]:
     paths = find_audio_files(folder) if folder.is_dir() else []
     if not paths:
         raise AudioError(
-            f"there is no sound in {printable(folder)}. Make some with `musigan generate --output {printable(folder)}`."
+            f"there is no sound in {printable(folder)}. Make some with `{command('generate', '--output', folder)}`."
         )
     numbers: Counter[Kind] = Counter()
     sounds = []

@@ -26,7 +26,6 @@ from piano.evaluation.report_gates import figure_text, gates_html, verdict
 from piano.evaluation.report_html import (
     Section,
     absent_section,
-    counted,
     fold,
     join_names,
     paragraphs,
@@ -36,6 +35,7 @@ from piano.evaluation.report_html import (
 from piano.evaluation.report_sounds import Sound, load_sound, saved_samples, spread_epochs
 from piano.evaluation.sound_cards import card_strip, sound_card
 from piano.foundation.errors import AudioError
+from piano.foundation.screen_text import counted
 
 CONFUSION = Level("confusion", math.log(2.0))
 HEALTHY = (0.4, 0.7)

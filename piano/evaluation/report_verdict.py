@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from piano.evaluation.report_html import counted
+from piano.foundation.screen_text import counted
 
 NUMBERS = (
     "no",

@@ -51,7 +51,7 @@ def draw_matrix(judged: Judged, path: Path) -> Path:
             if values.size <= MOST_NUMBERS:
                 for (row, column), value in np.ndenumerate(values):
                     if np.isfinite(value):
-                        colour = PAPER if abs(value - 0.5) > 0.28 else INK
+                        colour = PAPER if abs(value - 0.5) > 0.36 else INK
                         axis.text(
                             column,
                             row,

@@ -8,7 +8,6 @@ import dataclasses
 import json
 import math
 import os
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, get_args
@@ -16,6 +15,7 @@ from typing import Any, BinaryIO, Literal, get_args
 import numpy as np
 
 from piano.foundation.errors import DatasetError
+from piano.foundation.made_files import write_json
 from piano.foundation.screen_text import printable
 
 FORMAT_VERSION = 1
@@ -273,24 +273,6 @@ def save_array(path: Path, array: np.ndarray) -> None:
     with open(path, "wb") as stream:
         np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(array))
         stream.write(np.ascontiguousarray(array).data)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON under a temporary name, then rename it."""
-    write_bytes(path, (json.dumps(value, indent=1) + "\n").encode("ascii"))
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name, then rename it: half a file is never seen."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with open(temporary, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def song_from_dict(values: dict[str, Any]) -> SongEntry:

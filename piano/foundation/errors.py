@@ -53,17 +53,18 @@ class StoppedBySignal(Exception):
 
 
 def run_command(body: Callable[[], None]) -> int:
-    """Run a command's body; a MusiganError becomes one line on stderr.
+    """Run a command's body; a MusiganError becomes one line on stderr, with everything unprintable in it spelled out.
 
     Returns
     -------
     int
         0 on success, 2 after a MusiganError or when the disk refuses, 130 after Ctrl-C, 128 + n after signal n.
     """
+    open_standard_streams()
     try:
         body()
     except MusiganError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        print(f"{type(error).__name__}: {_spelled_out(error)}", file=sys.stderr)
         return EXIT_USER_ERROR
     except StoppedBySignal as stopped:
         print(stopped, file=sys.stderr)
@@ -82,3 +83,25 @@ def run_command(body: Callable[[], None]) -> int:
         )
         return EXIT_USER_ERROR
     return 0
+
+
+def open_standard_streams() -> None:
+    """Give the process a stdin, stdout and stderr where it was started without (`2>&-`, some services).
+
+    Without them the next file that is opened would get number 2, and everything written to stderr.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115 (lives as long as the process)
+
+
+def _spelled_out(error: Exception) -> str:
+    """The message line by line, so that no name out of a stranger's file can steer the terminal."""
+    return "\n".join(printable(line) for line in str(error).split("\n"))

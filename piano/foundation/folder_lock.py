@@ -2,11 +2,11 @@
 
 import contextlib
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 from piano.foundation.errors import DatasetError, MusiganError
+from piano.foundation.made_files import clear_leftovers, temporary_name
 from piano.foundation.screen_text import printable
 
 LOCK_NAME = ".lock"
@@ -18,7 +18,8 @@ def locked_folder(
 ) -> Iterator[None]:
     """Keep other runs out of a folder, which is made if it is missing.
 
-    The lock lies on the open file and not in its bytes: nothing is left behind by a kill or a power cut.
+    The lock lies on the open file and not in its bytes: nothing is left behind by a kill or a power cut. What earlier
+    runs left half-written in the folder is cleared away.
 
     Parameters
     ----------
@@ -45,12 +46,13 @@ def locked_folder(
     with stream:
         if not _try_lock(stream.fileno()):
             raise error(f"another run is working in {shown}. Wait for it, or use another {other}.")
+        clear_leftovers(folder)
         yield
 
 
 def _try_writing(folder: Path) -> None:
     """An old lock file can be opened where no new file can be made."""
-    trial = folder / f".trial.{secrets.token_hex(4)}"
+    trial = temporary_name(folder / "trial")
     try:
         trial.write_bytes(b"?")
     finally:

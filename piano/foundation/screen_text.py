@@ -12,6 +12,11 @@ def printable(text: object) -> str:
     )
 
 
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """`1 file`, `2 files`, `3,000 files`; `plural` where it is not the noun with an s."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
 def tolerate_old_terminals() -> None:
     """Let a letter that the terminal's encoding lacks be spelled out instead of stopping the program."""
     for stream in (sys.stdout, sys.stderr):

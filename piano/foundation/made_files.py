@@ -1,0 +1,187 @@
+"""Files that are made: under a temporary name until they are whole, and never in the place of other work.
+
+One rule for temporary names, `.NAME.8 hexadecimal digits.part`, and one clearing for what a kill left behind. A live
+process holds a lock on its temporary file, so that nobody else clears it away.
+"""
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from piano.foundation.errors import ConfigError, MusiganError
+from piano.foundation.screen_text import printable
+
+_LEFTOVER = re.compile(
+    r"\..+\.[0-9a-f]{8}\.part"
+    r"|\.trial\.[0-9a-f]{8}|\..+\.part\.png|\.[^.]+\.part"  # names of earlier versions
+    r"|(generator|discriminator|best|config|\w+_epoch_\d+)\.part\d+"
+)
+_ABANDONED_SECONDS = 86_400.0
+"""Where files cannot be locked, a temporary file so old belongs to nobody."""
+
+
+def temporary_name(path: Path) -> Path:
+    """A name beside `path` for what is not whole yet; a new one at every call."""
+    return path.with_name(f".{path.name[:60]}.{secrets.token_hex(4)}.part")
+
+
+@contextlib.contextmanager
+def unfinished(path: Path) -> Iterator[Path]:
+    """A temporary file for what will be `path`, kept from clearing while the body runs; it is gone afterwards.
+
+    The body writes into the name that it gets (in place: a file put there anew is not locked), and then hands it to
+    `publish` or `os.replace`.
+    """
+    temporary = temporary_name(path)
+    descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+    try:
+        if not _try_lock(descriptor):
+            os.close(descriptor)
+            descriptor = -1
+        yield temporary
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file that takes the place of `path` when the body ends; if it raises, `path` stays as it was."""
+    with unfinished(path) as temporary:
+        yield temporary
+        os.replace(temporary, path)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file under a temporary name, then rename it: half a file is never seen."""
+    with replacing(path) as temporary, open(temporary, "r+b") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON under a temporary name, then rename it."""
+    write_bytes(path, (json.dumps(value, indent=1) + "\n").encode("ascii"))
+
+
+def numbered(path: Path) -> Iterator[Path]:
+    """`path` itself, then name-2, name-3 ... with the same suffix."""
+    yield path
+    number = 2
+    while True:
+        yield path.with_name(f"{path.stem}-{number}{path.suffix}")
+        number += 1
+
+
+def publish(temporary: Path, path: Path) -> Path:
+    """Give a finished temporary file the first free name of `numbered(path)`; nothing that is there is replaced.
+
+    Two processes at once get two names.
+
+    Returns
+    -------
+    Path
+        The name that it got.
+    """
+    for name in numbered(path):
+        try:
+            os.link(temporary, name)
+        except FileExistsError:
+            continue
+        except OSError:  # no hard links here (FAT, some network drives): take the name, then fill it
+            try:
+                os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+            except FileExistsError:
+                continue
+            os.replace(temporary, name)
+        return name
+    raise AssertionError("numbers do not end")
+
+
+def refuse_other_work(
+    path: Path,
+    *,
+    is_own: Callable[[Path], bool],
+    overwrite: bool,
+    error: type[MusiganError] = ConfigError,
+    other: str = "--output",
+) -> None:
+    """Raise an error if `path` is there and holds something else than what may be made anew, without --overwrite.
+
+    Parameters
+    ----------
+    path : Path
+    is_own : callable
+        Whether what is there is an earlier state of the same work (the report of the same run).
+    overwrite : bool
+        Whether --overwrite was given.
+    error : type
+        What to raise.
+    other : str
+        The option with which another place is chosen.
+    """
+    if overwrite or not (path.exists() or path.is_symlink()):
+        return
+    with contextlib.suppress(OSError, ValueError):
+        if is_own(path):
+            return
+    raise error(
+        f"{printable(path)} is there already and holds other work. "
+        f"Choose another place with {other}, or replace it with --overwrite."
+    )
+
+
+def clear_leftovers(folder: Path) -> list[Path]:
+    """Remove temporary files that dead processes left in a folder (not in those inside it); returns what was removed.
+
+    Files of live processes stay: they hold a lock. Nothing is raised: clearing is a courtesy.
+    """
+    removed = []
+    with contextlib.suppress(OSError):
+        for path in sorted(folder.iterdir()):
+            if (
+                _LEFTOVER.fullmatch(path.name)
+                and path.is_file()
+                and not path.is_symlink()
+                and _is_abandoned(path)
+            ):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+                    removed.append(path)
+    return removed
+
+
+def _is_abandoned(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        locked = _try_lock(descriptor)
+        age = time.time() - os.fstat(descriptor).st_mtime
+    finally:
+        os.close(descriptor)
+    return locked if locked is not None else age > _ABANDONED_SECONDS
+
+
+def _try_lock(descriptor: int) -> bool | None:
+    """Whether the lock was free and is held now; None where files cannot be locked."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: an open file could not be renamed
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True

@@ -1,0 +1,23 @@
+"""What a number may be, said once."""
+
+import math
+
+import pytest
+
+from piano.foundation.bounds import SAMPLE_RATE, SECONDS, Bound
+
+
+def test_ends_belong_to_a_bound_and_what_is_no_number_does_not() -> None:
+    assert all(value in SAMPLE_RATE for value in (1_000, 44_100, 384_000))
+    assert all(value not in SAMPLE_RATE for value in (999, 384_001, 16_000.0, True, "16000", None, math.nan))
+    assert all(value in SECONDS for value in (0, 0.5, 60))
+    assert all(value not in SECONDS for value in (-1, math.inf, math.nan, 1e300))
+
+
+def test_a_refusal_says_what_is_allowed() -> None:
+    with pytest.raises(ValueError, match=r"steps must be a whole number from 1 to 1,000, got 0"):
+        Bound(1, 1000).check(0, "steps")
+    assert Bound(1, 1000).check(8, "steps") == 8
+    with pytest.raises(ValueError) as refusal:
+        Bound(1, 2).check("x" * 10_000, "rate")
+    assert len(str(refusal.value)) <= 400

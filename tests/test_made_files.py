@@ -1,0 +1,107 @@
+"""Files under temporary names until they are whole; nothing that is there is ever replaced without being told to."""
+
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from piano.foundation.errors import ConfigError
+from piano.foundation.made_files import (
+    clear_leftovers,
+    publish,
+    refuse_other_work,
+    replacing,
+    temporary_name,
+    unfinished,
+    write_bytes,
+)
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    write_bytes(path, b"first")
+    with pytest.raises(RuntimeError), replacing(path) as temporary:
+        temporary.write_bytes(b"half")
+        raise RuntimeError
+    assert path.read_bytes() == b"first"
+    write_bytes(path, b"second")
+    assert path.read_bytes() == b"second"
+    assert os.listdir(tmp_path) == ["a.bin"]
+
+
+def test_publishing_counts_on(tmp_path: Path) -> None:
+    names = []
+    for text in ("one", "two", "three"):
+        with unfinished(tmp_path / "sample.wav") as temporary:
+            temporary.write_text(text)
+            names.append(publish(temporary, tmp_path / "sample.wav").name)
+    assert names == ["sample.wav", "sample-2.wav", "sample-3.wav"]
+    assert [(tmp_path / name).read_text() for name in names] == ["one", "two", "three"]
+    assert sorted(os.listdir(tmp_path)) == sorted(names)
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_two_at_once_get_two_names(tmp_path: Path, monkeypatch, has_links: bool) -> None:
+    if not has_links:  # FAT and some network drives
+
+        def refuse(*_: object) -> None:
+            raise PermissionError(1, "Operation not permitted")
+
+        monkeypatch.setattr(os, "link", refuse)
+
+    def make(number: int) -> str:
+        with unfinished(tmp_path / "x.wav") as temporary:
+            temporary.write_text(str(number))
+            return publish(temporary, tmp_path / "x.wav").name
+
+    with ThreadPoolExecutor(8) as pool:
+        names = list(pool.map(make, range(40)))
+    assert len(set(names)) == 40
+    assert sorted(int((tmp_path / name).read_text()) for name in names) == list(range(40))
+    assert len(os.listdir(tmp_path)) == 40
+
+
+def test_what_a_killed_process_left_is_cleared_and_what_a_live_one_writes_is_not(tmp_path: Path) -> None:
+    text = (
+        "import sys, time; from pathlib import Path; from piano.foundation.made_files import unfinished\n"
+        "with unfinished(Path(sys.argv[1])) as part: print(part.name, flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", text, str(tmp_path / "a.wav")], cwd=PROJECT, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    part = tmp_path / process.stdout.readline().strip()
+    (tmp_path / "generator_epoch_3.part123").write_bytes(b"left by an earlier version")
+    (tmp_path / ".hidden.wav").write_bytes(b"somebody's")
+    (tmp_path / "my.part").write_bytes(b"somebody's")
+    try:
+        assert [path.name for path in clear_leftovers(tmp_path)] == ["generator_epoch_3.part123"]
+        assert part.exists()
+    finally:
+        process.send_signal(signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
+        process.wait()
+        process.stdout.close()
+    assert clear_leftovers(tmp_path) == [part]
+    assert sorted(os.listdir(tmp_path)) == [".hidden.wav", "my.part"]
+
+
+def test_every_temporary_name_is_a_leftover_when_nobody_holds_it(tmp_path: Path) -> None:
+    for name in ("manifest.json", "sample_0000.continuation.wav", "é" * 80 + ".flac", "trial"):
+        temporary_name(tmp_path / name).write_bytes(b"x")
+    assert len(clear_leftovers(tmp_path)) == 4
+
+
+def test_other_work_is_refused_with_both_ways_out(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    refuse_other_work(path, is_own=lambda _: False, overwrite=False)
+    path.write_text("mine")
+    refuse_other_work(path, is_own=lambda found: found.read_text() == "mine", overwrite=False)
+    refuse_other_work(path, is_own=lambda _: False, overwrite=True)
+    with pytest.raises(ConfigError, match=r"holds other work.*--output.*--overwrite"):
+        refuse_other_work(path, is_own=lambda _: False, overwrite=False)
