@@ -14,9 +14,10 @@ import torch
 
 from piano.evaluate import FEWEST_CLIPS, Sound, measure_real, watched
 from piano.evaluation.bootstrap import Figure
+from piano.evaluation.measures import measure_title
 from piano.evaluation.music_folder import is_dataset
 from piano.evaluation.paired import Compared, MadeSet, Verdict, compare_sets, overall
-from piano.evaluation.pictures import save_figure, styled_figure
+from piano.evaluation.pictures import BLUE, EDGE, GREEN, PLUM, QUIET, RED, save_figure, styled_figure
 from piano.evaluation.ruler import Clips, Ruler, describe_all, features_of
 from piano.evaluation.run_settings import differing, read_settings
 from piano.evaluation.score_generator import compose_samples
@@ -320,33 +321,31 @@ def comparison_json(
 
 def draw_comparison(rows: dict[str, Compared], names: Names, path: Path) -> Path:
     """The two values of every measure, and below their difference with its interval, with the sign of the text."""
-    colours = {"better": "tab:green", "worse": "tab:red", "cannot tell": "0.4"}
-    with styled_figure(2, len(rows), size=(3.2 * len(rows), 4.4)) as (figure, axes):
+    colours = {"better": GREEN, "worse": RED, "cannot tell": QUIET}
+    shown = [textwrap.shorten(name, 24, placeholder="...") or name[:24] for name in names]
+    words = {
+        "better": f"{shown[0]} is better",
+        "worse": f"{shown[1]} is better",
+        "cannot tell": "cannot tell",
+    }
+    with styled_figure(2, len(rows), size=(3.4 * len(rows), 5.0)) as (figure, axes):
         for column, row in enumerate(rows.values()):
-            above, below = axes[0, column], axes[1, column]
-            values = [row.first, row.second]
-            above.barh([1, 0], values, color=["tab:blue", "tab:orange"])
-            if not any(abs(value) > 1e-9 for value in values):
-                above.set_xlim(
-                    0.0, 1.0
-                )  # two bars of no length: the number beside them is all there is to see
-            for place, value in zip((1, 0), values, strict=True):
-                above.annotate(f" {value:.2f}", (max(value, 0.0), place), va="center", fontsize="small")
-            above.margins(x=0.2)
-            shown = [textwrap.shorten(name, 24, placeholder="...") for name in names]
+            above, below, gap = axes[0, column], axes[1, column], shown_difference(row)
+            above.barh([1, 0], [row.first, row.second], color=[PLUM, BLUE], height=0.6)
+            for place, value in ((1, row.first), (0, row.second)):
+                above.text(max(value, 0.0), place, f" {value:.2f}", va="center", ha="left")
+            above.set_xlim(min(0.0, row.first, row.second), 1.25 * max(1.0, row.first, row.second))
             above.set_yticks([1, 0], shown if column == 0 else ["", ""])
-            above.set_title(f"{row.name.replace('_', ' ')} ({row.better})", loc="left")
-            gap = shown_difference(row)
+            above.set_title(f"{measure_title(row.name)}\n({row.better} is better)", loc="left")
             ends = [end if np.isfinite(end) else gap.value for end in (gap.low, gap.high)]
-            below.axvline(0.0, color="0.7")
+            below.axvline(0.0, color=EDGE)
             below.plot(ends, [0, 0], color=colours[row.verdict], linewidth=3)
             below.plot(gap.value, 0, "o", color=colours[row.verdict])
             below.set_yticks([])
-            words = {"better": f"{shown[0]} is better", "worse": f"{shown[1]} is better"}
-            below.set_title(words.get(row.verdict, row.verdict), loc="left")
+            below.set_title(words[row.verdict], loc="left", color=colours[row.verdict])
             side = "right" if row.better == "higher" else "left"
             below.set_xlabel(f"{side} of 0: {shown[0]} is better")
-        figure.suptitle(f"{names.first} (blue) less {names.second} (orange)", fontsize="small")
+        figure.suptitle(f"{names.first} less {names.second}", x=0.01, ha="left")
         return save_figure(figure, path)
 
 
