@@ -17,11 +17,14 @@ from piano.foundation.dataset_format import (
     PreparedManifest,
     PrepareSettings,
     SongEntry,
+    changed_sides,
+    dataset_identity,
     load_chunk,
     manifest_path,
     open_pairs,
     read_manifest,
     read_prepared_manifest,
+    recording_sides,
     save_array,
     set_path,
     write_manifest,
@@ -227,3 +230,44 @@ def test_only_one_run_works_in_a_folder(tmp_path: Path):
 def test_manifests_cannot_be_changed_by_accident():
     with pytest.raises(dataclasses.FrozenInstanceError):
         dataset().seed = 3  # type: ignore[misc]
+
+
+def with_hashes(**changes: Any) -> DatasetManifest:
+    values: dict[str, Any] = {
+        "pair_starts": {"training": (0, 8, 16), "validation": (0,)},
+        "sha256": {"training": ("aa" * 32,), "validation": ("bb" * 32,)},
+        **changes,
+    }
+    return dataclasses.replace(dataset(), **values)
+
+
+def test_the_identity_is_of_what_is_learned_and_not_of_its_names(tmp_path: Path):
+    same = [
+        with_hashes(),
+        with_hashes(songs={"training": ("moved/a.mp3",), "validation": ("b.mp3",)}),
+        with_hashes(prepared_folder="/elsewhere", too_short=()),
+    ]
+    assert len({dataset_identity(manifest) for manifest in same}) == 1
+    other = [
+        dataset(),
+        with_hashes(),
+        with_hashes(pair_starts={"training": (8, 0, 16), "validation": (0,)}),
+        with_hashes(sha256={"training": ("bb" * 32,), "validation": ("aa" * 32,)}),
+        with_hashes(segment_samples=9),
+        dataclasses.replace(dataset(), seed=1),
+    ]
+    assert len({dataset_identity(manifest) for manifest in other}) == len(other)
+    write_manifest(tmp_path, with_hashes())
+    assert json.loads(manifest_path(tmp_path).read_text())["identity"] == dataset_identity(with_hashes())
+    assert read_manifest(tmp_path) == with_hashes()
+
+
+def test_sides_name_what_was_learned_from_and_what_was_kept_aside():
+    before = recording_sides(with_hashes())
+    assert before == {"aa" * 32: "training", "bb" * 32: "validation"}
+    swapped = recording_sides(with_hashes(sha256={"training": ("bb" * 32,), "validation": ("cc" * 32,)}))
+    assert changed_sides(before, swapped) == ["bb" * 32]
+    assert changed_sides(before, before) == []
+    both = {"training": ("aa" * 32,), "validation": ("aa" * 32,)}
+    assert recording_sides(with_hashes(sha256=both)) == {"aa" * 32: "both"}
+    assert recording_sides(dataset()) == {"a.mp3": "training", "b.mp3": "validation"}

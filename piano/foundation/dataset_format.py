@@ -5,6 +5,7 @@
 """
 
 import dataclasses
+import hashlib
 import json
 import math
 import os
@@ -20,8 +21,8 @@ from piano.foundation.screen_text import printable
 
 FORMAT_VERSION = 1
 """Of a prepared folder."""
-DATASET_VERSION = 2
-"""Of a data set folder; version 1 did not say which song a pair is from, and is still read."""
+DATASET_VERSION = 3
+"""Of a data set folder. Versions 1 (without the song of every pair) and 2 (without hashes) are still read."""
 MANIFEST_NAME = "manifest.json"
 Split = Literal["training", "validation"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -133,6 +134,18 @@ class DatasetManifest:
     """Song of every pair by split, in the order of the pairs: its place in `songs`. None: not known (version 1)."""
     song_groups: dict[str, tuple[int, ...]] | None = None
     """Recording of every song by split: its place in `groups`. None: not known (version 1)."""
+    pair_starts: dict[str, tuple[int, ...]] | None = None
+    """Where every pair begins in its song, in samples. None: not known (versions 1 and 2)."""
+    sha256: dict[str, tuple[str, ...]] | None = None
+    """Of the file of every song by split; of joined files, the hash of their hashes. None: not known."""
+    prepared_folder: str = ""
+    """Which prepared folder it was made from, as an absolute path; empty: not known."""
+    silent_pairs: int = 0
+    """Pairs that were not written because both halves are silent."""
+    is_split_inside: bool = False
+    """Whether validation is the end of the one recording whose beginning is in training."""
+    joined: tuple[tuple[str, ...], ...] = ()
+    """Short files that were put one after the other into a recording: the sources of each."""
     version: int = DATASET_VERSION
 
     @property
@@ -146,6 +159,53 @@ class DatasetManifest:
             return None
         recordings = [self.groups[split][place] for place in self.song_groups[split]]
         return [recordings[song] for song in self.pair_songs[split]]
+
+
+def dataset_identity(manifest: DatasetManifest) -> str:
+    """A hash of what is in a data set and in which order: equal for two that give the same lesson, wherever they lie.
+
+    Songs count by the hash of their file, so a renamed song changes nothing; by name where no hash is known (versions
+    1 and 2). Another side, another order, or one pair more make another identity.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    content = {
+        "format": [manifest.sample_rate, manifest.channels, manifest.segment_samples],
+        "pairs": [manifest.pairs[split] for split in SPLITS],
+        "songs": [_song_keys(manifest, split) for split in SPLITS],
+        "pair_songs": manifest.pair_songs and [manifest.pair_songs[split] for split in SPLITS],
+        "pair_starts": manifest.pair_starts and [manifest.pair_starts[split] for split in SPLITS],
+        "seed": None if manifest.pair_songs and manifest.pair_starts else manifest.seed,
+    }
+    return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode("ascii")).hexdigest()
+
+
+def recording_sides(manifest: DatasetManifest) -> dict[str, str]:
+    """On which side every song is.
+
+    Returns
+    -------
+    dict of str to str
+        The hash of a song's file (its name, where no hash is known) -> `training`, `validation`, or `both`
+        (`is_split_inside`).
+    """
+    sides: dict[str, str] = {}
+    for split in SPLITS:
+        for key in _song_keys(manifest, split):
+            sides[key] = split if sides.get(key, split) == split else "both"
+    return sides
+
+
+def changed_sides(before: dict[str, str], now: dict[str, str]) -> list[str]:
+    """Songs that one data set trains on and the other validates with: keys of `recording_sides`, sorted."""
+    return sorted(key for key in before.keys() & now.keys() if before[key] != now[key])
+
+
+def _song_keys(manifest: DatasetManifest, split: str) -> tuple[str, ...]:
+    return (manifest.songs if manifest.sha256 is None else manifest.sha256)[split]
 
 
 def set_path(folder: Path | str, split: str) -> Path:
@@ -173,7 +233,9 @@ def read_manifest(folder: Path | str) -> DatasetManifest:
 
 def write_manifest(folder: Path | str, manifest: DatasetManifest) -> None:
     """Write a data set's manifest; the last step of making one."""
-    write_json(manifest_path(folder), dataclasses.asdict(manifest))
+    write_json(
+        manifest_path(folder), {**dataclasses.asdict(manifest), "identity": dataset_identity(manifest)}
+    )
 
 
 def read_prepared_manifest(folder: Path | str) -> PreparedManifest:
@@ -295,7 +357,10 @@ def _prepared_from_dict(values: dict[str, Any]) -> PreparedManifest:
 def _dataset_from_dict(values: dict[str, Any]) -> DatasetManifest:
     songs = {split: tuple(names) for split, names in values["songs"].items()}
     groups = {split: tuple(names) for split, names in values["groups"].items()}
-    places = {name: _places(values, name) for name in ("pair_songs", "song_groups")}
+    places = {name: _places(values, name) for name in ("pair_songs", "song_groups", "pair_starts")}
+    hashes = values.get("sha256") and {split: tuple(values["sha256"][split]) for split in SPLITS}
+    joined = tuple(tuple(names) for names in values.get("joined", ()))
+    values = {name: value for name, value in values.items() if name != "identity"}  # always computed
     counts = (
         values["sample_rate"],
         values["channels"],
@@ -305,7 +370,15 @@ def _dataset_from_dict(values: dict[str, Any]) -> DatasetManifest:
     if any(type(count) is not int or not 0 <= count < 2**40 for count in counts):
         raise ValueError("rates, channels, samples and pairs are numbers")
     manifest = DatasetManifest(
-        **{**values, "songs": songs, "groups": groups, "too_short": tuple(values["too_short"]), **places}
+        **{
+            **values,
+            "songs": songs,
+            "groups": groups,
+            "too_short": tuple(values["too_short"]),
+            **places,
+            "sha256": hashes,
+            "joined": joined,
+        }
     )
     for split in SPLITS:
         labels = manifest.pair_labels(split)
@@ -330,11 +403,11 @@ def _read(kind: Any, folder: Path | str, *, hint: str) -> Any:
     try:
         values = json.loads(path.read_text(encoding="ascii"))
         values["pairs" if kind is DatasetManifest else "settings"]  # of the other kind: KeyError
-        readable = (1, DATASET_VERSION) if kind is DatasetManifest else (FORMAT_VERSION,)
+        readable = (1, 2, DATASET_VERSION) if kind is DatasetManifest else (FORMAT_VERSION,)
         if values["version"] not in readable:
             raise DatasetError(
                 f"{path} has format version {values['version']}, this program reads "
-                f"{' and '.join(map(str, readable))}. {hint}"
+                f"{', '.join(map(str, readable))}. {hint}"
             )
         manifest = build(values)
     except FileNotFoundError:
