@@ -32,6 +32,10 @@ class AudioError(MusiganError):
     """An audio file cannot be read or written."""
 
 
+class PassingError(AudioError):
+    """A file could not be read to its end because of the disk or the network, not of the file: worth another try."""
+
+
 class DatasetError(MusiganError):
     """A prepared folder or a data set is missing, too small or contradicts the settings."""
 

@@ -7,6 +7,8 @@ tables in front of it (Xing, ID3) may be missing, wrong or hostile, so this modu
 import struct
 from typing import BinaryIO, NamedTuple
 
+from piano.foundation.sign_of_life import sign_of_life
+
 _BLOCK_BYTES = 1 << 20
 _HEAD_BYTES = 40  # of a frame: its header, and the place where a Xing tag would be
 _MAX_STRAY_BYTES = 8 << 20  # after so much damage the walk ends: a hostile file must not cost minutes
@@ -87,6 +89,7 @@ class _Window:
     def at(self, position: int, count: int) -> bytes:
         offset = position - self._start
         if offset < 0 or offset + count > len(self._data):
+            sign_of_life()  # on a slow drive the walk takes longer than the decoding
             self._stream.seek(position)
             self._data = self._stream.read(_BLOCK_BYTES)
             self._start, offset = position, 0
