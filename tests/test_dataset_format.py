@@ -194,7 +194,7 @@ def test_a_chunk_is_checked_against_its_entry(tmp_path: Path):
     entry = song()
     (tmp_path / entry.folder).mkdir()
     path = tmp_path / entry.folder / "chunk_0000.npy"
-    samples = np.linspace(-1, 1, 20, dtype=np.float32)[np.newaxis]
+    samples = np.linspace(-1, 1, 30, dtype=np.float32)[np.newaxis]
     save_array(path, samples)
     assert np.array_equal(load_chunk(tmp_path, entry, entry.chunks[0]), samples)
     assert np.array_equal(np.load(path), samples)
@@ -202,7 +202,7 @@ def test_a_chunk_is_checked_against_its_entry(tmp_path: Path):
     with pytest.raises(DatasetError, match="is not the chunk"):
         load_chunk(tmp_path, entry, entry.chunks[0])
     path.unlink()
-    with pytest.raises(DatasetError, match=r"Run prepare_dataset\.py again"):
+    with pytest.raises(DatasetError, match=r"Run `musigan prepare MUSIC_FOLDER --output .*` again"):
         load_chunk(tmp_path, entry, entry.chunks[0])
 
 

@@ -11,7 +11,7 @@ import math
 import os
 import re
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, get_args
 
@@ -153,8 +153,8 @@ class DatasetManifest:
     """Pairs that were not written because both halves are silent."""
     is_split_inside: bool = False
     """Whether validation is the end of the one recording whose beginning is in training."""
-    joined: tuple[tuple[str, ...], ...] = ()
-    """Short files that were put one after the other into a recording: the sources of each."""
+    joined: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Songs that are short files put one after the other: the sources of each."""
     version: int = DATASET_VERSION
 
     @property
@@ -622,10 +622,10 @@ def _dataset_from_dict(values: dict[str, Any]) -> DatasetManifest:
     songs, groups = ({split: tuple(values[name][split]) for split in SPLITS} for name in ("songs", "groups"))
     places = {name: _places(values, name) for name in ("pair_songs", "song_groups", "pair_starts")}
     hashes = values.get("sha256") and {split: tuple(values["sha256"][split]) for split in SPLITS}
-    joined = tuple(tuple(names) for names in values.get("joined", ()))
+    joined = {name: tuple(parts) for name, parts in values.get("joined", {}).items()}
     too_short = tuple(values["too_short"])
     prepared_folder = values.get("prepared_folder", "")
-    for names in (*songs.values(), *groups.values(), *(hashes or {}).values(), *joined, too_short):
+    for names in (*songs.values(), *groups.values(), *(hashes or {}).values(), *joined.values(), too_short):
         _check_texts(*names)
     _check_texts(prepared_folder)
     if "\0" in prepared_folder:
