@@ -251,7 +251,11 @@ def test_a_copy_stands_only_for_a_song_that_there_is(tmp_path: Path, monkeypatch
     }
     for name in ("b.flac", "c.flac"):
         (music / name).unlink()
-    manifest = prepare_folder(music, tmp_path / "out", SETTINGS, forget_missing=True).manifest
+    manifest = prepare_folder(music, tmp_path / "out", SETTINGS).manifest
+    assert [song.source for song in manifest.songs] == [
+        "a.xyz.wav"
+    ]  # the same bytes: its chunks are taken over
+    manifest = prepare_folder(music, tmp_path / "new", SETTINGS).manifest
     assert manifest.songs == ()
     assert {entry.source: entry.reason for entry in manifest.left_out} == {
         "a.xyz.wav": "unreadable",
