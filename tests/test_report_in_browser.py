@@ -139,12 +139,12 @@ def test_headings_come_in_order_and_the_contents_lead_to_them(browser: Browser) 
 
 def test_a_row_grows_from_epoch_to_epoch_at_one_place_of_the_piece(browser: Browser) -> None:
     browser.evaluate("document.querySelector('.row button').click()")
-    sounding = "[...document.querySelectorAll('.row:first-of-type audio')].findIndex(audio => !audio.paused)"
+    label = "document.querySelector('.row .now').textContent"
     assert browser.evaluate("document.querySelector('.row button').textContent") == "Stop"
-    browser.wait_for(f"{sounding} === 0")
-    assert "Epoch 1" in browser.evaluate("document.querySelector('.row .now').textContent")
-    browser.wait_for(f"{sounding} === 1")
-    assert "Epoch 2" in browser.evaluate("document.querySelector('.row .now').textContent")
+    assert "Epoch 1" in browser.evaluate(label)
+    browser.wait_for("!document.querySelector('.row audio').paused")
+    browser.wait_for(f"{label}.includes('Epoch 2')")
+    browser.wait_for("!document.querySelectorAll('.row audio')[1].paused")
     playing = "[...document.querySelectorAll('audio')].filter(audio => !audio.paused).length"
     assert browser.evaluate(playing) in (1, 2)  # two while one fades into the next
     browser.evaluate("document.querySelector('.row button').click()")
@@ -175,7 +175,8 @@ def test_the_bar_at_the_foot_goes_on_repeats_and_is_quieter(browser: Browser) ->
 def test_the_blind_test_hides_the_names_and_counts_what_was_right(browser: Browser) -> None:
     box = "document.querySelector('.game')"
     said = f"{box}.querySelector('p').textContent"
-    shown = f"[...{box}.querySelectorAll('button')].filter(button => button.offsetParent).map(button => button.textContent)"
+    buttons = f"[...{box}.querySelectorAll('button')]"
+    shown = f"{buttons}.filter(button => button.offsetParent).map(button => button.textContent)"
     assert browser.evaluate(shown) == ["Play A", "Play B"]
     for round_number in range(1, 6):
         for letter in "AB":

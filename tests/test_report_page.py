@@ -167,7 +167,8 @@ def test_no_praise_for_what_is_hardly_better_than_noise() -> None:
 
 def test_gates_are_sentences_and_nothing_in_them_is_raw() -> None:
     entry = {"event": "gate", "stage": "flow", "name": "G2 flow", "passed": False, "advice": "train <b>",
-             "seconds": 1.0, "distance_16": 0.45, "distance_noise": 0.9, "diversity_16": 1.93, "silence_16": 0.3, "silence_real": 0.0,
+             "seconds": 1.0, "distance_16": 0.45, "distance_noise": 0.9, "diversity_16": 1.93, "silence_16": 0.3,
+             "silence_real": 0.0,
              "more": {"a_b": 0.25, "c": [1, 2]}}  # fmt: skip
     said = gate_html(entry)
     words = "Its music of 16 steps is 0.50 times as far from real music as decoded noise is; 30\u202f% of it is silent"
