@@ -18,7 +18,7 @@ from piano.evaluation.report_scores import scores_section
 from piano.evaluation.report_sounds import collect_made_music
 from piano.evaluation.report_titles import song_title, told_apart
 from piano.evaluation.report_training import learning_section
-from piano.evaluation.report_verdict import headline, verdict_words
+from piano.evaluation.report_verdict import headline, spoken
 from piano.evaluation.sound_cards import wave_html
 from piano.foundation.audio_io import open_writer, write_audio
 from piano.foundation.model_folder import shipped_folder
@@ -93,7 +93,7 @@ def test_all_but_the_music_is_folded_and_the_head_tells_what_a_link_shows(page: 
     for key in ("scores", "comparison", "curves", "findings", "music", "settings", "machine"):
         assert re.search(rf'<section id="{key}" class="folded"[^>]*><details><summary>', curious), key
     head = page[: page.index("<body>")]
-    assert re.search(r'<meta name="description" content="It is well on its way[^"]{40,}">', head)
+    assert re.search(r'<meta name="description" content="It learned for 20 steps[^"]{40,}">', head)
     assert 'property="og:image" content="data:image/png;' in head and '<link rel="icon" href="data:' in head
 
 
@@ -161,8 +161,15 @@ def test_a_headline_is_a_sentence_made_of_what_is_known() -> None:
 
 
 def test_no_praise_for_what_is_hardly_better_than_noise() -> None:
-    assert "worse than noise" in verdict_words(1.29) and "far from music" in verdict_words(0.4)
-    assert "close to real music" in verdict_words(0.03) and verdict_words(None) == ""
+    bad = spoken([], 1.29, clips=20, songs=10)
+    assert bad.lead.startswith("Its music is worse than noise (1.29")
+    assert spoken([], 0.03, clips=20, songs=10).lead.startswith("Its music is near real music")
+    assert spoken([], None, clips=None, songs=None) == ("", "")
+    assert spoken([], 0.03, clips=2, songs=1) == ("", "")  # two clips tell nothing
+    ruined = spoken(make_log(), 0.03, clips=20, songs=10)
+    assert (
+        "too few for anything" in ruined.lead and "near real music" in ruined.more
+    )  # the verdict comes first
 
 
 def test_gates_are_sentences_and_nothing_in_them_is_raw() -> None:
@@ -174,6 +181,11 @@ def test_gates_are_sentences_and_nothing_in_them_is_raw() -> None:
     words = "Its music of 16 steps is 0.50 times as far from real music as decoded noise is; 30\u202f% of it is silent"
     assert words in said and "1.93 times as varied" in said and "train &lt;b&gt;" in said
     assert "{" not in said and "more a b 0.25, c 1.00, 2.00" in said
+    told = {"name": "G2 composing", "passed": False, "advice": "train longer", "distance_16": 0.4,
+            "sentence": "G2 composing: NOT passed. It is <far>. Train longer."}  # fmt: skip
+    assert (
+        "<p>It is &lt;far&gt;.</p>" in gate_html(told) and gate_html(told).lower().count("train longer") == 1
+    )
     plain = gate_html({"name": "my gate", "passed": True, "d": 0.25, "e": True})
     assert "<p>d 0.25, e True</p>" in plain
 
