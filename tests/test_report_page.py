@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from report_run import RATE, make_log, make_page, make_run, make_scores, tone
+from report_run import DATASET_RATE, RATE, make_dataset, make_log, make_page, make_run, make_scores, tone
 
 from piano.evaluation import report
 from piano.evaluation.curves import Chart, Curve, Mark, Stage, Timeline
+from piano.evaluation.memorisation import why_not_searched
 from piano.evaluation.report_charts import chart_html, round_steps
 from piano.evaluation.report_compared import comparison_section
+from piano.evaluation.report_copies import copies_section
 from piano.evaluation.report_gates import gate_html
 from piano.evaluation.report_html import table_html
 from piano.evaluation.report_scores import scores_section
@@ -210,6 +212,13 @@ def test_songs_are_counted_as_songs(
     (tmp_path / "scores.json").write_text(json.dumps(make_scores() | {"real": {"clips": 14, "songs": said}}))
     content = scores_section(tmp_path, how="", songs=known).content
     assert words in content and ("one song only" in content) == warns
+
+
+def test_with_too_few_recordings_copies_cannot_be_told_and_the_screen_says_the_same(tmp_path: Path) -> None:
+    dataset = make_dataset(tmp_path / "dataset", held_out=1)
+    write_audio(tmp_path / "music" / "a.wav", tone(6.0, 300, rate=DATASET_RATE), DATASET_RATE)
+    sounds = collect_made_music(tmp_path / "music", max_seconds=9.0)
+    assert copies_section(sounds, dataset, search="yes").absent == why_not_searched(1) != ""
 
 
 def test_axes_carry_round_values_and_short_stages_their_number() -> None:
