@@ -7,7 +7,6 @@ sized by what a file's header claims. Corrupt files are decoded as far as possib
 import contextlib
 import io
 import os
-import secrets
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ import soxr
 
 from piano.foundation.errors import AudioError
 from piano.foundation.m4a import encode_m4a, require_encoder
+from piano.foundation.made_files import temporary_name
 from piano.foundation.native_sound import FFMPEG_SUFFIXES, native_blocks, note, sndfile_name
 from piano.foundation.screen_text import printable
 
@@ -218,6 +218,20 @@ def read_audio(
     return np.ascontiguousarray(np.concatenate(blocks, axis=1)[:, :limit])
 
 
+def kept_subtype(path: Path, *, sample_rate: int, channels: int) -> str | None:
+    """How to keep a file's numbers as they are, where they need more than 16 bits: PCM_24, FLOAT or None.
+
+    None also for a file of another rate or number of channels, whose numbers cannot stay.
+    """
+    try:
+        source = soundfile.info(sndfile_name(Path(path)))
+    except (soundfile.LibsndfileError, ValueError, OSError):
+        return None
+    if (source.samplerate, source.channels) != (sample_rate, channels):
+        return None
+    return {"PCM_24": "PCM_24", "PCM_32": "FLOAT", "FLOAT": "FLOAT", "DOUBLE": "FLOAT"}.get(source.subtype)
+
+
 class AudioWriter:
     """A sound file being written in pieces; made by `open_writer`."""
 
@@ -230,19 +244,22 @@ class AudioWriter:
         Parameters
         ----------
         waveform : np.ndarray [shape=(channels, samples)]
-            Float; clipped to [-1, 1].
+            Float; clipped to [-1, 1], unless the file keeps floating-point numbers.
         """
         if waveform.ndim != 2 or waveform.shape[0] != self._file.channels:
             raise ValueError(f"expected ({self._file.channels}, samples), got shape {waveform.shape}")
-        frames = np.clip(np.asarray(waveform, dtype=np.float32), -1.0, 1.0).T
+        frames = np.asarray(waveform, dtype=np.float32).T
+        if self._file.subtype != "FLOAT":
+            frames = np.clip(frames, -1.0, 1.0)
         for start in range(0, len(frames), _WRITE_FRAMES):
             self._file.write(np.ascontiguousarray(frames[start : start + _WRITE_FRAMES]))
 
 
 @contextlib.contextmanager
 def open_writer(
-    path: Path, sample_rate: int, channels: int, *, metadata: dict[str, str] | None = None
-) -> Iterator[AudioWriter]:
+    path: Path, sample_rate: int, channels: int, *, metadata: dict[str, str] | None = None,
+    subtype: str | None = None, into: Path | None = None,
+) -> Iterator[AudioWriter]:  # fmt: skip
     """Write a sound file piece by piece, under a temporary name until it is whole.
 
     If the body raises, nothing is left behind and an older file of that name stays as it was.
@@ -257,6 +274,11 @@ def open_writer(
     channels : int
     metadata : dict, optional
         Tags by libsndfile's names: title, artist, album, comment, date, copyright, software ...
+    subtype : str, optional
+        libsndfile's name of how numbers are kept in a WAV or FLAC (PCM_16, PCM_24, FLOAT); 16 bits by default.
+    into : Path, optional
+        A file of the caller's, such as `made_files.unfinished` gives, that is written in place of `path`, which then
+        only says the format and is named in errors.
 
     Raises
     ------
@@ -271,14 +293,14 @@ def open_writer(
     """
     path = Path(path)
     if path.suffix.lower() == ".m4a":
-        with _m4a_writer(path, sample_rate, channels, metadata or {}) as writer:
+        with _m4a_writer(path, sample_rate, channels, metadata or {}, into) as writer:
             yield writer
         return
     if path.suffix.lower() not in _OUTPUT_FORMATS:
         known = ", ".join(sorted([*_OUTPUT_FORMATS, ".m4a"]))
         raise AudioError(f"cannot write {printable(path)}: the suffix must be one of {known}.")
-    container, subtype = _OUTPUT_FORMATS[path.suffix.lower()]
-    temporary = path.with_name(f".{path.name[:60]}.{secrets.token_hex(4)}.part")
+    container, usual_subtype = _OUTPUT_FORMATS[path.suffix.lower()]
+    temporary = into or temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with soundfile.SoundFile(
@@ -287,39 +309,42 @@ def open_writer(
             samplerate=sample_rate,
             channels=channels,
             format=container,
-            subtype=subtype,
+            subtype=subtype or usual_subtype,
         ) as file:
             for key, value in (metadata or {}).items():
                 setattr(file, key, value)
             yield AudioWriter(file)
-        os.replace(temporary, path)
+        if into is None:
+            os.replace(temporary, path)
     except soundfile.LibsndfileError as error:
         message = f"cannot write {printable(path)} at {sample_rate} Hz: {error.error_string}"
         raise AudioError(message) from None
     except OSError as error:
         raise AudioError(f"cannot write {printable(path)}: {error.strerror or error}.") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        if into is None:
+            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def _m4a_writer(
-    path: Path, sample_rate: int, channels: int, metadata: dict[str, str]
+    path: Path, sample_rate: int, channels: int, metadata: dict[str, str], into: Path | None
 ) -> Iterator[AudioWriter]:
     """`open_writer` for M4A, which is encoded from a WAV when that is whole."""
     require_encoder(path)
-    stem = f".{path.name[:60]}.{secrets.token_hex(4)}"
-    wave, encoded = path.with_name(f"{stem}.wav"), path.with_name(f"{stem}.part")
+    wave, encoded = temporary_name(path), into or temporary_name(path)
     try:
-        with open_writer(wave, sample_rate, channels) as writer:
+        with open_writer(path.with_suffix(".wav"), sample_rate, channels, into=wave) as writer:
             yield writer
         encode_m4a(wave, encoded, metadata)
-        os.replace(encoded, path)
+        if into is None:
+            os.replace(encoded, path)
     except OSError as error:
         raise AudioError(f"cannot write {printable(path)}: {error.strerror or error}.") from None
     finally:
         wave.unlink(missing_ok=True)
-        encoded.unlink(missing_ok=True)
+        if into is None:
+            encoded.unlink(missing_ok=True)
 
 
 def write_audio(
