@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from piano.config_reader import load_config_from_yaml
 from piano.foundation.audio_io import MP3_RATES, read_audio
@@ -146,7 +147,8 @@ def generate(options: argparse.Namespace) -> None:
     introduce(folders[0], maker.content["epoch"])
     for paths in maker.make(folders[1], items=range(options.count)):
         for path in paths:
-            print(printable(path), flush=True)
+            tqdm.write(printable(path))
+            sys.stdout.flush()
 
 
 def refuse_missing_files(options: argparse.Namespace) -> None:
@@ -406,7 +408,7 @@ def trim(sounds: Iterator[Tensor], samples: int) -> Iterator[Tensor]:
 def read_noise(generator: VariationalAttentionModel, path: Path, seconds: float) -> Tensor:
     """Latent noise of a noise file; raises AudioError when it is too short or silent."""
     hop = generator.hop_samples
-    needed = -(-round(seconds * generator.sample_rate) // hop) * hop
+    needed = hop * generator.whole_windows(-(-round(seconds * generator.sample_rate) // hop))
     waveform = read_audio(
         path, sample_rate=generator.sample_rate, channels=1, max_seconds=needed / generator.sample_rate
     )[0]

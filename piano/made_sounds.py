@@ -100,7 +100,9 @@ class Target(NamedTuple):
     def find_present(self) -> list[Path]:
         """Files that were made in the same way before; empty if there are none."""
         for start in numbered_starts(self.start):
-            names = {kind: start.with_name(start.name + ending) for kind, ending in self.endings().items()}
+            names: dict[Kind, Path] = {
+                kind: start.with_name(start.name + ending) for kind, ending in self.endings().items()
+            }
             if not any(os.path.lexists(name) for name in names.values()):
                 return []
             with contextlib.suppress(AudioError):

@@ -372,13 +372,18 @@ class VariationalAttentionModel(nn.Module):
             )
             window = self.integrate(
                 torch.cat([held, fresh], dim=1), steps=steps, prefix=history if history.shape[1] else None,
-                told=self.tell(style, self.latent_seq_len, first_frame=begin),
+                told=self.tell(style, held.shape[1] + fresh.shape[1], first_frame=begin),
             )  # fmt: skip
             piece = window[:, history.shape[1] :]
             yield piece
             position += piece.shape[1]
             begin += window.shape[1] - kept
             history = window[:, -kept:]
+
+    def whole_windows(self, frames: int) -> int:
+        """Frames of noise that the windows take in which the first `frames` frames of music are made."""
+        further = self.latent_seq_len - self.latent_seq_len // HISTORY_PART
+        return self.latent_seq_len + further * max(math.ceil((frames - self.latent_seq_len) / further), 0)
 
     def _noise_frames(
         self,

@@ -38,7 +38,7 @@ def run(checkpoints: Path, output: Path, *arguments: str) -> int:
 def test_samples_have_name_rate_length_and_differ(checkpoints, tmp_path):
     assert run(checkpoints, tmp_path, "--seconds", "1.5", "--count", "3") == 0
     files = sorted(tmp_path.iterdir())
-    assert [path.name for path in files] == ["sample_0000.wav", "sample_0001.wav", "sample_0002.wav"]
+    assert [path.name for path in files] == [f"seed0_sample_000{n}.wav" for n in range(3)]
     sounds = []
     for path in files:
         sound, rate = soundfile.read(path)
@@ -52,21 +52,23 @@ def test_samples_have_name_rate_length_and_differ(checkpoints, tmp_path):
 def test_the_same_seed_gives_the_same_bytes(checkpoints, tmp_path):
     for folder in ("a", "b"):
         assert run(checkpoints, tmp_path / folder, "--seconds", "1", "--count", "1", "--seed", "9") == 0
-    first, second = ((tmp_path / folder / "sample_0000.wav").read_bytes() for folder in ("a", "b"))
+    first, second = ((tmp_path / folder / "seed9_sample_0000.wav").read_bytes() for folder in ("a", "b"))
     assert first == second
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "mp3"])
 def test_every_format_is_written_and_read_back(checkpoints, tmp_path, suffix):
     assert run(checkpoints, tmp_path, "--seconds", "1", "--count", "1", "--format", suffix) == 0
-    sound = read_audio(tmp_path / f"sample_0000.{suffix}", sample_rate=SAMPLE_RATE, channels=1)
+    sound = read_audio(tmp_path / f"seed0_sample_0000.{suffix}", sample_rate=SAMPLE_RATE, channels=1)
     assert abs(sound.shape[1] - SAMPLE_RATE) < 0.1 * SAMPLE_RATE
 
 
 def test_a_continuation_begins_with_the_prompt_unaltered(checkpoints, prompt, tmp_path):
     assert run(checkpoints, tmp_path, "--prompt", str(prompt), "--seconds", "1", "--count", "1") == 0
-    full, _ = soundfile.read(tmp_path / "sample_0000.full.wav", dtype="float32")
-    continuation, _ = soundfile.read(tmp_path / "sample_0000.continuation.wav", dtype="float32")
+    full, _ = soundfile.read(tmp_path / "fragment_seed0_sample_0000.full.wav", dtype="float32")
+    continuation, _ = soundfile.read(
+        tmp_path / "fragment_seed0_sample_0000.continuation.wav", dtype="float32"
+    )
     heard = read_audio(prompt, sample_rate=SAMPLE_RATE, channels=1)[0]
     assert len(continuation) == SAMPLE_RATE
     assert len(full) == len(heard) + len(continuation)
@@ -83,7 +85,7 @@ def test_a_quiet_prompt_is_continued_as_quietly(checkpoints, prompt, tmp_path):
             run(checkpoints, tmp_path / folder, "--prompt", str(path), "--seconds", "1", "--count", "1") == 0
         )
     levels = [
-        np.std(soundfile.read(tmp_path / folder / "sample_0000.continuation.wav")[0])
+        np.std(soundfile.read(next((tmp_path / folder).glob("*_seed0_sample_0000.continuation.wav")))[0])
         for folder in ("loud", "quiet")
     ]
     assert levels[0] / levels[1] == pytest.approx(10.0, rel=0.1)
@@ -103,7 +105,9 @@ def test_a_noise_file_is_the_seed(checkpoints, tmp_path):
         write_audio(tmp_path / f"noise{seed}.wav", 0.1 * noise, SAMPLE_RATE)
         assert run(checkpoints, tmp_path / str(seed), "--noise", str(tmp_path / f"noise{seed}.wav"),
                    "--seconds", "2", "--count", "1") == 0  # fmt: skip
-    first, second = (soundfile.read(tmp_path / str(seed) / "sample_0000.wav")[0] for seed in (0, 1))
+    first, second = (
+        soundfile.read(tmp_path / str(seed) / f"noise{seed}_seed0_sample_0000.wav")[0] for seed in (0, 1)
+    )
     assert not np.allclose(first, second, atol=1e-3)
 
 

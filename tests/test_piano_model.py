@@ -174,3 +174,21 @@ def test_a_crop_across_the_seam_is_the_song_as_it_was():
     for offset, samples in ((0, 10), (3, 4), (5, 10), (10, 10), (12, 5), (0, 20)):
         assert np.array_equal(dataset.crop(1, offset, samples).numpy(), whole[:, offset : offset + samples])
     assert np.array_equal(dataset[1].numpy(), whole)
+
+
+@pytest.mark.parametrize("frames", [1, 31, 32, 33, 54, 55, 100])
+def test_noise_for_whole_windows_is_what_a_stream_takes(generator, frames):
+    needed, have = generator.whole_windows(frames), 0
+    for piece in generator.stream_latents(
+        count=1, seed=0, steps=1, noise=torch.zeros(needed, generator.latent_dim)
+    ):
+        assert have < frames  # not a window too many
+        have += piece.shape[1]
+    assert have == needed >= frames
+
+
+def test_a_window_that_the_noise_ends_in_is_composed_too(generator):
+    noise = torch.randn(63, generator.latent_dim, generator=torch.Generator().manual_seed(0))
+    pieces = list(generator.stream_latents(count=1, seed=0, steps=2, noise=noise))
+    assert [piece.shape[1] for piece in pieces] == [32, 22, 9]
+    assert all(bool(torch.isfinite(piece).all()) for piece in pieces)

@@ -81,7 +81,7 @@ def hear(path: Path, *, sample_rate: int, channels: int, max_seconds: float | No
         kept = heard.waveform.shape[1] / sample_rate
         part = f" in its last {kept:.0f} s" if 0 < heard.waveform.shape[1] < heard.samples else ""
         raise AudioError(
-            f"{printable(path)} holds no sound{part}: nothing in it is above {SILENCE_DB:.0f} dB. Name another."
+            f"{printable(path)} holds no sound{part}: nothing in it is above {SILENCE_DB:.0f} dB. Name another file."
         )
     return heard
 

@@ -26,7 +26,7 @@ class SpooledSound:
     """
 
     def __init__(self, channels: int, folder: Path) -> None:
-        self._file = tempfile.SpooledTemporaryFile(MOST_IN_MEMORY, dir=folder)  # noqa: SIM115 (closed by `close`)
+        self._file = tempfile.SpooledTemporaryFile(MOST_IN_MEMORY, dir=str(folder))  # noqa: SIM115 (closed by `close`)
         self.channels = channels
         self.samples = 0
         self.peak = 0.0
