@@ -141,9 +141,11 @@ def generate(options: argparse.Namespace) -> None:
     folders = default_folders(options)
     if options.format == "m4a":
         require_encoder(folders[1] / "*.m4a")
+    if folders[1].exists():
+        make_output_folder(folders[1])  # says now what is wrong with it
+    maker = open_maker(folders[0], options)
     make_output_folder(folders[1])
     clear_leftovers(folders[1])
-    maker = open_maker(folders[0], options)
     introduce(folders[0], maker.content["epoch"])
     for paths in maker.make(folders[1], items=range(options.count)):
         for path in paths:
