@@ -251,15 +251,26 @@ class VariationalAttentionModel(nn.Module):
     def _finished(
         self, spectrum: Tensor, texture_key: tuple[int, int] | None, first_frame: int, steps: int
     ) -> Tensor:
-        """Magnitudes (batch, channels, frames, bins) of a spectrum; textured if there is a key (seed, first item)."""
-        if texture_key is None:
-            return self.autoencoder.magnitude(spectrum)
-        seed, first_item = texture_key
-        noise = torch.stack([
-            self._texture_noise((seed, first_item + item), first_frame, spectrum.shape[1])
-            for item in range(len(spectrum))
-        ])  # fmt: skip
-        return self.autoencoder.magnitude(spectrum, texture=self.texture_of(steps), noise=noise)
+        """Magnitudes (batch, channels, frames, bins) of a spectrum; textured if there is a key (seed, first item).
+
+        Raises
+        ------
+        CheckpointError
+            They are not finite: weights are damaged, or training went astray.
+        """
+        if not bool(torch.isfinite(spectrum).all()):
+            raise CheckpointError(BROKEN)
+        noise = None
+        if texture_key is not None:
+            seed, first_item = texture_key
+            noise = torch.stack([
+                self._texture_noise((seed, first_item + item), first_frame, spectrum.shape[1])
+                for item in range(len(spectrum))
+            ])  # fmt: skip
+        magnitudes = self.autoencoder.magnitude(spectrum, texture=self.texture_of(steps), noise=noise)
+        if not bool(torch.isfinite(magnitudes).all()):
+            raise CheckpointError(BROKEN)
+        return magnitudes
 
     def _texture_noise(self, key: tuple[int, int], first_frame: int, frames: int) -> Tensor:
         """White noise (channels, frames + 3, hop_length) of an item's spectrum frames, the same in every piece."""
@@ -462,8 +473,6 @@ class VariationalAttentionModel(nn.Module):
             ready = buffer.shape[1] if is_last else max(buffer.shape[1] - margin, done)
             spectrum = self.decode_spectrum(buffer)[:, done * stride : ready * stride]
             magnitudes = gain * self._finished(spectrum, texture_key, position, steps)
-            if not bool(torch.isfinite(magnitudes).all()):
-                raise CheckpointError(BROKEN)
             position += spectrum.shape[1]
             sounds = [phase.push(magnitude) for phase, magnitude in zip(phases, magnitudes, strict=True)]
             if is_last:
@@ -539,8 +548,6 @@ class VariationalAttentionModel(nn.Module):
             )
             first = next(pieces)
             spectrum = self.decode_spectrum(first)
-            if not bool(torch.isfinite(spectrum).all()):
-                raise CheckpointError(BROKEN)
             magnitudes = self._finished(spectrum, (seed, item), 0, self.resolve_steps(steps))
             level = 0.5 * float(magnitudes.square().mean().clamp_min(1e-12).log())
             if loudest is None or level > loudest[0]:

@@ -28,9 +28,7 @@ NEPER = math.log(10.0) / 20.0
 """Of a decibel."""
 SILENT = -60.0 * NEPER
 """Loudness below which music is a pause, and says nothing of how loud music is."""
-USUAL_RANGE = tuple(
-    (level + 10.0 * math.log10(3.0 / 8.0)) * math.log(10.0) / 20.0 for level in (-30.0, -12.0)
-)
+USUAL_RANGE = (-30.0 * NEPER + 0.5 * math.log(3.0 / 8.0), -12.0 * NEPER + 0.5 * math.log(3.0 / 8.0))
 """Loudness of levelled music, for models that do not know that of theirs: -30 to -12 dB of the waveform."""
 RANGE_SHARE, RANGE_WIDTH = 0.05, 12.0 * NEPER
 """What is left out of the range at each end, and how far it reaches below and above the middle at most."""
