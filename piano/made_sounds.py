@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from piano.foundation.audio_io import kept_subtype, open_writer
+from piano.foundation.audio_writer import fitting_subtype, open_writer, source_subtype
 from piano.foundation.errors import AudioError
 from piano.foundation.made_files import numbered_starts, publish_together, unfinished
 from piano.foundation.prompts import Heard
@@ -19,7 +19,6 @@ from piano.foundation.sound_progress import Progress, say
 from piano.foundation.spooled_sound import SpooledSound
 
 SILENT_DB = -60.0
-LOSSLESS = (".wav", ".flac")
 LONGEST_NAME_PART = 120
 """Bytes: a disk's names hold 255 with all that is added."""
 
@@ -113,10 +112,7 @@ class Target(NamedTuple):
     def _fill(self, kind: Kind, name: Path, temporary: Path, spool: SpooledSound) -> None:
         """Write one of the files."""
         rate, heard = self.shelf.sample_rate, self.heard if kind == "full" else None
-        subtype = None
-        if heard is not None and name.suffix in LOSSLESS:
-            subtype = kept_subtype(heard.path, sample_rate=rate, channels=spool.channels)
-            subtype = "PCM_24" if subtype and name.suffix == ".flac" else subtype
+        subtype = None if heard is None else fitting_subtype(name, source_subtype(heard.path))
         with open_writer(
             name, rate, spool.channels, metadata={"comment": self.says[kind].text()}, subtype=subtype,
             into=temporary,
