@@ -10,8 +10,6 @@ import numpy as np
 FULL_SCALE = 1.0
 CEILING_DB = -0.1
 """Where the peak of a sound that would clip is brought to."""
-MOST_IN_MEMORY = 32 << 20
-"""Bytes; what is longer goes to the disk, into a file that no name points to."""
 _BLOCK = 1 << 16
 
 
@@ -23,10 +21,12 @@ class SpooledSound:
     channels : int
     folder : Path
         On the disk that is used when the sound gets long.
+    most_in_memory : int
+        Bytes; what is longer goes to the disk, into a file that no name points to.
     """
 
-    def __init__(self, channels: int, folder: Path) -> None:
-        self._file = tempfile.SpooledTemporaryFile(MOST_IN_MEMORY, dir=str(folder))  # noqa: SIM115 (closed by `close`)
+    def __init__(self, channels: int, folder: Path, *, most_in_memory: int = 32 << 20) -> None:
+        self._file = tempfile.SpooledTemporaryFile(most_in_memory, dir=str(folder))  # noqa: SIM115 (closed by `close`)
         self.channels = channels
         self.samples = 0
         self.peak = 0.0
