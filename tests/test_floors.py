@@ -86,6 +86,7 @@ FLOORS: list[tuple[float, str, list[str]]] = [
     ),
     (4.5, "", ["piano.judging", "piano.judgement_file"]),
     (4.6, "", ["piano.tournament"]),
+    (4, "", ["piano.made_sounds"]),
     (5, "", ["piano.generate_music", "piano.check_discriminator", "piano.export_model"]),
     (5.1, "", ["piano.reproduce"]),
     (5.1, "", ["piano.evaluation.score_generator"]),
