@@ -24,14 +24,9 @@ from piano.foundation.checkpoint_format import find_epoch, list_epochs, read_bes
 from piano.foundation.doors import fill, program
 from piano.foundation.errors import run_command
 from piano.foundation.made_files import write_bytes, write_json
-<<<<<<< HEAD
 from piano.foundation.options import make_output_folder, positive_int
 from piano.foundation.runtime import choose_threads
-from piano.foundation.screen_text import counted, printable, tolerate_old_terminals
-=======
-from piano.foundation.options import make_output_folder
-from piano.foundation.screen_text import csv_cell
->>>>>>> main
+from piano.foundation.screen_text import counted, csv_cell, printable, tolerate_old_terminals
 from piano.judgement_file import KEPT_NAME
 from piano.judging import Clips, Items, Verdict, family_logits, real_clips, told_apart
 from piano.tournament import Settings, Tournament, play, trained_judges
