@@ -219,7 +219,7 @@ def test_integrated_loudness_is_that_of_the_standard(rate: int) -> None:
     time = np.arange(4 * rate) / rate
     sine = np.sin(2 * np.pi * 997 * time).astype(np.float32)[None]
     # BS.1770: a full-scale sine of 997 Hz in one channel reads -3.01; EBU Tech 3341, case 1: in two at -23 dB, -23.
-    assert descriptors.integrated_loudness(Clip(sine, rate)) == pytest.approx(-3.01, abs=0.02)
+    assert descriptors.integrated_loudness(Clip(sine, rate)) == pytest.approx(-3.01, abs=0.05)
     stereo = 10 ** (-23 / 20) * np.concatenate([sine, sine])
     assert descriptors.integrated_loudness(Clip(stereo, rate)) == pytest.approx(-23.0, abs=0.05)
     # Case 3: what is 13 dB softer than the rest is not counted.

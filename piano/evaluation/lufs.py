@@ -55,7 +55,7 @@ def k_weighted(waveform: NDArray, sample_rate: int) -> NDArray:
     try:
         return filter_by_torchaudio(samples, sections)
     except (ImportError, OSError):
-        return sosfilt(sections, samples, axis=1)
+        return np.asarray(sosfilt(sections, samples, axis=1))
 
 
 def filter_by_torchaudio(samples: NDArray, sections: NDArray) -> NDArray:
