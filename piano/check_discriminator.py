@@ -24,6 +24,7 @@ from piano.foundation.doors import fill, program
 from piano.foundation.errors import run_command
 from piano.foundation.made_files import write_bytes, write_json
 from piano.foundation.options import make_output_folder
+from piano.foundation.screen_text import csv_cell
 from piano.judgement_file import KEPT_NAME
 from piano.judging import Clips, Items, Verdict, family_logits, real_clips, told_apart
 from piano.tournament import Settings, Tournament, play, trained_judges
@@ -297,7 +298,7 @@ def write_table(verdicts: list[Verdict], output: Path) -> None:
     text = StringIO(newline="")
     writer = csv.DictWriter(text, fieldnames=list(rows[0]))
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: csv_cell(value) for name, value in row.items()} for row in rows)
     write_bytes(output / "verdicts.csv", text.getvalue().encode("ascii"))
     write_json(output / "verdicts.json", rows)
 
