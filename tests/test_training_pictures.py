@@ -106,5 +106,7 @@ def test_a_phase_is_named_once_and_written_over_nothing(monkeypatch, tmp_path):
     )
     draw_losses(history(), tmp_path / "loss.png")
     assert {word.strip() for word in words} == {"autoencoder", "professor"}
-    alone, rises = (labels.count(label) for label in ("the generator learns alone", "the adversary's weight rises"))
+    alone, rises = (
+        labels.count(label) for label in ("the generator learns alone", "the adversary's weight rises")
+    )
     assert (alone, rises) == (1, 4)  # once in each panel that shows it

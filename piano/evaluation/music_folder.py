@@ -241,7 +241,7 @@ def read_excerpts(
             f"no song in {printable(folder)} lasts {seconds:g} s, the longest {longest / sample_rate:.1f} s. "
             "Name another folder, or take shorter --seconds."
         )
-    files, clips = (list(column) for column in zip(*turns, strict=True))
+    files, clips = [name for name, _ in turns], [clip for _, clip in turns]
     return Excerpts(clips, files, [part for _, part in stretches], [name for name, _ in stretches])
 
 
