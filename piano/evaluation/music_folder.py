@@ -248,7 +248,8 @@ def read_excerpts(
 def spread_over(names: Sequence[str], count: int) -> list[str]:
     """Up to `count` names, evenly from a list."""
     return [
-        names[index] for index in np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int)
+        names[index]
+        for index in np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int).tolist()
     ]
 
 

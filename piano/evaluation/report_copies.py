@@ -111,6 +111,8 @@ def search_copies(made: Sequence[Sound], dataset: Path, watch: Watch) -> tuple[l
     rate, channels = manifest.sample_rate, manifest.channels
     seconds = min(MOST_SECONDS, 2 * manifest.segment_seconds, *(sound.seconds for sound in pieces))
     held_out = [sound.waveform for sound in dataset_music(dataset, count=HELD_OUT, seconds=seconds)]
+    if reason := why_not_searched(len(held_out)):
+        raise ValueError(reason)
     samples = round(seconds * rate)
     clips = [sound.waveform[:, :samples] for sound in pieces]
     songs = read_songs(dataset, sample_rate=rate, channels=channels, split="training")
