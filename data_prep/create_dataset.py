@@ -354,7 +354,8 @@ def split_groups(
 ) -> dict[str, set[str]]:
     """Choose the recordings that are kept from training.
 
-    Groups are drawn in random order while they bring the share of pairs nearer to the fraction.
+    Groups are drawn in random order while they bring the share of pairs nearer to the fraction. Where each alone is
+    too much, one is drawn of those that are at most twice as long as the shortest.
 
     Returns
     -------
@@ -374,7 +375,8 @@ def split_groups(
             chosen.add(name)
             count += sizes[name]
     if not chosen and len(names) > 1:
-        chosen = {min(names, key=lambda name: (sizes[name], name))}
+        enough = 2 * min(sizes.values())  # a recording of usual length, and not one of hours, if all are long
+        chosen = {next(names[index] for index in order if sizes[names[index]] <= enough)}
     return {"training": set(names) - chosen, "validation": chosen}
 
 
@@ -602,17 +604,17 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add(
         "--split-inside",
         action="store_true",
-        help="of one recording: hold back its end for validation, after a gap",
+        help="of one recording: hold back its end for validation, after a gap (default: no)",
     )
     add(
         "--join-short",
         action="store_true",
-        help="put files that are shorter than a pair one after the other, folder by folder (sample packs)",
+        help="put files that are shorter than a pair one after the other, folder by folder: sample packs (default: no)",
     )
     add(
         "--overwrite",
         action="store_true",
-        help="replace a data set even if its songs change sides or are no longer in it",
+        help="replace a data set even if its songs change sides or are no longer in it (default: no)",
     )
     add_config_options(parser)
     return parser.parse_args(argv)

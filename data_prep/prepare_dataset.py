@@ -37,6 +37,7 @@ from data_prep.prepare_song import (
     song_folder,
     write_record,
 )
+from data_prep.song_groups import GROUPINGS, grouping_key, is_whole_fingerprint, with_groups
 from data_prep.worker_pool import MOST_WORKERS, run_tasks
 from piano.foundation import bounds
 from piano.foundation.audio_io import FolderScan, scan_folder
@@ -47,14 +48,12 @@ from piano.foundation.dataset_format import (
     PreparedManifest,
     PrepareSettings,
     SongEntry,
-    read_array,
     read_prepared_manifest,
     refuse_to_write_over,
     write_prepared_manifest,
 )
 from piano.foundation.doors import command, fill, program
 from piano.foundation.errors import DISK_ERRORS, DatasetError, run_command
-from piano.foundation.fingerprint import find_same_recordings
 from piano.foundation.folder_lock import LOCK_NAME, locked_folder
 from piano.foundation.screen_text import counted, printable, tolerate_old_terminals
 
@@ -85,6 +84,7 @@ def prepare_folder(
     max_files: int | None = None,
     forget_missing: bool = False,
     tell: Callable[[str], object] = lambda _: None,
+    group_by: str = "recording",
 ) -> Outcome:
     """Prepare every song of a folder that is not prepared yet, and write manifest and report.
 
@@ -103,6 +103,8 @@ def prepare_folder(
         Go on even if much of the music that was prepared here is not there any more.
     tell : callable
         Gets a line on what is about to happen.
+    group_by : str
+        What is never split between training and validation: one of `GROUPINGS`.
 
     Returns
     -------
@@ -151,7 +153,8 @@ def prepare_folder(
         manifest = PreparedManifest(
             settings=settings,
             music_folder=str(music.resolve()),
-            songs=_with_groups(songs, before, output),
+            songs=with_groups(songs, before, output, group_by=group_by),
+            grouping=grouping_key(group_by),
             left_out=tuple(sorted(left_out, key=lambda entry: entry.source)),
         )
         if not (output / LOCK_NAME).exists():
@@ -420,6 +423,8 @@ def _usable_record(source: Source, output: Path, settings: PrepareSettings) -> S
     if record.song is None:  # ffmpeg may be installed by now
         return None if record.left_out is None or record.left_out.reason == "needs_ffmpeg" else record
     folder = output / record.song.folder
+    if not is_whole_fingerprint(folder / FINGERPRINT_NAME, record.song.samples, settings.sample_rate):
+        return None
     names = (FINGERPRINT_NAME, *(chunk.file for chunk in record.song.chunks))
     return record if all((folder / name).is_file() for name in names) else None
 
@@ -583,20 +588,6 @@ def _refuse_full_disk(
     )
 
 
-def _with_groups(
-    songs: list[SongEntry], before: PreparedManifest | None, output: Path
-) -> tuple[SongEntry, ...]:
-    """The songs, each with the name of the first song of the same recording as its group."""
-    if before is not None and [song.folder for song in before.songs] == [song.folder for song in songs]:
-        groups = [song.group for song in before.songs]
-    else:
-        hint = "Delete its folder and run prepare_dataset.py again."
-        paths = [output / song.folder / FINGERPRINT_NAME for song in songs]
-        fingerprints = [read_array(path, mapped=False, hint=hint) for path in paths]
-        groups = [songs[leader].source for leader in find_same_recordings(fingerprints)]
-    return tuple(dataclasses.replace(song, group=group) for song, group in zip(songs, groups, strict=True))
-
-
 def _remove_leftovers(
     output: Path, manifest: PreparedManifest, present: list[str], crashed: set[str]
 ) -> None:
@@ -649,7 +640,14 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add(
         "--forget-missing",
         action="store_true",
-        help="go on even if much of the music prepared before is not there any more, and remove its chunks",
+        help="go on even if much of the music of before is not there any more; its chunks are removed (default: no)",
+    )
+    add(
+        "--group-by",
+        choices=GROUPINGS,
+        default="recording",
+        help="never split between training and validation: copies of a recording and stems of a song (the default); "
+        "all files of a folder too; or all below a folder of the first level",
     )
     add_config_options(parser)
     return parser.parse_args(argv)
@@ -690,6 +688,7 @@ def main(argv: list[str] | None = None) -> int:
             max_files=options.max_files,
             forget_missing=options.forget_missing,
             tell=lambda line: print(line, flush=True),
+            group_by=options.group_by,
         )
         print_outcome(outcome, output)
         if not outcome.manifest.songs:

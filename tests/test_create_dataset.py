@@ -1,5 +1,6 @@
 """Pairs are neighbours, all of the music is in them, and no recording is in both splits."""
 
+import dataclasses
 import itertools
 import json
 import os
@@ -279,3 +280,17 @@ def test_a_split_is_complete_disjoint_and_near_the_fraction(lengths: list[int], 
     share = sum(sizes[name] for name in groups["validation"])
     assert abs(share - fraction * sum(sizes.values())) <= max(sizes.values())
     assert groups == split_groups(songs[::-1], 1, validation_fraction=fraction, seed=seed)
+
+
+@pytest.mark.parametrize("lengths", [[40, 40, 40], [40, 45, 50, 60, 70]])
+def test_the_seed_draws_among_few_songs_too(lengths: list[int]):
+    songs = [dataclasses.replace(song, group=song.source) for song in entries(lengths)]
+    drawn = [split_groups(songs, 1, validation_fraction=0.05, seed=seed)["validation"] for seed in range(40)]
+    assert all(len(names) == 1 for names in drawn)
+    assert set.union(*drawn) == {song.source for song in songs}
+
+
+def test_a_song_of_hours_is_not_drawn_for_a_tenth():
+    songs = [dataclasses.replace(song, group=song.source) for song in entries([40, 41, 400, 500])]
+    drawn = [split_groups(songs, 1, validation_fraction=0.01, seed=seed)["validation"] for seed in range(20)]
+    assert set.union(*drawn) == {songs[0].source, songs[1].source}

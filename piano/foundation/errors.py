@@ -33,7 +33,7 @@ class AudioError(MusiganError):
 
 
 class PassingError(AudioError):
-    """A file could not be read to its end because of the disk or the network, not of the file: worth another try."""
+    """A file could not be read because the disk or the network failed, not the file: another try may succeed."""
 
 
 class DatasetError(MusiganError):
