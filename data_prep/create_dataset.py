@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data_prep.defaults import add_config_options, load_defaults
+from piano.foundation import options as kinds
 from piano.foundation.dataset_format import (
     SPLITS,
     DatasetManifest,
@@ -243,9 +244,18 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--input", type=Path, help="made by prepare_dataset (default: the config's prepared_folder)")
     add("--output", type=Path, help="folder for the pairs (default: the config's dataset_folder)")
-    add("--segment-seconds", type=float, help="half a pair (default: the model's in the config, 10 for tiny)")
-    add("--validation-fraction", type=float, default=0.1, help="kept from training (default: %(default)g)")
-    add("--seed", type=int, default=0, help="of the split and the order (default: %(default)s)")
+    add(
+        "--segment-seconds",
+        type=kinds.any_real,
+        help="half a pair (default: the model's in the config, 10 for tiny)",
+    )
+    add(
+        "--validation-fraction",
+        type=kinds.any_real,
+        default=0.1,
+        help="kept from training (default: %(default)g)",
+    )
+    add("--seed", type=kinds.any_whole, default=0, help="of the split and the order (default: %(default)s)")
     add_config_options(parser)
     return parser.parse_args(argv)
 

@@ -30,6 +30,7 @@ from data_prep.prepare_song import (
     settings_key,
 )
 from data_prep.worker_pool import run_tasks
+from piano.foundation import options as kinds
 from piano.foundation.audio_io import scan_folder
 from piano.foundation.dataset_format import (
     MANIFEST_NAME,
@@ -315,12 +316,35 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("folder", type=Path, help="music: MP3, WAV, FLAC, OGG, Opus, M4A ..., in any folders")
     add = parser.add_argument
     add("--output", type=Path, help="folder for the chunks (default: the config's prepared_folder)")
-    add("--sample-rate", type=int, help="of the chunks, in Hz (default: the model's in the config)")
-    add("--channels", type=int, choices=(1, 2), help="mono or stereo (default: the model's in the config)")
-    add("--chunk-seconds", type=float, default=120.0, help="length of a chunk (default: %(default)g)")
-    add("--min-seconds", type=float, default=1.0, help="shorter songs are left out (default: %(default)g)")
-    add("--workers", type=int, default=_core_count(), help="processes (default: the cores, %(default)s)")
-    add("--max-files", type=int, help="only the first so many files, to try it out (default: all)")
+    add(
+        "--sample-rate",
+        type=kinds.any_whole,
+        help="of the chunks, in Hz (default: the model's in the config)",
+    )
+    add(
+        "--channels",
+        type=kinds.any_whole,
+        choices=(1, 2),
+        help="mono or stereo (default: the model's in the config)",
+    )
+    add(
+        "--chunk-seconds", type=kinds.any_real, default=120.0, help="length of a chunk (default: %(default)g)"
+    )
+    add(
+        "--min-seconds",
+        type=kinds.any_real,
+        default=1.0,
+        help="shorter songs are left out (default: %(default)g)",
+    )
+    add(
+        "--workers",
+        type=kinds.any_whole,
+        default=_core_count(),
+        help="processes (default: the cores, %(default)s)",
+    )
+    add(
+        "--max-files", type=kinds.any_whole, help="only the first so many files, to try it out (default: all)"
+    )
     add_config_options(parser)
     return parser.parse_args(argv)
 

@@ -1,7 +1,6 @@
 """New music from a checkpoint and a seed, a continuation of a fragment, or what the autoencoder makes of a file."""
 
 import argparse
-import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -13,12 +12,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from piano.config_reader import load_config_from_yaml
+from piano.foundation import options as kinds
 from piano.foundation.audio_io import open_writer, read_audio
 from piano.foundation.doors import fill, program
 from piano.foundation.errors import AudioError, ConfigError, run_command
 from piano.foundation.m4a import require_encoder
 from piano.foundation.model_folder import SHIPPED, named_folder, shipped_folder
-from piano.foundation.options import make_output_folder, positive_int
+from piano.foundation.options import make_output_folder
 from piano.foundation.receipt import Kind, Receipt, discreet_name, file_source, model_hash, own_versions
 from piano.foundation.runtime import available_cores, choose_device, sampling_dtype
 from piano.foundation.screen_text import printable
@@ -53,17 +53,27 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="folder of a model, or shipped (default: the config's checkpoint_folder; shipped if that holds none)",
     )
     parser.add_argument(
-        "--epoch", default="best", help="a number, latest, or best: what was judged best (default: best)"
+        "--epoch",
+        type=kinds.epoch,
+        default="best",
+        help="a number, latest, or best: what was judged best (default: best)",
     )
-    parser.add_argument("--seconds", type=float, default=30.0, help="length of each sample (default: 30)")
-    parser.add_argument("--count", type=int, default=8, help="how many samples (default: 8)")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same music (default: 0)")
     parser.add_argument(
-        "--steps", default="auto", help="sampling steps: a number, or auto, what scored best (default: auto)"
+        "--seconds", type=kinds.seconds, default=30.0, help="length of each sample (default: 30)"
+    )
+    parser.add_argument("--count", type=kinds.count, default=8, help="how many samples (default: 8)")
+    parser.add_argument(
+        "--seed", type=kinds.any_seed, default=0, help="the same seed gives the same music (default: 0)"
+    )
+    parser.add_argument(
+        "--steps",
+        type=kinds.steps,
+        default="auto",
+        help="sampling steps: a number, or auto, what scored best (default: auto)",
     )
     parser.add_argument(
         "--phase-iterations",
-        type=int,
+        type=kinds.phase_iterations,
         default=16,
         help="of Griffin-Lim: 0 is fastest; 2 (mono), 4 (stereo) nearly as good as 16 (default: 16)",
     )
@@ -89,14 +99,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="(default: auto)"
     )
     parser.add_argument(
-        "--threads", type=positive_int, help=f"CPU threads (default: all cores, at most {MAX_THREADS})"
+        "--threads", type=kinds.threads, help=f"CPU threads (default: all cores, at most {MAX_THREADS})"
     )
-    options = parser.parse_args(argv)
-    if not 0 < options.seconds < math.inf or options.count < 1 or options.phase_iterations < 0:
-        parser.error("--seconds and --count must be positive, --phase-iterations must not be negative")
-    if options.steps != "auto" and not (options.steps.isdigit() and int(options.steps) > 0):
-        parser.error("--steps is a positive number or auto")
-    return options
+    return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -16,6 +16,7 @@ from piano.discriminator import Discriminator_with_mdisc
 from piano.doctor.live import Doctor
 from piano.evaluation.gates import Gatekeeper
 from piano.evaluation.training_pictures import draw_run
+from piano.foundation import options as kinds
 from piano.foundation.checkpoint_format import complete_epochs, list_epochs, write_whole
 from piano.foundation.dataset_format import read_manifest
 from piano.foundation.doors import fill, program
@@ -69,7 +70,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--preset", help="tiny, small, base or large (default: the config's)")
     parser.add_argument(
         "--minutes",
-        type=float,
+        type=kinds.minutes,
         help="the whole run takes so long, start to exit (default: the config's, else epochs)",
     )
     parser.add_argument(
@@ -79,15 +80,17 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--checkpoints", type=Path, help="folder to write to (default: the config's checkpoint_folder)"
     )
     parser.add_argument(
-        "--resume", nargs="?", type=int, const=0, metavar="EPOCH",
+        "--resume", nargs="?", type=kinds.epoch_number, const=0, metavar="EPOCH",
         help="continue, from an epoch or from the newest complete checkpoint (default: off)",
     )  # fmt: skip
     parser.add_argument(
         "--from", dest="start_from", metavar="FOLDER",
         help="fine-tune a trained model: shipped, or a folder of checkpoints (default: from nothing)",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, help="of every random choice (default: the config's)")
-    parser.add_argument("--devices", type=int, help="processes on this node (default: the config's)")
+    parser.add_argument("--seed", type=kinds.seed, help="of every random choice (default: the config's)")
+    parser.add_argument(
+        "--devices", type=kinds.processes, help="processes on this node (default: the config's)"
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="any setting (default: none)"
     )

@@ -26,6 +26,7 @@ from piano.evaluation.report_training import (
     training_sentence,
 )
 from piano.evaluation.sound_cards import card_grid, sound_card
+from piano.foundation import options as kinds
 from piano.foundation.checkpoint_format import read_best
 from piano.foundation.dataset_format import read_manifest
 from piano.foundation.doors import fill, program
@@ -79,7 +80,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     add(
         "--compose",
-        type=int,
+        type=kinds.natural_int,
         default=2,
         help="pieces and continuations to play without --music (default: %(default)s)",
     )
@@ -104,17 +105,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     add(
         "--max-seconds",
-        type=float,
+        type=kinds.seconds,
         default=20.0,
         help="show no more of a sound than this (default: %(default)s)",
     )
     add("--title", help="headline of the page (default: the folder's name)")
-    options = parser.parse_args(argv)
-    if not options.max_seconds > 0:
-        parser.error("--max-seconds must be positive")
-    if options.compose < 0:
-        parser.error("--compose must not be negative")
-    return options
+    return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
