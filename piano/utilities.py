@@ -69,11 +69,7 @@ def load_checkpoint(folder: Path, role: str, epoch: int | str = "best") -> dict[
 def with_best_steps(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
     """The best epoch's `auto` means the sampling steps it was judged with, also if it lies in the middle of a stage."""
     best = read_best(folder)
-    if (
-        content["role"] == "generator"
-        and best is not None
-        and best.epoch == content["epoch"]
-    ):
+    if content["role"] == "generator" and best is not None and best.epoch == content["epoch"]:
         for state in (content.get("average"), content["model"]):
             if isinstance(state, dict) and "default_steps" in state:
                 state["default_steps"] = torch.tensor(best.steps)

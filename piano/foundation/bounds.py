@@ -67,8 +67,10 @@ def outside(values: Mapping[str, Any], bounds: Mapping[str, Bound]) -> str | Non
 SAMPLE_RATE = Bound(1_000, 384_000)
 """Samples per second."""
 CHANNELS = Bound(1, 2)
-SECONDS = Bound(0.0, 7 * 86_400.0, is_whole=False, is_above=True)
+SECONDS = Bound(0.0, 7 * 86_400.0, is_whole=False)
 """Of one piece of sound."""
+SOUND_SECONDS = SECONDS._replace(is_above=True)
+"""Of one that is made."""
 FINITE = Bound(-1e300, 1e300, is_whole=False)
 SAMPLE_SECONDS = Bound(0.1, 3_600.0, is_whole=False)
 """Of a sample that a run writes at every save, held in memory whole."""
@@ -96,6 +98,8 @@ COUNT = Bound(1, 100_000)
 """Of samples, clips and the like."""
 NATURAL = Bound(0, 2**63 - 1)
 POSITIVE = Bound(1, 10**9)
+SAMPLE_COUNT = Bound(1, 1_000)
+"""Of samples that a run writes at every save."""
 BATCH = Bound(1, 65_536)
 SHARE = Bound(0.0, 1.0, is_whole=False)
 BELOW_ONE = Bound(0.0, 1.0 - 1e-9, is_whole=False)

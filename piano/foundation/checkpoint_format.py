@@ -97,7 +97,7 @@ def find_epoch(folder: Path, role: str, epoch: int | str) -> int:
     """
     have = list_epochs(folder, role)
     if not have:
-        raise CheckpointError(f"no {role} checkpoint in {folder}. Train first: {command('train')}")
+        raise CheckpointError(f"no {role} checkpoint in {folder}. Train first ({command('train')}).")
     if epoch == "best":
         best = read_best(folder)
         if best is not None and best.epoch in have:

@@ -32,7 +32,7 @@ def require_finite(values: Tensor, what: str) -> Tensor:
 
 
 def not_finite(state: Mapping[str, Tensor]) -> str | None:
-    """The first tensor that holds NaN or infinity, or a kind of number that cannot be looked at; None if all are well."""
+    """The first tensor that holds NaN or infinity, or a kind of number that cannot be told; None if all are well."""
     for name, value in state.items():
         try:
             floating = value if value.dtype in (torch.float32, torch.float64) else value.float()

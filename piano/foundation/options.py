@@ -56,7 +56,7 @@ def whole_or(bound: Bound, *words: str) -> Callable[[str], str]:
 positive_int = whole(bounds.POSITIVE)
 natural_int = whole(bounds.NATURAL)
 count = whole(bounds.COUNT)
-seconds = real(bounds.SECONDS)
+seconds = real(bounds.SOUND_SECONDS)
 minutes = real(bounds.MINUTES)
 share = real(bounds.SHARE)
 seed = whole(bounds.SEED)

@@ -1,7 +1,12 @@
 """Text that is safe to show: file names and tags may hold escape codes."""
 
+import difflib
 import io
 import sys
+from collections.abc import Iterable
+
+NEAR = 0.7
+"""How like a known name an unknown one must be (difflib's ratio) for the known one to be meant."""
 
 
 def printable(text: object) -> str:
@@ -15,6 +20,18 @@ def printable(text: object) -> str:
 def counted(count: int, noun: str, plural: str | None = None) -> str:
     """`1 file`, `2 files`, `3,000 files`; `plural` where it is not the noun with an s."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was probably meant; None where none is near, for a wrong guess is worse than none."""
+    return next(iter(difflib.get_close_matches(name, sorted(known), n=1, cutoff=NEAR)), None)
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """` Did you mean melody?`, or ` There are: ...` where no known name is near."""
+    names = sorted(known)
+    near = nearest(name, names)
+    return f" Did you mean {near}?" if near else f" There are: {', '.join(names)}."
 
 
 def tolerate_old_terminals() -> None:

@@ -84,7 +84,10 @@ def read_shipped(path: Path, role: str) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
-            content: dict[str, Any] = {"epoch": int(metadata["epoch"]), "keywords": json.loads(metadata["keywords"])}
+            content: dict[str, Any] = {
+                "epoch": int(metadata["epoch"]),
+                "keywords": json.loads(metadata["keywords"]),
+            }
             version, written_role = int(metadata["format_version"]), metadata["role"]
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
     except FileNotFoundError:
