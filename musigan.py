@@ -16,10 +16,10 @@ NEAR = 0.7
 """How like a known verb an unknown one must be (difflib's ratio) to be taken for it."""
 MEANT = {
     "tournament": "check-discriminator --all", "judge": "check-discriminator", "judges": "check-discriminator",
-    "compose": "generate", "sample": "generate", "continue": "generate --prompt",
-    "reconstruct": "generate --reconstruct", "resume": "train --resume", "finetune": "train --from", "fine-tune": "train --from", "pretrain": "train",
-    "create-dataset": "dataset", "prepare-dataset": "prepare", "generate-music": "generate", "export-model": "export",
-    "score": "evaluate", "render": "render-scores", "help": "--help", "version": "--version",
+    "compose": "generate", "sample": "generate", "continue": "generate --prompt", "resume": "train --resume",
+    "reconstruct": "generate --reconstruct", "finetune": "train --from", "pretrain": "train",
+    "create-dataset": "dataset", "prepare-dataset": "prepare", "generate-music": "generate",
+    "export-model": "export", "score": "evaluate", "render": "render-scores", "version": "--version",
 }  # fmt: skip
 """What people call a thing that is done by another verb."""
 

@@ -40,6 +40,7 @@ FLOORS: list[tuple[float, str, list[str]]] = [
     (2.5, "", ["piano.schedules"]),
     (3.1, "", ["piano.piano_model"]),
     (3.1, "", ["piano.time_budget"]),
+    (3.1, "", ["piano.run_position"]),
     (3.15, "", ["piano.run_keeper"]),
     (3.2, "", ["piano.training_run"]),
     (3.3, "", ["piano.piano_train"]),

@@ -81,7 +81,8 @@ def run_command(body: Callable[[], None]) -> int:
             raise
         place = f" ({printable(error.filename)})" if error.filename else ""
         print(
-            f"{PREFIX}{DISK_ERRORS[error.errno]}{place}. What was written whole before is untouched.", file=sys.stderr
+            f"{PREFIX}{DISK_ERRORS[error.errno]}{place}. What was written whole before is untouched.",
+            file=sys.stderr,
         )
         return EXIT_USER_ERROR
     return 0
