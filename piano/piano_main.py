@@ -34,6 +34,7 @@ from piano.foundation.notify import Messenger
 from piano.foundation.runtime import Runtime, is_first_process, sampling_dtype, start_runtime
 from piano.foundation.shipped_format import shipped_path
 from piano.foundation.stop_signals import StopRequest, stoppable
+from piano.machine_limits import refuse_impossible
 from piano.piano_finetune import Start, finetune_generator, start_from
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
@@ -143,14 +144,14 @@ def train_alone(config: Config, stop: StopRequest, messenger: Messenger, *, bega
         refuse_to_overwrite(config)
         start = find_start(config)
         config = start.config if start else config
+    refuse_impossible(config, lambda: build_networks(config))
     runtime = start_runtime(**config.runtime.model_dump(), seed=config.seed)
     if start:
         tell(runtime, start.sentence)
     training_set = open_split(config, "training")
     validation_set = open_split(config, "validation")
 
-    generator = VariationalAttentionModel(**config.model.model_dump()).to(runtime.device)
-    discriminator = build_discriminator(config, generator).to(runtime.device)
+    generator, discriminator = (network.to(runtime.device) for network in build_networks(config))
     if start:
         start.load_into(generator, discriminator)
     generator.sampling_dtype = sampling_dtype(runtime.device)
@@ -274,6 +275,12 @@ def find_start(config: Config) -> Start | None:
         if content is not None:
             build(kind, content, content.get("average") or content["model"], "cpu")
     return start_from(config, folder, generator, judges)
+
+
+def build_networks(config: Config) -> tuple[VariationalAttentionModel, Discriminator_with_mdisc]:
+    """Generator and judges, untrained."""
+    generator = VariationalAttentionModel(**config.model.model_dump())
+    return generator, build_discriminator(config, generator)
 
 
 def build_discriminator(config: Config, generator: VariationalAttentionModel) -> Discriminator_with_mdisc:

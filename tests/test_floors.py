@@ -47,7 +47,7 @@ FLOORS: list[tuple[float, str, list[str]]] = [
     (3.4, "", ["piano.piano_pretrain"]),
     (3.5, "", ["piano.piano_finetune", "piano.validation"]),
     (3.6, WING, ["piano.doctor.measure", "piano.doctor.remedies", "piano.doctor.live"]),
-    (4, "", ["piano.utilities"]),
+    (4, "", ["piano.utilities", "piano.machine_limits"]),
     (4, WING, ["data_prep"]),
     (4, WING, ["piano.evaluation.hearing", "piano.evaluation.clip_features", "piano.evaluation.distances"]),
     (4.1, "", ["piano.evaluation.metrics"]),
