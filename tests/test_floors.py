@@ -60,6 +60,7 @@ FLOORS: list[tuple[float, str, list[str]]] = [
             "piano.evaluation.set_scores",
             "piano.evaluation.paired",
             "piano.evaluation.descriptors",
+            "piano.evaluation.lufs",
             "piano.evaluation.reconstruction",
             "piano.evaluation.measures",
             "piano.evaluation.music_folder",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor, nn
 
+from piano.foundation.cores import available_cores
 from piano.foundation.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -158,11 +159,6 @@ def choose_device(name: str) -> str:
             f"this machine has no {name} device that PyTorch can use. Leave it out, or choose cpu."
         )
     return best_device() if name == "auto" else name
-
-
-def available_cores() -> int:
-    """CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def choose_threads() -> int:

@@ -3,6 +3,9 @@
 import io
 import sys
 
+_FORMULA_SIGNS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""A cell that begins so is taken for a formula; the last four are their full-width forms."""
+
 
 def printable(text: object) -> str:
     """The text with control and undecodable characters spelled out, so that no name can steer the terminal."""
@@ -15,6 +18,17 @@ def printable(text: object) -> str:
 def counted(count: int, noun: str, plural: str | None = None) -> str:
     """`1 file`, `2 files`, `3,000 files`; `plural` where it is not the noun with an s."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def csv_cell(value: object) -> object:
+    """A value as a cell of a CSV file that people open in a spreadsheet: numbers stay as they are.
+
+    A text that a spreadsheet would take for a formula gets a `'` in front.
+    """
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if text.startswith(_FORMULA_SIGNS) else text
 
 
 def tolerate_old_terminals() -> None:
