@@ -1,6 +1,7 @@
 """New music from a checkpoint and a seed, a continuation of a fragment, or what the autoencoder makes of a file."""
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -13,10 +14,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from piano.config_reader import load_config_from_yaml
+from piano.doctor.verdict import run_verdict
 from piano.foundation import options as kinds
 from piano.foundation.audio_io import MP3_RATES, read_audio
-from piano.foundation.doors import fill, program
-from piano.foundation.errors import AudioError, ConfigError, run_command
+from piano.foundation.doors import command, fill, program
+from piano.foundation.errors import AudioError, ConfigError, MusiganError, run_command
 from piano.foundation.m4a import require_encoder
 from piano.foundation.made_files import clear_leftovers
 from piano.foundation.model_folder import SHIPPED, named_folder, shipped_folder
@@ -30,6 +32,7 @@ from piano.foundation.receipt import (
     model_hash,
     own_versions,
 )
+from piano.foundation.run_log import LOG_NAME, read_history
 from piano.foundation.runtime import available_cores, choose_device, fastest_threads, sampling_dtype
 from piano.foundation.screen_text import printable
 from piano.foundation.sound_progress import Progress, say
@@ -197,7 +200,13 @@ def default_folders(options: argparse.Namespace) -> tuple[Path, Path]:
 def introduce(folder: Path, epoch: int) -> None:
     """Say whose music this will be; on stderr, as stdout names the files."""
     owner = "the shipped model" if folder == shipped_folder() else "the model"
-    print(f"Playing {owner} of {folder}, epoch {epoch}", file=sys.stderr, flush=True)
+    print(f"Playing {owner} of {printable(folder)}, epoch {epoch}", file=sys.stderr, flush=True)
+    if owner == "the model" and (folder / LOG_NAME).is_file():
+        with contextlib.suppress(OSError, MusiganError):
+            verdict = run_verdict(read_history(folder))
+            if verdict.is_ruined:
+                other = command("generate", "--checkpoints", SHIPPED)
+                print(f"This run's own log: {verdict.sentence} To hear music: {other}", file=sys.stderr)
 
 
 class Maker(NamedTuple):
@@ -279,26 +288,10 @@ def compose_samples(maker: Maker, output: Path, items: list[int]) -> Iterator[li
 def continue_prompt(maker: Maker, output: Path, items: list[int]) -> Iterator[list[Path]]:
     """NAME_seed0_sample_0000.continuation.wav, and .full.wav, which begins with the prompt as it is."""
     generator, options = maker.generator, maker.options
-    rate, shown = generator.sample_rate, printable(options.prompt)
-    heard = hear(
-        options.prompt, sample_rate=rate, channels=generator.sound_channels, max_seconds=PROMPT_SECONDS
-    )
-    sounding = without_last_pause(heard, rate)
-    if sounding.shape[-1] < 8 * generator.hop_samples:
-        raise AudioError(
-            f"{shown} is too short to continue: {sounding.shape[-1] / rate:.2f} s, "
-            f"at least {8 * generator.hop_samples / rate:.2f} s are needed"
-        )
-    notes = list(heard.notes)
-    if pause := heard.waveform.shape[-1] - sounding.shape[-1]:
-        notes.append(f"its last {pause / rate:.1f} s are silent, the music goes on from what comes before")
-    if heard.is_nearly_silent:
-        notes.append(
-            f"it is nearly silent ({heard.levels.loudness_db:.0f} dB), the continuation has the usual level"
-        )
+    rate = generator.sample_rate
+    heard, prompt, notes = hear_prompt(generator, options.prompt)
     for note in notes:
-        say(f"{shown}: {note}.")
-    prompt = torch.from_numpy(heard.prepared(sounding))
+        say(f"{printable(options.prompt)}: {note}.")
     receipts = maker.receipts("full", "continuation", source=options.prompt, seconds=options.seconds)
     with Progress("continuation", rate) as progress:
         progress.expect(len(items) * round(options.seconds * rate))
@@ -312,6 +305,39 @@ def continue_prompt(maker: Maker, output: Path, items: list[int]) -> Iterator[li
                 phase_iterations=options.phase_iterations,
             )  # fmt: skip
             yield target.write(as_loud_as(heard, sounds, rate), progress)
+
+
+def hear_prompt(generator: VariationalAttentionModel, path: Path) -> tuple[Heard, Tensor, list[str]]:
+    """A file as this model continues it.
+
+    Returns
+    -------
+    heard : Heard
+    prompt : Tensor [shape=(channels, samples)]
+        Its last two minutes that sound, at the level of prepared music.
+    notes : list of str
+        What is unusual about it.
+
+    Raises
+    ------
+    AudioError
+        It cannot be read, is silent or too short.
+    """
+    rate = generator.sample_rate
+    heard = hear(path, sample_rate=rate, channels=generator.sound_channels, max_seconds=PROMPT_SECONDS)
+    sounding = without_last_pause(heard, rate)
+    if sounding.shape[-1] < 8 * generator.hop_samples:
+        raise AudioError(
+            f"{printable(path)} is too short to continue: {sounding.shape[-1] / rate:.2f} s, "
+            f"at least {8 * generator.hop_samples / rate:.2f} s are needed"
+        )
+    notes = list(heard.notes)
+    if pause := heard.waveform.shape[-1] - sounding.shape[-1]:
+        notes.append(f"its last {pause / rate:.1f} s are silent, the music goes on from what comes before")
+    if heard.is_nearly_silent:
+        level = heard.levels.loudness_db
+        notes.append(f"it is nearly silent ({level:.0f} dB), the continuation has the usual level")
+    return heard, torch.from_numpy(heard.prepared(sounding)), notes
 
 
 def as_loud_as(heard: Heard, sounds: Iterator[Tensor], sample_rate: int) -> Iterator[Tensor]:

@@ -34,7 +34,7 @@ EXIT_DIFFERS = 1
 LENGTH_TOLERANCE = 0.1
 """MP3 pads a file by less than this, in seconds."""
 EXAMPLE = """examples:
-  {musigan reproduce} music_out/sample_0000.wav
+  {musigan reproduce} music_out/seed0_sample_0000.wav
   {musigan reproduce} their_music.wav --checkpoints their_model --output mine.wav
 """
 

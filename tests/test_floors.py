@@ -90,6 +90,7 @@ FLOORS: list[tuple[float, str, list[str]]] = [
     (4.6, "", ["piano.tournament"]),
     (4, "", ["piano.made_sounds"]),
     (5, "", ["piano.generate_music", "piano.check_discriminator", "piano.export_model"]),
+    (5.1, "", ["piano.player"]),
     (5.1, "", ["piano.reproduce"]),
     (5.1, "", ["piano.evaluation.score_generator"]),
     (5.2, "", ["piano.evaluate"]),

@@ -416,3 +416,16 @@ def test_threads_are_measured_once_and_the_environment_and_the_option_come_first
         assert measured_threads(generator) == before
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_run_whose_log_calls_it_ruined_is_played_with_a_word_about_it(tmp_path, capsys):
+    save_checkpoint(build(), 3, tmp_path / "run", "generator")
+    assert run(tmp_path / "run", tmp_path / "out", "--seconds", "1", "--count", "1") == 0
+    assert "own log" not in capsys.readouterr().err
+    (tmp_path / "run" / "metrics.jsonl").write_text(
+        '{"step": 1, "epoch": 1, "stage": "autoencoder", "loss": 1.0}\n'
+    )
+    assert run(tmp_path / "run", tmp_path / "out", "--seconds", "1", "--count", "1", "--seed", "1") == 0
+    error = capsys.readouterr().err
+    assert "This run's own log: " in error
+    assert "--checkpoints shipped" in error
