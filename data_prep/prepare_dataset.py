@@ -364,7 +364,7 @@ def main(argv: list[str] | None = None) -> int:
             )
 
     tolerate_old_terminals()
-    return run_command(body)
+    return run_command(body, is_work=True)
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
     """Train a generator and a discriminator from config.yaml."""
     options = parse_arguments(argv)
     go_on = resume_command(sys.argv[1:] if argv is None else argv)
-    return run_command(lambda: train(read_config(options), go_on=go_on))
+    return run_command(lambda: train(read_config(options), go_on=go_on), is_work=True)
 
 
 def train(config: Config, *, go_on: str = "musigan train --resume") -> None:
