@@ -8,7 +8,7 @@ from typing import Any
 from piano.config_reader import CONFIG_NAME, FOLDER_SETTINGS, Config, find_config, load_config_from_yaml
 from piano.evaluation.run_settings import differing, flatten
 from piano.foundation.errors import ConfigError
-from piano.foundation.runtime import is_first_process
+from piano.foundation.first_process import is_first_process
 from piano.foundation.screen_text import printable
 
 RESUME_SETTINGS = ("checkpoint_folder", "checkpoint_folder_load", "resume_from_checkpoint", "resume_epoch")
@@ -63,6 +63,14 @@ def resumed_settings(
         config = load_config_from_yaml(source, preset=preset, overrides=adopted | wanted)
         tell_changed(own, config, given, source)
     return config
+
+
+def own_settings(folder: Path) -> Config | None:
+    """The settings that a run left in its folder; None where there are none that can be read."""
+    try:
+        return load_config_from_yaml(folder / CONFIG_NAME) if (folder / CONFIG_NAME).is_file() else None
+    except ConfigError:
+        return None
 
 
 def tell_unused(own: Config, given: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from piano import piano_main
 from piano.config_reader import Config, dump_config, load_config_from_yaml
+from piano.evaluation.gates import Gatekeeper
 from piano.foundation.checkpoint_format import complete_epochs
 from piano.foundation.errors import ConfigError
 from piano.piano_main import parse_arguments, read_config
@@ -128,7 +129,7 @@ def test_a_power_cut_and_a_plain_resume_lose_no_setting(tmp_path, monkeypatch, c
     """Twice cut: what is asked for when it is resumed belongs to the run from then on."""
     write_dataset(tmp_path / "dataset")
     config = write_config(tmp_path)
-    write_samples, run = piano_main.Gatekeeper.write_samples, tmp_path / "checkpoints"
+    write_samples, run = Gatekeeper.write_samples, tmp_path / "checkpoints"
     cut = {3, 5}
 
     def interrupt(gatekeeper, run):
@@ -137,7 +138,7 @@ def test_a_power_cut_and_a_plain_resume_lose_no_setting(tmp_path, monkeypatch, c
             cut.remove(run.epoch)
             raise PowerCut
 
-    monkeypatch.setattr(piano_main.Gatekeeper, "write_samples", interrupt)
+    monkeypatch.setattr(Gatekeeper, "write_samples", interrupt)
     with pytest.raises(PowerCut):
         piano_main.main(["--config", str(config), "--set", "keep_every=1", "--seed", "3"])
     with pytest.raises(PowerCut):
