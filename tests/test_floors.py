@@ -121,6 +121,7 @@ FLOORS: list[tuple[float, str, list[str]]] = [
         ],
     ),
     (6.5, "", ["piano.compare"]),
+    (6.5, "", ["piano.demo"]),
     (6.5, "", ["piano.resumed_settings"]),
     (7, "", ["piano.piano_main"]),
     (7.1, WING, ["piano.doctor.command", "piano.doctor.suspects", "piano.doctor.wiring", "piano.doctor.env"]),
