@@ -35,6 +35,7 @@ FLOORS: list[tuple[float, str, list[str]]] = [
             "piano.doctor.rules",
             "piano.doctor.signals",
             "piano.doctor.ranges",
+            "piano.doctor.verdict",
         ],
     ),
     (2.5, "", ["piano.schedules"]),

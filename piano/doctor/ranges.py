@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from piano.doctor.readings import Window, median
+from piano.foundation.score_words import is_number
 
 
 class Band(NamedTuple):
@@ -36,6 +37,8 @@ GENERATOR = (
     Band(3.0, "the judge leads"), Band(INFINITY, "losing"),
 )  # fmt: skip
 LEAST = "healthy"
+WELL_ENOUGH = {LEAST, "fair", "a little poor"}
+"""Readings that need no word in a verdict."""
 RANGES: tuple[Range, ...] = (
     Range("kl_ratio", "rate of the latent / its target", "0.8 to 1.2",
           (Band(0.5, "too little: posterior collapse near"), Band(0.8, "low"), Band(1.2, LEAST), Band(1.5, "high"),
@@ -66,6 +69,11 @@ GATE_RANGES: tuple[Range, ...] = (
 )  # fmt: skip
 
 
+def is_ill(reading: str) -> bool:
+    """Whether a reading belongs in the first sentence about a run."""
+    return reading not in WELL_ENOUGH
+
+
 class Row(NamedTuple):
     """One line of the table."""
 
@@ -88,7 +96,8 @@ def table(windows: Sequence[Window], history: Sequence[Mapping[str, Any]]) -> li
                 rows.append(Row(stage, known.name, value, known.healthy, known.reading(value)))
         gates = [entry for entry in history if entry.get("event") == "gate" and entry.get("stage") == stage]
         for known in GATE_RANGES:
-            if gates and isinstance(gates[-1].get(known.signal), float):
-                value = gates[-1][known.signal]
+            value = gates[-1].get(known.signal) if gates else None
+            if is_number(value):
+                value = float(value)  # type: ignore[arg-type]
                 rows.append(Row(stage, known.name, value, known.healthy, known.reading(value)))
     return rows
