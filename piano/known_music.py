@@ -95,7 +95,7 @@ class KnownMusic:
             return ""
         if self.before["identity"] == self.identity:
             return f"The data set in {place} has the same songs as before, but their sound was prepared anew."
-        own = keys_of(self.manifest, "training", "names")
+        own = torch.cat([keys_of(self.manifest, split, "names") for split in SPLITS])
         kind = "was made again" if bool(torch.isin(own, self.before["names"]).any()) else "is another one"
         if names := self.learned_from():
             return f"The data set in {place} {kind}: {these(names)} learned from before, and would judge now."

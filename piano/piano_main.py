@@ -34,6 +34,7 @@ from piano.time_budget import LEAST_LEARNING_SHARE, clock, seconds_since_start
 # PyTorch takes seconds to load: what can be said without it is said first, and each step imports what it needs.
 if TYPE_CHECKING:
     from piano.discriminator import Discriminator_with_mdisc
+    from piano.doctor.verdict import Verdict
     from piano.foundation.runtime import Runtime
     from piano.known_music import KnownMusic
     from piano.piano_finetune import Start
@@ -179,7 +180,7 @@ def train_alone(
     from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
     from piano.piano_train import train_vae_gan
     from piano.run_keeper import refuse_full_disk
-    from piano.training_run import TrainingRun
+    from piano.training_run import STAGES, TrainingRun
     from piano.validation import validation_losses
 
     start = None
@@ -240,7 +241,8 @@ def train_alone(
         if runtime.is_main:
             refuse_full_disk(config.checkpoint_folder, generator, discriminator)
             write_settings(config, music)
-        introduce(config, runtime, run, is_verbose=options.verbose)
+        if set(run.finished_stages) < set(STAGES):
+            introduce(config, runtime, run, is_verbose=options.verbose)
         (finetune_generator if config.start_from else pretrain_generator)(run)
         pretrain_discriminator(run)
         train_vae_gan(run)
@@ -303,7 +305,8 @@ def say_what_learns(run: "TrainingRun") -> None:
         tell(run.runtime, longer)
     elif set(run.finished_stages) >= set(STAGES):
         had = f"it has had {run.seconds / 60.0:.1f} minutes"
-        tell(run.runtime, f"Every stage of this run is over; {had}. To learn longer, give the whole run more, for instance:\n  {longer_command(run)}")  # fmt: skip
+        advice = f"To learn longer, give the whole run more, for instance:\n  {longer_command(run)}"
+        tell(run.runtime, f"Every stage of this run is over; {had}. {advice}")
 
 
 def longer_command(run: "TrainingRun") -> str:
@@ -406,30 +409,37 @@ def finish(run: "TrainingRun", messenger: Messenger, how: str, sentence: str) ->
     messenger.send(f"MusiGAN: training {how}", f"{sentence}\n{place}")
 
 
-def summary(run: "TrainingRun") -> str:
-    """How far the run came, and what became of it."""
+def verdict_of(run: "TrainingRun") -> "Verdict":
+    """What became of the run, by its log; what other music judged counts no longer."""
     from piano.doctor.verdict import run_verdict
     from piano.foundation.run_log import read_history
 
-    verdict = run_verdict(read_history(run.log.path.parent))
-    length = f"Trained {counted(run.epoch, 'epoch')} in {run.seconds / 60:.1f} minutes."
+    history = read_history(run.log.path.parent)
+    changed = max((place for place, line in enumerate(history) if line.get("event") == "data set"), default=0)
+    return run_verdict(
+        line for place, line in enumerate(history)
+        if place >= changed or line.get("event") not in ("gate", "score")
+    )  # fmt: skip
+
+
+def summary(run: "TrainingRun") -> str:
+    """How far the run came, and what became of it."""
+    verdict = verdict_of(run)
+    length = f"Trained {counted(run.epoch, 'epoch')} in {run.seconds / 60:.1f} minutes. "
     best = "" if verdict.is_ruined else best_in_words(run)
-    return f"{length} {best}{verdict.sentence} {verdict.advice}".strip()
+    return f"{length}{best}{verdict.sentence}"
 
 
 def last_words(run: "TrainingRun") -> str:
     """What stands on the screen when all is done: how the run went, and what to do with it."""
-    from piano.doctor.verdict import run_verdict
-    from piano.foundation.run_log import read_history
-
-    folder = run.config.checkpoint_folder
-    words = summary(run)
-    if run_verdict(read_history(folder)).is_ruined:
-        return (
-            f"{words}\nNot worth listening to yet. Train the same run longer:\n  {longer_command(run)}\n"
-            f"The model that comes with the project plays with:\n  {command('generate', '--checkpoints', 'shipped')}"
-        )
-    return f"{words}\nListen:\n  {command('generate', '--checkpoints', folder)}"
+    folder, verdict, words = run.config.checkpoint_folder, verdict_of(run), summary(run)
+    if not verdict.is_ruined:
+        advice = f" {verdict.advice}" if verdict.advice else ""
+        return f"{words}{advice}\nListen:\n  {command('generate', '--checkpoints', folder)}"
+    return (
+        f"{words}\nNot worth listening to yet. Train the same run longer:\n  {longer_command(run)}\n"
+        f"The model that comes with the project plays with:\n  {command('generate', '--checkpoints', 'shipped')}"
+    )
 
 
 def read_config(options: argparse.Namespace) -> Config:

@@ -58,7 +58,9 @@ class RunScreen:
         bar = self._open(done)
         if bar is None:
             return
-        bar.set_description_str(DOING.get(stage, stage), refresh=False)
+        if bar.desc != (doing := DOING.get(stage, stage)):
+            bar.set_description_str(doing, refresh=False)
+            self._numbers = ""  # they were another stage's
         self._left = "{remaining} left" if seconds_left is None else f"{clock(max(seconds_left, 0.0))} left"
         bar.bar_format = self._format()
         # Whole parts: a sum of fractions may pass the end by a rounding error, of which tqdm would complain.

@@ -149,11 +149,14 @@ def test_a_power_cut_and_a_plain_resume_lose_no_setting(tmp_path, monkeypatch, c
     assert complete_epochs(run) == list(range(1, 9))
     capsys.readouterr()
     assert piano_main.main(["--checkpoints", str(run), "--resume", "--set", "epochs=9"]) == 0
+    assert "The whole run is divided anew. These learn: ear" in capsys.readouterr().out.replace("\n", " ")
+    assert complete_epochs(run)[-1] > 8
+    assert piano_main.main(["--checkpoints", str(run), "--resume"]) == 0
     assert "Every stage of this run is over" in capsys.readouterr().out
 
 
 def test_a_data_set_that_is_gone_is_one_sentence(tmp_path, capsys):
     run = leave_run(tmp_path / "run", dataset_folder=str(tmp_path / "gone"))
     assert piano_main.main(["--checkpoints", str(run), "--resume"]) == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert line.startswith("DatasetError: ") and str(tmp_path / "gone") in line
+    line = capsys.readouterr().err.splitlines()[0]
+    assert line == f"DatasetError: {tmp_path / 'gone'} holds no data set. Make one from a folder of music:"
