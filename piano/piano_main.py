@@ -241,6 +241,7 @@ def train_alone(
         if runtime.is_main:
             refuse_full_disk(config.checkpoint_folder, generator, discriminator)
             write_settings(config, music)
+            run.papers = lambda: write_settings(config, music)
         if set(run.finished_stages) < set(STAGES):
             introduce(config, runtime, run, is_verbose=options.verbose)
         (finetune_generator if config.start_from else pretrain_generator)(run)

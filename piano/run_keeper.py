@@ -22,7 +22,6 @@ from piano.foundation.checkpoint_format import (
     epochs_to_keep,
     list_epochs,
     read_checkpoint,
-    remove_leftovers,
     write_best,
 )
 from piano.foundation.errors import CheckpointError
@@ -118,7 +117,6 @@ def own_folder(config: Config, *, is_main: bool = True) -> Iterator[None]:
     folder, source = config.checkpoint_folder, config.checkpoint_folder_load
     is_new = not folder.exists()
     with locked_folder(folder, error=CheckpointError, other="--checkpoints"):
-        remove_leftovers(folder)
         clear_leftovers(folder / "samples")
         if source and source != folder and (have := list_epochs(folder, "generator")):
             raise CheckpointError(

@@ -17,14 +17,14 @@ from torch.optim import Optimizer
 from tqdm import tqdm
 
 from piano import run_keeper
-from piano.config_reader import Config, StageSettings
+from piano.config_reader import CONFIG_NAME, Config, StageSettings
 from piano.discriminator import Discriminator_with_mdisc
 from piano.foundation.checkpoint_format import Best
 from piano.foundation.errors import CheckpointError, DatasetError, StoppedBySignal, TrainingError
 from piano.foundation.randomness import keyed_generator
 from piano.foundation.run_log import RunLog
 from piano.foundation.runtime import Runtime
-from piano.foundation.screen_text import counted
+from piano.foundation.screen_text import counted, printable
 from piano.foundation.stop_signals import StopRequest
 from piano.known_music import broken_pair
 from piano.longer_run import Learned, Reopened, longer_in_words, reopen_by_steps, reopen_by_time
@@ -208,6 +208,8 @@ class TrainingRun:
         self.saved_epoch = 0
         self.stop: StopRequest = StopRequest()
         """Whether somebody asked the run to stop; it does so where nothing is lost."""
+        self.papers: Callable[[], None] | None = None
+        """Writes what else belongs into the run's folder (settings); called again if somebody removed the folder."""
         self._saved_step = 0
         self.planned_before: dict[str, Any] | None = None
         self._phase = SETTLED
@@ -545,9 +547,17 @@ class TrainingRun:
         ):
             raise TrainingError(self._diverged("weights became NaN or infinite"))
         if self.runtime.is_main:
+            self._mend_folder()
             run_keeper.save(self, epoch)
         self.saved_epoch, self._saved_step = epoch, self.total_step
         self.runtime.wait()
+
+    def _mend_folder(self) -> None:
+        """Make the folder again that somebody removed while the run was working in it."""
+        if self.papers is not None and not (self.config.checkpoint_folder / CONFIG_NAME).is_file():
+            self._tell(f"{printable(self.config.checkpoint_folder)} was emptied or removed: it is made again, and "
+                       "holds the run from here on")  # fmt: skip
+            self.papers()
 
     def ruin(self) -> str:
         """What to say if the networks are broken: weights or sounds that are no numbers; else nothing."""

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from piano.evaluation.hearing import constant_q, constant_q_frequencies, mono_mix, stft_power
+from piano.foundation.made_files import replacing
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -172,10 +173,11 @@ def save_figure(figure, path: Path) -> Path:
     """Write a figure as PNG under a temporary name, rename, close it."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.part.png")
-    figure.savefig(part, dpi=90)
-    pyplot.close(figure)
-    part.replace(path)
+    try:
+        with replacing(path) as part:
+            figure.savefig(part, dpi=90, format="png")
+    finally:
+        pyplot.close(figure)
     return path
 
 

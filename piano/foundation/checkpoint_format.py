@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple
 import torch
 
 from piano.foundation.errors import CheckpointError
+from piano.foundation.made_files import replacing
 from piano.foundation.screen_text import printable
 
 FORMAT_VERSION = 2
@@ -147,16 +148,13 @@ def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
 
 def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     """Write a file under a temporary name, then rename it: a reader never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".part{os.getpid()}")
     try:
-        with part.open("wb") as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary, open(temporary, "r+b") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        part.replace(path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError of its own
-        part.unlink(missing_ok=True)
         reason = (
             error.strerror
             if isinstance(error, OSError)
@@ -165,13 +163,6 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
         raise CheckpointError(
             f"cannot write {path}: {reason}. Checkpoints before it are untouched."
         ) from None
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Delete what killed runs left half written; only while nobody else writes in the folder."""
-    for pattern in ("*_epoch_*.part[0-9]*", "best.part[0-9]*", "config.part[0-9]*", "samples/.*.part"):
-        for path in Path(folder).glob(pattern):
-            path.unlink(missing_ok=True)
 
 
 def read_checkpoint(path: Path, role: str) -> dict[str, Any]:
