@@ -143,7 +143,8 @@ def refuse_useless(dataset: AudioDataset, split: str, folder: Path) -> None:
     silent = 0
     for index in range(0, len(pairs), stride):
         flat = np.asarray(pairs[index]).reshape(-1)
-        power = float(np.dot(flat, flat)) / max(flat.size, 1)
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is told below
+            power = float(np.dot(flat, flat)) / max(flat.size, 1)
         if not math.isfinite(power):
             raise DatasetError(broken_pair(path, index))
         silent += power < SILENT_SQUARE

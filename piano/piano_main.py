@@ -5,7 +5,6 @@ import contextlib
 import io
 import re
 import sys
-import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from piano.foundation.errors import (
 )
 from piano.foundation.model_folder import named_folder
 from piano.foundation.notify import Messenger
-from piano.foundation.screen_text import counted, printable
+from piano.foundation.screen_text import counted, printable, wrapped
 from piano.foundation.stop_signals import StopRequest, stoppable
 from piano.resumed_settings import PLACES, own_settings, resumed_settings
 from piano.time_budget import LEAST_LEARNING_SHARE, clock, seconds_since_start
@@ -53,7 +52,6 @@ STOPS = (KeyboardInterrupt, StoppedBySignal)
 """What ends a run because somebody wished so."""
 NO_NUMBERS = (ValueError, IndexError, ArithmeticError, RuntimeError)
 """What mathematics raises that is given NaN or infinity; in a run whose networks are sound it is our own fault."""
-COLUMNS = 79
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -126,7 +124,7 @@ def train(config: Config, options: argparse.Namespace, *, go_on: str) -> None:
             with contextlib.redirect_stdout(io.StringIO()) if options.quiet else contextlib.nullcontext():
                 words = train_alone(config, options, stop, messenger, began=began)
             if is_main:
-                show(words)
+                print(wrapped(words), flush=True)
     except StoppedBySignal as stopped:
         raise StoppedBySignal(
             f"{stopped} Go on with:\n  {go_on}" if is_main else "", stopped.signal
@@ -154,7 +152,7 @@ def look_at_dataset(config: Config) -> None:
 def resume_command(arguments: list[str]) -> str:
     """The command that continues what a command line began."""
     # A fine-tuning run knows where it came from; one that went on from another folder goes on from its own.
-    dropped = re.compile(r"--(from|resume)(=.*)?|--set=checkpoint_folder_load=.*")
+    dropped = re.compile(r"--anyway|--(from|resume)(=.*)?|--set=checkpoint_folder_load=.*")
     kept: list[str] = []
     words = [*arguments, ""]
     for before, word, after in zip(["", *words], words, words[1:], strict=False):
@@ -195,9 +193,7 @@ def train_alone(
     validation_set = open_split(config, "validation")
     music = KnownMusic(training_set, validation_set)
     if start:
-        know_start(
-            start, music, runtime, config, is_forced=options.anyway or has_other_dataset(config, options)
-        )
+        know_start(start, music, runtime, config, is_forced=options.anyway)
 
     generator = VariationalAttentionModel(**config.model.model_dump()).to(runtime.device)
     discriminator = build_discriminator(config, generator).to(runtime.device)
@@ -233,7 +229,7 @@ def train_alone(
     with reported(run, messenger):
         gatekeeper.rehearse(run)
         if config.resume_from_checkpoint:
-            say_what_learns(run)
+            say_what_learns(run, is_minutes_given=options.minutes is not None)
             if runtime.is_main and is_without_samples(run):
                 gatekeeper.write_due_samples(run)  # a kill came between the checkpoint and its samples
         elif not options.anyway:
@@ -298,8 +294,11 @@ def know_start(
     music.before = None
 
 
-def say_what_learns(run: "TrainingRun") -> None:
-    """After resuming: how a longer run is divided, or that there is nothing left to learn, and how to learn longer."""
+def say_what_learns(run: "TrainingRun", *, is_minutes_given: bool = False) -> None:
+    """After resuming: how a longer run is divided, or that there is nothing left to learn, and how to learn longer.
+
+    Raises ConfigError where the minutes that were given are over already.
+    """
     from piano.training_run import STAGES
 
     if longer := run.extend():
@@ -308,6 +307,11 @@ def say_what_learns(run: "TrainingRun") -> None:
         had = f"it has had {run.seconds / 60.0:.1f} minutes"
         advice = f"To learn longer, give the whole run more, for instance:\n  {longer_command(run)}"
         tell(run.runtime, f"Every stage of this run is over; {had}. {advice}")
+    elif is_minutes_given and run.budget is not None and run.runtime.agree(run.seconds) >= run.budget.seconds:
+        raise ConfigError(
+            f"this run has had {run.seconds / 60.0:.1f} minutes already, and --minutes is the time of all its sittings "
+            f"together. Give more:\n  {longer_command(run)}"
+        )
 
 
 def longer_command(run: "TrainingRun") -> str:
@@ -432,8 +436,12 @@ def summary(run: "TrainingRun") -> str:
 
 
 def last_words(run: "TrainingRun") -> str:
-    """What stands on the screen when all is done: how the run went, and what to do with it."""
+    """What stands on the screen when all is done: how the run went, and what to do with it; `best.json` says it too."""
+    from piano.foundation.checkpoint_format import mark_best
+
     folder, verdict, words = run.config.checkpoint_folder, verdict_of(run), summary(run)
+    if run.runtime.is_main:
+        mark_best(folder, is_ruined=verdict.is_ruined, verdict=verdict.sentence)
     if not verdict.is_ruined:
         advice = f" {verdict.advice}" if verdict.advice else ""
         return f"{words}{advice}\nListen:\n  {command('generate', '--checkpoints', folder)}"
@@ -608,17 +616,7 @@ def best_in_words(run: "TrainingRun") -> str:
 def tell(runtime: "Runtime", message: str) -> None:
     """Say it once, whatever the number of processes."""
     if runtime.is_main:
-        show(message)
-
-
-def show(message: str) -> None:
-    """Print a text within 80 columns; an indented line is a command and stays whole."""
-    for line in message.split("\n"):
-        whole = line.startswith("  ")
-        print(
-            line if whole else textwrap.fill(line, COLUMNS, break_long_words=False, break_on_hyphens=False),
-            flush=True,
-        )
+        print(wrapped(message), flush=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from piano.config_reader import CONFIG_NAME, FOLDER_SETTINGS, Config, find_confi
 from piano.evaluation.run_settings import differing, flatten
 from piano.foundation.errors import ConfigError
 from piano.foundation.first_process import is_first_process
-from piano.foundation.screen_text import printable
+from piano.foundation.screen_text import printable, wrapped
 
 RESUME_SETTINGS = ("checkpoint_folder", "checkpoint_folder_load", "resume_from_checkpoint", "resume_epoch")
 """Where a run is found and from which epoch: never its own, which may have been moved, but those asked for."""
@@ -84,8 +84,8 @@ def tell_unused(own: Config, given: Mapping[str, Any]) -> None:
     if pairs and is_first_process():
         rows = [f"{name} ({shown(here)}, the run: {shown(had)})" for name, (here, had) in pairs.items()]
         more = f" and {len(rows) - MOST_NAMES} more" if len(rows) > MOST_NAMES else ""
-        print(f"The run goes on with its own settings; not used of {found.name}: {', '.join(rows[:MOST_NAMES])}{more}. "
-              "Change one with --set.", flush=True)  # fmt: skip
+        print(wrapped(f"The run goes on with its own settings; not used of {found.name}: "
+                      f"{', '.join(rows[:MOST_NAMES])}{more}. Change one with --set."), flush=True)  # fmt: skip
 
 
 def tell_changed(own: Config, config: Config, given: Mapping[str, Any], source: Path) -> None:
@@ -93,7 +93,7 @@ def tell_changed(own: Config, config: Config, given: Mapping[str, Any], source: 
     pairs = told_apart(config, own, given, adopted=own.start_from is not None)
     if pairs and is_first_process():
         rows = [f"{name} ({shown(here)}, was {shown(had)})" for name, (here, had) in pairs.items()]
-        print(f"{printable(source)} changes the run's settings: {', '.join(rows)}.", flush=True)
+        print(wrapped(f"{printable(source)} changes the run's settings: {', '.join(rows)}."), flush=True)
 
 
 def told_apart(

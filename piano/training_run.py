@@ -24,7 +24,7 @@ from piano.foundation.errors import CheckpointError, DatasetError, StoppedBySign
 from piano.foundation.randomness import keyed_generator
 from piano.foundation.run_log import RunLog
 from piano.foundation.runtime import Runtime
-from piano.foundation.screen_text import counted, printable
+from piano.foundation.screen_text import counted, printable, wrapped
 from piano.foundation.stop_signals import StopRequest
 from piano.known_music import broken_pair
 from piano.longer_run import Learned, Reopened, longer_in_words, reopen_by_steps, reopen_by_time
@@ -503,7 +503,7 @@ class TrainingRun:
 
     def _tell(self, sentence: str) -> None:
         if self.runtime.is_main:
-            tqdm.write(sentence)
+            tqdm.write(wrapped(sentence))
 
     def _agree_on(self, again: Reopened | None) -> Reopened | None:
         """The main process's decision: expectations of time differ between processes."""

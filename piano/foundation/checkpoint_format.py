@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple
 import torch
 
 from piano.foundation.errors import CheckpointError
-from piano.foundation.made_files import replacing
+from piano.foundation.made_files import replacing, write_json
 from piano.foundation.screen_text import printable
 
 FORMAT_VERSION = 2
@@ -124,6 +124,17 @@ def write_best(folder: Path, best: Best | None) -> None:
             path,
             lambda file: file.write((json.dumps(best._asdict() | {"scale": SCALE}) + "\n").encode("ascii")),
         )
+
+
+def mark_best(folder: Path, **facts: Any) -> None:
+    """Note in `best.json`, if it is there, what became of the run: `is_ruined`, and the `verdict` in a sentence."""
+    path = Path(folder) / BEST_NAME
+    try:
+        values = json.loads(path.read_text(encoding="ascii"))
+    except (OSError, ValueError, RecursionError):
+        return
+    if isinstance(values, dict):
+        write_json(path, values | facts)
 
 
 def read_best(folder: Path) -> Best | None:
