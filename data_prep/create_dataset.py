@@ -124,7 +124,8 @@ def split_groups(
 ) -> dict[str, set[str]]:
     """Choose the recordings that are kept from training.
 
-    Groups are drawn in random order while they bring the share of pairs nearer to the fraction.
+    Groups are drawn in random order while they bring the share of pairs nearer to the fraction. Where each alone is
+    too much, one is drawn of those that are at most twice as long as the shortest.
 
     Returns
     -------
@@ -144,7 +145,8 @@ def split_groups(
             chosen.add(name)
             count += sizes[name]
     if not chosen and len(names) > 1:
-        chosen = {min(names, key=lambda name: (sizes[name], name))}
+        enough = 2 * min(sizes.values())  # a recording of usual length, and not one of hours, if all are long
+        chosen = {next(names[index] for index in order if sizes[names[index]] <= enough)}
     return {"training": set(names) - chosen, "validation": chosen}
 
 

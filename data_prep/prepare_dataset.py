@@ -29,6 +29,7 @@ from data_prep.prepare_song import (
     record_path,
     settings_key,
 )
+from data_prep.song_groups import GROUPINGS, grouping_key, is_whole_fingerprint, with_groups
 from data_prep.worker_pool import run_tasks
 from piano.foundation.audio_io import scan_folder
 from piano.foundation.dataset_format import (
@@ -36,14 +37,11 @@ from piano.foundation.dataset_format import (
     LeftOut,
     PreparedManifest,
     PrepareSettings,
-    SongEntry,
-    read_array,
     read_prepared_manifest,
     write_prepared_manifest,
 )
 from piano.foundation.doors import fill, program
 from piano.foundation.errors import DatasetError, run_command
-from piano.foundation.fingerprint import find_same_recordings
 from piano.foundation.folder_lock import locked_folder
 from piano.foundation.screen_text import printable, tolerate_old_terminals
 
@@ -67,6 +65,7 @@ def prepare_folder(
     *,
     workers: int = 1,
     max_files: int | None = None,
+    group_by: str = "recording",
 ) -> Outcome:
     """Prepare every song of a folder that is not prepared yet, and write manifest and report.
 
@@ -81,6 +80,8 @@ def prepare_folder(
         Processes.
     max_files : int, optional
         Only the first so many music files, by name.
+    group_by : str
+        What is never split between training and validation: one of `GROUPINGS`.
 
     Returns
     -------
@@ -115,7 +116,8 @@ def prepare_folder(
         manifest = PreparedManifest(
             settings=settings,
             music_folder=str(music.resolve()),
-            songs=_with_groups(songs, before, output),
+            songs=with_groups(songs, before, output, group_by=group_by),
+            grouping=grouping_key(group_by),
             left_out=tuple(sorted(left_out, key=lambda entry: entry.source)),
         )
         if manifest != before or not all((output / name).exists() for name in (REPORT_JSON, REPORT_CSV)):
@@ -202,6 +204,8 @@ def _usable_record(source: Source, output: Path, settings: PrepareSettings) -> S
     if record.song is None:  # ffmpeg may be installed by now
         return None if record.left_out is None or record.left_out.reason == "needs_ffmpeg" else record
     folder = output / record.song.folder
+    if not is_whole_fingerprint(folder / FINGERPRINT_NAME, record.song.samples, settings.sample_rate):
+        return None
     names = (FINGERPRINT_NAME, *(chunk.file for chunk in record.song.chunks))
     return record if all((folder / name).is_file() for name in names) else None
 
@@ -270,20 +274,6 @@ def _prepare_all(
     return failures
 
 
-def _with_groups(
-    songs: list[SongEntry], before: PreparedManifest | None, output: Path
-) -> tuple[SongEntry, ...]:
-    """The songs, each with the name of the first song of the same recording as its group."""
-    if before is not None and [song.folder for song in before.songs] == [song.folder for song in songs]:
-        groups = [song.group for song in before.songs]
-    else:
-        hint = "Delete its folder and run prepare_dataset.py again."
-        paths = [output / song.folder / FINGERPRINT_NAME for song in songs]
-        fingerprints = [read_array(path, mapped=False, hint=hint) for path in paths]
-        groups = [songs[leader].source for leader in find_same_recordings(fingerprints)]
-    return tuple(dataclasses.replace(song, group=group) for song, group in zip(songs, groups, strict=True))
-
-
 def _remove_leftovers(output: Path, manifest: PreparedManifest, present: list[str]) -> None:
     """Remove chunks of old settings and of sources that are gone; what --max-files leaves aside may stay."""
     shutil.rmtree(output / WORK_FOLDER, ignore_errors=True)
@@ -321,6 +311,13 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--min-seconds", type=float, default=1.0, help="shorter songs are left out (default: %(default)g)")
     add("--workers", type=int, default=_core_count(), help="processes (default: the cores, %(default)s)")
     add("--max-files", type=int, help="only the first so many files, to try it out (default: all)")
+    add(
+        "--group-by",
+        choices=GROUPINGS,
+        default="recording",
+        help="never split between training and validation: copies of a recording and stems of a song (the default); "
+        "all files of a folder too; or all below a folder of the first level",
+    )
     add_config_options(parser)
     return parser.parse_args(argv)
 
@@ -355,7 +352,12 @@ def main(argv: list[str] | None = None) -> int:
         output = options.output or defaults.prepared_folder
         settings = _settings(options, defaults)
         outcome = prepare_folder(
-            options.folder, output, settings, workers=options.workers, max_files=options.max_files
+            options.folder,
+            output,
+            settings,
+            workers=options.workers,
+            max_files=options.max_files,
+            group_by=options.group_by,
         )
         print_outcome(outcome, output)
         if not outcome.manifest.songs:

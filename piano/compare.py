@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from piano.evaluate import FEWEST_CLIPS, Sound, measure_real, watched
+from piano.evaluation.measures import measure_title
 from piano.evaluation.music_folder import is_dataset
 from piano.evaluation.paired import Compared, MadeSet, Verdict, compare_sets, overall
-from piano.evaluation.pictures import save_figure, styled_figure
+from piano.evaluation.pictures import BLUE, EDGE, GREEN, PLUM, QUIET, RED, save_figure, styled_figure
 from piano.evaluation.ruler import Clips, Ruler, describe_all, features_of
 from piano.evaluation.run_settings import differing, read_settings
 from piano.evaluation.score_generator import compose_samples
@@ -273,22 +274,26 @@ def comparison_json(
 
 def draw_comparison(rows: dict[str, Compared], names: tuple[str, str], path: Path) -> Path:
     """The two values of every measure, and below their difference with its interval."""
-    colours = {"better": "tab:green", "worse": "tab:red", "cannot tell": "0.4"}
-    with styled_figure(2, len(rows), size=(3.2 * len(rows), 4.4)) as (figure, axes):
+    colours = {"better": GREEN, "worse": RED, "cannot tell": QUIET}
+    words = {"better": "the first is better", "worse": "the second is better", "cannot tell": "cannot tell"}
+    with styled_figure(2, len(rows), size=(3.4 * len(rows), 5.0)) as (figure, axes):
         for column, row in enumerate(rows.values()):
             above, below = axes[0, column], axes[1, column]
-            above.barh([1, 0], [row.first, row.second], color=["tab:blue", "tab:orange"])
+            above.barh([1, 0], [row.first, row.second], color=[PLUM, BLUE], height=0.6)
+            for place, value in ((1, row.first), (0, row.second)):
+                above.text(max(value, 0.0), place, f" {value:.2f}", va="center", ha="left")
+            above.set_xlim(min(0.0, row.first, row.second), 1.25 * max(1.0, row.first, row.second))
             above.set_yticks([1, 0], ["first", "second"] if column == 0 else ["", ""])
-            above.set_title(f"{row.name} ({row.better})", loc="left")
-            below.axvline(0.0, color="0.7")
+            above.set_title(f"{measure_title(row.name)}\n({row.better} is better)", loc="left")
+            below.axvline(0.0, color=EDGE)
             below.plot(
                 [row.difference.low, row.difference.high], [0, 0], color=colours[row.verdict], linewidth=3
             )
             below.plot(row.difference.value, 0, "o", color=colours[row.verdict])
             below.set_yticks([])
-            below.set_title(f"the first: {row.verdict}", loc="left")
+            below.set_title(words[row.verdict], loc="left", color=colours[row.verdict])
             below.set_xlabel("left of 0: the first is better")
-        figure.suptitle(f"first: {names[0]}, second: {names[1]}", fontsize="small")
+        figure.suptitle(f"{names[0]} (first) is compared with {names[1]} (second)", x=0.01, ha="left")
         return save_figure(figure, path)
 
 

@@ -136,8 +136,9 @@ def run_demo(folder: Path, minutes: float, *, is_opened: bool = False) -> None:
         step("compare", run, SHIPPED, "--real", dataset, "--count", 12, "--output", folder / "comparison")
     say(9, "Look and listen: one page that works offline")
     page = folder / "report.html"
+    beside = ["--shipped", folder / "shipped_out", "--comparison", folder / "comparison"] if shipped else []
     step("report", run, "--music", folder / "music_out", "--real", music, "--scores", folder / "evaluation",
-         "--tournament", folder / "check_discriminator", "--output", page)  # fmt: skip
+         "--tournament", folder / "check_discriminator", "--output", page, *beside)  # fmt: skip
     conclude(folder, page, minutes, is_hurried=is_hurried, shipped=shipped)
     if is_opened:
         webbrowser.open(page.resolve().as_uri())

@@ -262,12 +262,17 @@ def watched(clips: Clips, words: str) -> Clips:
     return tqdm(clips, desc=words, unit="clip", dynamic_ncols=True, leave=False)  # type: ignore[return-value]
 
 
+def label_words(label: Hashable) -> str:
+    """What a clip was cut from, in words: a file, or a pair and its place in it."""
+    return str(label[0]) if isinstance(label, tuple) and label else str(label)
+
+
 def write_report(score: GeneratorScore, ruler: Ruler, made: Made, output: Path, subject: str) -> None:
     """scores.json, scores.png, and the first sounds with their pictures."""
     write_json(output / "scores.json", {"subject": subject} | score_json(score, ruler))
     draw_scores(score, ruler, output / "scores.png")
-    shown = {f"real, {ruler.files[0]}": ruler.clips[0]}
-    shown |= {f"sample {index}": clip for index, clip in enumerate(made.samples[:SHOWN])}
+    shown = {f"real music: {label_words(ruler.files[0])}": ruler.clips[0]}
+    shown |= {f"generated: sample {index}": clip for index, clip in enumerate(made.samples[:SHOWN])}
     constant_q_grid(shown, ruler.sample_rate, output / "samples.png")
     for index, clip in enumerate(made.samples[:SHOWN]):
         write_audio(output / f"sample_{index:04d}.wav", clip, ruler.sample_rate)

@@ -11,10 +11,10 @@ import numpy as np
 import soundfile
 import torch
 
-from piano.foundation.audio_io import sndfile_name
 from piano.foundation.doors import fill, program
 from piano.foundation.errors import AudioError, CheckpointError, MusiganError, run_command
 from piano.foundation.model_folder import named_folder
+from piano.foundation.native_sound import sndfile_name
 from piano.foundation.options import make_output_folder
 from piano.foundation.receipt import Receipt, file_source, model_hash, own_versions, read_receipt
 from piano.foundation.runtime import available_cores, has_device

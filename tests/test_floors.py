@@ -110,6 +110,12 @@ FLOORS: list[tuple[float, str, list[str]]] = [
         [
             "piano.evaluation.report",
             "piano.evaluation.report_html",
+            "piano.evaluation.report_titles",
+            "piano.evaluation.report_verdict",
+            "piano.evaluation.report_listen",
+            "piano.evaluation.report_charts",
+            "piano.evaluation.report_gates",
+            "piano.evaluation.report_compared",
             "piano.evaluation.report_sounds",
             "piano.evaluation.report_composed",
             "piano.evaluation.report_training",

@@ -52,9 +52,10 @@ RANGES: tuple[Range, ...] = (
     Range("d_loss", "L_D", "0.40 to 0.70 (0.693: confusion)", JUDGE),
     *(Range(name, f"{words}L_G", "0.5 to 2", GENERATOR)
       for name, words in (("ear_adversarial", "ear: "), ("adversarial", "professor: "), ("g_loss", ""))),
-    Range("diversity", "variety of what is generated / real", "above 0.7",
+    Range("diversity", "variety of what is generated / real", "0.7 to 1.5",
           (Band(0.15, "mode collapse"), Band(0.3, "near mode collapse"), Band(0.5, "poor"), Band(0.7, "a little poor"),
-           Band(INFINITY, LEAST))),
+           Band(1.5, LEAST), Band(10.0, "more than music has: noise?"),
+           Band(INFINITY, "cannot tell: real music has none"))),
     Range("noise_spread", "spread of two continuations / real", "above 0.2",
           (Band(0.2, "the noise is ignored"), Band(INFINITY, LEAST))),
     Range("nearest_ratio", "nearness to training music / of unseen music", "above 0.5",

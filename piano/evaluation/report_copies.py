@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from piano.evaluation.memorisation import PASSAGE_SECONDS, Memorisation, build_library, find_copies
 from piano.evaluation.music_folder import Song, read_songs
-from piano.evaluation.report_html import Section, counted, missing, short, table_html
+from piano.evaluation.report_html import Section, absent_section, short, table_html
 from piano.evaluation.report_sounds import Sound, dataset_music, recordings_of
+from piano.evaluation.report_titles import song_title
 from piano.evaluation.sound_cards import bare_player
 from piano.foundation.dataset_format import DatasetManifest, read_manifest
 from piano.foundation.errors import DatasetError
+from piano.foundation.screen_text import counted
 
 TITLE = "Did it copy?"
 AUTOMATIC_HOURS = 6.0
@@ -54,11 +56,13 @@ def copies_section(
     try:
         reason = refusal(made, dataset, search)
         if reason or dataset is None:
-            return Section("copies", TITLE, "", missing(reason))
+            return absent_section("copies", TITLE, reason)
         found, result = search_copies(made, dataset, watch)
     except (DatasetError, ValueError) as error:
-        return Section("copies", TITLE, "", missing(f"The training music cannot be searched: {error}"))
-    return Section("copies", TITLE, explain(result), copies_html(found, result))
+        return absent_section("copies", TITLE, f"The training music cannot be searched: {error}")
+    copied = round(result.copied_share * len(result.nearest))
+    note = f"{copied} of {counted(len(result.nearest), 'piece')}"
+    return Section("copies", TITLE, explain(result), copies_html(found, result), note)
 
 
 def refusal(made: Sequence[Sound], dataset: Path | None, search: str) -> str:
@@ -126,7 +130,7 @@ def describe(piece: Sound, nearest: Any, source: NDArray[np.float32], manifest: 
         waveform[:, round(start * rate) : round((start + PASSAGE_SECONDS) * rate)]
         for waveform, start in ((piece.waveform, nearest.clip_seconds), (source, nearest.seconds))
     )
-    name = song_title(nearest.song, manifest)
+    name = recording_title(nearest.song, manifest)
     return Found(
         piece,
         nearest.similarity,
@@ -135,11 +139,14 @@ def describe(piece: Sound, nearest: Any, source: NDArray[np.float32], manifest: 
     )
 
 
-def song_title(name: str, manifest: DatasetManifest) -> str:
+def recording_title(name: str, manifest: DatasetManifest) -> str:
     """`training pair 17` as the file it was cut from, where the data set knows."""
     recordings = recordings_of(manifest, "training")
     place = name.rpartition(" ")[2]
-    return recordings[int(place)] if recordings and place.isdigit() and int(place) < len(recordings) else name
+    found = (
+        recordings[int(place)] if recordings and place.isdigit() and int(place) < len(recordings) else name
+    )
+    return song_title(found)
 
 
 def explain(result: Memorisation) -> str:

@@ -8,9 +8,9 @@ import numpy as np
 
 from piano.evaluation.bootstrap import Figure
 from piano.evaluation.continuations import ASPECTS
-from piano.evaluation.measures import DESCRIPTORS, PAIR_MEASURES, SET_MEASURES
+from piano.evaluation.measures import DESCRIPTORS, PAIR_MEASURES, SET_MEASURES, measure_title
 from piano.evaluation.memorisation import Memorisation
-from piano.evaluation.pictures import save_figure, styled_figure
+from piano.evaluation.pictures import BLUE, GREEN, PLUM, QUIET, RED, save_figure, styled_figure
 from piano.evaluation.ruler import Continued, GeneratorScore, Reconstructed, Ruler
 from piano.evaluation.set_scores import SetScores
 
@@ -189,29 +189,31 @@ def draw_scores(score: GeneratorScore, ruler: Ruler, path: Path) -> Path:
     """The sets beside the scale, and the descriptors on the real band, as a PNG."""
     rows = set_rows(score, ruler)
     described = score.samples.descriptors
-    with styled_figure(1, len(SET_MEASURES) + 1, size=(15, 5.2)) as (figure, axes):
+    with styled_figure(1, len(SET_MEASURES) + 1, size=(17, 5.6)) as (figure, axes):
         for column, (axis, measure) in enumerate(zip(axes.flat, SET_MEASURES, strict=False)):
             for place, scores in enumerate(rows.values()):
                 value: Figure = getattr(scores, measure.name)
-                colour = "tab:red" if place == 0 else "tab:orange" if place < len(rows) - 4 else "0.4"
-                axis.plot([value.low, value.high], [place, place], color=colour, linewidth=3)
-                axis.plot(value.value, place, "o", color=colour)
+                colour = PLUM if place == 0 else BLUE if place < len(rows) - 4 else QUIET
+                axis.plot([value.low, value.high], [place, place], color=colour, linewidth=3, clip_on=False)
+                axis.plot(value.value, place, "o", color=colour, clip_on=False)
             axis.set_yticks(range(len(rows)), list(rows) if column == 0 else [""] * len(rows))
             axis.invert_yaxis()
-            axis.set_title(f"{measure.name} ({measure.better})", loc="left")
+            axis.grid(True, axis="x")
+            axis.set_title(f"{measure_title(measure.name)}\n({measure.better} is better)", loc="left")
         axis = axes.flat[-1]
-        axis.axvspan(0, 1, color="tab:green", alpha=0.2)
+        axis.axvspan(0, 1, color=GREEN, alpha=0.2)
         for place, row in enumerate(described.values()):
             width = max(row.high - row.low, 1e-9)
             low, mid, high = (
                 float(np.clip((value - row.low) / width, -1.5, 2.5))
                 for value in (row.mean.low, row.mean.value, row.mean.high)
             )
-            colour = "tab:green" if row.is_inside else "tab:red"
+            colour = GREEN if row.is_inside else RED
             axis.plot([low, high], [place, place], color=colour, linewidth=3)
-            axis.plot(mid, place, "o", color=colour)
-        axis.set_yticks(range(len(described)), list(described))
+            axis.plot(mid, place, "o", color=colour, clip_on=False)
+        axis.set_yticks(range(len(described)), [measure_title(name) for name in described])
         axis.invert_yaxis()
         axis.set_xticks([0, 1], ["5 %", "95 %"])
-        axis.set_title("single numbers on the real band", loc="left")
+        axis.set_title("Single numbers fall in or out\nof the band of real music", loc="left")
+        figure.suptitle("How near the music comes to real music, with the scale beside it", x=0.01, ha="left")
         return save_figure(figure, path)

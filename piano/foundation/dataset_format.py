@@ -108,6 +108,8 @@ class PreparedManifest:
     """Where the music was when it was prepared."""
     songs: tuple[SongEntry, ...]
     left_out: tuple[LeftOut, ...] = ()
+    grouping: str = ""
+    """How the groups were found; where it is another text, they are looked for again."""
     version: int = FORMAT_VERSION
 
 

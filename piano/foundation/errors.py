@@ -32,6 +32,10 @@ class AudioError(MusiganError):
     """An audio file cannot be read or written."""
 
 
+class PassingError(AudioError):
+    """A file could not be read because the disk or the network failed, not the file: another try may succeed."""
+
+
 class DatasetError(MusiganError):
     """A prepared folder or a data set is missing, too small or contradicts the settings."""
 

@@ -13,10 +13,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from piano.foundation.audio_io import sndfile_name
 from piano.foundation.errors import AudioError
-from piano.foundation.native_sound import FFMPEG_SUFFIXES
+from piano.foundation.native_sound import sndfile_name
 from piano.foundation.screen_text import printable
+from piano.foundation.sound_names import FFMPEG_SUFFIXES
 
 RECEIPT_VERSION = 1
 LONGEST_COMMENT = 20_000
