@@ -74,7 +74,7 @@ def reproduce(options: argparse.Namespace) -> int:
     maker = open_matching(receipt, options.file, options.checkpoints, source)
     with tempfile.TemporaryDirectory() as folder:
         (paths,) = maker.make(Path(folder), items=[receipt.item])
-        made = next(path for path in paths if f".{receipt.kind}." in path.name or len(paths) == 1)
+        made = next(path for path in paths if path.stem.endswith(f".{receipt.kind}") or len(paths) == 1)
         again = read_sound(made)
         if options.output:
             shutil.copyfile(made, options.output)

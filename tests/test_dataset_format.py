@@ -50,7 +50,7 @@ def song(source: str = "a/b.mp3") -> SongEntry:
         peak_db=-3.0,
         gain_db=2.0,
         silence_share=0.1,
-        chunks=(ChunkEntry(file="chunk_0000.npy", start_sample=0, samples=20),),
+        chunks=(ChunkEntry(file="chunk_0000.npy", start_sample=0, samples=30),),
         notes=("decoded with damage",),
         group="a/b.mp3",
     )
@@ -122,9 +122,13 @@ def test_lengths_in_seconds_and_samples_agree():
 
 
 def test_a_missing_manifest_says_how_to_make_one(tmp_path: Path):
-    with pytest.raises(DatasetError, match=r"there is no .*manifest\.json.*create_dataset\.py"):
+    with pytest.raises(
+        DatasetError, match=r"there is no data set in .*manifest\.json.*musigan dataset --output"
+    ):
         read_manifest(tmp_path)
-    with pytest.raises(DatasetError, match=r"there is no .*manifest\.json.*prepare_dataset\.py"):
+    with pytest.raises(
+        DatasetError, match=r"there is no prepared folder in .*manifest\.json.*musigan prepare"
+    ):
         read_prepared_manifest(tmp_path / "nowhere")
 
 
@@ -190,7 +194,7 @@ def test_a_chunk_is_checked_against_its_entry(tmp_path: Path):
     entry = song()
     (tmp_path / entry.folder).mkdir()
     path = tmp_path / entry.folder / "chunk_0000.npy"
-    samples = np.linspace(-1, 1, 20, dtype=np.float32)[np.newaxis]
+    samples = np.linspace(-1, 1, 30, dtype=np.float32)[np.newaxis]
     save_array(path, samples)
     assert np.array_equal(load_chunk(tmp_path, entry, entry.chunks[0]), samples)
     assert np.array_equal(np.load(path), samples)
@@ -198,7 +202,7 @@ def test_a_chunk_is_checked_against_its_entry(tmp_path: Path):
     with pytest.raises(DatasetError, match="is not the chunk"):
         load_chunk(tmp_path, entry, entry.chunks[0])
     path.unlink()
-    with pytest.raises(DatasetError, match=r"Run prepare_dataset\.py again"):
+    with pytest.raises(DatasetError, match=r"Run `musigan prepare MUSIC_FOLDER --output .*` again"):
         load_chunk(tmp_path, entry, entry.chunks[0])
 
 

@@ -33,16 +33,15 @@ from piano.evaluation.report_listen import (
     listen_section,
 )
 from piano.evaluation.report_music import hours, music_section
-from piano.evaluation.report_scores import kernel_score, score_sentence, scores_section, tournament_section
+from piano.evaluation.report_scores import kernel_score, measured_on, scores_section, tournament_section
 from piano.evaluation.report_settings import machine_section, settings_section
 from piano.evaluation.report_training import (
     curves_section,
     findings_section,
     learning_section,
-    outcome_sentence,
     timeline_of,
 )
-from piano.evaluation.report_verdict import headline, score_of, time_words, verdict_words
+from piano.evaluation.report_verdict import headline, spoken, time_words
 from piano.evaluation.sound_cards import encode_png, notes_picture
 from piano.foundation.checkpoint_format import read_best
 from piano.foundation.dataset_format import DatasetManifest, read_manifest
@@ -246,18 +245,14 @@ def build_page(sources: Sources, options: argparse.Namespace) -> str:
         machine_section(),
     ]
     is_shipped = sources.run.resolve() == shipped_folder().resolve()
-    verdict = (
-        SHIPPED_WORDS
-        if is_shipped
-        else verdict_words(score_of(history, measured, best.kernel_score if best else None))
-    )
+    clips, measured_songs = measured_on(sources.scores, songs)
+    told = spoken(history, measured, clips=clips, songs=measured_songs)
+    lead = SHIPPED_WORDS if is_shipped else told.lead
     title = options.title or headline(
         minutes=minutes, songs=len(manifest.songs["training"]) if manifest else 0,
         is_shipped=is_shipped,
     )  # fmt: skip
-    facts = " ".join(
-        filter(None, [what_it_is(sources, manifest), outcome_sentence(history), score_sentence(measured)])
-    )
+    facts = " ".join(filter(None, [what_it_is(sources, manifest), told.more]))
     page = string.Template(TEMPLATE.read_text(encoding="utf-8"))
     here, folded = ([section for section in part if not section.absent] for part in (open_parts, curious))
     absent = [section for section in (*open_parts, *curious) if section.absent]
@@ -265,10 +260,10 @@ def build_page(sources: Sources, options: argparse.Namespace) -> str:
         absent = [section for section in absent if section.key in TO_BE_HAD]
     return page.substitute(
         title=escape(title),
-        description=escape(f"{verdict} {facts}".strip() or NO_RECORD),
+        description=escape(f"{lead} {facts}".strip() or NO_RECORD),
         preview=preview(heard),
         run=escape(printable(sources.run.resolve().name)),
-        verdict=paragraphs(verdict) or paragraphs("" if facts else NO_RECORD),
+        verdict=paragraphs(lead or ("" if facts else NO_RECORD)),
         facts=paragraphs(facts),
         contents=contents_html(here),
         sections="\n".join(map(section_html, here)),
@@ -293,7 +288,7 @@ def readable_manifest(dataset: Path | None) -> DatasetManifest | None:
 
 def prepared_folders(sources: Sources, manifest: DatasetManifest | None) -> list[Path]:
     """Where the songs that the data set was cut from may lie: where it says, as in the settings, beside it."""
-    told: Any = getattr(manifest, "prepared", None)
+    told: Any = getattr(manifest, "prepared_folder", "")
     folders = [Path(told)] if isinstance(told, str) and told else []
     if sources.config is not None:
         folders.append(sources.config.prepared_folder)

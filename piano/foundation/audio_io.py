@@ -5,7 +5,9 @@ sized by what a file's header claims. Corrupt files are decoded as far as possib
 """
 
 import contextlib
+import errno
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -38,6 +40,8 @@ __all__ = [
     "write_audio",
 ]
 
+_TITLE_WITH_DOTS = re.compile(r"\.{2,}\s*\w")
+"""Folders whose names begin so are albums, not hidden."""
 _LOUDEST = 1e6  # finite nonsense beyond this is clipped, so that resampling cannot overflow
 
 
@@ -48,13 +52,16 @@ class FolderScan(NamedTuple):
     """Files to decode, sorted."""
     left_out: list[tuple[Path, str]]
     """Everything else, sorted, with a reason code: hidden, not_audio, unknown_format, not_a_file,
-    no_permission."""
+    no_permission, crashed."""
+    hidden: list[tuple[Path, int]]
+    """Hidden folders that were not opened for music, sorted, with the number of sound files in them, above 0."""
 
 
 def scan_folder(folder: Path, *, skip: Path | None = None) -> FolderScan:
     """Look through a folder and all folders inside it.
 
-    Folder links are followed, each real folder once, so link loops end. Hidden ones are not opened.
+    Folder links are followed, each real folder once, so link loops end. Hidden ones are not opened; a name of several
+    dots and then letters (`...And More`) is no hidden folder but a title.
 
     Parameters
     ----------
@@ -71,6 +78,7 @@ def scan_folder(folder: Path, *, skip: Path | None = None) -> FolderScan:
         raise AudioError(f"there is no folder {printable(folder)}. Name the folder that holds the music.")
     audio: list[Path] = []
     left_out: list[tuple[Path, str]] = []
+    hidden: list[tuple[Path, int]] = []
     seen = {os.path.realpath(skip)} if skip is not None else set()
 
     def visit(current: Path) -> None:
@@ -83,13 +91,16 @@ def scan_folder(folder: Path, *, skip: Path | None = None) -> FolderScan:
         except OSError as error:
             if current == folder:
                 raise AudioError(f"cannot list {printable(folder)}: {error.strerror}.") from None
-            left_out.append((current, "no_permission"))
+            is_forbidden = error.errno in (errno.EACCES, errno.EPERM)
+            left_out.append((current, "no_permission" if is_forbidden else "crashed"))
             return
         for name in entries:
             path = current / name
-            if name.startswith("."):
+            if name.startswith(".") and not (_TITLE_WITH_DOTS.match(name) and path.is_dir()):
                 if not path.is_dir():
                     left_out.append((path, "hidden"))
+                elif os.path.realpath(path) not in seen and (count := _count_audio(path)):
+                    hidden.append((path, count))
             elif path.is_dir():
                 visit(path)
             elif not path.is_file():
@@ -102,7 +113,14 @@ def scan_folder(folder: Path, *, skip: Path | None = None) -> FolderScan:
                 audio.append(path)
 
     visit(folder)
-    return FolderScan(audio=sorted(audio), left_out=sorted(left_out))
+    return FolderScan(audio=sorted(audio), left_out=sorted(left_out), hidden=sorted(hidden))
+
+
+def _count_audio(folder: Path) -> int:
+    """Sound files in a folder and the folders inside it, by their suffixes; links are not followed."""
+    return sum(
+        Path(name).suffix.lower() in AUDIO_SUFFIXES for _, _, names in os.walk(folder) for name in names
+    )
 
 
 def find_audio_files(folder: Path) -> list[Path]:

@@ -4,6 +4,9 @@ import io
 import sys
 import textwrap
 
+_FORMULA_SIGNS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""A cell that begins so is taken for a formula; the last four are their full-width forms."""
+
 
 def printable(text: object) -> str:
     """The text with control and undecodable characters spelled out, so that no name can steer the terminal."""
@@ -26,6 +29,17 @@ def wrapped(text: str, columns: int = 79) -> str:
         else textwrap.fill(line, columns, break_long_words=False, break_on_hyphens=False)
         for line in text.split("\n")
     )
+
+
+def csv_cell(value: object) -> object:
+    """A value as a cell of a CSV file that people open in a spreadsheet: numbers stay as they are.
+
+    A text that a spreadsheet would take for a formula gets a `'` in front.
+    """
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if text.startswith(_FORMULA_SIGNS) else text
 
 
 def tolerate_old_terminals() -> None:
