@@ -50,7 +50,7 @@ EXAMPLE = """examples:
 
 STOPS = (KeyboardInterrupt, StoppedBySignal)
 """What ends a run because somebody wished so."""
-NO_NUMBERS = (ValueError, IndexError, ArithmeticError, RuntimeError)
+NO_NUMBERS = (ValueError, IndexError, ArithmeticError, RuntimeError, CheckpointError)
 """What mathematics raises that is given NaN or infinity; in a run whose networks are sound it is our own fault."""
 
 

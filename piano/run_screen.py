@@ -46,6 +46,7 @@ class RunScreen:
         self.loudness = loudness
         self.is_main = is_main
         self._bar: tqdm | None = None
+        self._stage = ""
         self._left = ""
         self._numbers = ""
 
@@ -58,9 +59,9 @@ class RunScreen:
         bar = self._open(done)
         if bar is None:
             return
-        if bar.desc != (doing := DOING.get(stage, stage)):
-            bar.set_description_str(doing, refresh=False)
-            self._numbers = ""  # they were another stage's
+        if self._stage != stage:
+            self._stage, self._numbers = stage, ""
+        bar.set_description_str(DOING.get(stage, stage), refresh=False)
         self._left = "{remaining} left" if seconds_left is None else f"{clock(max(seconds_left, 0.0))} left"
         bar.bar_format = self._format()
         # Whole parts: a sum of fractions may pass the end by a rounding error, of which tqdm would complain.

@@ -578,7 +578,7 @@ class TrainingRun:
                 ]
         except DatasetError as error:
             return str(error)
-        except (ValueError, IndexError, ArithmeticError, RuntimeError):
+        except (ValueError, IndexError, ArithmeticError, RuntimeError, CheckpointError):
             return self._diverged("what it makes is no sound any more")
         if not all(bool(torch.isfinite(tensor).all()) for tensor in made):
             return self._diverged("what it makes is no sound any more")

@@ -159,4 +159,4 @@ def test_a_data_set_that_is_gone_is_one_sentence(tmp_path, capsys):
     run = leave_run(tmp_path / "run", dataset_folder=str(tmp_path / "gone"))
     assert piano_main.main(["--checkpoints", str(run), "--resume"]) == 2
     line = capsys.readouterr().err.splitlines()[0]
-    assert line == f"DatasetError: {tmp_path / 'gone'} holds no data set. Make one from a folder of music:"
+    assert line == f"Error: {tmp_path / 'gone'} holds no data set. Make one from a folder of music:"
