@@ -82,9 +82,9 @@ def prepare_folder(
     *,
     workers: int = 1,
     max_files: int | None = None,
-    group_by: str = "recording",
     forget_missing: bool = False,
     tell: Callable[[str], object] = lambda _: None,
+    group_by: str = "recording",
 ) -> Outcome:
     """Prepare every song of a folder that is not prepared yet, and write manifest and report.
 
@@ -99,12 +99,12 @@ def prepare_folder(
         Processes.
     max_files : int, optional
         Only the first so many music files, by name.
-    group_by : str
-        What is never split between training and validation: one of `GROUPINGS`.
     forget_missing : bool
         Go on even if much of the music that was prepared here is not there any more.
     tell : callable
         Gets a line on what is about to happen.
+    group_by : str
+        What is never split between training and validation: one of `GROUPINGS`.
 
     Returns
     -------
@@ -638,16 +638,16 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     add("--max-files", type=int, help="only the first so many files, to try it out (default: all)")
     add(
+        "--forget-missing",
+        action="store_true",
+        help="go on even if much of the music of before is not there any more; its chunks are removed (default: no)",
+    )
+    add(
         "--group-by",
         choices=GROUPINGS,
         default="recording",
         help="never split between training and validation: copies of a recording and stems of a song (the default); "
         "all files of a folder too; or all below a folder of the first level",
-    )
-    add(
-        "--forget-missing",
-        action="store_true",
-        help="go on even if much of the music prepared before is not there any more, and remove its chunks",
     )
     add_config_options(parser)
     return parser.parse_args(argv)
@@ -686,9 +686,9 @@ def main(argv: list[str] | None = None) -> int:
             settings,
             workers=options.workers,
             max_files=options.max_files,
-            group_by=options.group_by,
             forget_missing=options.forget_missing,
             tell=lambda line: print(line, flush=True),
+            group_by=options.group_by,
         )
         print_outcome(outcome, output)
         if not outcome.manifest.songs:

@@ -247,10 +247,8 @@ def read_excerpts(
 
 def spread_over(names: Sequence[str], count: int) -> list[str]:
     """Up to `count` names, evenly from a list."""
-    return [
-        names[index]
-        for index in np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int).tolist()
-    ]
+    places = np.linspace(0, len(names) - 1, min(count, len(names))).round()
+    return [names[int(place)] for place in places]
 
 
 def clip_starts(total: int, samples: int, count: int) -> list[int]:

@@ -5,7 +5,7 @@ import string
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tqdm import tqdm
 
@@ -288,7 +288,7 @@ def readable_manifest(dataset: Path | None) -> DatasetManifest | None:
 
 def prepared_folders(sources: Sources, manifest: DatasetManifest | None) -> list[Path]:
     """Where the songs that the data set was cut from may lie: where it says, as in the settings, beside it."""
-    told: Any = getattr(manifest, "prepared_folder", "")
+    told = manifest.prepared_folder if manifest else ""
     folders = [Path(told)] if isinstance(told, str) and told else []
     if sources.config is not None:
         folders.append(sources.config.prepared_folder)
