@@ -103,7 +103,7 @@ def test_a_folder_that_is_removed_in_the_middle_is_made_again_and_can_be_resumed
     assert complete_epochs(project / "checkpoints") == [3, 4]
     monkeypatch.undo()
     assert train(project, "--resume") == 2
-    assert capsys.readouterr().err.startswith(f"DatasetError: {project / 'dataset'} holds no data set.")
+    assert capsys.readouterr().err.partition(": ")[2].startswith(f"{project / 'dataset'} holds no data set.")
     write_dataset(project / "dataset")
     assert train(project, "--resume") == 0
 
