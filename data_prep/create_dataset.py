@@ -696,7 +696,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"Next: {command('train', '--dataset', output, *words)}")
 
     tolerate_old_terminals()
-    return run_command(body)
+    return run_command(body, is_work=True)
 
 
 if __name__ == "__main__":

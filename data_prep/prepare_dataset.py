@@ -717,7 +717,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"Next: {command('dataset', '--input', output)}")
 
     tolerate_old_terminals()
-    return run_command(body)
+    return run_command(body, is_work=True)
 
 
 if __name__ == "__main__":

@@ -134,7 +134,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Load a generator and write its music."""
     options = parse_arguments(argv)
-    return run_command(lambda: generate(options))
+    return run_command(lambda: generate(options), is_work=True)
 
 
 def generate(options: argparse.Namespace) -> None:

@@ -61,6 +61,13 @@ class LatentNormaliser(nn.Module):
         self.register_buffer("unwhiten", torch.eye(latent_dim))
 
     @torch.no_grad()
+    def reset(self) -> None:
+        """Pass latents on as they are."""
+        self.mean.zero_()
+        for matrix in (self.whiten, self.unwhiten):
+            matrix.copy_(torch.eye(len(self.mean)))
+
+    @torch.no_grad()
     def fit(self, latents: Tensor) -> None:
         """Take the statistics of latents [shape=(frames, latent_dim)]; a dead dimension stays small."""
         frames = require_finite(latents, "latents").double()

@@ -19,7 +19,7 @@ from piano.foundation.bounds import EPOCH, FINITE, SAMPLING_STEPS, outside, show
 from piano.foundation.doors import command
 from piano.foundation.errors import CheckpointError
 from piano.foundation.finite import not_finite
-from piano.foundation.made_files import clear_leftovers, replacing
+from piano.foundation.made_files import clear_leftovers, replacing, write_json
 from piano.foundation.screen_text import printable
 
 FORMAT_VERSION = 2
@@ -128,6 +128,17 @@ def write_best(folder: Path, best: Best | None) -> None:
             path,
             lambda file: file.write((json.dumps(best._asdict() | {"scale": SCALE}) + "\n").encode("ascii")),
         )
+
+
+def mark_best(folder: Path, **facts: Any) -> None:
+    """Note in `best.json`, if it is there, what became of the run: `is_ruined`, and the `verdict` in a sentence."""
+    path = Path(folder) / BEST_NAME
+    try:
+        values = json.loads(path.read_text(encoding="ascii"))
+    except (OSError, ValueError, RecursionError):
+        return
+    if isinstance(values, dict):
+        write_json(path, values | facts)
 
 
 def read_best(folder: Path) -> Best | None:

@@ -1,7 +1,6 @@
 """Where and how this process runs: device, precision, threads, seed, ranks (Lightning Fabric)."""
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -12,10 +11,12 @@ from torch import Tensor, nn
 
 from piano.foundation.cores import available_cores
 from piano.foundation.errors import ConfigError
+from piano.foundation.first_process import is_first_process
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+__all__ = ["Runtime", "is_first_process", "start_runtime"]
 logger = logging.getLogger(__name__)
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
@@ -122,21 +123,15 @@ def start_runtime(
         accelerator=accelerator, devices=devices, num_nodes=nodes,
         strategy="ddp" if devices * nodes > 1 else "auto", precision="32-true",
     )  # fmt: skip
-    if accelerator == "cpu":
-        torch.set_num_threads(choose_threads() if threads == "auto" else int(threads))
     fabric.launch()
+    if accelerator == "cpu":  # after the launch, which sets one thread in each of several processes
+        torch.set_num_threads(choose_threads() if threads == "auto" else int(threads))
     torch.manual_seed(seed)
     if precision == "auto":
         precision = choose_precision(fabric.device)
     if accelerator == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = True
     return Runtime(fabric, precision)
-
-
-def is_first_process() -> bool:
-    """Whether this process is, or will be, the main one of a run: known before the run's processes are launched."""
-    ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
-    return not any(int(os.environ.get(name) or 0) for name in ranks)
 
 
 def best_device() -> str:

@@ -3,6 +3,7 @@
 import difflib
 import io
 import sys
+import textwrap
 from collections.abc import Iterable
 
 NEAR = 0.7
@@ -23,6 +24,16 @@ def printable(text: object) -> str:
 def counted(count: int, noun: str, plural: str | None = None) -> str:
     """`1 file`, `2 files`, `3,000 files`; `plural` where it is not the noun with an s."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def wrapped(text: str, columns: int = 79) -> str:
+    """A text for 80 columns, broken between words; an indented line is a command and stays whole."""
+    return "\n".join(
+        line
+        if line.startswith("  ")
+        else textwrap.fill(line, columns, break_long_words=False, break_on_hyphens=False)
+        for line in text.split("\n")
+    )
 
 
 def csv_cell(value: object) -> object:
