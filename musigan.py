@@ -14,6 +14,17 @@ from piano.foundation.doors import VERBS, enter_front
 
 EXIT_USER_ERROR = 2
 
+NEAR = 0.7
+"""How like a known verb an unknown one must be (difflib's ratio) to be taken for it."""
+MEANT = {
+    "tournament": "check-discriminator --all", "judge": "check-discriminator", "judges": "check-discriminator",
+    "compose": "generate", "sample": "generate", "continue": "generate --prompt", "resume": "train --resume",
+    "reconstruct": "generate --reconstruct", "finetune": "train --from", "pretrain": "train",
+    "create-dataset": "dataset", "prepare-dataset": "prepare", "generate-music": "generate",
+    "export-model": "export", "score": "evaluate", "render": "render-scores", "version": "--version",
+}  # fmt: skip
+"""What people call a thing that is done by another verb."""
+
 USAGE = "usage: musigan VERB [options]      (musigan VERB --help explains a verb)"
 
 
@@ -27,8 +38,10 @@ def help_text() -> str:
 
 def unknown_verb(name: str) -> str:
     """One sentence for a verb that does not exist, with the nearest one that does."""
-    nearest = difflib.get_close_matches(name.lower(), VERBS, n=1, cutoff=0.5)
-    hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(VERBS)}."
+    word = name.lower().replace("_", "-")
+    nearest = difflib.get_close_matches(word, [*VERBS, *MEANT], n=1, cutoff=NEAR)
+    known = f"there are {', '.join(VERBS)}."
+    hint = f"did you mean {MEANT.get(nearest[0], nearest[0])}?" if nearest else known
     return f"musigan: {name!r} is not a verb; {hint}"
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -16,14 +15,14 @@ from tqdm import tqdm
 
 from piano.config_reader import load_config_from_yaml
 from piano.doctor.verdict import run_verdict
+from piano.foundation import options as kinds
 from piano.foundation.audio_io import MP3_RATES, read_audio
-from piano.foundation.bounds import PHASE_ITERATIONS, SAMPLING_STEPS, SECONDS, THREADS
 from piano.foundation.doors import command, fill, program
 from piano.foundation.errors import AudioError, ConfigError, MusiganError, run_command
 from piano.foundation.m4a import require_encoder
 from piano.foundation.made_files import clear_leftovers
 from piano.foundation.model_folder import SHIPPED, named_folder, shipped_folder
-from piano.foundation.options import make_output_folder, positive_int
+from piano.foundation.options import make_output_folder
 from piano.foundation.prompts import Heard, hear, without_last_pause
 from piano.foundation.receipt import (
     Kind,
@@ -70,17 +69,27 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="folder of a model, or shipped (default: the config's checkpoint_folder; shipped if that holds none)",
     )
     parser.add_argument(
-        "--epoch", default="best", help="a number, latest, or best: what was judged best (default: best)"
+        "--epoch",
+        type=kinds.epoch,
+        default="best",
+        help="a number, latest, or best: what was judged best (default: best)",
     )
-    parser.add_argument("--seconds", type=float, default=30.0, help="length of each sample (default: 30)")
-    parser.add_argument("--count", type=int, default=8, help="how many samples (default: 8)")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same music (default: 0)")
     parser.add_argument(
-        "--steps", default="auto", help="sampling steps: a number, or auto, what scored best (default: auto)"
+        "--seconds", type=kinds.seconds, default=30.0, help="length of each sample (default: 30)"
+    )
+    parser.add_argument("--count", type=kinds.count, default=8, help="how many samples (default: 8)")
+    parser.add_argument(
+        "--seed", type=kinds.any_seed, default=0, help="the same seed gives the same music (default: 0)"
+    )
+    parser.add_argument(
+        "--steps",
+        type=kinds.steps,
+        default="auto",
+        help="sampling steps: a number, or auto, what scored best (default: auto)",
     )
     parser.add_argument(
         "--phase-iterations",
-        type=int,
+        type=kinds.phase_iterations,
         default=16,
         help="of Griffin-Lim: 0 is fastest; 2 (mono), 4 (stereo) nearly as good as 16 (default: 16)",
     )
@@ -107,7 +116,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--threads",
-        type=positive_int,
+        type=kinds.threads,
         help=f"CPU threads (default: OMP_NUM_THREADS, else the fastest up to {MAX_THREADS}, measured)",
     )
     parser.add_argument(
@@ -116,16 +125,6 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="make again what is there already, in its place (default: nothing is replaced)",
     )
     options = parser.parse_args(argv)
-    if not 0 < options.seconds < math.inf or options.count < 1 or options.phase_iterations < 0:
-        parser.error("--seconds and --count must be positive, --phase-iterations must not be negative")
-    if options.seconds not in SECONDS:
-        parser.error(f"--seconds must be at most {SECONDS.high:,.0f} (a week)")
-    if options.steps != "auto" and not (options.steps.isdecimal() and int(options.steps) in SAMPLING_STEPS):
-        parser.error(f"--steps is auto, or {SAMPLING_STEPS}")
-    if options.phase_iterations not in PHASE_ITERATIONS:
-        parser.error(f"--phase-iterations is {PHASE_ITERATIONS}")
-    if options.threads is not None and options.threads not in THREADS:
-        parser.error(f"--threads is {THREADS}")
     given = [f"--{name}" for name in ("prompt", "reconstruct", "noise") if getattr(options, name)]
     if len(given) > 1:
         parser.error(f"{' and '.join(given)} cannot be combined: the music comes from one of them")

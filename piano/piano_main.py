@@ -16,6 +16,7 @@ from piano.discriminator import Discriminator_with_mdisc
 from piano.doctor.live import Doctor
 from piano.evaluation.gates import Gatekeeper
 from piano.evaluation.training_pictures import draw_run
+from piano.foundation import options as kinds
 from piano.foundation.checkpoint_format import complete_epochs, list_epochs, write_whole
 from piano.foundation.dataset_format import read_manifest
 from piano.foundation.doors import fill, program
@@ -33,6 +34,7 @@ from piano.foundation.notify import Messenger
 from piano.foundation.runtime import Runtime, is_first_process, sampling_dtype, start_runtime
 from piano.foundation.shipped_format import shipped_path
 from piano.foundation.stop_signals import StopRequest, stoppable
+from piano.machine_limits import refuse_impossible
 from piano.piano_finetune import Start, finetune_generator, start_from
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
@@ -69,7 +71,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--preset", help="tiny, small, base or large (default: the config's)")
     parser.add_argument(
         "--minutes",
-        type=float,
+        type=kinds.minutes,
         help="the whole run takes so long, start to exit (default: the config's, else epochs)",
     )
     parser.add_argument(
@@ -79,15 +81,17 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--checkpoints", type=Path, help="folder to write to (default: the config's checkpoint_folder)"
     )
     parser.add_argument(
-        "--resume", nargs="?", type=int, const=0, metavar="EPOCH",
+        "--resume", nargs="?", type=kinds.epoch_number, const=0, metavar="EPOCH",
         help="continue, from an epoch or from the newest complete checkpoint (default: off)",
     )  # fmt: skip
     parser.add_argument(
         "--from", dest="start_from", metavar="FOLDER",
         help="fine-tune a trained model: shipped, or a folder of checkpoints (default: from nothing)",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, help="of every random choice (default: the config's)")
-    parser.add_argument("--devices", type=int, help="processes on this node (default: the config's)")
+    parser.add_argument("--seed", type=kinds.seed, help="of every random choice (default: the config's)")
+    parser.add_argument(
+        "--devices", type=kinds.processes, help="processes on this node (default: the config's)"
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="any setting (default: none)"
     )
@@ -140,14 +144,16 @@ def train_alone(config: Config, stop: StopRequest, messenger: Messenger, *, bega
         refuse_to_overwrite(config)
         start = find_start(config)
         config = start.config if start else config
+    refuse_impossible(config, lambda: build_networks(config))
     runtime = start_runtime(**config.runtime.model_dump(), seed=config.seed)
     if start:
         tell(runtime, start.sentence)
     training_set = open_split(config, "training")
     validation_set = open_split(config, "validation")
 
-    generator = VariationalAttentionModel(**config.model.model_dump()).to(runtime.device)
-    discriminator = build_discriminator(config, generator).to(runtime.device)
+    generator, discriminator = build_networks(config)
+    generator.to(runtime.device)
+    discriminator.to(runtime.device)
     if start:
         start.load_into(generator, discriminator)
     generator.sampling_dtype = sampling_dtype(runtime.device)
@@ -271,6 +277,12 @@ def find_start(config: Config) -> Start | None:
         if content is not None:
             build(kind, content, content.get("average") or content["model"], "cpu")
     return start_from(config, folder, generator, judges)
+
+
+def build_networks(config: Config) -> tuple[VariationalAttentionModel, Discriminator_with_mdisc]:
+    """Generator and judges, untrained."""
+    generator = VariationalAttentionModel(**config.model.model_dump())
+    return generator, build_discriminator(config, generator)
 
 
 def build_discriminator(config: Config, generator: VariationalAttentionModel) -> Discriminator_with_mdisc:

@@ -24,9 +24,11 @@ from piano.foundation.errors import CheckpointError, StoppedBySignal, TrainingEr
 from piano.foundation.randomness import keyed_generator
 from piano.foundation.run_log import RunLog
 from piano.foundation.runtime import Runtime
+from piano.foundation.screen_text import printable
 from piano.foundation.stop_signals import StopRequest
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.run_keeper import Stateful
+from piano.run_position import check_optimizer
 from piano.schedules import SETTLED, Phase, Schedules
 from piano.time_budget import ENCODING, MANY_STEPS, ONE_STEP, SAVING, TimeBudget
 
@@ -486,10 +488,12 @@ class TrainingRun:
         """Give the optimisers of a resumed stage what they remembered; raises CheckpointError."""
         for name, state in self.resumed_optimizers.items():
             try:
+                check_optimizer(self._optimizers[name][0], state)
                 self._optimizers[name][0].load_state_dict(state)
-            except (KeyError, ValueError, TypeError, AttributeError) as error:
+            except (LookupError, ValueError, TypeError, AttributeError, RuntimeError) as error:
                 raise CheckpointError(
-                    f"the optimiser {name} of epoch {self.saved_epoch} does not fit stage {self.stage}: {error}. "
+                    f"the optimiser {name} of epoch {self.saved_epoch} does not fit stage {self.stage}: "
+                    f"{printable(error)[:160]}. "
                     "Resume with the settings and the version that saved it."
                 ) from None
         self.resumed_optimizers = {}

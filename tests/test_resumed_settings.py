@@ -155,4 +155,4 @@ def test_a_data_set_that_is_gone_is_one_sentence(tmp_path, capsys):
     run = leave_run(tmp_path / "run", dataset_folder=str(tmp_path / "gone"))
     assert piano_main.main(["--checkpoints", str(run), "--resume"]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert line.startswith("DatasetError: ") and str(tmp_path / "gone") in line
+    assert line.startswith("Error: ") and str(tmp_path / "gone") in line
