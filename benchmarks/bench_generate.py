@@ -82,7 +82,7 @@ def main() -> None:
         chosen = measured_threads(generator)
         cost = time.perf_counter() - begin
         print(
-            f"{chosen} of at most {MAX_THREADS} threads chosen in {cost:.2f} s (OMP_NUM_THREADS decides where set)"
+            f"{chosen} of at most {MAX_THREADS} threads chosen in {cost:.2f} s (where OMP_NUM_THREADS is not set)"
         )
         for count in range(1, MAX_THREADS + 1):
             torch.set_num_threads(count)
