@@ -23,11 +23,12 @@ from piano.evaluation.run_settings import differing, read_settings
 from piano.evaluation.score_generator import compose_samples
 from piano.evaluation.score_table import plain
 from piano.evaluation.training_figures import Training, training_of
+from piano.foundation import options as kinds
 from piano.foundation.doors import fill, program
 from piano.foundation.errors import ConfigError, DatasetError, run_command
 from piano.foundation.made_files import write_json
 from piano.foundation.model_folder import named_folder
-from piano.foundation.options import make_output_folder, natural_int, positive_int
+from piano.foundation.options import make_output_folder
 from piano.foundation.runtime import choose_device, choose_threads, sampling_dtype
 from piano.foundation.score_words import score_words
 from piano.foundation.screen_text import counted, printable, tolerate_old_terminals
@@ -89,31 +90,30 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         metavar="RUN",
         help="folders of checkpoints, or shipped (required)",
     )
-    add("--epochs", nargs=2, default=("best", "best"), metavar=("A", "B"),
+    add("--epochs", nargs=2, type=kinds.epoch, default=("best", "best"), metavar=("A", "B"),
         help="of the first and of the second: numbers, latest or best (default: best best)")  # fmt: skip
     add(
         "--real",
         type=Path,
         help="music neither learned from: sound files or a data set (default: the runs' data set)",
     )
-    add("--count", type=int, default=48, help="samples of each, and real clips (default: 48)")
-    add("--seconds", type=float, default=10.0, help="length of each clip (default: 10)")
+    add("--count", type=kinds.count, default=48, help="samples of each, and real clips (default: 48)")
+    add("--seconds", type=kinds.seconds, default=10.0, help="length of each clip (default: 10)")
     add(
         "--steps",
+        type=kinds.steps,
         default="auto",
         help="sampling steps: a number, or auto, what each scored best with (default: auto)",
     )
-    add("--seed", type=natural_int, default=0, help="of samples, noise and intervals (default: 0)")
+    add("--seed", type=kinds.natural_int, default=0, help="of samples, noise and intervals (default: 0)")
     add("--output", type=Path, default=Path("comparison"), help="folder to write to (default: comparison)")
     add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="(default: auto)")
-    add("--threads", type=positive_int, help="CPU threads (default: what is fastest now)")
+    add("--threads", type=kinds.threads, help="CPU threads (default: what is fastest now)")
     options = parser.parse_args(argv)
     if options.count < FEWEST_CLIPS:
         parser.error(f"--count must be at least {FEWEST_CLIPS}")
     if options.seconds < 2.0:
         parser.error("--seconds must be at least 2: shorter clips say nothing of rhythm or key")
-    if options.steps != "auto" and not (options.steps.isdigit() and int(options.steps) > 0):
-        parser.error("--steps is a positive number or auto")
     return options
 
 
@@ -322,30 +322,32 @@ def comparison_json(
 def draw_comparison(rows: dict[str, Compared], names: Names, path: Path) -> Path:
     """The two values of every measure, and below their difference with its interval, with the sign of the text."""
     colours = {"better": GREEN, "worse": RED, "cannot tell": QUIET}
-    shown = [textwrap.shorten(name, 24, placeholder="...") or name[:24] for name in names]
-    words = {
-        "better": f"{shown[0]} is better",
-        "worse": f"{shown[1]} is better",
-        "cannot tell": "cannot tell",
-    }
     with styled_figure(2, len(rows), size=(3.4 * len(rows), 5.0)) as (figure, axes):
         for column, row in enumerate(rows.values()):
-            above, below, gap = axes[0, column], axes[1, column], shown_difference(row)
-            above.barh([1, 0], [row.first, row.second], color=[PLUM, BLUE], height=0.6)
-            for place, value in ((1, row.first), (0, row.second)):
-                above.text(max(value, 0.0), place, f" {value:.2f}", va="center", ha="left")
-            above.set_xlim(min(0.0, row.first, row.second), 1.25 * max(1.0, row.first, row.second))
+            above, below = axes[0, column], axes[1, column]
+            values = [row.first, row.second]
+            above.barh([1, 0], values, color=[PLUM, BLUE])
+            if not any(abs(value) > 1e-9 for value in values):
+                above.set_xlim(
+                    0.0, 1.0
+                )  # two bars of no length: the number beside them is all there is to see
+            for place, value in zip((1, 0), values, strict=True):
+                above.annotate(f" {value:.2f}", (max(value, 0.0), place), va="center", fontsize="small")
+            above.margins(x=0.2)
+            shown = [textwrap.shorten(name, 24, placeholder="...") for name in names]
             above.set_yticks([1, 0], shown if column == 0 else ["", ""])
             above.set_title(f"{measure_title(row.name)}\n({row.better} is better)", loc="left")
+            gap = shown_difference(row)
             ends = [end if np.isfinite(end) else gap.value for end in (gap.low, gap.high)]
             below.axvline(0.0, color=EDGE)
             below.plot(ends, [0, 0], color=colours[row.verdict], linewidth=3)
             below.plot(gap.value, 0, "o", color=colours[row.verdict])
             below.set_yticks([])
-            below.set_title(words[row.verdict], loc="left", color=colours[row.verdict])
+            words = {"better": f"{shown[0]} is better", "worse": f"{shown[1]} is better"}
+            below.set_title(words.get(row.verdict, row.verdict), loc="left", color=colours[row.verdict])
             side = "right" if row.better == "higher" else "left"
             below.set_xlabel(f"{side} of 0: {shown[0]} is better")
-        figure.suptitle(f"{names.first} less {names.second}", x=0.01, ha="left")
+        figure.suptitle(f"{names.first} is compared with {names.second}", x=0.01, ha="left")
         return save_figure(figure, path)
 
 

@@ -196,7 +196,7 @@ class Gatekeeper:
 
     def judge_stage(self, run: TrainingRun, stage: str) -> None:
         """Measure the gate of a finished stage on validation music; write and say the verdict."""
-        if not run.runtime.is_main or not run.stage_step:
+        if not run.runtime.is_main or not run.steps_taken:
             return
         judges: dict[str, Callable[[TrainingRun, Gatekeeper], Gate]] = {
             "autoencoder": judge_reconstruction, "flow": judge_flow, "judges": judge_judges,

@@ -241,14 +241,14 @@ def read_excerpts(
             f"no song in {printable(folder)} lasts {seconds:g} s, the longest {longest / sample_rate:.1f} s. "
             "Name another folder, or take shorter --seconds."
         )
-    files, clips = (list(column) for column in zip(*turns, strict=True))
+    files, clips = [name for name, _ in turns], [clip for _, clip in turns]
     return Excerpts(clips, files, [part for _, part in stretches], [name for name, _ in stretches])
 
 
 def spread_over(names: Sequence[str], count: int) -> list[str]:
     """Up to `count` names, evenly from a list."""
-    places = np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int)
-    return [names[int(index)] for index in places]
+    places = np.linspace(0, len(names) - 1, min(count, len(names))).round()
+    return [names[int(place)] for place in places]
 
 
 def clip_starts(total: int, samples: int, count: int) -> list[int]:

@@ -83,8 +83,9 @@ def refusal(made: Sequence[Sound], dataset: Path | None, search: str) -> str:
         return f"The training music is {length:.0f} hours long and was not searched: --copies yes does it."
     if not usable(made, manifest):
         return f"There is no piece of {PASSAGE_SECONDS:g} s or more from noise to look for."
-    known = manifest.pair_labels("validation")
-    return why_not_searched(manifest.pairs["validation"] if known is None else len(set(known)))
+    return why_not_searched(
+        len(set(recordings_of(manifest, "validation") or range(manifest.pairs["validation"])))
+    )
 
 
 def usable(made: Sequence[Sound], manifest: DatasetManifest) -> list[Sound]:

@@ -124,11 +124,11 @@ def true_lengths(part: SourcePart, layout: Layout) -> Lengths | None:
     if claimed > room:
         header = _header(part, layout, room) if layout.kind == b"caff" else None
         return Lengths(layout.start, part.size, header, claimed - room, False)
+    turns = (room - claimed) // WRAP
+    if turns and layout.kind in (b"RIFF", b"RIFX", b"FORM", b".snd"):
+        return _longer(part, layout, claimed + turns * WRAP)
     if _is_tail(part, layout, layout.start + claimed):
         return None if part.read_at(0, 4) != b"BW64" else _longer(part, layout, claimed, is_longer=False)
-    turns = (room - claimed) // WRAP
-    if turns and layout.kind != b"caff":
-        return _longer(part, layout, claimed + turns * WRAP)
     # What follows is no chunk. Junk behind a whole file, or sound that a recorder did not live to count?
     is_whole = layout.outer in (-1, layout.start + claimed, layout.start + claimed + claimed % 2)
     if is_whole and room - claimed < claimed:
@@ -171,7 +171,9 @@ def _is_tail(part: SourcePart, layout: Layout, end: int) -> bool:
             if len(head) == 12
             else 0
         )
-        if not any(part.read_at(position, min(rest, 4096))):  # zeros that fill a block of the disk
+        if rest < end and not any(
+            part.read_at(position, min(rest, 4096))
+        ):  # zeros that fill a block of the disk
             return True
         if _is_name(head[:4]) and 0 <= size <= rest:
             return True
