@@ -26,6 +26,7 @@ from data_prep.defaults import (
     settings_for_segments,
 )
 from piano.foundation import bounds
+from piano.foundation import options as kinds
 from piano.foundation.dataset_format import (
     SPLITS,
     ChunkReader,
@@ -598,23 +599,32 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--input", type=Path, help="a prepared folder (default: the config's prepared_folder)")
     add("--output", type=Path, help="folder for the pairs (default: the config's dataset_folder)")
-    add("--segment-seconds", type=float, help="half a pair (default: the model's in the config, 10 for tiny)")
-    add("--validation-fraction", type=float, default=0.1, help="kept from training (default: %(default)g)")
-    add("--seed", type=int, default=0, help="of the split and the order (default: %(default)s)")
+    add(
+        "--segment-seconds",
+        type=kinds.any_real,
+        help="half a pair (default: the model's in the config, 10 for tiny)",
+    )
+    add(
+        "--validation-fraction",
+        type=kinds.any_real,
+        default=0.1,
+        help="kept from training (default: %(default)g)",
+    )
+    add("--seed", type=kinds.any_whole, default=0, help="of the split and the order (default: %(default)s)")
     add(
         "--split-inside",
         action="store_true",
-        help="of one recording: hold back its end for validation, after a gap (default: no)",
+        help="of one recording: hold back its end for validation, after a gap",
     )
     add(
         "--join-short",
         action="store_true",
-        help="put files that are shorter than a pair one after the other, folder by folder: sample packs (default: no)",
+        help="put files that are shorter than a pair one after the other, folder by folder (sample packs)",
     )
     add(
         "--overwrite",
         action="store_true",
-        help="replace a data set even if its songs change sides or are no longer in it (default: no)",
+        help="replace a data set even if its songs change sides or are no longer in it",
     )
     add_config_options(parser)
     return parser.parse_args(argv)

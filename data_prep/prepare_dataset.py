@@ -40,6 +40,7 @@ from data_prep.prepare_song import (
 from data_prep.song_groups import GROUPINGS, grouping_key, is_whole_fingerprint, with_groups
 from data_prep.worker_pool import MOST_WORKERS, run_tasks
 from piano.foundation import bounds
+from piano.foundation import options as kinds
 from piano.foundation.audio_io import FolderScan, scan_folder
 from piano.foundation.cores import available_cores
 from piano.foundation.dataset_format import (
@@ -626,17 +627,35 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--output", type=Path, help="folder for the chunks (default: the config's prepared_folder)")
-    add("--sample-rate", type=int, help="of the chunks, in Hz (default: the model's in the config)")
-    add("--channels", type=int, choices=(1, 2), help="mono or stereo (default: the model's in the config)")
-    add("--chunk-seconds", type=float, default=120.0, help="length of a chunk (default: %(default)g)")
-    add("--min-seconds", type=float, default=1.0, help="shorter songs are left out (default: %(default)g)")
+    add(
+        "--sample-rate",
+        type=kinds.any_whole,
+        help="of the chunks, in Hz (default: the model's in the config)",
+    )
+    add(
+        "--channels",
+        type=kinds.any_whole,
+        choices=(1, 2),
+        help="mono or stereo (default: the model's in the config)",
+    )
+    add(
+        "--chunk-seconds", type=kinds.any_real, default=120.0, help="length of a chunk (default: %(default)g)"
+    )
+    add(
+        "--min-seconds",
+        type=kinds.any_real,
+        default=1.0,
+        help="shorter songs are left out (default: %(default)g)",
+    )
     add(
         "--workers",
-        type=int,
+        type=kinds.any_whole,
         default=min(available_cores(), MOST_WORKERS),
         help=f"processes, {MOST_WORKERS} at most (default: the cores that this process may use, %(default)s)",
     )
-    add("--max-files", type=int, help="only the first so many files, to try it out (default: all)")
+    add(
+        "--max-files", type=kinds.any_whole, help="only the first so many files, to try it out (default: all)"
+    )
     add(
         "--forget-missing",
         action="store_true",

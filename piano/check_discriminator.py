@@ -20,11 +20,12 @@ from piano.evaluation.pictures import Chart, Line, chart_row
 from piano.evaluation.tournament_pictures import draw_matrix, draw_ratings
 from piano.evaluation.tournament_scores import FEWEST_STRICT, STRICT_SHARE, read_tournament
 from piano.evaluation.tournament_text import join, ratings_csv, tables_text, tournament_text
+from piano.foundation import options as kinds
 from piano.foundation.checkpoint_format import find_epoch, list_epochs, read_best
 from piano.foundation.doors import fill, program
 from piano.foundation.errors import run_command
 from piano.foundation.made_files import write_bytes, write_json
-from piano.foundation.options import make_output_folder, positive_int
+from piano.foundation.options import make_output_folder
 from piano.foundation.runtime import choose_threads
 from piano.foundation.screen_text import counted, csv_cell, printable, tolerate_old_terminals
 from piano.judgement_file import KEPT_NAME
@@ -56,7 +57,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         epilog=fill(EXAMPLE),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--gen-ckpt", default="latest", help="the generator's epoch (default: latest)")
+    parser.add_argument(
+        "--gen-ckpt", type=kinds.epoch, default="latest", help="the generator's epoch (default: latest)"
+    )
     parser.add_argument(
         "--all", action="store_true", help="every generator against every discriminator (default: off)"
     )
@@ -70,25 +73,26 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--real", type=Path, help="real music: a data set folder, or sound files (default: as trained)"
     )
-    parser.add_argument("--count", type=int, default=16, help="fakes, and real clips (default: 16)")
+    parser.add_argument("--count", type=kinds.count, default=16, help="fakes, and real clips (default: 16)")
     parser.add_argument(
-        "--memory", type=int, default=256, metavar="MB", help="what fakes may take at once (default: 256)"
+        "--memory",
+        type=kinds.positive_int,
+        default=256,
+        metavar="MB",
+        help="what fakes may take at once (default: 256)",
     )
     parser.add_argument(
         "--steps",
+        type=kinds.steps,
         help="sampling steps of the fakes: a number or auto (default: auto; with --all 1, the judges' game)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the fakes (default: 0)")
-    parser.add_argument("--threads", type=positive_int, help="CPU threads (default: what is fastest now)")
+    parser.add_argument("--seed", type=kinds.any_seed, default=0, help="of the fakes (default: 0)")
+    parser.add_argument("--threads", type=kinds.threads, help="CPU threads (default: what is fastest now)")
     options = parser.parse_args(argv)
     if options.count < 2:
         parser.error("--count must be at least 2")
-    if options.memory < 1:
-        parser.error("--memory must be at least 1")
     if options.steps is None:
         options.steps = "1" if options.all else "auto"
-    if options.steps != "auto" and not (options.steps.isdigit() and int(options.steps) > 0):
-        parser.error("--steps is a positive number or auto")
     return options
 
 

@@ -23,11 +23,12 @@ from piano.evaluation.run_settings import differing, read_settings
 from piano.evaluation.score_generator import compose_samples
 from piano.evaluation.score_table import plain
 from piano.evaluation.training_figures import Training, training_of
+from piano.foundation import options as kinds
 from piano.foundation.doors import fill, program
 from piano.foundation.errors import ConfigError, DatasetError, run_command
 from piano.foundation.made_files import write_json
 from piano.foundation.model_folder import named_folder
-from piano.foundation.options import make_output_folder, natural_int, positive_int
+from piano.foundation.options import make_output_folder
 from piano.foundation.runtime import choose_device, choose_threads, sampling_dtype
 from piano.foundation.score_words import score_words
 from piano.foundation.screen_text import counted, printable, tolerate_old_terminals
@@ -89,31 +90,30 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         metavar="RUN",
         help="folders of checkpoints, or shipped (required)",
     )
-    add("--epochs", nargs=2, default=("best", "best"), metavar=("A", "B"),
+    add("--epochs", nargs=2, type=kinds.epoch, default=("best", "best"), metavar=("A", "B"),
         help="of the first and of the second: numbers, latest or best (default: best best)")  # fmt: skip
     add(
         "--real",
         type=Path,
         help="music neither learned from: sound files or a data set (default: the runs' data set)",
     )
-    add("--count", type=int, default=48, help="samples of each, and real clips (default: 48)")
-    add("--seconds", type=float, default=10.0, help="length of each clip (default: 10)")
+    add("--count", type=kinds.count, default=48, help="samples of each, and real clips (default: 48)")
+    add("--seconds", type=kinds.seconds, default=10.0, help="length of each clip (default: 10)")
     add(
         "--steps",
+        type=kinds.steps,
         default="auto",
         help="sampling steps: a number, or auto, what each scored best with (default: auto)",
     )
-    add("--seed", type=natural_int, default=0, help="of samples, noise and intervals (default: 0)")
+    add("--seed", type=kinds.natural_int, default=0, help="of samples, noise and intervals (default: 0)")
     add("--output", type=Path, default=Path("comparison"), help="folder to write to (default: comparison)")
     add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="(default: auto)")
-    add("--threads", type=positive_int, help="CPU threads (default: what is fastest now)")
+    add("--threads", type=kinds.threads, help="CPU threads (default: what is fastest now)")
     options = parser.parse_args(argv)
     if options.count < FEWEST_CLIPS:
         parser.error(f"--count must be at least {FEWEST_CLIPS}")
     if options.seconds < 2.0:
         parser.error("--seconds must be at least 2: shorter clips say nothing of rhythm or key")
-    if options.steps != "auto" and not (options.steps.isdigit() and int(options.steps) > 0):
-        parser.error("--steps is a positive number or auto")
     return options
 
 

@@ -27,13 +27,14 @@ from piano.evaluation.pictures import constant_q_grid
 from piano.evaluation.ruler import Clips, GeneratorScore, Ruler, fit_ruler
 from piano.evaluation.score_generator import Made, score_generator, score_made
 from piano.evaluation.score_table import draw_scores, score_json, score_text
+from piano.foundation import options as kinds
 from piano.foundation.audio_io import DecodeLog, decode_blocks, find_audio_files, write_audio
 from piano.foundation.dataset_format import read_manifest
 from piano.foundation.doors import fill, program
 from piano.foundation.errors import AudioError, ConfigError, DatasetError, run_command
 from piano.foundation.made_files import write_json
 from piano.foundation.model_folder import named_folder
-from piano.foundation.options import make_output_folder, natural_int, positive_int
+from piano.foundation.options import make_output_folder
 from piano.foundation.runtime import choose_device, choose_threads, sampling_dtype
 from piano.foundation.score_words import FEW_SONGS as FEWEST_SONGS
 from piano.foundation.score_words import FEWEST_CLIPS
@@ -88,14 +89,24 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         type=Path,
         help="what was learned from, to look for copies: the same kinds (default: do not look)",
     )
-    add("--epoch", default="best", help="a number, latest, or best: what was judged best (default: best)")
-    add("--count", type=int, default=48, help="samples, and real clips (default: 48)")
-    add("--seconds", type=float, default=10.0, help="length of each clip (default: 10)")
-    add("--steps", default="auto", help="sampling steps: a number, or auto, what scored best (default: auto)")
-    add("--seed", type=natural_int, default=0, help="of samples, noise and intervals (default: 0)")
+    add(
+        "--epoch",
+        type=kinds.epoch,
+        default="best",
+        help="a number, latest, or best: what was judged best (default: best)",
+    )
+    add("--count", type=kinds.count, default=48, help="samples, and real clips (default: 48)")
+    add("--seconds", type=kinds.seconds, default=10.0, help="length of each clip (default: 10)")
+    add(
+        "--steps",
+        type=kinds.steps,
+        default="auto",
+        help="sampling steps: a number, or auto, what scored best (default: auto)",
+    )
+    add("--seed", type=kinds.natural_int, default=0, help="of samples, noise and intervals (default: 0)")
     add(
         "--prompts",
-        type=int,
+        type=kinds.natural_int,
         default=16,
         help="real fragments to continue, one a song; 0 for none (default: 16)",
     )
@@ -105,18 +116,14 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="folder (default: evaluation inside the checkpoints, or inside --generated)",
     )
     add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="(default: auto)")
-    add("--threads", type=positive_int, help="CPU threads (default: what is fastest now)")
+    add("--threads", type=kinds.threads, help="CPU threads (default: what is fastest now)")
     options = parser.parse_args(argv)
     if options.count < FEWEST_CLIPS:
         parser.error(f"--count must be at least {FEWEST_CLIPS}")
     if options.seconds < 2.0:
         parser.error("--seconds must be at least 2: shorter clips say nothing of rhythm or key")
-    if options.prompts < 0:
-        parser.error("--prompts must not be negative")
     if options.train and options.seconds < PASSAGE_SECONDS + 0.2:
         parser.error(f"with --train, --seconds must be at least {PASSAGE_SECONDS + 0.2:g}")
-    if options.steps != "auto" and not (options.steps.isdigit() and int(options.steps) > 0):
-        parser.error("--steps is a positive number or auto")
     return options
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from piano.config_reader import load_config_from_yaml
 from piano.discriminator import Discriminator_with_mdisc
+from piano.foundation import options as kinds
 from piano.foundation.checkpoint_format import find_epoch
 from piano.foundation.doors import fill, program
 from piano.foundation.errors import CheckpointError, run_command
@@ -43,7 +44,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--config", type=Path, help="settings file (default: config.yaml here or beside the package)")
     add("--checkpoints", type=Path, help="folder of a run (default: the config's checkpoint_folder)")
-    add("--epoch", default="best", help="a number, latest, or best: what was judged best (default: best)")
+    add(
+        "--epoch",
+        type=kinds.epoch,
+        default="best",
+        help="a number, latest, or best: what was judged best (default: best)",
+    )
     add(
         "--output",
         type=Path,

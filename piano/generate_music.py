@@ -1,7 +1,7 @@
 """New music from a checkpoint and a seed, a continuation of a fragment, or what the autoencoder makes of a file."""
 
 import argparse
-import math
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -14,14 +14,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from piano.config_reader import load_config_from_yaml
+from piano.doctor.verdict import run_verdict
+from piano.foundation import options as kinds
 from piano.foundation.audio_io import MP3_RATES, read_audio
-from piano.foundation.bounds import PHASE_ITERATIONS, SAMPLING_STEPS, SECONDS, THREADS
-from piano.foundation.doors import fill, program
-from piano.foundation.errors import AudioError, ConfigError, run_command
+from piano.foundation.doors import command, fill, program
+from piano.foundation.errors import AudioError, ConfigError, MusiganError, run_command
 from piano.foundation.m4a import require_encoder
 from piano.foundation.made_files import clear_leftovers
 from piano.foundation.model_folder import SHIPPED, named_folder, shipped_folder
-from piano.foundation.options import make_output_folder, positive_int
+from piano.foundation.options import make_output_folder
 from piano.foundation.prompts import Heard, hear, without_last_pause
 from piano.foundation.receipt import (
     Kind,
@@ -31,6 +32,7 @@ from piano.foundation.receipt import (
     model_hash,
     own_versions,
 )
+from piano.foundation.run_log import LOG_NAME, read_history
 from piano.foundation.runtime import available_cores, choose_device, fastest_threads, sampling_dtype
 from piano.foundation.screen_text import printable
 from piano.foundation.sound_progress import Progress, say
@@ -67,17 +69,27 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="folder of a model, or shipped (default: the config's checkpoint_folder; shipped if that holds none)",
     )
     parser.add_argument(
-        "--epoch", default="best", help="a number, latest, or best: what was judged best (default: best)"
+        "--epoch",
+        type=kinds.epoch,
+        default="best",
+        help="a number, latest, or best: what was judged best (default: best)",
     )
-    parser.add_argument("--seconds", type=float, default=30.0, help="length of each sample (default: 30)")
-    parser.add_argument("--count", type=int, default=8, help="how many samples (default: 8)")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same music (default: 0)")
     parser.add_argument(
-        "--steps", default="auto", help="sampling steps: a number, or auto, what scored best (default: auto)"
+        "--seconds", type=kinds.seconds, default=30.0, help="length of each sample (default: 30)"
+    )
+    parser.add_argument("--count", type=kinds.count, default=8, help="how many samples (default: 8)")
+    parser.add_argument(
+        "--seed", type=kinds.any_seed, default=0, help="the same seed gives the same music (default: 0)"
+    )
+    parser.add_argument(
+        "--steps",
+        type=kinds.steps,
+        default="auto",
+        help="sampling steps: a number, or auto, what scored best (default: auto)",
     )
     parser.add_argument(
         "--phase-iterations",
-        type=int,
+        type=kinds.phase_iterations,
         default=16,
         help="of Griffin-Lim: 0 is fastest; 2 (mono), 4 (stereo) nearly as good as 16 (default: 16)",
     )
@@ -104,7 +116,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--threads",
-        type=positive_int,
+        type=kinds.threads,
         help=f"CPU threads (default: OMP_NUM_THREADS, else the fastest up to {MAX_THREADS}, measured)",
     )
     parser.add_argument(
@@ -113,16 +125,6 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="make again what is there already, in its place (default: nothing is replaced)",
     )
     options = parser.parse_args(argv)
-    if not 0 < options.seconds < math.inf or options.count < 1 or options.phase_iterations < 0:
-        parser.error("--seconds and --count must be positive, --phase-iterations must not be negative")
-    if options.seconds not in SECONDS:
-        parser.error(f"--seconds must be at most {SECONDS.high:,.0f} (a week)")
-    if options.steps != "auto" and not (options.steps.isdecimal() and int(options.steps) in SAMPLING_STEPS):
-        parser.error(f"--steps is auto, or {SAMPLING_STEPS}")
-    if options.phase_iterations not in PHASE_ITERATIONS:
-        parser.error(f"--phase-iterations is {PHASE_ITERATIONS}")
-    if options.threads is not None and options.threads not in THREADS:
-        parser.error(f"--threads is {THREADS}")
     given = [f"--{name}" for name in ("prompt", "reconstruct", "noise") if getattr(options, name)]
     if len(given) > 1:
         parser.error(f"{' and '.join(given)} cannot be combined: the music comes from one of them")
@@ -198,7 +200,13 @@ def default_folders(options: argparse.Namespace) -> tuple[Path, Path]:
 def introduce(folder: Path, epoch: int) -> None:
     """Say whose music this will be; on stderr, as stdout names the files."""
     owner = "the shipped model" if folder == shipped_folder() else "the model"
-    print(f"Playing {owner} of {folder}, epoch {epoch}", file=sys.stderr, flush=True)
+    print(f"Playing {owner} of {printable(folder)}, epoch {epoch}", file=sys.stderr, flush=True)
+    if owner == "the model" and (folder / LOG_NAME).is_file():
+        with contextlib.suppress(OSError, MusiganError):
+            verdict = run_verdict(read_history(folder))
+            if verdict.is_ruined:
+                other = command("generate", "--checkpoints", SHIPPED)
+                print(f"This run's own log: {verdict.sentence} To hear music: {other}", file=sys.stderr)
 
 
 class Maker(NamedTuple):
@@ -280,26 +288,10 @@ def compose_samples(maker: Maker, output: Path, items: list[int]) -> Iterator[li
 def continue_prompt(maker: Maker, output: Path, items: list[int]) -> Iterator[list[Path]]:
     """NAME_seed0_sample_0000.continuation.wav, and .full.wav, which begins with the prompt as it is."""
     generator, options = maker.generator, maker.options
-    rate, shown = generator.sample_rate, printable(options.prompt)
-    heard = hear(
-        options.prompt, sample_rate=rate, channels=generator.sound_channels, max_seconds=PROMPT_SECONDS
-    )
-    sounding = without_last_pause(heard, rate)
-    if sounding.shape[-1] < 8 * generator.hop_samples:
-        raise AudioError(
-            f"{shown} is too short to continue: {sounding.shape[-1] / rate:.2f} s, "
-            f"at least {8 * generator.hop_samples / rate:.2f} s are needed"
-        )
-    notes = list(heard.notes)
-    if pause := heard.waveform.shape[-1] - sounding.shape[-1]:
-        notes.append(f"its last {pause / rate:.1f} s are silent, the music goes on from what comes before")
-    if heard.is_nearly_silent:
-        notes.append(
-            f"it is nearly silent ({heard.levels.loudness_db:.0f} dB), the continuation has the usual level"
-        )
+    rate = generator.sample_rate
+    heard, prompt, notes = hear_prompt(generator, options.prompt)
     for note in notes:
-        say(f"{shown}: {note}.")
-    prompt = torch.from_numpy(heard.prepared(sounding))
+        say(f"{printable(options.prompt)}: {note}.")
     receipts = maker.receipts("full", "continuation", source=options.prompt, seconds=options.seconds)
     with Progress("continuation", rate) as progress:
         progress.expect(len(items) * round(options.seconds * rate))
@@ -313,6 +305,39 @@ def continue_prompt(maker: Maker, output: Path, items: list[int]) -> Iterator[li
                 phase_iterations=options.phase_iterations,
             )  # fmt: skip
             yield target.write(as_loud_as(heard, sounds, rate), progress)
+
+
+def hear_prompt(generator: VariationalAttentionModel, path: Path) -> tuple[Heard, Tensor, list[str]]:
+    """A file as this model continues it.
+
+    Returns
+    -------
+    heard : Heard
+    prompt : Tensor [shape=(channels, samples)]
+        Its last two minutes that sound, at the level of prepared music.
+    notes : list of str
+        What is unusual about it.
+
+    Raises
+    ------
+    AudioError
+        It cannot be read, is silent or too short.
+    """
+    rate = generator.sample_rate
+    heard = hear(path, sample_rate=rate, channels=generator.sound_channels, max_seconds=PROMPT_SECONDS)
+    sounding = without_last_pause(heard, rate)
+    if sounding.shape[-1] < 8 * generator.hop_samples:
+        raise AudioError(
+            f"{printable(path)} is too short to continue: {sounding.shape[-1] / rate:.2f} s, "
+            f"at least {8 * generator.hop_samples / rate:.2f} s are needed"
+        )
+    notes = list(heard.notes)
+    if pause := heard.waveform.shape[-1] - sounding.shape[-1]:
+        notes.append(f"its last {pause / rate:.1f} s are silent, the music goes on from what comes before")
+    if heard.is_nearly_silent:
+        level = heard.levels.loudness_db
+        notes.append(f"it is nearly silent ({level:.0f} dB), the continuation has the usual level")
+    return heard, torch.from_numpy(heard.prepared(sounding)), notes
 
 
 def as_loud_as(heard: Heard, sounds: Iterator[Tensor], sample_rate: int) -> Iterator[Tensor]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from piano.foundation.finite import require_finite
 from piano.foundation.randomness import keyed_generator, keyed_noise
 
 PULSE_RANGE = (0.8, 3.6)
@@ -161,10 +162,11 @@ class LatentStyle(nn.Module):
         items = torch.randint(len(latents), (count,), generator=random)
         offsets = torch.randint(latents.shape[1] - frames + 1, (count,), generator=random)
         places = offsets.unsqueeze(1) + torch.arange(frames)
-        return torch.cat([
+        measured = torch.cat([
             self.measure(latents[items[part, None], places[part]].to(self.mean.device))[0]
             for part in torch.arange(count).split(256)
         ])  # fmt: skip
+        return require_finite(measured, "latents of the training music")
 
     def measure(self, latents: Tensor) -> tuple[Tensor, Pulse]:
         """Raw numbers (batch, measured) and pulse of latents (batch, frames, latent_dim)."""

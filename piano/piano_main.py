@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from piano.config_reader import CONFIG_NAME, Config, dump_config, load_config_from_yaml, parse_override
+from piano.foundation import options as kinds
 from piano.foundation.dataset_format import manifest_path, read_manifest
 from piano.foundation.doors import command, fill, program
 from piano.foundation.errors import (
@@ -68,7 +69,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--preset", help="tiny, small, base or large (default: the config's)")
     parser.add_argument(
         "--minutes",
-        type=float,
+        type=kinds.minutes,
         help="the whole run takes so long, all its sittings together (default: the config's, else epochs)",
     )
     parser.add_argument(
@@ -78,7 +79,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--checkpoints", type=Path, help="folder to write to (default: the config's checkpoint_folder)"
     )
     parser.add_argument(
-        "--resume", nargs="?", type=int, const=0, metavar="EPOCH",
+        "--resume", nargs="?", type=kinds.epoch_number, const=0, metavar="EPOCH",
         help="continue, from an epoch or from the newest complete checkpoint (default: off)",
     )  # fmt: skip
     parser.add_argument(
@@ -93,8 +94,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     how_much = parser.add_mutually_exclusive_group()
     how_much.add_argument("--quiet", action="store_true", help="say only how it ended (default: one bar)")
     how_much.add_argument("--verbose", action="store_true", help="show every number (default: one bar)")
-    parser.add_argument("--seed", type=int, help="of every random choice (default: the config's)")
-    parser.add_argument("--devices", type=int, help="processes on this node (default: the config's)")
+    parser.add_argument("--seed", type=kinds.seed, help="of every random choice (default: the config's)")
+    parser.add_argument(
+        "--devices", type=kinds.processes, help="processes on this node (default: the config's)"
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="any setting (default: none)"
     )
@@ -174,7 +177,6 @@ def train_alone(
     from piano.foundation.runtime import sampling_dtype, start_runtime
     from piano.known_music import KnownMusic
     from piano.piano_finetune import finetune_generator
-    from piano.piano_model import VariationalAttentionModel
     from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
     from piano.piano_train import train_vae_gan
     from piano.run_keeper import refuse_full_disk
@@ -186,6 +188,9 @@ def train_alone(
         refuse_to_overwrite(config)
         start = find_start(config)
         config = start.config if start else config
+    from piano.machine_limits import refuse_impossible
+
+    refuse_impossible(config, lambda: build_networks(config))
     runtime = start_runtime(**config.runtime.model_dump(), seed=config.seed)
     if start:
         tell(runtime, start.sentence)
@@ -195,8 +200,9 @@ def train_alone(
     if start:
         know_start(start, music, runtime, config, is_forced=options.anyway)
 
-    generator = VariationalAttentionModel(**config.model.model_dump()).to(runtime.device)
-    discriminator = build_discriminator(config, generator).to(runtime.device)
+    generator, discriminator = build_networks(config)
+    generator.to(runtime.device)
+    discriminator.to(runtime.device)
     if start:
         start.load_into(generator, discriminator)
     generator.sampling_dtype = sampling_dtype(runtime.device)
@@ -497,6 +503,14 @@ def find_start(config: Config) -> "Start | None":
         if content is not None:
             build(kind, content, content.get("average") or content["model"], "cpu")
     return start_from(config, folder, generator, judges)
+
+
+def build_networks(config: Config) -> "tuple[VariationalAttentionModel, Discriminator_with_mdisc]":
+    """Generator and judges, untrained."""
+    from piano.piano_model import VariationalAttentionModel
+
+    generator = VariationalAttentionModel(**config.model.model_dump())
+    return generator, build_discriminator(config, generator)
 
 
 def build_discriminator(config: Config, generator: "VariationalAttentionModel") -> "Discriminator_with_mdisc":

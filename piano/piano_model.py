@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from piano.foundation.dataset_format import DatasetManifest, open_pairs, read_manifest
-from piano.foundation.errors import CheckpointError
+from piano.foundation.finite import require_finite
 from piano.foundation.layers import LatentTransformer
 from piano.foundation.phase import PhaseVocoder, reconstruct
 from piano.foundation.randomness import keyed_generator, keyed_noise
@@ -37,7 +37,6 @@ EIGENVALUE_FLOOR = 0.01
 STYLE_ATTEMPTS = 8
 LARGEST_LIFT = 20.0 * NEPER
 """A composition so far below the softest music is next to silence: what it would be lifted from is not music."""
-BROKEN = "this model makes numbers that are not finite: it is broken. Take another epoch with --epoch."
 
 
 class Music(NamedTuple):
@@ -71,7 +70,7 @@ class LatentNormaliser(nn.Module):
     @torch.no_grad()
     def fit(self, latents: Tensor) -> None:
         """Take the statistics of latents [shape=(frames, latent_dim)]; a dead dimension stays small."""
-        frames = latents.double()
+        frames = require_finite(latents, "latents").double()
         mean = frames.mean(dim=0)
         covariance = (frames - mean).T @ (frames - mean) / len(frames)
         variance, directions = torch.linalg.eigh(covariance)
@@ -258,26 +257,17 @@ class VariationalAttentionModel(nn.Module):
     def _finished(
         self, spectrum: Tensor, texture_key: tuple[int, int] | None, first_frame: int, steps: int
     ) -> Tensor:
-        """Magnitudes (batch, channels, frames, bins) of a spectrum; textured if there is a key (seed, first item).
-
-        Raises
-        ------
-        CheckpointError
-            They are not finite: weights are damaged, or training went astray.
-        """
-        if not bool(torch.isfinite(spectrum).all()):
-            raise CheckpointError(BROKEN)
-        noise = None
-        if texture_key is not None:
-            seed, first_item = texture_key
-            noise = torch.stack([
-                self._texture_noise((seed, first_item + item), first_frame, spectrum.shape[1])
-                for item in range(len(spectrum))
-            ])  # fmt: skip
+        """Magnitudes (batch, channels, frames, bins) of a spectrum; textured if there is a key (seed, first item)."""
+        require_finite(self.autoencoder.log_magnitude(spectrum.float()), "spectra")
+        if texture_key is None:
+            return require_finite(self.autoencoder.magnitude(spectrum), "magnitudes")
+        seed, first_item = texture_key
+        noise = torch.stack([
+            self._texture_noise((seed, first_item + item), first_frame, spectrum.shape[1])
+            for item in range(len(spectrum))
+        ])  # fmt: skip
         magnitudes = self.autoencoder.magnitude(spectrum, texture=self.texture_of(steps), noise=noise)
-        if not bool(torch.isfinite(magnitudes).all()):
-            raise CheckpointError(BROKEN)
-        return magnitudes
+        return require_finite(magnitudes, "magnitudes")
 
     def _texture_noise(self, key: tuple[int, int], first_frame: int, frames: int) -> Tensor:
         """White noise (channels, frames + 3, hop_length) of an item's spectrum frames, the same in every piece."""
@@ -300,7 +290,10 @@ class VariationalAttentionModel(nn.Module):
         noise : Tensor [shape=(items * channels, spectrum_frames + 3, hop_length)]
             White noise.
         """
-        spectra = {"predicted": self.decode_spectrum(latents), "real": self.autoencoder.analyse(waveforms)}
+        spectra = {
+            "predicted": require_finite(self.decode_spectrum(latents), "spectra"),
+            "real": require_finite(self.autoencoder.analyse(waveforms), "spectra of real music"),
+        }
         planes = {name: self.autoencoder.planes(spectrum).flatten(0, 1) for name, spectrum in spectra.items()}
         self.texture_of(steps).fit(noise=noise, **planes)
 
@@ -400,7 +393,7 @@ class VariationalAttentionModel(nn.Module):
                 torch.cat([held, fresh], dim=1), steps=steps, prefix=history if history.shape[1] else None,
                 told=self.tell(style, held.shape[1] + fresh.shape[1], first_frame=begin),
             )  # fmt: skip
-            piece = window[:, history.shape[1] :]
+            piece = require_finite(window[:, history.shape[1] :], "latents")
             yield piece
             position += piece.shape[1]
             begin += window.shape[1] - kept
@@ -517,7 +510,7 @@ class VariationalAttentionModel(nn.Module):
             usable = prompt.shape[-1] // self.hop_samples * self.hop_samples
             window = self.latent_seq_len * self.hop_samples
             prompt = prompt[..., prompt.shape[-1] - min(usable, window) :].to(self.device)
-            prefix = self.encode(prompt.unsqueeze(0))
+            prefix = require_finite(self.encode(prompt.unsqueeze(0)), "latents of a prompt")
         if prefix is None:
             pieces, gain = self._at_a_usual_level(seed=seed, item=item, steps=steps, noise=noise)
         else:

@@ -29,8 +29,10 @@ from piano.foundation.folder_lock import LOCK_NAME, locked_folder
 from piano.foundation.made_files import clear_leftovers
 from piano.foundation.run_log import LOG_NAME, RunLog, read_history
 from piano.foundation.runtime import Runtime, available_cores
+from piano.foundation.screen_text import printable
 from piano.longer_run import Learned, Reopened, learned_in
 from piano.piano_model import VariationalAttentionModel
+from piano.run_position import check_position
 from piano.schedules import Schedules
 from piano.time_budget import ENCODING, TimeBudget
 from piano.vae_utilities import save_checkpoint
@@ -229,8 +231,9 @@ def resume(run: KeptRun) -> int:
         except CheckpointError as error:
             if wanted is not None:
                 raise
-            tqdm.write(f"{error}; trying the one before")
+            tqdm.write(f"{printable(error)}; trying the one before")
             continue
+        check_position(generator, run.stateful)
         adopt(run, generator, discriminator)
         return epoch
     raise CheckpointError(
@@ -262,7 +265,7 @@ def adopt(run: KeptRun, generator: dict[str, Any], discriminator: dict[str, Any]
     try:
         adopt_position(run, generator["run"])
         run.resumed_optimizers = dict(generator["optimizers"])
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError, AttributeError) as error:
         raise CheckpointError(
             f"the checkpoint of epoch {generator['epoch']} does not say where its run stood "
             f"({type(error).__name__}: {' '.join(str(error).split())[:80]}). Delete it to go on from the one before."

@@ -30,6 +30,7 @@ from piano.known_music import broken_pair
 from piano.longer_run import Learned, Reopened, longer_in_words, reopen_by_steps, reopen_by_time
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.run_keeper import Stateful
+from piano.run_position import check_optimizer
 from piano.run_screen import Loudness, RunScreen
 from piano.schedules import SETTLED, Phase, Schedules
 from piano.time_budget import ENCODING, MANY_STEPS, ONE_STEP, SAVING, TimeBudget
@@ -618,10 +619,12 @@ class TrainingRun:
         """Give the optimisers of a resumed stage what they remembered; raises CheckpointError."""
         for name, state in self.resumed_optimizers.items():
             try:
+                check_optimizer(self._optimizers[name][0], state)
                 self._optimizers[name][0].load_state_dict(state)
-            except (KeyError, ValueError, TypeError, AttributeError) as error:
+            except (LookupError, ValueError, TypeError, AttributeError, RuntimeError) as error:
                 raise CheckpointError(
-                    f"the optimiser {name} of epoch {self.saved_epoch} does not fit stage {self.stage}: {error}. "
+                    f"the optimiser {name} of epoch {self.saved_epoch} does not fit stage {self.stage}: "
+                    f"{printable(error)[:160]}. "
                     "Resume with the settings and the version that saved it."
                 ) from None
         self.resumed_optimizers = {}

@@ -125,7 +125,6 @@ def test_a_noise_file_is_the_seed(checkpoints, tmp_path):
     ("arguments", "message"),
     [
         (["--epoch", "5"], "Try 3"),
-        (["--epoch", "soon"], "a number, 'best' or 'latest'"),
         (["--prompt", "missing.mp3"], "missing.mp3"),
         (["--noise", "short.wav", "--seconds", "30"], "Give a longer file"),
     ],
@@ -346,7 +345,7 @@ def test_a_full_file_begins_with_the_prompt_s_own_numbers(checkpoints, tmp_path,
 @pytest.mark.parametrize("arguments", [
     ["--prompt", "a.wav", "--noise", "b.wav"], ["--reconstruct", "a.wav", "--noise", "b.wav"],
     ["--reconstruct", "a.wav", "--prompt", "b.wav"], ["--steps", "1001"], ["--seconds", "nan"], ["--seconds", "1e9"],
-    ["--phase-iterations", "100000"], ["--threads", "5000"], ["--count", "0"],
+    ["--phase-iterations", "100000"], ["--threads", "5000"], ["--count", "0"], ["--epoch", "soon"],
 ])  # fmt: skip
 def test_what_cannot_be_meant_is_an_argument_error(checkpoints, tmp_path, arguments):
     with pytest.raises(SystemExit) as stopped:
@@ -416,3 +415,16 @@ def test_threads_are_measured_once_and_the_environment_and_the_option_come_first
         assert measured_threads(generator) == before
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_run_whose_log_calls_it_ruined_is_played_with_a_word_about_it(tmp_path, capsys):
+    save_checkpoint(build(), 3, tmp_path / "run", "generator")
+    assert run(tmp_path / "run", tmp_path / "out", "--seconds", "1", "--count", "1") == 0
+    assert "own log" not in capsys.readouterr().err
+    (tmp_path / "run" / "metrics.jsonl").write_text(
+        '{"step": 1, "epoch": 1, "stage": "autoencoder", "loss": 1.0}\n'
+    )
+    assert run(tmp_path / "run", tmp_path / "out", "--seconds", "1", "--count", "1", "--seed", "1") == 0
+    error = capsys.readouterr().err
+    assert "This run's own log: " in error
+    assert "--checkpoints shipped" in error

@@ -1,6 +1,7 @@
 """A run with more time, or more epochs, divides all of it anew; one without is not touched."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -14,11 +15,15 @@ from piano.time_budget import TimeBudget
 from piano.training_run import STAGES, TrainingRun
 from tests.tiny_run import start_run, tiny_config
 
-SHARES = dict(zip(STAGES, (0.3, 0.4, 0.02, 0.02, 0.2, 0.06), strict=True))
+SHARES: dict[str, float] = dict(zip(STAGES, (0.3, 0.4, 0.02, 0.02, 0.2, 0.06), strict=True))
 
 
 def budget(minutes: float) -> TimeBudget:
     return TimeBudget(60.0 * minutes, SHARES, {})
+
+
+def near(seconds: float) -> Any:
+    return pytest.approx(seconds)
 
 
 def had(seconds: float) -> dict[str, Learned]:
@@ -29,7 +34,7 @@ def had(seconds: float) -> dict[str, Learned]:
 def test_ten_times_the_time_is_for_sounds_and_composing_too() -> None:
     found = reopen_by_time(budget(100.0), had(600.0), finished=STAGES, now=610.0)
     assert list(found) == list(STAGES)
-    assert found["autoencoder"] == Reopened(1800, 1800, pytest.approx(180.0))
+    assert found["autoencoder"] == Reopened(1800, 1800, near(180.0))
     assert found["professor"] == Reopened(1200, 0, 0.0)  # it played against a generator that is no more
     longer = budget(100.0)
     longer.spent = {name: again.seconds for name, again in found.items()}
@@ -48,7 +53,7 @@ def test_a_stage_that_has_had_more_than_its_share_stays_as_it_is() -> None:
     learned |= {"flow": Learned(9000, 1200.0)}
     found = reopen_by_time(budget(45.0), learned, finished=STAGES, now=2400.0)
     assert list(found) == list(STAGES[2:])
-    assert found["professor"] == Reopened(1200, 1200, pytest.approx(120.0))
+    assert found["professor"] == Reopened(1200, 1200, near(120.0))
 
 
 def test_a_little_more_time_is_no_reason_to_open_a_stage_again() -> None:
@@ -56,7 +61,7 @@ def test_a_little_more_time_is_no_reason_to_open_a_stage_again() -> None:
 
 
 def test_more_epochs_are_counted_in_steps() -> None:
-    before = dict.fromkeys(STAGES, 10)
+    before: dict[str, int] = dict.fromkeys(STAGES, 10)
     learned = {name: Learned(10, 1.0) for name in STAGES}
     assert reopen_by_steps(before, before, learned, finished=STAGES) == {}
     found = reopen_by_steps(before, before | {"flow": 30}, learned, finished=STAGES)

@@ -91,7 +91,7 @@ def test_a_missing_apprise_or_an_unknown_address_is_said_before_training(monkeyp
     assert "password" not in str(caught.value)
     monkeypatch.setitem(sys.modules, "apprise", None)
     assert main(["--set", "training.notify=json://localhost", "--checkpoints", str(tmp_path / "new")]) == 2
-    assert "ConfigError: training.notify needs Apprise" in capsys.readouterr().err
+    assert "Error: training.notify needs Apprise" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
 
 

@@ -59,7 +59,7 @@ def test_fine_tuning_keeps_encoder_statistics_and_normaliser_and_moves_the_rest(
 
 
 def test_all_stages_run_and_the_judges_go_on_from_where_they_were(base, tuned):
-    run = load_checkpoint(tuned, "generator")["run"]
+    run = load_checkpoint(tuned, "generator", "latest")["run"]
     assert run["finished_stages"] == list(STAGES)
     steps = int(load_discriminator(base / "given").trained_steps)
     assert steps > 0

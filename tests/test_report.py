@@ -274,12 +274,12 @@ def test_a_folder_that_is_not_there_is_one_sentence_and_status_2(
 ) -> None:
     assert report.main([str(tmp_path / "none")]) == 2
     complaint = capsys.readouterr().err
-    assert complaint.startswith("CheckpointError: there is no folder") and complaint.count("\n") == 1
+    assert complaint.startswith("Error: there is no folder") and complaint.count("\n") == 1
     assert (
         report.main([str(tmp_path), "--music", str(tmp_path), "--output", str(tmp_path / "page.html")]) == 2
     )
     complaint = capsys.readouterr().err
-    assert complaint.startswith("AudioError: there is no sound in") and complaint.count("\n") == 1
+    assert complaint.startswith("Error: there is no sound in") and complaint.count("\n") == 1
     assert not (tmp_path / "page.html").exists()
 
 

@@ -141,9 +141,8 @@ def test_a_header_that_lies_gives_one_sentence(shipped, tmp_path, changes, messa
 )  # fmt: skip
 def test_keywords_that_ask_for_another_network_are_refused_before_memory_is_taken(shipped, tmp_path, changes):
     rewritten(shipped, tmp_path, keywords=json.dumps(build().keywords | changes))
-    content = load_checkpoint(tmp_path, "generator", "best")
-    with pytest.raises(CheckpointError, match="does not fit this version"):
-        build_generator(content)
+    with pytest.raises(CheckpointError, match="does not fit this version|is damaged: its .* must be"):
+        build_generator(load_checkpoint(tmp_path, "generator", "best"))
 
 
 def test_no_damage_to_a_file_is_a_traceback(shipped, tmp_path, capsys):

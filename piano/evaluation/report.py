@@ -43,6 +43,7 @@ from piano.evaluation.report_training import (
 )
 from piano.evaluation.report_verdict import headline, spoken, time_words
 from piano.evaluation.sound_cards import encode_png, notes_picture
+from piano.foundation import options as kinds
 from piano.foundation.checkpoint_format import read_best
 from piano.foundation.dataset_format import DatasetManifest, read_manifest
 from piano.foundation.doors import command, fill, program
@@ -95,7 +96,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="folder of music by the project's own model, to hear first on the page (default: none)")  # fmt: skip
     add(
         "--compose",
-        type=int,
+        type=kinds.natural_int,
         default=2,
         help="pieces and continuations to play without --music (default: %(default)s)",
     )
@@ -121,17 +122,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--comparison", type=Path, help="folder that compare wrote (default: comparison inside RUN)")
     add(
         "--max-seconds",
-        type=float,
+        type=kinds.seconds,
         default=20.0,
         help="show no more of a sound than this (default: %(default)s)",
     )
     add("--title", help="headline of the page (default: a sentence made from what is known of the run)")
-    options = parser.parse_args(argv)
-    if not options.max_seconds > 0:
-        parser.error("--max-seconds must be positive")
-    if options.compose < 0:
-        parser.error("--compose must not be negative")
-    return options
+    return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from piano.foundation.screen_text import printable
 from piano.foundation.standard_streams import open_standard_streams, outliving_readers
 
+PREFIX = "Error: "
+"""Before every sentence that says what the user can mend: the same word for all kinds, which are the program's."""
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 EXIT_SIGNAL = 128
@@ -87,7 +89,7 @@ def _run(body: Callable[[], None]) -> int:
     try:
         body()
     except MusiganError as error:
-        print(f"{type(error).__name__}: {_spelled_out(error)}", file=sys.stderr)
+        print(f"{PREFIX}{_spelled_out(error)}", file=sys.stderr)
         return EXIT_USER_ERROR
     except StoppedBySignal as stopped:
         print(stopped, file=sys.stderr)
@@ -100,7 +102,8 @@ def _run(body: Callable[[], None]) -> int:
             raise
         place = f" ({printable(error.filename)})" if error.filename else ""
         print(
-            f"{DISK_ERRORS[error.errno]}{place}. What was written whole before is untouched.", file=sys.stderr
+            f"{PREFIX}{DISK_ERRORS[error.errno]}{place}. What was written whole before is untouched.",
+            file=sys.stderr,
         )
         return EXIT_USER_ERROR
     return 0
