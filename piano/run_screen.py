@@ -56,7 +56,7 @@ class RunScreen:
 
     def show(self, stage: str, done: float, *, seconds_left: float | None = None) -> None:
         """Where the whole run is: `done` of it, 0 to 1, in this stage."""
-        bar = self._open(done)
+        bar = self._open(stage, done)
         if bar is None:
             return
         if self._stage != stage:
@@ -96,10 +96,11 @@ class RunScreen:
     def _format(self) -> str:
         return SHORT + self._left + self._numbers.replace("{", "").replace("}", "")
 
-    def _open(self, done: float) -> tqdm | None:
+    def _open(self, stage: str, done: float) -> tqdm | None:
         if self._bar is None and self.is_main and self.loudness != "quiet":
             self._bar = tqdm(
-                total=PARTS, initial=min(PARTS, round(PARTS * done)), leave=False, mininterval=0.5,
+                total=PARTS, desc=DOING.get(stage, stage), bar_format=SHORT, leave=False, mininterval=0.5,
+                initial=min(PARTS, round(PARTS * done)),
                 dynamic_ncols=self.loudness == "verbose", ncols=None if self.loudness == "verbose" else self._width(),
             )  # fmt: skip
         return self._bar
