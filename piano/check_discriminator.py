@@ -23,13 +23,14 @@ from piano.evaluation.tournament_text import join, ratings_csv, tables_text, tou
 from piano.foundation import options as kinds
 from piano.foundation.checkpoint_format import find_epoch, list_epochs, read_best
 from piano.foundation.doors import fill, program
-from piano.foundation.errors import run_command
+from piano.foundation.errors import CheckpointError, run_command
 from piano.foundation.made_files import claim_results, write_bytes, write_json
 from piano.foundation.options import make_output_folder
 from piano.foundation.runtime import choose_threads
 from piano.foundation.screen_text import counted, csv_cell, printable, tolerate_old_terminals
 from piano.judgement_file import KEPT_NAME
 from piano.judging import Clips, Items, Verdict, family_logits, real_clips, told_apart
+from piano.piano_model import VariationalAttentionModel
 from piano.tournament import Settings, Tournament, play, trained_judges
 from piano.utilities import load_generator
 
@@ -142,8 +143,19 @@ def real_music(options: argparse.Namespace, folder: Path, newest: int) -> Clips:
     if source is None:
         written = folder / "config.yaml"
         source = load_config_from_yaml(written if written.is_file() else options.config).dataset_folder
-    generator = load_generator(folder, newest)
+    generator = newest_readable(folder, newest) if options.all else load_generator(folder, newest)
     return real_clips(source, generator, options.count, may_be_files=options.real is not None)
+
+
+def newest_readable(folder: Path, newest: int) -> VariationalAttentionModel:
+    """The newest generator up to an epoch that is not damaged: all of a run play music of one form."""
+    reason: CheckpointError | None = None
+    for epoch in reversed([epoch for epoch in list_epochs(folder, "generator") if epoch <= newest]):
+        try:
+            return load_generator(folder, epoch)
+        except CheckpointError as error:
+            reason = reason or error
+    raise reason or CheckpointError(f"there is no generator in {printable(folder)}.")
 
 
 def report_one(tournament: Tournament, output: Path) -> str:

@@ -266,15 +266,15 @@ def test_broken_off_work_goes_on_where_it_stopped(folder, tmp_path, capsys):
     known = sum(b'"judge"' in line for line in kept[: len(kept) // 2].splitlines()[:-1])
     capsys.readouterr()
     assert play(folder, half) == 0
-    assert f"{known} judgements were known from before." in capsys.readouterr().out
+    assert f"{known} judgements known from before." in capsys.readouterr().out
     assert (half / "tournament.json").read_bytes() == (tmp_path / "whole" / "tournament.json").read_bytes()
     before = (half / "judged.jsonl").read_bytes()
     assert play(folder, half) == 0
-    assert f"{judgements} judgements were known from before." in capsys.readouterr().out
+    assert f"{judgements} judgements known from before." in capsys.readouterr().out
     assert (half / "judged.jsonl").read_bytes() == before
     assert play(folder, half, "--seed", "1") == 0
     known = judgements - 4 * 4
-    assert f"{known} judgements were known from before." in capsys.readouterr().out
+    assert f"{known} judgements known from before." in capsys.readouterr().out
 
 
 def test_damaged_and_diverged_checkpoints_are_left_out_and_named(folder, tmp_path, capsys):
@@ -300,10 +300,8 @@ def test_damaged_and_diverged_checkpoints_are_left_out_and_named(folder, tmp_pat
         "generator_epoch_4.pt",
         "discriminator_epoch_3.pt",
     }
-    assert (
-        "Left out: generator_epoch_4.pt: generator 4 makes numbers that are not finite"
-        in capsys.readouterr().out
-    )
+    said = capsys.readouterr().out
+    assert "Left out: " in said and "generator_epoch_4.pt" in said and "is not finite" in said
 
 
 def test_an_ear_for_waveforms_hears_real_and_made_sound_with_the_same_kind_of_phase(folder, tmp_path):
