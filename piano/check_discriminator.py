@@ -116,8 +116,8 @@ def check(options: argparse.Namespace) -> None:
     judges = trained_judges(folder, left_out)
     newest = find_epoch(folder, "generator", "latest" if options.all else options.gen_ckpt)
     make_output_folder(output)
-    claim_results(
-        output, ("verdicts.json", KEPT_NAME), command="check-discriminator", of=[folder],
+    claim_results(  # judgements that were kept are only added to: they are no results
+        output, ("verdicts.json",), command="check-discriminator", of=[folder],
         overwrite=options.overwrite,
     )  # fmt: skip
     tournament = play(
