@@ -133,12 +133,12 @@ def compare(options: argparse.Namespace) -> None:
              for folder, epoch in zip(options.runs, options.epochs, strict=True)]  # fmt: skip
     first, second = sides
     refuse_other_sound(first, second)
+    options.real = options.real or real_of(first, second)
     make_output_folder(options.output)
     claim_results(
         options.output, ("comparison.json", "comparison.png"), command="compare", of=options.runs,
         overwrite=options.overwrite,
     )  # fmt: skip
-    options.real = options.real or real_of(first, second)
     ruler, _ = measure_real(options, Sound(first.generator.sample_rate, first.generator.sound_channels))
     if ruler.reason:
         raise DatasetError(f"the two cannot be compared: {ruler.reason}. Name other music with --real.")

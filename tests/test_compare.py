@@ -141,9 +141,11 @@ def test_the_command_says_it_in_sentences_writes_json_and_a_picture(
     ],
 )
 def test_what_cannot_be_compared_is_refused_in_a_sentence(
-    home: Path, names, more, sentence: str, capsys
+    home: Path, names, more, sentence: str, capsys, tmp_path
 ) -> None:
-    assert main([*(str(home / name) for name in names), *more]) == 2
+    output = tmp_path / "out"
+    assert main([*(str(home / name) for name in names), "--output", str(output), *more]) == 2
+    assert not output.exists()
     screen = capsys.readouterr().err
     assert sentence in screen and screen.count("\n") == 1
 
