@@ -142,7 +142,7 @@ def validation_clips(
     for (pair, _), clip in zip(places, clips, strict=True):
         if not np.isfinite(clip).all():
             raise DatasetError(
-                f"validation pair {pair} holds samples that are no numbers: make the data set again without them."
+                f"validation pair {pair} holds samples that are no numbers. Make the data set again, without that file."
             )
     return clips
 
