@@ -26,6 +26,7 @@ from data_prep.defaults import (
     settings_for_segments,
 )
 from piano.foundation import bounds
+from piano.foundation import options as kinds
 from piano.foundation.dataset_format import (
     SPLITS,
     ChunkReader,
@@ -598,9 +599,18 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--input", type=Path, help="a prepared folder (default: the config's prepared_folder)")
     add("--output", type=Path, help="folder for the pairs (default: the config's dataset_folder)")
-    add("--segment-seconds", type=float, help="half a pair (default: the model's in the config, 10 for tiny)")
-    add("--validation-fraction", type=float, default=0.1, help="kept from training (default: %(default)g)")
-    add("--seed", type=int, default=0, help="of the split and the order (default: %(default)s)")
+    add(
+        "--segment-seconds",
+        type=kinds.any_real,
+        help="half a pair (default: the model's in the config, 10 for tiny)",
+    )
+    add(
+        "--validation-fraction",
+        type=kinds.any_real,
+        default=0.1,
+        help="kept from training (default: %(default)g)",
+    )
+    add("--seed", type=kinds.any_whole, default=0, help="of the split and the order (default: %(default)s)")
     add(
         "--split-inside",
         action="store_true",
@@ -686,7 +696,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"Next: {command('train', '--dataset', output, *words)}")
 
     tolerate_old_terminals()
-    return run_command(body)
+    return run_command(body, is_work=True)
 
 
 if __name__ == "__main__":

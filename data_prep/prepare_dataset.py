@@ -40,6 +40,7 @@ from data_prep.prepare_song import (
 from data_prep.song_groups import GROUPINGS, grouping_key, is_whole_fingerprint, with_groups
 from data_prep.worker_pool import MOST_WORKERS, run_tasks
 from piano.foundation import bounds
+from piano.foundation import options as kinds
 from piano.foundation.audio_io import FolderScan, scan_folder
 from piano.foundation.cores import available_cores
 from piano.foundation.dataset_format import (
@@ -82,9 +83,9 @@ def prepare_folder(
     *,
     workers: int = 1,
     max_files: int | None = None,
-    group_by: str = "recording",
     forget_missing: bool = False,
     tell: Callable[[str], object] = lambda _: None,
+    group_by: str = "recording",
 ) -> Outcome:
     """Prepare every song of a folder that is not prepared yet, and write manifest and report.
 
@@ -99,12 +100,12 @@ def prepare_folder(
         Processes.
     max_files : int, optional
         Only the first so many music files, by name.
-    group_by : str
-        What is never split between training and validation: one of `GROUPINGS`.
     forget_missing : bool
         Go on even if much of the music that was prepared here is not there any more.
     tell : callable
         Gets a line on what is about to happen.
+    group_by : str
+        What is never split between training and validation: one of `GROUPINGS`.
 
     Returns
     -------
@@ -626,28 +627,46 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--output", type=Path, help="folder for the chunks (default: the config's prepared_folder)")
-    add("--sample-rate", type=int, help="of the chunks, in Hz (default: the model's in the config)")
-    add("--channels", type=int, choices=(1, 2), help="mono or stereo (default: the model's in the config)")
-    add("--chunk-seconds", type=float, default=120.0, help="length of a chunk (default: %(default)g)")
-    add("--min-seconds", type=float, default=1.0, help="shorter songs are left out (default: %(default)g)")
+    add(
+        "--sample-rate",
+        type=kinds.any_whole,
+        help="of the chunks, in Hz (default: the model's in the config)",
+    )
+    add(
+        "--channels",
+        type=kinds.any_whole,
+        choices=(1, 2),
+        help="mono or stereo (default: the model's in the config)",
+    )
+    add(
+        "--chunk-seconds", type=kinds.any_real, default=120.0, help="length of a chunk (default: %(default)g)"
+    )
+    add(
+        "--min-seconds",
+        type=kinds.any_real,
+        default=1.0,
+        help="shorter songs are left out (default: %(default)g)",
+    )
     add(
         "--workers",
-        type=int,
+        type=kinds.any_whole,
         default=min(available_cores(), MOST_WORKERS),
         help=f"processes, {MOST_WORKERS} at most (default: the cores that this process may use, %(default)s)",
     )
-    add("--max-files", type=int, help="only the first so many files, to try it out (default: all)")
+    add(
+        "--max-files", type=kinds.any_whole, help="only the first so many files, to try it out (default: all)"
+    )
+    add(
+        "--forget-missing",
+        action="store_true",
+        help="go on even if much of the music of before is not there any more; its chunks are removed (default: no)",
+    )
     add(
         "--group-by",
         choices=GROUPINGS,
         default="recording",
         help="never split between training and validation: copies of a recording and stems of a song (the default); "
         "all files of a folder too; or all below a folder of the first level",
-    )
-    add(
-        "--forget-missing",
-        action="store_true",
-        help="go on even if much of the music prepared before is not there any more, and remove its chunks",
     )
     add_config_options(parser)
     return parser.parse_args(argv)
@@ -686,9 +705,9 @@ def main(argv: list[str] | None = None) -> int:
             settings,
             workers=options.workers,
             max_files=options.max_files,
-            group_by=options.group_by,
             forget_missing=options.forget_missing,
             tell=lambda line: print(line, flush=True),
+            group_by=options.group_by,
         )
         print_outcome(outcome, output)
         if not outcome.manifest.songs:
@@ -698,7 +717,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"Next: {command('dataset', '--input', output)}")
 
     tolerate_old_terminals()
-    return run_command(body)
+    return run_command(body, is_work=True)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ REASONS = {
     "crashed": "the decoder crashed, hung or failed, or the disk did; the next run tries again",
     "hidden": "a hidden file or folder",
     "not_audio": "by its suffix no kind of file that is read as music",
+    "unknown_format": "a kind of sound that is not read",
     "not_a_file": "a broken link, a pipe or a device",
     "no_permission": "may not be read",
 }

@@ -220,6 +220,7 @@ def _cut_song(
             channels=settings.channels,
             block_seconds=BLOCK_SECONDS,
             log=log,
+            alive=lambda: tick(0.0),
         ):
             cutter.add(block)
             tick(block.shape[1] / settings.sample_rate)

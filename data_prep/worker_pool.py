@@ -15,7 +15,6 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
 from piano.foundation.errors import MusiganError
-from piano.foundation.sign_of_life import signs_heard_by
 
 Tick = Callable[[float], None]
 """Called by a task now and then with the units of work done since the last call; the sign of life."""
@@ -103,8 +102,7 @@ def _run_here(function: Callable[[Any, Tick], Any], tasks: Sequence[Any]) -> Ite
 def _attempt(function: Callable[[Any, Tick], Any], task: Any, tick: Tick) -> tuple[Any, str]:
     """(result, why there is none)"""
     try:
-        with signs_heard_by(lambda: tick(0.0)):
-            return function(task, tick), ""
+        return function(task, tick), ""
     except Exception as error:
         return None, f"{type(error).__name__}: {error}"
 

@@ -13,18 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from piano.config_reader import load_config_from_yaml
 from piano.evaluation.pictures import Chart, Line, chart_row
 from piano.evaluation.tournament_pictures import draw_matrix, draw_ratings
 from piano.evaluation.tournament_scores import FEWEST_STRICT, STRICT_SHARE, read_tournament
 from piano.evaluation.tournament_text import join, ratings_csv, tables_text, tournament_text
+from piano.foundation import options as kinds
 from piano.foundation.checkpoint_format import find_epoch, list_epochs, read_best
 from piano.foundation.doors import fill, program
 from piano.foundation.errors import run_command
 from piano.foundation.made_files import write_bytes, write_json
 from piano.foundation.options import make_output_folder
-from piano.foundation.screen_text import csv_cell
+from piano.foundation.runtime import choose_threads
+from piano.foundation.screen_text import counted, csv_cell, printable, tolerate_old_terminals
 from piano.judgement_file import KEPT_NAME
 from piano.judging import Clips, Items, Verdict, family_logits, real_clips, told_apart
 from piano.tournament import Settings, Tournament, play, trained_judges
@@ -54,7 +57,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         epilog=fill(EXAMPLE),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--gen-ckpt", default="latest", help="the generator's epoch (default: latest)")
+    parser.add_argument(
+        "--gen-ckpt", type=kinds.epoch, default="latest", help="the generator's epoch (default: latest)"
+    )
     parser.add_argument(
         "--all", action="store_true", help="every generator against every discriminator (default: off)"
     )
@@ -68,35 +73,39 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--real", type=Path, help="real music: a data set folder, or sound files (default: as trained)"
     )
-    parser.add_argument("--count", type=int, default=16, help="fakes, and real clips (default: 16)")
+    parser.add_argument("--count", type=kinds.count, default=16, help="fakes, and real clips (default: 16)")
     parser.add_argument(
-        "--memory", type=int, default=256, metavar="MB", help="what fakes may take at once (default: 256)"
+        "--memory",
+        type=kinds.positive_int,
+        default=256,
+        metavar="MB",
+        help="what fakes may take at once (default: 256)",
     )
     parser.add_argument(
         "--steps",
+        type=kinds.steps,
         help="sampling steps of the fakes: a number or auto (default: auto; with --all 1, the judges' game)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the fakes (default: 0)")
+    parser.add_argument("--seed", type=kinds.any_seed, default=0, help="of the fakes (default: 0)")
+    parser.add_argument("--threads", type=kinds.threads, help="CPU threads (default: what is fastest now)")
     options = parser.parse_args(argv)
     if options.count < 2:
         parser.error("--count must be at least 2")
-    if options.memory < 1:
-        parser.error("--memory must be at least 1")
     if options.steps is None:
         options.steps = "1" if options.all else "auto"
-    if options.steps != "auto" and not (options.steps.isdigit() and int(options.steps) > 0):
-        parser.error("--steps is a positive number or auto")
     return options
 
 
 def main(argv: list[str] | None = None) -> int:
     """Judge, and write table, pictures and interpretation."""
     options = parse_arguments(argv)
+    tolerate_old_terminals()
     return run_command(lambda: check(options))
 
 
 def check(options: argparse.Namespace) -> None:
     """Do what the command line asks for."""
+    torch.set_num_threads(options.threads or choose_threads())
     folder = options.checkpoints or load_config_from_yaml(options.config).checkpoint_folder
     output = options.output or folder / "check_discriminator"
     left_out: dict[str, str] | None = {} if options.all else None
@@ -113,11 +122,11 @@ def check(options: argparse.Namespace) -> None:
         left_out=left_out,
     )
     if tournament.known_before:
-        print(f"{tournament.known_before} judgements were known from before.")
+        print(f"{counted(tournament.known_before, 'judgement')} known from before.")
     write_table(tournament.verdicts, output)
     text = report_tournament(tournament, folder, output) if options.all else report_one(tournament, output)
     write_bytes(output / "interpretation.txt", (text + "\n").encode())
-    print(f"\n{text}\n\nWritten to {output}")
+    print(f"\n{text}\n\nWritten to {printable(output)}")
 
 
 def real_music(options: argparse.Namespace, folder: Path, newest: int) -> Clips:
@@ -174,8 +183,9 @@ def plain(value: Any) -> Any:
 def interpret(verdicts: list[Verdict]) -> str:
     """What the epochs of one generator's judges mean, in plain sentences (judges that were trained, in order)."""
     first, last = verdicts[0], verdicts[-1]
+    judges = counted(len(verdicts), "trained discriminator")
     lines = [
-        f"Generator {first.generator_epoch} before {len(verdicts)} trained discriminators: d_loss (label = real) from "
+        f"Generator {first.generator_epoch} before {judges}: d_loss (label = real) from "
         f"{first.d_loss:.2f} (epoch {first.discriminator_epoch}) to {last.d_loss:.2f} "
         f"(epoch {last.discriminator_epoch}); log 2 = {CONFUSION:.2f} is the confusion point."
     ]

@@ -1,24 +1,25 @@
 """config.yaml, read once, into frozen and checked settings."""
 
-import difflib
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    PositiveInt,
     ValidationError,
     field_validator,
     model_validator,
 )
 
+from piano.foundation import bounds
+from piano.foundation.bounds import Bound, shown
 from piano.foundation.errors import ConfigError
 from piano.foundation.model_folder import SHIPPED
-from piano.foundation.screen_text import printable
+from piano.foundation.screen_text import nearest, printable
 
 CONFIG_NAME = "config.yaml"
 DEFAULT_CONFIG = Path(__file__).resolve().parent / "default_config.yaml"
@@ -38,7 +39,15 @@ RENAMED = {
     "vae_mode": "model",
     "warmup_steps": "stages.<stage>.warmup_steps",
 }
-Share = Field(ge=0.0, le=1.0)
+LONGEST_NAME, LONGEST_PATH = 255, 4_095
+"""Bytes that file systems have for a name and for a path."""
+MOST_DIGITS = 60
+"""Of a number in a settings file."""
+
+
+def limited(bound: Bound, default: Any = ...) -> Any:
+    """A field whose number lies within a bound."""
+    return Field(default=default, **bound.limits)
 
 
 class Settings(BaseModel):
@@ -50,32 +59,32 @@ class Settings(BaseModel):
 class ModelSettings(Settings):
     """The generator."""
 
-    sample_rate: PositiveInt = 16_000
+    sample_rate: int = limited(bounds.MODEL["sample_rate"], 16_000)
     """Samples per second of everything after decoding."""
     sound_channels: Literal[1, 2] = 1
     """1 mono, 2 stereo."""
-    n_fft: PositiveInt = 2048
+    n_fft: int = limited(bounds.MODEL["n_fft"], 2048)
     """Window of the magnitude codec in samples, a power of two; the hop is a quarter of it."""
-    latent_stride: PositiveInt = 2
+    latent_stride: int = limited(bounds.MODEL["latent_stride"], 2)
     """Spectrum frames in one latent frame."""
-    latent_dim: PositiveInt = 32
+    latent_dim: int = limited(bounds.MODEL["latent_dim"], 32)
     """Numbers in one latent frame."""
-    seq_len: PositiveInt = 160_000
+    seq_len: int = limited(bounds.MODEL["seq_len"], 160_000)
     """Samples of one data set segment (a pair has two)."""
-    latent_seq_len: PositiveInt = 125
+    latent_seq_len: int = limited(bounds.MODEL["latent_seq_len"], 125)
     """Latent frames the attention sees at once."""
-    encoder_channels: PositiveInt = 192
-    encoder_layers: PositiveInt = 2
-    n_channels: PositiveInt = 256
+    encoder_channels: int = limited(bounds.MODEL["encoder_channels"], 192)
+    encoder_layers: int = limited(bounds.MODEL["encoder_layers"], 2)
+    n_channels: int = limited(bounds.MODEL["n_channels"], 256)
     """Width of the decoder."""
-    decoder_layers: PositiveInt = 4
-    attention_channels: PositiveInt = 128
-    num_heads: PositiveInt = 4
-    num_layers: PositiveInt = 4
+    decoder_layers: int = limited(bounds.MODEL["decoder_layers"], 4)
+    attention_channels: int = limited(bounds.MODEL["attention_channels"], 128)
+    num_heads: int = limited(bounds.MODEL["num_heads"], 4)
+    num_layers: int = limited(bounds.MODEL["num_layers"], 4)
     """Attention blocks."""
-    style_dim: PositiveInt = 48
+    style_dim: int = limited(bounds.MODEL["style_dim"], 48)
     """Numbers that say what a window of music is like as a whole."""
-    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    dropout: float = limited(bounds.MODEL["dropout"], 0.0)
     """In the attention block while training."""
 
     @model_validator(mode="after")
@@ -84,8 +93,6 @@ class ModelSettings(Settings):
             raise ValueError(f"model.n_fft must be a power of two, got {self.n_fft}")
         if self.attention_channels % (2 * self.num_heads):
             raise ValueError("model.attention_channels must be a multiple of twice model.num_heads")
-        if self.latent_seq_len < 8:
-            raise ValueError("model.latent_seq_len must be at least 8 latent frames")
         if self.latent_seq_len * self.hop_samples > 2 * self.seq_len:
             raise ValueError(
                 f"model.latent_seq_len ({self.latent_seq_len} frames of {self.hop_samples} samples) "
@@ -107,27 +114,29 @@ class ModelSettings(Settings):
 class DiscriminatorSettings(Settings):
     """The judges. The professor's width and heads are the generator's attention's."""
 
-    ear_channels: PositiveInt = 128
-    wave_windows: list[PositiveInt] = []
+    ear_channels: int = limited(bounds.SIZE, 128)
+    wave_windows: list[Annotated[int, Field(**bounds.WINDOW_SAMPLES.limits, multiple_of=4)]] = Field(
+        default=[], max_length=bounds.MOST_WINDOWS
+    )
     """Windows, in samples, at which the ear also hears the waveform, besides the codec's own."""
-    professor_layers: PositiveInt = 3
+    professor_layers: int = limited(bounds.DEPTH, 3)
     """Attention blocks copied from the generator; about two thirds of model.num_layers."""
 
 
 class StageSettings(Settings):
     """One stage of training."""
 
-    share: float = Share
+    share: float = limited(bounds.SHARE)
     """Of the time for learning (--minutes), or of the epochs of its kind: only the ratios of the shares count."""
-    batch_size: PositiveInt | None = None
+    batch_size: int | None = limited(bounds.BATCH, None)
     """Items in one step over all processes; null: the general batch_size."""
-    frames: PositiveInt = 32
+    frames: int = limited(bounds.STAGE_FRAMES, 32)
     """Latent frames of one item."""
-    learning_rate: float | None = Field(default=None, gt=0.0)
+    learning_rate: float | None = limited(bounds.RATE, None)
     """Of the network the stage is named after; null: the general learning_rate."""
-    learning_rate_disc: float | None = Field(default=None, gt=0.0)
-    warmup_steps: int = Field(default=50, ge=0)
-    steps_per_epoch: PositiveInt | None = None
+    learning_rate_disc: float | None = limited(bounds.RATE, None)
+    warmup_steps: int = limited(bounds.STEPS, 50)
+    steps_per_epoch: int | None = limited(bounds.SOME_STEPS, None)
     """Steps between two entries of the checkpoint list; null: the general steps_per_epoch."""
 
 
@@ -145,12 +154,19 @@ class StagesSettings(Settings):
 class FinetuneSettings(Settings):
     """How the curriculum changes when training starts from a trained model (`start_from`)."""
 
-    shares: dict[str, float] = {
+    shares: dict[str, Annotated[float, Field(**bounds.SHARE.limits)]] = {
         "autoencoder": 0.15, "flow": 0.40, "judges": 0.03, "ear": 0.06, "professor": 0.22, "joint": 0.06,
     }  # fmt: skip
     """Replace the stages' shares: little for the decoder, which can play already, much for composing."""
-    rate: float = Field(default=0.3, gt=0.0)
+    rate: float = limited(bounds.RATE, 0.3)
     """Of the learning rates of the stages autoencoder and flow."""
+
+    @field_validator("shares")
+    @classmethod
+    def _refuse_unknown_stages(cls, value: dict[str, float]) -> dict[str, float]:
+        if unknown := sorted(value.keys() - StagesSettings.model_fields.keys()):
+            raise ValueError(f"no such stage: {', '.join(unknown)[:80]}")
+        return value
 
 
 class RuntimeSettings(Settings):
@@ -159,23 +175,23 @@ class RuntimeSettings(Settings):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "32", "bf16"] = "auto"
     """auto: bf16 where it is measured to be faster, else 32."""
-    threads: PositiveInt | Literal["auto"] = "auto"
+    threads: Annotated[int, Field(**bounds.THREADS.limits)] | Literal["auto"] = "auto"
     """CPU threads; auto measures."""
-    devices: PositiveInt = 1
+    devices: int = limited(bounds.PROCESSES, 1)
     """Processes on this node (one a GPU)."""
-    nodes: PositiveInt = 1
+    nodes: int = limited(bounds.PROCESSES, 1)
 
 
 class PlateauSettings(Settings):
     """When a network's learning rate is lowered for good; `patience` null: never."""
 
-    patience: int | None = Field(default=None, ge=0)
+    patience: int | None = limited(bounds.EPOCH, None)
     """Epochs without a better metric that are borne; the one after them lowers the rate."""
-    factor: float = Field(default=0.5, gt=0.0, lt=1.0)
+    factor: float = Field(default=0.5, gt=0.0, lt=1.0, allow_inf_nan=False)
     """What the rate is then multiplied by."""
-    threshold: float = Field(default=1e-3, ge=0.0)
+    threshold: float = limited(bounds.WEIGHT, 1e-3)
     """By how much a metric must fall to count as better."""
-    min_lr: float = Field(default=0.0, ge=0.0)
+    min_lr: float = limited(bounds.WEIGHT, 0.0)
     """No lower than this, before warm-up and cosine."""
 
 
@@ -195,23 +211,23 @@ class DiscriminatorPlateauSettings(PlateauSettings):
 class EarlyStoppingSettings(Settings):
     """When a stage ends before its time; the averaged weights of its best epoch are kept."""
 
-    patience: int | None = Field(default=None, ge=0)
+    patience: int | None = limited(bounds.EPOCH, None)
     """Epochs without a better metric that are borne; null: a stage is never cut short."""
     metric: Literal["validation", "training"] = "validation"
-    threshold: float = Field(default=1e-3, ge=0.0)
+    threshold: float = limited(bounds.WEIGHT, 1e-3)
 
 
 class SchedulerSettings(Settings):
     """How a stage begins, slows down and ends. Steps count from the start of a stage."""
 
-    g_warmup_steps: int = Field(default=0, ge=0)
+    g_warmup_steps: int = limited(bounds.STEPS, 0)
     """Steps over which the generator's rate rises in the adversarial stages; 0: as the stage's warmup_steps say."""
     g_warmup_type: Literal["cosine", "linear"] = "cosine"
     pretrain_g_only: bool = False
     """Whether every adversarial stage begins with the generator alone, without its judges."""
-    g_pretrain_steps: PositiveInt = 100
+    g_pretrain_steps: int = limited(bounds.SOME_STEPS, 100)
     """For how many steps."""
-    adv_ramp_steps: int | None = Field(default=None, ge=0)
+    adv_ramp_steps: int | None = limited(bounds.STEPS, None)
     """Steps over which the adversary's weight rises from 0; null or 0: the first fifth of the stage."""
     adv_ramp_type: Literal["linear", "cosine"] = "linear"
     g_plateau: GeneratorPlateauSettings = GeneratorPlateauSettings()
@@ -236,7 +252,7 @@ class Config(Settings):
     """Everything in config.yaml."""
 
     preset: str
-    seed: int = 0
+    seed: int = limited(bounds.SEED, 0)
     dataset_folder: Path = Path("dataset")
     prepared_folder: Path = Path("prepared")
     checkpoint_folder: Path = Path("checkpoints")
@@ -245,52 +261,52 @@ class Config(Settings):
     music_out_folder: Path = Path("music_out")
 
     resume_from_checkpoint: bool = False
-    resume_epoch: PositiveInt | None = None
+    resume_epoch: int | None = limited(bounds.POSITIVE, None)
     """Which epoch to resume from; null: the newest complete one."""
     start_from: Path | None = None
     """Folder of a trained model to fine-tune, or `shipped`; null: from nothing."""
-    minutes: float | None = Field(default=None, gt=0.0)
+    minutes: float | None = limited(bounds.MINUTES, None)
     """Of a whole run, from the start of the process to its end; null: the epochs below."""
-    steps_per_epoch: PositiveInt = 50
-    pretrain_epochs_g: int = Field(default=30, ge=0)
+    steps_per_epoch: int = limited(bounds.SOME_STEPS, 50)
+    pretrain_epochs_g: int = limited(bounds.EPOCH, 30)
     """Epochs of autoencoder and flow together, divided by their shares."""
-    pretrain_epochs_d: int = Field(default=1, ge=0)
-    epochs: int = Field(default=10, ge=0)
+    pretrain_epochs_d: int = limited(bounds.EPOCH, 1)
+    epochs: int = limited(bounds.EPOCH, 10)
     """Adversarial epochs: ear, professor and joint together, divided by their shares."""
-    save_after_nepochs: PositiveInt = 1
-    keep_every: PositiveInt | Literal["auto"] = "auto"
+    save_after_nepochs: int = limited(bounds.POSITIVE, 1)
+    keep_every: Annotated[int, Field(**bounds.POSITIVE.limits)] | Literal["auto"] = "auto"
     """Every so-manieth epoch's checkpoints stay; auto: 10 to 20 saves, spread over the run. 1 keeps all."""
-    keep_last: PositiveInt = 2
+    keep_last: int = limited(bounds.POSITIVE, 2)
     """So many of the newest stay too, and always the best."""
 
-    batch_size: PositiveInt = 16
-    accumulation_steps: PositiveInt = 1
+    batch_size: int = limited(bounds.BATCH, 16)
+    accumulation_steps: int = limited(bounds.BATCH, 1)
     """Micro-batches one step is divided into."""
-    learning_rate: float = Field(default=2e-4, gt=0.0)
+    learning_rate: float = limited(bounds.RATE, 2e-4)
     """Generator, in the adversarial stages."""
-    learning_rate_disc: float = Field(default=4e-4, gt=0.0)
-    smoothing: float = Field(default=0.0, ge=0.0, lt=0.5)
+    learning_rate_disc: float = limited(bounds.RATE, 4e-4)
+    smoothing: float = Field(default=0.0, ge=0.0, lt=0.5, allow_inf_nan=False)
     """Label smoothing of the discriminator's real half (bce objective)."""
-    update_discriminator: PositiveInt = 1
+    update_discriminator: int = limited(bounds.POSITIVE, 1)
     """The discriminator learns at every n-th generator step."""
-    ema: float = Field(default=0.99, ge=0.0, lt=1.0)
+    ema: float = limited(bounds.BELOW_ONE, 0.99)
     """Decay of the averaged weights that generate and validate."""
-    kl_target: float = Field(default=1.5, gt=0.0)
+    kl_target: float = limited(bounds.RATE, 1.5)
     """Rate of the latent in nats per dimension and frame; beta is controlled to reach it."""
-    penalty: float = Field(default=1.0, ge=0.0)
+    penalty: float = limited(bounds.WEIGHT, 1.0)
     """Weight of the zero-centred gradient penalties on real and fake."""
     objective_ear: Literal["bce", "relativistic"] = "bce"
     objective_professor: Literal["bce", "relativistic"] = "relativistic"
-    sample_seconds: float = Field(default=8.0, gt=0.0)
+    sample_seconds: float = limited(bounds.SAMPLE_SECONDS, 8.0)
     """Length of the samples written at every save."""
-    sample_count: PositiveInt = 2
+    sample_count: int = limited(bounds.SAMPLE_COUNT, 2)
 
     doctor: Literal["off", "advise", "act"] = "advise"
     """Watches training: says what it finds, and with `act` applies remedies."""
-    doctor_window: PositiveInt = 100
+    doctor_window: int = limited(bounds.POSITIVE, 100)
     """Most steps that are looked at together; an epoch is divided evenly."""
 
-    loss_weights: dict[str, float]
+    loss_weights: dict[str, Annotated[float, Field(allow_inf_nan=False, le=bounds.WEIGHT.high)]]
     model: ModelSettings
     discriminator: DiscriminatorSettings = DiscriminatorSettings()
     stages: StagesSettings
@@ -298,6 +314,14 @@ class Config(Settings):
     schedulers: SchedulerSettings = SchedulerSettings()
     training: TrainingSettings = TrainingSettings()
     runtime: RuntimeSettings = RuntimeSettings()
+
+    @field_validator(*FOLDER_SETTINGS, "start_from")
+    @classmethod
+    def _refuse_odd_path(cls, value: Path | None) -> Path | None:
+        """Names that no file system has: they would fail later, and otherwise on every system."""
+        if value is not None and (problem := odd_path(value)):
+            raise ValueError(problem)
+        return value
 
     @field_validator("doctor", mode="before")
     @classmethod
@@ -322,6 +346,20 @@ class Config(Settings):
                 )
             if name != "autoencoder" and name != "ear" and stage.frames > self.model.latent_seq_len:
                 raise ValueError(f"stages.{name}.frames must not exceed model.latent_seq_len")
+            if stage.frames * self.model.hop_samples > 2 * self.model.seq_len:
+                raise ValueError(
+                    f"stages.{name}.frames ({stage.frames} of {self.model.hop_samples} samples) must fit into a pair "
+                    f"of segments (2 x model.seq_len = {2 * self.model.seq_len} samples)"
+                )
+        if not any(stage.share for _, stage in self.stages):
+            raise ValueError(
+                "the share of every stage is 0, so that nothing would be learned: give one a share"
+            )
+        if self.discriminator.professor_layers > self.model.num_layers:
+            raise ValueError(
+                f"discriminator.professor_layers ({self.discriminator.professor_layers}) must not exceed "
+                f"model.num_layers ({self.model.num_layers}), whose blocks the professor starts from"
+            )
         return self
 
     def __getitem__(self, key: str) -> Any:
@@ -335,9 +373,11 @@ class Config(Settings):
 def find_config(path: Path | str | None = None) -> Path:
     """The given file, else config.yaml here, else beside the package, else the one shipped; raises ConfigError."""
     if path is not None:
-        found = Path(path).expanduser()
-        if not found.is_file():
-            raise ConfigError(f"no settings file {found}. Give an existing one with --config.")
+        found = expanded(Path(path))
+        if odd_path(found) or not found.is_file():
+            raise ConfigError(
+                f"no settings file {printable(found)[:200]}. Give an existing one with --config."
+            )
         return found
     for path in (Path.cwd() / CONFIG_NAME, DEFAULT_CONFIG.parents[1] / CONFIG_NAME):
         if path.is_file():
@@ -370,36 +410,108 @@ def load_config_from_yaml(
         A key is unknown or a value impossible.
     """
     source = find_config(path)
-    written = read_yaml(source)
-    if not isinstance(written, dict):
-        raise ConfigError(f"{source} must hold settings as `name: value` lines")
-    presets = written.pop("presets", {}) or {}
-    chosen = preset or written.get("preset")
-    if chosen not in presets and chosen is not None and presets:
-        raise ConfigError(f"{source.name}: no preset {chosen!r}. There are: {', '.join(presets)}.")
-    values = _merge(presets.get(chosen) or {}, written)
-    values["preset"] = chosen or "custom"
+    values = chosen_values(source.name, read_yaml(source), preset)
     for key, value in (overrides or {}).items():
         _set_dotted(values, key, value)
     try:
-        config = Config(**values)
+        config = Config.model_validate(values)
     except ValidationError as error:
         raise ConfigError(f"{source.name}: {_explain(error)}") from None
+    except RecursionError:
+        raise ConfigError(f"{source.name}: its values are nested too deeply") from None
     home = home_of(source)
     folders = {
-        name: (home / Path(getattr(config, name)).expanduser())
-        for name in FOLDER_SETTINGS
-        if getattr(config, name)
+        name: home / expanded(getattr(config, name)) for name in FOLDER_SETTINGS if getattr(config, name)
     }
     if config.start_from and config.start_from != Path(SHIPPED):
-        folders["start_from"] = home / config.start_from.expanduser()
+        folders["start_from"] = home / expanded(config.start_from)
     return config.model_copy(update=folders)
+
+
+def chosen_values(name: str, written: Any, preset: str | None) -> dict[str, Any]:
+    """The values of a settings file laid over those of its preset, or over another one's; raises ConfigError.
+
+    Parameters
+    ----------
+    name : str
+        Of the file, for the sentence.
+    written
+        What was read from it.
+    preset : str, optional
+        Replaces the file's own.
+    """
+    refuse_odd_names(name, written)
+    written = dict(written)
+    presets = {} if written.get("presets") is None else written["presets"]
+    written.pop("presets", None)
+    chosen = written.get("preset") if preset is None else preset
+    if not isinstance(presets, dict):
+        raise ConfigError(f"{name}: presets must hold a section for each preset, got {shown(presets)}")
+    if chosen is not None and not isinstance(chosen, str):
+        raise ConfigError(f"{name}: preset must be the name of one, got {shown(chosen)}")
+    if chosen not in presets and chosen is not None and presets:
+        raise ConfigError(f"{name}: no preset {shown(chosen)}. There are: {', '.join(presets)[:200]}.")
+    below = {} if chosen is None or presets.get(chosen) is None else presets[chosen]
+    if not isinstance(below, dict):
+        raise ConfigError(f"{name}: presets.{chosen} must be a section of settings, got {shown(below)}")
+    values = _merge(below, written)
+    values["preset"] = chosen or "custom"
+    return values
+
+
+def refuse_odd_names(name: str, written: Any) -> None:
+    """Settings are a section with names, and so is every section inside it; raises ConfigError.
+
+    YAML reads `1:`, `null:`, `no:` and `2020-01-01:` as a number, nothing, false and a date.
+    """
+    if not isinstance(written, dict):
+        raise ConfigError(f"{name} must hold settings as `name: value` lines")
+    waiting: list[tuple[str, Any]] = [("", written)]
+    while waiting:
+        place, section = waiting.pop()
+        if isinstance(section, list):
+            waiting += [(place, value) for value in section]
+        if not isinstance(section, dict):
+            continue
+        for key, value in section.items():
+            if not isinstance(key, str):
+                inside = f" in {place}" if place else ""
+                raise ConfigError(f"{name}: {shown(key)}{inside} is no name of a setting (put names that YAML reads "
+                                  "otherwise in quotes)")  # fmt: skip
+            waiting.append((f"{place}.{key}".strip(".")[-80:], value))
+
+
+def odd_path(path: Path) -> str | None:
+    """What no file system can have in a path; None if all is well."""
+    try:
+        size, sizes = len(os.fsencode(path)), [len(os.fsencode(part)) for part in path.parts]
+    except UnicodeEncodeError:
+        return "the name of a folder holds letters that no file system knows"
+    if "\0" in str(path):
+        return "the name of a folder holds a null character"
+    if size > LONGEST_PATH or max(sizes, default=0) > LONGEST_NAME:
+        return "the name of a folder is too long"
+    return None
+
+
+def expanded(path: Path) -> Path:
+    """A path with `~` replaced by the home folder; raises ConfigError where there is no such user."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ConfigError(f"there is no home folder for {printable(path)}: write the folder out") from None
 
 
 def home_of(source: Path) -> Path:
     """What relative folders are relative to: the file's own, or the current folder for the copy that was installed."""
     folder = source.resolve().parent
     return Path.cwd() if folder == DEFAULT_CONFIG.parent or "site-packages" in folder.parts else folder
+
+
+UNREADABLE = (
+    yaml.YAMLError, RecursionError, ValueError, ArithmeticError, LookupError, AttributeError, TypeError,
+)  # fmt: skip
+"""What PyYAML raises for text that is no YAML, or says of a value what it is not (`!!timestamp x`, `!!bool x`)."""
 
 
 class PlainLoader(yaml.SafeLoader):
@@ -411,6 +523,13 @@ class PlainLoader(yaml.SafeLoader):
             raise yaml.YAMLError("references (&name, *name) have no place in settings")
         return super().compose_node(parent, index)
 
+    def construct_scalar(self, node: yaml.Node) -> Any:
+        """A value without parts; raises YAMLError where a number is longer than any number is."""
+        is_number = node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+        if is_number and len(str(node.value)) > MOST_DIGITS:  # 1:1:1: ... takes minutes to work out
+            raise yaml.YAMLError(f"a number of {len(node.value)} letters has no place in settings")
+        return super().construct_scalar(node)  # type: ignore[arg-type]
+
 
 def parse_override(text: str) -> tuple[str, Any]:
     """`model.num_layers=8` -> ("model.num_layers", 8); raises ConfigError."""
@@ -418,8 +537,10 @@ def parse_override(text: str) -> tuple[str, Any]:
     if not equals or not key:
         raise ConfigError(f"--set needs key=value, got {text!r}")
     try:
+        if len(value) > MOST_BYTES:
+            raise ValueError("far too long")
         return key.strip(), yaml.load(value, PlainLoader)
-    except (yaml.YAMLError, RecursionError, ValueError):
+    except UNREADABLE:
         raise ConfigError(f"--set {printable(key)[:60]}: the value is not readable YAML") from None
 
 
@@ -436,15 +557,15 @@ def read_yaml(source: Path) -> Any:
     try:
         if source.stat().st_size > MOST_BYTES:
             raise ConfigError(f"{source} is far too large to be a settings file")
-        written = yaml.load(source.read_text(encoding="utf-8"), PlainLoader) or {}
-    except (yaml.YAMLError, ValueError) as error:
-        reason = printable(" ".join(str(error).split())[:240])
-        raise ConfigError(f"{source} is not readable YAML: {reason}") from None
+        written = yaml.load(source.read_text(encoding="utf-8"), PlainLoader)
     except RecursionError:
         raise ConfigError(f"{source} is not readable YAML: it is nested too deeply") from None
     except OSError as error:
         raise ConfigError(f"cannot read {source}: {error.strerror}") from None
-    return written
+    except UNREADABLE as error:
+        reason = printable(" ".join(str(error).split())[:240])
+        raise ConfigError(f"{source} is not readable YAML: {reason}") from None
+    return {} if written is None else written
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -458,7 +579,12 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 def _set_dotted(values: dict[str, Any], key: str, value: Any) -> None:
     *sections, name = key.split(".")
     for section in sections:
-        values[section] = dict(values.get(section) or {})
+        inside = values.get(section)
+        if inside is not None and not isinstance(inside, Mapping):
+            raise ConfigError(
+                f"{printable(key)[:80]}: {printable(section)[:80]} is no section, but {shown(inside)}"
+            )
+        values[section] = dict(inside or {})
         values = values[section]
     values[name] = value
 
@@ -471,13 +597,13 @@ def _explain(error: ValidationError) -> str:
         name = str(first["loc"][-1])
         if place in RENAMED:
             return f"{place} is now called {RENAMED[place]}."
-        near = difflib.get_close_matches(name, sorted(_names(Config)), n=1)
-        hint = f" Did you mean {near[0].split('.')[-1]}?" if near else ""
-        return f"{place} is not a setting.{hint}"
+        near = nearest(name, _names(Config))
+        hint = f" Did you mean {near}?" if near else ""
+        return f"{place[:120]} is not a setting.{hint}"
     if first["type"] == "missing":
         return f"{place} is missing."
     message = str(first["msg"]).removeprefix("Value error, ")
-    return message if not place else f"{place}: {message} (got {repr(first['input'])[:80]})."
+    return message if not place else f"{place[:120]}: {message} (got {shown(first['input'])})."
 
 
 def _names(section: type[BaseModel]) -> set[str]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from piano.foundation.finite import require_finite
 from piano.foundation.randomness import keyed_generator, keyed_noise
 
 PULSE_RANGE = (0.8, 3.6)
@@ -161,10 +162,11 @@ class LatentStyle(nn.Module):
         items = torch.randint(len(latents), (count,), generator=random)
         offsets = torch.randint(latents.shape[1] - frames + 1, (count,), generator=random)
         places = offsets.unsqueeze(1) + torch.arange(frames)
-        return torch.cat([
+        measured = torch.cat([
             self.measure(latents[items[part, None], places[part]].to(self.mean.device))[0]
             for part in torch.arange(count).split(256)
         ])  # fmt: skip
+        return require_finite(measured, "latents of the training music")
 
     def measure(self, latents: Tensor) -> tuple[Tensor, Pulse]:
         """Raw numbers (batch, measured) and pulse of latents (batch, frames, latent_dim)."""
@@ -184,15 +186,19 @@ class LatentStyle(nn.Module):
         return Style((measured - self.mean) / self.spread @ self.project, pulse)
 
     @torch.no_grad()
-    def draw(self, seed: int, items: range) -> Style:
-        """A new style for every item: near a style of the training music, with a phase of its own."""
+    def draw(self, seed: int, items: range, *, attempt: int = 0) -> Style:
+        """A new style for every item: near a style of the training music, with a phase of its own.
+
+        Another attempt draws others.
+        """
         vectors, phases = [], []
+        again = (attempt,) if attempt else ()
         for item in items:
-            random = keyed_generator(seed, item, "style")
+            random = keyed_generator(seed, item, "style", *again)
             anchor = self.anchors[int(torch.randint(NUM_ANCHORS, (1,), generator=random))]
-            noise = keyed_noise(seed, item, "style spread", first_frame=0, frames=1, channels=self.style_dim)[
-                0
-            ]
+            noise = keyed_noise(
+                seed, item, "style spread", *again, first_frame=0, frames=1, channels=self.style_dim
+            )[0]
             vectors.append(anchor + ANCHOR_SPREAD * noise.to(anchor.device))
             phases.append(2.0 * math.pi * torch.rand((), generator=random))
         vector = torch.stack(vectors)

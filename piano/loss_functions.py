@@ -9,7 +9,6 @@ once for all of them. They compare *distributions* of loudness, harmony, rhythm 
 a generated clip with a real clip it has nothing to do with: a permutation of the real music costs nothing.
 """
 
-import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -48,6 +47,7 @@ from piano.foundation.music_statistics import (
     similarity_lags,
     split_in_chunks,
 )
+from piano.foundation.screen_text import meant
 
 Objective: TypeAlias = Literal["bce", "relativistic"]
 Music: TypeAlias = Tensor | MusicFeatures
@@ -970,8 +970,9 @@ def evaluate_terms(
     """
     for name in weights:
         if name not in table:
-            (nearest,) = difflib.get_close_matches(name, table, n=1, cutoff=0.0)
-            raise ConfigError(f"loss_weights.{name} is not a loss. Did you mean loss_weights.{nearest}?")
+            raise ConfigError(
+                f"loss_weights.{name} is not a loss.{meant(name, table).replace(' mean ', ' mean loss_weights.')}"
+            )
     weighted = [name for name, weight in weights.items() if weight]
     if any(name in MUSIC_TERMS for name in weighted):
         outputs = share_music_features(outputs)

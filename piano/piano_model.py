@@ -6,6 +6,7 @@ frames white noise composes, a clean prefix before noise continues.
 
 import math
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TypeVar, cast
 
@@ -16,10 +17,11 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from piano.foundation.dataset_format import DatasetManifest, open_pairs, read_manifest
+from piano.foundation.finite import require_finite
 from piano.foundation.layers import LatentTransformer
 from piano.foundation.phase import PhaseVocoder, reconstruct
 from piano.foundation.randomness import keyed_generator, keyed_noise
-from piano.foundation.texture import Texture
+from piano.foundation.texture import NEPER, Texture
 from piano.latent_style import PULSE_SIGNALS, SHORTEST_SECONDS, LatentStyle, Style, ToldStyle
 from piano.piano_encoder_decoder import VariationalEncoderDecoder
 
@@ -32,6 +34,9 @@ LEVEL_SHIFT = 3.0
 HISTORY_PART = 3
 """Endless music: the last third of a window is the prefix of the next one."""
 EIGENVALUE_FLOOR = 0.01
+STYLE_ATTEMPTS = 8
+LARGEST_LIFT = 20.0 * NEPER
+"""A composition so far below the softest music is next to silence: what it would be lifted from is not music."""
 
 
 class Music(NamedTuple):
@@ -56,9 +61,16 @@ class LatentNormaliser(nn.Module):
         self.register_buffer("unwhiten", torch.eye(latent_dim))
 
     @torch.no_grad()
+    def reset(self) -> None:
+        """Pass latents on as they are."""
+        self.mean.zero_()
+        for matrix in (self.whiten, self.unwhiten):
+            matrix.copy_(torch.eye(len(self.mean)))
+
+    @torch.no_grad()
     def fit(self, latents: Tensor) -> None:
         """Take the statistics of latents [shape=(frames, latent_dim)]; a dead dimension stays small."""
-        frames = latents.double()
+        frames = require_finite(latents, "latents").double()
         mean = frames.mean(dim=0)
         covariance = (frames - mean).T @ (frames - mean) / len(frames)
         variance, directions = torch.linalg.eigh(covariance)
@@ -246,14 +258,16 @@ class VariationalAttentionModel(nn.Module):
         self, spectrum: Tensor, texture_key: tuple[int, int] | None, first_frame: int, steps: int
     ) -> Tensor:
         """Magnitudes (batch, channels, frames, bins) of a spectrum; textured if there is a key (seed, first item)."""
+        require_finite(self.autoencoder.log_magnitude(spectrum.float()), "spectra")
         if texture_key is None:
-            return self.autoencoder.magnitude(spectrum)
+            return require_finite(self.autoencoder.magnitude(spectrum), "magnitudes")
         seed, first_item = texture_key
         noise = torch.stack([
             self._texture_noise((seed, first_item + item), first_frame, spectrum.shape[1])
             for item in range(len(spectrum))
         ])  # fmt: skip
-        return self.autoencoder.magnitude(spectrum, texture=self.texture_of(steps), noise=noise)
+        magnitudes = self.autoencoder.magnitude(spectrum, texture=self.texture_of(steps), noise=noise)
+        return require_finite(magnitudes, "magnitudes")
 
     def _texture_noise(self, key: tuple[int, int], first_frame: int, frames: int) -> Tensor:
         """White noise (channels, frames + 3, hop_length) of an item's spectrum frames, the same in every piece."""
@@ -276,7 +290,10 @@ class VariationalAttentionModel(nn.Module):
         noise : Tensor [shape=(items * channels, spectrum_frames + 3, hop_length)]
             White noise.
         """
-        spectra = {"predicted": self.decode_spectrum(latents), "real": self.autoencoder.analyse(waveforms)}
+        spectra = {
+            "predicted": require_finite(self.decode_spectrum(latents), "spectra"),
+            "real": require_finite(self.autoencoder.analyse(waveforms), "spectra of real music"),
+        }
         planes = {name: self.autoencoder.planes(spectrum).flatten(0, 1) for name, spectrum in spectra.items()}
         self.texture_of(steps).fit(noise=noise, **planes)
 
@@ -333,7 +350,7 @@ class VariationalAttentionModel(nn.Module):
     @torch.inference_mode()
     def stream_latents(
         self, *, count: int, seed: int, steps: int | str = "auto", prefix: Tensor | None = None,
-        noise: Tensor | None = None, first_item: int = 0,
+        noise: Tensor | None = None, first_item: int = 0, attempt: int = 0,
     ) -> Iterator[Tensor]:  # fmt: skip
         """Endless latents in pieces of two thirds of a window; each piece continues the one before.
 
@@ -347,6 +364,8 @@ class VariationalAttentionModel(nn.Module):
             White noise that replaces the seed's, for as many frames as it has; it ends the stream.
         first_item : int
             Index of the first item, to make items apart.
+        attempt : int
+            Another one draws other styles for the same items.
 
         Yields
         ------
@@ -355,7 +374,7 @@ class VariationalAttentionModel(nn.Module):
         device = self.device
         kept = self.latent_seq_len // HISTORY_PART
         steps = self.resolve_steps(steps)
-        style = self.style.draw(seed, range(first_item, first_item + count))
+        style = self.style.draw(seed, range(first_item, first_item + count), attempt=attempt)
         history = torch.zeros(count, 0, self.latent_dim, device=device)
         position, begin = 0, 0  # of the next noise frame, and of the window in the style's time
         if prefix is not None:
@@ -372,13 +391,18 @@ class VariationalAttentionModel(nn.Module):
             )
             window = self.integrate(
                 torch.cat([held, fresh], dim=1), steps=steps, prefix=history if history.shape[1] else None,
-                told=self.tell(style, self.latent_seq_len, first_frame=begin),
+                told=self.tell(style, held.shape[1] + fresh.shape[1], first_frame=begin),
             )  # fmt: skip
-            piece = window[:, history.shape[1] :]
+            piece = require_finite(window[:, history.shape[1] :], "latents")
             yield piece
             position += piece.shape[1]
             begin += window.shape[1] - kept
             history = window[:, -kept:]
+
+    def whole_windows(self, frames: int) -> int:
+        """Frames of noise that the windows take in which the first `frames` frames of music are made."""
+        further = self.latent_seq_len - self.latent_seq_len // HISTORY_PART
+        return self.latent_seq_len + further * max(math.ceil((frames - self.latent_seq_len) / further), 0)
 
     def _noise_frames(
         self,
@@ -417,6 +441,7 @@ class VariationalAttentionModel(nn.Module):
     def stream_decode(
         self, pieces: Iterator[Tensor], *, phase_iterations: int = 16, prompt: Tensor | None = None,
         context: Tensor | None = None, texture_key: tuple[int, int] | None = None, steps: int = 16,
+        gain: float = 1.0,
     ) -> Iterator[Tensor]:  # fmt: skip
         """Waveform pieces (count, channels, samples) of latent pieces (count, frames, latent_dim), in bounded memory.
 
@@ -430,6 +455,8 @@ class VariationalAttentionModel(nn.Module):
             Finish it as compositions are, with scatter drawn from this; without it nothing is added.
         steps : int
             How the latents were composed.
+        gain : float
+            Put on all of it.
         """
         margin = self.autoencoder.decoder_context
         stride = self.autoencoder.latent_stride
@@ -445,7 +472,7 @@ class VariationalAttentionModel(nn.Module):
             buffer = piece if buffer is None else torch.cat([buffer, piece], dim=1)
             ready = buffer.shape[1] if is_last else max(buffer.shape[1] - margin, done)
             spectrum = self.decode_spectrum(buffer)[:, done * stride : ready * stride]
-            magnitudes = self._finished(spectrum, texture_key, position, steps)
+            magnitudes = gain * self._finished(spectrum, texture_key, position, steps)
             position += spectrum.shape[1]
             sounds = [phase.push(magnitude) for phase, magnitude in zip(phases, magnitudes, strict=True)]
             if is_last:
@@ -483,10 +510,12 @@ class VariationalAttentionModel(nn.Module):
             usable = prompt.shape[-1] // self.hop_samples * self.hop_samples
             window = self.latent_seq_len * self.hop_samples
             prompt = prompt[..., prompt.shape[-1] - min(usable, window) :].to(self.device)
-            prefix = self.encode(prompt.unsqueeze(0))
-        pieces = self.stream_latents(
-            count=1, seed=seed, steps=steps, prefix=prefix, noise=noise, first_item=item
-        )
+            prefix = require_finite(self.encode(prompt.unsqueeze(0)), "latents of a prompt")
+        if prefix is None:
+            pieces, gain = self._at_a_usual_level(seed=seed, item=item, steps=steps, noise=noise)
+        else:
+            gain = 1.0
+            pieces = self.stream_latents(count=1, seed=seed, steps=steps, prefix=prefix, first_item=item)
         frames = math.ceil(samples / self.hop_samples)
         sounds = self.stream_decode(
             take_frames(pieces, frames),
@@ -495,12 +524,38 @@ class VariationalAttentionModel(nn.Module):
             context=prefix,
             texture_key=(seed, item),
             steps=self.resolve_steps(steps),
+            gain=gain,
         )
         sent = 0
         for sound in sounds:
             piece = sound[0][..., : samples - sent]
             sent += piece.shape[-1]
             yield piece
+
+    def _at_a_usual_level(
+        self, *, seed: int, item: int, steps: int | str, noise: Tensor | None
+    ) -> tuple[Iterator[Tensor], float]:
+        """Latents of a composition, and the gain that brings it into the loudness range of the training music.
+
+        The first window decides, so that the gain is the same for all of a piece and for every length of it. Music has
+        pauses, so that a style can be one: where the first window is next to silence, another style is drawn.
+        """
+        low, high = self.texture_of(self.resolve_steps(steps)).softest_and_loudest
+        loudest: tuple[float, Iterator[Tensor]] | None = None
+        for attempt in range(STYLE_ATTEMPTS):
+            pieces = self.stream_latents(
+                count=1, seed=seed, steps=steps, noise=noise, first_item=item, attempt=attempt
+            )
+            first = next(pieces)
+            spectrum = self.decode_spectrum(first)
+            magnitudes = self._finished(spectrum, (seed, item), 0, self.resolve_steps(steps))
+            level = 0.5 * float(magnitudes.square().mean().clamp_min(1e-12).log())
+            if loudest is None or level > loudest[0]:
+                loudest = level, chain([first], pieces)
+            if level > low - LARGEST_LIFT:
+                break
+        level, pieces = cast(tuple[float, Iterator[Tensor]], loudest)
+        return pieces, math.exp(max(low - level, 0.0) + min(high - level, 0.0))
 
     def generate(
         self, seconds: float, *, count: int = 1, seed: int = 0, steps: int | str = "auto", phase_iterations: int = 16,

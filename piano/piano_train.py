@@ -12,7 +12,6 @@ zeroes; `step.noise(name)` depends on seed, step and name alone, so that a name 
 Latents are always whitened means (`run.draw_latents`), spectra always the codec's normalised log magnitudes.
 """
 
-import difflib
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -25,6 +24,7 @@ from piano.foundation.errors import ConfigError
 from piano.foundation.gradient_norms import GradientNorms
 from piano.foundation.phase import hold_phase
 from piano.foundation.runtime import frozen
+from piano.foundation.screen_text import meant
 from piano.latent_style import ToldStyle
 from piano.loss_functions import (
     DISCRIMINATOR_TERMS,
@@ -80,8 +80,9 @@ def check_loss_weights(weights: Mapping[str, float]) -> None:
     known = [*SHORTCUT_TERMS, *MUSIC_TERMS]
     for name in weights:
         if name not in known:
-            (near,) = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-            raise ConfigError(f"loss_weights.{name} is not a loss. Did you mean loss_weights.{near}?")
+            raise ConfigError(
+                f"loss_weights.{name} is not a loss.{meant(name, known).replace(' mean ', ' mean loss_weights.')}"
+            )
 
 
 def music_weights(run: TrainingRun, table: Mapping[str, Term]) -> dict[str, float]:

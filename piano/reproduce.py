@@ -4,7 +4,7 @@ import argparse
 import math
 import shutil
 import tempfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -16,19 +16,25 @@ from piano.foundation.errors import AudioError, CheckpointError, MusiganError, r
 from piano.foundation.model_folder import named_folder
 from piano.foundation.native_sound import sndfile_name
 from piano.foundation.options import make_output_folder
-from piano.foundation.receipt import Receipt, file_source, model_hash, own_versions, read_receipt
+from piano.foundation.receipt import (
+    Receipt,
+    file_source,
+    find_below,
+    is_below,
+    model_hash,
+    own_versions,
+    read_receipt,
+)
 from piano.foundation.runtime import available_cores, has_device
 from piano.foundation.screen_text import printable
 from piano.generate_music import FORMATS, Maker, open_maker
 from piano.generate_music import parse_arguments as generate_arguments
 
 EXIT_DIFFERS = 1
-MOST_STEPS = 10_000
-"""Of sampling and of phase: what asks for more is no receipt of a sound that anybody made."""
 LENGTH_TOLERANCE = 0.1
 """MP3 pads a file by less than this, in seconds."""
 EXAMPLE = """examples:
-  {musigan reproduce} music_out/sample_0000.wav
+  {musigan reproduce} music_out/seed0_sample_0000.wav
   {musigan reproduce} their_music.wav --checkpoints their_model --output mine.wav
 """
 
@@ -74,7 +80,7 @@ def reproduce(options: argparse.Namespace) -> int:
     maker = open_matching(receipt, options.file, options.checkpoints, source)
     with tempfile.TemporaryDirectory() as folder:
         (paths,) = maker.make(Path(folder), items=[receipt.item])
-        made = next(path for path in paths if f".{receipt.kind}." in path.name or len(paths) == 1)
+        made = next(path for path in paths if path.stem.endswith(f".{receipt.kind}") or len(paths) == 1)
         again = read_sound(made)
         if options.output:
             shutil.copyfile(made, options.output)
@@ -90,9 +96,7 @@ def refuse_nonsense(receipt: Receipt, path: Path) -> None:
     file = soundfile.info(sndfile_name(path))
     is_shorter = receipt.kind == "full"  # it holds the prompt too
     excess = receipt.seconds - file.duration
-    if max(receipt.steps, receipt.phase_iterations) > MOST_STEPS or excess > LENGTH_TOLERANCE or (
-        not is_shorter and -excess > LENGTH_TOLERANCE
-    ):  # fmt: skip
+    if excess > LENGTH_TOLERANCE or (not is_shorter and -excess > LENGTH_TOLERANCE):
         raise AudioError(
             f"{printable(path)} holds {file.duration:.2f} s, which is not what its receipt says "
             f"({receipt.seconds:.2f} s in {receipt.steps} steps): the file was cut, joined or forged."
@@ -100,21 +104,35 @@ def refuse_nonsense(receipt: Receipt, path: Path) -> None:
 
 
 def find_source(receipt: Receipt, options: argparse.Namespace) -> Path | None:
-    """The file that the sound was made from, of the right content; raises AudioError."""
+    """The file that the sound was made from, of the right content; raises AudioError.
+
+    A receipt is a stranger's word: what it names is looked for here and beside the sound, and in the folders inside
+    these, nowhere else.
+    """
     if receipt.source is None:
         return None
     name = receipt.source.name
-    places = [options.source] if options.source else [Path(name), options.file.parent / Path(name).name]
+    if options.source:
+        places = [options.source] if options.source.is_file() else []
+    else:
+        folders = (Path(), options.file.parent, options.file.parent)
+        names = (name, name, PurePosixPath(name).name)
+        found = (find_below(each, folder) for each, folder in zip(names, folders, strict=True))
+        places = [path for path in found if path is not None]
     for path in places:
-        if path.is_file():
-            if file_source(path).sha256 == receipt.source.sha256:
-                return path
-            raise AudioError(f"{printable(path)} is not the file it was made from: its SHA-256 is another.")
+        if file_source(path).sha256 == receipt.source.sha256:
+            return path
+        raise AudioError(f"{printable(path)} is not the file it was made from: its SHA-256 is another.")
     raise AudioError(f"it was made from {printable(name)}, which is not here. Name it with --source.")
 
 
 def open_matching(receipt: Receipt, file: Path, given: Path | None, source: Path | None) -> Maker:
     """The model that made the sound, set up as it was; raises CheckpointError if there is only another."""
+    if given is None and not is_below(receipt.folder):
+        raise CheckpointError(
+            f"the receipt of {printable(file)} names a model in another place than here "
+            f"({printable(receipt.folder)[:80]}): name the folder of the model that made it with --checkpoints."
+        )
     folder = named_folder(given or receipt.folder)
     command = [*receipt.command, "--format", file_format(file)]
     if source is not None:

@@ -17,6 +17,7 @@ from piano.foundation.checkpoint_format import (
 )
 from piano.foundation.errors import CheckpointError
 from piano.foundation.model_folder import holds_shipped, named_folder, shipped_folder
+from piano.foundation.screen_text import printable
 from piano.foundation.shipped_format import read_shipped, shipped_path
 from piano.piano_model import VariationalAttentionModel
 
@@ -32,7 +33,7 @@ def choose_folder(given: Path | None, own: Path) -> Path:
     return own
 
 
-def load_checkpoint(folder: Path, role: str, epoch: int | str = "latest") -> dict[str, Any]:
+def load_checkpoint(folder: Path, role: str, epoch: int | str = "best") -> dict[str, Any]:
     """The content of a checkpoint: format_version, role, epoch, keywords, model, average, optimizers, run.
 
     Parameters
@@ -42,7 +43,8 @@ def load_checkpoint(folder: Path, role: str, epoch: int | str = "latest") -> dic
     role : str
         `generator` or `discriminator`.
     epoch : int or str
-        A number, `latest`, or `best`: the one whose compositions were judged best.
+        A number, `latest`, or `best`: the one whose compositions were judged best (the newest, with a warning, where
+        none was judged). Here and on every command line `best` is what is taken if nothing is said.
 
     Raises
     ------
@@ -67,12 +69,7 @@ def load_checkpoint(folder: Path, role: str, epoch: int | str = "latest") -> dic
 def with_best_steps(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
     """The best epoch's `auto` means the sampling steps it was judged with, also if it lies in the middle of a stage."""
     best = read_best(folder)
-    if (
-        content["role"] == "generator"
-        and best is not None
-        and best.epoch == content["epoch"]
-        and best.steps > 0
-    ):
+    if content["role"] == "generator" and best is not None and best.epoch == content["epoch"]:
         for state in (content.get("average"), content["model"]):
             if isinstance(state, dict) and "default_steps" in state:
                 state["default_steps"] = torch.tensor(best.steps)
@@ -88,15 +85,15 @@ def newest_readable(folder: Path, role: str, *, without: int, reason: Checkpoint
             content = read_checkpoint(checkpoint_path(folder, role, epoch), role)
         except CheckpointError:
             continue
-        logging.getLogger(__name__).warning(f"{reason}. Epoch {epoch} is taken instead.")
+        logging.getLogger(__name__).warning(f"{printable(reason)}. Epoch {epoch} is taken instead.")
         return content
     raise reason
 
 
 def load_generator(
-    folder: Path, epoch: int | str = "latest", *, device: torch.device | str = "cpu", averaged: bool = True
+    folder: Path, epoch: int | str = "best", *, device: torch.device | str = "cpu", averaged: bool = True
 ) -> VariationalAttentionModel:
-    """The generator of an epoch, ready to make music (its averaged weights unless told otherwise)."""
+    """The generator of an epoch (see `load_checkpoint`), ready to make music, with averaged weights by default."""
     return build_generator(load_checkpoint(folder, "generator", epoch), device=device, averaged=averaged)
 
 
@@ -109,9 +106,9 @@ def build_generator(
 
 
 def load_discriminator(
-    folder: Path, epoch: int | str = "latest", *, device: torch.device | str = "cpu"
+    folder: Path, epoch: int | str = "best", *, device: torch.device | str = "cpu"
 ) -> Discriminator_with_mdisc:
-    """The discriminator of an epoch, ready to judge."""
+    """The discriminator of an epoch (see `load_checkpoint`), ready to judge."""
     content = load_checkpoint(folder, "discriminator", epoch)
     return build(Discriminator_with_mdisc, content, content["model"], device)
 
@@ -124,10 +121,12 @@ def build(
         refuse_other_sizes(kind, content["keywords"], state)
         network = kind(**content["keywords"])
         network.load_state_dict(state)
-    except (TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError) as error:
+    except (
+        TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError, LookupError, AssertionError, MemoryError,
+    ) as error:  # fmt: skip
         raise CheckpointError(
             f"the {content['role']} of epoch {content['epoch']} does not fit this version: "
-            f"{' '.join(str(error).split())[:160]}. See update_checkpoint."
+            f"{printable(' '.join(str(error).split()))[:160]}. See update_checkpoint."
         ) from None
     return network.to(device).eval()
 

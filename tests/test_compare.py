@@ -184,7 +184,7 @@ def test_a_device_that_is_not_here_is_one_sentence_of_every_command(
     for command, words in composing_commands(home):
         assert command([*words, "--output", str(tmp_path), "--device", "cuda"]) == 2
         (line,) = capsys.readouterr().err.strip().splitlines()
-        assert line.startswith("ConfigError: this machine has no cuda device")
+        assert line.startswith("Error: this machine has no cuda device")
 
 
 def test_a_folder_that_cannot_be_written_is_found_out_before_the_work(
@@ -197,7 +197,7 @@ def test_a_folder_that_cannot_be_written_is_found_out_before_the_work(
         for place, reason in (("file", "it is a file"), ("file/more", "Not a directory")):
             assert command([*words, "--output", str(tmp_path / place)]) == 2
             (line,) = capsys.readouterr().err.strip().splitlines()
-            assert line == f"ConfigError: cannot make {tmp_path / place}: {reason}. Name another --output."
+            assert line == f"Error: cannot make {tmp_path / place}: {reason}. Name another --output."
     monkeypatch.setattr("os.access", lambda *_: False)
     assert main([*composing_commands(home)[0][1], "--output", str(tmp_path)]) == 2
     assert "nothing can be written in" in capsys.readouterr().err

@@ -54,7 +54,7 @@ def test_a_typo_is_an_error_that_names_the_nearest_setting(tmp_path):
         ("stages.flow.frames", 4000, "latent_seq_len"),
         ("accumulation_steps", 3, "must divide"),
         ("loss_weights.melody", -1.0, "must not be negative"),
-        ("model.latent_seq_len", 100000, "must fit into a pair"),
+        ("model.latent_seq_len", 4000, "must fit into a pair"),
     ],
 )
 def test_an_impossible_value_is_one_sentence(key, value, message):

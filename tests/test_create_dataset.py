@@ -162,7 +162,7 @@ def test_too_little_music_says_how_much_is_needed(
 ):
     assert main(["--input", str(prepared), "--output", str(tmp_path / "out"), "--segment-seconds", "4"]) == 2
     message = capsys.readouterr().err
-    assert message.startswith("DatasetError: too little music to split")
+    assert message.startswith("Error: too little music to split")
     assert "at least 8 s" in message
     assert "1 different recording is long enough" in message
     assert not (tmp_path / "out").exists()

@@ -32,7 +32,7 @@ def test_a_hostile_file_is_refused_with_one_sentence(rows, number):
     assert len(lines) == 1, row
     assert lines[0] == printable(lines[0])
     assert len(lines[0]) < MOST_LETTERS
-    assert lines[0].partition(": ")[0] in {"CheckpointError", "DatasetError", "ConfigError", "AudioError"}
+    assert lines[0].startswith("Error: ")
 
 
 def test_the_page_lists_every_one_of_them():

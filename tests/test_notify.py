@@ -48,7 +48,7 @@ def test_a_run_that_ends_says_how_far_it_came(inbox, tmp_path):
         train_autoencoder(run)
     (message,) = messages
     assert message["title"] == "MusiGAN: training ended"
-    assert "Trained 1 epochs" in message["message"]
+    assert "Trained 1 epoch in" in message["message"]
     assert str(tmp_path) in message["message"]
     assert (tmp_path / "loss.png").read_bytes()[:4] == b"\x89PNG"
 
@@ -91,7 +91,7 @@ def test_a_missing_apprise_or_an_unknown_address_is_said_before_training(monkeyp
     assert "password" not in str(caught.value)
     monkeypatch.setitem(sys.modules, "apprise", None)
     assert main(["--set", "training.notify=json://localhost", "--checkpoints", str(tmp_path / "new")]) == 2
-    assert "ConfigError: training.notify needs Apprise" in capsys.readouterr().err
+    assert "Error: training.notify needs Apprise" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
 
 

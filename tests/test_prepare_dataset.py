@@ -336,7 +336,7 @@ def test_no_usable_music_is_one_sentence_and_status_2(tmp_path: Path, capsys: py
     prepare(tmp_path / "music", tmp_path / "out", status=2)
     captured = capsys.readouterr()
     assert "left out: a.mp3: unreadable" in captured.out
-    assert captured.err.splitlines()[-1].startswith("DatasetError: no usable music in ")
+    assert captured.err.splitlines()[-1].startswith("Error: no usable music in ")
 
 
 @pytest.mark.parametrize(

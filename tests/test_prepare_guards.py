@@ -32,7 +32,6 @@ from piano.foundation.dataset_format import (
 from piano.foundation.errors import DatasetError, PassingError
 from piano.foundation.mpeg_frames import scan_mpeg
 from piano.foundation.native_sound import find_ffmpeg
-from piano.foundation.sign_of_life import signs_heard_by
 from tests.make_audio import write_float_wav, write_music
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -370,13 +369,15 @@ def test_hashing_and_the_walk_over_frames_give_signs_of_life(tmp_path: Path):
     hash_file(path, signs.append)
     assert len(signs) >= 5
     heard: list[int] = []
-    with open(path, "rb") as stream, signs_heard_by(lambda: heard.append(1)):
-        scan_mpeg(stream)
-    assert len(heard) >= 5
-    heard.clear()
     with open(path, "rb") as stream:
-        scan_mpeg(stream)
-    assert heard == []
+        scan_mpeg(stream, lambda: heard.append(1))
+    assert heard
+    (tmp_path / "out").mkdir()
+    path = path.rename(tmp_path / "a.mp3")
+    signs.clear()
+    record = prepare_song(task_for(path, tmp_path / "out"), signs.append)
+    assert record.left_out is not None
+    assert len(signs) >= 11  # hashed, walked, and hashed once more because nothing was found
 
 
 def task_for(music: Path, output: Path) -> SongTask:

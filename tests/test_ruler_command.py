@@ -171,18 +171,18 @@ def test_clips_are_spread_over_songs_and_do_not_overlap(home: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--checkpoints", "nowhere", "--real", "real"], "CheckpointError: "),
-        (["--checkpoints", "checkpoints", "--real", "nowhere"], "AudioError: there is no folder nowhere"),
+        (["--checkpoints", "nowhere", "--real", "real"], "Error: "),
+        (["--checkpoints", "checkpoints", "--real", "nowhere"], "Error: there is no folder nowhere"),
         (
             ["--checkpoints", "checkpoints", "--real", "checkpoints"],
-            "DatasetError: there is no music in checkpoints",
+            "Error: there is no music in checkpoints",
         ),
         (
             ["--checkpoints", "checkpoints", "--real", "real", "--seconds", "60"],
-            "DatasetError: no song in real lasts",
+            "Error: no song in real lasts",
         ),
-        (["--checkpoints", "checkpoints", "--real", "real", "--epoch", "4"], "CheckpointError: "),
-        (["--generated", "checkpoints", "--real", "real"], "DatasetError: there is no music in checkpoints"),
+        (["--checkpoints", "checkpoints", "--real", "real", "--epoch", "4"], "Error: "),
+        (["--generated", "checkpoints", "--real", "real"], "Error: there is no music in checkpoints"),
     ],
 )
 def test_what_goes_wrong_is_one_sentence(

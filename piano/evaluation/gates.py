@@ -48,7 +48,7 @@ from piano.evaluation.training_pictures import (
 from piano.foundation.audio_io import write_audio
 from piano.foundation.doors import command
 from piano.foundation.run_log import read_history
-from piano.foundation.screen_text import counted
+from piano.foundation.screen_text import counted, wrapped
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.piano_train import Composition, compose, draw_composition, judge_composition
 from piano.time_budget import ENCODING
@@ -196,7 +196,7 @@ class Gatekeeper:
 
     def judge_stage(self, run: TrainingRun, stage: str) -> None:
         """Measure the gate of a finished stage on validation music; write and say the verdict."""
-        if not run.runtime.is_main or not run.stage_step:
+        if not run.runtime.is_main or not run.steps_taken:
             return
         judges: dict[str, Callable[[TrainingRun, Gatekeeper], Gate]] = {
             "autoencoder": judge_reconstruction, "flow": judge_flow, "judges": judge_judges,
@@ -211,7 +211,7 @@ class Gatekeeper:
             sentence=gate.sentence,
             **known(gate.figures),
         )
-        tqdm.write(gate.sentence)
+        tqdm.write(wrapped(gate.sentence))
         if self.is_verbose:
             tqdm.write(f"  {gate.details}")
 

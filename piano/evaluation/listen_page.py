@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from piano.evaluation import report
+from piano.foundation import options as kinds
 from piano.foundation.doors import fill, program
 
 EXAMPLE = """example:
@@ -36,7 +37,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--output", type=Path, default=Path("listen.html"), help="the page to write (default: %(default)s)")
     add(
         "--max-seconds",
-        type=float,
+        type=kinds.seconds,
         default=60.0,
         help="show no more of a sound than this (default: %(default)s)",
     )

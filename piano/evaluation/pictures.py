@@ -207,9 +207,11 @@ def save_figure(figure, path: Path) -> Path:
     """Write a figure as PNG under a temporary name, rename, close it."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as part:
-        figure.savefig(part, dpi=DOTS_PER_INCH, format="png")
-    pyplot.close(figure)
+    try:
+        with replacing(path) as part:
+            figure.savefig(part, dpi=DOTS_PER_INCH, format="png")
+    finally:
+        pyplot.close(figure)
     return path
 
 

@@ -5,7 +5,7 @@ import string
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tqdm import tqdm
 
@@ -33,17 +33,17 @@ from piano.evaluation.report_listen import (
     listen_section,
 )
 from piano.evaluation.report_music import hours, music_section
-from piano.evaluation.report_scores import kernel_score, score_sentence, scores_section, tournament_section
+from piano.evaluation.report_scores import kernel_score, measured_on, scores_section, tournament_section
 from piano.evaluation.report_settings import machine_section, settings_section
 from piano.evaluation.report_training import (
     curves_section,
     findings_section,
     learning_section,
-    outcome_sentence,
     timeline_of,
 )
-from piano.evaluation.report_verdict import headline, score_of, time_words, verdict_words
+from piano.evaluation.report_verdict import headline, spoken, time_words
 from piano.evaluation.sound_cards import encode_png, notes_picture
+from piano.foundation import options as kinds
 from piano.foundation.checkpoint_format import read_best
 from piano.foundation.dataset_format import DatasetManifest, read_manifest
 from piano.foundation.doors import command, fill, program
@@ -96,7 +96,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="folder of music by the project's own model, to hear first on the page (default: none)")  # fmt: skip
     add(
         "--compose",
-        type=int,
+        type=kinds.natural_int,
         default=2,
         help="pieces and continuations to play without --music (default: %(default)s)",
     )
@@ -122,17 +122,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--comparison", type=Path, help="folder that compare wrote (default: comparison inside RUN)")
     add(
         "--max-seconds",
-        type=float,
+        type=kinds.seconds,
         default=20.0,
         help="show no more of a sound than this (default: %(default)s)",
     )
     add("--title", help="headline of the page (default: a sentence made from what is known of the run)")
-    options = parser.parse_args(argv)
-    if not options.max_seconds > 0:
-        parser.error("--max-seconds must be positive")
-    if options.compose < 0:
-        parser.error("--compose must not be negative")
-    return options
+    return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -246,18 +241,14 @@ def build_page(sources: Sources, options: argparse.Namespace) -> str:
         machine_section(),
     ]
     is_shipped = sources.run.resolve() == shipped_folder().resolve()
-    verdict = (
-        SHIPPED_WORDS
-        if is_shipped
-        else verdict_words(score_of(history, measured, best.kernel_score if best else None))
-    )
+    clips, measured_songs = measured_on(sources.scores, songs)
+    told = spoken(history, measured, clips=clips, songs=measured_songs)
+    lead = SHIPPED_WORDS if is_shipped else told.lead
     title = options.title or headline(
         minutes=minutes, songs=len(manifest.songs["training"]) if manifest else 0,
         is_shipped=is_shipped,
     )  # fmt: skip
-    facts = " ".join(
-        filter(None, [what_it_is(sources, manifest), outcome_sentence(history), score_sentence(measured)])
-    )
+    facts = " ".join(filter(None, [what_it_is(sources, manifest), told.more]))
     page = string.Template(TEMPLATE.read_text(encoding="utf-8"))
     here, folded = ([section for section in part if not section.absent] for part in (open_parts, curious))
     absent = [section for section in (*open_parts, *curious) if section.absent]
@@ -265,10 +256,10 @@ def build_page(sources: Sources, options: argparse.Namespace) -> str:
         absent = [section for section in absent if section.key in TO_BE_HAD]
     return page.substitute(
         title=escape(title),
-        description=escape(f"{verdict} {facts}".strip() or NO_RECORD),
+        description=escape(f"{lead} {facts}".strip() or NO_RECORD),
         preview=preview(heard),
         run=escape(printable(sources.run.resolve().name)),
-        verdict=paragraphs(verdict) or paragraphs("" if facts else NO_RECORD),
+        verdict=paragraphs(lead or ("" if facts else NO_RECORD)),
         facts=paragraphs(facts),
         contents=contents_html(here),
         sections="\n".join(map(section_html, here)),
@@ -293,7 +284,7 @@ def readable_manifest(dataset: Path | None) -> DatasetManifest | None:
 
 def prepared_folders(sources: Sources, manifest: DatasetManifest | None) -> list[Path]:
     """Where the songs that the data set was cut from may lie: where it says, as in the settings, beside it."""
-    told: Any = getattr(manifest, "prepared", None)
+    told = manifest.prepared_folder if manifest else ""
     folders = [Path(told)] if isinstance(told, str) and told else []
     if sources.config is not None:
         folders.append(sources.config.prepared_folder)

@@ -17,7 +17,7 @@ LETTER_SHARE = 0.019
 """Share of a chart's width that a letter of a stage's name takes, on a wide screen."""
 END = ' class="end"'
 """Of a number below a chart that would stand out of it at the right."""
-MOST_TICKS = 4
+MOST_TICKS = 5
 TICK_GAP = 0.13
 """Least distance of two numbers on the vertical axis, as a share of the height."""
 

@@ -8,7 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from piano.evaluation.memorisation import PASSAGE_SECONDS, Memorisation, build_library, find_copies
+from piano.evaluation.memorisation import (
+    PASSAGE_SECONDS,
+    Memorisation,
+    build_library,
+    find_copies,
+    why_not_searched,
+)
 from piano.evaluation.music_folder import Song, read_songs
 from piano.evaluation.report_html import Section, absent_section, short, table_html
 from piano.evaluation.report_sounds import Sound, dataset_music, recordings_of
@@ -21,7 +27,7 @@ from piano.foundation.screen_text import counted
 TITLE = "Did it copy?"
 AUTOMATIC_HOURS = 6.0
 """Larger data sets are searched only when asked to: it takes about half a minute an hour of music."""
-HELD_OUT, FEWEST_HELD_OUT = 24, 4
+HELD_OUT = 24
 MOST_SECONDS = 10.0
 Watch = Callable[[Iterable[Song]], Iterable[Song]]
 
@@ -77,9 +83,9 @@ def refusal(made: Sequence[Sound], dataset: Path | None, search: str) -> str:
         return f"The training music is {length:.0f} hours long and was not searched: --copies yes does it."
     if not usable(made, manifest):
         return f"There is no piece of {PASSAGE_SECONDS:g} s or more from noise to look for."
-    if manifest.pairs["validation"] < FEWEST_HELD_OUT:
-        return "There is too little validation music to say what likeness is usual, so nothing was searched."
-    return ""
+    return why_not_searched(
+        len(set(recordings_of(manifest, "validation") or range(manifest.pairs["validation"])))
+    )
 
 
 def usable(made: Sequence[Sound], manifest: DatasetManifest) -> list[Sound]:
@@ -105,8 +111,8 @@ def search_copies(made: Sequence[Sound], dataset: Path, watch: Watch) -> tuple[l
     rate, channels = manifest.sample_rate, manifest.channels
     seconds = min(MOST_SECONDS, 2 * manifest.segment_seconds, *(sound.seconds for sound in pieces))
     held_out = [sound.waveform for sound in dataset_music(dataset, count=HELD_OUT, seconds=seconds)]
-    if len(held_out) < FEWEST_HELD_OUT:
-        raise ValueError(f"{len(held_out)} validation recordings are too few to say what likeness is usual")
+    if reason := why_not_searched(len(held_out)):
+        raise ValueError(reason)
     samples = round(seconds * rate)
     clips = [sound.waveform[:, :samples] for sound in pieces]
     songs = read_songs(dataset, sample_rate=rate, channels=channels, split="training")

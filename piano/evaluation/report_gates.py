@@ -17,7 +17,7 @@ GATE_WORDS = {
     "G5": "Does one step compose as well as many, and as variedly?",
 }
 """What a gate asks, by the first word of its name."""
-GATE_FRAME = {"event", "stage", "epoch", "total_step", "seconds", "name", "passed", "advice"}
+GATE_FRAME = {"event", "stage", "epoch", "total_step", "seconds", "name", "passed", "advice", "sentence"}
 
 
 def gates_html(history: Iterable[dict[str, Any]]) -> str:
@@ -32,13 +32,23 @@ def gate_html(entry: Mapping[str, Any]) -> str:
     name = str(entry.get("name", entry.get("stage", "")))
     code = name.split(" ")[0]
     asked = GATE_WORDS.get(code, "")
-    answer = " ".join(answer_sentences(entry))
+    answer = own_words(entry) or " ".join(answer_sentences(entry))
     advice = str(entry.get("advice", "")) if not entry.get("passed") else ""
     note = f"<p><b>Advice:</b> {escape(printable(advice))}</p>" if advice else ""
     rest = rest_of(entry) if answer else ""
     folded = fold("All its numbers", f'<p class="quiet">{escape(rest)}</p>') if rest else ""
     told = paragraphs(f"{asked}\n\n{answer or rest_of(entry)}")
     return f"<li><p><b>{escape(printable(name))}</b> {verdict(entry)}</p>{told}{note}{folded}</li>"
+
+
+def own_words(entry: Mapping[str, Any]) -> str:
+    """What the gate itself said when it was measured, without its name, verdict and advice; empty in older logs."""
+    said = entry.get("sentence")
+    if not isinstance(said, str):
+        return ""
+    said = re.sub(rf"^{re.escape(str(entry.get('name', '')))}: (NOT )?passed\. ?", "", said)
+    advice = re.escape(str(entry.get("advice", "")).rstrip("."))
+    return printable(re.sub(rf" ?{advice}\.?$", "", said, flags=re.IGNORECASE) if advice else said)
 
 
 def verdict(entry: Mapping[str, Any]) -> str:

@@ -60,8 +60,6 @@ def music_section(dataset: Path | None, prepared: Sequence[Path]) -> Section:
         heard = listen_to(dataset, manifest)
     except DatasetError as error:
         return absent_section("music", TITLE, f"The data set cannot be looked at: {error}")
-    if manifest.prepared_folder:  # it knows better than the settings of a run where it was made from
-        prepared = [Path(manifest.prepared_folder), *prepared]
     warnings = find_trouble(manifest, heard)
     verdict = "".join(f'<li class="bad">{escape(warning)}</li>' for warning in warnings)
     said = (

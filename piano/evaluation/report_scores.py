@@ -238,11 +238,22 @@ def kernel_score(folder: Path) -> float | None:
     return None if own is None else own[0]
 
 
-def score_sentence(value: float | None) -> str:
-    """Where the music lies between real music and noise, in a sentence; empty if it was not measured."""
-    if value is None:
-        return ""
-    return f"On the scale from real music (0) to noise with its spectrum (1), its music lies at {rounded(value)}."
+def measured_on(folder: Path, songs: int | None) -> tuple[int | None, int | None]:
+    """Real clips and songs that the music was held against, where they are known.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the scores.
+    songs : int, optional
+        Of the validation set.
+    """
+    scores = read_json(folder / SCORES_NAME)
+    if not isinstance(scores, dict):
+        return None, None
+    real = scores.get("real")
+    clips = real.get("clips") if isinstance(real, Mapping) else None
+    return (clips if isinstance(clips, int) else None), songs_of(scores, songs)
 
 
 def tournament_section(folder: Path) -> Section:

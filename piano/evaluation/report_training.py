@@ -354,19 +354,6 @@ def finding_html(number: int, entry: dict[str, Any]) -> str:
     )
 
 
-def outcome_sentence(history: Sequence[dict[str, Any]]) -> str:
-    """How the training went, in a few words for the head of the page; empty without a log."""
-    gates = [entry for entry in history if entry.get("event") == "gate"]
-    passed = sum(bool(entry.get("passed")) for entry in gates)
-    said = [f"{passed} of {counted(len(gates), 'gate')} passed"] if gates else []
-    if findings := len(findings_of(history)):
-        said.append(f"the doctor reported {counted(findings, 'finding')}")
-    if left_out := stages_left_out(history):
-        said.append(f"there was no time for {join_names(left_out)}")
-    sentence = "; ".join(said)
-    return f"{sentence[0].upper()}{sentence[1:]}." if said else ""
-
-
 def stages_left_out(history: Sequence[dict[str, Any]]) -> list[str]:
     """Stages that a budget had no time for."""
     names = [str(entry.get("stage", "")) for entry in history if entry.get("event") == "left out"]

@@ -1,8 +1,10 @@
 """The first words of the report: a headline that says what the page is, and a verdict in plain words."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+from piano.doctor.verdict import run_verdict
+from piano.foundation.score_words import UNKNOWN, score_meaning, score_sentence
 from piano.foundation.screen_text import counted
 
 NUMBERS = (
@@ -20,14 +22,6 @@ NUMBERS = (
     "eleven",
     "twelve",
 )
-BANDS = (
-    (0.08, "It plays close to real music, as far as numbers can hear."),
-    (0.2, "It is well on its way to music: notes and phrases, not yet a piece."),
-    (0.5, "It is still far from music: expect textures and held notes rather than tunes."),
-    (1.0, "It is hardly better than noise yet: expect a drone. More time to learn is what it needs."),
-)
-"""Kernel scores up to a bound (0: other real music, 1: noise with its spectrum), and what is heard there."""
-WORSE = "It is worse than noise: there is nothing to listen for yet. It needs far more time to learn."
 
 
 def spelled(number: int, noun: str) -> str:
@@ -58,21 +52,37 @@ def headline(*, minutes: float, songs: int, is_shipped: bool) -> str:
     return "Music that a small neural network made out of noise"
 
 
-def score_of(
-    history: Sequence[Mapping[str, Any]], measured: float | None, best: float | None
-) -> float | None:
-    """Where the music lies: as the ruler measured it, else as the run judged its chosen or its last epoch."""
-    if measured is not None:
-        return measured
-    if best is not None:
-        return best
-    scores = [entry.get("kernel_score") for entry in history if entry.get("event") == "score"]
-    numbers = [score for score in scores if isinstance(score, int | float)]
-    return float(numbers[-1]) if numbers else None
+class Spoken(NamedTuple):
+    """What the head of the page says of a run."""
+
+    lead: str
+    """What its music is like, or why there is no use in listening."""
+    more: str
+    """The rest, smaller."""
 
 
-def verdict_words(score: float | None) -> str:
-    """What a kernel score means to somebody who listens; empty where nothing was measured."""
-    if score is None:
-        return ""
-    return next((words for bound, words in BANDS if score <= bound), WORSE)
+def spoken(
+    history: Sequence[Mapping[str, Any]], score: float | None, *, clips: int | None, songs: int | None
+) -> Spoken:
+    """The doctor's verdict on a run, and where its music lies.
+
+    Parameters
+    ----------
+    history : sequence of mappings
+        Lines of metrics.jsonl; empty for a model whose training nobody knows.
+    score : float, optional
+        The kernel score of the ruler, where the music was measured.
+    clips, songs : int, optional
+        What it was measured on.
+    """
+    meaning = score_meaning(score, clips, songs) if score is not None else ""
+    measured = (
+        "" if meaning in ("", UNKNOWN) else f"Its music is {score_sentence(score, None, clips, songs)}."
+    )
+    if not history:
+        return Spoken(measured, "")
+    verdict = run_verdict(history)
+    advice = f" {verdict.advice}" if verdict.advice else ""
+    if verdict.is_ruined or not measured:
+        return Spoken(verdict.sentence, f"{measured}{advice}".strip())
+    return Spoken(f"Its music is {meaning}.", f"{verdict.sentence}{advice}")

@@ -163,6 +163,7 @@ def open_writer(
     *,
     metadata: dict[str, str] | None = None,
     subtype: str | None = None,
+    into: Path | None = None,
 ) -> Iterator[AudioWriter]:
     """Write a sound file piece by piece, under a temporary name until it is whole.
 
@@ -180,6 +181,9 @@ def open_writer(
         Tags by libsndfile's names: title, artist, album, comment, date, copyright, software ...
     subtype : str, optional
         PCM_16 (what else it is), PCM_24, or for .wav FLOAT, which is not clipped.
+    into : Path, optional
+        A file of the caller's that is there (`made_files.unfinished`), to write in place of `path`, which then only
+        says the format and is named in errors; nothing is renamed.
 
     Raises
     ------
@@ -194,7 +198,7 @@ def open_writer(
     """
     path = Path(path)
     if path.suffix.lower() == ".m4a":
-        with _m4a_writer(path, sample_rate, channels, metadata or {}) as writer:
+        with _m4a_writer(path, sample_rate, channels, metadata or {}, into) as writer:
             yield writer
         return
     if path.suffix.lower() not in _OUTPUT_FORMATS:
@@ -206,7 +210,7 @@ def open_writer(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with (
-            replacing(path) as temporary,
+            _place(path, into) as temporary,
             _sndfile_writer(
                 path, temporary, sample_rate, channels, (container, subtype or usual), metadata or {}
             ) as writer,
@@ -214,6 +218,11 @@ def open_writer(
             yield writer
     except OSError as error:
         raise _write_error(path, error) from None
+
+
+def _place(path: Path, into: Path | None) -> contextlib.AbstractContextManager[Path]:
+    """The file to write: the caller's, or one that takes the place of `path`."""
+    return replacing(path) if into is None else contextlib.nullcontext(into)
 
 
 @contextlib.contextmanager
@@ -249,13 +258,13 @@ def _write_error(path: Path, error: OSError) -> AudioError:
 
 @contextlib.contextmanager
 def _m4a_writer(
-    path: Path, sample_rate: int, channels: int, metadata: dict[str, str]
+    path: Path, sample_rate: int, channels: int, metadata: dict[str, str], into: Path | None
 ) -> Iterator[AudioWriter]:
     """`open_writer` for M4A, which is encoded from a WAV when that is whole."""
     require_encoder(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished(path.with_suffix(".wav")) as wave, replacing(path) as encoded:
+        with unfinished(path.with_suffix(".wav")) as wave, _place(path, into) as encoded:
             with _sndfile_writer(path, wave, sample_rate, channels, ("WAV", "PCM_16"), {}) as writer:
                 yield writer
             encode_m4a(wave, encoded, metadata)

@@ -2,26 +2,31 @@
 
 import json
 import logging
-import math
 import os
 import pickle
 import re
 import warnings
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
 
 import torch
 
+from piano.foundation import bounds
+from piano.foundation.bounds import EPOCH, FINITE, SAMPLING_STEPS, outside, shown
+from piano.foundation.doors import command
 from piano.foundation.errors import CheckpointError
+from piano.foundation.finite import not_finite
+from piano.foundation.made_files import clear_leftovers, replacing, write_json
 from piano.foundation.screen_text import printable
 
 FORMAT_VERSION = 2
 ROLES = ("generator", "discriminator")
 FIELD_KINDS = {"format_version": int, "role": str, "epoch": int, "keywords": dict, "model": dict}
 BEST_NAME = "best.json"
+MOST_BEST_BYTES = 65_536
 SCALE = "kernel_score: 0 = other real music, 1 = noise with its spectrum"
 
 
@@ -92,7 +97,7 @@ def find_epoch(folder: Path, role: str, epoch: int | str) -> int:
     """
     have = list_epochs(folder, role)
     if not have:
-        raise CheckpointError(f"no {role} checkpoint in {folder}. Train first (python piano/piano_main.py).")
+        raise CheckpointError(f"no {role} checkpoint in {folder}. Train first ({command('train')}).")
     if epoch == "best":
         best = read_best(folder)
         if best is not None and best.epoch in have:
@@ -102,8 +107,8 @@ def find_epoch(folder: Path, role: str, epoch: int | str) -> int:
         return have[-1]
     if epoch == "latest":
         return have[-1]
-    if not str(epoch).isdigit():
-        raise CheckpointError(f"an epoch is a number, 'best' or 'latest', got {epoch!r}")
+    if not re.fullmatch(r"[0-9]{1,12}", str(epoch)):
+        raise CheckpointError(f"an epoch is a number, 'best' or 'latest', got {shown(epoch)}")
     if int(epoch) not in have:
         nearest = min(have, key=lambda other: abs(other - int(epoch)))
         raise CheckpointError(
@@ -125,19 +130,46 @@ def write_best(folder: Path, best: Best | None) -> None:
         )
 
 
-def read_best(folder: Path) -> Best | None:
-    """The best epoch of a folder; None where none was judged, or its file says nothing that can be used."""
+def mark_best(folder: Path, **facts: Any) -> None:
+    """Note in `best.json`, if it is there, what became of the run: `is_ruined`, and the `verdict` in a sentence."""
+    path = Path(folder) / BEST_NAME
     try:
-        values = json.loads((Path(folder) / BEST_NAME).read_text(encoding="ascii"))
-        score = values.get("kernel_score")
-        best = Best(
-            epoch=int(values["epoch"]), kernel_distance=float(values["kernel_distance"]),
-            steps=int(values["steps"]), stage=str(values["stage"]),
-            kernel_score=None if score is None else float(score),
-        )  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        values = json.loads(path.read_text(encoding="ascii"))
+    except (OSError, ValueError, RecursionError):
+        return
+    if isinstance(values, dict):
+        write_json(path, values | facts)
+
+
+def read_best(folder: Path) -> Best | None:
+    """The best epoch of a folder; None where none was judged, or (with a warning) its file says nothing usable."""
+    path = Path(folder) / BEST_NAME
+    try:
+        if path.stat().st_size > MOST_BEST_BYTES:
+            raise ValueError("it is too large")
+        return as_best(json.loads(path.read_text(encoding="ascii")))
+    except FileNotFoundError:
         return None
-    return best if math.isfinite(best.kernel_distance) else None
+    except (OSError, ValueError, RecursionError) as error:
+        logging.getLogger(__name__).warning(
+            f"{printable(path)} is passed over: {printable(error)[:120] or 'it cannot be read'}"
+        )
+        return None
+
+
+def as_best(values: Any) -> Best:
+    """What a file says of the best epoch, every field checked; raises ValueError."""
+    if not isinstance(values, Mapping):
+        raise ValueError("it says nothing of an epoch")
+    fields: dict[str, Any] = {name: values.get(name) for name in Best._fields}
+    if problem := outside(fields, {"epoch": EPOCH, "steps": SAMPLING_STEPS, "kernel_distance": FINITE}):
+        raise ValueError(problem)
+    if fields["kernel_score"] is not None and fields["kernel_score"] not in FINITE:
+        raise ValueError(f"kernel_score must be {FINITE}, got {shown(fields['kernel_score'])}")
+    stage = fields["stage"]
+    if not isinstance(stage, str) or not stage.isprintable() or len(stage) > 40:
+        raise ValueError("its stage is no name of one")
+    return Best(**fields)
 
 
 def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
@@ -147,16 +179,13 @@ def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
 
 def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     """Write a file under a temporary name, then rename it: a reader never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".part{os.getpid()}")
     try:
-        with part.open("wb") as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary, temporary.open("r+b") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        part.replace(path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError of its own
-        part.unlink(missing_ok=True)
         reason = (
             error.strerror
             if isinstance(error, OSError)
@@ -168,10 +197,9 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what killed runs left half written; only while nobody else writes in the folder."""
-    for pattern in ("*_epoch_*.part[0-9]*", "best.part[0-9]*", "config.part[0-9]*", "samples/.*.part"):
-        for path in Path(folder).glob(pattern):
-            path.unlink(missing_ok=True)
+    """Delete what killed runs left half written, among the checkpoints and among the samples."""
+    for place in (Path(folder), Path(folder) / "samples"):
+        clear_leftovers(place)
 
 
 def read_checkpoint(path: Path, role: str) -> dict[str, Any]:
@@ -202,12 +230,44 @@ def read_checkpoint(path: Path, role: str) -> dict[str, Any]:
         raise CheckpointError(f"{path} was written by a newer MusiGAN (format {content['format_version']})")
     if content["role"] != role:
         raise CheckpointError(f"{path} holds a {printable(content['role'])[:20]}, a {role} was expected")
+    refuse_numbers(content, path)
+    return content
+
+
+def refuse_numbers(content: dict[str, Any], path: Path) -> None:
+    """Every number of a model that asks for a size or a time is within its bounds; raises CheckpointError.
+
+    Numbers that have tensors of their size are held against them when the network is built; these have none, and
+    a file of a few bytes could ask for days.
+    """
     if not are_plain(content["keywords"]):
         raise CheckpointError(f"{path} is damaged: its keywords build no network")
+    limits = bounds.MODEL if content["role"] == "generator" else bounds.JUDGES
+    problem = outside(content, {"epoch": EPOCH}) or outside(content["keywords"], limits)
+    if problem := problem or odd_together(content["keywords"]):
+        raise CheckpointError(f"{path} is damaged: its {problem}")
     for name in ("model", "average"):
-        if not holds_tensors(content.get(name) or {}):
+        state = content.get(name) or {}
+        if not holds_tensors(state):
             raise CheckpointError(f"{path} is damaged: its {name} holds more than named tensors")
-    return content
+        if odd := not_finite(state):
+            raise CheckpointError(f"{path} is damaged: {printable(odd)[:60]} of its {name} is not finite")
+        steps = state.get("default_steps")
+        if steps is not None and (steps.numel() != 1 or int(steps) not in SAMPLING_STEPS):
+            raise CheckpointError(f"{path} is damaged: its default_steps must be {SAMPLING_STEPS}")
+
+
+def odd_together(keywords: Mapping[str, Any]) -> str | None:
+    """What is wrong with keywords that are each within their bounds; None if all is well."""
+    channels, heads = keywords.get("attention_channels"), keywords.get("num_heads")
+    if channels is not None and heads is not None and channels % (2 * heads):
+        return "attention_channels must be a multiple of twice its num_heads"
+    windows = keywords.get("wave_windows", [])
+    if not isinstance(windows, list) or any(
+        window not in bounds.WINDOW_SAMPLES or window % 4 for window in windows
+    ):
+        return f"wave_windows must be multiples of 4, each {bounds.WINDOW_SAMPLES}"
+    return None
 
 
 def refuse_compressed(path: Path) -> None:

@@ -8,8 +8,6 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from piano.foundation.sign_of_life import sign_of_life
-
 _BLOCK_BYTES = 1 << 20
 _HEAD_BYTES = 40  # of a frame: its header, and the place where a Xing tag would be
 _MAX_STRAY_BYTES = 8 << 20  # after so much damage the walk ends: a hostile file must not cost minutes
@@ -105,7 +103,6 @@ class _Window:
         offset = position - self._start
         end = offset + count
         if offset < 0 or (end > len(self._data) and self._start + len(self._data) < self.size):
-            sign_of_life()  # on a slow drive the walk takes longer than the decoding
             self._stream.seek(position)
             self._data = self._stream.read(max(count, self._block_bytes))
             self._start, offset = position, 0

@@ -1,25 +1,76 @@
 """What the options of several commands have in common: numbers that make sense, and a folder to write to."""
 
 import argparse
+import math
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 
+from piano.foundation import bounds
+from piano.foundation.bounds import Bound
 from piano.foundation.errors import ConfigError
 from piano.foundation.screen_text import printable
 
-
-def positive_int(text: str) -> int:
-    """A whole number from 1 up, for argparse."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 up")
-    return int(text)
+MOST_DIGITS = 60
+_WHOLE = re.compile(r"[+-]?[0-9]+")
+_REAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
-def natural_int(text: str) -> int:
-    """A whole number from 0 up that fits 63 bits, for argparse."""
-    if not text.isdecimal() or int(text) >= 2**63:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 up to {2**63 - 1}")
-    return int(text)
+def whole(bound: Bound) -> Callable[[str], int]:
+    """For argparse: a whole number within a bound, written with the digits 0 to 9."""
+
+    def read(text: str) -> int:
+        is_number = _WHOLE.fullmatch(text) is not None and len(text) <= MOST_DIGITS
+        if not is_number or int(text) not in bound:
+            raise argparse.ArgumentTypeError(f"{printable(text)[:40]} is not {bound}")
+        return int(text)
+
+    return read
+
+
+def real(bound: Bound) -> Callable[[str], float]:
+    """For argparse: a number within a bound, never NaN or infinity, written with the digits 0 to 9."""
+
+    def read(text: str) -> float:
+        number = float(text) if _REAL.fullmatch(text) and len(text) <= MOST_DIGITS else math.nan
+        if number not in bound:
+            raise argparse.ArgumentTypeError(f"{printable(text)[:40]} is not {bound}")
+        return number
+
+    return read
+
+
+def whole_or(bound: Bound, *words: str) -> Callable[[str], str]:
+    """For argparse: one of some words as it is, or a whole number within a bound, as its digits."""
+
+    def read(text: str) -> str:
+        try:
+            return text if text in words else str(whole(bound)(text))
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentTypeError(f"{error}, nor {' or '.join(words)}") from None
+
+    return read
+
+
+positive_int = whole(bounds.POSITIVE)
+natural_int = whole(bounds.NATURAL)
+count = whole(bounds.COUNT)
+seconds = real(bounds.SOUND_SECONDS)
+minutes = real(bounds.MINUTES)
+share = real(bounds.SHARE)
+seed = whole(bounds.SEED)
+any_seed = whole(bounds.ANY_SEED)
+threads = whole(bounds.THREADS)
+processes = whole(bounds.PROCESSES)
+sample_rate = whole(bounds.SAMPLE_RATE)
+phase_iterations = whole(bounds.PHASE_ITERATIONS)
+steps = whole_or(bounds.SAMPLING_STEPS, "auto")
+epoch = whole_or(bounds.EPOCH, "best", "latest")
+epoch_number = whole(bounds.EPOCH)
+any_whole = whole(Bound(-(2**63), 2**63 - 1))
+any_real = real(Bound(-1e15, 1e15, is_whole=False))
+"""Of the two above: where the command itself has narrower limits, and words for them."""
 
 
 def make_output_folder(folder: Path) -> None:

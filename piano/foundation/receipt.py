@@ -5,14 +5,15 @@ import json
 import platform
 import shlex
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import Any, Literal
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
 
 import soundfile
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
+from piano.foundation import bounds
 from piano.foundation.errors import AudioError
 from piano.foundation.native_sound import sndfile_name
 from piano.foundation.screen_text import printable
@@ -25,12 +26,22 @@ Kind = Literal["sample", "full", "continuation", "reconstruction"]
 Hash = Field(pattern=r"^[0-9a-f]{64}$")
 
 
+def _refuse_unprintable(text: str) -> str:
+    """Names in a receipt were spelled out when it was written."""
+    if text != printable(text):
+        raise ValueError("a name in it holds control characters")
+    return text
+
+
+Name = Annotated[str, Field(max_length=500), AfterValidator(_refuse_unprintable)]
+
+
 class Source(BaseModel):
     """The file that a sound was made from: a prompt, a song to reconstruct, or noise."""
 
     model_config = ConfigDict(frozen=True)
 
-    name: str = Field(max_length=500)
+    name: Name
     """Relative to where the command was started, or the bare name: nobody else need know the folders above."""
     sha256: str = Hash
 
@@ -44,28 +55,40 @@ class Receipt(BaseModel):
     kind: Kind
     model: str = Hash
     """`model_hash` of the generator."""
-    folder: str = Field(max_length=500)
+    folder: Name
     """Of the model; see `Source.name`."""
-    epoch: int = Field(ge=0)
-    seed: int
-    item: int = Field(ge=0)
+    epoch: int = Field(**bounds.EPOCH.limits)
+    seed: int = Field(**bounds.ANY_SEED.limits)
+    item: int = Field(ge=0, lt=bounds.COUNT.high)
     """Which of the command's samples."""
-    seconds: float = Field(gt=0, allow_inf_nan=False)
+    seconds: float = Field(**bounds.SOUND_SECONDS.limits)
     """Asked for; of a reconstruction, those of its file."""
-    steps: int = Field(ge=1)
+    steps: int = Field(**bounds.SAMPLING_STEPS.limits)
     """Sampling steps, after `auto` became a number."""
-    phase_iterations: int = Field(ge=0)
+    phase_iterations: int = Field(**bounds.PHASE_ITERATIONS.limits)
     source: Source | None = None
     device: Literal["cpu", "cuda", "mps"]
     dtype: Literal["float32", "bfloat16"]
     """Of the sampler's products."""
-    threads: int = Field(ge=1)
+    threads: int = Field(**bounds.THREADS.limits)
     versions: dict[str, str]
     """Of what can change the last bits."""
+
+    def is_same_sound(self, other: "Receipt") -> bool:
+        """Whether another receipt is of a sound that was made in the same way; threads and names have no part in it."""
+        names = ["kind", "model", "phase_iterations", "device", "dtype", "versions"]
+        if self.kind != "reconstruction":
+            names += ["seed", "item", "seconds", "steps"]
+        return all(getattr(self, name) == getattr(other, name) for name in names) and (
+            (self.source and self.source.sha256) == (other.source and other.source.sha256)
+        )
 
     @property
     def command(self) -> list[str]:
         """Arguments of generate_music that make this sound, among others if its number is not 0."""
+        if self.kind == "reconstruction":
+            return ["--epoch", str(self.epoch), "--phase-iterations", str(self.phase_iterations),
+                    "--device", self.device, "--threads", str(self.threads)]  # fmt: skip
         return ["--epoch", str(self.epoch), "--seconds", repr(self.seconds), "--seed", str(self.seed),
                 "--count", str(self.item + 1), "--steps", str(self.steps),
                 "--phase-iterations", str(self.phase_iterations), "--device", self.device,
@@ -121,11 +144,17 @@ def model_hash(state: dict[str, Tensor], keywords: dict[str, Any]) -> str:
 
 
 def file_source(path: Path) -> Source:
-    """Name and hash of a file."""
-    with open(path, "rb") as stream:
-        return Source(
-            name=discreet_name(path)[-500:], sha256=hashlib.file_digest(stream, "sha256").hexdigest()
-        )
+    """Name and hash of a file; raises AudioError where it is none whose content has an end."""
+    try:
+        if (
+            not path.is_file() or not path.stat().st_size
+        ):  # files of /proc are 0 bytes long, and may never end
+            raise AudioError(f"{printable(path)} is no file, or an empty one.")
+        with open(path, "rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise AudioError(f"cannot read {printable(path)}: {error.strerror}") from None
+    return Source(name=discreet_name(path)[-500:], sha256=digest)
 
 
 def discreet_name(path: Path) -> str:
@@ -134,6 +163,27 @@ def discreet_name(path: Path) -> str:
     here = Path.cwd()
     inside = resolved.relative_to(here).as_posix() if resolved.is_relative_to(here) else resolved.name
     return printable(inside)
+
+
+def is_below(name: str) -> bool:
+    """Whether a name stays in the folder that it is looked up in: relative, and without `..` and `~`."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    return bool(path.parts) and not (
+        path.is_absolute() or ".." in path.parts or name.startswith("~") or ":" in path.parts[0]
+    )
+
+
+def find_below(name: str, folder: Path) -> Path | None:
+    """The regular file of a stranger's name in a folder or in those inside it, links followed; None elsewhere."""
+    if not is_below(name):
+        return None
+    home = folder.resolve()
+    try:
+        found = (home / name.replace("\\", "/")).resolve()
+        is_there = found.is_relative_to(home) and found.is_file()
+    except (OSError, RuntimeError, ValueError):  # a circle of links; a name too long for the disk
+        return None
+    return found if is_there else None
 
 
 def own_versions() -> dict[str, str]:

@@ -1,7 +1,13 @@
 """Text that is safe to show: file names and tags may hold escape codes."""
 
+import difflib
 import io
 import sys
+import textwrap
+from collections.abc import Iterable
+
+NEAR = 0.7
+"""How like a known name an unknown one must be (difflib's ratio) for the known one to be meant."""
 
 _FORMULA_SIGNS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """A cell that begins so is taken for a formula; the last four are their full-width forms."""
@@ -20,6 +26,16 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
+def wrapped(text: str, columns: int = 79) -> str:
+    """A text for 80 columns, broken between words; an indented line is a command and stays whole."""
+    return "\n".join(
+        line
+        if line.startswith("  ")
+        else textwrap.fill(line, columns, break_long_words=False, break_on_hyphens=False)
+        for line in text.split("\n")
+    )
+
+
 def csv_cell(value: object) -> object:
     """A value as a cell of a CSV file that people open in a spreadsheet: numbers stay as they are.
 
@@ -29,6 +45,18 @@ def csv_cell(value: object) -> object:
         return value
     text = printable(value)
     return f"'{text}" if text.startswith(_FORMULA_SIGNS) else text
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was probably meant; None where none is near, for a wrong guess is worse than none."""
+    return next(iter(difflib.get_close_matches(name, sorted(known), n=1, cutoff=NEAR)), None)
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """` Did you mean melody?`, or ` There are: ...` where no known name is near."""
+    names = sorted(known)
+    near = nearest(name, names)
+    return f" Did you mean {near}?" if near else f" There are: {', '.join(names)}."
 
 
 def tolerate_old_terminals() -> None:

@@ -1,0 +1,153 @@
+"""What a checkpoint says of where its run stood, every field checked before a run goes on from it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from piano.config_reader import StagesSettings
+from piano.foundation import bounds
+from piano.foundation.bounds import Bound, shown
+from piano.foundation.checkpoint_format import as_best, holds_tensors
+from piano.foundation.errors import CheckpointError
+from piano.foundation.finite import not_finite
+from piano.foundation.screen_text import printable
+
+STAGES = tuple(StagesSettings.model_fields)
+CLOCK = Bound(0.0, 60.0 * bounds.MINUTES.high, is_whole=False)
+"""Seconds that a run has taken."""
+CONTROL = Bound(-1e30, 1e30, is_whole=False)
+NUMBERS = {
+    "stage_step": bounds.STEPS, "stage_began": CLOCK, "epoch": bounds.EPOCH, "total_step": bounds.STEPS,
+    "seconds": CLOCK, "average_updates": bounds.STEPS,
+}  # fmt: skip
+"""What every checkpoint to resume from has."""
+OPTIONAL = {"threads": bounds.THREADS, "log_bytes": bounds.NATURAL}
+DEEPEST = 12
+"""Of lists and dictionaries inside each other."""
+UNBOUNDED = ("doctor", "best")
+"""Where a number need not be finite: what the doctor has seen, and the best of none so far."""
+
+
+def check_position(content: Mapping[str, Any], stateful: Mapping[str, Any]) -> None:
+    """Refuse a generator's checkpoint from which no run can go on as it was.
+
+    Parameters
+    ----------
+    content : mapping
+        Of the generator's checkpoint.
+    stateful : mapping
+        Name -> whatever else has a memory, as it is in the run at hand: what was saved must be of the same make.
+
+    Raises
+    ------
+    CheckpointError
+        A field is missing, no such thing, or beyond what any run can have.
+    """
+    try:
+        place = content["run"]
+        _check_place(place, content["epoch"])
+        _check_plain(content["optimizers"], "optimizers")
+        saved = place.get("stateful", {})
+        _check_plain(saved, "stateful")
+        for name in saved.keys() & stateful.keys():
+            _check_make(saved[name], stateful[name].state_dict(), name)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else printable(error)
+        raise CheckpointError(
+            f"the generator of epoch {content['epoch']} does not say where its run stood ({reason[:160]}). "
+            "Delete it to go on from the one before."
+        ) from None
+
+
+def check_optimizer(own: Optimizer, saved: Mapping[str, Any]) -> None:
+    """Refuse an optimiser's saved state that is not of the make of the optimiser at hand; raises ValueError."""
+    groups, saved_groups = own.param_groups, saved["param_groups"]
+    if len(groups) != len(saved_groups):
+        raise ValueError("it has another number of groups")
+    parameters = [parameter for group in groups for parameter in group["params"]]
+    for group, other in zip(groups, saved_groups, strict=True):
+        for name in group.keys() & other.keys() - {"params"}:
+            _check_make(other[name], group[name], name)
+    for index, state in saved["state"].items():
+        shape = parameters[index].shape
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.numel() != 1 and value.shape != shape:
+                raise ValueError(f"its {name} has another shape than what it moves")
+
+
+def _check_place(place: Mapping[str, Any], epoch: int) -> None:
+    """The fields that the run itself keeps."""
+    for name, bound in NUMBERS.items():
+        bound.check(place[name], name)
+    for name, bound in OPTIONAL.items():
+        if name in place:
+            bound.check(place[name], name)
+    if place["epoch"] not in (epoch, epoch - 1):
+        raise ValueError(f"its epoch is {place['epoch']}")
+    if place["stage_step"] > place["total_step"]:
+        raise ValueError("its stage has more steps than the whole run")
+    finished = place["finished_stages"]
+    if not isinstance(finished, list) or not all(isinstance(name, str) for name in finished):
+        raise ValueError("finished_stages is no list of stages")
+    if unknown := {place["stage"], *finished} - {"", *STAGES}:
+        raise ValueError(f"there is no stage {shown(unknown.pop())}")
+    if place["stage"] and place["stage"] in finished[:-1]:
+        raise ValueError("its stage was finished before another one")
+    controllers = place["controllers"]
+    if not isinstance(controllers, dict) or not all(isinstance(name, str) for name in controllers):
+        raise ValueError("controllers are no numbers with names")
+    for name, value in controllers.items():
+        CONTROL.check(value, name)
+    for name in ("random", "device_random"):
+        state = place["random"] if name == "random" else place.get(name)
+        is_state = isinstance(state, Tensor) and state.dtype == torch.uint8 and holds_tensors({name: state})
+        if not is_state and not (name == "device_random" and state is None):
+            raise ValueError(f"{name} is no state of random numbers")
+    if place.get("precision", "32") not in ("32", "bf16"):
+        raise ValueError(f"there is no precision {shown(place['precision'])}")
+    if place.get("best"):
+        as_best(place["best"])
+
+
+def _check_plain(value: Any, name: str, *, depth: int = 0, is_bounded: bool = True) -> None:
+    """Tensors that hold what they claim and plain values, none of them NaN; raises ValueError."""
+    is_bounded = is_bounded and name not in UNBOUNDED
+    if depth > DEEPEST:
+        raise ValueError(f"{name} is nested too deeply")
+    if isinstance(value, Tensor):
+        if not holds_tensors({name: value}) or (is_bounded and not_finite({name: value}) is not None):
+            raise ValueError(f"{name} holds numbers that are not finite, or fewer than it claims")
+    elif isinstance(value, dict):
+        for key, inside in value.items():
+            if not isinstance(key, str | int):
+                raise ValueError(f"{name} has something else than names")
+            _check_plain(inside, str(key), depth=depth + 1, is_bounded=is_bounded)
+    elif isinstance(value, list | tuple):
+        for inside in value:
+            _check_plain(inside, name, depth=depth + 1, is_bounded=is_bounded)
+    elif isinstance(value, float):
+        if is_bounded and value not in CONTROL:
+            raise ValueError(f"{name} is {shown(value)}")
+    elif not isinstance(value, int | str | bool | None):
+        raise ValueError(f"{name} is a {type(value).__name__}")
+
+
+def _check_make(saved: Any, own: Any, name: str) -> None:
+    """Whether a value is of the kind of another one, and so is all inside it that both have; raises ValueError."""
+    if own is None or saved is None:
+        return
+    numbers = (int, float)
+    is_alike = type(saved) in numbers and type(own) in numbers
+    if isinstance(own, tuple):  # torch reads tuples back as such; JSON-like states hold lists
+        is_alike = isinstance(saved, list | tuple) and len(saved) == len(own)
+    if not is_alike and type(saved) is not type(own):
+        raise ValueError(f"{printable(name)[:40]} is a {type(saved).__name__}, not a {type(own).__name__}")
+    if isinstance(own, dict) and isinstance(saved, dict):
+        for key in own.keys() & saved.keys():
+            _check_make(saved[key], own[key], str(key))
+    elif isinstance(own, tuple):
+        for one, other in zip(saved, own, strict=True):
+            _check_make(one, other, name)
