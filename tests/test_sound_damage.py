@@ -394,3 +394,20 @@ def test_the_end_of_a_file_is_read_without_holding_all_of_it(tmp_path: Path, mus
     assert np.array_equal(tail, whole[:, -24_000:])
     assert log.samples == whole.shape[1]
     assert np.array_equal(read_audio(path, sample_rate=16_000, channels=1, last_seconds=99), whole)
+
+
+def test_a_header_that_points_anywhere_is_no_traceback(tmp_path: Path, music: np.ndarray):
+    plain = {form: encoded(music[:, :RATE], form, "PCM_16") for form in ("AU", "AIFF", "CAF", "WAV", "RF64")}
+    ssnd = plain["AIFF"].index(b"SSND") + 8
+    cases = [put(plain["AU"], 4, struct.pack(">I", value)) for value in (0, 5, 11, 2**31, 2**32 - 1)]
+    cases += [put(plain["AIFF"], ssnd, struct.pack(">I", value)) for value in (2**31, 2**32 - 1)]
+    random = np.random.default_rng(0)
+    for data in plain.values():
+        for _ in range(20):
+            cases.append(put(data, int(random.integers(4, 60)), random.bytes(4)))
+    for data in cases:
+        try:
+            waveform, _ = decode(tmp_path / "a.wav", data)
+        except AudioError:
+            continue
+        assert np.isfinite(waveform).all() and waveform.shape[1] < 60 * RATE
