@@ -614,17 +614,17 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add(
         "--split-inside",
         action="store_true",
-        help="of one recording: hold back its end for validation, after a gap",
+        help="of one recording: hold back its end for validation, after a gap (default: off)",
     )
     add(
         "--join-short",
         action="store_true",
-        help="put files that are shorter than a pair one after the other, folder by folder (sample packs)",
+        help="put files shorter than a pair one after the other, folder by folder (sample packs; default: off)",
     )
     add(
         "--overwrite",
         action="store_true",
-        help="replace a data set even if its songs change sides or are no longer in it",
+        help="replace a data set even if its songs change sides or are no longer in it (default: refuse)",
     )
     add_config_options(parser)
     return parser.parse_args(argv)

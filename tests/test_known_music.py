@@ -177,7 +177,7 @@ def test_one_number_that_is_none_is_found_before_the_first_step(tmp_path, capsys
     assert piano_main.main(["--config", str(write_config(tmp_path))]) == 2
     error = capsys.readouterr().err
     assert error.startswith(
-        f"DatasetError: pair 1 of {set_path(tmp_path / 'dataset', split)} holds numbers that are"
+        f"Error: pair 1 of {set_path(tmp_path / 'dataset', split)} holds numbers that are"
     )
     assert not (tmp_path / "checkpoints").exists()
 
