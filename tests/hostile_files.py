@@ -28,7 +28,7 @@ from safetensors.torch import save as safetensors_bytes
 from data_prep import create_dataset
 from piano import generate_music, reproduce
 from piano.config_reader import DEFAULT_CONFIG, load_config_from_yaml
-from piano.foundation.audio_io import write_audio
+from piano.foundation.audio_io import read_audio, write_audio
 from piano.foundation.checkpoint_format import FORMAT_VERSION
 from piano.foundation.dataset_format import ChunkEntry, SongEntry, manifest_path, open_pairs, set_path
 from piano.foundation.errors import run_command
@@ -85,6 +85,10 @@ PREPARED = Opened(
 SETTINGS = Opened(
     "settings (`.yaml`)", lambda folder: folder / "config.yaml",
     lambda folder: run_command(lambda: (load_config_from_yaml(folder / "config.yaml"), None)[1]),
+)  # fmt: skip
+MUSIC = Opened(
+    "sound", lambda folder: folder / "sound.mp3",
+    lambda folder: run_command(lambda: (read_audio(folder / "sound.mp3", sample_rate=8000, channels=1), None)[1]),
 )  # fmt: skip
 SOUND = Opened(
     "receipt in a sound", lambda folder: folder / "sound.wav",
@@ -214,6 +218,14 @@ def sound(comment: str | None, *, seconds: float = 0.5) -> bytes:
         write_audio(path, np.zeros((1, round(8000 * seconds)), np.float32), 8000,
                     metadata={"comment": comment} if comment is not None else {})  # fmt: skip
         return path.read_bytes()
+
+
+def wav_header(*, rate: int, channels: int = 1, samples: int = 600) -> bytes:
+    """A WAV file of silence whose header says anything."""
+    block = 2 * channels
+    form = struct.pack("<IHHIIHH", 16, 1, channels, rate, rate * block % 2**32, block, 16)
+    data = struct.pack("<I", samples) + bytes(samples)
+    return b"RIFF" + struct.pack("<I", 36 + samples) + b"WAVEfmt " + form + b"data" + data
 
 
 def receipt(**changes: Any) -> str:
@@ -362,6 +374,16 @@ FILES: list[tuple[Opened, str, Callable[[], bytes]]] = [
     (SETTINGS, "no share for any stage", lambda: settings(
         "stages: {autoencoder: {share: 0}, flow: {share: 0}, judges: {share: 0}, ear: {share: 0}, "
         "professor: {share: 0}, joint: {share: 0}}")),
+    (MUSIC, "a rate of one sample a second", lambda: wav_header(rate=1)),
+    (MUSIC, "a rate of 2^31 - 1 with 1,024 channels", lambda: wav_header(rate=2**31 - 1, channels=1024, samples=2048)),
+    (MUSIC, "a header and no samples", lambda: wav_header(rate=44_100, samples=0)),
+    (MUSIC, "200,000 empty tags", lambda: b"ID3\x03\0\0\0\0\0\0" * 200_000),
+    (MUSIC, "empty tags with a zero between them", lambda: b"ID3\x03\0\0\0\0\0\0\0" * 100_000),
+    (MUSIC, "a playlist that names a file of the system", lambda: b"#EXTM3U\n#EXTINF:9,\n/etc/passwd\n"),
+    (MUSIC, "a list for ffmpeg that names a file of the system", lambda: b"ffconcat version 1.0\nfile /etc/passwd\n"),
+    (MUSIC, "a FLAC header and no frames", lambda: b"fLaC\x80\0\0\x22" + bytes(34)),
+    (MUSIC, "an Ogg page that claims more than the file holds", lambda: b"OggS\0\2" + bytes(20) + b"\xff" * 200),
+    (MUSIC, "random bytes", lambda: np.random.default_rng(0).bytes(50_000)),
     (SOUND, "no receipt", lambda: sound(None)),
     (SOUND, "a receipt nested 2,000 deep", lambda: sound("[" * 2_000)),
     (SOUND, "a comment of 100,000 letters", lambda: sound("x" * 100_000)),

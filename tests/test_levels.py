@@ -26,7 +26,7 @@ def clipped(waveform: np.ndarray, levels: Levels) -> int:
     return int((np.abs(chunk) >= 1.0).sum())
 
 
-@pytest.mark.parametrize("minutes", [0.2, 5, 60])
+@pytest.mark.parametrize("minutes", [0.2, 5, 30])
 @pytest.mark.parametrize("music_db", [-14.0, -34.0])
 def test_a_forte_of_three_seconds_limits_the_gain_in_a_file_of_any_length(minutes: float, music_db: float):
     quiet = at_peak(make_music(1, 12, RATE), music_db)
@@ -40,7 +40,7 @@ def test_a_forte_of_three_seconds_limits_the_gain_in_a_file_of_any_length(minute
     assert levels.gain_db == pytest.approx(0.0, abs=0.1)
 
 
-@pytest.mark.parametrize("minutes", [0.2, 5, 60])
+@pytest.mark.parametrize("minutes", [0.2, 5, 30])
 @pytest.mark.parametrize("milliseconds", [0.1, 1, 4])
 def test_a_click_of_a_few_milliseconds_is_clipped_and_said(minutes: float, milliseconds: float):
     music = np.tile(at_peak(make_music(1, 12, RATE), -20.0), (1, round(minutes * 5)))

@@ -3,14 +3,16 @@
 import errno
 import io
 import os
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from piano.foundation import sound_source
+from piano.foundation import sound_reader, sound_source
 from piano.foundation.audio_io import decode_blocks, read_audio, write_audio
 from piano.foundation.errors import AudioError, PassingError
 from piano.foundation.ffmpeg_sound import find_ffmpeg
@@ -52,6 +54,7 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def be_flaky(monkeypatch: pytest.MonkeyPatch, path: Path, *, failures: int, code: int = errno.EIO) -> None:
     FlakyFile.fails_behind, FlakyFile.failures, FlakyFile.code = path.stat().st_size // 2, failures, code
+    monkeypatch.setattr(sound_reader, "READS_DIRECTLY", False)  # libsndfile's own reading is beyond our reach
     monkeypatch.setattr(sound_source, "open", lambda path, *_, **__: FlakyFile(path), raising=False)
 
 
@@ -117,3 +120,57 @@ def test_damage_and_missing_files_are_no_passing_errors(sounds: Path, tmp_path: 
         with pytest.raises(AudioError) as caught:
             read_audio(path, sample_rate=RATE, channels=1)
         assert not isinstance(caught.value, PassingError)
+
+
+SHIM = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+static long total; static int failures = -1;
+ssize_t read(int fd, void *buffer, size_t size) {
+  static ssize_t (*real)(int, void *, size_t);
+  if (!real) real = dlsym(RTLD_NEXT, "read");
+  char link[64], path[4096]; snprintf(link, 64, "/proc/self/fd/%d", fd);
+  ssize_t length = readlink(link, path, 4095);
+  if (length <= 0 || (path[length] = 0, !strstr(path, "/flaky."))) return real(fd, buffer, size);
+  if (failures < 0) failures = atoi(getenv("FAILURES"));
+  if (total > atol(getenv("BEHIND")) && failures > 0) { failures--; errno = EIO; return -1; }
+  ssize_t got = real(fd, buffer, size); if (got > 0) total += got; return got;
+}
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or shutil.which("gcc") is None, reason="needs gcc on Linux")
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_drive_that_fails_under_the_whole_program(sounds: Path, tmp_path: Path, suffix: str):
+    """One failure may be read over; a drive that stays away is a passing error; neither gives half a song."""
+    (tmp_path / "shim.c").write_text(SHIM)
+    build = ["gcc", "-shared", "-fPIC", str(tmp_path / "shim.c"), "-o", str(tmp_path / "shim.so"), "-ldl"]
+    subprocess.run(build, check=True)
+    path = tmp_path / f"flaky{suffix}"
+    path.write_bytes((sounds / f"a{suffix}").read_bytes())
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from piano.foundation.audio_io import DecodeLog, read_audio\n"
+        "from piano.foundation.errors import AudioError\n"
+        "log = DecodeLog()\n"
+        "try:\n"
+        "    print(read_audio(Path(sys.argv[1]), sample_rate=16000, channels=1, log=log).shape[1], log.notes)\n"
+        "except AudioError as error:\n"
+        "    print(type(error).__name__)\n"
+    )
+    for failures in ("1", "1000000"):
+        environment = {"LD_PRELOAD": str(tmp_path / "shim.so"), "FAILURES": failures}
+        environment["BEHIND"] = str(path.stat().st_size * 3 // 5)
+        said = subprocess.run(
+            [sys.executable, "-c", code, str(path)], cwd=Path(__file__).resolve().parent.parent,
+            env={**os.environ, **environment}, capture_output=True, text=True, check=True,
+        ).stdout.strip()  # fmt: skip
+        if said != "PassingError":
+            assert failures == "1"
+            samples, notes = said.split(" ", 1)
+            assert abs(int(samples) - 8 * RATE) < 1600 and notes == "[]"

@@ -244,8 +244,8 @@ def test_a_wav_longer_than_four_gib_is_read_to_its_end(tmp_path: Path, samples: 
         file.write(samples)
     if path.stat().st_blocks * 512 > 100 << 20:
         pytest.skip("this file system holds no sparse files")
-    from piano.foundation.native_sound import _open_sound
     from piano.foundation.sound_lengths import read_layout, true_lengths
+    from piano.foundation.sound_reader import open_sound
     from piano.foundation.sound_source import SourceFile
 
     with SourceFile(path) as source:  # to decode 25,000 s takes a minute
@@ -254,7 +254,7 @@ def test_a_wav_longer_than_four_gib_is_read_to_its_end(tmp_path: Path, samples: 
         assert layout is not None
         lengths = true_lengths(part, layout)
         assert lengths is not None and lengths.is_longer and lengths.end - lengths.start == size
-        with _open_sound(part.part(lengths.start, lengths.end, lengths.header or b""), path) as file:
+        with open_sound(part.part(lengths.start, lengths.end, lengths.header or b""), path) as file:
             assert file.frames == size // 4
     blocks = decode_blocks(path, sample_rate=RATE, channels=2, log=(log := DecodeLog()))
     first = next(blocks)
@@ -323,14 +323,14 @@ def test_an_impossible_rate_is_refused_with_a_sentence(tmp_path: Path, rate: int
 
 
 def test_a_block_is_never_sized_by_a_header(tmp_path: Path):
-    from piano.foundation import native_sound
+    from piano.foundation import sound_reader
 
     stream = io.BytesIO()
     soundfile.write(stream, np.full((40, 1024), 0.1), 768_000, format="WAV")
     path = tmp_path / "wide.wav"
     path.write_bytes(stream.getvalue())
-    task = native_sound._Task(path, 1e5, DecodeLog(), lambda: None)
-    assert task.block_frames(768_000, 1024) * 1024 <= native_sound.MOST_NUMBERS
+    task = sound_reader.Task(path, 1e5, DecodeLog(), lambda: None)
+    assert task.block_frames(768_000, 1024) * 1024 <= sound_reader.MOST_NUMBERS
     waveform = read_audio(path, sample_rate=768_000, channels=1)
     assert waveform.shape == (1, 40) and np.allclose(waveform, 0.1, atol=1e-3)
 
@@ -394,3 +394,20 @@ def test_the_end_of_a_file_is_read_without_holding_all_of_it(tmp_path: Path, mus
     assert np.array_equal(tail, whole[:, -24_000:])
     assert log.samples == whole.shape[1]
     assert np.array_equal(read_audio(path, sample_rate=16_000, channels=1, last_seconds=99), whole)
+
+
+def test_a_header_that_points_anywhere_is_no_traceback(tmp_path: Path, music: np.ndarray):
+    plain = {form: encoded(music[:, :RATE], form, "PCM_16") for form in ("AU", "AIFF", "CAF", "WAV", "RF64")}
+    ssnd = plain["AIFF"].index(b"SSND") + 8
+    cases = [put(plain["AU"], 4, struct.pack(">I", value)) for value in (0, 5, 11, 2**31, 2**32 - 1)]
+    cases += [put(plain["AIFF"], ssnd, struct.pack(">I", value)) for value in (2**31, 2**32 - 1)]
+    random = np.random.default_rng(0)
+    for data in plain.values():
+        for _ in range(20):
+            cases.append(put(data, int(random.integers(4, 60)), random.bytes(4)))
+    for data in cases:
+        try:
+            waveform, _ = decode(tmp_path / "a.wav", data)
+        except AudioError:
+            continue
+        assert np.isfinite(waveform).all() and waveform.shape[1] < 60 * RATE

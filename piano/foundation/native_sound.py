@@ -7,17 +7,13 @@ that libsndfile refuses. Sound on both sides of damage is kept, and every record
 import contextlib
 import itertools
 import logging
-import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, cast
 
-import numpy as np
 import soundfile
 
 from piano.foundation import flac_frames, ogg_pages
-from piano.foundation.channel_mix import in_wave_order
 from piano.foundation.decode_log import (
     CODED,
     CUT_SHORT,
@@ -33,19 +29,22 @@ from piano.foundation.ffmpeg_sound import FFMPEG_HINT, ffmpeg_blocks, find_ffmpe
 from piano.foundation.mpeg_frames import MpegRun, length_header, scan_mpeg, tags_length
 from piano.foundation.screen_text import printable
 from piano.foundation.sound_lengths import Layout, read_layout, true_lengths, whole_chunk
+from piano.foundation.sound_reader import (
+    PIECE,
+    NativeBlock,
+    Reader,
+    Refused,
+    Task,
+    open_sound,
+    sndfile_name,
+)
 from piano.foundation.sound_source import SourceFile, SourcePart
 
 __all__ = ["FFMPEG_HINT", "NativeBlock", "find_ffmpeg", "native_blocks", "sndfile_name"]
 
-RATES = (1_000, 768_000)
-"""Hz: from the slowest to the fastest file that is read."""
-MOST_NUMBERS = 4_000_000
-"""In one block, all channels together, whatever rate and channels a header claims."""
-
 _LOG = logging.getLogger(__name__)
 _SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"caff", b".snd", b"riff")
 _RUN_SLACK = 4 * 1152  # samples a decoder may rightly drop from a run of frames: encoder delay and padding
-_PIECE = 4096  # samples read at a time: what a decoder throws away at damage
 _JUNK_BYTES = 1 << 20  # in front of a file, that are looked through
 _CUT = re.compile(r": (\d+) \(should be (\d+)\)")
 _CODED_SYNC = (
@@ -58,37 +57,6 @@ _CODED_SYNC = (
 )
 _CODED_BYTES = 1 << 17
 _CODED_FRAMES = 4
-
-
-class NativeBlock(NamedTuple):
-    """Sound as it lies in the file."""
-
-    frames: np.ndarray
-    """[shape=(samples, source channels)] float32; left and right first"""
-    sample_rate: int
-    part: int
-    """Counts the stretches that do not belong together: joined files, changes of rate, both sides of damage."""
-
-
-class _Refused(AudioError):
-    """libsndfile does not know the format."""
-
-
-class _Task(NamedTuple):
-    """What every decoder here is told."""
-
-    path: Path
-    seconds: float
-    log: DecodeLog
-    alive: Callable[[], None]
-
-    def block_frames(self, sample_rate: int, channels: int) -> int:
-        """Samples of one block."""
-        if not RATES[0] <= sample_rate <= RATES[1]:
-            raise AudioError(
-                f"{printable(self.path)} claims {sample_rate} Hz: from {RATES[0]} to {RATES[1]} are read."
-            )
-        return max(1, min(round(self.seconds * sample_rate), MOST_NUMBERS // channels))
 
 
 def native_blocks(
@@ -117,7 +85,7 @@ def native_blocks(
     PassingError
         If the disk or the network fails; what was decoded until then is not the song.
     """
-    task = _Task(path, seconds, log, alive)
+    task = Task(path, seconds, log, alive)
     with SourceFile(path) as source:
         try:
             if not source.size:
@@ -129,7 +97,7 @@ def native_blocks(
         source.check()
 
 
-def _decode(source: SourceFile, task: _Task) -> Iterator[NativeBlock]:
+def _decode(source: SourceFile, task: Task) -> Iterator[NativeBlock]:
     whole = source.whole()
     part = whole.part(tags_length(whole), whole.size)
     head = part.read_at(0, 4)
@@ -147,84 +115,24 @@ def _decode(source: SourceFile, task: _Task) -> Iterator[NativeBlock]:
 
 
 def _or_ffmpeg(
-    blocks: Iterator[NativeBlock], part: SourcePart, form: str | None, task: _Task
+    blocks: Iterator[NativeBlock], part: SourcePart, form: str | None, task: Task
 ) -> Iterator[NativeBlock]:
     """What libsndfile makes of a file; where it refuses it (and not where it is damaged), what ffmpeg does."""
     try:
         yield from blocks
-    except _Refused:
+    except Refused:
         part.source.check()
         if form is None:
             raise
         yield from _ffmpeg_part(part, form, task)
 
 
-def _ffmpeg_part(part: SourcePart, form: str, task: _Task, number: int = 0) -> Iterator[NativeBlock]:
+def _ffmpeg_part(part: SourcePart, form: str, task: Task, number: int = 0) -> Iterator[NativeBlock]:
     for block in ffmpeg_blocks(part, form, task.log, block_frames=task.block_frames):
         yield NativeBlock(block.frames, block.sample_rate, number)
 
 
-def sndfile_name(path: Path) -> Any:
-    """The path as soundfile takes it: as text it would refuse names that are not valid Unicode."""
-    return str(path) if os.name == "nt" else os.fsencode(path)
-
-
-class _SequentialFile(soundfile.SoundFile):
-    """A sound file read from front to end.
-
-    soundfile seeks after every block it reads, which fails on a FLAC of unknown length.
-    """
-
-    def seekable(self) -> bool:
-        return False
-
-
-def _open_sound(part: SourcePart, path: Path) -> soundfile.SoundFile:
-    part.seek(0)
-    try:
-        file = _SequentialFile(cast(Any, part))
-    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: taken for headerless data
-        part.source.check()
-        _LOG.debug("%s: %s", path, error)
-        raise _Refused(f"{printable(path)} is not sound in a format that can be decoded.") from None
-    return file
-
-
-class _Reader:
-    """Reads a sound file in blocks up to its end or to damage, and knows how far it came."""
-
-    def __init__(self, file: soundfile.SoundFile, part: SourcePart, task: _Task) -> None:
-        self._file, self._part = file, part
-        self._count = task.block_frames(file.samplerate, file.channels)
-        self.samples = 0
-        self.is_broken = False
-
-    def blocks(self, number: int, *, skip: int = 0) -> Iterator[NativeBlock]:
-        """The first `skip` samples are left out."""
-        is_over = False
-        while not is_over:
-            buffer = np.empty((self._count, self._file.channels), dtype=np.float32)
-            filled = 0
-            while filled < len(buffer):
-                try:
-                    got = self._file.read(out=buffer[filled : filled + _PIECE])
-                except soundfile.LibsndfileError:
-                    self.is_broken = is_over = True
-                    break
-                if len(got) == 0:
-                    is_over = True
-                    break
-                filled += len(got)
-            self._part.source.check()
-            self.samples += filled
-            frames = buffer[min(skip, filled) : filled]
-            skip -= min(skip, filled)
-            if len(frames):
-                frames = in_wave_order(frames, file_format=self._file.format)
-                yield NativeBlock(frames, self._file.samplerate, number)
-
-
-def _wave_blocks(part: SourcePart, task: _Task) -> Iterator[NativeBlock]:
+def _wave_blocks(part: SourcePart, task: Task) -> Iterator[NativeBlock]:
     """Decode WAV, AIFF, CAF, AU, W64: what is in the file, whatever its length fields say."""
     layout = read_layout(part)
     if layout is not None and (coded := _coded_format(part, layout)):
@@ -239,14 +147,12 @@ def _wave_blocks(part: SourcePart, task: _Task) -> Iterator[NativeBlock]:
     else:
         sound = part
     try:
-        file = _open_sound(sound, task.path)
-    except _Refused:
+        file = open_sound(sound, task.path, is_direct=True)
+    except Refused:
         if layout is None or sound is not part:
             raise
-        sound = whole_chunk(
-            part, layout
-        )  # a chunk in front of the samples may be what libsndfile stumbles over
-        file = _open_sound(sound, task.path)
+        sound = whole_chunk(part, layout)  # libsndfile may have stumbled over a chunk in front
+        file = open_sound(sound, task.path)
     with file:
         if lengths is not None and lengths.missing:
             there = lengths.end - lengths.start
@@ -255,8 +161,8 @@ def _wave_blocks(part: SourcePart, task: _Task) -> Iterator[NativeBlock]:
                 task.log.note(CUT_SHORT, missing_seconds=lost)
         elif lengths is None and (layout is None or layout.kind == b"riff"):
             _note_cut(file, task.log)
-        reader = _Reader(file, sound, task)
-        yield from reader.blocks(0)
+        reader = Reader(file, sound, task)
+        yield from reader.blocks(0, expected=file.frames)
         if reader.is_broken:
             task.log.note(DAMAGED, missing_seconds=(file.frames - reader.samples) / file.samplerate)
 
@@ -288,11 +194,11 @@ def _coded_format(part: SourcePart, layout: Layout) -> str | None:
     return None
 
 
-def _flac_blocks(part: SourcePart, task: _Task, number: int = 0) -> Iterator[NativeBlock]:
+def _flac_blocks(part: SourcePart, task: Task, number: int = 0) -> Iterator[NativeBlock]:
     """Decode FLAC, on both sides of damage, and one stream behind the other."""
     stream = flac_frames.read_stream(part, 0)
     if stream is None:
-        raise _Refused(f"{printable(task.path)} is not sound in a format that can be decoded.")
+        raise Refused(f"{printable(task.path)} is not sound in a format that can be decoded.")
     layouts, first = set(), number
     while stream is not None:
         layouts.add((stream.sample_rate, stream.channels))
@@ -302,15 +208,16 @@ def _flac_blocks(part: SourcePart, task: _Task, number: int = 0) -> Iterator[Nat
         source = part.part(stream.start, part.size)
         done, position, is_broken = 0, stream.frames_start, True
         try:
-            with _open_sound(source, task.path) as file:
-                reader = _Reader(file, source, task)
+            with open_sound(source, task.path) as file:
+                reader = Reader(file, source, task)
                 yield from reader.blocks(number)
                 done, position, is_broken = reader.samples, stream.start + source.tell(), reader.is_broken
-        except _Refused:
+        except Refused:
             if len(layouts) == 1 and number == first:
                 raise
         largest = int.from_bytes(stream.info[7:10], "big") or 1 << 16
-        begin = max(stream.frames_start, position - min(2 * largest, 4 << 20) - (1 << 14))
+        piece = PIECE * stream.channels * stream.bits // 8 if is_broken or position < part.size else 0
+        begin = max(stream.frames_start, position - min(2 * largest, 4 << 20) - (1 << 14) - piece)
         missing, last_end, is_damaged, is_gone = 0, 0, False, True
         for run in flac_frames.find_runs(part, stream, begin):
             if isinstance(run, flac_frames.FlacStream):
@@ -327,8 +234,8 @@ def _flac_blocks(part: SourcePart, task: _Task, number: int = 0) -> Iterator[Nat
                 missing += max(0, run.first_sample - done)
                 number += not is_joint
             runs = part.part(run.start, run.end, flac_frames.stream_header(stream, run.samples))
-            with contextlib.suppress(_Refused), _open_sound(runs, task.path) as file:
-                yield from _Reader(file, runs, task).blocks(number, skip=skip)
+            with contextlib.suppress(Refused), open_sound(runs, task.path) as file:
+                yield from Reader(file, runs, task).blocks(number, skip=skip)
             done, last_end, is_gone = end_sample, run.end, False
         if is_damaged:
             task.log.note(DAMAGED, missing_seconds=missing / max(1, stream.sample_rate))
@@ -343,7 +250,7 @@ def _flac_blocks(part: SourcePart, task: _Task, number: int = 0) -> Iterator[Nat
             task.log.note(JOINED)
 
 
-def _ogg_blocks(part: SourcePart, task: _Task) -> Iterator[NativeBlock]:
+def _ogg_blocks(part: SourcePart, task: Task) -> Iterator[NativeBlock]:
     """Decode Ogg: every recording of a chain."""
     links, stray = ogg_pages.find_links(part)
     if stray:
@@ -363,7 +270,7 @@ def _ogg_blocks(part: SourcePart, task: _Task) -> Iterator[NativeBlock]:
                 found = True
                 number = max(number, block.part)
                 yield block
-        except _Refused:
+        except Refused:
             if len(links) > 1 or stray:
                 task.log.note(DAMAGED)
         number += 1
@@ -372,13 +279,13 @@ def _ogg_blocks(part: SourcePart, task: _Task) -> Iterator[NativeBlock]:
 
 
 def _link_blocks(
-    pages: SourcePart, link: ogg_pages.OggLink, task: _Task, number: int
+    pages: SourcePart, link: ogg_pages.OggLink, task: Task, number: int
 ) -> Iterator[NativeBlock]:
     if link.codec == "flac":
         yield from _flac_blocks(pages, task, number)
         return
-    with _open_sound(pages, task.path) as file:
-        reader = _Reader(file, pages, task)
+    with open_sound(pages, task.path) as file:
+        reader = Reader(file, pages, task)
         yield from reader.blocks(number)
         lost = (file.frames - reader.samples) / file.samplerate
         if link.is_damaged or reader.is_broken:
@@ -387,7 +294,7 @@ def _link_blocks(
             task.log.note(CUT_SHORT)
 
 
-def _mpeg_blocks(whole: SourcePart, part: SourcePart, task: _Task) -> Iterator[NativeBlock]:
+def _mpeg_blocks(whole: SourcePart, part: SourcePart, task: Task) -> Iterator[NativeBlock]:
     """Decode an MP3 by its real frames, whatever its length header claims, on both sides of damage."""
     scan = scan_mpeg(whole, task.alive)
     if not scan.runs:  # another format, MPEG layer I or II, or something in front of the sound
@@ -404,8 +311,8 @@ def _mpeg_blocks(whole: SourcePart, part: SourcePart, task: _Task) -> Iterator[N
     for number, run in enumerate(scan.runs):
         file, bytes_of_run = _open_run(task.path, whole, run, is_single=is_single)
         with file:
-            reader = _Reader(file, bytes_of_run, task)
-            yield from reader.blocks(number)
+            reader = Reader(file, bytes_of_run, task)
+            yield from reader.blocks(number, expected=run.samples - _RUN_SLACK)
         if reader.is_broken or reader.samples < run.samples - _RUN_SLACK:
             lost = max(0, run.samples - reader.samples) / run.sample_rate
             task.log.note(DAMAGED, missing_seconds=lost)
@@ -428,16 +335,16 @@ def _open_run(
     """Open a run of MPEG frames; trust the file's own length header only where it does not cut sound off."""
     part = whole.part(0, whole.size) if is_single else whole.part(run.start, run.end)
     if run.is_trusted:
-        with contextlib.suppress(_Refused):
-            file = _open_sound(part, path)
+        with contextlib.suppress(Refused):
+            file = open_sound(part, path, is_direct=True)
             if file.frames >= run.samples - _RUN_SLACK:
                 return file, part
             file.close()
     part = whole.part(run.sound_start, run.end, length_header(run))
-    return _open_sound(part, path), part
+    return open_sound(part, path), part
 
 
-def _other_blocks(part: SourcePart, task: _Task) -> Iterator[NativeBlock]:
+def _other_blocks(part: SourcePart, task: Task) -> Iterator[NativeBlock]:
     """What bears no mark at its beginning: libsndfile knows more formats; or there is junk in front of the sound."""
     head = part.read_at(0, _JUNK_BYTES)
     for magic, decode in (
@@ -451,9 +358,9 @@ def _other_blocks(part: SourcePart, task: _Task) -> Iterator[NativeBlock]:
             task.log.note(DAMAGED)
             yield from decode(behind, task)
             return
-    with _open_sound(part, task.path) as file:
+    with open_sound(part, task.path) as file:
         _note_cut(file, task.log)
-        reader = _Reader(file, part, task)
+        reader = Reader(file, part, task)
         yield from reader.blocks(0)
         if reader.is_broken:
             task.log.note(DAMAGED)

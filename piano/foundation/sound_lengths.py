@@ -63,6 +63,13 @@ class Lengths(NamedTuple):
 
 def read_layout(part: SourcePart) -> Layout | None:
     """Walk the chunks up to the samples; None for other formats, and where there are no samples."""
+    layout = _find_layout(part)
+    if layout is None or not 20 <= layout.start < min(part.size, _MOST_HEADER_BYTES):
+        return None
+    return layout
+
+
+def _find_layout(part: SourcePart) -> Layout | None:
     head = part.read_at(0, 12)
     kind = head[:4]
     if kind == b".snd" and len(head) == 12:

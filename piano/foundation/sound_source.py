@@ -15,6 +15,7 @@ from piano.foundation.errors import AudioError, PassingError
 from piano.foundation.screen_text import printable
 
 _SHORTER = "it became shorter while it was read"
+_AHEAD_BYTES = 1 << 17
 _PASSING = {
     getattr(errno, name, errno.EIO)
     for name in (
@@ -130,6 +131,11 @@ class SourcePart:
         self.size = size
         self._ends = [*self._offsets[1:], size]
         self._position = 0
+        self._held_at, self._held = 0, b""
+
+    def is_whole(self) -> bool:
+        """Whether this is all of the file, and nothing else."""
+        return not self._prefix and self._starts == [0] and self.size == self.source.size
 
     def ranges(self, start: int, end: int) -> list[tuple[int, int]]:
         """The bytes of the file behind the bytes [start, end) of this part, the prefix not counted."""
@@ -166,11 +172,20 @@ class SourcePart:
         return self.read(count)
 
     def readinto(self, buffer: Any) -> int:
-        """For libsndfile, which can be told of no error: 0 then, and the source remembers it."""
-        try:
-            return self._fill(memoryview(buffer).cast("B"))
-        except OSError:
-            return 0
+        """For libsndfile, which asks for 8 kB at a time; it can be told of no error: the source remembers it."""
+        count, offset = len(buffer), self._position - self._held_at
+        if offset < 0 or offset + count > len(self._held):
+            try:
+                ahead = bytearray(min(max(count, _AHEAD_BYTES), self.size - self._position))
+                self._held_at = self._position
+                self._held = bytes(memoryview(ahead)[: self._fill(memoryview(ahead))])
+            except OSError:
+                self._held = b""
+            self._position, offset = self._held_at, 0
+        piece = self._held[offset : offset + count]
+        buffer[: len(piece)] = piece
+        self._position += len(piece)
+        return len(piece)
 
     def _fill(self, buffer: memoryview) -> int:
         done = 0
