@@ -80,11 +80,8 @@ def change_content(content: Any, draw: random.Random, *, under: tuple[Any, ...] 
     tops = list(inside) if isinstance(inside, dict) and not under else []
     every = list(places(inside))
     # a field near the top as often as one of the many weights
-    path = (
-        draw.choice([place for place in every if place[0] == draw.choice(tops)] or every)
-        if tops
-        else draw.choice(every)
-    )
+    top = draw.choice(tops) if tops else None
+    path = draw.choice([place for place in every if place[0] == top] or every)
     for key in path[:-1]:
         inside = inside[key]
     old = inside[path[-1]]

@@ -34,9 +34,14 @@ from tests.tiny_run import write_config, write_dataset  # noqa: E402
 VALUES: list[Any] = [
     None, True, False, 0, 1, 2, 3, 5, 7, 8, 16, -1, -0.0, 0.1, 0.5, 1.0, 1.5, 1e-300, 1e300, float("inf"),
     float("-inf"), float("nan"), 2**31 - 1, 2**31, 2**63 - 1, 2**63, 2**64, 10**9, 10**30, -(10**30), 10_000, 65_536,
-    "", "x", "nan", "inf", "1e400", "\x00", "a\x00b", "~", "~nosuchuser/x", "/", "/proc/self", "x" * 300, "\u0663", "\ud800",
+    "", "x", "nan", "inf", "1e400", "\x00", "a\x00b", "~", "~nosuchuser/x", "/", "/proc/self", "x" * 300,
+    "\u0663", "\ud800",
     [], [1], [[]], [None] * 3, [7] * 10_000, {}, {"a": 1}, {1: 2}, {None: 1}, datetime.date(2020, 1, 1), "cuda", "auto",
 ]  # fmt: skip
+TEXTS = (
+    b"\x00", b": ", b"- ", b"{", b"]", b"!!python/name:os.system ", b"&a *a", b"? ", b"<<: ", b"\t", b"1:1:1:1",
+    b"!!binary ", b"!!timestamp ", b"\xff\xfe", b"1e999", b"|",
+)  # fmt: skip
 KEYS: list[Any] = [
     1,
     None,
@@ -100,8 +105,7 @@ def by_bytes(text: str, draw: random.Random) -> tuple[str, bytes]:
         elif change == 1:
             del data[place : place + length]
         elif change == 2:
-            data[place:place] = draw.choice((b"\x00", b": ", b"- ", b"{", b"]", b"!!python/name:os.system ", b"&a *a",
-                                             b"? ", b"<<: ", b"\t", b"1:1:1:1", b"!!binary ", b"\xff\xfe", b"1e999", b"|"))  # fmt: skip
+            data[place:place] = draw.choice(TEXTS)
         elif change == 3:
             data[place:place] = data[place : place + 10 * length]
         else:

@@ -21,10 +21,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import yaml
 from safetensors.torch import save as safetensors_bytes
 
 from piano import generate_music, reproduce
-from piano.config_reader import load_config_from_yaml
+from piano.config_reader import DEFAULT_CONFIG, load_config_from_yaml
 from piano.foundation.audio_io import write_audio
 from piano.foundation.checkpoint_format import FORMAT_VERSION
 from piano.foundation.dataset_format import manifest_path, open_pairs, set_path
@@ -159,6 +160,18 @@ def safetensors(**metadata: str) -> bytes:
     return safetensors_bytes({"weight": torch.zeros(2)}, {**fields, **metadata})
 
 
+def settings(text: str) -> bytes:
+    """config.yaml with other values: `a.b: value` lines in YAML replace what it says."""
+    values = yaml.safe_load(DEFAULT_CONFIG.read_text(encoding="utf-8"))
+    for name, value in yaml.safe_load(text).items():
+        *sections, last = str(name).split(".") if isinstance(name, str) else [name]
+        inside = values
+        for section in sections:
+            inside = inside.setdefault(section, {})
+        inside[last] = value
+    return yaml.safe_dump(values, sort_keys=False).encode()
+
+
 def sound(comment: str | None, *, seconds: float = 0.5) -> bytes:
     """A WAV file with a comment."""
     with tempfile.TemporaryDirectory() as name:
@@ -210,6 +223,17 @@ FILES: list[tuple[Opened, str, Callable[[], bytes]]] = [
     (CHECKPOINT, "a tensor and nothing else", lambda: torch_bytes(torch.zeros(2))),
     (CHECKPOINT, "lists, 100,000 deep", lambda: b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b"."),
     (CHECKPOINT, "a string that claims 2^31 letters", lambda: b"\x80\x02X\xff\xff\xff\x7fshort."),
+    (CHECKPOINT, "a window of 10^6 frames", lambda: checkpoint(keywords={"latent_seq_len": 10**6})),
+    (CHECKPOINT, "a window of 2 frames", lambda: checkpoint(keywords={"latent_seq_len": 2})),
+    (CHECKPOINT, "a sample rate of 10^9", lambda: checkpoint(keywords={"sample_rate": 10**9})),
+    (CHECKPOINT, "a sample rate of 0", lambda: checkpoint(keywords={"sample_rate": 0})),
+    (CHECKPOINT, "heads that do not share their channels",
+     lambda: checkpoint(keywords={"attention_channels": 32, "num_heads": 5})),
+    (CHECKPOINT, "an epoch below 0", lambda: checkpoint(epoch=-3)),
+    (CHECKPOINT, "10^9 sampling steps by default", lambda: checkpoint(model={"default_steps": torch.tensor(10**9)})),
+    (CHECKPOINT, "a weight that is not finite", lambda: checkpoint(model={"weight": torch.tensor([1.0, torch.nan])})),
+    (CHECKPOINT, "escape codes in the name of such a weight",
+     lambda: checkpoint(model={"\x1b]0;owned\x07": torch.tensor(torch.inf)})),
     (CHECKPOINT, "cut in the middle", lambda: checkpoint()[:700]),
     (CHECKPOINT, "cut by a few bytes", lambda: checkpoint()[:-20]),
     (CHECKPOINT, "empty", lambda: b""),
@@ -221,6 +245,17 @@ FILES: list[tuple[Opened, str, Callable[[], bytes]]] = [
     (SHIPPED, "keywords nested 100,000 deep", lambda: safetensors(keywords="[" * 100_000)),
     (SHIPPED, "keywords that ask for 10^9 layers", lambda: safetensors(keywords='{"num_layers": 1000000000}')),
     (SHIPPED, "an epoch of 10,000 digits", lambda: safetensors(epoch="9" * 10_000)),
+    (SHIPPED, "an epoch below 0", lambda: safetensors(epoch="-1")),
+    (SHIPPED, "a window of 10^6 frames", lambda: safetensors(keywords='{"latent_seq_len": 1000000}')),
+    (SHIPPED, "a window of half a frame", lambda: safetensors(keywords='{"latent_seq_len": 0.5}')),
+    (SHIPPED, "a sample rate of 2^31 - 1", lambda: safetensors(keywords='{"sample_rate": 2147483647}')),
+    (SHIPPED, "10^9 sampling steps by default", lambda: safetensors_bytes(
+        {"default_steps": torch.tensor(10**9)},
+        {"format_version": "1", "role": "generator", "epoch": "1", "keywords": "{}"})),
+    (SHIPPED, "a role with escape codes", lambda: safetensors(role="\x1b]0;owned\x07")),
+    (SHIPPED, "escape codes in the name of a weight that is not finite", lambda: safetensors_bytes(
+        {"\x1b]0;owned\x07": torch.tensor(torch.nan)},
+        {"format_version": "1", "role": "generator", "epoch": "1", "keywords": "{}"})),
     (SHIPPED, "cut in the middle", lambda: safetensors()[:100]),
     (PAIRS, "Python objects, one of which calls `os.system`", objects),
     (PAIRS, "a header that calls `os.system`", lambda: npy(f"__import__('os').system('touch {MARK}')")),
@@ -250,15 +285,47 @@ FILES: list[tuple[Opened, str, Callable[[], bytes]]] = [
     (SETTINGS, "bytes that are no text", lambda: b"\xff\xfe\x00{"),
     (SETTINGS, "escape codes in a name", lambda: b'"\\e]0;owned\\a": 1'),
     (SETTINGS, "a value of a million letters", lambda: b"preset: tiny\nbatch_size: " + b"x" * 1_000_000),
+    (SETTINGS, "a number for a name", lambda: settings("1: 2")),
+    (SETTINGS, "a date for a name", lambda: settings("2020-01-01: 2")),
+    (SETTINGS, "nothing for a name", lambda: settings("null: 2")),
+    (SETTINGS, "presets in a list", lambda: settings("presets: [tiny]")),
+    (SETTINGS, "a preset that is a number", lambda: settings("presets: {tiny: 7}")),
+    (SETTINGS, "a list of names for a preset", lambda: settings("preset: [tiny]")),
+    (SETTINGS, "a date that is none", lambda: b"a: !!timestamp never"),
+    (SETTINGS, "a number of 100,000 parts", lambda: b"seed: 1" + b":1" * 100_000),
+    (SETTINGS, "a seed beyond 63 bits", lambda: settings("seed: 18446744073709551616")),
+    (SETTINGS, "a run without end", lambda: settings("minutes: .inf")),
+    (SETTINGS, "an infinite learning rate", lambda: settings("stages.flow: {share: 1.0, learning_rate: .inf}")),
+    (SETTINGS, "a loss weight that is no number", lambda: settings("loss_weights.melody: .nan")),
+    (SETTINGS, "a window of 4 samples", lambda: settings("model: {n_fft: 4}")),
+    (SETTINGS, "10^9 layers", lambda: settings("model: {num_layers: 1000000000}")),
+    (SETTINGS, "10,000 windows of the waveform",
+     lambda: settings(f"discriminator: {{wave_windows: {[512] * 10_000}}}")),
+    (SETTINGS, "10^30 threads", lambda: settings("runtime.threads: 1000000000000000000000000000000")),
+    (SETTINGS, "a million processes", lambda: settings("runtime.devices: 1000000")),
+    (SETTINGS, "a null character in a folder", lambda: settings('dataset_folder: "a\\0b"')),
+    (SETTINGS, "a home folder of nobody", lambda: settings("dataset_folder: ~nosuchuser/x")),
+    (SETTINGS, "shares of stages that do not exist", lambda: settings("finetune.shares: {nothing: 1.0}")),
+    (SETTINGS, "no share for any stage", lambda: settings(
+        "stages: {autoencoder: {share: 0}, flow: {share: 0}, judges: {share: 0}, ear: {share: 0}, "
+        "professor: {share: 0}, joint: {share: 0}}")),
     (SOUND, "no receipt", lambda: sound(None)),
     (SOUND, "a receipt nested 2,000 deep", lambda: sound("[" * 2_000)),
     (SOUND, "a comment of 100,000 letters", lambda: sound("x" * 100_000)),
     (SOUND, "a receipt of words", lambda: sound(receipt(steps="many"))),
     (SOUND, "10^9 steps", lambda: sound(receipt(steps=10**9))),
+    (SOUND, "10,000 steps", lambda: sound(receipt(steps=10_000))),
+    (SOUND, "10,000 phase iterations", lambda: sound(receipt(phase_iterations=10_000))),
+    (SOUND, "a seed of 1,000 digits", lambda: sound(receipt(seed=10**1000))),
     (SOUND, "a claim of 100 hours", lambda: sound(receipt(seconds=360_000.0))),
     (SOUND, "a model in a folder of the system", lambda: sound(receipt(folder="/../../etc"))),
     (SOUND, "a source in a folder of the system",
      lambda: sound(receipt(source={"name": "/../../etc/passwd", "sha256": "0" * 64}))),
+    (SOUND, "a source that never ends",
+     lambda: sound(receipt(source={"name": "/proc/kmsg", "sha256": "0" * 64}))),
+    (SOUND, "a source above its folder",
+     lambda: sound(receipt(source={"name": "../manifest.json", "sha256": "0" * 64}))),
+    (SOUND, "a model in the home folder of nobody", lambda: sound(receipt(folder="~nosuchuser/x"))),
     (SOUND, "escape codes for a folder", lambda: sound(receipt(folder="\x1b]0;owned\x07"))),
     (SOUND, "a page of text", lambda: b"This is no sound.\n" * 50),
 ]  # fmt: skip
