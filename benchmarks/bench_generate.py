@@ -19,6 +19,7 @@ import torch
 from piano.config_reader import load_config_from_yaml
 from piano.foundation.model_folder import named_folder
 from piano.foundation.runtime import choose_threads, sampling_dtype
+from piano.generate_music import MAX_THREADS, measured_threads
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import load_generator
 
@@ -55,6 +56,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--memory", action="store_true", help="peak memory at 10 s, 2 min and 30 min instead")
     parser.add_argument("--peak", type=float, help="make this many seconds and print the peak memory in MB")
+    parser.add_argument(
+        "--threads",
+        action="store_true",
+        help="the threads that generate chooses, what choosing costs, all speeds",
+    )
     options = parser.parse_args()
     torch.set_num_threads(choose_threads())
     if options.peak:
@@ -71,6 +77,17 @@ def main() -> None:
     if options.checkpoints:
         generator = load_generator(named_folder(options.checkpoints), "best")
         generator.sampling_dtype = sampling_dtype("cpu")
+    if options.threads:
+        begin = time.perf_counter()
+        chosen = measured_threads(generator)
+        cost = time.perf_counter() - begin
+        print(
+            f"{chosen} of at most {MAX_THREADS} threads chosen in {cost:.2f} s (where OMP_NUM_THREADS is not set)"
+        )
+        for count in range(1, MAX_THREADS + 1):
+            torch.set_num_threads(count)
+            print(f"  {count} threads: {rate(generator, options.seconds, 4, 4):6.1f} x real time", flush=True)
+        return
     print(
         f"{options.checkpoints or options.preset}: {torch.get_num_threads()} threads, {generator.sample_rate} Hz, "
         f"{generator.sound_channels} channels"

@@ -1,6 +1,7 @@
 """Kill training at random moments, again and again: nothing is lost but the steps since the last save.
 
     python benchmarks/kill_training.py --kills 50
+    python benchmarks/kill_training.py --kills 3 --seed 5     # the short form, for every change
 
 Trains a tiny network in a process of its own and kills it with SIGKILL: a third of the times while a file is being
 written, the others after a random number of steps or of seconds (which may fall into a gate, an encoding, or the

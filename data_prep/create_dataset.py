@@ -4,36 +4,62 @@ python create_dataset.py
 """
 
 import argparse
+import contextlib
+import dataclasses
+import hashlib
+import math
 import os
-import secrets
 import shutil
 import sys
-from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from data_prep.defaults import add_config_options, load_defaults
+from data_prep.defaults import (
+    Defaults,
+    add_config_options,
+    least_segment_samples,
+    load_defaults,
+    settings_for_segments,
+)
+from piano.foundation import bounds
 from piano.foundation import options as kinds
 from piano.foundation.dataset_format import (
     SPLITS,
+    ChunkReader,
     DatasetManifest,
     PreparedManifest,
     SongEntry,
-    load_chunk,
+    changed_sides,
+    dataset_identity,
     manifest_path,
+    read_manifest,
     read_prepared_manifest,
+    recording_sides,
+    refuse_to_write_over,
     set_path,
     write_manifest,
 )
-from piano.foundation.doors import fill, program
+from piano.foundation.doors import command, fill, program
 from piano.foundation.errors import DatasetError, run_command
-from piano.foundation.folder_lock import locked_folder
-from piano.foundation.screen_text import printable, tolerate_old_terminals
+from piano.foundation.folder_lock import locked_folder, reading_folder
+from piano.foundation.made_files import unfinished
+from piano.foundation.screen_text import counted, printable, tolerate_old_terminals
 
 EXAMPLE = "example:\n  {musigan dataset} --input prepared --output dataset --validation-fraction 0.1"
+
+SILENCE_PEAK = 10 ** (-66 / 20)
+"""A segment without a sample above this is silent; songs are levelled to -18 dB."""
+SILENT_SHARE = 0.02
+"""So many silent pairs of a song may stay, for each that sounds: a little silence is music too."""
+JOINED_SECONDS = 60.0
+"""Short files are joined into recordings about so long, or into ten of all."""
+GAP_SECONDS = 10.0
+"""At least so much lies between the training part and the validation part of one recording."""
+_LISTED = 100
 
 
 class Pair(NamedTuple):
@@ -44,6 +70,33 @@ class Pair(NamedTuple):
     """Of the first one, in the song."""
 
 
+class Recordings(NamedTuple):
+    """What pairs can be cut from."""
+
+    songs: list[SongEntry]
+    """At least a pair long; a joined one stands for several files."""
+    parts: dict[str, tuple[SongEntry, ...]]
+    """The files of the joined ones, by source."""
+    too_short: tuple[str, ...]
+
+
+class DatasetOptions(NamedTuple):
+    """What a data set is to be like."""
+
+    segment_seconds: float = 10.0
+    """Length of half a pair."""
+    validation_fraction: float = 0.1
+    """Part of the pairs kept from training, as near as whole recordings allow; both splits get at least one."""
+    seed: int = 0
+    """Chooses the split and the order."""
+    split_inside: bool = False
+    """Of one recording: its end is the validation music."""
+    join_short: bool = False
+    """Files shorter than a pair are put one after the other, folder by folder."""
+    overwrite: bool = False
+    """A data set may be replaced even if songs change sides or go."""
+
+
 def create_dataset(
     prepared: Path,
     output: Path,
@@ -51,6 +104,11 @@ def create_dataset(
     segment_seconds: float = 10.0,
     validation_fraction: float = 0.1,
     seed: int = 0,
+    split_inside: bool = False,
+    join_short: bool = False,
+    overwrite: bool = False,
+    defaults: Defaults | None = None,
+    tell: Callable[[str], object] = lambda _: None,
 ) -> DatasetManifest:
     """Write the pairs of all prepared songs, scrambled, and the manifest.
 
@@ -60,12 +118,12 @@ def create_dataset(
         Folder made by prepare_dataset.
     output : Path
         Folder for training_set.npy and validation_set.npy, of shape (pairs, 2, channels, samples).
-    segment_seconds : float
-        Length of half a pair.
-    validation_fraction : float
-        Part of the pairs kept from training, as near as whole recordings allow; both splits get at least one.
-    seed : int
-        Chooses the split and the order.
+    segment_seconds, validation_fraction, seed, split_inside, join_short, overwrite
+        See `DatasetOptions`.
+    defaults : Defaults, optional
+        What the model needs, for the advice in errors.
+    tell : callable
+        Gets a line on what is replaced.
 
     Returns
     -------
@@ -74,50 +132,222 @@ def create_dataset(
     Raises
     ------
     DatasetError
-        If there is too little music to split, or no room on the disk.
+        If there is too little music to split, no room on the disk, or other work in the folder.
     """
-    source = read_prepared_manifest(prepared)
-    settings = source.settings
-    segment_samples = round(segment_seconds * settings.sample_rate)
-    if segment_samples < 1:
-        raise DatasetError(f"--segment-seconds must be longer than one sample, got {segment_seconds:g}.")
-    usable = [song for song in source.songs if song.samples >= 2 * segment_samples]
-    groups = split_groups(usable, segment_samples, validation_fraction=validation_fraction, seed=seed)
-    _refuse_too_little(source, usable, segment_seconds)
-    random = np.random.default_rng([seed, 1])
-    songs = {split: [song for song in usable if song.group in groups[split]] for split in SPLITS}
-    pairs = {split: _scramble(_cut_pairs(songs[split], segment_samples), random) for split in SPLITS}
-    with locked_folder(output):
-        _remove_partial(output)
-        pair_bytes = 2 * settings.channels * segment_samples * 4
-        _refuse_full_disk(output, sum(map(len, pairs.values())) * pair_bytes)
-        shapes = {split: (len(pairs[split]), 2, settings.channels, segment_samples) for split in SPLITS}
-        written = {
-            split: _write_pairs(prepared, output, split, pairs[split], shapes[split]) for split in SPLITS
-        }
-        manifest_path(output).unlink(
-            missing_ok=True
-        )  # from here to the end there is no data set, rather than half
-        for split, path in written.items():
-            os.replace(path, set_path(output, split))
-        manifest = DatasetManifest(
-            sample_rate=settings.sample_rate,
-            channels=settings.channels,
-            segment_samples=segment_samples,
-            seed=seed,
-            validation_fraction=validation_fraction,
-            pairs={split: len(pairs[split]) for split in SPLITS},
-            songs={split: tuple(song.source for song in songs[split]) for split in SPLITS},
-            groups={split: tuple(sorted(groups[split])) for split in SPLITS},
-            pair_songs={split: _song_of_each(pairs[split], songs[split]) for split in SPLITS},
-            song_groups={
-                split: tuple(sorted(groups[split]).index(song.group) for song in songs[split])
-                for split in SPLITS
-            },
-            too_short=tuple(song.source for song in source.songs if song.samples < 2 * segment_samples),
-        )
-        write_manifest(output, manifest)
+    options = DatasetOptions(segment_seconds, validation_fraction, seed, split_inside, join_short, overwrite)
+    refuse_to_write_over(output, "data set")
+    with reading_folder(prepared):
+        source = read_prepared_manifest(prepared)
+        settings = source.settings
+        segment_samples = round(segment_seconds * settings.sample_rate)
+        if segment_samples < 1 or segment_samples not in bounds.SAMPLES:
+            raise DatasetError(f"--segment-seconds must be longer than one sample, got {segment_seconds:g}.")
+        recordings = gather_recordings(source, segment_samples, join_short=join_short)
+        _refuse_too_little(source, recordings, prepared, output, options, defaults or Defaults())
+        with ChunkReader(prepared, settings.channels, source) as reader:
+            for song in source.songs:
+                reader.check(song)
+            upper = sum(song.samples // segment_samples - 1 for song in recordings.songs)
+            pair_bytes = 2 * settings.channels * segment_samples * 4
+            _refuse_full_disk(output, upper * pair_bytes // 4)  # before a list is made of what files claim
+            cut = {
+                song.source: _cut_pairs(reader, song, recordings, segment_samples)
+                for song in recordings.songs
+            }
+            silent_pairs = sum(
+                song.samples // segment_samples - 1 - len(cut[song.source]) for song in recordings.songs
+            )
+            songs, groups, pairs = _divide(recordings, cut, segment_samples, options)
+            manifest = DatasetManifest(
+                sample_rate=settings.sample_rate,
+                channels=settings.channels,
+                segment_samples=segment_samples,
+                seed=seed,
+                validation_fraction=validation_fraction,
+                pairs={split: len(pairs[split]) for split in SPLITS},
+                songs={split: tuple(song.source for song in songs[split]) for split in SPLITS},
+                groups={split: tuple(sorted(groups[split])) for split in SPLITS},
+                pair_songs={split: _song_of_each(pairs[split], songs[split]) for split in SPLITS},
+                song_groups={
+                    split: tuple(sorted(groups[split]).index(song.group) for song in songs[split])
+                    for split in SPLITS
+                },
+                pair_starts={
+                    split: tuple(
+                        pair.start_sample for _, pair in sorted(pairs[split], key=lambda placed: placed[0])
+                    )
+                    for split in SPLITS
+                },
+                sha256={split: tuple(song.sha256 for song in songs[split]) for split in SPLITS},
+                too_short=recordings.too_short,
+                prepared_folder=str(prepared.resolve()),
+                silent_pairs=silent_pairs,
+                is_split_inside=split_inside,
+                joined={
+                    name: tuple(part.source for part in parts)
+                    for name, parts in sorted(recordings.parts.items())
+                },
+            )
+            with locked_folder(output):
+                _refuse_to_lose(output, manifest, overwrite=overwrite, tell=tell)
+                _write(output, manifest, pairs, recordings, reader)
     return manifest
+
+
+def gather_recordings(source: PreparedManifest, segment_samples: int, *, join_short: bool) -> Recordings:
+    """The songs that are at least a pair long, and with `join_short` short ones of a folder put together."""
+    songs = [song for song in source.songs if song.samples >= 2 * segment_samples]
+    parts = join_files(source, segment_samples) if join_short else {}
+    songs += [_joined(name, files) for name, files in parts.items()]
+    used = {song.source for song in songs} | {part.source for files in parts.values() for part in files}
+    too_short = tuple(song.source for song in source.songs if song.source not in used)
+    return Recordings(sorted(songs, key=lambda song: song.source) if parts else songs, parts, too_short)
+
+
+def join_files(source: PreparedManifest, segment_samples: int) -> dict[str, tuple[SongEntry, ...]]:
+    """Files that are too short for a pair, gathered folder by folder into recordings that are long enough.
+
+    Of files that are the same recording one is taken, and none that is part of a long song: so no joined recording
+    shares music with another one.
+    """
+    seen = {song.group for song in source.songs if song.samples >= 2 * segment_samples}
+    folders: dict[PurePosixPath, list[SongEntry]] = {}
+    for song in source.songs:
+        if song.samples < 2 * segment_samples and song.group not in seen:
+            seen.add(song.group)
+            folders.setdefault(PurePosixPath(song.source).parent, []).append(song)
+    every = sum(song.samples for songs in folders.values() for song in songs)
+    wanted = max(2 * segment_samples, min(round(JOINED_SECONDS * source.settings.sample_rate), every // 10))
+    found: dict[str, tuple[SongEntry, ...]] = {}
+    for songs in folders.values():
+        rows: list[list[SongEntry]] = [[]]
+        for song in songs:
+            rows[-1].append(song)
+            if sum(part.samples for part in rows[-1]) >= wanted:
+                rows.append([])
+        rest = rows.pop()
+        if rows:
+            rows[-1] += rest
+        elif sum(part.samples for part in rest) >= 2 * segment_samples:
+            rows = [rest]
+        found |= {f"{row[0].source} and {len(row) - 1} more": tuple(row) for row in rows}
+    return found
+
+
+def _joined(name: str, parts: tuple[SongEntry, ...]) -> SongEntry:
+    """One entry that stands for several files, one after the other."""
+    samples = sum(part.samples for part in parts)
+    return dataclasses.replace(
+        parts[0],
+        source=name,
+        group=name,
+        folder="",
+        chunks=(),
+        samples=samples,
+        seconds=round(sum(part.seconds for part in parts), 3),
+        silence_share=sum(part.silence_share * part.samples for part in parts) / samples,
+        sha256=hashlib.sha256("\n".join(part.sha256 for part in parts).encode()).hexdigest(),
+    )
+
+
+def read_run(
+    reader: ChunkReader,
+    song: SongEntry,
+    start: int,
+    stop: int,
+    parts: dict[str, tuple[SongEntry, ...]] | None = None,
+) -> np.ndarray:
+    """Samples [start, stop) of a song, or of several files one after the other.
+
+    Returns
+    -------
+    np.ndarray [shape=(channels, stop - start)]
+        float32
+    """
+    files = (parts or {}).get(song.source)
+    if files is None:
+        return reader.read(song, start, stop)
+    pieces, begin = [], 0
+    for file in files:
+        first, last = max(start - begin, 0), min(stop - begin, file.samples)
+        if first < last:
+            pieces.append(reader.read(file, first, last))
+        begin += file.samples
+    return np.concatenate(pieces, axis=1)
+
+
+def _cut_pairs(
+    reader: ChunkReader, song: SongEntry, recordings: Recordings, segment_samples: int
+) -> list[Pair]:
+    """The pairs of a song, without those that are silent from end to end beyond a small share."""
+    pairs = [Pair(song, index * segment_samples) for index in range(song.samples // segment_samples - 1)]
+    if song.silence_share * song.samples < 1.8 * segment_samples:  # nowhere a pair's length of silence
+        return pairs
+    is_silent = [
+        np.abs(read_run(reader, song, start, start + segment_samples, recordings.parts)).max() < SILENCE_PEAK
+        for start in range(0, song.samples - segment_samples + 1, segment_samples)
+    ]
+    silent = [index for index in range(len(pairs)) if is_silent[index] and is_silent[index + 1]]
+    allowed = int(SILENT_SHARE * (len(pairs) - len(silent)))
+    dropped = set(silent[allowed:])
+    return [pair for index, pair in enumerate(pairs) if index not in dropped]
+
+
+class _Divided(NamedTuple):
+    """Who is on which side."""
+
+    songs: dict[str, list[SongEntry]]
+    groups: dict[str, set[str]]
+    pairs: dict[str, list[tuple[int, Pair]]]
+    """Every pair with its place in the array."""
+
+
+def _divide(
+    recordings: Recordings, cut: dict[str, list[Pair]], segment_samples: int, options: DatasetOptions
+) -> _Divided:
+    """Choose sides and an order."""
+    random = np.random.default_rng([options.seed, 1])
+    if options.split_inside:
+        song = max(recordings.songs, key=lambda song: (song.samples, song.source))
+        sides = split_inside(cut[song.source], segment_samples, song, options)
+        pairs = {split: _scramble(sides[split], random) for split in SPLITS}
+        return _Divided({split: [song] for split in SPLITS}, {split: {song.group} for split in SPLITS}, pairs)
+    usable = [song for song in recordings.songs if cut[song.source]]
+    # Silence that is not written must not count when sides are weighed.
+    weighed = [
+        dataclasses.replace(song, samples=(len(cut[song.source]) + 1) * segment_samples) for song in usable
+    ]
+    groups = split_groups(
+        weighed, segment_samples, validation_fraction=options.validation_fraction, seed=options.seed
+    )
+    songs = {split: [song for song in usable if song.group in groups[split]] for split in SPLITS}
+    pairs = {
+        split: _scramble([pair for song in songs[split] for pair in cut[song.source]], random)
+        for split in SPLITS
+    }
+    return _Divided(songs, groups, pairs)
+
+
+def split_inside(
+    pairs: list[Pair], segment_samples: int, song: SongEntry, options: DatasetOptions
+) -> dict[str, list[Pair]]:
+    """The beginning of one recording for training, its end for validation, and between them a gap that neither has."""
+    held_back = max(1, round(options.validation_fraction * len(pairs)))
+    validation = pairs[-held_back:]
+    gap = gap_samples(segment_samples, options.segment_seconds)
+    last_start = validation[0].start_sample - gap - 2 * segment_samples
+    training = [pair for pair in pairs[:-held_back] if pair.start_sample <= last_start]
+    if not training:
+        raise DatasetError(
+            f"{printable(song.source)} is too short to hold back its end: after a gap of "
+            f"{gap / segment_samples * options.segment_seconds:g} s nothing is left to learn from. Add music."
+        )
+    return {"training": training, "validation": validation}
+
+
+def gap_samples(segment_samples: int, segment_seconds: float) -> int:
+    """Between the two parts of one recording: whole segments, at least one and at least GAP_SECONDS."""
+    return segment_samples * max(1, math.ceil(GAP_SECONDS / segment_seconds))
 
 
 def split_groups(
@@ -125,7 +355,8 @@ def split_groups(
 ) -> dict[str, set[str]]:
     """Choose the recordings that are kept from training.
 
-    Groups are drawn in random order while they bring the share of pairs nearer to the fraction.
+    Groups are drawn in random order while they bring the share of pairs nearer to the fraction. Where each alone is
+    too much, one is drawn of those that are at most twice as long as the shortest.
 
     Returns
     -------
@@ -145,16 +376,9 @@ def split_groups(
             chosen.add(name)
             count += sizes[name]
     if not chosen and len(names) > 1:
-        chosen = {min(names, key=lambda name: (sizes[name], name))}
+        enough = 2 * min(sizes.values())  # a recording of usual length, and not one of hours, if all are long
+        chosen = {next(names[index] for index in order if sizes[names[index]] <= enough)}
     return {"training": set(names) - chosen, "validation": chosen}
-
-
-def _cut_pairs(songs: list[SongEntry], segment_samples: int) -> list[Pair]:
-    return [
-        Pair(song, index * segment_samples)
-        for song in songs
-        for index in range(song.samples // segment_samples - 1)
-    ]
 
 
 def _scramble(pairs: list[Pair], random: np.random.Generator) -> list[tuple[int, Pair]]:
@@ -168,20 +392,9 @@ def _song_of_each(pairs: list[tuple[int, Pair]], songs: list[SongEntry]) -> tupl
     return tuple(places[pair.song.source] for _, pair in sorted(pairs, key=lambda placed: placed[0]))
 
 
-def _refuse_too_little(source: PreparedManifest, usable: list[SongEntry], segment_seconds: float) -> None:
-    groups = {song.group for song in usable}
-    if len(groups) >= 2:
-        return
-    hours = sum(song.seconds for song in source.songs) / 3600
-    raise DatasetError(
-        f"too little music to split: training and validation need a recording each, of at least "
-        f"{2 * segment_seconds:g} s (two segments); there are {len(source.songs)} songs ({60 * hours:.1f} minutes), of "
-        f"which {len(groups)} different recordings are long enough. Add music, or take shorter --segment-seconds."
-    )
-
-
 def _refuse_full_disk(output: Path, needed: int) -> None:
-    free = shutil.disk_usage(output).free
+    place = next(folder for folder in (output.resolve(), *output.resolve().parents) if folder.exists())
+    free = shutil.disk_usage(place).free
     if needed > free:
         raise DatasetError(
             f"{printable(output)} needs {needed / 1e9:.2f} GB, the disk has {free / 1e9:.2f} GB left. "
@@ -189,49 +402,191 @@ def _refuse_full_disk(output: Path, needed: int) -> None:
         )
 
 
-def _remove_partial(output: Path) -> None:
-    for path in output.glob(".*.part"):
-        path.unlink(missing_ok=True)
+def _refuse_too_little(
+    source: PreparedManifest,
+    recordings: Recordings,
+    prepared: Path,
+    output: Path,
+    options: DatasetOptions,
+    defaults: Defaults,
+) -> None:
+    """Raise a DatasetError that names ways out which work for this music; see `_ways_out`."""
+    groups = {song.group for song in recordings.songs}
+    if options.split_inside and len(groups) > 1:
+        raise DatasetError(
+            f"--split-inside is for one recording; there are {len(groups)}. Leave it out: they are split as wholes."
+        )
+    if len(groups) >= 2 or (options.split_inside and groups):
+        return
+    minutes = sum(song.seconds for song in source.songs) / 60
+    is_enough = "is" if len(groups) == 1 else "are"
+    raise DatasetError(
+        f"too little music to split: training and validation need a recording each, of at least "
+        f"{2 * options.segment_seconds:g} s (two segments); there {'is' if len(source.songs) == 1 else 'are'} "
+        f"{counted(len(source.songs), 'song')} ({minutes:.1f} minutes), of which "
+        f"{counted(len(groups), 'different recording')} {is_enough} long enough. "
+        f"{_ways_out(source, recordings, prepared, output, options, defaults)}"
+    )
+
+
+def _ways_out(
+    source: PreparedManifest,
+    recordings: Recordings,
+    prepared: Path,
+    output: Path,
+    options: DatasetOptions,
+    defaults: Defaults,
+) -> str:
+    """A sentence of what can be done with this music, each way tried on its lengths before it is named."""
+    rate = source.settings.sample_rate
+    segment_samples = round(options.segment_seconds * rate)
+    words = ["--input", prepared, "--output", output]
+    again = [*words, "--segment-seconds", f"{options.segment_seconds:.9g}"]
+    ways = []
+    needed = 4 * segment_samples + gap_samples(segment_samples, options.segment_seconds)
+    if any(song.samples >= needed for song in recordings.songs):
+        ways.append(
+            f"hold back the end of the one for validation: `{command('dataset', *again, '--split-inside')}`"
+        )
+    joined = join_files(source, segment_samples)
+    if not options.join_short and len({song.group for song in recordings.songs}) + len(joined) >= 2:
+        ways.append(
+            "join the short files of each folder into recordings: "
+            f"`{command('dataset', *again, '--join-short')}`"
+        )
+    shorter = _shorter_segment(source, least_segment_samples(defaults))
+    if shorter and shorter < segment_samples:
+        seconds = f"{shorter / rate:.9g}"
+        training = command("train", "--dataset", output, *settings_for_segments(defaults, shorter))
+        ways.append(
+            f"take shorter segments and train with them: `{command('dataset', *words, '--segment-seconds', seconds)}`"
+            f", then `{training}`"
+        )
+    ways.append("add music")
+    sentence = ", or ".join(ways)
+    return f"{sentence[0].upper()}{sentence[1:]}."
+
+
+def _shorter_segment(source: PreparedManifest, least: int) -> int:
+    """Samples of a segment of which three quarters of the recordings hold a pair, two at least; 0 if none can be."""
+    lengths: dict[str, int] = {}
+    for song in source.songs:
+        lengths[song.group] = max(lengths.get(song.group, 0), song.samples)
+    in_order = sorted(lengths.values(), reverse=True)
+    if len(in_order) < 2:
+        return 0
+    usual = in_order[max(1, 3 * len(in_order) // 4 - 1)] // 2
+    longest = in_order[1] // 2
+    tenth = max(1, source.settings.sample_rate // 10)
+    found = max(min(usual, longest), least) if longest >= least else 0
+    return found // tenth * tenth if found // tenth * tenth >= least else found
+
+
+def _refuse_to_lose(
+    output: Path, now: DatasetManifest, *, overwrite: bool, tell: Callable[[str], object]
+) -> None:
+    """A data set that a run may have learned from is not replaced by one that would make its scores untrue."""
+    try:
+        before = read_manifest(output)
+    except DatasetError:  # none, or none that training could read
+        return
+    if dataset_identity(before) == dataset_identity(now):
+        return
+    if before.sha256 is None or now.sha256 is None:
+        old, new = (recording_sides(dataclasses.replace(side, sha256=None)) for side in (before, now))
+    else:
+        old, new = recording_sides(before), recording_sides(now)
+    moved = changed_sides(old, new)
+    gone, more = len(old.keys() - new.keys()), len(new.keys() - old.keys())
+    remedy = "Choose another folder with --output, or replace it with --overwrite."
+    if moved and not overwrite:
+        raise DatasetError(
+            f"in the data set of {printable(output)} {counted(len(moved), 'song')} of {len(old)} would change sides "
+            "between training and validation: a run that learned from it would be judged by music that it has heard. "
+            f"{remedy}"
+        )
+    if 2 * gone > len(old) and not overwrite:
+        raise DatasetError(
+            f"{printable(output)} holds a data set of other music: {gone} of its {counted(len(old), 'song')} would no "
+            f"longer be in it. {remedy}"
+        )
+    changes = [f"{counted(more, 'song')} more"] * bool(more) + [f"{counted(gone, 'song')} fewer"] * bool(gone)
+    changes += [f"{counted(len(moved), 'song')} on the other side"] * bool(moved)
+    for name in ("sample_rate", "channels", "segment_samples", "seed"):
+        if getattr(before, name) != getattr(now, name):
+            changes.append(f"{name} {getattr(before, name)} -> {getattr(now, name)}")
+    tell(f"replaces the data set of before: {', '.join(changes) or 'the same songs, cut in another way'}.")
+
+
+def _write(
+    output: Path,
+    manifest: DatasetManifest,
+    pairs: dict[str, list[tuple[int, Pair]]],
+    recordings: Recordings,
+    reader: ChunkReader,
+) -> None:
+    """Both arrays under temporary names, then their names, then the manifest."""
+    pair_bytes = 2 * manifest.channels * manifest.segment_samples * 4
+    _refuse_full_disk(output, sum(map(len, pairs.values())) * pair_bytes)
+    with contextlib.ExitStack() as stack:
+        written = {split: stack.enter_context(unfinished(set_path(output, split))) for split in SPLITS}
+        for split in SPLITS:
+            try:
+                _write_pairs(written[split], manifest, split, pairs[split], recordings, reader)
+            except OSError as error:
+                raise DatasetError(
+                    f"cannot write {printable(set_path(output, split))}: {error.strerror or error}. It needs "
+                    f"{len(pairs[split]) * pair_bytes / 1e9:.2f} GB; free some space, or use another --output."
+                ) from None
+        manifest_path(output).unlink(
+            missing_ok=True
+        )  # from here to the end there is no data set, rather than half
+        for split, path in written.items():
+            os.replace(path, set_path(output, split))
+        write_manifest(output, manifest)
 
 
 def _write_pairs(
-    prepared: Path, output: Path, split: str, pairs: list[tuple[int, Pair]], shape: tuple[int, ...]
-) -> Path:
-    """Fill a memory-mapped file under a temporary name; returns its path."""
-    path = output / f".{split}.{secrets.token_hex(4)}.part"
-    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-    channels, segment_samples = shape[2:]
-    with tqdm(
-        total=len(pairs), desc=f"{split} pairs", dynamic_ncols=True, disable=not sys.stderr.isatty()
-    ) as bar:
+    path: Path,
+    manifest: DatasetManifest,
+    split: str,
+    pairs: list[tuple[int, Pair]],
+    recordings: Recordings,
+    reader: ChunkReader,
+) -> None:
+    """Fill a .npy file with plain writes: on a full disk a mapped one would end the process without a word."""
+    channels, segment_samples = manifest.channels, manifest.segment_samples
+    shape = (len(pairs), 2, channels, segment_samples)
+    pair_bytes = 2 * channels * segment_samples * 4
+    with (
+        open(path, "r+b") as stream,
+        tqdm(
+            total=len(pairs),
+            desc=f"{split} pairs",
+            dynamic_ncols=True,
+            mininterval=0.2 if sys.stderr.isatty() else 10.0,
+        ) as bar,
+    ):
+        first_byte = _write_header(stream, shape)
         for place, pair in pairs:
-            run = read_run(prepared, pair.song, pair.start_sample, 2 * segment_samples)
-            array[place] = run.reshape(channels, 2, segment_samples).swapaxes(0, 1)
+            run = read_run(
+                reader,
+                pair.song,
+                pair.start_sample,
+                pair.start_sample + 2 * segment_samples,
+                recordings.parts,
+            )
+            stream.seek(first_byte + place * pair_bytes)
+            stream.write(np.ascontiguousarray(run.reshape(channels, 2, segment_samples).swapaxes(0, 1)).data)
             bar.update()
-    array.flush()
-    return path
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
-def read_run(prepared: Path, song: SongEntry, start_sample: int, samples: int) -> np.ndarray:
-    """A stretch of a song, put together from its chunks.
-
-    Returns
-    -------
-    np.ndarray [shape=(channels, samples)]
-        float32
-    """
-    parts = list(_parts(prepared, song, start_sample, start_sample + samples))
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-
-
-def _parts(prepared: Path, song: SongEntry, start: int, stop: int) -> Iterator[np.ndarray]:
-    for chunk in song.chunks:
-        end = chunk.start_sample + chunk.samples
-        if chunk.start_sample <= start < min(end, stop):
-            until = min(end, stop)
-            samples = load_chunk(prepared, song, chunk)
-            yield samples[:, start - chunk.start_sample : until - chunk.start_sample]
-            start = until
+def _write_header(stream: BinaryIO, shape: tuple[int, ...]) -> int:
+    """The header of a .npy file of float32; returns its length."""
+    np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return stream.tell()
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -242,7 +597,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--input", type=Path, help="made by prepare_dataset (default: the config's prepared_folder)")
+    add("--input", type=Path, help="a prepared folder (default: the config's prepared_folder)")
     add("--output", type=Path, help="folder for the pairs (default: the config's dataset_folder)")
     add(
         "--segment-seconds",
@@ -256,18 +611,53 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="kept from training (default: %(default)g)",
     )
     add("--seed", type=kinds.any_whole, default=0, help="of the split and the order (default: %(default)s)")
+    add(
+        "--split-inside",
+        action="store_true",
+        help="of one recording: hold back its end for validation, after a gap",
+    )
+    add(
+        "--join-short",
+        action="store_true",
+        help="put files that are shorter than a pair one after the other, folder by folder (sample packs)",
+    )
+    add(
+        "--overwrite",
+        action="store_true",
+        help="replace a data set even if its songs change sides or are no longer in it",
+    )
     add_config_options(parser)
     return parser.parse_args(argv)
 
 
 def print_summary(manifest: DatasetManifest, output: Path) -> None:
-    for name in manifest.too_short:
+    """Tell on the screen what there is and what was left out."""
+    for name in manifest.too_short[:_LISTED]:
         print(f"left out: {printable(name)}: shorter than one pair ({2 * manifest.segment_seconds:g} s)")
+    if len(manifest.too_short) > _LISTED:
+        print(f"left out: {counted(len(manifest.too_short) - _LISTED, 'more file')}, shorter than one pair")
+    if manifest.silent_pairs:
+        minutes = manifest.silent_pairs * manifest.segment_seconds / 60
+        print(
+            f"left out: {minutes:.1f} minutes of silence inside songs ({counted(manifest.silent_pairs, 'pair')})"
+        )
+    if manifest.joined:
+        files = sum(map(len, manifest.joined.values()))
+        print(
+            f"joined: {counted(files, 'short file')} into {counted(len(manifest.joined), 'recording')}; "
+            "at their seams a pair goes over from one file to the next"
+        )
+    if manifest.is_split_inside:
+        print(
+            "split inside: validation is the end of the one recording there is. Its scores say whether the model "
+            "goes on as this recording does, not whether it plays other music."
+        )
     for split in SPLITS:
         minutes = manifest.pairs[split] * manifest.segment_seconds / 60
         print(
-            f"{printable(set_path(output, split))}: {manifest.pairs[split]} pairs ({minutes:.1f} minutes) "
-            f"of {len(manifest.songs[split])} songs, {len(manifest.groups[split])} different recordings"
+            f"{printable(set_path(output, split))}: {counted(manifest.pairs[split], 'pair')} ({minutes:.1f} minutes) "
+            f"of {counted(len(manifest.songs[split]), 'song')}, "
+            f"{counted(len(manifest.groups[split]), 'different recording')}"
         )
 
 
@@ -280,10 +670,14 @@ def main(argv: list[str] | None = None) -> int:
             raise DatasetError(
                 f"--validation-fraction must lie between 0 and 1, got {options.validation_fraction:g}."
             )
-        if options.seed < 0:
-            raise DatasetError(f"--seed must not be negative, got {options.seed}.")
+        if options.seed < 0 or options.seed not in bounds.SEED:
+            raise DatasetError(
+                f"--seed must be a whole number from 0 to {int(bounds.SEED.high)}, got {options.seed}."
+            )
         defaults = load_defaults(options.config, options.preset)
         seconds = defaults.segment_seconds if options.segment_seconds is None else options.segment_seconds
+        if seconds not in bounds.SECONDS:
+            raise DatasetError(f"--segment-seconds must be {bounds.SECONDS}, got {seconds:g}.")
         output = options.output or defaults.dataset_folder
         manifest = create_dataset(
             options.input or defaults.prepared_folder,
@@ -291,11 +685,18 @@ def main(argv: list[str] | None = None) -> int:
             segment_seconds=seconds,
             validation_fraction=options.validation_fraction,
             seed=options.seed,
+            split_inside=options.split_inside,
+            join_short=options.join_short,
+            overwrite=options.overwrite,
+            defaults=defaults,
+            tell=print,
         )
         print_summary(manifest, output)
+        words = settings_for_segments(defaults, manifest.segment_samples)
+        print(f"Next: {command('train', '--dataset', output, *words)}")
 
     tolerate_old_terminals()
-    return run_command(body)
+    return run_command(body, is_work=True)
 
 
 if __name__ == "__main__":

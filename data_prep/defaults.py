@@ -1,10 +1,14 @@
 """What the two commands of this folder take from config.yaml, so that data and model agree without being told."""
 
 import argparse
+import math
 from pathlib import Path
 from typing import NamedTuple
 
 from piano.foundation.errors import ConfigError
+
+_LEAST_FRAMES = 8
+"""Latent frames that the attention must see (piano/config_reader.py)."""
 
 
 class Defaults(NamedTuple):
@@ -15,6 +19,12 @@ class Defaults(NamedTuple):
     segment_seconds: float = 10.0
     prepared_folder: Path = Path("prepared")
     dataset_folder: Path = Path("dataset")
+    hop_samples: int = 1024
+    """Of one latent frame."""
+    latent_seq_len: int = 125
+    """Latent frames that the model sees at once; they must fit into a pair."""
+    stage_frames: tuple[tuple[str, int], ...] = ()
+    """Latent frames of one item of every stage; they must fit into what the model sees."""
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
@@ -58,4 +68,29 @@ def load_defaults(config: Path | None, preset: str | None) -> Defaults:
         segment_seconds=settings.model.segment_seconds,
         prepared_folder=settings.prepared_folder,
         dataset_folder=settings.dataset_folder,
+        hop_samples=settings.model.hop_samples,
+        latent_seq_len=settings.model.latent_seq_len,
+        stage_frames=tuple((name, stage.frames) for name, stage in settings.stages),
     )
+
+
+def least_segment_samples(defaults: Defaults) -> int:
+    """Samples of the shortest segment with which the model can be trained at all: a pair holds what it must see."""
+    return math.ceil(_LEAST_FRAMES * defaults.hop_samples / 2)
+
+
+def settings_for_segments(defaults: Defaults, segment_samples: int) -> list[str]:
+    """The --set words with which the model can be trained on segments of another length; none if it can already.
+
+    The window of the attention and the items of every stage must fit into a pair, so the three go together.
+    """
+    words = []
+    if segment_samples != round(defaults.segment_seconds * defaults.sample_rate):
+        words.append(f"model.seq_len={segment_samples}")
+    frames = 2 * segment_samples // defaults.hop_samples
+    if frames < defaults.latent_seq_len:
+        words.append(f"model.latent_seq_len={frames}")
+        words += [
+            f"stages.{name}.frames={frames}" for name, wanted in defaults.stage_frames if wanted > frames
+        ]
+    return [part for word in words for part in ("--set", word)]

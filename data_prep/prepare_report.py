@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from piano.foundation.dataset_format import PreparedManifest
 from piano.foundation.made_files import write_bytes, write_json
-from piano.foundation.screen_text import printable
+from piano.foundation.screen_text import counted, csv_cell, printable
 
 REPORT_JSON = "report.json"
 REPORT_CSV = "report.csv"
@@ -24,9 +24,10 @@ REASONS = {
     "duplicate": "the same bytes as another file",
     "empty": "no bytes",
     "needs_ffmpeg": "a format that needs ffmpeg",
-    "crashed": "the decoder crashed, hung or failed; the next run tries again",
-    "hidden": "a hidden file",
-    "not_audio": "no suffix of a sound file",
+    "crashed": "the decoder crashed, hung or failed, or the disk did; the next run tries again",
+    "hidden": "a hidden file or folder",
+    "not_audio": "by its suffix no kind of file that is read as music",
+    "unknown_format": "a kind of sound that is not read",
     "not_a_file": "a broken link, a pipe or a device",
     "no_permission": "may not be read",
 }
@@ -55,6 +56,8 @@ class Outcome(NamedTuple):
     """Songs that were there already."""
     gone: tuple[str, ...]
     """Sources of songs that the last manifest had and this one has not."""
+    moved: tuple[tuple[str, str], ...]
+    """(old name, new name) of songs that lie elsewhere now; nothing was decoded again for them."""
     settings_changed: str
     """What changed since the last run, empty if nothing did."""
 
@@ -67,6 +70,7 @@ class Progress:
 
     def __init__(self, sizes: list[int]) -> None:
         self._sizes = sizes
+        self._files = counted(len(sizes), "file")
         self._started = time.monotonic()
         self._running: dict[int, float] = {}
         self._seconds = 0.0
@@ -93,13 +97,17 @@ class Progress:
             self._done_bytes += self._sizes[index]
             self._done_seconds += self._running.pop(index)
             self._done_files += 1
-        minutes = max(time.monotonic() - self._started, 1e-3) / 60
-        hours = self._seconds / 3600
-        files = f"{self._done_files}/{len(self._sizes)} files"
+        speed = self._seconds / max(time.monotonic() - self._started, 1e-3)
         self._bar.set_postfix_str(
-            f"{files}, {hours:.2f} h of audio, {hours / minutes:.1f} h/min", refresh=False
+            f"{self._done_files} of {self._files} done, {self._seconds / 60:.1f} minutes of music, "
+            f"{speed:.0f} times as fast as it plays",
+            refresh=False,
         )
         self._bar.update(max(0, self._read_bytes() - self._bar.n))
+
+    def in_work(self) -> dict[int, float]:
+        """Seconds of audio decoded so far from every file that is being decoded, by index."""
+        return dict(self._running)
 
     def _read_bytes(self) -> int:
         bytes_per_second = self._done_bytes / self._done_seconds if self._done_seconds else 16_000.0
@@ -129,7 +137,7 @@ def write_reports(output: Path, manifest: PreparedManifest) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
-    writer.writerows([printable(row.get(column, "")) for column in _COLUMNS] for row in rows)
+    writer.writerows([csv_cell(row.get(column, "")) for column in _COLUMNS] for row in rows)
     write_bytes(output / REPORT_CSV, text.getvalue().encode("utf-8"))
 
 
@@ -151,27 +159,41 @@ def summarise(manifest: PreparedManifest) -> dict[str, float | int]:
 def print_outcome(outcome: Outcome, output: Path) -> None:
     """Tell on the screen what there is, what is odd, what was left out and why."""
     manifest = outcome.manifest
-    if outcome.settings_changed:
-        print(f"settings changed ({outcome.settings_changed}): everything was prepared again.")
     for song in manifest.songs:
         if song.notes:
-            print(f"note: {printable(song.source)}: {', '.join(song.notes)}")
+            print(f"note: {printable(song.source)}: {printable(', '.join(song.notes))}")
         if song.group != song.source:
             print(f"note: {printable(song.source)}: the same recording as {printable(song.group)}")
+    _print_some(
+        [f"moved: {printable(old)} -> {printable(new)}: its chunks are kept" for old, new in outcome.moved]
+    )
     for source in outcome.gone:
-        print(f"gone: {printable(source)}: no longer prepared, its chunks are removed")
+        print(f"gone: {printable(source)}: no longer in the music, its chunks are removed")
     listed: Counter[str] = Counter()
     for entry in manifest.left_out:
         listed[entry.reason] += 1
         if listed[entry.reason] <= _LISTED_PER_REASON:
-            detail = printable(entry.detail or REASONS[entry.reason])
-            print(f"left out: {printable(entry.source)}: {entry.reason} ({detail})")
+            detail = printable(entry.detail or REASONS.get(entry.reason, ""))
+            print(f"left out: {printable(entry.source)}: {printable(entry.reason)} ({detail})")
     for reason, count in listed.items():
         if count > _LISTED_PER_REASON:
-            print(f"left out: {count - _LISTED_PER_REASON} more, {reason}; all are in {REPORT_CSV}")
+            print(
+                f"left out: {count - _LISTED_PER_REASON:,} more, {printable(reason)}; all are in {REPORT_CSV}"
+            )
     total = summarise(manifest)
+    noted = sum(bool(song.notes) for song in manifest.songs)
     print(
-        f"{printable(output)}: {total['songs']} songs, {total['hours']:.2f} hours, {total['chunks']} chunks; "
+        f"{printable(output)}: {counted(len(manifest.songs), 'song')}, {total['hours']:.2f} hours, "
+        f"{counted(int(total['chunks']), 'chunk')}; "
         f"{outcome.prepared} prepared now, {outcome.kept} kept, {len(outcome.gone)} gone, "
-        f"{total['left_out']} files left out."
+        f"{counted(len(manifest.left_out), 'file')} left out, {counted(noted, 'song')} with notes."
     )
+
+
+def _print_some(lines: list[str]) -> None:
+    print(
+        "\n".join([*lines[:_LISTED_PER_REASON], *(["..."] if len(lines) > _LISTED_PER_REASON else [])]),
+        end="",
+    )
+    if lines:
+        print()

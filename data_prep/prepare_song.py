@@ -24,10 +24,11 @@ from piano.foundation.dataset_format import (
     LeftOut,
     PrepareSettings,
     SongEntry,
+    left_out_from_dict,
     save_array,
     song_from_dict,
 )
-from piano.foundation.errors import AudioError
+from piano.foundation.errors import AudioError, PassingError
 from piano.foundation.fingerprint import Fingerprinter
 from piano.foundation.levels import SILENCE_DB, LevelMeter, level_chunk
 from piano.foundation.made_files import write_bytes
@@ -40,6 +41,7 @@ FINGERPRINT_NAME = "fingerprint.npy"
 
 BLOCK_SECONDS = 2.0
 _HELD_BYTES = 64 << 20
+_RECORD_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,8 @@ class SongTask:
     settings: PrepareSettings
     known: "SourceRecord | None" = None
     """What an earlier run made of it, if the file seems to have changed since."""
+    sha256: str = ""
+    """Of its bytes, if they were read already."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +89,7 @@ def prepare_song(task: SongTask, tick: Callable[[float], None]) -> SourceRecord:
     """
     path = Path(task.path)
     status = path.stat()
-    with open(path, "rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    sha256 = task.sha256 or hash_file(path, tick)
     key = settings_key(task.settings)
     identity = {
         "source": task.source,
@@ -100,9 +103,10 @@ def prepare_song(task: SongTask, tick: Callable[[float], None]) -> SourceRecord:
         record = SourceRecord(**identity, settings_key=key, song=song, left_out=known.left_out)
     else:
         work = Path(task.output) / WORK_FOLDER / secrets.token_hex(8)
-        work.mkdir(parents=True)
+        work.mkdir()
         try:
             outcome = _cut_song(task, identity, work, tick)
+            _refuse_half_read(path, status, sha256, outcome, tick)
             tick(0.0)  # the last chance to notice that the run was killed
             if isinstance(outcome, SongEntry):
                 _put_in_place(work, Path(task.output) / outcome.folder)
@@ -119,6 +123,37 @@ def prepare_song(task: SongTask, tick: Callable[[float], None]) -> SourceRecord:
     return record
 
 
+def hash_file(path: Path, tick: Callable[[float], None] = lambda _: None) -> str:
+    """SHA-256 of a file, with a sign of life for every megabyte; raises OSError."""
+    digest, buffer = hashlib.sha256(), bytearray(1 << 20)
+    with open(path, "rb", buffering=0) as stream:
+        while count := stream.readinto(buffer):
+            digest.update(memoryview(buffer)[:count])
+            tick(0.0)
+    return digest.hexdigest()
+
+
+def _refuse_half_read(
+    path: Path,
+    before: os.stat_result,
+    sha256: str,
+    outcome: SongEntry | LeftOut,
+    tick: Callable[[float], None],
+) -> None:
+    """Raise a PassingError if what came out may be the fault of the disk or of somebody who writes, not of the file.
+
+    A decoder takes a failing drive for the end of the file. So a file that came out damaged or short is read again: if
+    that fails, or its bytes are other ones now, the next run shall try.
+    """
+    now = path.stat()
+    if (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+        raise PassingError("the file was changed while it was read")
+    is_whole = isinstance(outcome, SongEntry) and not outcome.notes
+    is_plain = isinstance(outcome, LeftOut) and outcome.reason in ("silent", "needs_ffmpeg")
+    if not is_whole and not is_plain and hash_file(path, tick) != sha256:
+        raise PassingError("the disk gave other bytes at the second reading")
+
+
 def settings_key(settings: PrepareSettings) -> str:
     """A short text that differs when the chunks would differ."""
     return json.dumps(asdict(settings), sort_keys=True)
@@ -133,20 +168,36 @@ def record_path(output: Path, source: str) -> Path:
 def write_record(output: Path, record: SourceRecord) -> None:
     """Keep a record."""
     path = record_path(output, record.source)
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, json.dumps(asdict(record)).encode("ascii"))
 
 
 def read_record(output: Path, source: str) -> SourceRecord | None:
     """The record of a source, None if there is none that this program can read."""
+    record = _read_record(record_path(output, source))
+    return record if record is not None and record.source == source else None
+
+
+def read_all_records(output: Path) -> list[SourceRecord]:
+    """Every record that this program can read, sorted by source; those of sources that are gone too."""
+    records = (_read_record(path) for path in (output / RECORDS_FOLDER).glob("*.json"))
+    return sorted((record for record in records if record is not None), key=lambda record: record.source)
+
+
+def _read_record(path: Path) -> SourceRecord | None:
     try:
-        values: dict[str, Any] = json.loads(record_path(output, source).read_text(encoding="ascii"))
+        if not path.is_file() or path.stat().st_size > _RECORD_BYTES:
+            return None
+        values: dict[str, Any] = json.loads(path.read_text(encoding="ascii"))
         song = values["song"] and song_from_dict(values["song"])
-        left_out = values["left_out"] and LeftOut(**values["left_out"])
+        left_out = values["left_out"] and left_out_from_dict(values["left_out"])
         record = SourceRecord(**{**values, "song": song, "left_out": left_out})
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        texts = (record.source, record.sha256, record.settings_key)
+        is_right = all(isinstance(text, str) for text in texts) and (
+            song is None or song.source == record.source
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    return record if record.source == source else None
+    return record if is_right else None
 
 
 def song_folder(source: str, sha256: str, settings: PrepareSettings) -> str:
@@ -169,10 +220,13 @@ def _cut_song(
             channels=settings.channels,
             block_seconds=BLOCK_SECONDS,
             log=log,
+            alive=lambda: tick(0.0),
         ):
             cutter.add(block)
             tick(block.shape[1] / settings.sample_rate)
     except AudioError as error:
+        if isinstance(error, PassingError) or isinstance(error.__context__, OSError):
+            raise PassingError(str(error)) from None
         detail = str(error).removeprefix(printable(task.path)).strip(" .").removeprefix("is ")
         reason = "needs_ffmpeg" if FFMPEG_HINT in detail else "unreadable"
         return LeftOut(source=task.source, reason=reason, detail=detail)

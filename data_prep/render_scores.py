@@ -5,6 +5,7 @@ of a piece keeps its written tempo and key, later takes change both. The same se
 """
 
 import argparse
+import filecmp
 import hashlib
 import importlib
 import importlib.util
@@ -19,10 +20,13 @@ from tqdm import tqdm
 from data_prep.performance import Note, PedalMove, Performance, perform
 from data_prep.worker_pool import Tick, run_tasks
 from piano.foundation import options as kinds
-from piano.foundation.audio_io import write_audio
+from piano.foundation.audio_io import open_writer
 from piano.foundation.bounds import Bound
 from piano.foundation.doors import fill, program
 from piano.foundation.errors import AudioError, run_command
+from piano.foundation.made_files import clear_leftovers, refuse_other_work, unfinished
+from piano.foundation.options import make_output_folder
+from piano.foundation.screen_text import counted
 
 BUILT_IN_SCORES = Path(__file__).resolve().parent / "scores"
 EXAMPLE = "example:\n  {musigan render-scores} --output music --takes 2"
@@ -48,6 +52,7 @@ class RenderJob(NamedTuple):
     max_seconds: float | None
     program: int
     metadata: dict[str, str]
+    overwrite: bool = False
 
 
 class Rendered(NamedTuple):
@@ -225,7 +230,10 @@ def import_or_explain(name: str) -> Any:
 
 
 def render(job: RenderJob, tick: Tick) -> float:
-    """Render one take of one score to its file; returns its seconds. Runs in a worker process."""
+    """Render one take of one score to its file; returns its seconds. Runs in a worker process.
+
+    A file of that name that holds another sound stays, and AudioError is raised, unless the job says otherwise.
+    """
     key = f"{job.score.name}/{job.take}/{job.seed}".encode()
     random = np.random.default_rng(int.from_bytes(hashlib.sha256(key).digest()[:8], "big"))
     score = read_score(job.score)
@@ -240,7 +248,18 @@ def render(job: RenderJob, tick: Tick) -> float:
         program=job.program,
     )
     tick(0.0)
-    write_audio(job.target, waveform, job.sample_rate, metadata=job.metadata)
+    with unfinished(job.target) as temporary:
+        with open_writer(
+            job.target, job.sample_rate, len(waveform), metadata=job.metadata, into=temporary
+        ) as writer:
+            writer.write(waveform)
+        refuse_other_work(
+            job.target,
+            is_own=lambda path: filecmp.cmp(path, temporary, shallow=False),
+            overwrite=job.overwrite,
+            error=AudioError,
+        )
+        os.replace(temporary, job.target)
     return waveform.shape[1] / job.sample_rate
 
 
@@ -300,6 +319,7 @@ def plan_jobs(arguments: argparse.Namespace) -> list[RenderJob]:
             max_seconds=arguments.max_seconds,
             program=arguments.program,
             metadata=titles.get(score.name, {}),
+            overwrite=arguments.overwrite,
         )
         for take in range(arguments.takes)
         for score in scores
@@ -354,21 +374,28 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         default=0,
         help="another seed gives another performance (default: %(default)s)",
     )
+    add(
+        "--overwrite",
+        action="store_true",
+        help="replace files of these names that hold another sound (default: they stay)",
+    )
     return parser.parse_args(argv)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Render what the arguments ask for and say what was made."""
     jobs = plan_jobs(arguments)
-    arguments.output.mkdir(parents=True, exist_ok=True)
+    make_output_folder(arguments.output)
+    clear_leftovers(arguments.output)
     results = render_all(jobs, workers=arguments.workers)
     failed = [result for result in results if result.failure]
     for result in failed:
         print(f"left out: {result.score.name}: {result.failure}")
     if len(failed) == len(results):
-        raise AudioError(f"not one of the {len(results)} scores could be rendered.")
+        raise AudioError(f"not one of the {counted(len(results), 'score')} could be rendered.")
     minutes = sum(result.seconds for result in results) / 60
-    print(f"{len(results) - len(failed)} files, {minutes:.1f} minutes of music in {arguments.output}")
+    files = counted(len(results) - len(failed), "file")
+    print(f"{files}, {minutes:.1f} minutes of music in {arguments.output}")
 
 
 def main(argv: list[str] | None = None) -> int:

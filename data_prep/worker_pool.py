@@ -14,10 +14,19 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
+from piano.foundation.errors import MusiganError
+
 Tick = Callable[[float], None]
 """Called by a task now and then with the units of work done since the last call; the sign of life."""
 TICK_SECONDS = 0.25
+MOST_WORKERS = 60
+"""Windows waits for 63 handles at most, and no disk feeds more."""
 _THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_CANNOT_START = (
+    "a worker process ended before it could begin (exit code {code}). A script that prepares music must call it under "
+    '`if __name__ == "__main__":`; inside a worker of another pool (joblib, loky), call it in a process of its own, '
+    "or let that pool decode the files itself."
+)
 
 
 class TaskEvent(NamedTuple):
@@ -38,6 +47,9 @@ def run_tasks(
 ) -> Generator[TaskEvent, None, None]:
     """Run `function(task, tick)` for every task in separate processes.
 
+    Inside a process that may have no children (a worker of multiprocessing or Dask) the tasks run right here, one after
+    the other: then a decoder that crashes or hangs takes this process with it.
+
     Parameters
     ----------
     function : callable
@@ -45,7 +57,7 @@ def run_tasks(
     tasks : sequence
         Anything that can be pickled; begun in this order.
     workers : int
-        Processes at the same time.
+        Processes at the same time, `MOST_WORKERS` at most.
     stall_seconds : float
         A worker that gives no sign of life for so long is killed.
 
@@ -53,10 +65,19 @@ def run_tasks(
     ------
     TaskEvent
         Progress, and one finished event for every task in the order in which they end.
+
+    Raises
+    ------
+    MusiganError
+        No worker can be started here: that is no fault of the tasks.
     """
+    if multiprocessing.current_process().daemon:
+        yield from _run_here(function, tasks)
+        return
     waiting = list(reversed(range(len(tasks))))
-    pool = [_Worker(function) for _ in range(min(workers, len(tasks)))]
+    pool: list[_Worker] = []
     try:
+        pool += [_Worker(function) for _ in range(min(workers, MOST_WORKERS, len(tasks)))]
         for worker in pool:
             worker.start(waiting.pop(), tasks)
         while busy := [worker for worker in pool if worker.index is not None]:
@@ -71,6 +92,21 @@ def run_tasks(
             worker.stop()
 
 
+def _run_here(function: Callable[[Any, Tick], Any], tasks: Sequence[Any]) -> Iterator[TaskEvent]:
+    for index, task in enumerate(tasks):
+        done: list[float] = []
+        result, failure = _attempt(function, task, done.append)
+        yield TaskEvent(index, sum(done), is_finished=True, result=result, failure=failure)
+
+
+def _attempt(function: Callable[[Any, Tick], Any], task: Any, tick: Tick) -> tuple[Any, str]:
+    """(result, why there is none)"""
+    try:
+        return function(task, tick), ""
+    except Exception as error:
+        return None, f"{type(error).__name__}: {error}"
+
+
 class _Worker:
     """The parent's end of one process."""
 
@@ -83,6 +119,7 @@ class _Worker:
 
     def _launch(self) -> None:
         context = multiprocessing.get_context("spawn")
+        self._is_ready = False
         self.connection, far_end = context.Pipe()
         self._process = context.Process(
             target=_serve, args=(far_end, self._function, os.getpid()), daemon=True
@@ -105,7 +142,11 @@ class _Worker:
         try:
             while self.index is not None and self.connection.poll():
                 self._last_sign = time.monotonic()
-                work, is_finished, result, failure = self.connection.recv()
+                message = self.connection.recv()
+                self._is_ready = True
+                if message is None:
+                    continue
+                work, is_finished, result, failure = message
                 event = TaskEvent(self.index, work, is_finished, result, failure)
                 if is_finished:
                     self.index = None
@@ -113,6 +154,8 @@ class _Worker:
                 if is_finished:
                     return
         except (EOFError, OSError):
+            if not self._is_ready:  # no fault of the task: every other one would end the same way
+                raise MusiganError(_CANNOT_START.format(code=self._join())) from None
             yield self._give_up(f"the decoder crashed (exit code {self._join()})")
             return
         if time.monotonic() - self._last_sign > stall_seconds:
@@ -162,6 +205,8 @@ def _serve(connection: Connection, function: Callable[[Any, Tick], Any], parent:
     """Body of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which stops the workers
     _silence_decoders()
+    with contextlib.suppress(OSError):
+        connection.send(None)  # ready
     while True:
         try:
             task = connection.recv()
@@ -170,10 +215,7 @@ def _serve(connection: Connection, function: Callable[[Any, Tick], Any], parent:
         if task is None:
             return
         tick = _Ticker(connection, parent)
-        try:
-            result, failure = function(task, tick), ""
-        except Exception as error:
-            result, failure = None, f"{type(error).__name__}: {error}"
+        result, failure = _attempt(function, task, tick)
         try:
             connection.send((tick.work, True, result, failure))
         except OSError:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from piano.config_reader import load_config_from_yaml
 from piano.evaluation.pictures import Chart, Line, chart_row
@@ -25,6 +26,8 @@ from piano.foundation.doors import fill, program
 from piano.foundation.errors import run_command
 from piano.foundation.made_files import write_bytes, write_json
 from piano.foundation.options import make_output_folder
+from piano.foundation.runtime import choose_threads
+from piano.foundation.screen_text import counted, csv_cell, printable, tolerate_old_terminals
 from piano.judgement_file import KEPT_NAME
 from piano.judging import Clips, Items, Verdict, family_logits, real_clips, told_apart
 from piano.tournament import Settings, Tournament, play, trained_judges
@@ -84,6 +87,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="sampling steps of the fakes: a number or auto (default: auto; with --all 1, the judges' game)",
     )
     parser.add_argument("--seed", type=kinds.any_seed, default=0, help="of the fakes (default: 0)")
+    parser.add_argument("--threads", type=kinds.threads, help="CPU threads (default: what is fastest now)")
     options = parser.parse_args(argv)
     if options.count < 2:
         parser.error("--count must be at least 2")
@@ -95,11 +99,13 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Judge, and write table, pictures and interpretation."""
     options = parse_arguments(argv)
+    tolerate_old_terminals()
     return run_command(lambda: check(options))
 
 
 def check(options: argparse.Namespace) -> None:
     """Do what the command line asks for."""
+    torch.set_num_threads(options.threads or choose_threads())
     folder = options.checkpoints or load_config_from_yaml(options.config).checkpoint_folder
     output = options.output or folder / "check_discriminator"
     left_out: dict[str, str] | None = {} if options.all else None
@@ -116,11 +122,11 @@ def check(options: argparse.Namespace) -> None:
         left_out=left_out,
     )
     if tournament.known_before:
-        print(f"{tournament.known_before} judgements were known from before.")
+        print(f"{counted(tournament.known_before, 'judgement')} known from before.")
     write_table(tournament.verdicts, output)
     text = report_tournament(tournament, folder, output) if options.all else report_one(tournament, output)
     write_bytes(output / "interpretation.txt", (text + "\n").encode())
-    print(f"\n{text}\n\nWritten to {output}")
+    print(f"\n{text}\n\nWritten to {printable(output)}")
 
 
 def real_music(options: argparse.Namespace, folder: Path, newest: int) -> Clips:
@@ -177,8 +183,9 @@ def plain(value: Any) -> Any:
 def interpret(verdicts: list[Verdict]) -> str:
     """What the epochs of one generator's judges mean, in plain sentences (judges that were trained, in order)."""
     first, last = verdicts[0], verdicts[-1]
+    judges = counted(len(verdicts), "trained discriminator")
     lines = [
-        f"Generator {first.generator_epoch} before {len(verdicts)} trained discriminators: d_loss (label = real) from "
+        f"Generator {first.generator_epoch} before {judges}: d_loss (label = real) from "
         f"{first.d_loss:.2f} (epoch {first.discriminator_epoch}) to {last.d_loss:.2f} "
         f"(epoch {last.discriminator_epoch}); log 2 = {CONFUSION:.2f} is the confusion point."
     ]
@@ -301,7 +308,7 @@ def write_table(verdicts: list[Verdict], output: Path) -> None:
     text = StringIO(newline="")
     writer = csv.DictWriter(text, fieldnames=list(rows[0]))
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: csv_cell(value) for name, value in row.items()} for row in rows)
     write_bytes(output / "verdicts.csv", text.getvalue().encode("ascii"))
     write_json(output / "verdicts.json", rows)
 

@@ -5,6 +5,7 @@ Both compose from the same seeds and are held against the same real clips. The d
 
 import argparse
 import logging
+import textwrap
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,12 +13,15 @@ import numpy as np
 import torch
 
 from piano.evaluate import FEWEST_CLIPS, Sound, measure_real, watched
+from piano.evaluation.bootstrap import Figure
+from piano.evaluation.measures import measure_title
 from piano.evaluation.music_folder import is_dataset
 from piano.evaluation.paired import Compared, MadeSet, Verdict, compare_sets, overall
-from piano.evaluation.pictures import save_figure, styled_figure
+from piano.evaluation.pictures import BLUE, EDGE, GREEN, PLUM, QUIET, RED, save_figure, styled_figure
 from piano.evaluation.ruler import Clips, Ruler, describe_all, features_of
 from piano.evaluation.run_settings import differing, read_settings
 from piano.evaluation.score_generator import compose_samples
+from piano.evaluation.score_table import plain
 from piano.evaluation.training_figures import Training, training_of
 from piano.foundation import options as kinds
 from piano.foundation.doors import fill, program
@@ -26,7 +30,8 @@ from piano.foundation.made_files import write_json
 from piano.foundation.model_folder import named_folder
 from piano.foundation.options import make_output_folder
 from piano.foundation.runtime import choose_device, choose_threads, sampling_dtype
-from piano.foundation.screen_text import printable, tolerate_old_terminals
+from piano.foundation.score_words import score_words
+from piano.foundation.screen_text import counted, printable, tolerate_old_terminals
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import build_generator, load_checkpoint
 
@@ -42,11 +47,33 @@ class Side(NamedTuple):
     """One of the two models."""
 
     name: str
+    """Folder and epoch."""
     folder: Path
     epoch: int
     steps: int
     generator: VariationalAttentionModel
     training: Training | None
+
+
+class Names(NamedTuple):
+    """What the two are called, as short as they can be told apart."""
+
+    first: str
+    second: str
+
+
+def short_names(first: Side, second: Side) -> Names:
+    """`monday` and `tuesday`; with their epochs, or their whole paths, where that is not enough."""
+    choices = (
+        lambda side: printable(side.folder.name or side.folder),
+        lambda side: f"{printable(side.folder.name or side.folder)} (epoch {side.epoch})",
+        lambda side: side.name,
+    )
+    for choice in choices:
+        names = Names(choice(first), choice(second))
+        if names.first != names.second:
+            return names
+    return Names(f"{first.name}, {counted(first.steps, 'step')}", f"{second.name}, again")
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -108,10 +135,14 @@ def compare(options: argparse.Namespace) -> None:
     make_output_folder(options.output)
     options.real = options.real or real_of(first, second)
     ruler, _ = measure_real(options, Sound(first.generator.sample_rate, first.generator.sound_channels))
+    if ruler.reason:
+        raise DatasetError(f"the two cannot be compared: {ruler.reason}. Name other music with --real.")
     rows = compare_clips(ruler, *(compose(side, options) for side in sides), seed=options.seed)
-    print(comparison_text(rows, first, second, ruler))
-    write_json(options.output / "comparison.json", comparison_json(rows, first, second, ruler, options))
-    draw_comparison(rows, (first.name, second.name), options.output / "comparison.png")
+    print("\n".join(map(printable, comparison_text(rows, first, second, ruler).split("\n"))))
+    write_json(
+        options.output / "comparison.json", plain(comparison_json(rows, first, second, ruler, options))
+    )
+    draw_comparison(rows, short_names(first, second), options.output / "comparison.png")
     print(f"\nWritten to {printable(options.output)}")
 
 
@@ -181,45 +212,62 @@ def made_set(ruler: Ruler, clips: Clips) -> MadeSet:
 
 def comparison_text(rows: dict[str, Compared], first: Side, second: Side, ruler: Ruler) -> str:
     """A sentence for every measure, one for all of them, and the training beside."""
+    names = short_names(first, second)
     lines = [
-        f"First:  {first.name}, {first.steps} steps",
-        f"Second: {second.name}, {second.steps} steps",
-        f"Against {len(ruler.clips)} clips of {len(set(ruler.files))} songs; differences with intervals that hold "
-        "for all measures together in 95 of 100 comparisons.",
+        f"{names.first}: {first.name}, {counted(first.steps, 'step')}",
+        f"{names.second}: {second.name}, {counted(second.steps, 'step')}",
+        f"Against {counted(len(ruler.clips), 'clip')} of {counted(ruler.songs, 'song')}; differences with intervals "
+        "that hold for all measures together in 95 of 100 comparisons.",
         "",
     ]
-    lines += [measure_sentence(row) for row in rows.values()]
-    lines += ["", f"OVERALL: {overall_sentence(rows)}"]
+    lines += [
+        measure_sentence(row, names, clips=len(ruler.clips), songs=ruler.songs) for row in rows.values()
+    ]
+    lines += ["", f"OVERALL: {overall_sentence(rows, names)}"]
     lines += ["", *training_lines(first, second)]
     return "\n".join(lines)
 
 
-def measure_sentence(row: Compared) -> str:
-    """One measure in one sentence."""
-    words = {"better": "the first is better", "worse": "the first is worse", "cannot tell": "cannot tell"}
-    gap = row.difference
-    sign = -1.0 if row.better == "higher" else 1.0
+def shown_difference(row: Compared) -> Figure:
+    """First minus second as the figures themselves stand, so that text and picture have one sign."""
+    gap, sign = row.difference, -1.0 if row.better == "higher" else 1.0
     low, high = sorted((sign * gap.low, sign * gap.high))
+    return Figure(sign * gap.value + 0.0, low + 0.0, high + 0.0)
+
+
+def measure_sentence(
+    row: Compared, names: Names, *, clips: int | None = None, songs: int | None = None
+) -> str:
+    """One measure in one sentence."""
+    words = {
+        "better": f"{names.first} is better",
+        "worse": f"{names.second} is better",
+        "cannot tell": "cannot tell",
+    }
+    gap = shown_difference(row)
     what = "difference of the distances from 1" if row.better == "near 1" else "difference"
+    values = [f"{value:.3f}" for value in (row.first, row.second)]
+    if row.name == "kernel_score":
+        values = [score_words(value, None, clips, songs) for value in (row.first, row.second)]
     return (
-        f"{row.name} ({row.better} is better): {words[row.verdict]}, {row.first:.3f} against {row.second:.3f}, "
-        f"{what} {sign * gap.value:+.3f} [{low:+.3f}, {high:+.3f}]."
+        f"{row.name} ({row.better} is better): {words[row.verdict]}, {values[0]} against {values[1]}, "
+        f"{what} {gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]."
     )
 
 
-def overall_sentence(rows: dict[str, Compared]) -> str:
+def overall_sentence(rows: dict[str, Compared], names: Names) -> str:
     """What all measures say together."""
     verdict: Verdict = overall(rows)
     for_it = [name for name, row in rows.items() if row.verdict == "better"]
     against = [name for name, row in rows.items() if row.verdict == "worse"]
     if verdict == "better":
-        return f"the first is better than the second, by {', '.join(for_it)}."
+        return f"{names.first} is better than {names.second}, by {', '.join(for_it)}."
     if verdict == "worse":
-        return f"the first is worse than the second, by {', '.join(against)}."
+        return f"{names.second} is better than {names.first}, by {', '.join(against)}."
     if for_it or against:
-        sides = [f"better by {', '.join(for_it)}"] if for_it else []
-        sides += [f"worse by {', '.join(against)}"] if against else []
-        return f"cannot tell: the first is {' and '.join(sides)}, which does not decide."
+        sides = [f"{names.first} is better by {', '.join(for_it)}"] if for_it else []
+        sides += [f"{names.second} is better by {', '.join(against)}"] if against else []
+        return f"cannot tell: {' and '.join(sides)}, which does not decide."
     return "cannot tell: no difference is larger than chance. More samples (--count) or songs narrow the intervals."
 
 
@@ -231,7 +279,7 @@ def training_lines(first: Side, second: Side) -> list[str]:
     a, b = first.training, second.training
     lines = [
         f"Trained {a.seconds / 60:.1f} minutes against {b.seconds / 60:.1f}, "
-        f"{sum(a.steps.values())} steps against {sum(b.steps.values())}."
+        f"{counted(sum(a.steps.values()), 'step')} against {sum(b.steps.values()):,}."
     ]
     ranked = sorted(
         (name for name in a.losses if name in b.losses),
@@ -258,37 +306,48 @@ def comparison_json(
     rows: dict[str, Compared], first: Side, second: Side, ruler: Ruler, options: argparse.Namespace
 ) -> dict[str, Any]:
     """Everything as plain values; verdicts are about the first."""
-    a, b = first.training, second.training
+    a, b, names = first.training, second.training, short_names(first, second)
     return {
         "runs": [{"folder": str(side.folder), "epoch": side.epoch, "steps": side.steps,
                   "training": side.training and side.training._asdict()} for side in (first, second)],
-        "real": {"folder": str(options.real), "clips": len(ruler.clips), "songs": len(set(ruler.files))},
+        "real": {"folder": str(options.real), "clips": len(ruler.clips), "songs": ruler.songs},
         "count": options.count, "seconds": options.seconds, "seed": options.seed,
-        "verdict": overall(rows), "sentence": overall_sentence(rows),
+        "verdict": overall(rows), "sentence": overall_sentence(rows, names), "names": list(names),
         "measures": {name: row._asdict() | {"difference": row.difference._asdict(),
-                                            "sentence": measure_sentence(row)} for name, row in rows.items()},
+                                            "sentence": measure_sentence(row, names)} for name, row in rows.items()},
         "different_settings": differing(a.settings, b.settings) if a and b else None,
     }  # fmt: skip
 
 
-def draw_comparison(rows: dict[str, Compared], names: tuple[str, str], path: Path) -> Path:
-    """The two values of every measure, and below their difference with its interval."""
-    colours = {"better": "tab:green", "worse": "tab:red", "cannot tell": "0.4"}
-    with styled_figure(2, len(rows), size=(3.2 * len(rows), 4.4)) as (figure, axes):
+def draw_comparison(rows: dict[str, Compared], names: Names, path: Path) -> Path:
+    """The two values of every measure, and below their difference with its interval, with the sign of the text."""
+    colours = {"better": GREEN, "worse": RED, "cannot tell": QUIET}
+    with styled_figure(2, len(rows), size=(3.4 * len(rows), 5.0)) as (figure, axes):
         for column, row in enumerate(rows.values()):
             above, below = axes[0, column], axes[1, column]
-            above.barh([1, 0], [row.first, row.second], color=["tab:blue", "tab:orange"])
-            above.set_yticks([1, 0], ["first", "second"] if column == 0 else ["", ""])
-            above.set_title(f"{row.name} ({row.better})", loc="left")
-            below.axvline(0.0, color="0.7")
-            below.plot(
-                [row.difference.low, row.difference.high], [0, 0], color=colours[row.verdict], linewidth=3
-            )
-            below.plot(row.difference.value, 0, "o", color=colours[row.verdict])
+            values = [row.first, row.second]
+            above.barh([1, 0], values, color=[PLUM, BLUE])
+            if not any(abs(value) > 1e-9 for value in values):
+                above.set_xlim(
+                    0.0, 1.0
+                )  # two bars of no length: the number beside them is all there is to see
+            for place, value in zip((1, 0), values, strict=True):
+                above.annotate(f" {value:.2f}", (max(value, 0.0), place), va="center", fontsize="small")
+            above.margins(x=0.2)
+            shown = [textwrap.shorten(name, 24, placeholder="...") for name in names]
+            above.set_yticks([1, 0], shown if column == 0 else ["", ""])
+            above.set_title(f"{measure_title(row.name)}\n({row.better} is better)", loc="left")
+            gap = shown_difference(row)
+            ends = [end if np.isfinite(end) else gap.value for end in (gap.low, gap.high)]
+            below.axvline(0.0, color=EDGE)
+            below.plot(ends, [0, 0], color=colours[row.verdict], linewidth=3)
+            below.plot(gap.value, 0, "o", color=colours[row.verdict])
             below.set_yticks([])
-            below.set_title(f"the first: {row.verdict}", loc="left")
-            below.set_xlabel("left of 0: the first is better")
-        figure.suptitle(f"first: {names[0]}, second: {names[1]}", fontsize="small")
+            words = {"better": f"{shown[0]} is better", "worse": f"{shown[1]} is better"}
+            below.set_title(words.get(row.verdict, row.verdict), loc="left", color=colours[row.verdict])
+            side = "right" if row.better == "higher" else "left"
+            below.set_xlabel(f"{side} of 0: {shown[0]} is better")
+        figure.suptitle(f"{names.first} is compared with {names.second}", x=0.01, ha="left")
         return save_figure(figure, path)
 
 

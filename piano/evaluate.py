@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import hashlib
 import logging
 from collections.abc import Hashable
 from pathlib import Path
@@ -12,7 +13,16 @@ import torch
 from tqdm import tqdm
 
 from piano.evaluation.memorisation import PASSAGE_SECONDS, Library, build_library
-from piano.evaluation.music_folder import Excerpts, is_dataset, read_excerpts, read_songs, song_names
+from piano.evaluation.music_folder import (
+    Excerpts,
+    Passage,
+    count_songs,
+    is_dataset,
+    read_excerpts,
+    read_songs,
+    song_names,
+    spread_over,
+)
 from piano.evaluation.pictures import constant_q_grid
 from piano.evaluation.ruler import Clips, GeneratorScore, Ruler, fit_ruler
 from piano.evaluation.score_generator import Made, score_generator, score_made
@@ -21,17 +31,21 @@ from piano.foundation import options as kinds
 from piano.foundation.audio_io import DecodeLog, decode_blocks, find_audio_files, write_audio
 from piano.foundation.dataset_format import read_manifest
 from piano.foundation.doors import fill, program
-from piano.foundation.errors import ConfigError, DatasetError, run_command
+from piano.foundation.errors import AudioError, ConfigError, DatasetError, run_command
 from piano.foundation.made_files import write_json
 from piano.foundation.model_folder import named_folder
 from piano.foundation.options import make_output_folder
 from piano.foundation.runtime import choose_device, choose_threads, sampling_dtype
-from piano.foundation.screen_text import printable, tolerate_old_terminals
+from piano.foundation.score_words import FEW_SONGS as FEWEST_SONGS
+from piano.foundation.score_words import FEWEST_CLIPS
+from piano.foundation.screen_text import counted, printable, tolerate_old_terminals
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import build_generator, load_checkpoint
 
-FEWEST_CLIPS, FEWEST_SONGS = 4, 4
 SHOWN = 3
+MOST_TRIED, MOST_HASHED, MOST_SEARCHED = 50, 500, 800
+"""Files that are tried until one can be read, files whose content is compared, songs that are searched for copies:
+what a folder of ten thousand files may cost."""
 EXAMPLE = """examples:
   {musigan evaluate} --checkpoints checkpoints --real dataset --train dataset
   {musigan evaluate} --checkpoints checkpoints --epoch 20 --real ~/held_out --count 96
@@ -137,10 +151,15 @@ def evaluate(options: argparse.Namespace) -> None:
         steps = generator.resolve_steps(options.steps)
         subject = f"epoch {content['epoch']} of {printable(options.checkpoints)}, {steps} steps"
         ruler, score, made = evaluate_generator(options, generator)
-    print(f"{subject}: {len(made.samples)} clips of {options.seconds:g} s\n")
-    print(score_text(score, ruler))
+    print(f"{subject}: {counted(len(made.samples), 'clip')} of {options.seconds:g} s\n")
+    print(printable_lines(score_text(score, ruler)))
     write_report(score, ruler, made, output, subject)
     print(f"\nWritten to {printable(output)}")
+
+
+def printable_lines(text: str) -> str:
+    """A text whose names cannot steer the terminal."""
+    return "\n".join(printable(line) for line in text.split("\n"))
 
 
 def evaluate_generator(
@@ -170,8 +189,11 @@ def evaluate_folder(options: argparse.Namespace) -> tuple[Ruler, GeneratorScore,
         sound = real_sound
     else:
         sound = Sound(*(min(pair) for pair in zip(made_sound, real_sound, strict=True)))
+    if shared := same_music(options.generated, options.real):
+        print(f"--generated and --real hold the same music ({shared}): the scores say nothing about it.\n")
     ruler, _ = measure_real(options, sound)
     excerpts = read_music(options.generated, options, sound)
+    refuse_few(excerpts, options.generated, options)
     made = Made(samples=excerpts.clips, continuations=[], reconstructions=[])
     # Clips of one file count as one draw; a single file is cut into clips that stand for themselves.
     files: list[Hashable] | None = [("made", name) for name in excerpts.files]
@@ -194,10 +216,58 @@ def sound_of(folder: Path) -> Sound:
         raise DatasetError(
             f"there is no music in {printable(folder)}. Name a folder of sound files, or a data set."
         )
-    log = DecodeLog()
-    with contextlib.closing(decode_blocks(paths[0], sample_rate=16_000, channels=1, log=log)) as blocks:
-        next(blocks)
-    return Sound(log.sample_rate, min(log.channels, 2))
+    reason: AudioError | None = None
+    for path in paths[:MOST_TRIED]:
+        log = DecodeLog()
+        try:
+            with contextlib.closing(decode_blocks(path, sample_rate=16_000, channels=1, log=log)) as blocks:
+                next(blocks)
+        except AudioError as error:
+            reason = reason or error
+        except StopIteration:
+            continue
+        else:
+            return Sound(log.sample_rate, min(log.channels, 2))
+    raise DatasetError(
+        f"none of the {counted(len(paths), 'file')} in {printable(folder)} can be read as sound"
+        f"{f' ({reason})' if reason else ''}. Name another folder."
+    )
+
+
+def same_music(first: Path, second: Path) -> str:
+    """Which files of two folders are the same by their content, in words; empty where none are.
+
+    Only files of equal size are read, and of those at most MOST_HASHED.
+    """
+    if is_dataset(first) or is_dataset(second):
+        return "it is one folder" if first.resolve() == second.resolve() else ""
+    sizes: dict[int, list[Path]] = {}
+    for path in find_audio_files(second):
+        sizes.setdefault(path.stat().st_size, []).append(path)
+    paths = find_audio_files(first)
+    alike = [path for path in paths if path.stat().st_size in sizes][:MOST_HASHED]
+    others = {other for path in alike for other in sizes[path.stat().st_size]}
+    known = {content_hash(other) for other in sorted(others)[:MOST_HASHED]}
+    shared = sum(content_hash(path) in known for path in alike)
+    return f"{shared} of {counted(len(paths), 'file')} are equal" if shared else ""
+
+
+def content_hash(path: Path) -> bytes:
+    """Of a file's bytes; of none where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError:
+        return str(path).encode("utf-8", "surrogateescape")
+
+
+def refuse_few(excerpts: Excerpts, folder: Path, options: argparse.Namespace) -> None:
+    """Raises DatasetError for fewer clips than say anything."""
+    if len(excerpts.clips) < FEWEST_CLIPS:
+        raise DatasetError(
+            f"only {counted(len(excerpts.clips), 'clip')} of {options.seconds:g} s in {printable(folder)}, at least "
+            f"{FEWEST_CLIPS} are needed. Give more music, or shorter --seconds."
+        )
 
 
 def read_music(folder: Path, options: argparse.Namespace, sound: Sound) -> Excerpts:
@@ -212,18 +282,13 @@ def read_music(folder: Path, options: argparse.Namespace, sound: Sound) -> Excer
 def measure_real(options: argparse.Namespace, sound: Sound) -> tuple[Ruler, Excerpts]:
     """The ruler of --real, and stretches to continue."""
     excerpts = read_music(options.real, options, sound)
-    if len(excerpts.clips) < FEWEST_CLIPS:
-        raise DatasetError(
-            f"only {len(excerpts.clips)} clips of {options.seconds:g} s in {printable(options.real)}, at least "
-            f"{FEWEST_CLIPS} are needed. Give more music, or shorter --seconds."
-        )
+    refuse_few(excerpts, options.real, options)
     files: list[Hashable] = list(excerpts.files)
-    if (
-        len(set(files)) < FEWEST_SONGS
-    ):  # halves of the songs cannot be compared: let passages stand in for songs
-        print(f"Only {len(set(files))} song(s) in {printable(options.real)}: passages stand in for songs, so every "
+    songs = count_songs(files)
+    if songs < FEWEST_SONGS:  # halves of the songs cannot be compared: let passages stand in for songs
+        print(f"Only {counted(songs, 'song')} in {printable(options.real)}: passages stand in for songs, so every "
               "interval is too narrow. Take the figures as hints, and give more music with --real.\n")  # fmt: skip
-        files = [(name, index) for index, name in enumerate(files)]
+        files = [Passage(name, index) for index, name in enumerate(excerpts.files)]
     ruler = fit_ruler(excerpts.clips, files, sound.sample_rate, seed=options.seed, watch=watched)
     return ruler, excerpts
 
@@ -232,16 +297,20 @@ def read_library(options: argparse.Namespace, sound: Sound) -> Library | None:
     """The training music as grids, if it was named."""
     if options.train is None:
         return None
+    names = song_names(options.train, "training")
+    only = set(spread_over(names, MOST_SEARCHED))
+    if len(only) < len(names):
+        there = counted(len(names), "song")
+        print(f"{len(only):,} of {there} in {printable(options.train)} are searched for copies.\n")
     songs = read_songs(
-        options.train, sample_rate=sound.sample_rate, channels=sound.channels, split="training"
+        options.train, sample_rate=sound.sample_rate, channels=sound.channels, split="training", only=only
     )
-    total = len(song_names(options.train, "training"))
     try:
         return build_library(
             tqdm(
                 songs,
                 desc="reading training music",
-                total=total,
+                total=len(only),
                 unit="song",
                 dynamic_ncols=True,
                 leave=False,
@@ -269,12 +338,20 @@ def watched(clips: Clips, words: str) -> Clips:
     return tqdm(clips, desc=words, unit="clip", dynamic_ncols=True, leave=False)  # type: ignore[return-value]
 
 
+def label_words(label: Hashable) -> str:
+    """What a clip was cut from, in words: a file, or a pair and its place in it."""
+    return str(label[0]) if isinstance(label, tuple) and label else str(label)
+
+
 def write_report(score: GeneratorScore, ruler: Ruler, made: Made, output: Path, subject: str) -> None:
     """scores.json, scores.png, and the first sounds with their pictures."""
     write_json(output / "scores.json", {"subject": subject} | score_json(score, ruler))
     draw_scores(score, ruler, output / "scores.png")
-    shown = {f"real, {ruler.files[0]}": ruler.clips[0]}
-    shown |= {f"sample {index}": clip for index, clip in enumerate(made.samples[:SHOWN])}
+    first = ruler.files[0]
+    shown = {
+        f"real music: {label_words(first.song if isinstance(first, Passage) else first)}": ruler.clips[0]
+    }
+    shown |= {f"generated: sample {index}": clip for index, clip in enumerate(made.samples[:SHOWN])}
     constant_q_grid(shown, ruler.sample_rate, output / "samples.png")
     for index, clip in enumerate(made.samples[:SHOWN]):
         write_audio(output / f"sample_{index:04d}.wav", clip, ruler.sample_rate)

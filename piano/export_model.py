@@ -2,23 +2,30 @@
 
 import argparse
 import math
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from piano.config_reader import load_config_from_yaml
 from piano.discriminator import Discriminator_with_mdisc
 from piano.foundation import options as kinds
 from piano.foundation.checkpoint_format import find_epoch
 from piano.foundation.doors import fill, program
-from piano.foundation.errors import run_command
-from piano.foundation.model_folder import shipped_folder
+from piano.foundation.errors import CheckpointError, run_command
+from piano.foundation.made_files import clear_leftovers, refuse_other_work
+from piano.foundation.model_folder import named_folder, shipped_folder
+from piano.foundation.options import make_output_folder
 from piano.foundation.randomness import keyed_noise
-from piano.foundation.shipped_format import shipped_path, write_shipped
+from piano.foundation.receipt import model_hash
+from piano.foundation.shipped_format import read_shipped, shipped_path, write_shipped
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import build, build_generator, load_checkpoint, load_generator
 
 KINDS = {"generator": VariationalAttentionModel, "discriminator": Discriminator_with_mdisc}
+EXPORTED = "exported"
 EXAMPLE = """examples:
   {musigan export} --half
   {musigan export} --checkpoints demo/checkpoints --epoch 27 --output my_model
@@ -43,11 +50,20 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         default="best",
         help="a number, latest, or best: what was judged best (default: best)",
     )
-    add("--output", type=Path, help="folder to write to (default: checkpoints/shipped of the project)")
+    add(
+        "--output",
+        type=Path,
+        help="folder to write to (default: exported inside the run's folder; exported here for the shipped model)",
+    )
     add(
         "--half",
         action="store_true",
         help="weights in half precision, statistics as they are (default: all as they are)",
+    )
+    add(
+        "--overwrite",
+        action="store_true",
+        help="replace another model that lies in the output folder (default: that is refused)",
     )
     return parser.parse_args(argv)
 
@@ -58,12 +74,16 @@ def main(argv: list[str] | None = None) -> int:
 
     def body() -> None:
         folder = options.checkpoints or load_config_from_yaml(options.config).checkpoint_folder
-        export_model(folder, options.epoch, options.output or shipped_folder(), half=options.half)
+        folder = named_folder(folder)
+        output = options.output or (Path() if folder == shipped_folder() else folder) / EXPORTED
+        export_model(folder, options.epoch, output, half=options.half, overwrite=options.overwrite)
 
     return run_command(body)
 
 
-def export_model(folder: Path, epoch: int | str, output: Path, *, half: bool = False) -> None:
+def export_model(
+    folder: Path, epoch: int | str, output: Path, *, half: bool = False, overwrite: bool = False
+) -> None:
     """Write averaged generator and discriminator of one epoch to `output`, and say what was written.
 
     Parameters
@@ -74,24 +94,59 @@ def export_model(folder: Path, epoch: int | str, output: Path, *, half: bool = F
     half : bool
         Store matrices in half precision. Vectors (norms, biases), the mean spectrum and the normaliser stay exact: they
         are small, and an error there shifts everything.
+    overwrite : bool
+        Replace another model in `output`; the same one, exported before, is replaced in any case.
+
+    Raises
+    ------
+    CheckpointError
+        One of the networks is not there; or `output` holds another model.
     """
     epoch = find_epoch(folder, "generator", epoch)
     contents = {
         role: load_checkpoint(folder, role, epoch) for role in KINDS
     }  # both are there, or nothing is written
-    for role, kind in KINDS.items():
-        content = contents[role]
-        state = content.get("average") or content["model"]
-        network = build(kind, content, state, "cpu")
-        matrices = {name for name, parameter in network.named_parameters() if parameter.ndim > 1}
+    make_output_folder(output)
+    clear_leftovers(output)
+    halved = {role: matrices_of(role, content) if half else frozenset() for role, content in contents.items()}
+    for role, content in contents.items():
+        refuse_other_work(
+            shipped_path(output, role), overwrite=overwrite, error=CheckpointError,
+            is_own=partial(is_same_model, role=role, content=content, halved=halved[role]),
+        )  # fmt: skip
+    for role, content in contents.items():
         path = shipped_path(output, role)
         write_shipped(
-            path, role, epoch=epoch, keywords=content["keywords"], state=state,
-            halved=frozenset(matrices if half else ()),
+            path, role, epoch=epoch, keywords=content["keywords"], state=final_state(content),
+            halved=halved[role],
         )  # fmt: skip
         print(f"{path}: epoch {epoch}, {path.stat().st_size / 1e6:.1f} MB")
     change = composed_change(build_generator(contents["generator"]), load_generator(output, "best"))
     print(f"What it composes in one step differs from the checkpoint's by {change:.3g} dB on average.")
+
+
+def final_state(content: dict[str, Any]) -> dict[str, Tensor]:
+    """The weights that are given away: averaged ones, where there are any."""
+    return content.get("average") or content["model"]
+
+
+def matrices_of(role: str, content: dict[str, Any]) -> frozenset[str]:
+    """Names of the parameters that half precision is for."""
+    network = build(KINDS[role], content, final_state(content), "cpu")
+    return frozenset(name for name, parameter in network.named_parameters() if parameter.ndim > 1)
+
+
+def is_same_model(path: Path, *, role: str, content: dict[str, Any], halved: frozenset[str]) -> bool:
+    """Whether a file holds just the model that would be written there."""
+    try:
+        there = read_shipped(path, role)
+    except CheckpointError:
+        return False
+    wanted = {
+        name: value.half().float() if name in halved else value
+        for name, value in final_state(content).items()
+    }
+    return model_hash(there["model"], there["keywords"]) == model_hash(wanted, content["keywords"])
 
 
 @torch.inference_mode()

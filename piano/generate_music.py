@@ -1,6 +1,8 @@
 """New music from a checkpoint and a seed, a continuation of a fragment, or what the autoencoder makes of a file."""
 
 import argparse
+import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -12,16 +14,29 @@ from torch import Tensor
 from tqdm import tqdm
 
 from piano.config_reader import load_config_from_yaml
+from piano.doctor.verdict import run_verdict
 from piano.foundation import options as kinds
-from piano.foundation.audio_io import open_writer, read_audio
-from piano.foundation.doors import fill, program
-from piano.foundation.errors import AudioError, ConfigError, run_command
+from piano.foundation.audio_io import MP3_RATES, read_audio
+from piano.foundation.doors import command, fill, program
+from piano.foundation.errors import AudioError, ConfigError, MusiganError, run_command
 from piano.foundation.m4a import require_encoder
+from piano.foundation.made_files import clear_leftovers
 from piano.foundation.model_folder import SHIPPED, named_folder, shipped_folder
 from piano.foundation.options import make_output_folder
-from piano.foundation.receipt import Kind, Receipt, discreet_name, file_source, model_hash, own_versions
-from piano.foundation.runtime import available_cores, choose_device, sampling_dtype
+from piano.foundation.prompts import Heard, hear, without_last_pause
+from piano.foundation.receipt import (
+    Kind,
+    Receipt,
+    discreet_name,
+    file_source,
+    model_hash,
+    own_versions,
+)
+from piano.foundation.run_log import LOG_NAME, read_history
+from piano.foundation.runtime import available_cores, choose_device, fastest_threads, sampling_dtype
 from piano.foundation.screen_text import printable
+from piano.foundation.sound_progress import Progress, say
+from piano.made_sounds import Shelf, Target, name_part, sample_name
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import build_generator, choose_folder, load_checkpoint
 
@@ -29,6 +44,7 @@ FORMATS = ("wav", "flac", "mp3", "m4a")
 PROMPT_SECONDS = 120.0
 MAX_THREADS = 4
 LOUDNESS_DBFS, PEAK_DBFS = -18.0, -1.0
+OFFSET_FADE_SECONDS = 1.0
 EXAMPLE = """examples:
   {musigan generate} --seconds 30 --count 4
   {musigan generate} --prompt my_fragment.mp3 --seconds 20
@@ -99,28 +115,53 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="(default: auto)"
     )
     parser.add_argument(
-        "--threads", type=kinds.threads, help=f"CPU threads (default: all cores, at most {MAX_THREADS})"
+        "--threads",
+        type=kinds.threads,
+        help=f"CPU threads (default: OMP_NUM_THREADS, else the fastest up to {MAX_THREADS}, measured)",
     )
-    return parser.parse_args(argv)
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="make again what is there already, in its place (default: nothing is replaced)",
+    )
+    options = parser.parse_args(argv)
+    given = [f"--{name}" for name in ("prompt", "reconstruct", "noise") if getattr(options, name)]
+    if len(given) > 1:
+        parser.error(f"{' and '.join(given)} cannot be combined: the music comes from one of them")
+    return options
 
 
 def main(argv: list[str] | None = None) -> int:
     """Load a generator and write its music."""
     options = parse_arguments(argv)
-    return run_command(lambda: generate(options))
+    return run_command(lambda: generate(options), is_work=True)
 
 
 def generate(options: argparse.Namespace) -> None:
     """Do what the command line asks for."""
+    refuse_missing_files(options)
     folders = default_folders(options)
     if options.format == "m4a":
         require_encoder(folders[1] / "*.m4a")
+    if folders[1].exists():
+        make_output_folder(folders[1])  # says now what is wrong with it
     maker = open_maker(folders[0], options)
     make_output_folder(folders[1])
+    clear_leftovers(folders[1])
     introduce(folders[0], maker.content["epoch"])
     for paths in maker.make(folders[1], items=range(options.count)):
         for path in paths:
-            print(path)
+            tqdm.write(printable(path))
+            sys.stdout.flush()
+
+
+def refuse_missing_files(options: argparse.Namespace) -> None:
+    """Before anything is loaded; raises AudioError."""
+    for path in (options.prompt, options.noise, *(options.reconstruct or ())):
+        if path is not None and path.is_dir():
+            raise AudioError(f"{printable(path)} is a folder. Name a sound file.")
+        if path is not None and not path.exists():
+            raise AudioError(f"there is no file {printable(path)}.")
 
 
 def open_maker(folder: Path, options: argparse.Namespace) -> "Maker":
@@ -129,8 +170,22 @@ def open_maker(folder: Path, options: argparse.Namespace) -> "Maker":
     content = load_checkpoint(folder, "generator", options.epoch)
     generator = build_generator(content, device=device)
     generator.sampling_dtype = sampling_dtype(device)
-    torch.set_num_threads(options.threads or min(available_cores(), MAX_THREADS))
+    torch.set_num_threads(options.threads or measured_threads(generator))
     return Maker(generator, content, folder, options)
+
+
+def measured_threads(generator: VariationalAttentionModel) -> int:
+    """OMP_NUM_THREADS if it is set, else the number of threads with which a sampling step is fastest right now."""
+    if os.environ.get("OMP_NUM_THREADS", "").isdecimal() or generator.device.type != "cpu":
+        return torch.get_num_threads()
+    noise = torch.zeros(1, generator.latent_seq_len, generator.latent_dim)
+    told = generator.tell(generator.style.draw(0, range(1)), generator.latent_seq_len)
+
+    def step() -> None:
+        with torch.inference_mode():
+            generator.integrate(noise, steps=1, told=told)
+
+    return fastest_threads(step, most=min(available_cores(), MAX_THREADS))
 
 
 def default_folders(options: argparse.Namespace) -> tuple[Path, Path]:
@@ -145,7 +200,13 @@ def default_folders(options: argparse.Namespace) -> tuple[Path, Path]:
 def introduce(folder: Path, epoch: int) -> None:
     """Say whose music this will be; on stderr, as stdout names the files."""
     owner = "the shipped model" if folder == shipped_folder() else "the model"
-    print(f"Playing {owner} of {folder}, epoch {epoch}", file=sys.stderr, flush=True)
+    print(f"Playing {owner} of {printable(folder)}, epoch {epoch}", file=sys.stderr, flush=True)
+    if owner == "the model" and (folder / LOG_NAME).is_file():
+        with contextlib.suppress(OSError, MusiganError):
+            verdict = run_verdict(read_history(folder))
+            if verdict.is_ruined:
+                other = command("generate", "--checkpoints", SHIPPED)
+                print(f"This run's own log: {verdict.sentence} To hear music: {other}", file=sys.stderr)
 
 
 class Maker(NamedTuple):
@@ -157,14 +218,28 @@ class Maker(NamedTuple):
     folder: Path
     options: argparse.Namespace
 
+    @property
+    def shelf(self) -> Shelf:
+        """What its files have in common."""
+        generator, options = self.generator, self.options
+        return Shelf(generator.sample_rate, generator.sound_channels, options.format, options.overwrite)
+
     def make(self, output: Path, *, items: Iterable[int]) -> Iterator[list[Path]]:
         """Write the samples of these numbers (or every reconstruction); yields the files of each."""
-        if self.options.reconstruct:
-            yield from (reconstruct_file(self, path, output) for path in self.options.reconstruct)
-        elif self.options.prompt:
-            yield from continue_prompt(self, output, items)
+        options, rate = self.options, self.generator.sample_rate
+        if options.format == "mp3" and rate not in MP3_RATES:
+            raise AudioError(f"MP3 has no {rate} Hz, the rate of this model. Choose --format wav or flac.")
+        if options.reconstruct:
+            say_what_reconstruction_ignores(options)
+            yield from reconstruct_files(self, output)
+        elif round(options.seconds * rate) < 1:
+            raise ConfigError(
+                f"--seconds {options.seconds:g} is shorter than one sample of {rate} Hz ({1 / rate:.2g} s)."
+            )
+        elif options.prompt:
+            yield from continue_prompt(self, output, list(items))
         else:
-            yield from compose_samples(self, output, items)
+            yield from compose_samples(self, output, list(items))
 
     def receipts(
         self, *kinds: Kind, source: Path | None, seconds: float
@@ -183,70 +258,137 @@ class Maker(NamedTuple):
         return lambda item: {kind: Receipt(kind=kind, item=item, **common) for kind in kinds}
 
 
-def compose_samples(maker: Maker, output: Path, items: Iterable[int]) -> Iterator[list[Path]]:
-    """sample_0000.wav ... from white noise."""
+def say_what_reconstruction_ignores(options: argparse.Namespace) -> None:
+    """A reconstruction is as long as its file and needs no noise: settings of compositions are not silently taken."""
+    usual = {"seconds": 30.0, "count": 8, "seed": 0, "steps": "auto"}
+    if changed := [f"--{name}" for name, value in usual.items() if getattr(options, name) != value]:
+        verb = "has" if len(changed) == 1 else "have"
+        say(f"{', '.join(changed)} {verb} no part in a reconstruction, which is its file once more.")
+
+
+def compose_samples(maker: Maker, output: Path, items: list[int]) -> Iterator[list[Path]]:
+    """seed0_sample_0000.wav ... from white noise."""
     generator, options = maker.generator, maker.options
     noise = read_noise(generator, options.noise, options.seconds) if options.noise else None
     receipts = maker.receipts("sample", source=options.noise, seconds=options.seconds)
-    for item in items:
-        sounds = generator.stream(
-            seconds=options.seconds, seed=options.seed, item=item, steps=options.steps, noise=noise,
-            phase_iterations=options.phase_iterations,
-        )  # fmt: skip
-        path = output / f"sample_{item:04d}.{options.format}"
-        write_stream(path, sounds, generator.sample_rate, options.seconds, receipt=receipts(item)["sample"])
-        yield [path]
-
-
-def continue_prompt(maker: Maker, output: Path, items: Iterable[int]) -> Iterator[list[Path]]:
-    """sample_0000.continuation.wav, and .full.wav, which begins with the prompt as it is."""
-    generator, options = maker.generator, maker.options
-    prompt = read_audio(options.prompt, sample_rate=generator.sample_rate, channels=generator.sound_channels)
-    if prompt.shape[-1] < 8 * generator.hop_samples:
-        raise AudioError(
-            f"{printable(options.prompt)} is too short to continue: "
-            f"{prompt.shape[-1] / generator.sample_rate:.2f} s, "
-            f"at least {8 * generator.hop_samples / generator.sample_rate:.2f} s are needed"
-        )
-    heard = torch.from_numpy(prompt[:, -int(PROMPT_SECONDS * generator.sample_rate) :])
-    gain = levelling_gain(heard)
-    receipts = maker.receipts("full", "continuation", source=options.prompt, seconds=options.seconds)
-    for item in items:
-        sounds = generator.stream(
-            seconds=options.seconds, seed=options.seed, item=item, steps=options.steps, prompt=gain * heard,
-            phase_iterations=options.phase_iterations,
-        )  # fmt: skip
-        says = receipts(item)
-        full, continuation = (output / f"sample_{item:04d}.{kind}.{options.format}" for kind in says)
-        with open_writer(
-            full, generator.sample_rate, generator.sound_channels, metadata={"comment": says["full"].text()}
-        ) as full_writer:
-            full_writer.write(prompt)
-            quietened = (sound / gain for sound in sounds)
-            write_stream(
-                continuation, quietened, generator.sample_rate, options.seconds, also=full_writer,
-                receipt=says["continuation"],
+    with Progress("sample", generator.sample_rate) as progress:
+        progress.expect(len(items) * round(options.seconds * generator.sample_rate))
+        for number, item in enumerate(items, start=1):
+            progress.begin(number, len(items))
+            target = Target(
+                maker.shelf, output / sample_name(options.noise, options.seed, item), receipts(item)
+            )
+            sounds = generator.stream(
+                seconds=options.seconds, seed=options.seed, item=item, steps=options.steps, noise=noise,
+                phase_iterations=options.phase_iterations,
             )  # fmt: skip
-        yield [full, continuation]
+            yield target.write(sounds, progress)
 
 
-def reconstruct_file(maker: Maker, path: Path, output: Path) -> list[Path]:
+def continue_prompt(maker: Maker, output: Path, items: list[int]) -> Iterator[list[Path]]:
+    """NAME_seed0_sample_0000.continuation.wav, and .full.wav, which begins with the prompt as it is."""
+    generator, options = maker.generator, maker.options
+    rate = generator.sample_rate
+    heard, prompt, notes = hear_prompt(generator, options.prompt)
+    for note in notes:
+        say(f"{printable(options.prompt)}: {note}.")
+    receipts = maker.receipts("full", "continuation", source=options.prompt, seconds=options.seconds)
+    with Progress("continuation", rate) as progress:
+        progress.expect(len(items) * round(options.seconds * rate))
+        for number, item in enumerate(items, start=1):
+            progress.begin(number, len(items))
+            target = Target(
+                maker.shelf, output / sample_name(options.prompt, options.seed, item), receipts(item), heard
+            )
+            sounds = generator.stream(
+                seconds=options.seconds, seed=options.seed, item=item, steps=options.steps, prompt=prompt,
+                phase_iterations=options.phase_iterations,
+            )  # fmt: skip
+            yield target.write(as_loud_as(heard, sounds, rate), progress)
+
+
+def hear_prompt(generator: VariationalAttentionModel, path: Path) -> tuple[Heard, Tensor, list[str]]:
+    """A file as this model continues it.
+
+    Returns
+    -------
+    heard : Heard
+    prompt : Tensor [shape=(channels, samples)]
+        Its last two minutes that sound, at the level of prepared music.
+    notes : list of str
+        What is unusual about it.
+
+    Raises
+    ------
+    AudioError
+        It cannot be read, is silent or too short.
+    """
+    rate = generator.sample_rate
+    heard = hear(path, sample_rate=rate, channels=generator.sound_channels, max_seconds=PROMPT_SECONDS)
+    sounding = without_last_pause(heard, rate)
+    if sounding.shape[-1] < 8 * generator.hop_samples:
+        raise AudioError(
+            f"{printable(path)} is too short to continue: {sounding.shape[-1] / rate:.2f} s, "
+            f"at least {8 * generator.hop_samples / rate:.2f} s are needed"
+        )
+    notes = list(heard.notes)
+    if pause := heard.waveform.shape[-1] - sounding.shape[-1]:
+        notes.append(f"its last {pause / rate:.1f} s are silent, the music goes on from what comes before")
+    if heard.is_nearly_silent:
+        level = heard.levels.loudness_db
+        notes.append(f"it is nearly silent ({level:.0f} dB), the continuation has the usual level")
+    return heard, torch.from_numpy(heard.prepared(sounding)), notes
+
+
+def as_loud_as(heard: Heard, sounds: Iterator[Tensor], sample_rate: int) -> Iterator[Tensor]:
+    """Continuation at its prompt's level; a constant offset of the prompt fades out: no click at the seam."""
+    gain = 1.0 if heard.is_nearly_silent else heard.gain
+    offset = torch.from_numpy(heard.levels.offset).float().unsqueeze(1)
+    position = 0
+    for sound in sounds:
+        played = sound / gain
+        if bool(offset.any()) and position < OFFSET_FADE_SECONDS * sample_rate:
+            time = (position + torch.arange(sound.shape[-1])) / (OFFSET_FADE_SECONDS * sample_rate)
+            played = played + (offset * (1.0 - time).clamp_min(0.0)).to(sound.device)
+        position += sound.shape[-1]
+        yield played
+
+
+def reconstruct_files(maker: Maker, output: Path) -> Iterator[list[Path]]:
+    """Every file that can be heard; raises AudioError at the end for those that cannot."""
+    paths, failures = maker.options.reconstruct, []
+    with Progress("file", maker.generator.sample_rate) as progress:
+        for number, path in enumerate(paths, start=1):
+            progress.begin(number, len(paths))
+            try:
+                made = reconstruct_file(maker, path, output, progress)
+            except AudioError as error:
+                failures.append(error)
+            else:
+                yield made
+    if failures:
+        raise AudioError("\n".join(map(str, failures)))
+
+
+def reconstruct_file(maker: Maker, path: Path, output: Path, progress: Progress) -> list[Path]:
     """NAME.reconstruction.wav: the file through encoder and decoder, in pieces."""
     generator, options = maker.generator, maker.options
-    waveform = torch.from_numpy(
-        read_audio(path, sample_rate=generator.sample_rate, channels=generator.sound_channels)
-    )
-    gain = levelling_gain(waveform)
-    target = output / f"{path.stem}.reconstruction.{options.format}"
-    seconds = waveform.shape[-1] / generator.sample_rate
-    receipt = maker.receipts("reconstruction", source=path, seconds=seconds)(0)["reconstruction"]
+    rate = generator.sample_rate
+    heard = hear(path, sample_rate=rate, channels=generator.sound_channels)
+    for note in heard.notes:
+        say(f"{printable(path)}: {note}.")
+    progress.expect(heard.samples)
+    receipts = maker.receipts("reconstruction", source=path, seconds=heard.samples / rate)
+    target = Target(maker.shelf, output / name_part(path), receipts(0))
+    offset = torch.from_numpy(heard.levels.offset).float().unsqueeze(1).to(generator.device)
     with torch.inference_mode():
+        prepared = (torch.from_numpy(heard.prepared(block)) for block in heard.blocks(rate))
         sounds = generator.stream_decode(
-            encode_pieces(generator, gain * waveform), phase_iterations=options.phase_iterations
+            encode_pieces(generator, prepared), phase_iterations=options.phase_iterations
         )
-        trimmed = trim((sound[0] / gain for sound in sounds), waveform.shape[-1])
-        write_stream(target, trimmed, generator.sample_rate, seconds, receipt=receipt)
-    return [target]
+        return target.write(
+            trim((sound[0] / heard.gain + offset for sound in sounds), heard.samples), progress
+        )
 
 
 def levelling_gain(waveform: Tensor) -> float:
@@ -259,16 +401,26 @@ def levelling_gain(waveform: Tensor) -> float:
 
 
 def encode_pieces(
-    generator: VariationalAttentionModel, waveform: Tensor, *, frames: int = 128
+    generator: VariationalAttentionModel, blocks: Iterable[Tensor], *, frames: int = 128
 ) -> Iterator[Tensor]:
-    """Latents (1, frames, latent_dim) of a long waveform (channels, samples), each piece with context on both sides."""
+    """Latents (1, frames, latent_dim) of blocks of a long waveform (channels, samples), with context on both sides."""
     margin, hop = generator.autoencoder.encoder_context, generator.hop_samples
-    total = -(-waveform.shape[-1] // hop)
-    for begin in range(0, total, frames):
-        end = min(begin + frames, total)
-        first = max(begin - margin, 0)
-        piece = waveform[:, first * hop : (end + margin) * hop].unsqueeze(0).to(generator.device)
+    source, is_over = iter(blocks), False
+    buffer = torch.zeros(generator.sound_channels, 0)
+    first = begin = 0  # frame where the buffer begins, and the next one to encode
+    while True:
+        wanted = (begin + frames + margin - first) * hop
+        while not is_over and buffer.shape[-1] < wanted:
+            block = next(source, None)
+            is_over = block is None
+            buffer = buffer if block is None else torch.cat([buffer, block], dim=-1)
+        end = min(begin + frames, first + -(-buffer.shape[-1] // hop))
+        if end <= begin:
+            return
+        piece = buffer[:, : (end + margin - first) * hop].unsqueeze(0).to(generator.device)
         yield generator.encode(piece)[:, begin - first : end - first]
+        begin, kept_from = end, max(end - margin, 0)
+        buffer, first = buffer[:, (kept_from - first) * hop :], kept_from
 
 
 def trim(sounds: Iterator[Tensor], samples: int) -> Iterator[Tensor]:
@@ -281,39 +433,23 @@ def trim(sounds: Iterator[Tensor], samples: int) -> Iterator[Tensor]:
 
 
 def read_noise(generator: VariationalAttentionModel, path: Path, seconds: float) -> Tensor:
-    """Latent noise of a noise file; raises AudioError when it is too short."""
-    waveform = read_audio(path, sample_rate=generator.sample_rate, channels=1)[0]
+    """Latent noise of a noise file; raises AudioError when it is too short or silent."""
+    hop = generator.hop_samples
+    needed = hop * generator.whole_windows(-(-round(seconds * generator.sample_rate) // hop))
+    waveform = read_audio(
+        path, sample_rate=generator.sample_rate, channels=1, max_seconds=needed / generator.sample_rate
+    )[0]
     if len(waveform) < seconds * generator.sample_rate:
         raise AudioError(
-            f"{path} holds {len(waveform) / generator.sample_rate:.1f} s of noise, "
+            f"{printable(path)} holds {len(waveform) / generator.sample_rate:.1f} s of noise, "
             f"{seconds:g} s of music need as much. "
             f"Give a longer file or a smaller --seconds."
         )
-    hop = generator.hop_samples
+    if not np.std(waveform) > 0.0:
+        raise AudioError(
+            f"{printable(path)} is silent: white noise is needed. Leave out --noise, or name another."
+        )
     return generator.noise_from_waveform(torch.from_numpy(np.pad(waveform, (0, -len(waveform) % hop))))
-
-
-def write_stream(
-    path: Path, sounds: Iterator[Tensor], sample_rate: int, seconds: float, *, receipt: Receipt, also=None
-) -> None:
-    """Write waveform pieces (channels, samples) as they come; the file appears when it is whole."""
-    first = next(sounds, None)
-    if first is None:
-        raise ConfigError("nothing to write: --seconds is shorter than one sample")
-    with open_writer(
-        path, sample_rate, first.shape[0], metadata={"comment": receipt.text()}
-    ) as writer, tqdm(
-        total=seconds, unit="s", desc=printable(path.name), leave=False, dynamic_ncols=True,
-        bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s [{elapsed}<{remaining}, {rate_fmt}]",
-    ) as bar:  # fmt: skip
-        piece: Tensor | None = first
-        while piece is not None:
-            samples = piece.float().cpu().numpy()
-            for target in (writer, also):
-                if target is not None:
-                    target.write(samples)
-            bar.update(samples.shape[-1] / sample_rate)
-            piece = next(sounds, None)
 
 
 if __name__ == "__main__":

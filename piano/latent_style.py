@@ -186,15 +186,19 @@ class LatentStyle(nn.Module):
         return Style((measured - self.mean) / self.spread @ self.project, pulse)
 
     @torch.no_grad()
-    def draw(self, seed: int, items: range) -> Style:
-        """A new style for every item: near a style of the training music, with a phase of its own."""
+    def draw(self, seed: int, items: range, *, attempt: int = 0) -> Style:
+        """A new style for every item: near a style of the training music, with a phase of its own.
+
+        Another attempt draws others.
+        """
         vectors, phases = [], []
+        again = (attempt,) if attempt else ()
         for item in items:
-            random = keyed_generator(seed, item, "style")
+            random = keyed_generator(seed, item, "style", *again)
             anchor = self.anchors[int(torch.randint(NUM_ANCHORS, (1,), generator=random))]
-            noise = keyed_noise(seed, item, "style spread", first_frame=0, frames=1, channels=self.style_dim)[
-                0
-            ]
+            noise = keyed_noise(
+                seed, item, "style spread", *again, first_frame=0, frames=1, channels=self.style_dim
+            )[0]
             vectors.append(anchor + ANCHOR_SPREAD * noise.to(anchor.device))
             phases.append(2.0 * math.pi * torch.rand((), generator=random))
         vector = torch.stack(vectors)

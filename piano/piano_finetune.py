@@ -31,6 +31,8 @@ class Start(NamedTuple):
     discriminator: dict[str, Tensor] | None
     sentence: str
     """What is about to happen, for the screen."""
+    music: Any = None
+    """What it learned from, as its checkpoint keeps it; None: its file does not say."""
 
     def load_into(self, generator: nn.Module, discriminator: nn.Module) -> None:
         """Give networks that were built from `config` the trained weights."""
@@ -90,7 +92,15 @@ def start_from(
         generator.get("average") or generator["model"],
         judges and judges["model"],
         f"Fine-tuning epoch {generator['epoch']} of {folder}: {architecture}; its encoder is kept",
+        music_of(generator),
     )
+
+
+def music_of(checkpoint: dict[str, Any]) -> Any:
+    """What a checkpoint says of the music that was learned from; None where it says nothing."""
+    run = checkpoint.get("run")
+    stateful = run.get("stateful") if isinstance(run, dict) else None
+    return stateful.get("music") if isinstance(stateful, dict) else None
 
 
 def finetuning_stages(config: Config, model: ModelSettings) -> dict[str, dict[str, Any]]:

@@ -1,25 +1,20 @@
 """From pairs of music to a network that composes: load, build, resume, pretrain, train. The story in one page."""
 
 import argparse
+import contextlib
+import io
 import re
-import shlex
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from piano.config_reader import CONFIG_NAME, Config, dump_config, load_config_from_yaml, parse_override
-from piano.discriminator import Discriminator_with_mdisc
-from piano.doctor.live import Doctor
-from piano.evaluation.gates import Gatekeeper
-from piano.evaluation.training_pictures import draw_run
 from piano.foundation import options as kinds
-from piano.foundation.checkpoint_format import complete_epochs, list_epochs, write_whole
-from piano.foundation.dataset_format import read_manifest
-from piano.foundation.doors import fill, program
+from piano.foundation.dataset_format import manifest_path, read_manifest
+from piano.foundation.doors import command, fill, program
 from piano.foundation.errors import (
     CheckpointError,
     ConfigError,
@@ -31,30 +26,33 @@ from piano.foundation.errors import (
 )
 from piano.foundation.model_folder import named_folder
 from piano.foundation.notify import Messenger
-from piano.foundation.runtime import Runtime, is_first_process, sampling_dtype, start_runtime
-from piano.foundation.shipped_format import shipped_path
+from piano.foundation.screen_text import counted, printable, wrapped
 from piano.foundation.stop_signals import StopRequest, stoppable
-from piano.machine_limits import refuse_impossible
-from piano.piano_finetune import Start, finetune_generator, start_from
-from piano.piano_model import AudioDataset, VariationalAttentionModel
-from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
-from piano.piano_train import check_loss_weights, train_vae_gan
-from piano.resumed_settings import PLACES, resumed_settings
-from piano.run_keeper import own_folder, refuse_full_disk
-from piano.time_budget import seconds_since_start
-from piano.training_run import STAGES, TrainingRun
-from piano.utilities import build, load_checkpoint
-from piano.validation import validation_losses
+from piano.resumed_settings import PLACES, own_settings, resumed_settings
+from piano.time_budget import LEAST_LEARNING_SHARE, clock, seconds_since_start
+
+# PyTorch takes seconds to load: what can be said without it is said first, and each step imports what it needs.
+if TYPE_CHECKING:
+    from piano.discriminator import Discriminator_with_mdisc
+    from piano.doctor.verdict import Verdict
+    from piano.foundation.runtime import Runtime
+    from piano.known_music import KnownMusic
+    from piano.piano_finetune import Start
+    from piano.piano_model import AudioDataset, VariationalAttentionModel
+    from piano.training_run import TrainingRun
 
 EXAMPLE = """examples:
   {musigan train} --minutes 10
   {musigan train} --preset small --resume
   {musigan train} --from shipped --minutes 10 --checkpoints mine
+  {musigan train} --resume --minutes 60 --checkpoints mine
   {musigan train} --set stages.flow.learning_rate=0.001 --checkpoints trial
 """
 
 STOPS = (KeyboardInterrupt, StoppedBySignal)
 """What ends a run because somebody wished so."""
+NO_NUMBERS = (ValueError, IndexError, ArithmeticError, RuntimeError, CheckpointError)
+"""What mathematics raises that is given NaN or infinity; in a run whose networks are sound it is our own fault."""
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -72,7 +70,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--minutes",
         type=kinds.minutes,
-        help="the whole run takes so long, start to exit (default: the config's, else epochs)",
+        help="the whole run takes so long, all its sittings together (default: the config's, else epochs)",
     )
     parser.add_argument(
         "--dataset", type=Path, help="folder made by create_dataset (default: the config's dataset_folder)"
@@ -88,6 +86,14 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--from", dest="start_from", metavar="FOLDER",
         help="fine-tune a trained model: shipped, or a folder of checkpoints (default: from nothing)",
     )  # fmt: skip
+    parser.add_argument(
+        "--anyway", action="store_true",
+        help="begin although the time is too short to learn much, or judge by music that was learned from "
+        "(default: say so and stop)",
+    )  # fmt: skip
+    how_much = parser.add_mutually_exclusive_group()
+    how_much.add_argument("--quiet", action="store_true", help="say only how it ended (default: one bar)")
+    how_much.add_argument("--verbose", action="store_true", help="show every number (default: one bar)")
     parser.add_argument("--seed", type=kinds.seed, help="of every random choice (default: the config's)")
     parser.add_argument(
         "--devices", type=kinds.processes, help="processes on this node (default: the config's)"
@@ -102,28 +108,54 @@ def main(argv: list[str] | None = None) -> int:
     """Train a generator and a discriminator from config.yaml."""
     options = parse_arguments(argv)
     go_on = resume_command(sys.argv[1:] if argv is None else argv)
-    return run_command(lambda: train(read_config(options), go_on=go_on))
+    return run_command(lambda: train(read_config(options), options, go_on=go_on), is_work=True)
 
 
-def train(config: Config, *, go_on: str = "musigan train --resume") -> None:
+def train(config: Config, options: argparse.Namespace, *, go_on: str) -> None:
     """The whole run, alone in its folder; a signal stops it where nothing is lost, and `go_on` continues it."""
     began = time.monotonic() - seconds_since_start()
+    messenger = Messenger(config.training.notify)
+    look_at_dataset(config)
+    from piano.foundation.runtime import is_first_process
+    from piano.piano_train import check_loss_weights
+    from piano.run_keeper import own_folder
+
     is_main = is_first_process()
     check_loss_weights(config.loss_weights)
-    messenger = Messenger(config.training.notify)
     try:
         with stoppable(is_loud=is_main) as stop, own_folder(config, is_main=is_main):
-            train_alone(config, stop, messenger, began=began)
+            with contextlib.redirect_stdout(io.StringIO()) if options.quiet else contextlib.nullcontext():
+                words = train_alone(config, options, stop, messenger, began=began)
+            if is_main:
+                print(wrapped(words), flush=True)
     except StoppedBySignal as stopped:
         raise StoppedBySignal(
             f"{stopped} Go on with:\n  {go_on}" if is_main else "", stopped.signal
         ) from None
 
 
+def look_at_dataset(config: Config) -> None:
+    """Say at once that there is no data set: nothing that takes seconds was loaded yet."""
+    folder = config.dataset_folder
+    if not manifest_path(folder).is_file():
+        what = "is a file, no data set" if folder.is_file() else "holds no data set"
+        raise DatasetError(
+            f"{printable(folder)} {what}. Make one from a folder of music:\n"
+            f"  {command('prepare', 'FOLDER')}\n  {command('dataset')}"
+        )
+    read_manifest(folder)
+    if config.resume_from_checkpoint:
+        return
+    if config.minutes is None and not config.epochs + config.pretrain_epochs_g + config.pretrain_epochs_d:
+        raise ConfigError("nothing would be learned: all epochs are 0. Give --minutes, or set epochs.")
+    if not any(stage.share for _, stage in config.stages):
+        raise ConfigError("nothing would be learned: the share of every stage is 0.")
+
+
 def resume_command(arguments: list[str]) -> str:
     """The command that continues what a command line began."""
     # A fine-tuning run knows where it came from; one that went on from another folder goes on from its own.
-    dropped = re.compile(r"--(from|resume)(=.*)?|--set=checkpoint_folder_load=.*")
+    dropped = re.compile(r"--anyway|--(from|resume)(=.*)?|--set=checkpoint_folder_load=.*")
     kept: list[str] = []
     words = [*arguments, ""]
     for before, word, after in zip(["", *words], words, words[1:], strict=False):
@@ -133,25 +165,44 @@ def resume_command(arguments: list[str]) -> str:
         )
         if not (is_value or is_source or dropped.fullmatch(word)):
             kept.append(word)
-    program = sys.argv[0] if sys.argv[0].startswith("musigan ") else f"python {shlex.quote(sys.argv[0])}"
-    return f"{program} {shlex.join([*kept, '--resume'])}"
+    return command("train", *kept, "--resume")
 
 
-def train_alone(config: Config, stop: StopRequest, messenger: Messenger, *, began: float) -> None:
-    """The whole run, in a folder that is its own, on the clock since it began (by time.monotonic())."""
+def train_alone(
+    config: Config, options: argparse.Namespace, stop: StopRequest, messenger: Messenger, *, began: float
+) -> str:
+    """The whole run, in a folder that is its own, on the clock since it began (by time.monotonic()); how it ended."""
+    from piano.doctor.live import Doctor
+    from piano.evaluation.gates import Gatekeeper
+    from piano.foundation.runtime import sampling_dtype, start_runtime
+    from piano.known_music import KnownMusic
+    from piano.piano_finetune import finetune_generator
+    from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
+    from piano.piano_train import train_vae_gan
+    from piano.run_keeper import refuse_full_disk
+    from piano.training_run import STAGES, TrainingRun
+    from piano.validation import validation_losses
+
     start = None
     if not config.resume_from_checkpoint:
         refuse_to_overwrite(config)
         start = find_start(config)
         config = start.config if start else config
+    from piano.machine_limits import refuse_impossible
+
     refuse_impossible(config, lambda: build_networks(config))
     runtime = start_runtime(**config.runtime.model_dump(), seed=config.seed)
     if start:
         tell(runtime, start.sentence)
     training_set = open_split(config, "training")
     validation_set = open_split(config, "validation")
+    music = KnownMusic(training_set, validation_set)
+    if start:
+        know_start(start, music, runtime, config, is_forced=options.anyway)
 
-    generator, discriminator = (network.to(runtime.device) for network in build_networks(config))
+    generator, discriminator = build_networks(config)
+    generator.to(runtime.device)
+    discriminator.to(runtime.device)
     if start:
         start.load_into(generator, discriminator)
     generator.sampling_dtype = sampling_dtype(runtime.device)
@@ -166,49 +217,184 @@ def train_alone(config: Config, stop: StopRequest, messenger: Messenger, *, bega
         before_save=gatekeeper.score_epoch, began=began,
         doctor=None if config.doctor == "off" else Doctor(config.doctor, window=config.doctor_window),
         validate=validation_losses,
+        loudness="quiet" if options.quiet else "verbose" if options.verbose else "normal",
     )  # fmt: skip
     run.stop = stop
+    run.stateful["music"] = music
     if run.budget is not None:
         run.stateful["budget"] = run.budget
     if config.resume_from_checkpoint:
-        tell(
-            runtime,
-            f"Resuming from epoch {run.resume()} of {config.checkpoint_folder_load or config.checkpoint_folder}",
+        folder = config.checkpoint_folder_load or config.checkpoint_folder
+        tell(runtime, f"Resuming from epoch {run.resume()} of {folder}")
+        compare_music(run, music, is_forced=options.anyway, is_other=has_other_dataset(config, options))
+    elif config.minutes is None and not sum(run.planned()["steps"].values()):
+        raise ConfigError(
+            "nothing would be learned: with these epochs and shares no stage has a single epoch. "
+            "Raise epochs and pretrain_epochs_g, or give --minutes."
         )
-        if set(run.finished_stages) >= set(STAGES):
-            tell(runtime, "Every stage of this run is over. To learn longer, go on from an earlier epoch in a folder "
-                          "of its own: --resume EPOCH --set checkpoint_folder_load=... --checkpoints ...")  # fmt: skip
-    if runtime.is_main:
-        write_settings(config)
     with reported(run, messenger):
         gatekeeper.rehearse(run)
-        introduce(config, runtime, run)
+        if config.resume_from_checkpoint:
+            say_what_learns(run, is_minutes_given=options.minutes is not None)
+            if runtime.is_main and is_without_samples(run):
+                gatekeeper.write_due_samples(run)  # a kill came between the checkpoint and its samples
+        elif not options.anyway:
+            refuse_hurry(run)
         if runtime.is_main:
             refuse_full_disk(config.checkpoint_folder, generator, discriminator)
+            write_settings(config, music)
+            run.papers = lambda: write_settings(config, music)
+        if set(run.finished_stages) < set(STAGES):
+            introduce(config, runtime, run, is_verbose=options.verbose)
         (finetune_generator if config.start_from else pretrain_generator)(run)
         pretrain_discriminator(run)
         train_vae_gan(run)
-    tell(runtime, f"{summary(run)}"
-                  f"Listen: python piano/generate_music.py --checkpoints {config.checkpoint_folder}")  # fmt: skip
+        refuse_nothing(run)
+    return last_words(run)
 
 
-def write_settings(config: Config) -> None:
-    """Leave the settings in the run's folder: whoever resumes it goes on with them."""
+def has_other_dataset(config: Config, options: argparse.Namespace) -> bool:
+    """Whether another data set folder was asked for now than the run has in its settings."""
+    is_given = options.dataset is not None or any(text.startswith("dataset_folder=") for text in options.set)
+    own = own_settings(config.checkpoint_folder_load or config.checkpoint_folder)
+    return is_given and (own is None or own.dataset_folder.resolve() != config.dataset_folder.resolve())
+
+
+def compare_music(run: "TrainingRun", music: "KnownMusic", *, is_forced: bool, is_other: bool) -> None:
+    """Hold the data set against the one that was learned from; raises DatasetError where its judges were lessons."""
+    from piano.run_keeper import forget_judgements
+
+    folder = run.config.dataset_folder
+    if music.before is None:
+        tell(run.runtime, "An earlier version began this run and did not keep which music it learned from: "
+                          "whether the data set is still the same cannot be told.")  # fmt: skip
+    elif not music.is_same:
+        sentence = music.change_in_words(folder)
+        if music.learned_from() and not (is_forced or is_other):
+            raise DatasetError(
+                f"{sentence} A score on it would say how well it was learned by heart. Go on with the data set of "
+                "before or with another one (--dataset), begin anew with other --checkpoints, or take it as it is "
+                "with --anyway."
+            )
+        tell(run.runtime, f"{sentence} What was measured on it (best epoch, gates, scales) is forgotten.")
+        forget_judgements(run, sentence)
+
+
+def know_start(
+    start: "Start", music: "KnownMusic", runtime: "Runtime", config: Config, *, is_forced: bool
+) -> None:
+    """What the model to fine-tune has learned from, against the data set; raises DatasetError."""
+    if not music.inherit(start.music):
+        tell(runtime, "What this model learned from is not kept with it: whether it has heard your validation music "
+                      "before, only its card can say.")  # fmt: skip
+    elif names := music.learned_from():
+        from piano.known_music import these
+
+        sentence = f"{these(names)} learned from by the model in {printable(config.start_from)}, and would judge now."
+        if not is_forced:
+            raise DatasetError(
+                f"{sentence} A score on it would say how well it was learned by heart. "
+                "Give another data set with --dataset, or take it as it is with --anyway."
+            )
+        tell(runtime, sentence)
+    music.before = None
+
+
+def say_what_learns(run: "TrainingRun", *, is_minutes_given: bool = False) -> None:
+    """After resuming: how a longer run is divided, or that there is nothing left to learn, and how to learn longer.
+
+    Raises ConfigError where the minutes that were given are over already.
+    """
+    from piano.training_run import STAGES
+
+    if longer := run.extend():
+        tell(run.runtime, longer)
+    elif set(run.finished_stages) >= set(STAGES):
+        had = f"it has had {run.seconds / 60.0:.1f} minutes"
+        advice = f"To learn longer, give the whole run more, for instance:\n  {longer_command(run)}"
+        tell(run.runtime, f"Every stage of this run is over; {had}. {advice}")
+    elif is_minutes_given and run.budget is not None and run.runtime.agree(run.seconds) >= run.budget.seconds:
+        raise ConfigError(
+            f"this run has had {run.seconds / 60.0:.1f} minutes already, and --minutes is the time of all its sittings "
+            f"together. Give more:\n  {longer_command(run)}"
+        )
+
+
+def longer_command(run: "TrainingRun") -> str:
+    """The command that gives a run about twice the time, or twice the epochs, that it has had."""
+    config, had = run.config, run.seconds / 60.0
+    more = ["--minutes", f"{2.0 * max(had, 5.0):.0f}"]
+    if run.budget is None:
+        names = ("pretrain_epochs_g", "epochs")
+        more = [word for name in names for word in ("--set", f"{name}={2 * getattr(config, name)}")]
+    return command("train", "--checkpoints", config.checkpoint_folder, "--resume", *more)
+
+
+def is_without_samples(run: "TrainingRun") -> bool:
+    """Whether the epoch that was resumed from is whole and its samples are missing."""
+    is_whole = run.epoch and run.epoch == run.saved_epoch and not run.config.checkpoint_folder_load
+    return bool(is_whole) and not any(
+        (run.config.checkpoint_folder / "samples").glob(f"epoch_{run.epoch:04d}_*")
+    )
+
+
+def refuse_hurry(run: "TrainingRun") -> None:
+    """A time of which learning would get less than half is not begun without a word; raises ConfigError."""
+    from piano.training_run import STAGES
+
+    if run.budget is None:
+        return
+    minutes = run.budget.seconds / 60.0
+    learning = run.runtime.agree(sum(run.budget.plan(STAGES[0], run.seconds).values()))
+    if learning >= LEAST_LEARNING_SHARE * run.budget.seconds:
+        return
+    needed = run.budget.needed_minutes(run.seconds)
+    enough = f"--minutes {needed}" if needed else "many more minutes, or a smaller --preset"
+    raise ConfigError(
+        f"of {minutes:g} minutes only {clock(learning)} would be for learning on this machine now; the rest goes into "
+        f"loading, encoding, measuring and saving. Give {enough}, or begin all the same with --anyway."
+    )
+
+
+def refuse_nothing(run: "TrainingRun") -> None:
+    """A run that took no step has made no model: that is no success; raises TrainingError."""
+    if not run.total_step:
+        raise TrainingError(
+            "nothing was learned: the time was over before the first step. Give more --minutes."
+        )
+
+
+def write_settings(config: Config, music: "KnownMusic") -> None:
+    """Leave the settings in the run's folder: whoever resumes it goes on with them; and what it learns from."""
+    from piano.foundation.checkpoint_format import write_whole
+    from piano.foundation.made_files import write_json
+    from piano.known_music import DATASET_NAME, dataset_facts
+
     # what the folder is, not how it was begun: `--config` with it, and `--resume`, go on from itself
     itself = {"checkpoint_folder_load": None, "resume_from_checkpoint": False, "resume_epoch": None}
     text = dump_config(config.model_copy(update=itself))
     write_whole(config.checkpoint_folder / CONFIG_NAME, lambda file: file.write(text.encode("utf-8")))
+    write_json(config.checkpoint_folder / DATASET_NAME, dataset_facts(music))
 
 
 @contextmanager
-def reported(run: TrainingRun, messenger: Messenger) -> Iterator[None]:
+def reported(run: "TrainingRun", messenger: Messenger) -> Iterator[None]:
     """Whatever ends the run inside: the log is complete, loss.png is drawn, and the message is sent."""
+    import torch
+
     try:
         yield
     except torch.OutOfMemoryError:
         error = TrainingError(too_little_memory(run))
         finish(run, messenger, "died", str(error))
         raise error from None
+    except NO_NUMBERS as problem:
+        ruin = run.ruin()
+        error = TrainingError(ruin) if ruin else problem
+        finish(run, messenger, "died", f"{type(error).__name__}: {error}")
+        if ruin:
+            raise error from None
+        raise
     except BaseException as error:
         how = "stopped" if isinstance(error, STOPS) else "died"
         finish(run, messenger, how, f"{type(error).__name__}: {error}".rstrip(": "))
@@ -216,13 +402,16 @@ def reported(run: TrainingRun, messenger: Messenger) -> Iterator[None]:
     finish(run, messenger, "ended", summary(run))
 
 
-def finish(run: TrainingRun, messenger: Messenger, how: str, sentence: str) -> None:
+def finish(run: "TrainingRun", messenger: Messenger, how: str, sentence: str) -> None:
     """The last things of a run, each in the main process only."""
+    run.screen.close()
     if not run.runtime.is_main:
         return
     run.log.close()
     folder = run.config.checkpoint_folder
     if run.total_step:
+        from piano.evaluation.training_pictures import draw_run
+
         try:
             draw_run(folder, run.config)
         except (OSError, MusiganError) as error:
@@ -231,9 +420,41 @@ def finish(run: TrainingRun, messenger: Messenger, how: str, sentence: str) -> N
     messenger.send(f"MusiGAN: training {how}", f"{sentence}\n{place}")
 
 
-def summary(run: TrainingRun) -> str:
-    """How far the run came."""
-    return f"Trained {run.epoch} epochs in {run.seconds / 60:.1f} minutes. {best_in_words(run)}"
+def verdict_of(run: "TrainingRun") -> "Verdict":
+    """What became of the run, by its log; what other music judged counts no longer."""
+    from piano.doctor.verdict import run_verdict
+    from piano.foundation.run_log import read_history
+
+    history = read_history(run.log.path.parent)
+    changed = max((place for place, line in enumerate(history) if line.get("event") == "data set"), default=0)
+    return run_verdict(
+        line for place, line in enumerate(history)
+        if place >= changed or line.get("event") not in ("gate", "score")
+    )  # fmt: skip
+
+
+def summary(run: "TrainingRun") -> str:
+    """How far the run came, and what became of it."""
+    verdict = verdict_of(run)
+    length = f"Trained {counted(run.epoch, 'epoch')} in {run.seconds / 60:.1f} minutes. "
+    best = "" if verdict.is_ruined else best_in_words(run)
+    return f"{length}{best}{verdict.sentence}"
+
+
+def last_words(run: "TrainingRun") -> str:
+    """What stands on the screen when all is done: how the run went, and what to do with it; `best.json` says it too."""
+    from piano.foundation.checkpoint_format import mark_best
+
+    folder, verdict, words = run.config.checkpoint_folder, verdict_of(run), summary(run)
+    if run.runtime.is_main:
+        mark_best(folder, is_ruined=verdict.is_ruined, verdict=verdict.sentence)
+    if not verdict.is_ruined:
+        advice = f" {verdict.advice}" if verdict.advice else ""
+        return f"{words}{advice}\nListen:\n  {command('generate', '--checkpoints', folder)}"
+    return (
+        f"{words}\nNot worth listening to yet. Train the same run longer:\n  {longer_command(run)}\n"
+        f"The model that comes with the project plays with:\n  {command('generate', '--checkpoints', 'shipped')}"
+    )
 
 
 def read_config(options: argparse.Namespace) -> Config:
@@ -261,10 +482,17 @@ def read_config(options: argparse.Namespace) -> Config:
     return load_config_from_yaml(options.config, preset=options.preset, overrides=given)
 
 
-def find_start(config: Config) -> Start | None:
+def find_start(config: Config) -> "Start | None":
     """The trained model to fine-tune, if the settings name one; raises CheckpointError."""
     if config.start_from is None:
         return None
+    from piano.discriminator import Discriminator_with_mdisc
+    from piano.foundation.checkpoint_format import complete_epochs
+    from piano.foundation.shipped_format import shipped_path
+    from piano.piano_finetune import start_from
+    from piano.piano_model import VariationalAttentionModel
+    from piano.utilities import build, load_checkpoint
+
     folder = named_folder(config.start_from)
     generator = load_checkpoint(folder, "generator", "best")
     has_judges = shipped_path(folder, "discriminator").is_file() or generator["epoch"] in complete_epochs(
@@ -277,14 +505,18 @@ def find_start(config: Config) -> Start | None:
     return start_from(config, folder, generator, judges)
 
 
-def build_networks(config: Config) -> tuple[VariationalAttentionModel, Discriminator_with_mdisc]:
+def build_networks(config: Config) -> "tuple[VariationalAttentionModel, Discriminator_with_mdisc]":
     """Generator and judges, untrained."""
+    from piano.piano_model import VariationalAttentionModel
+
     generator = VariationalAttentionModel(**config.model.model_dump())
     return generator, build_discriminator(config, generator)
 
 
-def build_discriminator(config: Config, generator: VariationalAttentionModel) -> Discriminator_with_mdisc:
+def build_discriminator(config: Config, generator: "VariationalAttentionModel") -> "Discriminator_with_mdisc":
     """Judges that fit the generator."""
+    from piano.discriminator import Discriminator_with_mdisc
+
     return Discriminator_with_mdisc(
         sound_channels=config.model.sound_channels,
         spectrum_values=config.model.sound_channels * generator.autoencoder.bins,
@@ -297,8 +529,11 @@ def build_discriminator(config: Config, generator: VariationalAttentionModel) ->
     )
 
 
-def open_split(config: Config, split: str) -> AudioDataset:
-    """A split of the data set; raises DatasetError when it was made for other settings."""
+def open_split(config: Config, split: str) -> "AudioDataset":
+    """A split of the data set; raises DatasetError when it was made for other settings, or is of no use."""
+    from piano.known_music import refuse_useless
+    from piano.piano_model import AudioDataset
+
     dataset = AudioDataset.from_folder(config.dataset_folder, split)
     manifest, model = read_manifest(config.dataset_folder), config.model
     wanted = {
@@ -311,15 +546,25 @@ def open_split(config: Config, split: str) -> AudioDataset:
             raise DatasetError(
                 f"the data set in {config.dataset_folder} has {name} {has}, "
                 f"{'the model' if config.start_from else f'preset {config.preset}'} needs {needs}. "
-                f"Make it again: prepare_dataset.py --sample-rate {model.sample_rate} "
-                f"--channels {model.sound_channels}, "
-                f"then create_dataset.py --segment-seconds {model.segment_seconds:g}."
+                "Make it again, from the folder of the music:\n  "
+                + command(
+                    "prepare",
+                    "FOLDER",
+                    "--sample-rate",
+                    model.sample_rate,
+                    "--channels",
+                    model.sound_channels,
+                )
+                + f"\n  {command('dataset', '--segment-seconds', f'{model.segment_seconds:.10g}')}"
             )
+    refuse_useless(dataset, split, config.dataset_folder)
     return dataset
 
 
 def refuse_to_overwrite(config: Config) -> None:
     """A folder that holds a run is continued or left alone."""
+    from piano.foundation.checkpoint_format import list_epochs
+
     if have := list_epochs(config.checkpoint_folder, "generator"):
         raise CheckpointError(
             f"{config.checkpoint_folder} already holds a run up to epoch {have[-1]}. "
@@ -327,23 +572,25 @@ def refuse_to_overwrite(config: Config) -> None:
         )
 
 
-def introduce(config: Config, runtime: Runtime, run: TrainingRun) -> None:
+def introduce(config: Config, runtime: "Runtime", run: "TrainingRun", *, is_verbose: bool = False) -> None:
     """Say what is about to happen."""
-    sizes = {name: sum(p.numel() for p in network.parameters()) / 1e6
-             for name, network in (("generator", run.generator), ("discriminator", run.discriminator))}  # fmt: skip
     # Half of every pair: neighbouring pairs share a segment.
     hours = len(run.training_set) * run.training_set.samples / 2 / config.model.sample_rate / 3600
-    budget = f"{config.minutes:g} minutes, all included" if config.minutes else "the config's epochs"
-    tell(runtime, f"{config.preset}: generator {sizes['generator']:.1f} M parameters, discriminator "
-                  f"{sizes['discriminator']:.1f} M; {hours:.2f} hours of music; "
-                  f"{runtime.device} x {runtime.world_size}, "
-                  f"{runtime.precision}; {budget}")  # fmt: skip
-    if plan := plan_in_words(run):
-        tell(runtime, plan)
+    length = f"{config.minutes:g} minutes, all included" if config.minutes else "the config's epochs"
+    tell(runtime, f"Learning from {hours:.2f} hours of music (preset {config.preset}): {length}.")
+    if is_verbose:
+        sizes = {name: sum(p.numel() for p in network.parameters()) / 1e6
+                 for name, network in (("generator", run.generator), ("discriminator", run.discriminator))}  # fmt: skip
+        tell(runtime, f"Generator {sizes['generator']:.1f} M parameters, discriminator {sizes['discriminator']:.1f} M; "
+                      f"{runtime.device} x {runtime.world_size}, {runtime.precision}")  # fmt: skip
+        if plan := plan_in_words(run):
+            tell(runtime, plan)
 
 
-def too_little_memory(run: TrainingRun) -> str:
+def too_little_memory(run: "TrainingRun") -> str:
     """What to do when a batch does not fit: the same step in more parts, from the last checkpoint on."""
+    from piano.training_run import STAGES
+
     config, stage = run.config, run.stage or STAGES[0]
     processes = config.runtime.devices * config.runtime.nodes
     batches = [run.settings(name).batch_size or config.batch_size for name in STAGES]
@@ -357,8 +604,10 @@ def too_little_memory(run: TrainingRun) -> str:
     return f"the memory of {run.runtime.device} is too small for the batch of stage {stage}. {advice}."
 
 
-def plan_in_words(run: TrainingRun) -> str:
+def plan_in_words(run: "TrainingRun") -> str:
     """How a time budget is going to be spent, as far as it is known now."""
+    from piano.training_run import STAGES
+
     if run.budget is None or run.total_step:
         return ""
     stages = run.budget.plan(STAGES[0], run.seconds)
@@ -367,12 +616,7 @@ def plan_in_words(run: TrainingRun) -> str:
     return f"Plan: {', '.join(parts)}; {clock(rest)} for loading, encoding, gates and saving."
 
 
-def clock(seconds: float) -> str:
-    """`3:07` of 187 seconds."""
-    return f"{round(seconds) // 60}:{round(seconds) % 60:02d}"
-
-
-def best_in_words(run: TrainingRun) -> str:
+def best_in_words(run: "TrainingRun") -> str:
     """Which epoch will be played, and how good the ruler found it."""
     best = run.best
     if best is None:
@@ -383,10 +627,10 @@ def best_in_words(run: TrainingRun) -> str:
     return f"Best, and what will be played: epoch {best.epoch} of stage {best.stage}, {best.steps} steps ({how}). "
 
 
-def tell(runtime: Runtime, message: str) -> None:
+def tell(runtime: "Runtime", message: str) -> None:
     """Say it once, whatever the number of processes."""
     if runtime.is_main:
-        print(message, flush=True)
+        print(wrapped(message), flush=True)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ frames white noise composes, a clean prefix before noise continues.
 
 import math
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TypeVar, cast
 
@@ -20,7 +21,7 @@ from piano.foundation.finite import require_finite
 from piano.foundation.layers import LatentTransformer
 from piano.foundation.phase import PhaseVocoder, reconstruct
 from piano.foundation.randomness import keyed_generator, keyed_noise
-from piano.foundation.texture import Texture
+from piano.foundation.texture import NEPER, Texture
 from piano.latent_style import PULSE_SIGNALS, SHORTEST_SECONDS, LatentStyle, Style, ToldStyle
 from piano.piano_encoder_decoder import VariationalEncoderDecoder
 
@@ -33,6 +34,9 @@ LEVEL_SHIFT = 3.0
 HISTORY_PART = 3
 """Endless music: the last third of a window is the prefix of the next one."""
 EIGENVALUE_FLOOR = 0.01
+STYLE_ATTEMPTS = 8
+LARGEST_LIFT = 20.0 * NEPER
+"""A composition so far below the softest music is next to silence: what it would be lifted from is not music."""
 
 
 class Music(NamedTuple):
@@ -55,6 +59,13 @@ class LatentNormaliser(nn.Module):
         self.register_buffer("mean", torch.zeros(latent_dim))
         self.register_buffer("whiten", torch.eye(latent_dim))
         self.register_buffer("unwhiten", torch.eye(latent_dim))
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Pass latents on as they are."""
+        self.mean.zero_()
+        for matrix in (self.whiten, self.unwhiten):
+            matrix.copy_(torch.eye(len(self.mean)))
 
     @torch.no_grad()
     def fit(self, latents: Tensor) -> None:
@@ -339,7 +350,7 @@ class VariationalAttentionModel(nn.Module):
     @torch.inference_mode()
     def stream_latents(
         self, *, count: int, seed: int, steps: int | str = "auto", prefix: Tensor | None = None,
-        noise: Tensor | None = None, first_item: int = 0,
+        noise: Tensor | None = None, first_item: int = 0, attempt: int = 0,
     ) -> Iterator[Tensor]:  # fmt: skip
         """Endless latents in pieces of two thirds of a window; each piece continues the one before.
 
@@ -353,6 +364,8 @@ class VariationalAttentionModel(nn.Module):
             White noise that replaces the seed's, for as many frames as it has; it ends the stream.
         first_item : int
             Index of the first item, to make items apart.
+        attempt : int
+            Another one draws other styles for the same items.
 
         Yields
         ------
@@ -361,7 +374,7 @@ class VariationalAttentionModel(nn.Module):
         device = self.device
         kept = self.latent_seq_len // HISTORY_PART
         steps = self.resolve_steps(steps)
-        style = self.style.draw(seed, range(first_item, first_item + count))
+        style = self.style.draw(seed, range(first_item, first_item + count), attempt=attempt)
         history = torch.zeros(count, 0, self.latent_dim, device=device)
         position, begin = 0, 0  # of the next noise frame, and of the window in the style's time
         if prefix is not None:
@@ -378,13 +391,18 @@ class VariationalAttentionModel(nn.Module):
             )
             window = self.integrate(
                 torch.cat([held, fresh], dim=1), steps=steps, prefix=history if history.shape[1] else None,
-                told=self.tell(style, self.latent_seq_len, first_frame=begin),
+                told=self.tell(style, held.shape[1] + fresh.shape[1], first_frame=begin),
             )  # fmt: skip
             piece = require_finite(window[:, history.shape[1] :], "latents")
             yield piece
             position += piece.shape[1]
             begin += window.shape[1] - kept
             history = window[:, -kept:]
+
+    def whole_windows(self, frames: int) -> int:
+        """Frames of noise that the windows take in which the first `frames` frames of music are made."""
+        further = self.latent_seq_len - self.latent_seq_len // HISTORY_PART
+        return self.latent_seq_len + further * max(math.ceil((frames - self.latent_seq_len) / further), 0)
 
     def _noise_frames(
         self,
@@ -423,6 +441,7 @@ class VariationalAttentionModel(nn.Module):
     def stream_decode(
         self, pieces: Iterator[Tensor], *, phase_iterations: int = 16, prompt: Tensor | None = None,
         context: Tensor | None = None, texture_key: tuple[int, int] | None = None, steps: int = 16,
+        gain: float = 1.0,
     ) -> Iterator[Tensor]:  # fmt: skip
         """Waveform pieces (count, channels, samples) of latent pieces (count, frames, latent_dim), in bounded memory.
 
@@ -436,6 +455,8 @@ class VariationalAttentionModel(nn.Module):
             Finish it as compositions are, with scatter drawn from this; without it nothing is added.
         steps : int
             How the latents were composed.
+        gain : float
+            Put on all of it.
         """
         margin = self.autoencoder.decoder_context
         stride = self.autoencoder.latent_stride
@@ -451,7 +472,7 @@ class VariationalAttentionModel(nn.Module):
             buffer = piece if buffer is None else torch.cat([buffer, piece], dim=1)
             ready = buffer.shape[1] if is_last else max(buffer.shape[1] - margin, done)
             spectrum = self.decode_spectrum(buffer)[:, done * stride : ready * stride]
-            magnitudes = self._finished(spectrum, texture_key, position, steps)
+            magnitudes = gain * self._finished(spectrum, texture_key, position, steps)
             position += spectrum.shape[1]
             sounds = [phase.push(magnitude) for phase, magnitude in zip(phases, magnitudes, strict=True)]
             if is_last:
@@ -490,9 +511,11 @@ class VariationalAttentionModel(nn.Module):
             window = self.latent_seq_len * self.hop_samples
             prompt = prompt[..., prompt.shape[-1] - min(usable, window) :].to(self.device)
             prefix = require_finite(self.encode(prompt.unsqueeze(0)), "latents of a prompt")
-        pieces = self.stream_latents(
-            count=1, seed=seed, steps=steps, prefix=prefix, noise=noise, first_item=item
-        )
+        if prefix is None:
+            pieces, gain = self._at_a_usual_level(seed=seed, item=item, steps=steps, noise=noise)
+        else:
+            gain = 1.0
+            pieces = self.stream_latents(count=1, seed=seed, steps=steps, prefix=prefix, first_item=item)
         frames = math.ceil(samples / self.hop_samples)
         sounds = self.stream_decode(
             take_frames(pieces, frames),
@@ -501,12 +524,38 @@ class VariationalAttentionModel(nn.Module):
             context=prefix,
             texture_key=(seed, item),
             steps=self.resolve_steps(steps),
+            gain=gain,
         )
         sent = 0
         for sound in sounds:
             piece = sound[0][..., : samples - sent]
             sent += piece.shape[-1]
             yield piece
+
+    def _at_a_usual_level(
+        self, *, seed: int, item: int, steps: int | str, noise: Tensor | None
+    ) -> tuple[Iterator[Tensor], float]:
+        """Latents of a composition, and the gain that brings it into the loudness range of the training music.
+
+        The first window decides, so that the gain is the same for all of a piece and for every length of it. Music has
+        pauses, so that a style can be one: where the first window is next to silence, another style is drawn.
+        """
+        low, high = self.texture_of(self.resolve_steps(steps)).softest_and_loudest
+        loudest: tuple[float, Iterator[Tensor]] | None = None
+        for attempt in range(STYLE_ATTEMPTS):
+            pieces = self.stream_latents(
+                count=1, seed=seed, steps=steps, noise=noise, first_item=item, attempt=attempt
+            )
+            first = next(pieces)
+            spectrum = self.decode_spectrum(first)
+            magnitudes = self._finished(spectrum, (seed, item), 0, self.resolve_steps(steps))
+            level = 0.5 * float(magnitudes.square().mean().clamp_min(1e-12).log())
+            if loudest is None or level > loudest[0]:
+                loudest = level, chain([first], pieces)
+            if level > low - LARGEST_LIFT:
+                break
+        level, pieces = cast(tuple[float, Iterator[Tensor]], loudest)
+        return pieces, math.exp(max(low - level, 0.0) + min(high - level, 0.0))
 
     def generate(
         self, seconds: float, *, count: int = 1, seed: int = 0, steps: int | str = "auto", phase_iterations: int = 16,

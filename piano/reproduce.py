@@ -11,10 +11,10 @@ import numpy as np
 import soundfile
 import torch
 
-from piano.foundation.audio_io import sndfile_name
 from piano.foundation.doors import fill, program
 from piano.foundation.errors import AudioError, CheckpointError, MusiganError, run_command
 from piano.foundation.model_folder import named_folder
+from piano.foundation.native_sound import sndfile_name
 from piano.foundation.options import make_output_folder
 from piano.foundation.receipt import (
     Receipt,
@@ -34,7 +34,7 @@ EXIT_DIFFERS = 1
 LENGTH_TOLERANCE = 0.1
 """MP3 pads a file by less than this, in seconds."""
 EXAMPLE = """examples:
-  {musigan reproduce} music_out/sample_0000.wav
+  {musigan reproduce} music_out/seed0_sample_0000.wav
   {musigan reproduce} their_music.wav --checkpoints their_model --output mine.wav
 """
 
@@ -80,7 +80,7 @@ def reproduce(options: argparse.Namespace) -> int:
     maker = open_matching(receipt, options.file, options.checkpoints, source)
     with tempfile.TemporaryDirectory() as folder:
         (paths,) = maker.make(Path(folder), items=[receipt.item])
-        made = next(path for path in paths if f".{receipt.kind}." in path.name or len(paths) == 1)
+        made = next(path for path in paths if path.stem.endswith(f".{receipt.kind}") or len(paths) == 1)
         again = read_sound(made)
         if options.output:
             shutil.copyfile(made, options.output)

@@ -8,8 +8,8 @@ from typing import Any
 from piano.config_reader import CONFIG_NAME, FOLDER_SETTINGS, Config, find_config, load_config_from_yaml
 from piano.evaluation.run_settings import differing, flatten
 from piano.foundation.errors import ConfigError
-from piano.foundation.runtime import is_first_process
-from piano.foundation.screen_text import printable
+from piano.foundation.first_process import is_first_process
+from piano.foundation.screen_text import printable, wrapped
 
 RESUME_SETTINGS = ("checkpoint_folder", "checkpoint_folder_load", "resume_from_checkpoint", "resume_epoch")
 """Where a run is found and from which epoch: never its own, which may have been moved, but those asked for."""
@@ -65,6 +65,14 @@ def resumed_settings(
     return config
 
 
+def own_settings(folder: Path) -> Config | None:
+    """The settings that a run left in its folder; None where there are none that can be read."""
+    try:
+        return load_config_from_yaml(folder / CONFIG_NAME) if (folder / CONFIG_NAME).is_file() else None
+    except ConfigError:
+        return None
+
+
 def tell_unused(own: Config, given: Mapping[str, Any]) -> None:
     """Name what config.yaml says otherwise than the run: somebody may have thought that it counts."""
     try:
@@ -76,8 +84,8 @@ def tell_unused(own: Config, given: Mapping[str, Any]) -> None:
     if pairs and is_first_process():
         rows = [f"{name} ({shown(here)}, the run: {shown(had)})" for name, (here, had) in pairs.items()]
         more = f" and {len(rows) - MOST_NAMES} more" if len(rows) > MOST_NAMES else ""
-        print(f"The run goes on with its own settings; not used of {found.name}: {', '.join(rows[:MOST_NAMES])}{more}. "
-              "Change one with --set.", flush=True)  # fmt: skip
+        print(wrapped(f"The run goes on with its own settings; not used of {found.name}: "
+                      f"{', '.join(rows[:MOST_NAMES])}{more}. Change one with --set."), flush=True)  # fmt: skip
 
 
 def tell_changed(own: Config, config: Config, given: Mapping[str, Any], source: Path) -> None:
@@ -85,7 +93,7 @@ def tell_changed(own: Config, config: Config, given: Mapping[str, Any], source: 
     pairs = told_apart(config, own, given, adopted=own.start_from is not None)
     if pairs and is_first_process():
         rows = [f"{name} ({shown(here)}, was {shown(had)})" for name, (here, had) in pairs.items()]
-        print(f"{printable(source)} changes the run's settings: {', '.join(rows)}.", flush=True)
+        print(wrapped(f"{printable(source)} changes the run's settings: {', '.join(rows)}."), flush=True)
 
 
 def told_apart(

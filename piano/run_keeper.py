@@ -1,6 +1,7 @@
 """How a run is kept: what its checkpoints say of where it stands, which of them stay, and how it goes on from one."""
 
 import contextlib
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -21,18 +22,25 @@ from piano.foundation.checkpoint_format import (
     epochs_to_keep,
     list_epochs,
     read_checkpoint,
-    remove_leftovers,
     write_best,
 )
 from piano.foundation.errors import CheckpointError
-from piano.foundation.folder_lock import locked_folder
-from piano.foundation.run_log import LOG_NAME, RunLog
+from piano.foundation.folder_lock import LOCK_NAME, locked_folder
+from piano.foundation.made_files import clear_leftovers
+from piano.foundation.run_log import LOG_NAME, RunLog, read_history
 from piano.foundation.runtime import Runtime, available_cores
 from piano.foundation.screen_text import printable
+from piano.longer_run import Learned, Reopened, learned_in
 from piano.piano_model import VariationalAttentionModel
 from piano.run_position import check_position
+from piano.schedules import Schedules
+from piano.time_budget import ENCODING, TimeBudget
 from piano.vae_utilities import save_checkpoint
 
+OF_THE_MUSIC = ("distance_noise", "distance_flow", "R_before_ear")
+"""Controllers that gates measured on validation music."""
+AN_END = 1.05
+"""A run that is over was meant to take at most so much more time than it took."""
 STATES_OF_A_PARAMETER = 4
 """Itself, its average and at most two moments of its optimiser: what a save may need, for the check of the disk."""
 
@@ -68,6 +76,11 @@ class KeptRun(Protocol):
     stateful: dict[str, Stateful]
     best: Best | None
     resumed_optimizers: dict[str, Any]
+    schedules: Schedules
+    budget: TimeBudget | None
+    learned: dict[str, Learned]
+    reopened: dict[str, Reopened]
+    planned_before: dict[str, Any] | None
 
     @property
     def seconds(self) -> float:
@@ -76,6 +89,14 @@ class KeptRun(Protocol):
 
     def set_clock(self, seconds: float) -> None:
         """The run has taken so long until now."""
+        ...
+
+    def planned(self) -> dict[str, Any]:
+        """For how long the run is meant."""
+        ...
+
+    def event(self, kind: str, **fields: Any) -> None:
+        """Write a line of the log that is not a step."""
         ...
 
     def optimizer_states(self) -> dict[str, Any]:
@@ -96,8 +117,9 @@ def own_folder(config: Config, *, is_main: bool = True) -> Iterator[None]:
         yield
         return
     folder, source = config.checkpoint_folder, config.checkpoint_folder_load
+    is_new = not folder.exists()
     with locked_folder(folder, error=CheckpointError, other="--checkpoints"):
-        remove_leftovers(folder)
+        clear_leftovers(folder / "samples")
         if source and source != folder and (have := list_epochs(folder, "generator")):
             raise CheckpointError(
                 f"{folder} already holds a run up to epoch {have[-1]}, and checkpoint_folder_load says to go on from "
@@ -109,7 +131,19 @@ def own_folder(config: Config, *, is_main: bool = True) -> Iterator[None]:
                 f"{folder} holds later epochs, up to {later[-1]}, which a run from epoch {wanted} would mix with. "
                 f"Add: --checkpoints {folder}-from-{wanted} --set checkpoint_folder_load={folder}"
             )
-        yield
+        try:
+            yield
+        finally:
+            if is_new:
+                leave_nothing(folder)
+
+
+def leave_nothing(folder: Path) -> None:
+    """A folder in which nothing was made is taken away again."""
+    with contextlib.suppress(OSError):
+        if [path.name for path in folder.iterdir()] == [LOCK_NAME]:
+            (folder / LOCK_NAME).unlink()
+            folder.rmdir()
 
 
 def refuse_full_disk(folder: Path, *networks: nn.Module) -> None:
@@ -165,6 +199,8 @@ def position(run: KeptRun) -> dict[str, Any]:
         "precision": run.runtime.precision, "threads": torch.get_num_threads(), "log_bytes": log_bytes(run.log),
         "best": run.best._asdict() if run.best else None,
         "stateful": {name: keeper.state_dict() for name, keeper in run.stateful.items()},
+        "learned": {name: list(had) for name, had in run.learned.items()},
+        "reopened": {name: list(again) for name, again in run.reopened.items()}, "planned": run.planned(),
     }  # fmt: skip
 
 
@@ -242,6 +278,17 @@ def adopt_position(run: KeptRun, there: dict[str, Any]) -> None:
     run.finished_stages = list(there["finished_stages"])
     run.epoch, run.total_step = there["epoch"], there["total_step"]
     run.controllers = dict(there["controllers"])
+    if "learned" in there:
+        run.learned = {str(name): Learned(*had) for name, had in there["learned"].items()}
+        run.reopened = {str(name): Reopened(*again) for name, again in there["reopened"].items()}
+        run.planned_before = dict(there["planned"])
+    else:  # an earlier version: its log says as much, and a run that is over had its time
+        run.learned = learned_in(read_history(run.log.path.parent))
+        is_over = run.stage == "joint" and "joint" in run.finished_stages
+        run.planned_before = {
+            "minutes": AN_END * there["seconds"] / 60.0 if is_over else math.inf,
+            "steps": {},
+        }
     for name, keeper in run.stateful.items():
         if name in there.get("stateful", {}):
             keeper.load_state_dict(there["stateful"][name])
@@ -260,6 +307,19 @@ def adopt_position(run: KeptRun, there: dict[str, Any]) -> None:
         if run.log.path.is_file():
             os.truncate(run.log.path, min(there.get("log_bytes", 2**62), log_bytes(run.log)))
     run.log.forget_after(run.total_step)
+
+
+def forget_judgements(run: KeptRun, sentence: str) -> None:
+    """What other music judged holds no longer: the best epoch, the gates' figures, what encoding took."""
+    run.best = None
+    for name in OF_THE_MUSIC:
+        run.controllers.pop(name, None)
+    run.schedules.forget_judgements()
+    if run.budget is not None:
+        run.budget.measured.pop(ENCODING, None)
+    if run.runtime.is_main:
+        write_best(run.config.checkpoint_folder, None)
+    run.event("data set", sentence=sentence)
 
 
 def copy_log(source: Path, log: RunLog) -> None:

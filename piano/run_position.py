@@ -145,7 +145,7 @@ def _check_make(saved: Any, own: Any, name: str) -> None:
         is_alike = isinstance(saved, list | tuple) and len(saved) == len(own)
     if not is_alike and type(saved) is not type(own):
         raise ValueError(f"{printable(name)[:40]} is a {type(saved).__name__}, not a {type(own).__name__}")
-    if isinstance(own, dict):
+    if isinstance(own, dict) and isinstance(saved, dict):
         for key in own.keys() & saved.keys():
             _check_make(saved[key], own[key], str(key))
     elif isinstance(own, tuple):

@@ -152,7 +152,7 @@ class Schedules:
         self.settings = settings
         self.begin("", warmup_steps=0)
 
-    def begin(self, stage: str, *, warmup_steps: int) -> None:
+    def begin(self, stage: str, *, warmup_steps: int, first: int = 0) -> None:
         """A new stage: everything of the one before is forgotten.
 
         Parameters
@@ -160,7 +160,10 @@ class Schedules:
         stage : str
         warmup_steps : int
             The stage's own, for every optimiser whose warm-up the settings do not replace.
+        first : int
+            Index of its first step: above 0 where it learns again, in a longer run.
         """
+        self.first = first
         self.stage = stage
         self.warmup_steps = warmup_steps
         self.early_stop = EarlyStop(self.settings.early_stopping)
@@ -192,6 +195,7 @@ class Schedules:
         """What step `index` is under; `progress` is the share of the stage that is over."""
         if self.stage not in ADVERSARIAL_STAGES:
             return SETTLED
+        index -= self.first
         if index < self.pretrain_steps:
             return Phase(is_pretraining=True, ramp=0.0)
         if self._ramp_from is None:
@@ -205,6 +209,7 @@ class Schedules:
     def warmup(self, name: str, index: int) -> float:
         """Share of its rate that an optimiser has at step `index`; a judge's steps count from where it begins."""
         steps, shape = self.warmup_steps, "linear"
+        index -= self.first
         if name in JUDGES:
             index = max(0, index - self.pretrain_steps)
         elif self.settings.g_warmup_steps and self.stage in ADVERSARIAL_STAGES:
@@ -283,6 +288,12 @@ class Schedules:
         terms = ADVERSARIAL_TERMS if metric == "adversarial" else TRAINING_TERMS
         return means.get(terms.get(self.stage, ""))
 
+    def forget_judgements(self) -> None:
+        """Other music judges from here on: no loss of before can be better or worse than one of now."""
+        self.early_stop = EarlyStop(self.settings.early_stopping)
+        self._sums = {}
+        self._resumed = {name: {"rate": state["rate"]} for name, state in self._resumed.items()}
+
     # --- keeping ---------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
@@ -291,11 +302,11 @@ class Schedules:
             "stage": self.stage, "warmup_steps": self.warmup_steps, "ramp_from": self._ramp_from,
             "sums": copy.deepcopy(self._sums), "early_stop": self.early_stop.state_dict(),
             "rates": {name: base.state_dict() for name, base in self._bases.items()},
-        }  # fmt: skip
+        } | ({"first": self.first} if self.first else {})  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict`; the rates take effect at the next `attach`."""
-        self.begin(state["stage"], warmup_steps=state["warmup_steps"])
+        self.begin(state["stage"], warmup_steps=state["warmup_steps"], first=state.get("first", 0))
         self._ramp_from = state["ramp_from"]
         self._sums = copy.deepcopy(dict(state["sums"]))
         self.early_stop.load_state_dict(state["early_stop"])

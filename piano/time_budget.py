@@ -4,11 +4,12 @@ A run also encodes the data set, measures its gates, writes checkpoints and samp
 happens; what is still to come is expected to take as long as it took before. Only the rest is divided by the shares.
 """
 
+import copy
 import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ ENCODING_SHARE, FEWEST_PAIRS = 0.08, 64
 """Where encoding the whole data set would take more than this share of the time, every n-th pair is encoded."""
 MOST_LOADING_SECONDS = 600.0
 COMMANDS = ("musigan train", "piano_main")
+LEAST_LEARNING_SHARE, MOST_MINUTES = 0.5, 10_000
+"""A plan that leaves less than this part of the time to learning is not begun without a word."""
 ONE_STEP, MANY_STEPS = "texture of one step", "texture of many steps"
 ENCODING, SAVING = "encoding", "saving"
 
@@ -50,6 +53,8 @@ class TimeBudget:
         self.seconds = seconds
         self.shares = dict(shares)
         self.textures = dict(textures)
+        self.spent: dict[str, float] = {}
+        """Seconds that stages which learn again have learned before: they count towards their shares."""
         self.measured: dict[str, float] = {}
         """Seconds that each kind of work took when it was last done."""
         self.expected_gate: Callable[[str], float] = lambda stage: 0.0
@@ -86,7 +91,27 @@ class TimeBudget:
 
     def _learning(self, stage: str, stages: list[str], began: float) -> float:
         """Seconds for learning in one of these stages, of which the first began then."""
-        return self._left(stages, began) * self.shares[stage] / sum(self.shares[name] for name in stages)
+        return self.divided(stages, self._left(stages, began), self.spent)[stage]
+
+    def divided(self, stages: Sequence[str], seconds: float, spent: Mapping[str, float]) -> dict[str, float]:
+        """Seconds of learning for each of these stages, so that with what was spent before they have their shares.
+
+        Who has had more than its share gets nothing, and the others share the rest.
+        """
+        open_stages = list(stages)
+        while open_stages:
+            whole = seconds + sum(spent.get(name, 0.0) for name in open_stages)
+            shares = sum(self.shares[name] for name in open_stages)
+            more = {name: whole * self.shares[name] / shares - spent.get(name, 0.0) for name in open_stages}
+            had_enough = [name for name in open_stages if more[name] < 0.0]
+            if not had_enough:
+                return dict.fromkeys(stages, 0.0) | more
+            open_stages = [name for name in open_stages if name not in had_enough]
+        return dict.fromkeys(stages, 0.0)
+
+    def room(self, stages: Sequence[str], began: float) -> float:
+        """Seconds for learning in these stages from then on."""
+        return self._left(list(stages), began)
 
     def stage_end(self, stage: str, began: float) -> float:
         """When a stage that began then, in seconds of the run, has to take its last step; at once: it is left out."""
@@ -96,6 +121,16 @@ class TimeBudget:
         """Seconds of learning of this stage, which began then, and of those after it."""
         kept = self.stages_from(stage, began)
         return {name: self._learning(name, kept, began) for name in kept}
+
+    def needed_minutes(self, began: float) -> int | None:
+        """Whole minutes of which at least half would be for learning; None: no number of them."""
+        for minutes in range(max(1, math.ceil(self.seconds / 60.0)), MOST_MINUTES):
+            longer = copy.copy(self)
+            longer.seconds = 60.0 * minutes
+            plan = longer.plan(next(iter(self.shares)), began)
+            if sum(plan.values()) >= LEAST_LEARNING_SHARE * longer.seconds:
+                return minutes
+        return None
 
     def _left(self, stages: list[str], began: float) -> float:
         """Seconds for learning in these stages, of which the first began then."""
@@ -139,3 +174,10 @@ def seconds_since_start() -> float:
         return time.process_time()
     # A container may tell its own uptime and the host's time of the start.
     return seconds if 0.0 <= seconds <= MOST_LOADING_SECONDS else time.process_time()
+
+
+def clock(seconds: float) -> str:
+    """`3:07` of 187 seconds, `2:03:07` of two hours more."""
+    whole = round(seconds)
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{whole // 60}:{whole % 60:02d}"

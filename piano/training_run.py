@@ -7,7 +7,7 @@ import copy
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
@@ -17,18 +17,21 @@ from torch.optim import Optimizer
 from tqdm import tqdm
 
 from piano import run_keeper
-from piano.config_reader import Config, StageSettings
+from piano.config_reader import CONFIG_NAME, Config, StageSettings
 from piano.discriminator import Discriminator_with_mdisc
 from piano.foundation.checkpoint_format import Best
-from piano.foundation.errors import CheckpointError, StoppedBySignal, TrainingError
+from piano.foundation.errors import CheckpointError, DatasetError, StoppedBySignal, TrainingError
 from piano.foundation.randomness import keyed_generator
 from piano.foundation.run_log import RunLog
 from piano.foundation.runtime import Runtime
-from piano.foundation.screen_text import printable
+from piano.foundation.screen_text import counted, printable, wrapped
 from piano.foundation.stop_signals import StopRequest
+from piano.known_music import broken_pair
+from piano.longer_run import Learned, Reopened, longer_in_words, reopen_by_steps, reopen_by_time
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.run_keeper import Stateful
 from piano.run_position import check_optimizer
+from piano.run_screen import Loudness, RunScreen
 from piano.schedules import SETTLED, Phase, Schedules
 from piano.time_budget import ENCODING, MANY_STEPS, ONE_STEP, SAVING, TimeBudget
 
@@ -36,8 +39,6 @@ STAGES = ("autoencoder", "flow", "judges", "ear", "professor", "joint")
 """In the order in which they are learned."""
 FINISHED_STEPS = {"autoencoder": (16,), "flow": (16, 1), "professor": (1,), "joint": (16, 1)}
 """For compositions of how many steps the texture is measured after a stage; reconstructions serve before the flow."""
-HIDDEN_NUMBERS = ("seconds", "audio_seconds")
-"""Not shown in the progress bar."""
 NORMALISER_FRAMES = 50_000
 TEXTURE_FRAMES, TEXTURE_SEED = 4_000, 77
 STOP_EVERY = 10
@@ -142,6 +143,8 @@ class TrainingRun:
         Watches every step.
     validate : callable, optional
         Called as validate(run) at the end of every epoch; returns losses on validation music by name (see Schedules).
+    loudness : str, optional
+        How much is shown: `quiet`, `normal` or `verbose`.
     """
 
     def __init__(
@@ -159,6 +162,7 @@ class TrainingRun:
         began: float | None = None,
         doctor: Attendant | None = None,
         validate: Callable[["TrainingRun"], dict[str, float]] | None = None,
+        loudness: Loudness = "normal",
     ) -> None:
         self.config = config
         self.runtime = runtime
@@ -180,6 +184,11 @@ class TrainingRun:
         self.stage_step = 0
         self.stage_began = 0.0
         self.finished_stages: list[str] = []
+        self.learned: dict[str, Learned] = {}
+        """What every stage that is over has had."""
+        self.reopened: dict[str, Reopened] = {}
+        """Stages that learn again, because the run got more time than it had when they were over."""
+        self.screen = RunScreen(loudness, is_main=runtime.is_main)
         self.epoch = 0
         self.total_step = 0
         self.controllers: dict[str, float] = {}
@@ -200,7 +209,10 @@ class TrainingRun:
         self.saved_epoch = 0
         self.stop: StopRequest = StopRequest()
         """Whether somebody asked the run to stop; it does so where nothing is lost."""
+        self.papers: Callable[[], None] | None = None
+        """Writes what else belongs into the run's folder (settings); called again if somebody removed the folder."""
         self._saved_step = 0
+        self.planned_before: dict[str, Any] | None = None
         self._phase = SETTLED
 
     # --- the clock -------------------------------------------------------------------------------------------------
@@ -233,14 +245,75 @@ class TrainingRun:
 
     def _progress(self) -> float:
         """Share of the present stage that is over."""
+        again = self.reopened.get(self.stage)
         if self.budget is None:
             steps = self.stage_steps(self.stage)
-            return self.stage_step / steps if steps else 1.0
+            done = self.stage_step - (again.first - again.steps if again else 0)
+            return done / steps if steps else 1.0
         planned = self.budget.stage_end(self.stage, self.stage_began) - self.stage_began
         elapsed = self.seconds - self.stage_began
+        before = again.seconds if again else 0.0
         # The last step ends late as often as early.
         is_over = planned <= 0.0 or elapsed + 0.5 * self._step_seconds >= planned
-        return self.runtime.agree(1.0 if is_over else elapsed / planned)
+        return self.runtime.agree(1.0 if is_over else (before + elapsed) / (before + planned))
+
+    @property
+    def steps_taken(self) -> int:
+        """Steps of the present stage since it began, or began again."""
+        again = self.reopened.get(self.stage)
+        return self.stage_step - (again.first if again else 0)
+
+    def planned(self) -> dict[str, Any]:
+        """For how long this run is meant, now: a later sitting sees by it whether it has got more."""
+        return {"minutes": self.config.minutes, "steps": {stage: self.stage_steps(stage) for stage in STAGES}}
+
+    def learned_so_far(self) -> dict[str, Learned]:
+        """What every stage has had, the present one too."""
+        if not self.stage or self.stage in self.finished_stages:
+            return dict(self.learned)
+        had = self.learned.get(self.stage, Learned(0, 0.0))
+        seconds = had.seconds + max(0.0, self.seconds - self.stage_began)
+        return self.learned | {self.stage: Learned(self.stage_step, seconds)}
+
+    def extend(self) -> str:
+        """Divide the whole time anew if there is more of it than when this run was saved; says what will learn."""
+        before, self.planned_before = self.planned_before, None
+        if before is None:
+            return ""
+        learned = self.learned_so_far()
+        if self.budget is not None:
+            if before["minutes"] is not None and before["minutes"] >= (self.config.minutes or 0.0):
+                return ""
+            found = reopen_by_time(self.budget, learned, finished=self.finished_stages, now=self.seconds)
+        elif before["minutes"] is None:
+            found = reopen_by_steps(
+                before["steps"], self.planned()["steps"], learned, finished=self.finished_stages
+            )
+        else:
+            return ""
+        found = {name: again for name in STAGES if (again := self._agree_on(found.get(name))) is not None}
+        if not found:
+            return ""
+        kept = [stage for stage in STAGES if stage in self.finished_stages and stage not in found]
+        self.learned, self.reopened = learned, found
+        self.finished_stages, self.stage = kept, ""
+        if self.budget is not None:
+            self.budget.spent = {name: again.seconds for name, again in found.items()}
+        if "autoencoder" in found:
+            for name in ("distance_noise", "R_before_ear"):
+                self.controllers.pop(name, None)
+        self.event("longer", stages=list(found), kept=kept)
+        if self.budget is not None:
+            first = next(iter(found))
+            more = {
+                name: seconds
+                for name, seconds in self.budget.plan(first, self.seconds).items()
+                if name in found
+            }
+            return longer_in_words(more, kept)
+        steps = self.planned()["steps"]
+        parts = [f"{name} {counted(steps[name] - again.steps, 'step')}" for name, again in found.items()]
+        return f"The whole run is divided anew. These learn: {', '.join(parts)}."
 
     def _time_budget(self, minutes: float) -> TimeBudget:
         names = {steps: ONE_STEP if steps == 1 else MANY_STEPS for steps in (1, 16)}
@@ -262,10 +335,11 @@ class TrainingRun:
         if stage in self.finished_stages:
             return
         if self.stage != stage:
-            self.stage, self.stage_step, self.stage_began = stage, 0, self.seconds
+            first = self.reopened[stage].first if stage in self.reopened else 0
+            self.stage, self.stage_step, self.stage_began = stage, first, self.seconds
             self._step_seconds = 0.0
             self.resumed_optimizers = {}
-            self.schedules.begin(stage, warmup_steps=self.settings(stage).warmup_steps)
+            self.schedules.begin(stage, warmup_steps=self.settings(stage).warmup_steps, first=first)
         self._optimizers = {
             name: (optimizer, optimizer.param_groups[0]["lr"]) for name, optimizer in optimizers.items()
         }
@@ -273,35 +347,43 @@ class TrainingRun:
         self._restore_optimizers()
         if self.doctor is not None:
             self.doctor.begin_stage(self, optimizers)
-        with tqdm(total=100, desc=stage, unit="%", disable=not self.runtime.is_main, dynamic_ncols=True,
-                  bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining} {postfix}") as bar:  # fmt: skip
-            while not self.schedules.early_stop.has_stopped and (progress := self._progress()) < 1.0:
-                self._set_rates(progress)
-                if self.doctor is not None:
-                    self.doctor.before_step(self, optimizers)
-                bar.update(100.0 * progress - bar.n)
-                began = self.seconds
-                self._phase = self.schedules.phase(self.stage_step, progress)
-                yield Step((self.config.seed, stage), self.stage_step, progress, self._phase)
-                self.stage_step += 1
-                self.total_step += 1
-                self.average.update(self.generator)
-                if self.runtime.device.type == "cpu" or self.total_step % 10 == 0:
-                    self._write_log(bar)
-                self._step_seconds = self.seconds - began
-                if self.doctor is not None:
-                    self.doctor.after_step(self)
-                if self.stage_step % self.steps_per_epoch(stage) == 0:
-                    self._finish_epoch(bar)
-                if self._is_stop_due():
-                    self._write_log(bar)
-                    self._save_unfinished()
-                    self.stop_if_asked()
-            self._write_log(bar)
-            if self.stage_step % self.steps_per_epoch(stage):
-                self._evaluate()
-            bar.update(100.0 - bar.n)
+        while not self.schedules.early_stop.has_stopped and (progress := self._progress()) < 1.0:
+            self._set_rates(progress)
+            if self.doctor is not None:
+                self.doctor.before_step(self, optimizers)
+            self._show()
+            began = self.seconds
+            self._phase = self.schedules.phase(self.stage_step, progress)
+            yield Step((self.config.seed, stage), self.stage_step, progress, self._phase)
+            self.stage_step += 1
+            self.total_step += 1
+            self.average.update(self.generator)
+            if self.runtime.device.type == "cpu" or self.total_step % 10 == 0:
+                self._write_log()
+            self._step_seconds = self.seconds - began
+            if self.doctor is not None:
+                self.doctor.after_step(self)
+            if self.stage_step % self.steps_per_epoch(stage) == 0:
+                self._finish_epoch()
+            if self._is_stop_due():
+                self._write_log()
+                self._save_unfinished()
+                self.stop_if_asked()
+        self._write_log()
+        if self.stage_step % self.steps_per_epoch(stage):
+            self._evaluate()
         self._finish_stage()
+
+    def _show(self) -> None:
+        """Let the screen know how much of the whole run is done."""
+        if self.budget is not None:
+            left = self.budget.seconds - self.seconds
+            self.screen.show(self.stage, self.seconds / max(self.budget.seconds, 1e-3), seconds_left=left)
+            return
+        steps = {stage: self.stage_steps(stage) for stage in STAGES}
+        done = sum(count for stage, count in steps.items() if stage in self.finished_stages)
+        now = self._progress() * steps[self.stage]
+        self.screen.show(self.stage, (done + now) / max(sum(steps.values()), 1))
 
     def record(self, terms: Mapping[str, Tensor | float], *, audio_seconds: float) -> None:
         """Keep one step's numbers for the log: everything in it must have been used."""
@@ -338,7 +420,7 @@ class TrainingRun:
         optimizer.zero_grad(set_to_none=True)
         return norm
 
-    def _write_log(self, bar: tqdm) -> None:
+    def _write_log(self) -> None:
         """Write pending steps; NaN or infinity in a term ends the run here, before anything is saved."""
         lines = []
         for entry, tensors in self._pending:
@@ -362,16 +444,12 @@ class TrainingRun:
                         f"Stopped; the last good checkpoint ({last}) is kept. "
                         f"Lower the learning rate, or resume from it."
                     )
-        if lines and self.runtime.is_main:
-            shown = {name: f"{value:.3g}" for name, value in lines[-1].items()
-                     if isinstance(value, float) and name not in HIDDEN_NUMBERS and "/" not in name}  # fmt: skip
-            rate = self.stage_step * lines[-1]["audio_seconds"] / max(self.seconds - self.stage_began, 1e-3)
-            bar.set_postfix_str(
-                ", ".join(f"{k} {v}" for k, v in list(shown.items())[:5]) + f", {rate:.0f} audio-s/s"
-            )
+        if lines:
+            rate = self.steps_taken * lines[-1]["audio_seconds"] / max(self.seconds - self.stage_began, 1e-3)
+            self.screen.numbers(self.stage, lines[-1], rate=rate)
 
-    def _finish_epoch(self, bar: tqdm) -> None:
-        self._write_log(bar)
+    def _finish_epoch(self) -> None:
+        self._write_log()
         self.epoch += 1
         self._evaluate()
         if self.epoch % self.config.save_after_nepochs == 0:
@@ -400,15 +478,16 @@ class TrainingRun:
         """Adopt the averaged weights, judge them, save."""
         if self.budget is not None and not self.stage_step and self.settings(self.stage).share:
             self.event("left out", reason="the time budget is too short for this stage")
+        self.learned = self.learned_so_far()
         if self.schedules.early_stop.weights is not None:
             self.average.network.load_state_dict(self.schedules.early_stop.weights)
             self.schedules.early_stop.weights = None
         self.generator.load_state_dict(self.average.network.state_dict())
         self.average.updates = 0
-        if self.stage == "flow" and self.stage_step:  # without steps a trained one-step block is left alone
+        if self.stage == "flow" and self.steps_taken:  # without steps a trained one-step block is left alone
             for network in (self.generator, self.average.network):
                 network.open_shortcut()
-        if self.stage_step and self.stage in FINISHED_STEPS:
+        if self.steps_taken and self.stage in FINISHED_STEPS:
             self.fit_texture()
         if self.stage_step % self.steps_per_epoch(self.stage):
             self.epoch += 1
@@ -418,14 +497,20 @@ class TrainingRun:
         self.generator.load_state_dict(self.average.network.state_dict())
         self.finished_stages.append(self.stage)
         self._optimizers = {}
-        if self.stage_step:
+        if self.steps_taken:
             self.save()
         if self._is_stop_due():
             self.stop_if_asked()
 
     def _tell(self, sentence: str) -> None:
         if self.runtime.is_main:
-            tqdm.write(sentence)
+            tqdm.write(wrapped(sentence))
+
+    def _agree_on(self, again: Reopened | None) -> Reopened | None:
+        """The main process's decision: expectations of time differ between processes."""
+        first, steps, seconds = again or (-1, 0, 0.0)
+        first, steps, seconds = (self.runtime.agree(float(number)) for number in (first, steps, seconds))
+        return None if first < 0 else Reopened(round(first), round(steps), seconds)
 
     def event(self, kind: str, **fields: Any) -> None:
         """Write a line that is not a step: a gate, a refusal, a remedy."""
@@ -458,15 +543,61 @@ class TrainingRun:
 
     def _save_as(self, epoch: int) -> None:
         self.runtime.wait()
+        if not (
+            is_finite(self.average.network) and is_finite(self.generator) and is_finite(self.discriminator)
+        ):
+            raise TrainingError(self._diverged("weights became NaN or infinite"))
         if self.runtime.is_main:
+            self._mend_folder()
             run_keeper.save(self, epoch)
         self.saved_epoch, self._saved_step = epoch, self.total_step
         self.runtime.wait()
+
+    def _mend_folder(self) -> None:
+        """Make the folder again that somebody removed while the run was working in it."""
+        if self.papers is not None and not (self.config.checkpoint_folder / CONFIG_NAME).is_file():
+            self._tell(f"{printable(self.config.checkpoint_folder)} was emptied or removed: it is made again, and "
+                       "holds the run from here on")  # fmt: skip
+            self.papers()
+
+    def ruin(self) -> str:
+        """What to say if the networks are broken: weights or sounds that are no numbers; else nothing."""
+        if not (is_finite(self.average.network) and is_finite(self.generator)):
+            return self._diverged("weights became NaN or infinite")
+        network = self.average.network.eval()
+        frames = min(16, self.training_set.samples // network.hop_samples)
+        try:
+            with torch.inference_mode():
+                sound = self.training_set.crop(0, 0, frames * network.hop_samples)[None].to(
+                    self.runtime.device
+                )
+                latents = network.encode(sound)
+                made = [
+                    latents,
+                    network.decode_spectrum(latents),
+                    network.sample_latents(frames, count=1, seed=0, steps=1),
+                ]
+        except DatasetError as error:
+            return str(error)
+        except (ValueError, IndexError, ArithmeticError, RuntimeError, CheckpointError):
+            return self._diverged("what it makes is no sound any more")
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in made):
+            return self._diverged("what it makes is no sound any more")
+        return ""
+
+    def _diverged(self, what: str) -> str:
+        last = f"epoch {self.saved_epoch}" if self.saved_epoch else "none yet"
+        return (
+            f"training diverged in stage {self.stage or 'none yet'}, step {self.stage_step}: {what}. Stopped; the last "
+            f"good checkpoint ({last}) is kept. Lower the learning rate of the stage, or resume from the checkpoint."
+        )
 
     def resume(self) -> int:
         """Continue from the newest complete checkpoint; returns its epoch, raises CheckpointError if there is none."""
         self.saved_epoch = run_keeper.resume(self)
         self._saved_step = self.total_step
+        if self.budget is not None:
+            self.budget.spent = {name: again.seconds for name, again in self.reopened.items()}
         return self.saved_epoch
 
     def stop_if_asked(self) -> None:
@@ -515,7 +646,9 @@ class TrainingRun:
         offsets = torch.randint(
             self.training_set.samples - samples + 1, (batch_size,), generator=step.random("offset")
         )
-        return self.training_set.crops(indices, offsets, samples).to(self.runtime.device, non_blocking=True)
+        waveforms = self.training_set.crops(indices, offsets, samples)
+        refuse_broken(self.training_set, indices, waveforms)
+        return waveforms.to(self.runtime.device, non_blocking=True)
 
     def latents(self, split: str) -> Tensor:
         """Whitened latents (pairs, frames, latent_dim) of a whole split, encoded once: the encoder is frozen by now."""
@@ -534,13 +667,16 @@ class TrainingRun:
 
     def _between_batches(self) -> None:
         """Encoding takes long: it may be left where nothing is lost. Several processes go through it together."""
+        self.screen.doing("Encoding the music")
         if self.runtime.world_size == 1:
             self.stop_if_asked()
 
     def fit_normaliser(self) -> None:
         """Whiten the latents of the training set: from here on the encoder is frozen."""
         self._latents = {}
-        means = self.latents("training")  # a normaliser that was not fitted passes them on as they are
+        for network in (self.generator, self.average.network):
+            network.normaliser.reset()  # of an encoder that has learned again, the old one says nothing
+        means = self.latents("training")  # a normaliser that is not fitted passes them on as they are
         frames = means.flatten(0, 1)[:: max(1, means.shape[0] * means.shape[1] // NORMALISER_FRAMES)]
         for network in (self.generator, self.average.network):
             network.normaliser.fit(frames.to(self.runtime.device))
@@ -590,6 +726,24 @@ class TrainingRun:
         return latents[indices.unsqueeze(1), places].to(self.runtime.device, non_blocking=True)
 
 
+def is_finite(network: nn.Module) -> bool:
+    """Whether all numbers of a network are numbers."""
+    return all(
+        bool(torch.isfinite(value).all())
+        for value in network.state_dict().values()
+        if value.is_floating_point()
+    )
+
+
+def refuse_broken(dataset: AudioDataset, indices: Sequence[int] | Tensor, waveforms: Tensor) -> None:
+    """Raise a DatasetError that names the pair if waveforms (items, channels, samples) of these pairs hold NaN."""
+    sums = waveforms.flatten(1).sum(dim=1)  # NaN and infinity stay in a sum
+    if not bool(torch.isfinite(sums).all()):
+        item = int((~torch.isfinite(sums)).nonzero()[0])
+        place = getattr(dataset.pairs, "filename", None) or "the data set"
+        raise DatasetError(broken_pair(place, int(indices[item])))
+
+
 @torch.inference_mode()
 def encode_dataset(
     generator: VariationalAttentionModel, dataset: AudioDataset, runtime: Runtime, *,
@@ -601,13 +755,19 @@ def encode_dataset(
     """
     frames = dataset.samples // generator.hop_samples
     pieces = []
-    for index in tqdm(
-        range(0, len(dataset), 4), desc="encoding", unit="batch", leave=False, disable=not runtime.is_main
-    ):
+    for index in range(0, len(dataset), 4):
         between()
-        waveforms = torch.stack([dataset[item] for item in range(index, min(index + 4, len(dataset)))])
+        places = range(index, min(index + 4, len(dataset)))
+        waveforms = torch.stack([dataset[item] for item in places])
+        refuse_broken(dataset, places, waveforms)
         with runtime.autocast():
             pieces.append(
                 generator.autoencoder.encoder(waveforms.to(runtime.device))[0][:, :frames].float().cpu()
             )
-    return torch.cat(pieces).clone()
+    means = torch.cat(pieces).clone()
+    if not bool(torch.isfinite(means).all()):
+        raise TrainingError(
+            "the encoder diverged: it gives NaN or infinity for music that is sound. "
+            "Lower the learning rate of stage autoencoder, and begin again or resume from an earlier epoch."
+        )
+    return means

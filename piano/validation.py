@@ -15,7 +15,7 @@ from piano.loss_functions import (
 )
 from piano.piano_pretrain import draw_levels
 from piano.piano_train import compose, draw_composition, judge_composition, judge_sound
-from piano.training_run import Step, TrainingRun
+from piano.training_run import Step, TrainingRun, refuse_broken
 
 
 @torch.no_grad()
@@ -67,7 +67,9 @@ def validation_waveforms(run: TrainingRun, step: Step) -> Tensor:
     count = settings.batch_size or run.config.batch_size
     indices = torch.randint(len(dataset), (count,), generator=step.random("pair"))
     offsets = torch.randint(dataset.samples - samples + 1, (count,), generator=step.random("offset"))
-    return dataset.crops(indices, offsets, samples).to(run.runtime.device)
+    waveforms = dataset.crops(indices, offsets, samples)
+    refuse_broken(dataset, indices, waveforms)
+    return waveforms.to(run.runtime.device)
 
 
 def flow_loss(run: TrainingRun, step: Step) -> Tensor:

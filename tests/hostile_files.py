@@ -7,6 +7,7 @@ run a program, to take all memory, to steer the terminal, or just to break the r
 """
 
 import contextlib
+import dataclasses
 import io
 import json
 import os
@@ -24,11 +25,12 @@ import torch
 import yaml
 from safetensors.torch import save as safetensors_bytes
 
+from data_prep import create_dataset
 from piano import generate_music, reproduce
 from piano.config_reader import DEFAULT_CONFIG, load_config_from_yaml
 from piano.foundation.audio_io import write_audio
 from piano.foundation.checkpoint_format import FORMAT_VERSION
-from piano.foundation.dataset_format import manifest_path, open_pairs, set_path
+from piano.foundation.dataset_format import ChunkEntry, SongEntry, manifest_path, open_pairs, set_path
 from piano.foundation.errors import run_command
 from piano.foundation.receipt import Receipt
 from tests.tiny_run import write_dataset
@@ -76,6 +78,10 @@ PAIRS = Opened(
     lambda folder: run_command(lambda: (open_pairs(folder, "training"), None)[1]),
 )  # fmt: skip
 MANIFEST = Opened("manifest (`.json`)", manifest_path, PAIRS.give)
+PREPARED = Opened(
+    "prepared folder (`manifest.json`)", manifest_path,
+    lambda folder: create_dataset.main(["--input", str(folder), "--output", str(folder / "out")]),
+)  # fmt: skip
 SETTINGS = Opened(
     "settings (`.yaml`)", lambda folder: folder / "config.yaml",
     lambda folder: run_command(lambda: (load_config_from_yaml(folder / "config.yaml"), None)[1]),
@@ -152,6 +158,35 @@ def manifest(**changes: Any) -> bytes:
     with tempfile.TemporaryDirectory() as name:
         values = json.loads(manifest_path(write_dataset(Path(name))).read_text())
     return json.dumps({**values, **changes}).encode()
+
+
+def prepared(*, settings: dict[str, Any] | None = None, **changes: Any) -> bytes:
+    """A prepared folder's manifest with one song that is right but for the changes."""
+    song = SongEntry(
+        source="song.mp3", size=10, mtime_ns=0, sha256="ab" * 32, folder="song-12345678", source_sample_rate=16_000,
+        source_channels=1, samples=32_000, seconds=2.0, loudness_db=-18.0, peak_db=-1.0, gain_db=0.0,
+        silence_share=0.0, group="song.mp3",
+        chunks=(ChunkEntry(file="chunk_0000.npy", start_sample=0, samples=32_000),),
+    )  # fmt: skip
+    values = {
+        "version": 1,
+        "settings": {
+            "sample_rate": 16_000,
+            "channels": 1,
+            "chunk_seconds": 120.0,
+            "min_seconds": 1.0,
+            **(settings or {}),
+        },
+        "music_folder": "/music",
+        "songs": [{**dataclasses.asdict(song), **changes}],
+        "left_out": [],
+    }
+    return json.dumps(values).encode()
+
+
+def chunks(**changes: Any) -> list[dict[str, Any]]:
+    """The one chunk of a song."""
+    return [{"file": "chunk_0000.npy", "start_sample": 0, "samples": 32_000, **changes}]
 
 
 def safetensors(**metadata: str) -> bytes:
@@ -277,6 +312,24 @@ FILES: list[tuple[Opened, str, Callable[[], bytes]]] = [
     (MANIFEST, "more pairs than the file holds", lambda: manifest(pairs={"training": 10**9, "validation": 2})),
     (MANIFEST, "a list", lambda: b"[1, 2]"),
     (MANIFEST, "bytes that are no text", lambda: b"\xff\xfe\x00{"),
+    (PREPARED, "nested 100,000 deep", lambda: b"[" * 100_000),
+    (PREPARED, "a song in a folder elsewhere", lambda: prepared(folder="/etc")),
+    (PREPARED, "a song in the folder above", lambda: prepared(folder="..")),
+    (PREPARED, "a chunk elsewhere", lambda: prepared(chunks=chunks(file="../../private.npy"))),
+    (PREPARED, "a chunk on another drive", lambda: prepared(chunks=chunks(file="C:private.npy"))),
+    (PREPARED, "10^15 samples", lambda: prepared(samples=10**15, chunks=chunks(samples=10**15))),
+    (PREPARED, "more samples than the chunks hold", lambda: prepared(samples=10**9)),
+    (PREPARED, "-5 samples", lambda: prepared(samples=-5)),
+    (PREPARED, "samples that are a word", lambda: prepared(samples="many")),
+    (PREPARED, "a rate that is a word", lambda: prepared(settings={"sample_rate": "high"})),
+    (PREPARED, "a rate of 10^9", lambda: prepared(settings={"sample_rate": 10**9})),
+    (PREPARED, "-1 channels", lambda: prepared(settings={"channels": -1})),
+    (PREPARED, "chunks of infinite length", lambda: prepared(settings={"chunk_seconds": float("inf")})),
+    (PREPARED, "a chunk that begins late", lambda: prepared(chunks=chunks(start_sample=7))),
+    (PREPARED, "no chunks", lambda: prepared(chunks=[])),
+    (PREPARED, "no group", lambda: prepared(group=None)),
+    (PREPARED, "a hash that is none", lambda: prepared(sha256="../x")),
+    (PREPARED, "a version from the future", lambda: prepared().replace(b'"version": 1', b'"version": 99')),
     (SETTINGS, "a tag that calls `os.system`", lambda: f"a: !!python/object/apply:os.system ['touch {MARK}']".encode()),
     (SETTINGS, "references that unfold into 9^12 values", lambda: BOMB.encode()),
     (SETTINGS, "a reference to itself", lambda: b"a: &a [*a]"),
@@ -373,7 +426,8 @@ def main() -> int:
                 kind = row.kind
                 print(f"\n## {kind[0].upper()}{kind[1:]}\n\n| what it is | what is said |\n|---|---|")
             # Folders and addresses differ from one machine to the next.
-            text = re.sub(rf"{re.escape(name)}/\w+/?", "", row.said.strip()).replace("|", "\\|")
+            text = re.sub(rf"(--\w+ ){re.escape(name)}/\w+(?!/)", r"\1FOLDER", row.said.strip())
+            text = re.sub(rf"{re.escape(name)}/\w+/?", "", text).replace("|", "\\|")
             print(f"| {row.attack} | {text} |")
     return 0
 

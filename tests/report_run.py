@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -78,8 +79,9 @@ def make_scores() -> dict[str, Any]:
         sets(0.123), {"polyphony": described(1.2), "onset_rate": described(5.0)}, {"timbre": 0.2}
     )
     nothing, scale = np.zeros((1, RATE)), {"other real music": sets(0.01), "white noise": sets(1.1)}
-    reference: Any = None  # only scoring asks for it
-    ruler = Ruler(RATE, [nothing], ["song"], np.zeros((1, 1)), reference, {}, scale, {}, 0)
+    reference: Any = SimpleNamespace(reason="")  # only scoring asks for more of it
+    songs = [f"song {index}" for index in range(8)]
+    ruler = Ruler(RATE, [nothing] * 8, list(songs), np.zeros((1, 1)), reference, {}, scale, {}, 0)
     return {"subject": "epoch 2"} | score_json(GeneratorScore(samples), ruler)
 
 

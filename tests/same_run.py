@@ -8,7 +8,7 @@ import torch
 from piano.foundation.checkpoint_format import ROLES, checkpoint_path, read_checkpoint
 from piano.foundation.run_log import read_history
 
-CLOCKS = ("seconds", "stage_began", "measuring_seconds")
+CLOCKS = ("seconds", "stage_began", "measuring_seconds", "learned")
 """What two runs that are otherwise the same need not share."""
 
 

@@ -21,8 +21,9 @@ from piano.foundation.audio_io import (
     scan_folder,
     write_audio,
 )
+from piano.foundation.decode_log import CUT_SHORT, DAMAGED, RATE_CHANGES
 from piano.foundation.errors import AudioError
-from piano.foundation.native_sound import CUT_SHORT, DAMAGED, RATE_CHANGES, find_ffmpeg
+from piano.foundation.ffmpeg_sound import find_ffmpeg
 from piano.foundation.screen_text import printable
 from tests.make_audio import make_music, write_float_wav, write_music
 
@@ -217,7 +218,7 @@ def test_a_truncated_mp3_gives_what_is_there(tmp_path: Path, mp3_bytes: bytes):
     (tmp_path / "cut.mp3").write_bytes(mp3_bytes[: len(mp3_bytes) * 2 // 5 + 3])
     waveform, notes = decode(tmp_path / "cut.mp3")
     assert 1.3 < waveform.shape[1] / RATE < 1.7
-    assert notes == [DAMAGED]
+    assert notes == [f"{DAMAGED}: 2.7 s missing"]
 
 
 def test_a_change_of_rate_inside_a_file_keeps_the_pitch(tmp_path: Path):
@@ -274,7 +275,7 @@ def test_a_wav_cut_short_is_noted_and_one_of_unknown_length_is_not(tmp_path: Pat
     (tmp_path / "cut.wav").write_bytes(data[: len(data) // 2])
     at = data.index(b"data") + 4
     (tmp_path / "stream.wav").write_bytes(data[:4] + b"\xff" * 4 + data[8:at] + b"\xff" * 4 + data[at + 4 :])
-    assert decode(tmp_path / "cut.wav")[1] == [CUT_SHORT]
+    assert decode(tmp_path / "cut.wav")[1] == [f"{CUT_SHORT}: 0.50 s missing"]
     waveform, notes = decode(tmp_path / "stream.wav")
     assert (waveform.shape, notes) == ((1, RATE), [])
 

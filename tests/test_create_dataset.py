@@ -1,5 +1,6 @@
 """Pairs are neighbours, all of the music is in them, and no recording is in both splits."""
 
+import dataclasses
 import itertools
 import json
 import os
@@ -15,6 +16,7 @@ from data_prep.create_dataset import create_dataset, main, read_run, split_group
 from data_prep.prepare_dataset import prepare_folder
 from piano.foundation.dataset_format import (
     SPLITS,
+    ChunkReader,
     PrepareSettings,
     SongEntry,
     load_chunk,
@@ -75,7 +77,9 @@ def test_the_pairs_are_all_neighbours_of_all_songs(prepared: Path, tmp_path: Pat
 
 def test_no_recording_is_in_both_splits(prepared: Path, tmp_path: Path):
     for seed in range(5):
-        assert make(prepared, tmp_path, "--seed", str(seed), "--validation-fraction", "0.3") == 0
+        assert (
+            make(prepared, tmp_path, "--seed", str(seed), "--validation-fraction", "0.3", "--overwrite") == 0
+        )
         manifest = read_manifest(tmp_path)
         groups = {song.source: song.group for song in read_prepared_manifest(prepared).songs}
         assert groups["song 4 again.ogg"] == groups["song 4.flac"]
@@ -144,11 +148,13 @@ def test_the_files_say_what_the_manifest_says_and_nothing_else_is_left(prepared:
 
 
 def test_a_run_crosses_the_borders_of_chunks(prepared: Path):
-    for song in read_prepared_manifest(prepared).songs:
-        whole = whole_song(prepared, song)
-        for start in range(0, song.samples - SEGMENT, 1777):
-            assert np.array_equal(read_run(prepared, song, start, SEGMENT), whole[:, start : start + SEGMENT])
-        assert np.array_equal(read_run(prepared, song, 0, song.samples), whole)
+    with ChunkReader(prepared, 2) as reader:
+        for song in read_prepared_manifest(prepared).songs:
+            whole = whole_song(prepared, song)
+            for start in range(0, song.samples - SEGMENT, 1777):
+                stop = start + SEGMENT
+                assert np.array_equal(read_run(reader, song, start, stop), whole[:, start:stop])
+            assert np.array_equal(read_run(reader, song, 0, song.samples), whole)
 
 
 def test_too_little_music_says_how_much_is_needed(
@@ -158,7 +164,7 @@ def test_too_little_music_says_how_much_is_needed(
     message = capsys.readouterr().err
     assert message.startswith("Error: too little music to split")
     assert "at least 8 s" in message
-    assert "1 different recordings are long enough" in message
+    assert "1 different recording is long enough" in message
     assert not (tmp_path / "out").exists()
 
 
@@ -192,7 +198,7 @@ def test_folders_and_segments_come_from_the_config(prepared: Path, tmp_path: Pat
 
 def test_a_folder_that_is_not_prepared_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert make(tmp_path / "nowhere", tmp_path / "out") == 2
-    assert "prepare_dataset.py" in capsys.readouterr().err
+    assert f"musigan prepare MUSIC_FOLDER --output {tmp_path / 'nowhere'}" in capsys.readouterr().err
 
 
 def test_a_failed_run_leaves_the_old_data_set_and_no_half_files(prepared: Path, tmp_path: Path, capsys):
@@ -203,11 +209,14 @@ def test_a_failed_run_leaves_the_old_data_set_and_no_half_files(prepared: Path, 
     (output / ".training.00000000.part").write_bytes(b"left by a kill")
     song = read_prepared_manifest(broken).songs[0]
     (broken / song.folder / song.chunks[0].file).unlink()
-    assert make(broken, output, "--seed", "5") == 2
-    assert "Run prepare_dataset.py again" in capsys.readouterr().err
+    assert make(broken, output, "--seed", "5", "--overwrite") == 2
+    assert (
+        f"Run `musigan prepare {prepared.parent / 'music'} --output {broken}` again"
+        in capsys.readouterr().err
+    )
     assert {split: set_path(output, split).read_bytes() for split in SPLITS} == old
     assert read_manifest(output).seed == 0
-    assert make(prepared, output, "--seed", "5") == 0
+    assert make(prepared, output, "--seed", "5", "--overwrite") == 0
     assert sorted(os.listdir(output)) == [".lock", "manifest.json", "training_set.npy", "validation_set.npy"]
 
 
@@ -215,12 +224,17 @@ def test_a_data_set_that_cannot_fit_is_refused_before_it_is_written(prepared: Pa
     huge = tmp_path / "prepared"
     shutil.copytree(prepared, huge)
     values = json.loads(manifest_path(huge).read_text())
+    samples = shutil.disk_usage(tmp_path).free // 4
     for song in values["songs"]:
-        song["samples"] *= 10**9
+        song.update(samples=samples, chunks=[{"file": "huge.npy", "start_sample": 0, "samples": samples}])
+        with open(huge / song["folder"] / "huge.npy", "wb") as stream:  # all of it is a hole
+            header = {"descr": "<f4", "fortran_order": False, "shape": (2, samples)}
+            np.lib.format.write_array_header_1_0(stream, header)
+            stream.truncate(stream.tell() + 8 * samples)
     manifest_path(huge).write_text(json.dumps(values))
     with pytest.raises(DatasetError, match=r"needs .* GB, the disk has .* GB left"):
         create_dataset(huge, tmp_path / "out", segment_seconds=100_000.0)
-    assert os.listdir(tmp_path / "out") == [".lock"]
+    assert not (tmp_path / "out").exists()
 
 
 def entries(lengths: list[int]) -> list[SongEntry]:
@@ -266,3 +280,17 @@ def test_a_split_is_complete_disjoint_and_near_the_fraction(lengths: list[int], 
     share = sum(sizes[name] for name in groups["validation"])
     assert abs(share - fraction * sum(sizes.values())) <= max(sizes.values())
     assert groups == split_groups(songs[::-1], 1, validation_fraction=fraction, seed=seed)
+
+
+@pytest.mark.parametrize("lengths", [[40, 40, 40], [40, 45, 50, 60, 70]])
+def test_the_seed_draws_among_few_songs_too(lengths: list[int]):
+    songs = [dataclasses.replace(song, group=song.source) for song in entries(lengths)]
+    drawn = [split_groups(songs, 1, validation_fraction=0.05, seed=seed)["validation"] for seed in range(40)]
+    assert all(len(names) == 1 for names in drawn)
+    assert set.union(*drawn) == {song.source for song in songs}
+
+
+def test_a_song_of_hours_is_not_drawn_for_a_tenth():
+    songs = [dataclasses.replace(song, group=song.source) for song in entries([40, 41, 400, 500])]
+    drawn = [split_groups(songs, 1, validation_fraction=0.01, seed=seed)["validation"] for seed in range(20)]
+    assert set.union(*drawn) == {songs[0].source, songs[1].source}

@@ -17,11 +17,14 @@ from piano.foundation.dataset_format import (
     PreparedManifest,
     PrepareSettings,
     SongEntry,
+    changed_sides,
+    dataset_identity,
     load_chunk,
     manifest_path,
     open_pairs,
     read_manifest,
     read_prepared_manifest,
+    recording_sides,
     save_array,
     set_path,
     write_manifest,
@@ -47,7 +50,7 @@ def song(source: str = "a/b.mp3") -> SongEntry:
         peak_db=-3.0,
         gain_db=2.0,
         silence_share=0.1,
-        chunks=(ChunkEntry(file="chunk_0000.npy", start_sample=0, samples=20),),
+        chunks=(ChunkEntry(file="chunk_0000.npy", start_sample=0, samples=30),),
         notes=("decoded with damage",),
         group="a/b.mp3",
     )
@@ -119,9 +122,13 @@ def test_lengths_in_seconds_and_samples_agree():
 
 
 def test_a_missing_manifest_says_how_to_make_one(tmp_path: Path):
-    with pytest.raises(DatasetError, match=r"there is no .*manifest\.json.*create_dataset\.py"):
+    with pytest.raises(
+        DatasetError, match=r"there is no data set in .*manifest\.json.*musigan dataset --output"
+    ):
         read_manifest(tmp_path)
-    with pytest.raises(DatasetError, match=r"there is no .*manifest\.json.*prepare_dataset\.py"):
+    with pytest.raises(
+        DatasetError, match=r"there is no prepared folder in .*manifest\.json.*musigan prepare"
+    ):
         read_prepared_manifest(tmp_path / "nowhere")
 
 
@@ -187,7 +194,7 @@ def test_a_chunk_is_checked_against_its_entry(tmp_path: Path):
     entry = song()
     (tmp_path / entry.folder).mkdir()
     path = tmp_path / entry.folder / "chunk_0000.npy"
-    samples = np.linspace(-1, 1, 20, dtype=np.float32)[np.newaxis]
+    samples = np.linspace(-1, 1, 30, dtype=np.float32)[np.newaxis]
     save_array(path, samples)
     assert np.array_equal(load_chunk(tmp_path, entry, entry.chunks[0]), samples)
     assert np.array_equal(np.load(path), samples)
@@ -195,7 +202,7 @@ def test_a_chunk_is_checked_against_its_entry(tmp_path: Path):
     with pytest.raises(DatasetError, match="is not the chunk"):
         load_chunk(tmp_path, entry, entry.chunks[0])
     path.unlink()
-    with pytest.raises(DatasetError, match=r"Run prepare_dataset\.py again"):
+    with pytest.raises(DatasetError, match=r"Run `musigan prepare MUSIC_FOLDER --output .*` again"):
         load_chunk(tmp_path, entry, entry.chunks[0])
 
 
@@ -227,3 +234,44 @@ def test_only_one_run_works_in_a_folder(tmp_path: Path):
 def test_manifests_cannot_be_changed_by_accident():
     with pytest.raises(dataclasses.FrozenInstanceError):
         dataset().seed = 3  # type: ignore[misc]
+
+
+def with_hashes(**changes: Any) -> DatasetManifest:
+    values: dict[str, Any] = {
+        "pair_starts": {"training": (0, 8, 16), "validation": (0,)},
+        "sha256": {"training": ("aa" * 32,), "validation": ("bb" * 32,)},
+        **changes,
+    }
+    return dataclasses.replace(dataset(), **values)
+
+
+def test_the_identity_is_of_what_is_learned_and_not_of_its_names(tmp_path: Path):
+    same = [
+        with_hashes(),
+        with_hashes(songs={"training": ("moved/a.mp3",), "validation": ("b.mp3",)}),
+        with_hashes(prepared_folder="/elsewhere", too_short=()),
+    ]
+    assert len({dataset_identity(manifest) for manifest in same}) == 1
+    other = [
+        dataset(),
+        with_hashes(),
+        with_hashes(pair_starts={"training": (8, 0, 16), "validation": (0,)}),
+        with_hashes(sha256={"training": ("bb" * 32,), "validation": ("aa" * 32,)}),
+        with_hashes(segment_samples=9),
+        dataclasses.replace(dataset(), seed=1),
+    ]
+    assert len({dataset_identity(manifest) for manifest in other}) == len(other)
+    write_manifest(tmp_path, with_hashes())
+    assert json.loads(manifest_path(tmp_path).read_text())["identity"] == dataset_identity(with_hashes())
+    assert read_manifest(tmp_path) == with_hashes()
+
+
+def test_sides_name_what_was_learned_from_and_what_was_kept_aside():
+    before = recording_sides(with_hashes())
+    assert before == {"aa" * 32: "training", "bb" * 32: "validation"}
+    swapped = recording_sides(with_hashes(sha256={"training": ("bb" * 32,), "validation": ("cc" * 32,)}))
+    assert changed_sides(before, swapped) == ["bb" * 32]
+    assert changed_sides(before, before) == []
+    both = {"training": ("aa" * 32,), "validation": ("aa" * 32,)}
+    assert recording_sides(with_hashes(sha256=both)) == {"aa" * 32: "both"}
+    assert recording_sides(dataset()) == {"a.mp3": "training", "b.mp3": "validation"}

@@ -274,3 +274,22 @@ def test_usage_names_the_command_as_it_was_typed(answers) -> None:
         "as a module": "usage: python -m piano.piano_main",
         "as a verb of musigan": "usage: python -m musigan train",
     }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["prepare_dataset.py", "no such folder"], "there is no folder"),
+        (["piano_main.py", "--dataset", "no such folder"], "no such folder"),
+        (
+            ["check_discriminator.py", "--gen-ckpt", "690", "--checkpoints", "no such folder"],
+            "no such folder",
+        ),
+    ],
+)
+def test_the_three_documented_commands_work_from_the_project_folder(arguments: list[str], told: str) -> None:
+    answer = ask(arguments)
+    assert answer.returncode == 2
+    assert told in answer.stderr and "Traceback" not in answer.stderr
+    usage = ask([arguments[0], "--help"]).stdout
+    assert usage.startswith(f"usage: python {arguments[0]}")

@@ -2,6 +2,8 @@
 
 import json
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from piano.evaluation.run_ruler import RunRuler, clip_labels, validation_clips
 from piano.evaluation.score_cost import FEWEST_CLIPS, MOST_CLIPS, SHARE, Prices, ScoreCost
 from piano.foundation.checkpoint_format import complete_epochs, find_epoch, read_best
 from piano.foundation.run_log import read_history
+from piano.foundation.score_words import is_drone
 from piano.piano_model import AudioDataset
 from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
 from piano.piano_train import train_vae_gan
@@ -22,10 +25,10 @@ from tests.tiny_run import SAMPLE_RATE, start_run, tiny_config, tonal_pairs
 
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory):
-    """A tiny run with gates and samples, its validation set a single pair."""
+    """A tiny run with gates and samples, its validation set a single recording of two pairs."""
     folder = tmp_path_factory.mktemp("judged")
     run = start_run(tiny_config(folder))
-    run.validation_set = AudioDataset(tonal_pairs(1, seed=8))
+    run.validation_set = AudioDataset(tonal_pairs(2, seed=8), labels=["song", "song"])
     gatekeeper = Gatekeeper(folder, sample_seconds=1.0, sample_count=1)
     run.after_save, run.after_stage = gatekeeper.write_samples, gatekeeper.judge_stage
     pretrain_generator(run)
@@ -40,6 +43,10 @@ def test_every_stage_has_a_gate_with_finite_figures(judged):
     assert [gate["stage"] for gate in gates] == ["autoencoder", "flow", "judges", "ear", "professor", "joint"]
     for gate in gates:
         assert gate["passed"] or gate["advice"]
+        assert (
+            gate["sentence"].startswith(f"{gate['name']}: ")
+            and "_" not in gate["sentence"].split("loss_w")[0]
+        )
         figures = [value for value in gate.values() if isinstance(value, float)]
         assert np.isfinite(figures).all()
     assert {"R", "P"} <= gates[0].keys()
@@ -117,6 +124,80 @@ def test_clips_of_one_recording_are_not_compared_with_each_other():
     assert judged["labelled"].diversity < judged["blind"].diversity
 
 
+# --- where there is no scale
+
+
+def validated_on(folder: Path, pairs: np.ndarray, labels: list[str] | None = None) -> list[dict[str, Any]]:
+    """The events of a tiny run that is judged on this validation music after two of its stages."""
+    run = start_run(tiny_config(folder))
+    run.validation_set = AudioDataset(pairs, labels=labels)
+    gatekeeper = Gatekeeper(folder, sample_seconds=1.0, sample_count=1, is_verbose=True)
+    for stage in ("autoencoder", "flow", "joint"):
+        run.stage, run.stage_step = stage, 1
+        gatekeeper.judge_stage(run, stage)
+    run.save()
+    assert run.best is None and read_best(folder) is None
+    text = (folder / "metrics.jsonl").read_text()
+    assert "NaN" not in text and "Infinity" not in text
+    return read_history(folder)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "reason"),
+    [
+        (np.zeros((4, 2, 1, 16384), dtype=np.float32), "the clips of real music are silent, or all the same"),
+        (np.tile(tonal_pairs(1)[:, :1], (4, 2, 1, 1)), "the clips of real music are silent, or all the same"),
+        (tonal_pairs(1), "there are only 2 clips of real music, 4 are needed"),
+    ],
+    ids=["silence", "one clip", "one pair"],
+)
+def test_music_that_makes_no_scale_gives_no_score_no_best_and_no_gate_that_was_passed(
+    tmp_path, pairs, reason
+):
+    history = validated_on(tmp_path, pairs)
+    kinds = {entry["event"] for entry in history if "event" in entry}
+    assert "score" not in kinds
+    untold = [entry for entry in history if entry.get("event") == "no score"]
+    assert [entry["reason"] for entry in untold] == [reason, reason]
+    gates = [entry for entry in history if entry.get("event") == "gate"]
+    assert not any(gate["passed"] for gate in gates)
+    assert not [
+        value for gate in gates for value in gate.values() if isinstance(value, float) and abs(value) > 1e3
+    ]
+    assert f"cannot be told: {reason}" in gates[1]["sentence"]
+    if reason.startswith("the clips"):
+        assert "cannot be told" in gates[0]["sentence"] and {"R", "P"}.isdisjoint(gates[0])
+
+
+def test_music_that_was_made_of_no_number_is_not_scored_and_never_the_best():
+    ruler = RunRuler(AudioDataset(tonal_pairs(4, seed=3)), SAMPLE_RATE)
+    broken = [np.full_like(clip, np.nan) for clip in ruler.clips]
+    judged = ruler.judge(broken)
+    assert not judged.is_known
+    gate = SampleGate({16: judged}, 0.5, 0.0)
+    assert not gate.passes(16) and "no number" in gate.words(16)
+    silent = ruler.judge([np.zeros_like(clip) for clip in ruler.clips])
+    assert silent.is_known and silent.diversity < 0.01
+    gate = SampleGate({16: silent}, 0.5, 0.0)
+    assert not gate.passes(16) and "100% of it is silent" in gate.words(16)
+
+
+def test_a_drone_is_told_by_how_alike_it_stays():
+    ruler = RunRuler(AudioDataset(tonal_pairs(4, seed=3)), SAMPLE_RATE)
+    time = np.arange(ruler.samples) / SAMPLE_RATE
+    drone = [np.sin(2 * np.pi * (220.0 + index) * time)[None].astype(np.float32) for index in range(4)]
+    assert is_drone(ruler.judge(drone).self_similarity, ruler.self_similarity)
+    assert not is_drone(ruler.judge(ruler.clips).self_similarity, ruler.self_similarity)
+
+
+@pytest.mark.parametrize("songs", [1, 2])
+def test_recordings_are_counted_not_clips(songs):
+    dataset = AudioDataset(tonal_pairs(6), labels=[f"song {index % songs}" for index in range(6)])
+    ruler = RunRuler(dataset, SAMPLE_RATE)
+    assert (len(ruler.clips), ruler.songs) == (12, songs)
+    assert RunRuler(AudioDataset(tonal_pairs(3)), SAMPLE_RATE).songs is None
+
+
 # --- the ruler inside training
 
 
@@ -153,6 +234,7 @@ def test_every_judged_epoch_has_a_score_and_the_best_names_its_scale(judged):
     scores = [entry for entry in history if entry.get("event") == "score"]
     assert [entry["stage"] for entry in scores] == ["flow", "professor", "joint"]
     for entry in scores:
+        assert (entry["clips"], entry["songs"]) == (4, 1)
         assert {"kernel_score", "kernel_distance", "coverage", "diversity", "steps", "epoch"} <= entry.keys()
         assert entry["low"] <= entry["kernel_score"] <= entry["high"]
     nearest = min(scores, key=lambda entry: entry["kernel_score"])

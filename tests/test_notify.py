@@ -48,7 +48,7 @@ def test_a_run_that_ends_says_how_far_it_came(inbox, tmp_path):
         train_autoencoder(run)
     (message,) = messages
     assert message["title"] == "MusiGAN: training ended"
-    assert "Trained 1 epochs" in message["message"]
+    assert "Trained 1 epoch in" in message["message"]
     assert str(tmp_path) in message["message"]
     assert (tmp_path / "loss.png").read_bytes()[:4] == b"\x89PNG"
 

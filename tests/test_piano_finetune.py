@@ -7,6 +7,7 @@ import torch
 
 from piano import piano_main
 from piano.config_reader import dump_config, load_config_from_yaml
+from piano.evaluation.gates import Gatekeeper
 from piano.export_model import export_model
 from piano.foundation.checkpoint_format import complete_epochs
 from piano.foundation.errors import CheckpointError
@@ -93,14 +94,14 @@ class Interrupted(Exception):
 
 
 def test_an_interrupted_fine_tuning_resumes_by_itself_and_ends_the_same(base, tuned, tmp_path, monkeypatch):
-    write_samples = piano_main.Gatekeeper.write_samples
+    write_samples = Gatekeeper.write_samples
 
     def interrupt(gatekeeper, run):
         write_samples(gatekeeper, run)
         if run.epoch == 3:
             raise Interrupted
 
-    monkeypatch.setattr(piano_main.Gatekeeper, "write_samples", interrupt)
+    monkeypatch.setattr(Gatekeeper, "write_samples", interrupt)
     with pytest.raises(Interrupted):
         tune(base, tmp_path, "--from", str(base / "given"))
     monkeypatch.undo()

@@ -1,9 +1,12 @@
 """The generator's promises: identity, continuity, repeatability, bounded pieces; and the data set's crops."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
+from piano.foundation.errors import CheckpointError
 from piano.foundation.randomness import keyed_noise
 from piano.latent_style import ToldStyle
 from piano.piano_model import (
@@ -174,3 +177,84 @@ def test_a_crop_across_the_seam_is_the_song_as_it_was():
     for offset, samples in ((0, 10), (3, 4), (5, 10), (10, 10), (12, 5), (0, 20)):
         assert np.array_equal(dataset.crop(1, offset, samples).numpy(), whole[:, offset : offset + samples])
     assert np.array_equal(dataset[1].numpy(), whole)
+
+
+@pytest.mark.parametrize("frames", [1, 31, 32, 33, 54, 55, 100])
+def test_noise_for_whole_windows_is_what_a_stream_takes(generator, frames):
+    needed, have = generator.whole_windows(frames), 0
+    for piece in generator.stream_latents(
+        count=1, seed=0, steps=1, noise=torch.zeros(needed, generator.latent_dim)
+    ):
+        assert have < frames  # not a window too many
+        have += piece.shape[1]
+    assert have == needed >= frames
+
+
+def test_a_window_that_the_noise_ends_in_is_composed_too(generator):
+    noise = torch.randn(63, generator.latent_dim, generator=torch.Generator().manual_seed(0))
+    pieces = list(generator.stream_latents(count=1, seed=0, steps=2, noise=noise))
+    assert [piece.shape[1] for piece in pieces] == [32, 22, 9]
+    assert all(bool(torch.isfinite(piece).all()) for piece in pieces)
+
+
+def level_db(waveform: torch.Tensor) -> float:
+    return 20 * float(waveform.square().mean().sqrt().log10())
+
+
+def unchecked_loudness(generator: VariationalAttentionModel) -> torch.Tensor:
+    """What the first window has before anything is done about it."""
+    first = next(generator.stream_latents(count=1, seed=3, steps=2))
+    return generator._finished(generator.decode_spectrum(first), (3, 0), 0, 2).square().mean().log() / 2
+
+
+@pytest.mark.parametrize(
+    ("shift", "expected"), [(-2.0, -20 * math.log10(math.e)), (2.0, 20 * math.log10(math.e))]
+)
+def test_a_composition_is_brought_into_the_range_of_music_with_one_gain(shift, expected):
+    generator = build()
+    texture = generator.texture_of(2)
+    texture.level.fill_(3.0)
+    loudness = unchecked_loudness(generator)
+    texture.range = torch.stack([loudness - 1.0, loudness + 1.0])  # one neper on both sides
+    usual = generator.generate(2.0, seed=3, steps=2, phase_iterations=0)[0]
+    texture.level.fill_(3.0 + shift)
+    moved = generator.generate(2.0, seed=3, steps=2, phase_iterations=0)[0]
+    assert level_db(moved) - level_db(usual) == pytest.approx(expected, abs=0.5)
+    assert float(torch.corrcoef(torch.stack([usual[0], moved[0]]))[0, 1]) > 0.95
+    short = generator.generate(0.5, seed=3, steps=2, phase_iterations=0)[0]
+    torch.testing.assert_close(short[..., :2000], moved[..., :2000])
+
+
+class Sleepy(VariationalAttentionModel):
+    """The style that is drawn first is a pause."""
+
+    def _finished(self, spectrum, texture_key, first_frame, steps):
+        magnitudes = super()._finished(spectrum, texture_key, first_frame, steps)
+        return magnitudes * (1e-5 if self.attempt == 0 else 1.0)
+
+    def stream_latents(self, *, attempt: int = 0, **arguments):
+        self.attempt = attempt
+        return super().stream_latents(attempt=attempt, **arguments)
+
+
+def test_where_a_style_is_a_pause_another_is_drawn(generator):
+    sleepy = Sleepy(**generator.keywords).eval()
+    sleepy.load_state_dict(generator.state_dict())
+    texture, loudness = sleepy.texture_of(2), unchecked_loudness(generator)
+    texture.range = torch.stack([loudness - 1.0, loudness + 1.0])
+    awake = sleepy.generate(1.0, seed=3, steps=2, phase_iterations=0)[0]
+    assert sleepy.attempt == 1
+    usual = float(loudness) * 20 * math.log10(math.e) - 10 * math.log10(3 / 8)
+    assert abs(level_db(awake) - usual) < 9.5
+
+
+def test_a_broken_model_is_a_sentence(generator):
+    broken = build()
+    with torch.no_grad():
+        broken.autoencoder.head.bias[3] = float("nan")
+    for make in (
+        lambda: broken.generate(1.0, steps=1),
+        lambda: broken.continue_(torch.randn(1, 8000), 1.0, steps=1),
+    ):
+        with pytest.raises(CheckpointError, match="not finite"):
+            make()

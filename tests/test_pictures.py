@@ -7,7 +7,7 @@ import pytest
 from matplotlib import image
 from matplotlib.axes import Axes
 
-from piano.evaluation.pictures import Chart, Line, chart_row, constant_q_grid, spectrogram_grid
+from piano.evaluation.pictures import PAPER, Chart, Line, chart_row, constant_q_grid, spectrogram_grid
 
 RATE = 16_000
 
@@ -100,3 +100,18 @@ def test_a_picture_replaces_the_old_one_and_leaves_nothing_else(tmp_path):
     assert target.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert [path.name for path in target.parent.iterdir()] == ["picture.png"]
     assert brightness(target).shape[1] > 1.8 * 4.6 * 90
+
+
+def test_every_picture_lies_on_the_pages_paper_and_names_are_words(tmp_path, monkeypatch):
+    texts = []
+    original = Axes.set_title
+    monkeypatch.setattr(
+        Axes, "set_title", lambda axis, text, **more: (texts.append(text), original(axis, text, **more))[1]
+    )
+    path = chart_row(
+        [Chart("ear_loss", [Line("a_b", [1, 2], [0.1, 0.2])])], tmp_path / "x.png", x_label="epoch"
+    )
+    assert image.imread(path)[0, 0, :3] == pytest.approx(
+        [int(PAPER[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    )
+    assert texts == ["ear loss"]

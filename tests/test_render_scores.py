@@ -166,6 +166,24 @@ def test_the_command_renders_the_same_bytes_twice_with_title_and_composer(tmp_pa
         assert np.sqrt(np.mean(file.read() ** 2)) > 0.01
 
 
+def test_another_sound_of_that_name_stays_unless_it_may_go(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    score = ["--match", "gymnopedie-no-1", "--max-seconds", "1", "--workers", "1", "--output", str(tmp_path)]
+    assert render_scores.main(score) == 0
+    (path,) = tmp_path.iterdir()
+    first = path.read_bytes()
+    assert render_scores.main(score) == 0  # the same once more
+    capsys.readouterr()
+    assert render_scores.main([*score, "--seed", "1"]) == 2
+    said = capsys.readouterr()
+    assert "is there already and holds other work" in said.out
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert path.read_bytes() == first
+    assert render_scores.main([*score, "--seed", "1", "--overwrite"]) == 0
+    assert path.read_bytes() != first
+
+
 def test_one_broken_score_among_others_is_named_and_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,7 +20,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         pytest.skip("there is no Chromium on this machine")
     folder = tmp_path_factory.mktemp("report")
     page = folder / "report.html"
-    page.write_text(make_page(make_run(folder / "run")), encoding="utf-8")
+    run = make_run(folder / "run")
+    page.write_text(make_page(run, "--real", str(run / "dataset")), encoding="utf-8")
     with chromium(program, folder / "profile") as browser:
         browser.open(page)
         yield browser
@@ -42,7 +43,7 @@ def test_every_player_really_plays(browser: Browser) -> None:
 
 
 def test_nothing_is_fetched_from_a_network_and_nothing_goes_wrong(browser: Browser) -> None:
-    browser.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+    open_all(browser)
     requests = [
         event["params"]["request"]["url"]
         for event in browser.events
@@ -52,6 +53,22 @@ def test_nothing_is_fetched_from_a_network_and_nothing_goes_wrong(browser: Brows
     assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
     wrong = ("Runtime.exceptionThrown", "Log.entryAdded")
     assert [event for event in browser.events if event.get("method") in wrong] == []
+
+
+def open_all(browser: Browser, *, is_open: bool = True) -> None:
+    """Open or close every folded part."""
+    word = "true" if is_open else "false"
+    browser.evaluate(f"document.querySelectorAll('details').forEach(part => part.open = {word})")
+
+
+def test_folded_the_page_is_short_on_a_phone(browser: Browser) -> None:
+    open_all(browser, is_open=False)
+    browser.set_width(390)
+    assert browser.evaluate("document.documentElement.scrollHeight") < 5000
+    open_all(browser)
+    narrow = """[...document.querySelectorAll('.cards th[scope=row], .scale th[scope=row]')]
+      .filter(cell => cell.getClientRects().length && cell.getBoundingClientRect().width < 250).length"""
+    assert browser.evaluate(narrow) == 0  # the names of rows have a line of their own
 
 
 @pytest.mark.parametrize("width", [PHONE, 768, DESKTOP])
@@ -66,6 +83,7 @@ def test_nothing_is_wider_than_the_screen(browser: Browser, width: int) -> None:
 
 def test_the_keyboard_reaches_and_works_every_player(browser: Browser) -> None:
     browser.set_width(DESKTOP)
+    open_all(browser)
     browser.evaluate("document.activeElement.blur()")
     wanted = set(browser.evaluate("[...document.querySelectorAll('.sound')].map(card => card.dataset.name)"))
     reached = []
@@ -115,20 +133,73 @@ def test_headings_come_in_order_and_the_contents_lead_to_them(browser: Browser) 
       .filter(link => !document.querySelector(link.hash)?.querySelector("h2")).length"""
     assert browser.evaluate(lost) == 0
     assert browser.evaluate(
-        "document.querySelectorAll('nav a').length === document.querySelectorAll('section').length"
+        "document.querySelectorAll('nav a').length === document.querySelectorAll('h2').length"
     )
 
 
-def test_a_row_plays_in_order_and_one_sound_at_a_time(browser: Browser) -> None:
+def test_a_row_grows_from_epoch_to_epoch_at_one_place_of_the_piece(browser: Browser) -> None:
     browser.evaluate("document.querySelector('.row button').click()")
-    sounding = "[...document.querySelectorAll('.row audio')].findIndex(audio => !audio.paused)"
-    browser.wait_for(f"{sounding} === 0")
-    browser.wait_for(f"{sounding} === 1")
-    assert (
-        browser.evaluate("[...document.querySelectorAll('audio')].filter(audio => !audio.paused).length") == 1
+    label = "document.querySelector('.row .now').textContent"
+    assert browser.evaluate("document.querySelector('.row button').textContent") == "Stop"
+    assert "Epoch 1" in browser.evaluate(label)
+    browser.wait_for("!document.querySelector('.row audio').paused")
+    browser.wait_for(f"{label}.includes('Epoch 2')")
+    browser.wait_for("!document.querySelectorAll('.row audio')[1].paused")
+    playing = "[...document.querySelectorAll('audio')].filter(audio => !audio.paused).length"
+    assert browser.evaluate(playing) in (1, 2)  # two while one fades into the next
+    browser.evaluate("document.querySelector('.row button').click()")
+    browser.wait_for(f"{playing} === 0")
+    assert browser.evaluate("document.querySelector('.row audio').volume") == 1
+
+
+def test_the_bar_at_the_foot_goes_on_repeats_and_is_quieter(browser: Browser) -> None:
+    open_all(browser)
+    browser.evaluate("document.querySelector('.sound .play').click()")
+    browser.wait_for("!document.querySelector('.deck').hidden")
+    names = browser.evaluate("[...document.querySelectorAll('.sound')].map(card => card.dataset.name)")
+    assert browser.evaluate("document.querySelector('.deck b').textContent") == names[0]
+    browser.evaluate("document.querySelector('[aria-label=\"Next sound\"]').click()")
+    browser.wait_for(f"document.querySelector('.deck b').textContent === {names[1]!r}")
+    browser.evaluate("""(() => { const loud = document.querySelector('[aria-label=Volume]'); loud.value = 0.25;
+      loud.dispatchEvent(new Event('input')); })()""")
+    volumes = browser.evaluate("[...document.querySelectorAll('audio')].map(audio => audio.volume)")
+    assert set(volumes) == {0.25}
+    pressed = "document.querySelector('.deck [aria-pressed]').getAttribute('aria-pressed')"
+    assert browser.evaluate(pressed) == "false"
+    browser.evaluate("document.querySelector('.deck [aria-pressed]').click()")
+    assert browser.evaluate(pressed) == "true"
+    browser.evaluate("document.querySelector('.deck [aria-pressed]').click()")
+    browser.evaluate("document.querySelectorAll('audio').forEach(audio => audio.pause())")
+
+
+def test_the_blind_test_hides_the_names_and_counts_what_was_right(browser: Browser) -> None:
+    box = "document.querySelector('.game')"
+    said = f"{box}.querySelector('p').textContent"
+    buttons = f"[...{box}.querySelectorAll('button')]"
+    shown = f"{buttons}.filter(button => button.offsetParent).map(button => button.textContent)"
+    assert browser.evaluate(shown) == ["Play A", "Play B"]
+    for round_number in range(1, 6):
+        for letter in "AB":
+            browser.evaluate(
+                f"[...{box}.querySelectorAll('button')].find(b => b.textContent === 'Play {letter}').click()"
+            )
+        assert browser.evaluate(said) == "Which one is real?"
+        assert browser.evaluate(shown) == ["Play A", "Play B", "A is real", "B is real"]
+        browser.evaluate(
+            f"[...{box}.querySelectorAll('button')].find(b => b.textContent === 'A is real').click()"
+        )
+        answer = browser.evaluate(said)
+        assert "The real one was Validation song" in answer and "the made one Sample" in answer
+        assert (" of 5 right" if round_number == 5 else f" of {round_number} so far.") in answer
+        browser.evaluate(f"[...{box}.querySelectorAll('button')].find(b => b.offsetParent).click()")
+    assert browser.evaluate(said) == "Round 1 of 5: listen to both."
+
+
+def test_a_sound_can_be_saved_under_its_title(browser: Browser) -> None:
+    links = browser.evaluate(
+        "[...document.querySelectorAll('a.get')].map(link => [link.download, link.href.slice(0, 22)])"
     )
-    browser.evaluate("document.querySelector('.row button').click()")
-    browser.wait_for(f"{sounding} === -1")
+    assert ["Sample-1.mp3", "data:audio/mpeg;base64"] in links and len(links) >= 6
 
 
 @pytest.mark.parametrize("is_dark", [False, True])

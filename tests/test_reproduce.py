@@ -45,13 +45,13 @@ def make(*arguments: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "files"),
     [
-        (["--count", "2", "--seed", "7"], ["sample_0000.wav", "sample_0001.wav"]),
-        (["--count", "1", "--format", "flac"], ["sample_0000.flac"]),
-        (["--count", "1", "--format", "mp3"], ["sample_0000.mp3"]),
-        (["--count", "1", "--noise", "noise.wav"], ["sample_0000.wav"]),
+        (["--count", "2", "--seed", "7"], ["seed7_sample_0000.wav", "seed7_sample_0001.wav"]),
+        (["--count", "1", "--format", "flac"], ["seed0_sample_0000.flac"]),
+        (["--count", "1", "--format", "mp3"], ["seed0_sample_0000.mp3"]),
+        (["--count", "1", "--noise", "noise.wav"], ["noise_seed0_sample_0000.wav"]),
         (
             ["--count", "1", "--prompt", "prompt.wav"],
-            ["sample_0000.full.wav", "sample_0000.continuation.wav"],
+            ["prompt_seed0_sample_0000.full.wav", "prompt_seed0_sample_0000.continuation.wav"],
         ),
         (["--reconstruct", "prompt.wav"], ["prompt.reconstruction.wav"]),
     ],
@@ -66,7 +66,7 @@ def test_what_was_made_is_made_again_identically(here, capsys, arguments, files)
 
 def test_a_receipt_says_everything_and_nothing_about_other_folders(here):
     make("--count", "1", "--prompt", str(here / "prompt.wav"))
-    with soundfile.SoundFile("out/sample_0000.continuation.wav") as file:
+    with soundfile.SoundFile("out/prompt_seed0_sample_0000.continuation.wav") as file:
         values = json.loads(file.comment)
     generator = build()
     assert values["model"] == model_hash(generator.state_dict(), generator.keywords)
@@ -77,21 +77,21 @@ def test_a_receipt_says_everything_and_nothing_about_other_folders(here):
     assert str(here) not in json.dumps(values)
     words = shlex.split(values["musigan"])
     assert words[:2] == ["musigan", "generate"]
-    before = Path("out/sample_0000.continuation.wav").read_bytes()
+    before = Path("out/prompt_seed0_sample_0000.continuation.wav").read_bytes()
     assert generate_music.main([*words[2:], "--output", "again"]) == 0
-    assert Path("again/sample_0000.continuation.wav").read_bytes() == before
+    assert Path("again/prompt_seed0_sample_0000.continuation.wav").read_bytes() == before
 
 
 def test_a_file_with_a_receipt_is_a_plain_wav_to_everybody_else(here):
     make("--count", "1")
-    with wave.open("out/sample_0000.wav") as file:
+    with wave.open("out/seed0_sample_0000.wav") as file:
         assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 2, SAMPLE_RATE)
         assert file.getnframes() == SAMPLE_RATE
 
 
 def test_a_changed_sample_is_told_with_its_size(here, capsys):
     make("--count", "1")
-    path = Path("out/sample_0000.wav")
+    path = Path("out/seed0_sample_0000.wav")
     sound, rate = soundfile.read(path, dtype="int16")
     with soundfile.SoundFile(path) as file:
         comment = file.comment
@@ -121,18 +121,18 @@ def test_another_model_is_refused_and_the_right_one_elsewhere_is_taken(here, cap
         ([], "no generator checkpoint in model. Train first (musigan train). Name the folder"),
         (["--checkpoints", "other"], "is another model"),
     ):
-        assert main(["out/sample_0000.wav", *arguments]) == 2
+        assert main(["out/seed0_sample_0000.wav", *arguments]) == 2
         (sentence,) = capsys.readouterr().err.strip().splitlines()
         assert message in sentence
-    assert main(["out/sample_0000.wav", "--checkpoints", "moved", "--output", "mine.wav"]) == 0
-    again, before = (soundfile.read(path)[0] for path in ("mine.wav", "out/sample_0000.wav"))
+    assert main(["out/seed0_sample_0000.wav", "--checkpoints", "moved", "--output", "mine.wav"]) == 0
+    again, before = (soundfile.read(path)[0] for path in ("mine.wav", "out/seed0_sample_0000.wav"))
     np.testing.assert_array_equal(again, before)
 
 
 def test_a_prompt_that_is_gone_or_changed_is_told(here, capsys):
     make("--count", "1", "--prompt", "prompt.wav")
     Path("prompt.wav").rename("kept.wav")
-    file = "out/sample_0000.full.wav"
+    file = "out/prompt_seed0_sample_0000.full.wav"
     assert main([file]) == 2
     assert "made from prompt.wav, which is not here. Name it with --source" in capsys.readouterr().err
     assert main([file, "--source", "noise.wav"]) == 2
@@ -150,14 +150,14 @@ def test_a_given_away_model_has_the_hash_of_its_checkpoint_and_half_of_it_anothe
     changed["autoencoder.head.bias"].view(torch.int32)[0] ^= 1  # the last bit of one number
     assert model_hash(changed, generator.keywords) != model_hash(state, generator.keywords)
     make("--count", "1")
-    assert read_receipt(Path("out/sample_0000.wav")).model == model_hash(state, generator.keywords)
+    assert read_receipt(Path("out/seed0_sample_0000.wav")).model == model_hash(state, generator.keywords)
 
 
 def test_a_copy_goes_to_a_new_folder_too_and_a_bad_place_is_found_out_before_composing(
     here, capsys, monkeypatch
 ):
     make("--count", "1")
-    assert main(["out/sample_0000.wav", "--output", "new/folder/again.wav"]) == 0
+    assert main(["out/seed0_sample_0000.wav", "--output", "new/folder/again.wav"]) == 0
     assert Path("new/folder/again.wav").is_file()
     monkeypatch.setattr("piano.reproduce.open_matching", None)  # too early to be called
     capsys.readouterr()
@@ -165,6 +165,6 @@ def test_a_copy_goes_to_a_new_folder_too_and_a_bad_place_is_found_out_before_com
         ("out", "out is a folder"),
         ("prompt.wav/again.wav", "cannot make prompt.wav: it is a file"),
     ):
-        assert main(["out/sample_0000.wav", "--output", place]) == 2
+        assert main(["out/seed0_sample_0000.wav", "--output", place]) == 2
         (line,) = capsys.readouterr().err.strip().splitlines()
         assert reason in line

@@ -6,6 +6,7 @@ import pytest
 
 from piano import piano_main
 from piano.config_reader import Config, dump_config, load_config_from_yaml
+from piano.evaluation.gates import Gatekeeper
 from piano.foundation.checkpoint_format import complete_epochs
 from piano.foundation.errors import ConfigError
 from piano.piano_main import parse_arguments, read_config
@@ -80,14 +81,14 @@ def test_config_yaml_does_not_count_and_one_line_says_so(tmp_path, monkeypatch, 
     (tmp_path / "config.yaml").write_text(dump_config(same.model_copy(update=changed)))
     config = resumed("--checkpoints", run, "--set", "epochs=50")
     assert (config.seed, config.epochs) == (3, 50)
-    (line,) = capsys.readouterr().out.splitlines()
+    line = " ".join(capsys.readouterr().out.split())
     assert (
         "not used of config.yaml: seed (9, the run: 3), stages.ear.frames (32, the run: 16). Change" in line
     )
     names = {name: 0.5 for name in same.loss_weights}
     (tmp_path / "config.yaml").write_text(dump_config(same.model_copy(update={"loss_weights": names})))
     resumed("--checkpoints", run)
-    (line,) = capsys.readouterr().out.splitlines()
+    line = " ".join(capsys.readouterr().out.split())
     assert line.count("the run:") == MOST_NAMES and " more. " in line
 
 
@@ -96,7 +97,9 @@ def test_a_file_that_is_named_counts_and_one_line_says_what_it_changes(tmp_path,
     other = leave_run(tmp_path / "other", seed=9, minutes=60) / "config.yaml"
     config = resumed("--config", other, "--checkpoints", run)
     assert (config.seed, config.checkpoint_folder) == (9, run)
-    assert capsys.readouterr().out == f"{other} changes the run's settings: seed (9, was 3).\n"
+    assert (
+        " ".join(capsys.readouterr().out.split()) == f"{other} changes the run's settings: seed (9, was 3)."
+    )
     resumed("--config", other, "--checkpoints", run, "--seed", 5)
     assert capsys.readouterr().out == ""
 
@@ -106,7 +109,8 @@ def test_a_fine_tuning_run_keeps_what_it_adopted_even_before_a_named_file(tmp_pa
     other = leave_run(tmp_path / "other", epochs=50) / "config.yaml"
     config = resumed("--config", other, "--checkpoints", run)
     assert (config.start_from, config.model.n_channels, config.epochs) == (tmp_path / "model", 16, 50)
-    assert capsys.readouterr().out == f"{other} changes the run's settings: epochs (50, was 6).\n"
+    said = " ".join(capsys.readouterr().out.split())
+    assert said == f"{other} changes the run's settings: epochs (50, was 6)."
     begun = leave_run(tmp_path / "begun")
     assert resumed("--config", run / "config.yaml", "--checkpoints", begun).start_from is None
 
@@ -128,7 +132,7 @@ def test_a_power_cut_and_a_plain_resume_lose_no_setting(tmp_path, monkeypatch, c
     """Twice cut: what is asked for when it is resumed belongs to the run from then on."""
     write_dataset(tmp_path / "dataset")
     config = write_config(tmp_path)
-    write_samples, run = piano_main.Gatekeeper.write_samples, tmp_path / "checkpoints"
+    write_samples, run = Gatekeeper.write_samples, tmp_path / "checkpoints"
     cut = {3, 5}
 
     def interrupt(gatekeeper, run):
@@ -137,7 +141,7 @@ def test_a_power_cut_and_a_plain_resume_lose_no_setting(tmp_path, monkeypatch, c
             cut.remove(run.epoch)
             raise PowerCut
 
-    monkeypatch.setattr(piano_main.Gatekeeper, "write_samples", interrupt)
+    monkeypatch.setattr(Gatekeeper, "write_samples", interrupt)
     with pytest.raises(PowerCut):
         piano_main.main(["--config", str(config), "--set", "keep_every=1", "--seed", "3"])
     with pytest.raises(PowerCut):
@@ -148,11 +152,16 @@ def test_a_power_cut_and_a_plain_resume_lose_no_setting(tmp_path, monkeypatch, c
     assert complete_epochs(run) == list(range(1, 9))
     capsys.readouterr()
     assert piano_main.main(["--checkpoints", str(run), "--resume", "--set", "epochs=9"]) == 0
+    assert "The whole run is divided anew. These learn: ear" in capsys.readouterr().out.replace("\n", " ")
+    assert complete_epochs(run)[-1] > 8
+    assert piano_main.main(["--checkpoints", str(run), "--resume"]) == 0
     assert "Every stage of this run is over" in capsys.readouterr().out
 
 
 def test_a_data_set_that_is_gone_is_one_sentence(tmp_path, capsys):
     run = leave_run(tmp_path / "run", dataset_folder=str(tmp_path / "gone"))
     assert piano_main.main(["--checkpoints", str(run), "--resume"]) == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert line.startswith("Error: ") and str(tmp_path / "gone") in line
+    line = capsys.readouterr().err.splitlines()[0]
+    assert (
+        line.partition(": ")[2] == f"{tmp_path / 'gone'} holds no data set. Make one from a folder of music:"
+    )

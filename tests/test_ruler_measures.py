@@ -4,8 +4,10 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.signal import sosfilt
 
 from piano.evaluation import descriptors
 from piano.evaluation.bootstrap import Figure, file_weights, mean_figure, with_interval
@@ -13,13 +15,13 @@ from piano.evaluation.clip_features import FEATURE_GROUPS
 from piano.evaluation.continuations import agreement, click_ratio, similarities
 from piano.evaluation.descriptors import Clip
 from piano.evaluation.distances import kernel_distance, kernel_score
+from piano.evaluation.lufs import filter_by_torchaudio, integrated_lufs, k_filters
 from piano.evaluation.measures import DESCRIPTORS, SET_MEASURES, describe
 from piano.evaluation.memorisation import PASSAGE_SECONDS, build_library, find_copies, nearest_passages
 from piano.evaluation.music_folder import Song, level_song
 from piano.evaluation.reconstruction import mel_distance, si_sdr, stft_distance
 from piano.evaluation.set_scores import Reference, SetScores, covered, recalled, score_set
 from tests.make_audio import make_music
-from tests.torchaudio_here import WITHOUT_TORCHAUDIO
 
 RATE = 16_000
 
@@ -171,7 +173,7 @@ def test_every_descriptor_is_finite_or_does_not_apply_on_silence_and_noise() -> 
         lacking = {name for name, value in values.items() if not math.isfinite(value)}
         too_long = {"self_similarity_4s", "self_similarity_8s"}
         mono = {"stereo_correlation"} if len(clip) == 1 else set()
-        assert lacking == too_long | mono | WITHOUT_TORCHAUDIO
+        assert lacking == too_long | mono
     assert len({row.name for row in DESCRIPTORS}) == len(DESCRIPTORS)
 
 
@@ -212,21 +214,46 @@ def test_rolloff_bandwidth_offset_and_stereo_correlation_of_known_sounds() -> No
     assert abs(descriptors.stereo_correlation(Clip(np.concatenate([left, right]), RATE))) < 0.05
 
 
-def test_integrated_loudness_is_that_of_the_standard() -> None:
-    pytest.importorskip(
-        "torchaudio", reason="torchaudio cannot be loaded beside this torch", exc_type=ImportError
+@pytest.mark.parametrize("rate", [16_000, 44_100, 48_000])
+def test_integrated_loudness_is_that_of_the_standard(rate: int) -> None:
+    time = np.arange(4 * rate) / rate
+    sine = np.sin(2 * np.pi * 997 * time).astype(np.float32)[None]
+    # BS.1770: a full-scale sine of 997 Hz in one channel reads -3.01; EBU Tech 3341, case 1: in two at -23 dB, -23.
+    assert descriptors.integrated_loudness(Clip(sine, rate)) == pytest.approx(-3.01, abs=0.05)
+    stereo = 10 ** (-23 / 20) * np.concatenate([sine, sine])
+    assert descriptors.integrated_loudness(Clip(stereo, rate)) == pytest.approx(-23.0, abs=0.05)
+    # Case 3: what is 13 dB softer than the rest is not counted.
+    quiet = np.concatenate(
+        [10 ** (-13 / 20) * stereo, stereo, stereo, stereo, 10 ** (-13 / 20) * stereo], axis=1
     )
-    sine = tone(997.0, 4.0, 1.0)
-    # BS.1770: a full-scale sine of 997 Hz in one channel reads -3.01; torchaudio's filters are up to 0.3 off.
-    assert descriptors.integrated_loudness(Clip(sine, RATE)) == pytest.approx(-3.01, abs=0.35)
-    both = descriptors.integrated_loudness(Clip(np.concatenate([sine, sine]), RATE))
-    assert both - descriptors.integrated_loudness(Clip(sine, RATE)) == pytest.approx(3.01, abs=0.01)
-    low = descriptors.integrated_loudness(Clip(tone(30.0, 4.0, 1.0), RATE))
-    assert (
-        low < descriptors.integrated_loudness(Clip(sine, RATE)) - 5.0
-    )  # ears hear little of 30 Hz, RMS all of it
-    assert descriptors.integrated_loudness(Clip(np.zeros((1, RATE), np.float32), RATE)) == -70.0
-    assert math.isnan(descriptors.integrated_loudness(Clip(sine[:, : RATE // 4], RATE)))
+    assert descriptors.integrated_loudness(Clip(quiet, rate)) == pytest.approx(-23.0, abs=0.12)
+    low = np.sin(2 * np.pi * 30 * time).astype(np.float32)[None]
+    assert descriptors.integrated_loudness(Clip(low, rate)) < -8.0  # ears hear little of 30 Hz, RMS all of it
+    assert descriptors.integrated_loudness(Clip(np.zeros((1, rate), np.float32), rate)) == -70.0
+    assert math.isnan(descriptors.integrated_loudness(Clip(sine[:, : rate // 4], rate)))
+
+
+@pytest.mark.parametrize("gain", [1e-3, 0.1, 1.0, 4.0])
+def test_loudness_follows_the_level_at_any_level(gain: float) -> None:
+    loud = np.clip(3 * noise(0, 3.0, size=0.3) + tone(6000.0, amplitude=0.5), -1, 1)
+    at_one = descriptors.integrated_loudness(Clip(loud, RATE))
+    assert -5.0 < at_one < 3.0
+    there = descriptors.integrated_loudness(Clip(gain * loud, RATE))
+    assert there == pytest.approx(at_one + 20 * math.log10(gain), abs=0.01)
+
+
+def test_torchaudio_and_scipy_filter_alike_and_torchaudios_own_loudness_agrees_where_it_is_right() -> None:
+    functional = pytest.importorskip(
+        "torchaudio.functional", reason="torchaudio cannot be loaded beside this torch", exc_type=ImportError
+    )
+    music = make_music(3, 6.0, 44_100, 2)
+    sections = k_filters(44_100)
+    np.testing.assert_allclose(
+        filter_by_torchaudio(music.astype(np.float64), sections), sosfilt(sections, music, axis=1), atol=1e-6
+    )
+    for gain in (1.0, 0.1):
+        theirs = float(functional.loudness(torch.from_numpy(gain * music) / 8, 44_100)) + 20 * math.log10(8)
+        assert integrated_lufs(gain * music, 44_100) == pytest.approx(theirs, abs=0.05)
 
 
 # --- reconstructions

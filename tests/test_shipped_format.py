@@ -195,7 +195,7 @@ def test_a_fresh_clone_makes_music_without_naming_a_model_and_says_which_it_took
     assert generate_music.main(["--seconds", "1", "--count", "2"]) == 0
     output = capsys.readouterr()
     assert f"Playing the shipped model of {shipped}, epoch 3" in output.err.splitlines()[0]
-    assert len(list((tmp_path / "music_out").glob("sample_*.wav"))) == 2
+    assert len(list((tmp_path / "music_out").glob("seed0_sample_*.wav"))) == 2
 
 
 def test_an_epoch_the_shipped_model_does_not_hold_is_refused(shipped):
@@ -216,3 +216,31 @@ def test_a_full_disk_leaves_the_old_file_and_one_sentence(tmp_path):
         write_whole(path, run_out_of_space)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_export_goes_into_the_run_s_folder_and_replaces_no_other_model(folder, tmp_path, capsys):
+    assert main(["--checkpoints", str(folder)]) == 0
+    output = folder / "exported"
+    assert sorted(path.name for path in output.iterdir()) == [
+        "discriminator.safetensors", "generator.safetensors"
+    ]  # fmt: skip
+    before = {path: path.read_bytes() for path in output.iterdir()}
+    capsys.readouterr()
+    for other in (["--epoch", "12"], ["--half"]):
+        assert main(["--checkpoints", str(folder), *other]) == 2
+        (sentence,) = capsys.readouterr().err.strip().splitlines()
+        assert "generator.safetensors is there already and holds other work" in sentence
+        assert "--overwrite" in sentence
+        assert {path: path.read_bytes() for path in output.iterdir()} == before
+    assert main(["--checkpoints", str(folder)]) == 0  # the same model once more is no other work
+    assert main(["--checkpoints", str(folder), "--epoch", "12", "--overwrite"]) == 0
+    assert load_checkpoint(output, "generator", "best")["epoch"] == 12
+
+
+def test_an_export_refuses_before_it_writes_one_of_two_files(folder, tmp_path, capsys):
+    assert main(["--checkpoints", str(folder), "--output", str(tmp_path)]) == 0
+    (tmp_path / "generator.safetensors").unlink()
+    before = (tmp_path / "discriminator.safetensors").read_bytes()
+    assert main(["--checkpoints", str(folder), "--epoch", "12", "--output", str(tmp_path)]) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["discriminator.safetensors"]
+    assert (tmp_path / "discriminator.safetensors").read_bytes() == before

@@ -1,9 +1,10 @@
 """The scatter of real sound: measured where it is missing, drawn with that strength, the same in every piece."""
 
+import pytest
 import torch
 
 from piano.foundation.phase import stft
-from piano.foundation.texture import NUM_BANDS, Texture
+from piano.foundation.texture import NEPER, NUM_BANDS, USUAL_RANGE, Texture, loudness
 
 N_FFT, FRAMES = 1024, 200
 HOP = N_FFT // 4
@@ -76,3 +77,35 @@ def test_pieces_have_the_same_texture_as_the_whole() -> None:
     whole = texture(levels, noise)
     pieces = [texture(levels[:, a:b], noise[:, a : b + 3]) for a, b in ((0, 50), (50, 130), (130, FRAMES))]
     torch.testing.assert_close(torch.cat(pieces, dim=1), whole, atol=1e-5, rtol=1e-5)
+
+
+def test_the_range_is_that_of_music_that_sounds_and_a_pause_does_not_move_the_level() -> None:
+    texture, music = Texture(N_FFT), smooth_levels().mean(dim=0, keepdim=True)
+    loud = float(loudness(music))
+    real = torch.cat([music + 0.1 * step for step in range(-10, 11)] + [torch.full_like(music, -11.5)])
+    texture.fit(predicted=music.expand(4, -1, -1), real=real, noise=white(7))
+    assert texture.range is not None
+    assert texture.softest_and_loudest == pytest.approx((loud - 0.9, loud + 0.9), abs=0.02)
+    assert abs(float(texture.level)) < 0.05  # with the silent item counted it would be -0.5
+
+
+def test_music_of_very_different_loudness_has_a_range_of_12_db_on_both_sides() -> None:
+    texture, music = Texture(N_FFT), smooth_levels().mean(dim=0, keepdim=True)
+    loud = float(loudness(music))
+    real = torch.cat([music + 0.3 * step for step in range(-10, 11)])
+    texture.fit(predicted=music.expand(4, -1, -1), real=real, noise=white(7))
+    assert texture.softest_and_loudest == pytest.approx((loud - 12 * NEPER, loud + 12 * NEPER), abs=0.02)
+
+
+def test_a_range_is_saved_and_a_model_of_before_has_the_usual_one() -> None:
+    fitted, old = Texture(N_FFT), Texture(N_FFT).state_dict()
+    assert "range" not in old
+    fitted.range = torch.tensor([-4.0, -2.0])
+    other = Texture(N_FFT)
+    other.load_state_dict(fitted.state_dict())
+    assert other.softest_and_loudest == (-4.0, -2.0)
+    other.load_state_dict(old)
+    assert other.range is None
+    assert other.softest_and_loudest == USUAL_RANGE
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        other.load_state_dict(old | {"range": torch.zeros(3)})

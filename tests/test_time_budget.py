@@ -1,5 +1,6 @@
 """A run ends when it was told to, whatever it has to do besides learning."""
 
+import json
 import subprocess
 import sys
 import time
@@ -108,7 +109,7 @@ def test_a_run_of_seconds_ends_in_time_with_every_gate_and_a_best_epoch(
     config = write_config(tmp_path, steps_per_epoch=150)
     minutes = 0.2
     began = time.monotonic()
-    assert main(["--config", str(config), "--minutes", str(minutes)]) == 0
+    assert main(["--config", str(config), "--minutes", str(minutes), "--verbose", "--anyway"]) == 0
     assert 0.8 < (time.monotonic() - began) / (60.0 * minutes) < 1.2
     folder = tmp_path / "checkpoints"
     history = read_history(folder)
@@ -118,7 +119,48 @@ def test_a_run_of_seconds_ends_in_time_with_every_gate_and_a_best_epoch(
     assert [stage for stage in SHARES if stage not in left_out] == gates
     best = read_best(folder)
     assert best is not None and best.epoch in complete_epochs(folder)
-    screen = capsys.readouterr().out
+    screen = " ".join(capsys.readouterr().out.split())
     assert "Plan: autoencoder 0:0" in screen and "all included" in screen
-    assert f"Best, and what will be played: epoch {best.epoch}" in screen
-    assert "0 is other real music" in screen
+    is_ruined = json.loads((folder / "best.json").read_text(encoding="ascii"))["is_ruined"]
+    assert ("Not worth listening to yet. Train the same run longer: " in screen) == is_ruined
+    assert ("Listen: " in screen) != is_ruined
+
+
+def test_what_was_learned_before_counts_towards_the_whole() -> None:
+    plan = budget(1000.0)
+    assert plan.divided(["autoencoder", "flow"], 70.0, {}) == pytest.approx(
+        {"autoencoder": 30.0, "flow": 40.0}
+    )
+    more = plan.divided(["autoencoder", "flow"], 50.0, {"autoencoder": 20.0})
+    assert more == pytest.approx({"autoencoder": 10.0, "flow": 40.0})
+    more = plan.divided(["autoencoder", "flow", "professor"], 30.0, {"autoencoder": 500.0, "flow": 15.0})
+    assert more == pytest.approx({"autoencoder": 0.0, "flow": 15.0, "professor": 15.0})
+    assert plan.divided(["judges"], 0.0, {"judges": 5.0}) == {"judges": 0.0}
+
+
+def test_a_time_too_short_to_learn_in_is_known_and_so_is_one_that_is_enough() -> None:
+    plan = budget(120.0)
+    plan.measured = {ENCODING: 30.0, SAVING: 2.0}
+    plan.expected_gate = lambda stage: 10.0
+    assert sum(plan.plan("autoencoder", 20.0).values()) < 60.0
+    needed = plan.needed_minutes(20.0)
+    assert needed == 3
+    plan.seconds = 180.0
+    assert sum(plan.plan("autoencoder", 20.0).values()) >= 90.0
+    plan.expected_gate = lambda stage: 1e9
+    assert plan.needed_minutes(20.0) is None
+
+
+def test_a_run_that_is_too_short_names_the_minutes_and_leaves_nothing_behind(tmp_path, capsys) -> None:
+    write_dataset(tmp_path / "dataset")
+    config = write_config(tmp_path)
+    assert main(["--config", str(config), "--minutes", "0.05"]) == 2
+    error = capsys.readouterr().err
+    assert error.partition(": ")[2].startswith("of 0.05 minutes only 0:0") and "--anyway" in error
+    assert int(error.partition("Give --minutes ")[2].partition(",")[0]) >= 1
+    assert not (tmp_path / "checkpoints").exists()
+    for words in (["--set", "epochs=0", "--set", "pretrain_epochs_g=0", "--set", "pretrain_epochs_d=0"],
+                  ["--set", "epochs=0", "--set", "pretrain_epochs_g=1", "--set", "pretrain_epochs_d=0"]):  # fmt: skip
+        assert main(["--config", str(config), *words]) == 2
+        assert capsys.readouterr().err.partition(": ")[2].startswith("nothing would be learned: ")
+    assert not (tmp_path / "checkpoints").exists()

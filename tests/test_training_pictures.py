@@ -87,3 +87,26 @@ def test_every_save_draws_both_pictures_again(tmp_path):
     wide = image.imread(tmp_path / "real_fake.png")
     assert wide.shape[1] > 2 * wide.shape[0]  # one row, real beside generated
     assert main([str(tmp_path)]) == 0
+
+
+def test_a_phase_is_named_once_and_written_over_nothing(monkeypatch, tmp_path):
+    words: list[str] = []
+    original = Axes.text
+    monkeypatch.setattr(
+        Axes,
+        "text",
+        lambda axis, x, y, text, **more: (words.append(text), original(axis, x, y, text, **more))[1],
+    )
+    labels: list[str] = []
+    shade = Axes.axvspan
+    monkeypatch.setattr(
+        Axes,
+        "axvspan",
+        lambda axis, *ends, **more: (labels.append(more["label"]), shade(axis, *ends, **more))[1],
+    )
+    draw_losses(history(), tmp_path / "loss.png")
+    assert {word.strip() for word in words} == {"autoencoder", "professor"}
+    alone, rises = (
+        labels.count(label) for label in ("the generator learns alone", "the adversary's weight rises")
+    )
+    assert (alone, rises) == (1, 4)  # once in each panel that shows it

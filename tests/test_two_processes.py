@@ -58,3 +58,19 @@ def test_two_processes_learn_what_one_learns(tmp_path):
     assert max(abs(a - b) for a, b in zip(*losses, strict=True)) < 0.3
     lines = [entry["total_step"] for entry in read_history(two) if "step" in entry]
     assert lines == sorted(set(lines))
+
+
+def test_every_process_has_the_threads_that_were_asked_for(tmp_path):
+    script = tmp_path / "threads.py"
+    script.write_text(
+        "import torch\nfrom piano.foundation.runtime import start_runtime\n"
+        "runtime = start_runtime(device='cpu', precision='32', threads=2, devices=2)\n"
+        "print(f'{runtime.fabric.global_rank} has {torch.get_num_threads()}', flush=True)\n",
+        encoding="ascii",
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True,
+        text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert sorted(done.stdout.split("\n"))[1:] == ["0 has 2", "1 has 2"]

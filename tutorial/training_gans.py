@@ -9,7 +9,7 @@
 # sound, because that is what this project is for.
 #
 # You need some Python, and an idea of what a neural network and its gradient are. Everything runs offline, on one thread
-# of a CPU, in less than a quarter of an hour. Run the cells in their order. There are seven **exercises**: replace the three
+# of a CPU, in ten minutes to half an hour. Run the cells in their order. There are seven **exercises**: replace the three
 # dots by your answer and run the check below. An exercise left open stops nothing. `training_gans_solutions.ipynb` has them
 # solved.
 #
@@ -612,12 +612,12 @@ if holds_shipped(shipped_folder()):
         )
     display(play(next((SOUND / "shipped").glob("*.wav")), seconds=6))
 else:
-    print("No model in checkpoints/shipped: make one with `make demo`.")
+    print("No model in checkpoints/shipped: make one with `musigan demo`.")
 
 # %% [markdown]
 # ## Where to go from here
 #
-# - `make demo` trains the audio model for ten minutes on twelve piano scores. Then look at its curves with what you know.
+# - `musigan demo` trains the audio model for ten minutes on twelve piano scores. Then look at its curves with what you know.
 # - `musigan train --minutes 60` learns from your own music; see the [README](../README.md).
 # - [docs/loss-guide.md](../docs/loss-guide.md) has every loss of the audio model and how to read it; `piano/doctor/checks.py` has
 #   the doctor's rules, a function each.

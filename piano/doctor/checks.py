@@ -341,7 +341,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "one song only", _one_song,
-        "Add more recordings, or fine-tune a trained model on this one (--from shipped).", patience=1,
+        "Add more recordings; or make the data set with `dataset --split-inside`, which splits one recording in time, "
+        "and fine-tune a trained model on it (`train --from shipped`).", patience=1,
     ),
     Rule(
         "wiring", _wiring,

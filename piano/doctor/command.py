@@ -5,10 +5,10 @@
 
 import argparse
 import json
-import shlex
-import sys
+import re
+import shutil
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,26 +18,29 @@ from piano.config_reader import CONFIG_NAME, load_config_from_yaml
 from piano.doctor.env import env_text
 from piano.doctor.live import report
 from piano.doctor.ranges import Row, table
-from piano.doctor.rules import RULES, Finding, Window, diagnose
-from piano.doctor.signals import is_spoilt, windows_of
+from piano.doctor.rules import RULES, Finding, diagnose
+from piano.doctor.signals import digest
 from piano.doctor.suspects import Suspect, suspects_of
+from piano.doctor.verdict import first_of, in_stage, in_stages, judge, stages_of, told_together
 from piano.doctor.wiring import check_wiring, wiring_text
 from piano.evaluation.pictures import Chart, Line, chart_row
-from piano.evaluation.run_settings import PACKAGE, Changes, changes, read_settings
+from piano.evaluation.run_settings import Changes, changes, read_settings
 from piano.foundation.checkpoint_format import complete_epochs
-from piano.foundation.doors import fill, program
+from piano.foundation.doors import command, fill, program
 from piano.foundation.errors import CheckpointError, TrainingError, run_command
 from piano.foundation.made_files import write_json
-from piano.foundation.model_folder import named_folder
-from piano.foundation.run_log import LOG_NAME, read_history
+from piano.foundation.model_folder import holds_shipped, named_folder
+from piano.foundation.run_log import LOG_NAME
+from piano.foundation.screen_text import printable, tolerate_old_terminals
 
 MOST_CHANGES = 20
 FOLDER, JSON_NAME = "doctor", "doctor.json"
-STAGE_WORDS = {
-    "autoencoder": "learning to write sound down and play it back", "flow": "learning to compose",
-    "judges": "the judges learn to tell real from generated", "ear": "sharpening the sound against the ear",
-    "professor": "composing in one step, against the professor", "joint": "sound and composition together",
-}  # fmt: skip
+NAME_IT = "Name the folder that training wrote to (--checkpoints)."
+MOST_PICTURES = 40
+LONGEST_LINE = 2**20
+"""Bytes of a line of the log: a longer one is not ours."""
+WIDEST, NARROWEST = 100, 40
+"""Columns of what is printed; the terminal's, between these."""
 EXAMPLE = """examples:
   {musigan doctor} checkpoints            what went wrong in a run, or that nothing did
   {musigan doctor} env                    what this machine can train, and how long it would take
@@ -63,25 +66,29 @@ class Diagnosis(NamedTuple):
     """Indices of the findings that are told together."""
     unwritten: str = ""
     """Why there are neither pictures nor doctor.json, if there are none."""
+    is_ruined: bool = False
+    """Whether there is no use in listening."""
+    advice: str = ""
+    """What to do first."""
+    steps: int = 0
+    """Steps it learned."""
 
 
 def examine(folder: Path) -> Diagnosis:
     """Read a run's log and judge it; writes RUN/doctor/ with pictures and doctor.json, where that can be written."""
-    history = read_history(folder)
-    windows = windows_of(history)
-    if not windows:
-        raise CheckpointError(
-            f"{folder} holds no {LOG_NAME} with training steps. Name the folder that training wrote to (--checkpoints)."
-        )
+    log = digest(log_lines(folder))
+    windows, history = log.windows, log.kept
     findings = diagnose(windows)
-    done = treatments(history)
     found = changes(read_settings(folder))
+    said = judge(windows, findings, history, steps=log.steps)
     diagnosis = Diagnosis(
-        verdict(windows, findings, history), findings, done, table(windows, history), {},
+        said.sentence, findings, treatments(history), table(windows, history), {},
         found, restart_text(folder, findings, found, history), told_together(findings, stages_of(windows)),
+        is_ruined=said.is_ruined, advice=said.advice, steps=said.steps,
     )  # fmt: skip
     try:
-        drawn = {index: draw_evidence(finding, folder / FOLDER) for index, finding in enumerate(findings)}
+        drawn = {index: draw_evidence(finding, folder / FOLDER)
+                 for index, finding in enumerate(findings[:MOST_PICTURES])}  # fmt: skip
         diagnosis = diagnosis._replace(pictures=drawn)
         (folder / FOLDER).mkdir(parents=True, exist_ok=True)
         write_json(folder / FOLDER / JSON_NAME, as_json(diagnosis))
@@ -90,23 +97,36 @@ def examine(folder: Path) -> Diagnosis:
     return diagnosis
 
 
-def stages_of(windows: Sequence[Window]) -> list[str]:
-    """The stages in which there are windows, in their order."""
-    return list(dict.fromkeys(window.stage for window in windows))
+def log_lines(folder: Path) -> Iterator[Any]:
+    """The lines of a run's log, one in memory at a time; raises CheckpointError, saying what the folder is instead."""
+    path = folder / LOG_NAME
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise CheckpointError(no_log_text(folder, error)) from None
+    with file:
+        while line := file.readline(LONGEST_LINE):
+            try:
+                yield json.loads(line)
+            except (ValueError, RecursionError):  # cut off by a crash, or not ours
+                continue
 
 
-def told_together(findings: Sequence[Finding], stages: Sequence[str]) -> list[list[int]]:
-    """Indices of findings; those of one rule, in stages that follow each other, in one list."""
-    blocks: list[list[int]] = []
-    for index, finding in enumerate(findings):
-        for block in blocks:
-            last = findings[block[-1]]
-            if last.name == finding.name and stages.index(finding.stage) - stages.index(last.stage) <= 1:
-                block.append(index)
-                break
-        else:
-            blocks.append([index])
-    return blocks
+def no_log_text(folder: Path, error: OSError) -> str:
+    """Why there is nothing to examine in a folder, and what the folder is."""
+    name = printable(folder)
+    if not folder.exists():
+        return f"there is no folder {name}, so it holds no {LOG_NAME}. {NAME_IT}"
+    if not folder.is_dir():
+        return f"{name} is a file. {NAME_IT}"
+    if not isinstance(error, FileNotFoundError):
+        return f"{name} holds no {LOG_NAME} that can be read: {error.strerror or error}."
+    if holds_shipped(folder):
+        return (f"{name} is a model that was given away: it holds no {LOG_NAME} of its training, so "
+                f"that there is nothing to examine. Hear it: {command('generate', '--checkpoints', folder)}; "
+                f"measure it: {command('evaluate', '--checkpoints', folder, '--real', 'FOLDER')}")  # fmt: skip
+    what = "is music made ready for training: it " if (folder / "manifest.json").is_file() else ""
+    return f"{name} {what}holds no {LOG_NAME}. {NAME_IT}"
 
 
 def treatments(history: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[str]]:
@@ -114,57 +134,14 @@ def treatments(history: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], li
     done: dict[tuple[str, str], list[str]] = {}
     for entry in history:
         kind, key = entry.get("event"), (entry.get("stage", ""), entry.get("name", ""))
-        if kind in ("finding", "remedy") and entry.get("remedy"):
-            done.setdefault(key, []).append(f"step {entry['total_step']}: {entry['remedy']}")
+        step, remedy = entry.get("total_step", "?"), entry.get("remedy")
+        if not isinstance(key[1], str):
+            continue
+        if kind in ("finding", "remedy") and remedy:
+            done.setdefault(key, []).append(f"step {step}: {remedy}")
         elif kind == "relaxed":
-            done.setdefault(key, []).append(
-                f"step {entry['total_step']}: taken back halfway ({entry['remedy']})"
-            )
+            done.setdefault(key, []).append(f"step {step}: taken back halfway ({remedy})")
     return done
-
-
-def verdict(
-    windows: Sequence[Window], findings: Sequence[Finding], history: Sequence[Mapping[str, Any]]
-) -> str:
-    """One sentence for someone who reads nothing else."""
-    length, has_died = f"{windows[-1].step} steps", died(history)
-    blocks = [[findings[index] for index in block] for block in told_together(findings, stages_of(windows))]
-    bad = [block for block in blocks if any(finding.severity == "critical" for finding in block)]
-    warned = [block for block in blocks if any(finding.severity == "warning" for finding in block)]
-    names = list(dict.fromkeys(block[0].name for block in [*bad, *warned]))
-
-    def lead(block: Sequence[Finding]) -> str:
-        first = first_of(block)
-        also = ", ".join(name for name in names if name != first.name)
-        return f"{first.name}{in_stages(block)}. {first.sentence}{f' Also: {also}.' if also else ''}"
-
-    still = [
-        block for block in bad if any(finding.is_open and finding.severity == "critical" for finding in block)
-    ]
-    if has_died and not still:
-        still = [block for block in warned if any(finding.is_open for finding in block)]
-    if still:
-        return f"The run {'died' if has_died else 'failed'} of {lead(still[0])}"
-    left = [block for block in bad if any(finding.until_stage_end for finding in block)]
-    if left:
-        return f"The run went through ({length}), but had {lead(left[0])}"
-    if bad:
-        had = ", ".join(dict.fromkeys(block[0].name for block in bad))
-        return f"The run had {had} on the way and came out of it ({length})."
-    if warned:
-        return f"The run went through ({length}), with a warning: {', '.join(names)}."
-    return f"Nothing is wrong with this run as far as its log tells ({length}). Whether it sounds well, only ears tell."
-
-
-def died(history: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the run's last step was no number."""
-    steps = [entry for entry in history if "event" not in entry and "total_step" in entry]
-    return bool(steps) and is_spoilt(steps[-1])
-
-
-def first_of(block: Sequence[Finding]) -> Finding:
-    """The finding that speaks for all that are told together: the first critical one, if there is one."""
-    return next((finding for finding in block if finding.severity == "critical"), block[0])
 
 
 def restart_text(
@@ -182,7 +159,10 @@ def restart_text(
     sick = first_sick_step(first, history)
     kept = [epoch for epoch in complete_epochs(folder) if steps.get(epoch, sick) < sick]
     if not kept:
-        return "GO ON  No checkpoint from before the first critical finding is kept: begin again, in another folder."
+        return wrapped(
+            "GO ON  No checkpoint from before the first critical finding is kept: begin again, in another folder.",
+            "       ",
+        )
     suspects = suspects_of(first, found)
     settings = [("--set", f"{suspects[0].setting}={json.dumps(suspects[0].usual)}")] if suspects else []
     here = folder.resolve()
@@ -192,17 +172,9 @@ def restart_text(
         ("--checkpoints", f"{here}-from-{kept[-1]}"), *settings,
     ]  # fmt: skip
     words = [word for option in options for word in option]
-    return (f"GO ON  Epoch {kept[-1]} is the last checkpoint kept from before it (step {steps[kept[-1]]}). "
-            f"After the change:\n  {training_program()} {shlex.join(words)}")  # fmt: skip
-
-
-def training_program() -> str:
-    """How the training is started from where the doctor was: by its verb, or as a script."""
-    if sys.argv[0].startswith("musigan "):
-        return "musigan train"
-    script = PACKAGE / "piano_main.py"
-    near = script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script
-    return f"python {shlex.quote(str(near))}"
+    told = (f"GO ON  Epoch {kept[-1]} is the last checkpoint kept from before it (step {steps[kept[-1]]}). After the "
+            "change:")  # fmt: skip
+    return f"{wrapped(told, '       ')}\n  {command('train', *words)}"
 
 
 def yaml_text(path: Path) -> str:
@@ -229,20 +201,6 @@ def first_sick_step(finding: Finding, history: Sequence[Mapping[str, Any]]) -> i
     return min(steps, default=0)
 
 
-def in_stage(stage: str) -> str:
-    """` in stage ear (sharpening ...)`."""
-    words = STAGE_WORDS.get(stage)
-    return f" in stage {stage} ({words})" if words else f" in stage {stage}" if stage else ""
-
-
-def in_stages(block: Sequence[Finding]) -> str:
-    """`, first seen at step 48 in stage ear (...)`, or ` in stages judges and ear, first seen at step 48`."""
-    stages = list(dict.fromkeys(finding.stage for finding in block))
-    if len(stages) == 1:
-        return f", first seen at step {block[0].step}{in_stage(stages[0])}"
-    return f" in stages {', '.join(stages[:-1])} and {stages[-1]}, first seen at step {block[0].step}"
-
-
 def lasting(finding: Finding) -> str:
     """`step 48 and still at the end`."""
     if finding.is_open:
@@ -260,9 +218,10 @@ def draw_evidence(finding: Finding, folder: Path) -> Path:
     margin = 0.05 * (high - low) or 0.05
     lines = [Line(finding.signal, steps, values),
              Line("found", [finding.step, finding.step], [low - margin, high + margin], "--")]  # fmt: skip
-    name = "_".join(part for part in (finding.stage, finding.name.replace(" ", "_"), finding.signal) if part)
+    words = (finding.stage, finding.name, finding.signal)
+    name = "_".join(re.sub(r"[^A-Za-z0-9]+", "_", word)[:40] for word in words if word)
     chart = Chart(
-        f"{finding.name}{f', stage {finding.stage}' if finding.stage else ''}",
+        f"{finding.name}{f', stage {printable(finding.stage)[:40]}' if finding.stage else ''}",
         lines,
         ("bound", finding.threshold),
     )
@@ -273,12 +232,15 @@ def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
     """The content of doctor.json."""
     return {
         "verdict": diagnosis.verdict,
+        "is_ruined": diagnosis.is_ruined,
+        "advice": diagnosis.advice,
+        "steps": diagnosis.steps,
         "findings": [
             {**report(finding), "stage": finding.stage, "step": finding.step, "until": finding.until,
              "windows": finding.windows, "is_open": finding.is_open, "until_stage_end": finding.until_stage_end,
              "evidence": finding.evidence,
              "done": diagnosis.done.get((finding.stage, finding.name), []),
-             "picture": diagnosis.pictures[index].name,
+             "picture": diagnosis.pictures[index].name if index in diagnosis.pictures else None,
              "suspects": [suspect._asdict() for suspect in suspects_of(finding, diagnosis.changes)]}
             for index, finding in enumerate(diagnosis.findings)
         ],
@@ -291,17 +253,19 @@ def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
 def as_text(diagnosis: Diagnosis, folder: Path) -> str:
     """What is printed: the verdict, every finding, the table."""
     parts = [wrapped(f"VERDICT  {diagnosis.verdict}", "         ")]
+    if diagnosis.advice and diagnosis.advice not in {finding.advice for finding in diagnosis.findings}:
+        parts[0] += f"\n{wrapped(f'DO       {diagnosis.advice}', '         ')}"
     parts += [block_text(diagnosis, block) for block in diagnosis.blocks]
     if diagnosis.restart:
         parts.append(diagnosis.restart)
     parts.append(wrapped_lines(changes_text(diagnosis.changes), "          "))
     if diagnosis.rows:
-        parts.append(as_table(diagnosis.rows))
+        parts.append(as_table(diagnosis.rows, has_findings=bool(diagnosis.findings)))
     kept = f"All of it: {folder / FOLDER / JSON_NAME}."
     if diagnosis.unwritten:
         kept = f"Pictures and {JSON_NAME} could not be written to {folder / FOLDER}: {diagnosis.unwritten}."
-    parts.append(f"{kept} What the numbers mean: docs/loss-guide.md, docs/doctor.md.")
-    return "\n\n".join(parts)
+    parts.append(wrapped(f"{kept} What the numbers mean: docs/loss-guide.md, docs/doctor.md.", ""))
+    return "\n".join(printable(line) for line in "\n\n".join(parts).split("\n"))
 
 
 def block_text(diagnosis: Diagnosis, block: Sequence[int]) -> str:
@@ -315,16 +279,16 @@ def block_text(diagnosis: Diagnosis, block: Sequence[int]) -> str:
     )
     where = f"{in_stage(first.stage)}, {lasting(first)}" if is_one else in_stages(findings)
     signals = [
-        f"{'' if is_one else f'{finding.stage}, {lasting(finding)}: '}"
+        f"{'' if is_one else f'{printable(finding.stage)}, {lasting(finding)}: '}"
         f"{finding.signal} = {finding.value:.3g} (bound {finding.threshold:.3g})"
         for finding in findings
     ]
     pictures = [str(diagnosis.pictures[index]) for index in block if index in diagnosis.pictures]
     return "\n".join([
-        f"{first.severity.upper()}  {first.name}{where}",
+        wrapped(f"{first.severity.upper()}  {first.name}{where}", "  "),
         wrapped(f"  {first.sentence}", "  "),
-        *labelled("signal", signals),
-        *[f"  done    {line}" for line in done],
+        *[wrapped(line, "          ") for line in labelled("signal", signals)],
+        *[wrapped(f"  done    {line}", "          ") for line in done],
         *[wrapped(line, "          ") for line in labelled("cause?", list(suspects))],
         wrapped(f"  {'else' if done else 'do'}      {first.advice}", "          "),
         *labelled("see", pictures),
@@ -354,27 +318,47 @@ def changes_text(found: Changes | None) -> str:
     return "\n".join([f"SETTINGS  unlike preset {found.preset}:", *lines])
 
 
-def as_table(rows: Sequence[Row]) -> str:
-    """The figures of a run beside what is healthy."""
-    title = "FIGURES  medians of the last quarter of each stage; a finding above may have come earlier or gone again"
+def as_table(rows: Sequence[Row], *, has_findings: bool) -> str:
+    """The figures of a run beside what is healthy; in two lines each where the terminal is narrow."""
+    title = "FIGURES  medians of the last quarter of each stage"
+    if has_findings:
+        title += "; a finding above may have come earlier or gone again"
     cells = [("stage", "number", "here", "healthy", "reading")]
     cells += [(row.stage, row.name, f"{row.value:.3g}", row.healthy, row.reading) for row in rows]
     widths = [max(len(cell[column]) for cell in cells) for column in range(len(cells[0]))]
-    lines = [
-        "  ".join(text.ljust(width) for text, width in zip(cell, widths, strict=True)).rstrip()
-        for cell in cells
-    ]
-    return "\n".join([title, *lines])
+    if sum(widths) + 2 * (len(widths) - 1) <= columns():
+        lines = ["  ".join(text.ljust(width) for text, width in zip(cell, widths, strict=True)).rstrip()
+                 for cell in cells]  # fmt: skip
+    else:
+        lines = []
+        for stage in dict.fromkeys(row.stage for row in rows):
+            lines += [f"  {stage}"] if stage else []
+            for row in rows:
+                if row.stage == stage:
+                    lines.append(wrapped(f"    {row.name}: {row.value:.3g}, {row.reading}", "      "))
+                    lines += (
+                        [wrapped(f"      healthy: {row.healthy}", "        ")]
+                        if row.reading != "healthy"
+                        else []
+                    )
+    return "\n".join([wrapped(title, "         "), *lines])
 
 
 def wrapped_lines(text: str, indent: str) -> str:
-    """Lines that stay lines, each of at most 100 columns."""
+    """Lines that stay lines, none wider than the terminal."""
     return "\n".join(wrapped(line, indent) for line in text.splitlines())
 
 
+def columns() -> int:
+    """How wide the terminal is, within reason; 80 where nobody knows."""
+    return max(NARROWEST, min(WIDEST, shutil.get_terminal_size((80, 24)).columns))
+
+
 def wrapped(text: str, indent: str) -> str:
-    """A paragraph of at most 100 columns."""
-    return textwrap.fill(text, 100, subsequent_indent=indent)
+    """A paragraph as wide as the terminal, broken between words only: a command or a path stays whole."""
+    return textwrap.fill(
+        text, columns(), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -394,6 +378,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Judge a run, this machine, or the wiring of a config."""
     options = parse_arguments(argv)
+    tolerate_old_terminals()
 
     def body() -> None:
         if options.what == "env":
@@ -406,6 +391,7 @@ def main(argv: list[str] | None = None) -> int:
                 raise TrainingError("the wiring is wrong: see the lines marked WRONG above")
         else:
             folder = named_folder(options.what)
+            folder = folder.parent if folder.name == LOG_NAME and folder.is_file() else folder
             print(as_text(examine(folder), folder))
 
     return run_command(body)

@@ -15,6 +15,7 @@ from piano.doctor.remedies import JUDGE_OPTIMIZERS, REMEDIES
 from piano.doctor.rules import RELAX, Finding, Watch, Window, watches
 from piano.doctor.signals import ends_window, summarise
 from piano.foundation.errors import TrainingError
+from piano.foundation.screen_text import wrapped
 from piano.training_run import TrainingRun
 
 SPOILT_IN_A_ROW, STRIKES = 3, 3
@@ -242,7 +243,7 @@ class Doctor:
             said = (f"Doctor, {finding.severity}: {finding.name}. {finding.sentence} "
                     f"({finding.signal} {finding.value:.3g}, bound {finding.threshold:.3g}) {then}")  # fmt: skip
             if run.runtime.is_main:
-                tqdm.write(said)
+                tqdm.write(wrapped(said))
         elif remedy:
             run.event("remedy", name=finding.name, signal=reading.signal, value=reading.value, remedy=remedy)
 

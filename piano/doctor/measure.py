@@ -228,6 +228,11 @@ def spread(items: Tensor) -> float:
     return float(torch.pdist(items.float().cpu()).mean())
 
 
+def ratio(made: float, real: float) -> float | None:
+    """Variety of what was made over that of real music; None where real music has none: then nothing can be said."""
+    return made / real if real > 1e-3 else None
+
+
 def pooled(latents: Tensor) -> Tensor:
     """Mean and deviation over time of latents (items, frames, latent_dim): what a clip is like as a whole."""
     return torch.cat([latents.mean(dim=1), latents.std(dim=1)], dim=1)
@@ -246,11 +251,12 @@ def variety(run: TrainingRun, made: Tensor) -> dict[str, float]:
     Once in latents as a whole, once in their mean decoded spectra; the smaller counts.
     """
     real = run.draw_latents(fixed_step(run), len(made), made.shape[1])
-    in_latents = spread(pooled(made)) / max(spread(pooled(real)), 1e-9)
+    in_latents = ratio(spread(pooled(made)), spread(pooled(real)))
     tones = [
         run.generator.decode_spectrum(latents[:, :SPECTRUM_FRAMES]).mean(dim=1) for latents in (made, real)
     ]
-    return {"diversity": min(in_latents, spread(tones[0]) / max(spread(tones[1]), 1e-9))}
+    found = [in_latents, ratio(spread(tones[0]), spread(tones[1]))]
+    return {} if None in found else {"diversity": min(value for value in found if value is not None)}
 
 
 def rebuilt_variety(run: TrainingRun) -> dict[str, float]:
@@ -258,7 +264,8 @@ def rebuilt_variety(run: TrainingRun) -> dict[str, float]:
     autoencoder = run.generator.autoencoder
     real = autoencoder.analyse(run.draw_waveforms(fixed_step(run), COUNT, run.settings("ear").frames))
     made = autoencoder.decode_spectrum(autoencoder.posterior(real)[0])
-    return {"diversity": spread(made.mean(dim=1)) / max(spread(real.mean(dim=1)), 1e-9)}
+    found = ratio(spread(made.mean(dim=1)), spread(real.mean(dim=1)))
+    return {} if found is None else {"diversity": found}
 
 
 def nearness(run: TrainingRun, made: Tensor) -> dict[str, float]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from piano.doctor.readings import Window, median
+from piano.foundation.score_words import is_number
 
 
 class Band(NamedTuple):
@@ -36,6 +37,8 @@ GENERATOR = (
     Band(3.0, "the judge leads"), Band(INFINITY, "losing"),
 )  # fmt: skip
 LEAST = "healthy"
+WELL_ENOUGH = {LEAST, "fair", "a little poor"}
+"""Readings that need no word in a verdict."""
 RANGES: tuple[Range, ...] = (
     Range("kl_ratio", "rate of the latent / its target", "0.8 to 1.2",
           (Band(0.5, "too little: posterior collapse near"), Band(0.8, "low"), Band(1.2, LEAST), Band(1.5, "high"),
@@ -49,9 +52,10 @@ RANGES: tuple[Range, ...] = (
     Range("d_loss", "L_D", "0.40 to 0.70 (0.693: confusion)", JUDGE),
     *(Range(name, f"{words}L_G", "0.5 to 2", GENERATOR)
       for name, words in (("ear_adversarial", "ear: "), ("adversarial", "professor: "), ("g_loss", ""))),
-    Range("diversity", "variety of what is generated / real", "above 0.7",
+    Range("diversity", "variety of what is generated / real", "0.7 to 1.5",
           (Band(0.15, "mode collapse"), Band(0.3, "near mode collapse"), Band(0.5, "poor"), Band(0.7, "a little poor"),
-           Band(INFINITY, LEAST))),
+           Band(1.5, LEAST), Band(10.0, "more than music has: noise?"),
+           Band(INFINITY, "cannot tell: real music has none"))),
     Range("noise_spread", "spread of two continuations / real", "above 0.2",
           (Band(0.2, "the noise is ignored"), Band(INFINITY, LEAST))),
     Range("nearest_ratio", "nearness to training music / of unseen music", "above 0.5",
@@ -64,6 +68,11 @@ GATE_RANGES: tuple[Range, ...] = (
     Range("P", "pitches found again P", "above 0.9 (tiny: 0.7)", (Band(0.4, "useless"), Band(0.7, "poor"),
           Band(0.9, "fair"), Band(INFINITY, LEAST))),
 )  # fmt: skip
+
+
+def is_ill(reading: str) -> bool:
+    """Whether a reading belongs in the first sentence about a run."""
+    return reading not in WELL_ENOUGH
 
 
 class Row(NamedTuple):
@@ -88,7 +97,8 @@ def table(windows: Sequence[Window], history: Sequence[Mapping[str, Any]]) -> li
                 rows.append(Row(stage, known.name, value, known.healthy, known.reading(value)))
         gates = [entry for entry in history if entry.get("event") == "gate" and entry.get("stage") == stage]
         for known in GATE_RANGES:
-            if gates and isinstance(gates[-1].get(known.signal), float):
-                value = gates[-1][known.signal]
+            value = gates[-1].get(known.signal) if gates else None
+            if is_number(value):
+                value = float(value)  # type: ignore[arg-type]
                 rows.append(Row(stage, known.name, value, known.healthy, known.reading(value)))
     return rows

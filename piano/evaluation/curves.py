@@ -1,14 +1,11 @@
-"""Training curves: metrics.jsonl to charts over the whole run as inline SVG, stages and findings marked on them."""
+"""Training curves: metrics.jsonl to stages, phases and the smoothed lines that charts are drawn from."""
 
 import math
 from collections.abc import Sequence
-from html import escape
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-
-from piano.evaluation.report_html import short
 
 NOT_CURVES = {
     "stage",
@@ -28,11 +25,8 @@ PHASES = {
 }
 """Stretches inside a stage, told by what its steps logged."""
 MOST_POINTS = 240
-WIDTH, HEIGHT = 1000, 300
-MARGIN = 0.06
-"""Of a chart's height, left free above and below the curves."""
-NAMED_BAND = 0.13
-"""Share of the width from which on a stage has room for its name."""
+LEFT_OUT = 0.3
+"""Share of a run that must be empty before a chart begins later."""
 
 PLAIN_WORDS = {
     "reconstruction": "how far the autoencoder's copy is from the original; should fall and settle",
@@ -77,6 +71,8 @@ class Stage(NamedTuple):
     """In minutes."""
     end: float
     steps: int
+    number: int = 0
+    """Its place among the stages, from 1; 0 for a phase."""
 
 
 class Mark(NamedTuple):
@@ -115,6 +111,25 @@ class Timeline(NamedTuple):
     """Where the run ends."""
     phases: Sequence[Stage] = ()
     """Stretches inside stages in which learning was not yet in full swing."""
+    start: float = 0.0
+    """The minute at which a chart begins."""
+
+    def share(self, minute: float) -> float:
+        """Place of a minute as a share of the width, 0 at the left."""
+        return (minute - self.start) / max(self.minutes - self.start, 1e-9)
+
+    def since(self, minute: float) -> "Timeline":
+        """The same run from the beginning of the stage that a minute lies in, if that leaves out a good part of it."""
+        start = max((stage.start for stage in self.stages if stage.start <= minute + 1e-9), default=0.0)
+        if start < LEFT_OUT * self.minutes or start >= self.minutes:
+            return self
+        return Timeline(
+            [stage for stage in self.stages if stage.end > start],
+            [mark for mark in self.marks if mark.minute >= start],
+            self.minutes,
+            [phase for phase in self.phases if phase.end >= start],
+            start,
+        )
 
 
 def stage_curves(history: Sequence[dict[str, Any]]) -> dict[str, list[Curve]]:
@@ -178,8 +193,10 @@ def find_stages(history: Sequence[dict[str, Any]]) -> list[Stage]:
     if found:
         starts[0] = 0.0
     return [
-        Stage(name, start, end, len(minutes))
-        for (name, minutes), start, end in zip(found.items(), starts, starts[1:], strict=False)
+        Stage(name, start, end, len(minutes), number)
+        for number, ((name, minutes), start, end) in enumerate(
+            zip(found.items(), starts, starts[1:], strict=False), start=1
+        )
     ]
 
 
@@ -209,161 +226,3 @@ def smooth(curve: Curve) -> Curve:
     width = max(1, len(curve.values) // 20)
     kept = np.unique(np.linspace(0, len(curve.values) - 1, MOST_POINTS).round().astype(int))
     return Curve(curve.name, curve.minutes[kept], running_median(curve.values, width)[kept])
-
-
-class Axis(NamedTuple):
-    """The vertical axis of a chart."""
-
-    low: float
-    high: float
-    is_log: bool
-
-    def share(self, value: float) -> float:
-        """Height of a value as a share of the chart, 0 at the bottom."""
-        low, high, value = (math.log10(max(v, 1e-12)) for v in (self.low, self.high, value)) if self.is_log else (
-            self.low, self.high, value)  # fmt: skip
-        return MARGIN + (1 - 2 * MARGIN) * (value - low) / max(high - low, 1e-12)
-
-
-def find_axis(chart: Chart, drawn: Sequence[Curve]) -> Axis:
-    """From the lowest to the highest of the drawn curves, and to a level they come near."""
-    values = np.concatenate([curve.values for curve in drawn])
-    if chart.is_log:
-        values = values[values > 0] if (values > 0).any() else np.ones(1)
-    low, high = float(values.min()), float(values.max())
-    if chart.level and low - (high - low) <= chart.level.height <= high + (high - low):
-        low, high = min(low, chart.level.height), max(high, chart.level.height)
-    if high - low < 1e-9 * max(abs(high), 1.0):
-        low, high = low - 0.5 * max(abs(low), 1e-3), high + 0.5 * max(abs(high), 1e-3)
-    return Axis(low, high, chart.is_log)
-
-
-def draw_path(curve: Curve, axis: Axis, minutes: float) -> str:
-    """An SVG path of a curve; a single point becomes a dot."""
-    shown = curve.values > 0 if axis.is_log else np.ones(len(curve.values), dtype=bool)
-    points = [
-        f"{WIDTH * minute / max(minutes, 1e-9):.1f} {HEIGHT * (1 - axis.share(float(value))):.1f}"
-        for minute, value in zip(curve.minutes[shown], curve.values[shown], strict=True)
-    ]
-    if not points:
-        return ""
-    return "M" + "L".join(points) + ("h0.1" if len(points) == 1 else "")
-
-
-def chart_html(chart: Chart, timeline: Timeline) -> str:
-    """One chart with its words, its legend and the run's stages and findings.
-
-    Parameters
-    ----------
-    chart : Chart
-        With at least one curve.
-    timeline : Timeline
-
-    Returns
-    -------
-    str
-        HTML; colours come from the page. All words are outside the picture, so that they stay readable at any width.
-    """
-    drawn = [smooth(curve) for curve in chart.curves]
-    axis = find_axis(chart, drawn)
-    names = list(dict.fromkeys(curve.name for curve in drawn))
-    paths = "".join(
-        f'<path class="line line-{names.index(curve.name) % 4}{dot_class(curve)}" '
-        f'd="{draw_path(curve, axis, timeline.minutes)}"/>'
-        for curve in drawn
-    )
-    return (
-        f'<figure class="chart"><figcaption><b>{escape(chart.title)}</b> '
-        f'<span class="quiet">{escape(chart.words)}</span>'
-        f"{legend_html(chart, drawn, names)}</figcaption>"
-        f'<div class="plot" role="img" aria-label="{escape(describe(chart, drawn, names, timeline))}">'
-        f"{bands_html(timeline)}{band_html(chart, axis)}"
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" aria-hidden="true">{paths}</svg>'
-        f'<span class="tick" style="bottom:{100 * axis.share(axis.high):.1f}%">{short(axis.high)}</span>'
-        f'<span class="tick" style="bottom:{100 * axis.share(axis.low):.1f}%">{short(axis.low)}</span>'
-        f"{level_html(chart, axis)}{marks_html(timeline)}</div>"
-        f'<div class="span quiet" aria-hidden="true"><span>0 min</span><span>{timeline.minutes:.1f} min</span></div>'
-        "</figure>"
-    )
-
-
-def dot_class(curve: Curve) -> str:
-    """A curve of one point is drawn as a dot."""
-    return " dot" if len(curve.values) == 1 else ""
-
-
-def legend_html(chart: Chart, drawn: Sequence[Curve], names: Sequence[str]) -> str:
-    """Which line is which, and where it ends; the level and the stripe to compare with."""
-    rows = []
-    for place, name in enumerate(names):
-        last = next(curve.values[-1] for curve in reversed(drawn) if curve.name == name)
-        shown = name.removeprefix(RATE_PREFIX).replace("_", " ")
-        rows.append(
-            f'<li><svg viewBox="0 0 24 8" aria-hidden="true"><path class="line line-{place % 4}" d="M0 4h24"/></svg>'
-            f"{escape(shown)} <span>{short(last)}</span></li>"
-        )
-    if chart.level:
-        rows.append(
-            f'<li><svg viewBox="0 0 24 8" aria-hidden="true"><path class="line limit" d="M0 4h24"/></svg>'
-            f"{escape(chart.level.name)} <span>{short(chart.level.height)}</span></li>"
-        )
-    if chart.band:
-        rows.append(
-            f'<li><i class="stripe"></i>healthy <span>{chart.band[0]:g} to {chart.band[1]:g}</span></li>'
-        )
-    return f'<ul class="legend">{"".join(rows)}</ul>'
-
-
-def bands_html(timeline: Timeline) -> str:
-    """The stages as stripes behind the lines, named where there is room; phases as bars at their foot."""
-
-    def place(stage: Stage) -> tuple[float, float]:
-        scale = 100 / max(timeline.minutes, 1e-9)
-        return scale * stage.start, scale * (stage.end - stage.start)
-
-    parts = []
-    for stage in timeline.stages:
-        start, width = place(stage)
-        name = f"<span>{escape(stage.name)}</span>" if width > 100 * NAMED_BAND else ""
-        parts.append(f'<i class="band" style="left:{start:.2f}%;width:{width:.2f}%">{name}</i>')
-    for phase in timeline.phases:
-        start, width = place(phase)
-        parts.append(f'<i class="phase" style="left:{start:.2f}%;width:{max(width, 0.4):.2f}%"></i>')
-    return "".join(parts)
-
-
-def band_html(chart: Chart, axis: Axis) -> str:
-    """Where the curves should lie."""
-    if chart.band is None:
-        return ""
-    low, high = (min(max(axis.share(value), 0.0), 1.0) for value in chart.band)
-    return f'<i class="healthy" style="bottom:{100 * low:.1f}%;height:{100 * (high - low):.1f}%"></i>'
-
-
-def level_html(chart: Chart, axis: Axis) -> str:
-    """The level to compare with, if it lies in the picture."""
-    if chart.level is None or not 0 <= axis.share(chart.level.height) <= 1:
-        return ""
-    return f'<i class="level" style="bottom:{100 * axis.share(chart.level.height):.1f}%"></i>'
-
-
-def marks_html(timeline: Timeline) -> str:
-    """The findings, each as a line with its number."""
-    return "".join(
-        f'<i class="finding" style="left:{100 * mark.minute / max(timeline.minutes, 1e-9):.2f}%">'
-        f"<b>{mark.number}</b></i>"
-        for mark in timeline.marks
-    )
-
-
-def describe(chart: Chart, drawn: Sequence[Curve], names: Sequence[str], timeline: Timeline) -> str:
-    """The chart in words, for those who cannot see it."""
-    parts = []
-    for name in names:
-        own = [curve.values for curve in drawn if curve.name == name]
-        values = np.concatenate(own)
-        parts.append(
-            f"{name} from {values[0]:.3g} to {values[-1]:.3g}, within {values.min():.3g} and {values.max():.3g}"
-        )
-    level = f"; {chart.level.name} is {chart.level.height:.3g}" if chart.level else ""
-    return f"{chart.title} over {timeline.minutes:.1f} minutes: {'; '.join(parts)}{level}"

@@ -3,7 +3,6 @@
 from functools import cached_property
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from piano.evaluation.hearing import (
@@ -26,6 +25,7 @@ from piano.evaluation.hearing import (
     unit_level,
     window_levels,
 )
+from piano.evaluation.lufs import integrated_lufs
 
 LOWEST_STABLE_PITCH = 12
 """A2: below it the constant-Q window is so long that noise holds its pitch, too."""
@@ -37,8 +37,6 @@ LINE_SPREAD_DB = 3.0
 LOWEST_LINE_HZ = 100.0
 """Below, the fall of the spectrum itself looks like a line."""
 BANDWIDTH_DB = 60.0
-LUFS_BLOCK_SECONDS = 0.4
-LUFS_GATE = -70.0
 
 
 class Clip:
@@ -83,18 +81,11 @@ def loudness(clip: Clip) -> float:
 
 
 def integrated_loudness(clip: Clip) -> float:
-    """Loudness as people hear it, in LUFS, by torchaudio (ITU-R BS.1770-4, gated); -70 where all is below its gate.
+    """Loudness as people hear it, in LUFS (ITU-R BS.1770-4, gated); -70 where all is below its gate.
 
-    Not a number for less than 0.4 s, and where torchaudio cannot be loaded beside the torch that is installed.
+    Not a number for less than 0.4 s.
     """
-    try:
-        from torchaudio.functional import loudness as lufs
-    except (ImportError, OSError):
-        return float("nan")
-    if clip.seconds < LUFS_BLOCK_SECONDS:
-        return float("nan")
-    level = float(lufs(torch.from_numpy(clip.waveform), clip.sample_rate))
-    return max(level, LUFS_GATE) if np.isfinite(level) else LUFS_GATE
+    return integrated_lufs(clip.waveform, clip.sample_rate)
 
 
 def crest(clip: Clip) -> float:

@@ -4,6 +4,7 @@ A gate is a measurement on music never trained on, with the bound it should meet
 With a time budget all of it together is kept to about three hundredths of it (`ScoreCost`).
 """
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from piano.evaluation.run_ruler import (
     SEED,
     Judged,
     RunRuler,
+    are_numbers,
     clip_labels,
     compose_clips,
     validation_clips,
@@ -44,7 +46,9 @@ from piano.evaluation.training_pictures import (
     judge_objectives,
 )
 from piano.foundation.audio_io import write_audio
+from piano.foundation.doors import command
 from piano.foundation.run_log import read_history
+from piano.foundation.screen_text import counted, wrapped
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.piano_train import Composition, compose, draw_composition, judge_composition
 from piano.time_budget import ENCODING
@@ -61,6 +65,9 @@ SCORES_ON_THE_WAY = 4
 ONE_STEP_TOLERANCE = 1.1
 """Fewer sampling steps are preferred while their kernel distance stays within this factor of the best."""
 MIN_DIVERSITY = 0.7
+MORE_MUSIC = (
+    "prepare more music, or a larger --validation-fraction, so that there is something to hold it against"
+)
 PICTURE_SECONDS = 1.0
 HEARD_STAGES, SAMPLES_SHARE = ("flow", "professor", "joint"), 0.05
 """Samples are written after these stages in any case, and at other saves while they take less of the time than this."""
@@ -75,14 +82,27 @@ class Gate(NamedTuple):
     passed: bool
     figures: dict[str, Any]
     advice: str
+    says: str = ""
+    """What was found, in plain words with the numbers that count."""
 
+    @property
     def sentence(self) -> str:
-        """One line for the screen."""
-        shown = ", ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
-                          for name, value in self.figures.items())  # fmt: skip
-        return f"{self.name} {'passed' if self.passed else 'NOT passed'}: {shown}" + (
-            "" if self.passed else f". {self.advice}"
-        )
+        """One or two sentences for the screen."""
+        verdict = "passed" if self.passed else "NOT passed"
+        advice = "" if self.passed or not self.advice else f" {self.advice[0].upper()}{self.advice[1:]}."
+        return f"{self.name}: {verdict}. {self.says}{advice}"
+
+    @property
+    def details(self) -> str:
+        """Every figure by its name, for those who ask for all of them."""
+        return ", ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+                         for name, value in known(self.figures).items())  # fmt: skip
+
+
+def known(figures: dict[str, Any]) -> dict[str, Any]:
+    """Figures without those that are no number: what could not be measured is not written down."""
+    return {name: value for name, value in figures.items()
+            if not isinstance(value, float) or math.isfinite(value)}  # fmt: skip
 
 
 class Gatekeeper:
@@ -94,10 +114,15 @@ class Gatekeeper:
         The run's checkpoint folder.
     sample_seconds : float
     sample_count : int
+    is_verbose : bool
+        Whether the figures of a gate are said, not only what they mean.
     """
 
-    def __init__(self, folder: Path, *, sample_seconds: float, sample_count: int) -> None:
+    def __init__(
+        self, folder: Path, *, sample_seconds: float, sample_count: int, is_verbose: bool = False
+    ) -> None:
         self.folder = Path(folder)
+        self.is_verbose = is_verbose
         self.sample_seconds = sample_seconds
         self.sample_count = sample_count
         self.cost = ScoreCost()
@@ -171,7 +196,7 @@ class Gatekeeper:
 
     def judge_stage(self, run: TrainingRun, stage: str) -> None:
         """Measure the gate of a finished stage on validation music; write and say the verdict."""
-        if not run.runtime.is_main or not run.stage_step:
+        if not run.runtime.is_main or not run.steps_taken:
             return
         judges: dict[str, Callable[[TrainingRun, Gatekeeper], Gate]] = {
             "autoencoder": judge_reconstruction, "flow": judge_flow, "judges": judge_judges,
@@ -183,9 +208,12 @@ class Gatekeeper:
             name=gate.name,
             passed=gate.passed,
             advice="" if gate.passed else gate.advice,
-            **gate.figures,
+            sentence=gate.sentence,
+            **known(gate.figures),
         )
-        tqdm.write(gate.sentence())
+        tqdm.write(wrapped(gate.sentence))
+        if self.is_verbose:
+            tqdm.write(f"  {gate.details}")
 
     def score_epoch(self, run: TrainingRun) -> None:
         """In the middle of a stage that changes what compositions sound like: how far are they now? If it is due."""
@@ -209,13 +237,21 @@ class Gatekeeper:
             return ruler.judge_generator(run.average.network, steps=steps)
 
     def keep_score(self, run: TrainingRun, judged: Judged, *, steps: int) -> None:
-        """Write the score of this epoch, and let the run remember it if it is the best."""
-        score = judged.kernel_score
-        run.event(
-            "score", kernel_score=score.value, kernel_distance=judged.kernel_distance, steps=steps,
-            low=score.low, high=score.high, coverage=judged.sets.coverage.value, recall=judged.sets.recall.value,
-            diversity=judged.diversity, clips=self.cost.clips, measuring_seconds=round(self.cost.spent, 2),
-        )  # fmt: skip
+        """Write the score of this epoch, and let the run remember it if it is the best; without a scale say why not."""
+        score, ruler = judged.kernel_score, self.ruler(run)
+        measured: dict[str, Any] = {"steps": steps, "clips": len(ruler.clips), "songs": ruler.songs}
+        if not judged.is_known:
+            reason = ruler.reason or "the music that was made holds something that is no number"
+            run.event("no score", reason=reason, **measured)
+            return
+        sets = judged.sets
+        figures = {
+            "kernel_score": score.value, "kernel_distance": judged.kernel_distance,
+            "low": score.low, "high": score.high,
+            "coverage": sets.coverage.value, "recall": sets.recall.value, "diversity": judged.diversity,
+            "self_similarity": judged.self_similarity, "self_similarity_real": ruler.self_similarity,
+        }  # fmt: skip
+        run.event("score", **known(figures), **measured, measuring_seconds=round(self.cost.spent, 2))
         run.score(judged.kernel_distance, steps=steps, kernel_score=score.value)
 
 
@@ -255,10 +291,29 @@ def judge_reconstruction(run: TrainingRun, keeper: Gatekeeper) -> Gate:
     """G1: R and P of reconstructions of validation music."""
     figures = reconstruction_figures(run, keeper)
     bounds = {"tiny": (0.30, 0.7)}.get(run.config.preset, (0.15, 0.9))
-    passed = figures["R"] <= bounds[0] and figures["P"] >= bounds[1]
-    run.controllers["R_before_ear"] = figures["R"]
-    return Gate("G1 reconstruction", passed, figures,
-                f"R should be at most {bounds[0]}, P at least {bounds[1]}: train longer")  # fmt: skip
+    is_used = figures["active_dimensions"] > 0.0
+    passed = figures["R"] <= bounds[0] and figures["P"] >= bounds[1] and is_used
+    if math.isfinite(figures["R"]):
+        run.controllers["R_before_ear"] = figures["R"]
+    advice = "train longer, and listen to the reconstructions"
+    says = reconstruction_words(
+        figures, levels=f"at most {bounds[0]:.0%}", pitches=f"at least {bounds[1]:.0%}"
+    )
+    if not is_used:
+        says += " Nothing that is written down differs from sound to sound."
+        advice = "look at the music: it may be silent, or one sound again and again; else train longer"
+    return Gate("G1 writing sound down", passed, figures, advice, says)
+
+
+def reconstruction_words(figures: dict[str, float], *, levels: str, pitches: str = "") -> str:
+    """What R and P mean, beside what is asked."""
+    if not math.isfinite(figures["R"]):
+        return (
+            "How much is missed cannot be told: the validation music is silent, or one sound again and again."
+        )
+    asked = f" ({pitches} is asked)" if pitches else ""
+    return (f"Played back, {figures['R']:.0%} of the levels are missed ({levels} is asked), and {figures['P']:.0%} of "
+            f"the pitches are found again{asked}.")  # fmt: skip
 
 
 def reconstruction_figures(run: TrainingRun, keeper: Gatekeeper) -> dict[str, float]:
@@ -278,10 +333,11 @@ def compare_reconstructions(
 ) -> dict[str, float]:
     """R and P of clips (channels, samples) through the autoencoder."""
     again, rate = reconstruct_clips(generator.eval(), clips), generator.sample_rate
-    return {
-        "R": log_magnitude_ratio(reconstruction=again, original=clips, sample_rate=rate, files=labels),
-        "P": pitch_found_share(reconstruction=again, original=clips, sample_rate=rate),
-    }
+    if not are_numbers(again):
+        return {"R": math.nan, "P": math.nan}
+    R = log_magnitude_ratio(reconstruction=again, original=clips, sample_rate=rate, files=labels)
+    P = pitch_found_share(reconstruction=again, original=clips, sample_rate=rate)
+    return {"R": R, "P": P if math.isfinite(R) else math.nan}  # in silence every pitch is found
 
 
 class SampleGate(NamedTuple):
@@ -291,6 +347,20 @@ class SampleGate(NamedTuple):
     noise_distance: float
     """Kernel distance of decoded white noise."""
     real_silence: float
+    reason: str = ""
+    """Why nothing could be held against real music; empty where it could."""
+
+    def words(self, steps: int) -> str:
+        """How near the music is, and whether it is silent where music is not."""
+        one = self.judged[steps]
+        if self.reason or not one.is_known:
+            return f"How near its music is cannot be told: {self.reason or 'it holds something that is no number'}."
+        near = max(one.kernel_distance, 0.0) / self.noise_distance if self.noise_distance > 0.0 else math.inf
+        how = f"{near:.2f} times as far from real music as decoded noise (less than {NOISE_SHARE:g} is asked)"
+        silent = ""
+        if abs(one.silence_share - self.real_silence) > SILENCE_GAP:
+            silent = f", and {one.silence_share:.0%} of it is silent; of real music {self.real_silence:.0%}"
+        return f"Music made in {counted(steps, 'step')} is {how}{silent}."
 
     def passes(self, steps: int) -> bool:
         """At most half as far from real music as decoded noise, and no more silent than real music?"""
@@ -313,40 +383,53 @@ def judge_samples(run: TrainingRun, keeper: Gatekeeper, choices: tuple[int, ...]
     if "distance_noise" not in run.controllers:
         with keeper.cost.spending(NOISE):
             noise = ruler.judge_decoded_noise(run.average.network)
-        run.controllers["distance_noise"] = noise.kernel_distance
+        if noise.is_known:
+            run.controllers["distance_noise"] = noise.kernel_distance
     judged = {steps: keeper.judge_steps(run, steps) for steps in choices}
-    return SampleGate(judged, run.controllers["distance_noise"], ruler.silence_share)
+    return SampleGate(
+        judged, run.controllers.get("distance_noise", math.nan), ruler.silence_share, ruler.reason
+    )
 
 
 def judge_flow(run: TrainingRun, keeper: Gatekeeper) -> Gate:
     """G2: samples of the flow are at most half as far from real music as decoded noise."""
     choices = keeper.cost.choose_steps("flow", STEP_CHOICES["flow"])
     gate = judge_samples(run, keeper, choices)
-    run.controllers["distance_flow"] = gate.judged[16].kernel_distance
+    if gate.judged[16].is_known:
+        run.controllers["distance_flow"] = gate.judged[16].kernel_distance
     set_default_steps(run, 16)
     keeper.keep_score(run, gate.judged[16], steps=16)
-    return Gate("G2 flow", gate.passes(16), gate.figures(),
-                "sixteen-step samples should be at most half as far from real music as decoded noise: "
-                "train the flow longer, or lower its learning rate")  # fmt: skip
+    advice = MORE_MUSIC if gate.reason else "train the flow longer, or lower its learning rate"
+    return Gate("G2 composing", gate.passes(16), gate.figures(), advice, gate.words(16))
 
 
 def judge_one_step(run: TrainingRun, keeper: Gatekeeper) -> Gate:
     """G5: one step is as good as many, and as varied; the fewest steps that are become the default."""
     choices = keeper.cost.choose_steps(run.stage, STEP_CHOICES[run.stage])
     gate = judge_samples(run, keeper, choices)
-    distances = {steps: one.kernel_distance for steps, one in gate.judged.items()}
-    nearest = min(distances.values())
-    default = min(steps for steps in choices if distances[steps] <= ONE_STEP_TOLERANCE * nearest)
+    distances = {steps: one.kernel_distance for steps, one in gate.judged.items() if one.is_known}
+    nearest = min(distances.values(), default=0.0)
+    near = [
+        steps
+        for steps, distance in distances.items()
+        if distance <= max(ONE_STEP_TOLERANCE * nearest, nearest)
+    ]
+    default = min(near, default=max(choices))
     set_default_steps(run, default)
     keeper.keep_score(run, gate.judged[default], steps=default)
     figures = gate.figures() | {"default_steps": default}
     is_varied = gate.judged[1].diversity >= MIN_DIVERSITY
-    advice = f"{default} sampling steps are the default"
-    if not gate.passes(1):
-        advice += "; one step is not there yet: train the professor stage longer"
-    elif not is_varied:
-        advice += "; one step is good but not varied enough: raise loss_weights.energy_score, or train longer"
-    return Gate("G5 one step", gate.passes(1) and is_varied, figures, advice)
+    says = gate.words(1)
+    if gate.judged[1].is_known:
+        says += (f" Its pieces differ {gate.judged[1].diversity:.2f} times as much from each other as real ones "
+                 f"(at least {MIN_DIVERSITY:g} is asked).")  # fmt: skip
+    says += f" What will be played takes {counted(default, 'step')}."
+    advice = "one step is not there yet: train the professor stage longer"
+    if gate.reason:
+        advice = MORE_MUSIC
+    elif gate.passes(1) and not is_varied:
+        advice = "one step is good but not varied enough: raise loss_weights.energy_score, or train longer"
+    return Gate("G5 composing in one step", gate.passes(1) and is_varied, figures, advice, says)
 
 
 def set_default_steps(run: TrainingRun, steps: int) -> None:
@@ -367,13 +450,15 @@ def judge_judges(run: TrainingRun, keeper: Gatekeeper) -> Gate:
             run, batch, compose(run, batch, batch.noise_a), is_real=False, remember=False
         ).per_item()
         accuracy = float((real.unsqueeze(1) > fake.unsqueeze(0)).float().mean())
-    return Gate("G3 judges", accuracy >= 0.65, {"accuracy": accuracy, "frames": frames},
-                "the judges can hardly tell real from made: check that gradients reach them")  # fmt: skip
+    says = f"They rank real music above made music in {accuracy:.0%} of pairs (at least 65% is asked; 50% is chance)."
+    return Gate("G3 the judges", accuracy >= 0.65, {"accuracy": accuracy, "frames": frames},
+                f"see that gradients reach them: {command('doctor', 'wiring')}", says)  # fmt: skip
 
 
 def judge_ear(run: TrainingRun, keeper: Gatekeeper) -> Gate:
     """G4: the ear must not cost more than a tenth of the reconstruction."""
     figures = reconstruction_figures(run, keeper)
     before = run.controllers.get("R_before_ear", figures["R"])
-    return Gate("G4 ear", figures["R"] <= 1.1 * before, figures,
-                "reconstruction got worse by more than a tenth: lower the ear's share")  # fmt: skip
+    says = reconstruction_words(figures, levels=f"{before:.0%} before, at most a tenth more")
+    return Gate("G4 the ear", figures["R"] <= 1.1 * before, figures,
+                "writing sound down got worse by more than a tenth: lower the ear's share", says)  # fmt: skip

@@ -83,3 +83,19 @@ def describe(waveform: NDArray, sample_rate: int) -> dict[str, float]:
     """
     clip = Clip(waveform, sample_rate)
     return {row.name: row.measure(clip) for row in DESCRIPTORS}
+
+
+MEASURE_TITLES = {
+    "kernel_score": "Distance from real music",
+    "coverage": "Coverage",
+    "recall": "Recall",
+    "diversity": "Diversity",
+    "inside": "In the range of real music",
+}
+"""What the measures of a set are called in pictures and on pages."""
+
+
+def measure_title(name: str) -> str:
+    """A measure's or a single number's name in words, such as `Distance from real music` or `Onset rate`."""
+    words = name.replace("_", " ")
+    return MEASURE_TITLES.get(name, words[:1].upper() + words[1:])

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from piano.evaluation.hearing import Array, mono_mix, pitch_magnitudes, unit_level
 from piano.evaluation.music_folder import Song
+from piano.foundation.screen_text import counted
 
 PASSAGE_SECONDS = 4.0
 FRAME_SECONDS = 0.096
@@ -19,8 +20,24 @@ PASSAGE_FRAMES = round(PASSAGE_SECONDS / FRAME_SECONDS)
 PITCHES = 72
 """From A1 six octaves up, to 3.5 kHz: above are overtones only."""
 BLOCK_FRAMES = 2048
+FEWEST_HELD_OUT = 4
+"""Recordings never learned from, without which nobody knows what likeness is usual."""
 QUIETEST = 0.05
 """A passage with less than this share of the usual level is silence, and like nothing."""
+
+
+def why_not_searched(songs: int) -> str:
+    """Why a search for copies would say nothing, in a sentence; empty where it would.
+
+    Parameters
+    ----------
+    songs : int
+        Recordings that were never learned from: how like training music they are is what a copy is held against.
+    """
+    if songs >= FEWEST_HELD_OUT:
+        return ""
+    few = f"{counted(songs, 'recording')} never learned from {'is' if songs == 1 else 'are'} too few"
+    return f"Cannot tell: {few} to say what likeness is usual; {FEWEST_HELD_OUT} are needed."
 
 
 class Library(NamedTuple):

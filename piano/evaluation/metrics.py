@@ -85,6 +85,10 @@ MAGNITUDE_FLOOR = 1e-3
 """Added to STFT magnitudes before the logarithm: the codec's own floor, about 60 dB below the loudest partials."""
 
 
+ALIKE = 1e-3
+"""Mean difference of log magnitudes below which two sounds are one."""
+
+
 def loudness(waveform: NDArray, sample_rate: int) -> float:
     """RMS level in dB of full scale, -80 for digital silence. (Not LUFS: no ear weighting, no gate.)"""
     return float(10 * np.log10(np.mean(np.square(mono_mix(waveform))) + 1e-8))
@@ -165,6 +169,8 @@ def log_magnitude_ratio(
 ) -> float:
     """R: how much of the log magnitude at pitch resolution a reconstruction misses; 0 is perfect, 1 is useless.
 
+    Not a number where the originals are all alike (silence, one clip again and again).
+
     L1 distance of log(|S| + 1e-3) between reconstructions and originals, over the same between random pairs of
     originals. S is the STFT of the mono mix divided by sqrt(n_fft), Hann window of 93 ms or more (`pitch_window`), hop
     n_fft / 4, all bins and frames counted alike. Pairs: every original with up to eight others, drawn by the seed, of
@@ -196,7 +202,8 @@ def log_magnitude_ratio(
         for index, row in enumerate(allowed)
         for other in random.permutation(np.flatnonzero(row))[:8]
     ]
-    return float(np.mean(errors) / max(float(np.mean(unrelated)), 1e-9))
+    apart = float(np.mean(unrelated))
+    return float(np.mean(errors)) / apart if apart > ALIKE else math.nan
 
 
 def _mean_gap(a: Array, b: Array) -> float:

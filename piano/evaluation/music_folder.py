@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from piano.foundation.audio_io import find_audio_files, read_audio
 from piano.foundation.dataset_format import manifest_path, open_pairs, read_manifest
 from piano.foundation.errors import AudioError, DatasetError
 from piano.foundation.levels import LevelMeter, level_chunk
-from piano.foundation.screen_text import printable
+from piano.foundation.screen_text import counted, printable
 
 logger = logging.getLogger(__name__)
 KEY_SAMPLES = 2048
@@ -27,13 +27,25 @@ class Song(NamedTuple):
     """[shape=(channels, samples)]"""
 
 
+class Passage(NamedTuple):
+    """A clip that stands for a song of its own, where there are too few songs to hold against each other."""
+
+    song: str
+    index: int
+
+
+def count_songs(files: Iterable[Hashable]) -> int:
+    """Recordings behind the labels of clips: passages of one song are one."""
+    return len({label.song if isinstance(label, Passage) else label for label in files})
+
+
 class Excerpts(NamedTuple):
     """Clips of equal length, and longer stretches to continue."""
 
     clips: list[NDArray[np.float32]]
     """[shape=(channels, samples)]"""
     files: list[str]
-    """Where each clip comes from."""
+    """The recording each clip comes from."""
     stretches: list[NDArray[np.float32]]
     """At most one a song, twice as long as a clip [shape=(channels, 2 * samples)]"""
     stretch_files: list[str]
@@ -70,6 +82,18 @@ def song_names(folder: Path, split: str) -> list[str]:
             f"there is no music in {printable(folder)}. Name a folder of sound files, or a data set."
         )
     return names
+
+
+def recordings_of(folder: Path, split: str) -> dict[str, str]:
+    """The recording that each of `song_names` was cut from, where the data set knows; itself where nobody does.
+
+    A recording is in a data set in several parts where something was left out between them, and in several copies.
+    """
+    names = song_names(folder, split)
+    labels = read_manifest(folder).pair_labels(split) if is_dataset(folder) else None
+    if labels is None:
+        return {name: printable(name) for name in names}
+    return {name: printable(labels[int(name.rpartition(" ")[2])]) for name in names}
 
 
 def read_songs(
@@ -190,28 +214,41 @@ def read_excerpts(
     DatasetError
         If no song is long enough for one clip.
     """
-    names = song_names(folder, split)
-    chosen = {
-        names[index] for index in np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int)
-    }
+    recordings = recordings_of(folder, split)
+    chosen = set(spread_over(list(recordings), count))
     each = -(-count // len(chosen))
     samples = round(seconds * sample_rate)
     found: list[list[tuple[str, NDArray[np.float32]]]] = []
+    read, longest = 0, 0
     stretches: list[tuple[str, NDArray[np.float32]]] = []
     for song in read_songs(folder, sample_rate=sample_rate, channels=channels, split=split, only=chosen):
         starts = clip_starts(song.waveform.shape[1], samples, each)
-        found.append([(song.name, song.waveform[:, start : start + samples].copy()) for start in starts])
+        read, longest = read + 1, max(longest, song.waveform.shape[1])
+        recording = recordings.get(song.name, song.name)
+        found.append([(recording, song.waveform[:, start : start + samples].copy()) for start in starts])
         if song.waveform.shape[1] >= 2 * samples:
             begin = (song.waveform.shape[1] - 2 * samples) // 2
-            stretches.append((song.name, song.waveform[:, begin : begin + 2 * samples].copy()))
+            stretches.append((recording, song.waveform[:, begin : begin + 2 * samples].copy()))
         tick()
     turns = [clips[turn] for turn in range(each) for clips in found if turn < len(clips)][:count]
+    if not read:
+        raise DatasetError(
+            f"none of the {counted(len(chosen), 'file')} looked at in {printable(folder)} can be read as sound. "
+            "Name another folder."
+        )
     if not turns:
         raise DatasetError(
-            f"no song in {printable(folder)} lasts {seconds:g} s. Name another folder, or take shorter --seconds."
+            f"no song in {printable(folder)} lasts {seconds:g} s, the longest {longest / sample_rate:.1f} s. "
+            "Name another folder, or take shorter --seconds."
         )
-    files, clips = (list(column) for column in zip(*turns, strict=True))
+    files, clips = [name for name, _ in turns], [clip for _, clip in turns]
     return Excerpts(clips, files, [part for _, part in stretches], [name for name, _ in stretches])
+
+
+def spread_over(names: Sequence[str], count: int) -> list[str]:
+    """Up to `count` names, evenly from a list."""
+    places = np.linspace(0, len(names) - 1, min(count, len(names))).round()
+    return [names[int(place)] for place in places]
 
 
 def clip_starts(total: int, samples: int, count: int) -> list[int]:

@@ -9,22 +9,49 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from piano.evaluation.hearing import constant_q, constant_q_frequencies, mono_mix, stft_power
+from piano.foundation.made_files import replacing
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
+PAPER, INK, QUIET, EDGE = "#fbfaf8", "#1c1a20", "#605b68", "#e2ddd5"
+"""Of every picture, and of the report: paper, words and lines."""
+PLUM, BLUE, OCHRE, GREEN, RED = "#8a2a63", "#1f5fa8", "#8a5a00", "#2a6f5b", "#a8330f"
+SERIES = (PLUM, BLUE, OCHRE, GREEN)
+"""Colours of lines that are told apart, in this order."""
 STYLE: dict[Any, Any] = {
-    "font.size": 9,
-    "axes.titlesize": 9,
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlepad": 8,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": False,
+    "axes.axisbelow": True,
+    "axes.facecolor": PAPER,
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": QUIET,
+    "axes.titlecolor": INK,
+    "axes.prop_cycle": cycler(color=SERIES),
+    "figure.facecolor": PAPER,
+    "figure.titlesize": 12,
+    "grid.color": EDGE,
     "legend.frameon": False,
+    "legend.fontsize": 9,
+    "savefig.facecolor": PAPER,
+    "text.color": INK,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
     "figure.constrained_layout.use": True,
+    "figure.constrained_layout.h_pad": 0.12,
+    "figure.constrained_layout.w_pad": 0.12,
 }
+DOTS_PER_INCH = 100
 RANGE_DB = 55.0
 BINS_PER_OCTAVE = 36
 WINDOW_SCALE = 0.6
@@ -158,24 +185,33 @@ def chart_row(charts: Sequence[Chart], path: Path, *, x_label: str) -> Path:
     with styled_figure(1, len(charts), size=(4.6 * len(charts), 3.6)) as (figure, axes):
         for axis, chart in zip(axes.flat, charts, strict=True):
             for line in chart.lines:
-                axis.plot(line.x, line.y, line.style, label=line.name, markersize=4)
+                axis.plot(line.x, line.y, line.style, label=in_words(line.name), markersize=4, clip_on=False)
             if chart.mark:
                 name, height = chart.mark
-                axis.axhline(height, color="grey", linestyle=":", label=name)
-            axis.set_title(chart.title, loc="left")
+                axis.axhline(height, color=QUIET, linestyle=":", label=in_words(name))
+            axis.set_title(in_words(chart.title), loc="left")
             axis.set_xlabel(x_label)
+            axis.grid(True, axis="y")
+            if all(float(x).is_integer() for line in chart.lines for x in line.x):
+                axis.xaxis.set_major_locator(MaxNLocator(integer=True))
             axis.legend()
         return save_figure(figure, path)
+
+
+def in_words(name: str) -> str:
+    """A name of the log or the code as words, for titles and legends."""
+    return name.replace("_", " ")
 
 
 def save_figure(figure, path: Path) -> Path:
     """Write a figure as PNG under a temporary name, rename, close it."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.part.png")
-    figure.savefig(part, dpi=90)
-    pyplot.close(figure)
-    part.replace(path)
+    try:
+        with replacing(path) as part:
+            figure.savefig(part, dpi=DOTS_PER_INCH, format="png")
+    finally:
+        pyplot.close(figure)
     return path
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
@@ -12,45 +12,58 @@ from tqdm import tqdm
 from piano import evaluate
 from piano.config_reader import CONFIG_NAME, Config, load_config_from_yaml
 from piano.evaluation.music_folder import Song, is_dataset
-from piano.evaluation.report_composed import compose_music
+from piano.evaluation.report_compared import comparison_section
 from piano.evaluation.report_copies import copies_section
-from piano.evaluation.report_html import Section, contents_html, counted, missing, section_html, subheading
+from piano.evaluation.report_html import (
+    absent_html,
+    contents_html,
+    data_uri,
+    folded_html,
+    paragraphs,
+    section_html,
+)
+from piano.evaluation.report_listen import (
+    SHIPPED_WORDS,
+    Heard,
+    Wanted,
+    blind_section,
+    continuations_section,
+    contrast_section,
+    gather_sounds,
+    listen_section,
+)
 from piano.evaluation.report_music import hours, music_section
-from piano.evaluation.report_scores import score_sentence, scores_section, tournament_section
+from piano.evaluation.report_scores import kernel_score, measured_on, scores_section, tournament_section
 from piano.evaluation.report_settings import machine_section, settings_section
-from piano.evaluation.report_sounds import Kind, Sound, collect_made_music, collect_real_music, dataset_music
 from piano.evaluation.report_training import (
     curves_section,
     findings_section,
     learning_section,
-    training_sentence,
+    timeline_of,
 )
-from piano.evaluation.sound_cards import card_grid, sound_card
+from piano.evaluation.report_verdict import headline, spoken, time_words
+from piano.evaluation.sound_cards import encode_png, notes_picture
 from piano.foundation import options as kinds
 from piano.foundation.checkpoint_format import read_best
-from piano.foundation.dataset_format import read_manifest
-from piano.foundation.doors import fill, program
+from piano.foundation.dataset_format import DatasetManifest, read_manifest
+from piano.foundation.doors import command, fill, program
 from piano.foundation.errors import CheckpointError, ConfigError, DatasetError, run_command
 from piano.foundation.made_files import write_bytes
-from piano.foundation.model_folder import holds_shipped, named_folder
+from piano.foundation.model_folder import holds_shipped, named_folder, shipped_folder
 from piano.foundation.run_log import read_history
-from piano.foundation.screen_text import printable, tolerate_old_terminals
+from piano.foundation.screen_text import counted, printable, tolerate_old_terminals
 
 TEMPLATE = Path(__file__).with_name("report_page.html")
 REPORT_NAME = "report.html"
-MOST_OF_A_KIND = 6
+TO_BE_HAD = ("scores", "comparison", "copies")
+"""Parts that the page of a model that was given away can be asked for; of its training it knows nothing."""
+NO_RECORD = "There is no record of a training in this folder."
 MOST_BYTES = 15_000_000
-REAL_COUNT = 2
 EXAMPLE = """examples:
   {musigan report} checkpoints
   {musigan report} checkpoints --music music_out --real ~/held_out --output listen.html
-  {musigan report} checkpoints --evaluate"""
-GROUPS: dict[Kind, tuple[str, str]] = {
-    "noise": ("From white noise", "Nothing was given but a seed."),
-    "reconstruction": ("Reconstructions", "What the autoencoder keeps of real music."),
-    "real": ("Real music", "To compare with."),
-}
-"""Headline and words of each kind of sound, in the order of the page."""
+  {musigan report} checkpoints --evaluate
+  {musigan report} demo/checkpoints --shipped demo/shipped_out --comparison demo/comparison"""
 
 
 class Sources(NamedTuple):
@@ -61,6 +74,7 @@ class Sources(NamedTuple):
     dataset: Path | None
     scores: Path
     tournament: Path
+    comparison: Path
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -78,6 +92,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         type=Path,
         help="folder that generate_music wrote (default: the best epoch plays for the page)",
     )
+    add("--shipped", type=Path,
+        help="folder of music by the project's own model, to hear first on the page (default: none)")  # fmt: skip
     add(
         "--compose",
         type=kinds.natural_int,
@@ -103,13 +119,14 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         type=Path,
         help="folder that check_discriminator wrote (default: check_discriminator inside RUN)",
     )
+    add("--comparison", type=Path, help="folder that compare wrote (default: comparison inside RUN)")
     add(
         "--max-seconds",
         type=kinds.seconds,
         default=20.0,
         help="show no more of a sound than this (default: %(default)s)",
     )
-    add("--title", help="headline of the page (default: the folder's name)")
+    add("--title", help="headline of the page (default: a sentence made from what is known of the run)")
     return parser.parse_args(argv)
 
 
@@ -125,7 +142,7 @@ def write_report(options: argparse.Namespace) -> None:
     run = options.run or load_config_from_yaml().checkpoint_folder
     if not run.is_dir() and options.music is None:
         raise CheckpointError(
-            f"there is no folder {printable(run)}. Name the folder of a run, as in: musigan report checkpoints"
+            f"there is no folder {printable(run)}. Name the folder of a run, as in: {command('report', 'checkpoints')}"
         )
     output = options.output or (Path(REPORT_NAME) if holds_shipped(run) else run / REPORT_NAME)
     sources = find_sources(run, options)
@@ -154,11 +171,12 @@ def find_sources(run: Path, options: argparse.Namespace) -> Sources:
     dataset = options.dataset or (config.dataset_folder if config else None)
     if options.dataset is not None and not is_dataset(options.dataset):
         raise DatasetError(
-            f"{printable(options.dataset)} is not a data set. Make one with create_dataset.py."
+            f"{printable(options.dataset)} is not a data set. Make one with {fill('{musigan dataset}')}."
         )
     reachable = dataset if dataset is not None and is_dataset(dataset) else None
     return Sources(
-        run, config, reachable, options.scores or run / "evaluation", options.tournament or run / "check_discriminator"
+        run, config, reachable, options.scores or run / "evaluation", options.tournament or run / "check_discriminator",
+        options.comparison or run / "comparison",
     )  # fmt: skip
 
 
@@ -194,106 +212,97 @@ def build_page(sources: Sources, options: argparse.Namespace) -> str:
     """
     history = read_history(sources.run)
     best = read_best(sources.run)
-    sounds, notes = gather_sounds(sources, options)
-    made = [sound for sound in sounds if sound.kind == "noise"]
-    prepared = sources.config.prepared_folder if sources.config else None
-    sections = [
+    wanted = Wanted(options.music, options.real, options.shipped, options.compose, options.max_seconds)
+    heard = gather_sounds(sources.run, sources.dataset, wanted)
+    manifest = readable_manifest(sources.dataset)
+    measured = kernel_score(sources.scores)
+    minutes = timeline_of(history).minutes
+    open_parts = [
+        listen_section(heard, time_words(minutes) if minutes else ""),
+        contrast_section(heard),
         learning_section(sources.run, history, best=best.epoch if best else None),
-        sounds_section(sounds, notes),
-        continuations_section(sounds),
+        continuations_section(heard.own),
+        blind_section(heard),
+    ]
+    songs = len(manifest.groups["validation"] or manifest.songs["validation"]) if manifest else None
+    curious = [
+        scores_section(
+            sources.scores,
+            how=f"{command('report', sources.run, '--evaluate')} does it, in some minutes.",
+            songs=songs,
+        ),
+        comparison_section(sources.comparison, sources.run),
+        copies_section(heard.of("noise"), sources.dataset, search=options.copies, watch=watched),
         curves_section(history, sources.config),
         findings_section(history),
-        scores_section(sources.scores, how="musigan report --evaluate does it, in some minutes."),
-        copies_section(made, sources.dataset, search=options.copies, watch=watched),
         tournament_section(sources.tournament),
-        music_section(sources.dataset, prepared),
+        music_section(sources.dataset, prepared_folders(sources, manifest)),
         settings_section(sources.run),
         machine_section(),
     ]
+    is_shipped = sources.run.resolve() == shipped_folder().resolve()
+    clips, measured_songs = measured_on(sources.scores, songs)
+    told = spoken(history, measured, clips=clips, songs=measured_songs)
+    lead = SHIPPED_WORDS if is_shipped else told.lead
+    title = options.title or headline(
+        minutes=minutes, songs=len(manifest.songs["training"]) if manifest else 0,
+        is_shipped=is_shipped,
+    )  # fmt: skip
+    facts = " ".join(filter(None, [what_it_is(sources, manifest), told.more]))
     page = string.Template(TEMPLATE.read_text(encoding="utf-8"))
+    here, folded = ([section for section in part if not section.absent] for part in (open_parts, curious))
+    absent = [section for section in (*open_parts, *curious) if section.absent]
+    if holds_shipped(sources.run):
+        absent = [section for section in absent if section.key in TO_BE_HAD]
     return page.substitute(
-        title=escape(options.title or sources.run.resolve().name),
-        summary=escape(summarise(sources, history)),
-        contents=contents_html(sections),
-        sections="\n".join(map(section_html, sections)),
+        title=escape(title),
+        description=escape(f"{lead} {facts}".strip() or NO_RECORD),
+        preview=preview(heard),
+        run=escape(printable(sources.run.resolve().name)),
+        verdict=paragraphs(lead or ("" if facts else NO_RECORD)),
+        facts=paragraphs(facts),
+        contents=contents_html(here),
+        sections="\n".join(map(section_html, here)),
+        curious="\n".join(map(folded_html, folded)),
+        absent=absent_html(absent),
     )
 
 
-def gather_sounds(sources: Sources, options: argparse.Namespace) -> tuple[list[Sound], list[str]]:
-    """Made and real music, and sentences about what is missing or was left out."""
-    if options.music is None:
-        sounds, notes = compose_music(
-            sources.run, count=options.compose, seconds=options.max_seconds,
-            dataset=sources.dataset if options.real is None else None,
-        )  # fmt: skip
-    else:
-        sounds, notes = collect_made_music(options.music, max_seconds=options.max_seconds), []
-    if options.real is not None:
-        notes = [note for note in notes if "--real" not in note]
-        sounds += real_music(options.real, sounds)
-    elif options.music is not None and sources.dataset is not None:
-        sounds += real_music(sources.dataset, sounds)
-    kept: list[Sound] = []
-    for kind in ("noise", "continuation", "reconstruction", "real"):
-        own = [sound for sound in sounds if sound.kind == kind]
-        kept += own[:MOST_OF_A_KIND]
-        if len(own) > MOST_OF_A_KIND:
-            notes.append(
-                f"{MOST_OF_A_KIND} of {len(own)} sounds ({kind}) are shown, to keep this file small."
-            )
-    return kept, notes
+def preview(heard: Heard) -> str:
+    """The picture of the first piece, as an address that carries it: what a shared link shows; empty without one."""
+    sounds = heard.shipped or heard.own
+    return data_uri("image/png", encode_png(notes_picture(sounds[0]).levels, size="large")) if sounds else ""
 
 
-def real_music(folder: Path, beside: Sequence[Sound]) -> list[Sound]:
-    """Real music in the form of what it stands beside."""
-    if is_dataset(folder):
-        return dataset_music(folder, count=REAL_COUNT, seconds=20.0)
-    rate, channels = (beside[0].sample_rate, len(beside[0].waveform)) if beside else (44_100, 2)
-    return collect_real_music(folder, count=REAL_COUNT, sample_rate=rate, channels=channels)
+def readable_manifest(dataset: Path | None) -> DatasetManifest | None:
+    """The manifest of the data set, where there is one that can be read."""
+    try:
+        return read_manifest(dataset) if dataset is not None else None
+    except DatasetError:
+        return None
 
 
-def sounds_section(sounds: Sequence[Sound], notes: Sequence[str]) -> Section:
-    """Made music, then real music."""
-    words = (
-        "Upper picture: notes, low ones at the bottom; every line is a note and the lines above it are its harmonics. "
-        "Lower picture: all frequencies. Click into a picture, or use the arrow keys on it, to listen from there."
-    )
-    said = "".join(missing(note) for note in notes)
-    parts = [
-        subheading(title, about) + card_grid([sound_card(sound) for sound in members])
-        for kind, (title, about) in GROUPS.items()
-        if (members := [sound for sound in sounds if sound.kind == kind])
-    ]
-    return Section("sounds", "Made and real", words if parts else "", said + "".join(parts))
+def prepared_folders(sources: Sources, manifest: DatasetManifest | None) -> list[Path]:
+    """Where the songs that the data set was cut from may lie: where it says, as in the settings, beside it."""
+    told = manifest.prepared_folder if manifest else ""
+    folders = [Path(told)] if isinstance(told, str) and told else []
+    if sources.config is not None:
+        folders.append(sources.config.prepared_folder)
+    if sources.dataset is not None:
+        folders.append(sources.dataset.resolve().parent / "prepared")
+    return folders
 
 
-def continuations_section(sounds: Sequence[Sound]) -> Section:
-    """Prompts, each with what was made of it."""
-    members = [sound_card(sound) for sound in sounds if sound.kind == "continuation"]
-    words = (
-        "Up to the dashed line one hears the real prompt, after it what the model plays on."
-        if members
-        else ""
-    )
-    content = card_grid(members) if members else missing("There is no continuation to hear.")
-    return Section("continuations", "Prompts and continuations", words, content)
-
-
-def summarise(sources: Sources, history: Sequence[dict]) -> str:
-    """What this is and how it went, in a few words for the top of the page."""
-    said = [what_it_is(sources), training_sentence(history), score_sentence(sources.scores)]
-    return " ".join(filter(None, said)) or "There is no record of a training in this folder."
-
-
-def what_it_is(sources: Sources) -> str:
+def what_it_is(sources: Sources, manifest: DatasetManifest | None) -> str:
     """Preset and music of the run, as far as they are known."""
     if sources.config is None:
         return ""
     music = ""
-    if sources.dataset is not None:
-        manifest = read_manifest(sources.dataset)
+    if manifest is not None:
         songs = counted(len(manifest.songs["training"]), "song")
-        music = f" that listened to {hours(manifest, 'training'):.1f} hours of music ({songs})"
+        length = hours(manifest, "training")
+        time = f"{length:.1f} hours" if length >= 1 else counted(max(round(60 * length), 1), "minute")
+        music = f" that listened to {songs}, {time} of music"
     return f"A model of size {sources.config.preset}{music}."
 
 

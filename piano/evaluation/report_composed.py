@@ -10,6 +10,7 @@ from piano.evaluation.report_sounds import Sound, dataset_music
 from piano.evaluation.score_generator import compose_samples, continue_prompts
 from piano.foundation.errors import CheckpointError, DatasetError
 from piano.foundation.runtime import best_device, choose_threads, sampling_dtype
+from piano.foundation.screen_text import counted
 from piano.utilities import build_generator, load_checkpoint
 
 PROMPT_SECONDS = 8.0
@@ -74,11 +75,11 @@ def play(run: Path, *, count: int, seconds: float, prompted: list[Sound]) -> lis
     generator = build_generator(content, device=device)
     generator.sampling_dtype = sampling_dtype(device)
     rate, steps = generator.sample_rate, generator.resolve_steps("auto")
-    by = f"Epoch {content['epoch']}, {steps} sampling step{'s' if steps > 1 else ''}"
+    by = f"Epoch {content['epoch']}, {counted(steps, 'sampling step')}."
     pieces = compose_samples(generator, count=count, seconds=seconds, seed=0)
     sounds = [
-        Sound("noise", f"Piece {index + 1}", f"{by}, seed 0.", piece, rate)
-        for index, piece in enumerate(pieces)
+        Sound("noise", f"Sample {number}, seed 0", by, piece, rate)
+        for number, piece in enumerate(pieces, start=1)
     ]
     fitting = [
         sound
@@ -90,13 +91,11 @@ def play(run: Path, *, count: int, seconds: float, prompted: list[Sound]) -> lis
     continued = (
         continue_prompts(generator, prompts, seconds=max(seconds - split / rate, 0.1)) if prompts else []
     )
-    for index, (source, prompt, continuation) in enumerate(
-        zip(fitting, prompts, continued, strict=True), start=1
-    ):
+    for source, prompt, continuation in zip(fitting, prompts, continued, strict=True):
         takeover = split / rate
         whole = np.concatenate([prompt, continuation.astype(np.float32)], axis=1)
-        words = f"{takeover:g} s of {source.title}, then its own music."
-        sounds.append(Sound("continuation", f"Continuation {index}", words, whole, rate, takeover))
-        words = f"{source.title}: how the song itself goes on."
-        sounds.append(Sound("continuation", f"The song of {index}", words, source.waveform, rate, takeover))
+        words = f"{takeover:g} s of the song, then the model's own music."
+        sounds.append(Sound("continuation", f"Continuation of {source.title}", words, whole, rate, takeover))
+        words = "How the song itself goes on."
+        sounds.append(Sound("continuation", f"The song: {source.title}", words, source.waveform, rate))
     return sounds

@@ -8,18 +8,26 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from piano.evaluation.memorisation import PASSAGE_SECONDS, Memorisation, build_library, find_copies
+from piano.evaluation.memorisation import (
+    PASSAGE_SECONDS,
+    Memorisation,
+    build_library,
+    find_copies,
+    why_not_searched,
+)
 from piano.evaluation.music_folder import Song, read_songs
-from piano.evaluation.report_html import Section, counted, missing, short, table_html
+from piano.evaluation.report_html import Section, absent_section, short, table_html
 from piano.evaluation.report_sounds import Sound, dataset_music, recordings_of
+from piano.evaluation.report_titles import song_title
 from piano.evaluation.sound_cards import bare_player
 from piano.foundation.dataset_format import DatasetManifest, read_manifest
 from piano.foundation.errors import DatasetError
+from piano.foundation.screen_text import counted
 
 TITLE = "Did it copy?"
 AUTOMATIC_HOURS = 6.0
 """Larger data sets are searched only when asked to: it takes about half a minute an hour of music."""
-HELD_OUT, FEWEST_HELD_OUT = 24, 4
+HELD_OUT = 24
 MOST_SECONDS = 10.0
 Watch = Callable[[Iterable[Song]], Iterable[Song]]
 
@@ -54,11 +62,13 @@ def copies_section(
     try:
         reason = refusal(made, dataset, search)
         if reason or dataset is None:
-            return Section("copies", TITLE, "", missing(reason))
+            return absent_section("copies", TITLE, reason)
         found, result = search_copies(made, dataset, watch)
     except (DatasetError, ValueError) as error:
-        return Section("copies", TITLE, "", missing(f"The training music cannot be searched: {error}"))
-    return Section("copies", TITLE, explain(result), copies_html(found, result))
+        return absent_section("copies", TITLE, f"The training music cannot be searched: {error}")
+    copied = round(result.copied_share * len(result.nearest))
+    note = f"{copied} of {counted(len(result.nearest), 'piece')}"
+    return Section("copies", TITLE, explain(result), copies_html(found, result), note)
 
 
 def refusal(made: Sequence[Sound], dataset: Path | None, search: str) -> str:
@@ -73,9 +83,9 @@ def refusal(made: Sequence[Sound], dataset: Path | None, search: str) -> str:
         return f"The training music is {length:.0f} hours long and was not searched: --copies yes does it."
     if not usable(made, manifest):
         return f"There is no piece of {PASSAGE_SECONDS:g} s or more from noise to look for."
-    if manifest.pairs["validation"] < FEWEST_HELD_OUT:
-        return "There is too little validation music to say what likeness is usual, so nothing was searched."
-    return ""
+    return why_not_searched(
+        len(set(recordings_of(manifest, "validation") or range(manifest.pairs["validation"])))
+    )
 
 
 def usable(made: Sequence[Sound], manifest: DatasetManifest) -> list[Sound]:
@@ -101,8 +111,8 @@ def search_copies(made: Sequence[Sound], dataset: Path, watch: Watch) -> tuple[l
     rate, channels = manifest.sample_rate, manifest.channels
     seconds = min(MOST_SECONDS, 2 * manifest.segment_seconds, *(sound.seconds for sound in pieces))
     held_out = [sound.waveform for sound in dataset_music(dataset, count=HELD_OUT, seconds=seconds)]
-    if len(held_out) < FEWEST_HELD_OUT:
-        raise ValueError(f"{len(held_out)} validation recordings are too few to say what likeness is usual")
+    if reason := why_not_searched(len(held_out)):
+        raise ValueError(reason)
     samples = round(seconds * rate)
     clips = [sound.waveform[:, :samples] for sound in pieces]
     songs = read_songs(dataset, sample_rate=rate, channels=channels, split="training")
@@ -126,7 +136,7 @@ def describe(piece: Sound, nearest: Any, source: NDArray[np.float32], manifest: 
         waveform[:, round(start * rate) : round((start + PASSAGE_SECONDS) * rate)]
         for waveform, start in ((piece.waveform, nearest.clip_seconds), (source, nearest.seconds))
     )
-    name = song_title(nearest.song, manifest)
+    name = recording_title(nearest.song, manifest)
     return Found(
         piece,
         nearest.similarity,
@@ -135,11 +145,14 @@ def describe(piece: Sound, nearest: Any, source: NDArray[np.float32], manifest: 
     )
 
 
-def song_title(name: str, manifest: DatasetManifest) -> str:
+def recording_title(name: str, manifest: DatasetManifest) -> str:
     """`training pair 17` as the file it was cut from, where the data set knows."""
     recordings = recordings_of(manifest, "training")
     place = name.rpartition(" ")[2]
-    return recordings[int(place)] if recordings and place.isdigit() and int(place) < len(recordings) else name
+    found = (
+        recordings[int(place)] if recordings and place.isdigit() and int(place) < len(recordings) else name
+    )
+    return song_title(found)
 
 
 def explain(result: Memorisation) -> str:

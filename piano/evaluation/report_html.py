@@ -1,9 +1,16 @@
 """Pieces of HTML that the report is made of: sections, tables, folded parts, addresses that carry their content."""
 
 import base64
+import io
 from collections.abc import Collection, Iterable, Sequence
 from html import escape
+from pathlib import Path
 from typing import NamedTuple
+
+from PIL import Image
+
+PICTURE_WIDTH = 1100
+"""Of a picture that another command drew, in pixels."""
 
 
 class Section(NamedTuple):
@@ -16,6 +23,15 @@ class Section(NamedTuple):
     """What one sees or hears in it, as plain text; a blank line parts paragraphs."""
     content: str
     """HTML."""
+    note: str = ""
+    """A few words beside the title of a part that is folded."""
+    absent: str = ""
+    """Why there is nothing to show and how to get it, in a sentence; empty where there is something."""
+
+
+def absent_section(key: str, title: str, sentence: str) -> Section:
+    """A part that has nothing to show: it takes a line at the end of the page, and no more."""
+    return Section(key, title, "", "", absent=sentence)
 
 
 def section_html(section: Section) -> str:
@@ -24,6 +40,35 @@ def section_html(section: Section) -> str:
         f'<section id="{section.key}" aria-labelledby="{section.key}-title">'
         f'<h2 id="{section.key}-title">{escape(section.title)}</h2>'
         f"{paragraphs(section.words)}{section.content}</section>"
+    )
+
+
+def folded_html(section: Section) -> str:
+    """A part that opens when it is asked for; its heading can always be seen."""
+    note = f' <span class="quiet">{escape(section.note)}</span>' if section.note else ""
+    return (
+        f'<section id="{section.key}" class="folded" aria-labelledby="{section.key}-title"><details><summary>'
+        f'<h3 id="{section.key}-title">{escape(section.title)}</h3>{note}</summary>'
+        f"{paragraphs(section.words)}{lower_headings(section.content)}</details></section>"
+    )
+
+
+def lower_headings(content: str) -> str:
+    """Headings inside a folded part stand below its own."""
+    return content.replace("<h3>", "<h4>").replace("</h3>", "</h4>")
+
+
+def absent_html(sections: Sequence[Section]) -> str:
+    """What has nothing to show, in one line that opens; empty if everything is there."""
+    if not sections:
+        return ""
+    listed = "".join(
+        f"<li><b>{escape(section.title)}</b>: {escape(section.absent)}</li>" for section in sections
+    )
+    names = join_names([section.title for section in sections])
+    return (
+        f'<section id="absent" class="folded" aria-label="Not on this page"><details><summary>'
+        f'<span class="quiet">Not on this page: {escape(names)}</span></summary><ul>{listed}</ul></details></section>'
     )
 
 
@@ -54,7 +99,12 @@ def fold(title: str, content: str, *, note: str = "") -> str:
 
 
 def table_html(
-    head: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str, numbers: Collection[int] = ()
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    caption: str,
+    numbers: Collection[int] = (),
+    kind: str = "",
 ) -> str:
     """A table whose first column names its rows.
 
@@ -68,23 +118,52 @@ def table_html(
         What the table holds, for those who cannot see it.
     numbers : collection of int
         Columns that are set right, with digits of equal width.
+    kind : str
+        A class of the page's style, in place of the usual one.
+
+    On a phone every row of a table of three columns or more becomes a small card; its cells then name themselves.
     """
 
-    def cell(tag: str, content: str, column: int, scope: str = "") -> str:
+    def cell(tag: str, content: str, column: int, more: str = "") -> str:
         kind = ' class="number"' if column in numbers else ""
-        return f"<{tag}{scope}{kind}>{content}</{tag}>"
+        return f"<{tag}{more}{kind}>{content}</{tag}>"
 
     top = "".join(cell("th", escape(name), column, ' scope="col"') for column, name in enumerate(head))
+    labels = [f' data-label="{escape(name)}"' if name else "" for name in head]
     body = "".join(
         "<tr>"
         + cell("th", row[0], 0, ' scope="row"')
-        + "".join(cell("td", content, column) for column, content in enumerate(row[1:], start=1))
+        + "".join(
+            cell("td", content, column, labels[column]) for column, content in enumerate(row[1:], start=1)
+        )
         + "</tr>"
         for row in rows
     )
+    kind = kind or ("cards" if len(head) > 2 else "")
+    kind_of_table = f' class="{kind}"' if kind else ""
     return (
-        f'<div class="scroll" role="region" aria-label="{escape(caption)}"><table><caption>{escape(caption)}</caption>'
+        f'<div class="scroll" role="region" aria-label="{escape(caption)}"><table{kind_of_table}>'
+        f"<caption>{escape(caption)}</caption>"
         f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def picture_of(path: Path, title: str) -> str:
+    """A PNG that another command drew, small enough for a page; empty if it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            image = image.convert("RGB")
+            if image.width > PICTURE_WIDTH:
+                image = image.resize((PICTURE_WIDTH, round(image.height * PICTURE_WIDTH / image.width)))
+            buffer = io.BytesIO()
+            image.quantize(128).save(buffer, "PNG", optimize=True)
+    except (OSError, ValueError):
+        return ""
+    alternative = escape(f"Chart: {title}; the text beside it says what it shows")
+    address = data_uri("image/png", buffer.getvalue())
+    return (
+        f'<div class="scroll wide" role="region" aria-label="{escape(title)}">'
+        f'<img class="drawn" src="{address}" alt="{alternative}"></div>'
     )
 
 
@@ -111,8 +190,3 @@ def short(value: float) -> str:
 def join_names(names: Sequence[str]) -> str:
     """one, two and three"""
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1]))) if names else ""
-
-
-def counted(number: int, noun: str, plural: str = "") -> str:
-    """1 song, 2 songs; thousands apart."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}".replace(",", "\u202f")

@@ -1,6 +1,7 @@
 """The music a run learned from, as a part of the report: how much, how evenly, how loud, what was left out."""
 
 from collections import Counter
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
@@ -8,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from piano.evaluation.report_html import Section, counted, facts_html, missing, subheading, table_html
+from piano.evaluation.report_html import Section, absent_section, facts_html, subheading, table_html
 from piano.evaluation.report_sounds import recordings_of
 from piano.foundation.dataset_format import (
     SPLITS,
@@ -20,7 +21,7 @@ from piano.foundation.dataset_format import (
 )
 from piano.foundation.errors import DatasetError
 from piano.foundation.levels import SILENCE_DB, LevelMeter
-from piano.foundation.screen_text import printable
+from piano.foundation.screen_text import counted, printable
 
 LISTENED_PAIRS = 96
 """Segments whose level is measured; a few dozen, spread over all, tell as much as thousands."""
@@ -42,20 +43,23 @@ class Heard(NamedTuple):
     segments: int
 
 
-def music_section(dataset: Path | None, prepared: Path | None) -> Section:
-    """The health of a data set, from its manifest, its sound, and what preparation left out."""
+def music_section(dataset: Path | None, prepared: Sequence[Path]) -> Section:
+    """The health of a data set, from its manifest, its sound, and what preparation left out.
+
+    Parameters
+    ----------
+    dataset : Path, optional
+    prepared : sequence of Path
+        Where the prepared songs may lie; the first folder that made this data set counts.
+    """
     if dataset is None:
-        return Section(
-            "music",
-            TITLE,
-            "",
-            missing("It is not known which data set this run learned from: give it with --dataset."),
-        )
+        sentence = "The data set that this run learned from is not there: give it with --dataset."
+        return absent_section("music", TITLE, sentence)
     try:
         manifest = read_manifest(dataset)
         heard = listen_to(dataset, manifest)
     except DatasetError as error:
-        return Section("music", TITLE, "", missing(f"The data set cannot be looked at: {error}"))
+        return absent_section("music", TITLE, f"The data set cannot be looked at: {error}")
     warnings = find_trouble(manifest, heard)
     verdict = "".join(f'<li class="bad">{escape(warning)}</li>' for warning in warnings)
     said = (
@@ -67,6 +71,7 @@ def music_section(dataset: Path | None, prepared: Path | None) -> Section:
         "music", TITLE,
         "A model can be no better than its music. These are the numbers that most often explain a bad run.",
         said + facts_html(music_facts(manifest, heard)) + loudness_html(heard) + prepared_html(prepared, manifest),
+        note=f"{counted(len(manifest.songs['training']), 'song')}, {hours(manifest, 'training'):.2f} hours",
     )  # fmt: skip
 
 
@@ -141,6 +146,10 @@ def find_trouble(manifest: DatasetManifest, heard: Heard) -> list[str]:
         )
     if not manifest.pairs["validation"]:
         found.append("There are no validation pairs: nothing can be measured on unseen music.")
+    elif len(manifest.groups["validation"] or manifest.songs["validation"]) == 1:
+        found.append(
+            "The validation set is one song: what is measured on it says little of other music. Ten songs or more do."
+        )
     if len(manifest.songs["training"]) == 1:
         found.append("There is one training song: a model can only learn it by heart.")
     elif (share := largest_share(manifest)) and share[1] > LARGE_SHARE:
@@ -176,14 +185,13 @@ def loudness_html(heard: Heard) -> str:
     )
 
 
-def prepared_html(prepared: Path | None, manifest: DatasetManifest) -> str:
-    """What preparation met, where its folder is still there and made this data set's songs."""
-    found = read_prepared(prepared)
+def prepared_html(prepared: Sequence[Path], manifest: DatasetManifest) -> str:
+    """What preparation met, where its folder is still there and made this data set's songs; else empty."""
     own = {song for songs in manifest.songs.values() for song in songs}
-    if found is None or not own & {song.source for song in found.songs}:
-        return missing(
-            "The prepared folder of this data set is not there: what was left out before cannot be told."
-        )
+    readable = (read_prepared(folder) for folder in prepared)
+    found = next((each for each in readable if each and own & {song.source for song in each.songs}), None)
+    if found is None:
+        return ""
     reasons = Counter(entry.reason for entry in found.left_out)
     notes = Counter(note for song in found.songs for note in song.notes)
     rows = [
@@ -204,10 +212,10 @@ def prepared_html(prepared: Path | None, manifest: DatasetManifest) -> str:
     return subheading("Preparation") + facts + table
 
 
-def read_prepared(folder: Path | None) -> PreparedManifest | None:
+def read_prepared(folder: Path) -> PreparedManifest | None:
     """The manifest of a prepared folder with songs in it, if there is one."""
     try:
-        found = read_prepared_manifest(folder) if folder is not None else None
+        found: PreparedManifest | None = read_prepared_manifest(folder)
     except DatasetError:
         return None
     return found if found and found.songs else None

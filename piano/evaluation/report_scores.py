@@ -1,7 +1,6 @@
 """How good a run's music is, as parts of the report: the ruler's figures on their scale, and the judges' tournament."""
 
 import csv
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -9,41 +8,34 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from piano.evaluation.measures import DESCRIPTORS, SET_MEASURES, SetMeasure
+from piano.evaluation.measures import DESCRIPTORS, SET_MEASURES, SetMeasure, measure_title
 from piano.evaluation.report_html import (
     Section,
-    data_uri,
+    absent_section,
     fold,
-    missing,
     paragraphs,
+    picture_of,
     short,
     subheading,
     table_html,
 )
+from piano.foundation.doors import command
+from piano.foundation.screen_text import counted
 
 SCORES_NAME = "scores.json"
-MEASURE_TITLES = {
-    "kernel_score": "Distance from real music",
-    "coverage": "Coverage",
-    "recall": "Recall",
-    "diversity": "Diversity",
-}
 SET_WORDS = {
     "samples": "this model's music",
     "reconstructions": "its copies of real music",
-    "other real music": "other real music: the best there is",
-    "one song repeated": "one song repeated: a collapse",
-    "noise, music's spectrum": "noise with music's spectrum",
+    "other real music": "other real music",
+    "one song repeated": "one song repeated",
+    "noise, music's spectrum": "music-like noise",
     "white noise": "white noise",
 }
 """What each row of the ruler is, on the page."""
-PICTURE_WIDTH = 1100
 MOST_ROWS = 200
 
 
-def scores_section(folder: Path, *, how: str) -> Section:
+def scores_section(folder: Path, *, how: str, songs: int | None = None) -> Section:
     """The ruler's figures.
 
     Parameters
@@ -52,27 +44,59 @@ def scores_section(folder: Path, *, how: str) -> Section:
         Where evaluate.py wrote scores.json.
     how : str
         What to do to get one, for a run that was not measured.
+    songs : int, optional
+        Songs of the validation set the run was measured on, where it is known.
     """
     scores = read_json(folder / SCORES_NAME)
     title = "How good it is"
     if not isinstance(scores, dict) or not isinstance(scores.get("sets"), dict):
-        return Section("scores", title, "", missing(f"This model was not measured yet. {how}"))
+        return absent_section("scores", title, f"This model was not measured yet. {how}")
     words = (
-        "Each figure stands on its scale: what other real music reaches, what a collapse and what noise would. "
+        "Each figure stands on its scale: what other real music reaches (the best there is), what a collapse to one "
+        "song would, and what noise would. "
         "The bar around a dot is its 95 % interval; two dots whose bars overlap are not told apart."
     )
-    real = scores.get("real") or {}
-    subject = scores.get("subject", "this model")
-    measured = f"{subject}, against {real.get('clips', '?')} clips of {real.get('songs', '?')} songs"
+    parts = [f'<p class="quiet">{escape(measured_words(scores, songs))}</p>', few_songs_html(scores, songs)]
     figures = "".join(measure_html(measure, scores["sets"]) for measure in SET_MEASURES)
-    parts = [f'<p class="quiet">Measured: {escape(measured)}.</p>', f'<div class="measures">{figures}</div>']
+    parts.append(f'<div class="measures">{figures}</div>')
     if isinstance(scores.get("descriptors"), dict):
         parts.append(descriptors_html(scores["descriptors"]))
     parts += [
         continuations_html(scores.get("continuations")),
         reconstructions_html(scores.get("reconstructions")),
     ]
-    return Section("scores", title, words, "".join(parts))
+    value = kernel_score(folder)
+    note = "" if value is None else f"{rounded(value)} on the scale from real music (0) to noise (1)"
+    return Section("scores", title, words, "".join(parts), note)
+
+
+def songs_of(scores: Mapping[str, Any], songs: int | None) -> int | None:
+    """Of how many songs the real clips were: never more than the validation set has."""
+    real = scores.get("real")
+    said = real.get("songs") if isinstance(real, Mapping) else None
+    known = [number for number in (said, songs) if isinstance(number, int) and number > 0]
+    return min(known) if known else None
+
+
+def measured_words(scores: Mapping[str, Any], songs: int | None) -> str:
+    """What was measured against what."""
+    real = scores.get("real")
+    clips = real.get("clips") if isinstance(real, Mapping) else None
+    against = counted(clips, "clip") if isinstance(clips, int) else "clips"
+    found = songs_of(scores, songs)
+    of = f" of {counted(found, 'song')}" if found else ""
+    return f"Measured: {scores.get('subject', 'this model')}, against {against}{of} it never learned from."
+
+
+def few_songs_html(scores: Mapping[str, Any], songs: int | None) -> str:
+    """A warning where the real music is one song: nothing then says how different songs are."""
+    if songs_of(scores, songs) != 1:
+        return ""
+    words = (
+        "The real music is one song only. The figures say how near the model is to that song, and the intervals are "
+        "far too narrow. Give more songs: a validation set of ten or more says something."
+    )
+    return f'<p class="bad">{words}</p>'
 
 
 def read_json(path: Path) -> Any:
@@ -96,7 +120,7 @@ def figure_of(scores: Any, name: str) -> tuple[float, float, float] | None:
 
 
 def measure_html(measure: SetMeasure, sets: Mapping[str, Any]) -> str:
-    """One measure: every set of clips as a dot on one scale, the model's own first."""
+    """One measure: every set of clips as a dot on one scale, its figure beside it, the model's own first."""
     figures = {name: found for name, scores in sets.items() if (found := figure_of(scores, measure.name))}
     if not figures:
         return ""
@@ -106,16 +130,21 @@ def measure_html(measure: SetMeasure, sets: Mapping[str, Any]) -> str:
         [
             escape(SET_WORDS.get(name, name)),
             dot_html(found, low, high, is_own=name == "samples"),
-            f"{short(found[0])} <small>{short(found[1])} to {short(found[2])}</small>",
+            f"{rounded(found[0])} <small>{rounded(found[1])} to {rounded(found[2])}</small>",
         ]
         for name, found in figures.items()
     ]
-    title = MEASURE_TITLES.get(measure.name, measure.name.replace("_", " "))
+    title = measure_title(measure.name)
     about = f"{measure.meaning[0].upper()}{measure.meaning[1:]}. {measure.better.capitalize()} is better."
-    table = table_html(
-        ["music", f"{low:g} to {high:g}".replace("-", "\u2212"), "figure"], rows, caption=title, numbers={2}
-    )
+    scale = f"{low:g} to {high:g}".replace("-", "\u2212")
+    table = table_html(["music", scale, "figure"], rows, caption=title, numbers={2}, kind="scale")
     return f'<div class="measure">{subheading(title, about)}{table}</div>'
+
+
+def rounded(value: float) -> str:
+    """A figure of a scale from 0 to 1: two digits after the point, and no minus before nothing."""
+    text = f"{value:.2f}" if abs(value) < 100 else f"{value:.0f}"
+    return "0.00" if text == "-0.00" else text.replace("-", "\u2212")
 
 
 def dot_html(found: tuple[float, float, float], low: float, high: float, *, is_own: bool) -> str:
@@ -195,24 +224,36 @@ def reconstructions_html(row: Any) -> str:
     if not isinstance(row, Mapping) or not all(isinstance(row.get(key), int | float) for key in ("R", "P")):
         return ""
     return subheading("Copies of real music") + (
-        f"<p>Through the autoencoder and back, {row['P']:.0%} of the pitches are found again (P), and {row['R']:.0%} "
-        "of the levels are missed (R): 0 % would be a perfect copy, 100 % knows nothing but the average.</p>"
+        f"<p>Through the autoencoder and back, {100 * row['P']:.0f} % of the pitches are found again (P), and "
+        f"{100 * row['R']:.0f} % of the levels are missed (R): 0 % would be a perfect copy, 100 % knows nothing but "
+        "the average.</p>"
     )
 
 
-def score_sentence(folder: Path) -> str:
-    """Where the music lies between real music and noise, in a sentence; empty if it was not measured."""
+def kernel_score(folder: Path) -> float | None:
+    """Where the music lies between real music (0) and noise (1); None if it was not measured."""
     scores = read_json(folder / SCORES_NAME)
     sets = scores.get("sets") if isinstance(scores, dict) else None
     own = figure_of((sets or {}).get("samples"), "kernel_score") if isinstance(sets, dict) else None
-    if own is None:
-        return ""
-    return (
-        f"On the scale from real music (0) to noise with its spectrum (1), its music lies at {short(own[0])}."
-    )
+    return None if own is None else own[0]
 
 
-# --- the tournament --------------------------------------------------------------------------------------------------
+def measured_on(folder: Path, songs: int | None) -> tuple[int | None, int | None]:
+    """Real clips and songs that the music was held against, where they are known.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the scores.
+    songs : int, optional
+        Of the validation set.
+    """
+    scores = read_json(folder / SCORES_NAME)
+    if not isinstance(scores, dict):
+        return None, None
+    real = scores.get("real")
+    clips = real.get("clips") if isinstance(real, Mapping) else None
+    return (clips if isinstance(clips, int) else None), songs_of(scores, songs)
 
 
 def tournament_section(folder: Path) -> Section:
@@ -222,10 +263,11 @@ def tournament_section(folder: Path) -> Section:
     pictures = sorted_files(folder, "*.png")
     verdicts = read_json(folder / "verdicts.json")
     if not texts and not pictures and not isinstance(verdicts, list):
-        sentence = "No tournament was held: run musigan check-discriminator --all, then make this page again."
-        return Section("tournament", title, "", missing(sentence))
+        held = command("check-discriminator", "--all")
+        sentence = f"No tournament was held: run {held}, then make this page again."
+        return absent_section("tournament", title, sentence)
     words = "Every saved discriminator judged the generator's music, with real music as a control."
-    drawn = "".join(picture_html(path) for path in pictures)
+    drawn = "".join(picture_of(path, path.stem.replace("_", " ")) for path in pictures)
     told = "".join(paragraphs(text.replace("\n", "\n\n")) for text in texts)
     table = rows_html("Ratings", read_csv(folder / "ratings.csv"))
     table += rows_html("Every verdict", verdicts if isinstance(verdicts, list) else [])
@@ -244,21 +286,6 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 def sorted_files(folder: Path, pattern: str) -> list[Path]:
     """Visible files of a folder by name."""
     return sorted(path for path in folder.glob(pattern) if path.is_file() and not path.name.startswith("."))
-
-
-def picture_html(path: Path) -> str:
-    """A picture that another command drew, small enough for a page; empty if it cannot be read."""
-    try:
-        with Image.open(path) as image:
-            image = image.convert("RGB")
-            if image.width > PICTURE_WIDTH:
-                image = image.resize((PICTURE_WIDTH, round(image.height * PICTURE_WIDTH / image.width)))
-            buffer = io.BytesIO()
-            image.quantize(128).save(buffer, "PNG", optimize=True)
-    except (OSError, ValueError):
-        return ""
-    alternative = f"Chart: {escape(path.stem.replace('_', ' '))}; the text beside it says what it shows"
-    return f'<img class="drawn" src="{data_uri("image/png", buffer.getvalue())}" alt="{alternative}">'
 
 
 def rows_html(title: str, found: Sequence[Any]) -> str:

@@ -12,8 +12,16 @@ from typing import Any
 import torch
 
 from piano.config_reader import CONFIG_NAME
-from piano.evaluation.report_html import Section, facts_html, fold, missing, table_html
+from piano.evaluation.report_html import (
+    Section,
+    absent_section,
+    facts_html,
+    fold,
+    missing,
+    table_html,
+)
 from piano.evaluation.run_settings import PACKAGE, changes, read_settings
+from piano.foundation.screen_text import counted
 
 NOT_SETTINGS = ("presets", "checkpoint_folder_load")
 
@@ -21,12 +29,12 @@ NOT_SETTINGS = ("presets", "checkpoint_folder_load")
 def settings_section(run: Path) -> Section:
     """What differs from the defaults of the preset, then every setting."""
     if not (run / CONFIG_NAME).is_file():
-        return Section("settings", "Settings", "", missing(f"There is no {CONFIG_NAME} in this folder."))
+        return absent_section("settings", "Settings", f"There is no {CONFIG_NAME} in this folder.")
     own = {
         name: value for name, value in read_settings(run).items() if name.split(".")[0] not in NOT_SETTINGS
     }
     if not own:
-        return Section("settings", "Settings", "", missing(f"{CONFIG_NAME} in this folder cannot be read."))
+        return absent_section("settings", "Settings", f"{CONFIG_NAME} in this folder cannot be read.")
     preset = str(own.get("preset", ""))
     everything = table_html(
         ["setting", "value"],
@@ -39,13 +47,16 @@ def settings_section(run: Path) -> Section:
         said = missing(f"Preset {preset!r} is not among this program's, so nothing can be compared with it.")
         return Section("settings", "Settings", "", said + rest)
     if not found.values:
-        return Section("settings", "Settings", f"Everything is as preset {preset} has it.", rest)
+        return Section(
+            "settings", "Settings", f"Everything is as preset {preset} has it.", rest, f"preset {preset}"
+        )
     rows = [[f"<code>{escape(name)}</code>", shown(here), shown(usual)]
             for name, (here, usual) in found.values.items()]  # fmt: skip
     words = f"Preset {preset}, with these changes. Folders are left out."
     return Section(
         "settings", "Settings", words,
         table_html(["setting", "this run", "default"], rows, caption="Settings that differ from the defaults") + rest,
+        note=f"preset {preset}, {counted(len(rows), 'change')}",
     )  # fmt: skip
 
 

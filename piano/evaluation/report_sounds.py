@@ -1,7 +1,8 @@
 """The sounds of a report: what training and generate_music wrote, told by their names, and real music beside it."""
 
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -9,9 +10,19 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from piano.evaluation.report_titles import (
+    continued_title,
+    copied_title,
+    made_title,
+    receipt_of,
+    song_title,
+    told_apart,
+)
 from piano.foundation.audio_io import find_audio_files, read_audio
 from piano.foundation.dataset_format import DatasetManifest, open_pairs, read_manifest
+from piano.foundation.doors import command
 from piano.foundation.errors import AudioError
+from piano.foundation.receipt import Receipt
 from piano.foundation.screen_text import printable
 
 REAL_SECONDS = 20.0
@@ -37,6 +48,13 @@ class Sound(NamedTuple):
     def seconds(self) -> float:
         """Length of what is shown."""
         return self.waveform.shape[1] / self.sample_rate
+
+
+def given_samples(run: Path) -> Path | None:
+    """The folder of music that lies beside a model that was given away, if there is some."""
+    folder = Path(run) / SAMPLES_FOLDER
+    paths = find_audio_files(folder) if folder.is_dir() else []
+    return folder if any(not SAVED_NAME.fullmatch(path.name) for path in paths) else None
 
 
 def saved_samples(run: Path) -> dict[str, dict[int, Path]]:
@@ -88,8 +106,8 @@ def dataset_music(folder: Path, *, count: int, seconds: float, split: str = "val
     sounds = []
     for place in (firsts[index] for index in chosen):
         waveform = np.concatenate([pairs[place, 0], pairs[place, 1]], axis=1)[:, :samples]
-        sounds.append(Sound("real", recordings[place], "", waveform, manifest.sample_rate))
-    return sounds
+        sounds.append(Sound("real", song_title(recordings[place]), "", waveform, manifest.sample_rate))
+    return apart(sounds)
 
 
 def load_sound(path: Path, *, max_seconds: float) -> tuple[NDArray[np.float32], int]:
@@ -116,13 +134,32 @@ def collect_made_music(folder: Path, *, max_seconds: float) -> list[Sound]:
     paths = find_audio_files(folder) if folder.is_dir() else []
     if not paths:
         raise AudioError(
-            f"there is no sound in {folder}. Make some with `musigan generate --output {folder}`."
+            f"there is no sound in {printable(folder)}. Make some with `{command('generate', '--output', folder)}`."
         )
-    return [
-        describe(path, paths, max_seconds=max_seconds)
-        for path in paths
-        if not (path.stem.endswith(".continuation") and companion(path, "full") in paths)
-    ]
+    numbers: Counter[Kind] = Counter()
+    sounds = []
+    for path in paths:
+        if not (path.stem.endswith(".continuation") and companion(path, "full") in paths):
+            receipt = receipt_of(path)
+            kind = kind_of(path, receipt)
+            numbers[kind] += 1
+            sounds.append(describe(path, kind, receipt, paths, number=numbers[kind], max_seconds=max_seconds))
+    return apart(sounds)
+
+
+def apart(sounds: Sequence[Sound]) -> list[Sound]:
+    """The sounds, with titles that all differ."""
+    titles = told_apart([sound.title for sound in sounds])
+    return [sound._replace(title=title) for sound, title in zip(sounds, titles, strict=True)]
+
+
+def kind_of(path: Path, receipt: Receipt | None) -> Kind:
+    """What a file holds, by its receipt or by its name."""
+    if receipt is not None:
+        return {"sample": "noise", "reconstruction": "reconstruction"}.get(receipt.kind, "continuation")  # type: ignore[return-value]
+    if path.stem.endswith((".full", ".continuation")) or path.stem.startswith("continuation_"):
+        return "continuation"
+    return "reconstruction" if path.stem.endswith(".reconstruction") else "noise"
 
 
 def companion(path: Path, kind: str) -> Path:
@@ -130,25 +167,34 @@ def companion(path: Path, kind: str) -> Path:
     return path.with_name(re.sub(r"\.(continuation|full)$", f".{kind}", path.stem) + path.suffix)
 
 
-def describe(path: Path, paths: Iterable[Path], *, max_seconds: float) -> Sound:
-    """A file with words that say what it is, by its name."""
+def describe(
+    path: Path, kind: Kind, receipt: Receipt | None, paths: Iterable[Path], *, number: int, max_seconds: float
+) -> Sound:
+    """A file with a title and words that say what it is."""
     waveform, rate = load_sound(path, max_seconds=max_seconds)
-    if path.stem.endswith(".full") and (continuation := companion(path, "continuation")) in paths:
-        takeover = sound_seconds(path) - sound_seconds(continuation)
-        words = f"{takeover:.1f} s of the fragment it was given, then its own music."
-        return Sound("continuation", path.name, words, waveform, rate, takeover)
-    if path.stem.endswith((".full", ".continuation")):
-        return Sound("continuation", path.name, "The other half of the pair is missing.", waveform, rate)
-    if path.stem.endswith(".reconstruction"):
-        return Sound("reconstruction", path.name, "Through the autoencoder and back.", waveform, rate)
-    layout = "mono" if len(waveform) == 1 else "stereo"
-    return Sound(
-        "noise",
-        path.name,
-        f"{waveform.shape[1] / rate:.0f} s, {rate / 1000:g} kHz, {layout}.",
-        waveform,
-        rate,
+    if kind == "noise":
+        return Sound(kind, made_title(path, receipt, number), "", waveform, rate)
+    if kind == "reconstruction":
+        words = "Through the autoencoder and back."
+        return Sound(kind, copied_title(path, receipt), words, waveform, rate)
+    title, takeover = continued_title(path, receipt, number), takeover_of(path, receipt, paths)
+    words = (
+        f"{takeover:.1f} s of the fragment it was given, then its own music."
+        if takeover
+        else "Its own music only: the fragment before it is not in this file."
     )
+    return Sound(kind, title, words, waveform, rate, takeover)
+
+
+def takeover_of(path: Path, receipt: Receipt | None, paths: Iterable[Path]) -> float | None:
+    """Second at which the model takes over from the fragment; None where the file does not begin with one."""
+    if receipt is not None:
+        begins = sound_seconds(path) - receipt.seconds if receipt.kind == "full" else 0.0
+    elif path.stem.endswith(".full") and (continuation := companion(path, "continuation")) in paths:
+        begins = sound_seconds(path) - sound_seconds(continuation)
+    else:
+        begins = 0.0
+    return begins if begins > 0.05 else None
 
 
 def inspect_sound(path: Path) -> Any:
@@ -156,7 +202,7 @@ def inspect_sound(path: Path) -> Any:
     try:
         return soundfile.info(path)
     except (soundfile.LibsndfileError, OSError) as error:
-        raise AudioError(f"{path} cannot be read ({error}).") from error
+        raise AudioError(f"{printable(path)} cannot be read ({error}).") from error
 
 
 def sound_seconds(path: Path) -> float:
@@ -175,7 +221,7 @@ def collect_real_music(folder: Path, *, count: int, sample_rate: int, channels: 
     paths = find_audio_files(folder) if folder.is_dir() else []
     if not paths:
         raise AudioError(
-            f"there is no sound in {folder}. Name a folder of music with --real, or leave it out."
+            f"there is no sound in {printable(folder)}. Name a folder of music with --real, or leave it out."
         )
     chosen = [paths[index] for index in np.unique(np.linspace(0, len(paths) - 1, count).round().astype(int))]
     sounds = []
@@ -184,6 +230,5 @@ def collect_real_music(folder: Path, *, count: int, sample_rate: int, channels: 
         waveform = read_audio(
             path, sample_rate=sample_rate, channels=channels, max_seconds=begin + REAL_SECONDS
         )[:, round(begin * sample_rate) :]
-        words = f"{REAL_SECONDS:g} s from its middle, at {sample_rate / 1000:g} kHz."
-        sounds.append(Sound("real", path.name, words, waveform, sample_rate))
-    return sounds
+        sounds.append(Sound("real", song_title(path.name), "", waveform, sample_rate))
+    return apart(sounds)

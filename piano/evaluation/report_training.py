@@ -16,26 +16,26 @@ from piano.evaluation.curves import (
     Mark,
     Stage,
     Timeline,
-    chart_html,
     find_phases,
     find_stages,
     minutes_of,
     stage_curves,
 )
+from piano.evaluation.report_charts import chart_html
+from piano.evaluation.report_gates import figure_text, gates_html, verdict
 from piano.evaluation.report_html import (
     Section,
-    counted,
+    absent_section,
     fold,
     join_names,
-    missing,
     paragraphs,
-    short,
     subheading,
     table_html,
 )
 from piano.evaluation.report_sounds import Sound, load_sound, saved_samples, spread_epochs
-from piano.evaluation.sound_cards import card_grid, sound_card
+from piano.evaluation.sound_cards import card_strip, sound_card
 from piano.foundation.errors import AudioError
+from piano.foundation.screen_text import counted
 
 CONFUSION = Level("confusion", math.log(2.0))
 HEALTHY = (0.4, 0.7)
@@ -43,17 +43,8 @@ MOST_EPOCHS, MOST_NOISES = 24, 2
 MOST_SAVED_SECONDS = 24 * 3 * 8.0
 """Of all saved samples on a page together, which keeps it small enough to send."""
 SAVED_SECONDS = 20.0
-GATE_WORDS = {
-    "G1": "Copies of unseen music keep its spectrum (R: small is good) and its pitches (P: 1 is all of them).",
-    "G2": "What is composed in sixteen steps is nearer to real music than decoded noise is (distances: small is good).",
-    "G3": "The judges put real music above composed music more often than not (accuracy: 0.5 is guessing).",
-    "G4": "Learning with the ear has not spoiled the copies.",
-    "G5": "One step composes as well as many, and as variedly (diversity: 1 is that of real music).",
-}
-"""What a gate asks, by the first word of its name."""
 TREATMENTS = {"remedy": "remedy", "relaxed": "taken back", "finding closed": "healthy again"}
 """Lines of the log that follow a finding."""
-GATE_FRAME = {"event", "stage", "epoch", "total_step", "seconds", "name", "passed", "advice"}
 
 
 class Group(NamedTuple):
@@ -109,33 +100,43 @@ GROUPS = (
 
 def learning_section(run: Path, history: Sequence[dict[str, Any]], *, best: int | None) -> Section:
     """The same noise at every save, then the same fragment continued: one hears what was learned in between."""
+    title = "Hear it grow up"
     saved = saved_samples(run)
     noises = [name for name in saved if name.startswith("sample_")][:MOST_NOISES]
     shown = noises + [name for name in saved if name not in noises and not name.startswith("sample_")][:1]
-    words = (
-        "At every save the model played from the same noise, so each row is one piece of music growing up. "
-        "Play a row in order. In the pictures time goes to the right and low notes are at the bottom."
-    )
     if not shown:
-        sentence = f"There are no saved samples in {run.name}/samples: training writes some at every save."
-        return Section("learning", "Hear it learn", "", missing(sentence))
+        sentence = "There are no samples of its epochs in this folder: training writes some at every save."
+        return absent_section("learning", title, sentence)
     places = epoch_places(history)
-    parts, notes = [], []
+    rows, notes = [], []
     for row, name in enumerate(shown):
-        title, about = row_words(name, row, len(noises))
-        cards, note = epoch_cards(saved[name], title, places, rows=len(shown), best=best)
+        row_title, about = row_words(name, row)
+        cards, note = epoch_cards(saved[name], row_title, places, rows=len(shown), best=best)
         notes += note
-        parts.append(f'<div class="row">{subheading(title, about)}{card_grid(cards, size="small")}</div>')
+        if cards:
+            strip = card_strip(cards, f"{row_title}, epoch by epoch")
+            rows.append(f'<div class="row">{subheading(row_title, about)}{strip}</div>')
+    if not rows:
+        return absent_section("learning", title, " ".join(notes) or "No sample of an epoch can be read.")
+    words = (
+        "At every save the model played from the same noise, so this is one piece of music growing up. Press the "
+        "button and it plays on while the model behind it learns."
+    )
+    if best is not None:
+        words += (
+            " The chosen epoch is the one whose music was measured nearest to real music; it plays above."
+        )
     said = "".join(f'<p class="quiet">{escape(note)}</p>' for note in dict.fromkeys(notes))
-    return Section("learning", "Hear it learn", words, said + "".join(parts))
+    more = fold("The same from other beginnings", "".join(rows[1:])) if rows[1:] else ""
+    return Section("learning", title, words, rows[0] + more + said)
 
 
-def row_words(name: str, row: int, noises: int) -> tuple[str, str]:
+def row_words(name: str, row: int) -> tuple[str, str]:
     """Headline and sentence of a row of saved samples."""
     if name == "continuation":
         return "A fragment, continued", "Real music up to the dashed line, the model's own after it."
     if name.startswith("sample_"):
-        return (f"Noise {'ABCDEFGH'[row]}" if noises > 1 else "One noise"), ""
+        return ("One piece" if not row else "Another piece"), ""
     return name.replace("_", " ").capitalize(), ""
 
 
@@ -164,9 +165,10 @@ def epoch_cards(
         notes.append(f"{len(chosen)} of {len(files)} saved epochs are shown, to keep this file small.")
     cards = [
         sound_card(
-            sound._replace(title=f"{sound.title} (best)") if epoch == best else sound,
+            sound._replace(title=f"{sound.title}, chosen") if epoch == best else sound,
             size="small",
             label=f"{sound.title}, {title.lower()}",
+            mark="chosen" if epoch == best else "",
         )
         for epoch, sound in sounds.items()
         if epoch in chosen
@@ -200,7 +202,7 @@ def curves_section(history: Sequence[dict[str, Any]], config: Config | None) -> 
     stages = stage_curves(history)
     if not stages:
         sentence = "There is no metrics.jsonl with steps in this folder, so no curve can be drawn."
-        return Section("curves", "How it learned", "", missing(sentence))
+        return absent_section("curves", "How it learned", sentence)
     timeline = timeline_of(history)
     charts = [chart for group in GROUPS if (chart := group_chart(group, stages, config))]
     rates = [curve for curves in stages.values() for curve in curves if curve.name.startswith(RATE_PREFIX)]
@@ -211,16 +213,21 @@ def curves_section(history: Sequence[dict[str, Any]], config: Config | None) -> 
         charts.append(Chart("Learning rates", words, fewer_rates(rates), is_log=True))
     drawn = "".join(chart_html(chart, timeline) for chart in charts)
     words = (
-        "All charts share one time axis. The shaded stripes are the stages; a line that breaks was not measured in "
-        "between. Lines are medians over a twentieth of a stage, so single spikes are not seen."
+        "Time goes to the right. The shaded stripes are the stages, named above each chart or numbered as in the "
+        "table; what was measured only late is drawn from its stage on. Lines are medians over a twentieth of a stage, "
+        "so single spikes are not seen."
     )
     if timeline.marks:
         words += " The numbered marks are the doctor's findings, listed below."
     if timeline.phases:
         words += " A bar at the foot of a chart: the generator learned alone, or the adversary's weight still rose."
+    words = f"{training_sentence(history)}\n\n{words}"
     table = stage_table([*timeline.stages, *timeline.phases], history)
+    steps = sum(stage.steps for stage in timeline.stages)
     return Section(
-        "curves", "How it learned", words, table + f'<div class="charts">{drawn}</div>' + other_curves(stages, timeline)
+        "curves", "How it learned", words,
+        table + f'<div class="charts">{drawn}</div>' + other_curves(stages, timeline),
+        note=f"{counted(steps, 'step')} in {counted(len(timeline.stages), 'stage')}",
     )  # fmt: skip
 
 
@@ -271,7 +278,8 @@ def stage_table(stages: Sequence[Stage], history: Sequence[dict[str, Any]]) -> s
     """When each stage began and ended, and whether its gate was passed."""
     verdicts = {str(entry.get("stage")): verdict(entry) for entry in history if entry.get("event") == "gate"}
     rows = [
-        [escape(stage.name), f"{stage.start:.1f}", f"{stage.end:.1f}", f"{stage.steps}", verdicts.get(stage.name, "")]
+        [f"{stage.number}\u2002{escape(stage.name)}" if stage.number else escape(stage.name),
+         f"{stage.start:.1f}", f"{stage.end:.1f}", f"{stage.steps}", verdicts.get(stage.name, "")]
         for stage in stages
     ]  # fmt: skip
     return table_html(
@@ -282,33 +290,34 @@ def stage_table(stages: Sequence[Stage], history: Sequence[dict[str, Any]]) -> s
     )
 
 
-def verdict(entry: dict[str, Any]) -> str:
-    """A gate's verdict in a word, coloured."""
-    return '<b class="good">passed</b>' if entry.get("passed") else '<b class="bad">not passed</b>'
-
-
 def findings_section(history: Sequence[dict[str, Any]]) -> Section:
     """The doctor's findings with their evidence, then the gates."""
     findings = findings_of(history)
+    if not history:
+        sentence = "There is no log of the training in this folder, so there are no findings and no gates."
+        return absent_section("findings", "What the doctor found", sentence)
     words = (
         "The doctor watches the numbers while the run learns. A finding says what it saw, by which number, and what to "
-        "do; its number is the mark in the charts above. After every stage the run also measures itself on music it "
-        "never learned from: a gate. Neither findings nor gates stop the run; three steps in a row that are no numbers "
-        "do."
+        "do; its number is the mark in the charts."
     )
     listed = "".join(finding_html(number, entry) for number, entry in enumerate(findings, start=1))
     if listed:
         listed = f'<ol class="findings">{listed}</ol>'
-    elif history:
-        listed = missing(
-            "There is no finding in this run's log: nothing went wrong that the doctor knows of, or it was off."
-        )
     else:
-        listed = missing(
-            "There is no log of the training in this folder, so there are no findings and no gates."
+        listed = paragraphs(
+            "There is no finding in this run's log. That says no more than that: the gates below, and your ears, say "
+            "whether it became music."
         )
+    gates = [entry for entry in history if entry.get("event") == "gate"]
+    failed = sum(not entry.get("passed") for entry in gates)
+    note = counted(len(findings), "finding")
+    note += f", {failed} of {counted(len(gates), 'gate')} not passed" if failed else ""
     return Section(
-        "findings", "What the doctor found", words, listed + treatment_html(history) + gates_html(history)
+        "findings",
+        "What the doctor found",
+        words,
+        listed + treatment_html(history) + gates_html(history),
+        note,
     )
 
 
@@ -331,9 +340,10 @@ def finding_html(number: int, entry: dict[str, Any]) -> str:
     severity = str(entry.get("severity", "note"))
     lines = [f"<p>{escape(str(entry.get('sentence', '')))}</p>"]
     if entry.get("signal") is not None:
-        bound = f", threshold {figure(entry['threshold'])}" if entry.get("threshold") is not None else ""
-        signal = str(entry["signal"]).replace("_", " ")
-        lines.append(f'<p class="quiet">{escape(signal)} {figure(entry.get("value"))}{bound}</p>')
+        bound = f", threshold {figure_text(entry['threshold'])}" if entry.get("threshold") is not None else ""
+        signal = f"{entry['signal']}".replace("_", " ")
+        evidence = f"{signal} {figure_text(entry.get('value'))}{bound}"
+        lines.append(f'<p class="quiet">{escape(evidence)}</p>')
     for name, label in (("remedy", "Done"), ("advice", "Advice")):
         if entry.get(name):
             lines.append(f"<p><b>{label}:</b> {escape(str(entry[name]))}</p>")
@@ -344,33 +354,10 @@ def finding_html(number: int, entry: dict[str, Any]) -> str:
     )
 
 
-def figure(value: Any) -> str:
-    """A value of the log as it is read: three digits for a number, the words of anything else."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return short(float(value)) if is_number and math.isfinite(value) else escape(str(value))
-
-
-def gates_html(history: Iterable[dict[str, Any]]) -> str:
-    """What each stage was measured to have reached."""
-    gates = "".join(gate_html(entry) for entry in history if entry.get("event") == "gate")
-    return subheading("Gates") + f'<ul class="gates">{gates}</ul>' if gates else ""
-
-
-def gate_html(entry: dict[str, Any]) -> str:
-    """One gate: verdict, question, figures, and what to do where it did not pass."""
-    figures = ", ".join(
-        f"{escape(name.replace('_', ' '))} {figure(value)}"
-        for name, value in entry.items()
-        if name not in GATE_FRAME
-    )
-    name = str(entry.get("name", entry.get("stage", "")))
-    asked = GATE_WORDS.get(name.split(" ")[0], "")
-    advice = str(entry.get("advice", "")) if not entry.get("passed") else ""
-    note = f"<p><b>Advice:</b> {escape(advice)}</p>" if advice else ""
-    return (
-        f"<li><p><b>{escape(name)}</b> {verdict(entry)}</p>{paragraphs(asked)}{note}"
-        f'<p class="quiet">{figures}</p></li>'
-    )
+def stages_left_out(history: Sequence[dict[str, Any]]) -> list[str]:
+    """Stages that a budget had no time for."""
+    names = [str(entry.get("stage", "")) for entry in history if entry.get("event") == "left out"]
+    return list(dict.fromkeys(names))
 
 
 def training_sentence(history: Sequence[dict[str, Any]]) -> str:
@@ -388,6 +375,8 @@ def training_sentence(history: Sequence[dict[str, Any]]) -> str:
     )
     if gates:
         sentence += f"; {len(gates) - failed} of {counted(len(gates), 'gate')} passed"
+    if left_out := stages_left_out(history):
+        sentence += f"; there was no time for {join_names(left_out)}"
     if findings := len(timeline.marks):
         sentence += f"; the doctor reported {counted(findings, 'finding')}"
     return sentence + "."

@@ -13,6 +13,7 @@ from piano.evaluation.distances import aspect_gaps, spectrum_noise
 from piano.evaluation.measures import DESCRIPTORS, PAIR_MEASURES, describe
 from piano.evaluation.memorisation import Memorisation
 from piano.evaluation.metrics import log_magnitude_ratio, pitch_found_share
+from piano.evaluation.music_folder import count_songs
 from piano.evaluation.set_scores import Reference, SetScores, real_scores, score_set
 
 Clips = Sequence[NDArray]
@@ -46,6 +47,16 @@ class Ruler(NamedTuple):
     noise_descriptors: dict[str, float]
     """Mean of each descriptor over the spectrum noise."""
     seed: int
+
+    @property
+    def songs(self) -> int:
+        """Recordings that the real clips are from."""
+        return count_songs(self.files)
+
+    @property
+    def reason(self) -> str:
+        """Why there is no scale to hold anything against; empty where there is one."""
+        return self.reference.reason
 
 
 class Described(NamedTuple):
@@ -114,6 +125,8 @@ class GeneratorScore(NamedTuple):
     reconstructions: Reconstructed | None = None
     reconstruction_sets: SetScores | None = None
     memorisation: Memorisation | None = None
+    not_searched: str = ""
+    """Why there was no search for copies, though training music was named."""
 
 
 def fit_ruler(

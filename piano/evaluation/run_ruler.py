@@ -4,7 +4,8 @@ The same features, kernel distance, kernel score, coverage, recall and diversity
 of eight seconds. Seeds are fixed, so that two epochs differ by what was learned and not by what was drawn.
 """
 
-from collections.abc import Hashable
+import math
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,14 +15,18 @@ from torch import Tensor
 
 from piano.evaluation.bootstrap import Figure
 from piano.evaluation.clip_features import feature_matrix
+from piano.evaluation.descriptors import Clip, self_similarity
 from piano.evaluation.distances import spectrum_noise
 from piano.evaluation.metrics import silence_share
 from piano.evaluation.score_cost import DECODED_NOISE_CLIPS, MOST_CLIPS, NOISE_CLIPS
-from piano.evaluation.set_scores import Reference, SetScores, score_set
+from piano.evaluation.set_scores import NO_FIGURE, Reference, SetScores, score_set
+from piano.foundation.errors import DatasetError
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 
 CLIP_SECONDS = 8.0
 SEED = 1234
+SIMILARITY_CLIPS = 8
+"""So many tell a drone from music."""
 
 
 class Judged(NamedTuple):
@@ -31,6 +36,8 @@ class Judged(NamedTuple):
     """Unbiased; 0 for another draw of the same music."""
     sets: SetScores
     silence_share: float
+    self_similarity: float = math.nan
+    """How alike the harmonies of a clip are one second apart; near 1 for a drone. Not a number for short clips."""
 
     @property
     def kernel_score(self) -> Figure:
@@ -41,6 +48,11 @@ class Judged(NamedTuple):
     def diversity(self) -> float:
         """Mean distance between the clips over that of real ones."""
         return self.sets.diversity.value
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the clips could be held against real music."""
+        return math.isfinite(self.kernel_distance)
 
 
 class RunRuler:
@@ -65,6 +77,14 @@ class RunRuler:
             feature_matrix(self.clips, sample_rate), files, feature_matrix(noise, sample_rate), seed=SEED
         )
         self.silence_share = mean_silence(self.clips, sample_rate)
+        self.songs = song_count(dataset, most_clips=most_clips)
+        """Recordings that the clips are from; None where the data set does not know."""
+        heard = [value for clip in self.clips[:SIMILARITY_CLIPS]
+                 if math.isfinite(value := self_similarity(Clip(clip, sample_rate), 1.0))]  # fmt: skip
+        self.self_similarity = float(np.percentile(heard, 95)) if heard else math.nan
+        """What 95 of 100 real clips stay below; see `Judged`."""
+        self.reason = self.reference.reason
+        """Why no score can be given; empty where one can."""
 
     @property
     def samples(self) -> int:
@@ -73,13 +93,18 @@ class RunRuler:
 
     def judge(self, clips: list[NDArray]) -> Judged:
         """Hold clips (channels, samples), as long as the real ones, against validation music."""
+        if not are_numbers(clips):
+            nothing = SetScores(NO_FIGURE, NO_FIGURE, NO_FIGURE, NO_FIGURE)
+            return Judged(math.nan, nothing, math.nan)
         features = feature_matrix(clips, self.sample_rate)
         sets = score_set(
             self.reference, features, [("made", index) for index in range(len(clips))], seed=SEED
         )
+        alike = [self_similarity(Clip(clip, self.sample_rate), 1.0) for clip in clips[:SIMILARITY_CLIPS]]
         return Judged(
-            self.reference.distance_at(sets.kernel_score.value), sets, mean_silence(clips, self.sample_rate)
-        )
+            self.reference.distance_at(sets.kernel_score.value), sets, mean_silence(clips, self.sample_rate),
+            float(np.mean(alike)),
+        )  # fmt: skip
 
     def judge_generator(self, generator: VariationalAttentionModel, *, steps: int) -> Judged:
         """Compositions in so many steps, one from each of the fixed seeds for every real clip."""
@@ -95,6 +120,11 @@ class RunRuler:
         return self.judge(decode_clips(generator, white.to(generator.device), self.samples))
 
 
+def are_numbers(clips: Sequence[NDArray]) -> bool:
+    """Whether every sample is a finite number."""
+    return all(bool(np.isfinite(clip).all()) for clip in clips)
+
+
 def mean_silence(clips: list[NDArray], sample_rate: int) -> float:
     """Mean share of silence over clips."""
     return float(np.mean([silence_share(clip, sample_rate) for clip in clips]))
@@ -105,10 +135,16 @@ def validation_clips(
 ) -> list[np.ndarray]:
     """Clips (channels, samples) spread over the validation set, two or more even if it holds a single pair."""
     samples = min(round(seconds * sample_rate), dataset.samples // 2)
-    return [
-        dataset.crop(pair, (dataset.samples - samples) * is_end, samples).numpy()
-        for pair, is_end in clip_places(len(dataset), most_clips)
+    places = clip_places(len(dataset), most_clips)
+    clips = [
+        dataset.crop(pair, (dataset.samples - samples) * is_end, samples).numpy() for pair, is_end in places
     ]
+    for (pair, _), clip in zip(places, clips, strict=True):
+        if not np.isfinite(clip).all():
+            raise DatasetError(
+                f"validation pair {pair} holds samples that are no numbers. Make the data set again, without that file."
+            )
+    return clips
 
 
 def clip_places(pairs: int, most_clips: int = MOST_CLIPS) -> list[tuple[int, bool]]:
@@ -129,6 +165,13 @@ def clip_labels(dataset: AudioDataset, *, most_clips: int = MOST_CLIPS) -> list[
         return None
     labels = [dataset.labels[pair] for pair, _ in clip_places(len(dataset), most_clips)]
     return labels if len(set(labels)) > 1 else None
+
+
+def song_count(dataset: AudioDataset, *, most_clips: int = MOST_CLIPS) -> int | None:
+    """How many recordings the validation clips are from; None where the data set does not know."""
+    if dataset.labels is None:
+        return None
+    return len({dataset.labels[pair] for pair, _ in clip_places(len(dataset), most_clips)})
 
 
 def compose_clips(

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from piano.evaluation.memorisation import Library, find_copies
+from piano.evaluation.memorisation import Library, find_copies, why_not_searched
 from piano.evaluation.ruler import (
     Clips,
     GeneratorScore,
@@ -21,6 +21,7 @@ from piano.evaluation.ruler import (
     unwatched,
 )
 from piano.evaluation.set_scores import score_set
+from piano.foundation.errors import CheckpointError
 from piano.piano_model import VariationalAttentionModel
 
 
@@ -80,7 +81,12 @@ def reconstruct_clips(
 
 
 def _joined(pieces: Iterable[Tensor]) -> NDArray:
-    return _as_array(torch.cat(list(pieces), dim=-1))
+    sound = _as_array(torch.cat(list(pieces), dim=-1))
+    if not np.isfinite(sound).all():
+        raise CheckpointError(
+            "this model plays something that is no number: it is broken. Take another --epoch."
+        )
+    return sound
 
 
 def _as_array(sound: Tensor) -> NDArray:
@@ -160,7 +166,8 @@ def score_made(
         reconstruction_sets = score_set(
             ruler.reference, features, ruler.files[: len(made.reconstructions)], seed=ruler.seed
         )
-    if library is not None:
+    not_searched = why_not_searched(ruler.songs) if library is not None else ""
+    if library is not None and not not_searched:
         memorisation = find_copies(library, made.samples, ruler.clips, ruler.sample_rate)
     return GeneratorScore(
         samples=score_clips(ruler, made.samples, files=files, watch=watch),
@@ -168,4 +175,5 @@ def score_made(
         reconstructions=reconstructions,
         reconstruction_sets=reconstruction_sets,
         memorisation=memorisation,
+        not_searched=not_searched,
     )

@@ -8,14 +8,18 @@ import numpy as np
 
 from piano.evaluation.bootstrap import Figure
 from piano.evaluation.continuations import ASPECTS
-from piano.evaluation.measures import DESCRIPTORS, PAIR_MEASURES, SET_MEASURES
+from piano.evaluation.measures import DESCRIPTORS, PAIR_MEASURES, SET_MEASURES, measure_title
 from piano.evaluation.memorisation import Memorisation
-from piano.evaluation.pictures import save_figure, styled_figure
+from piano.evaluation.pictures import BLUE, GREEN, PLUM, QUIET, RED, save_figure, styled_figure
 from piano.evaluation.ruler import Continued, GeneratorScore, Reconstructed, Ruler
 from piano.evaluation.set_scores import SetScores
+from piano.foundation.score_words import is_drone, score_sentence, score_words
+from piano.foundation.screen_text import counted
 
 NAME_WIDTH = 32
 CELL_WIDTH = 25
+CANCELLING = -0.9
+"""Correlation of left and right below which the mix of both is all but silent."""
 CLEAR = 0.05
 """A continuation hears its prompt if the chance of its agreement is below this."""
 
@@ -29,6 +33,7 @@ def score_text(score: GeneratorScore, ruler: Ruler) -> str:
         _continuations_text(score.continuations) if score.continuations else "",
         _reconstruction_text(score.reconstructions) if score.reconstructions else "",
         _memorisation_text(score.memorisation) if score.memorisation else "",
+        f"MEMORISATION. {score.not_searched}" if score.not_searched else "",
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -41,17 +46,41 @@ def set_rows(score: GeneratorScore, ruler: Ruler) -> dict[str, SetScores]:
     return rows | ruler.scale
 
 
+def headline(score: GeneratorScore, ruler: Ruler) -> str:
+    """What the scores come to, in a sentence or three, for someone who reads nothing else."""
+    if ruler.reason:
+        return f"How good it is cannot be told: {ruler.reason}."
+    figure = score.samples.sets.kernel_score
+    told = [f"Its music is {score_sentence(figure.value, figure[1:], len(ruler.clips), ruler.songs)}."]
+    described = score.samples.descriptors
+    alike = described.get("self_similarity_1s")
+    if (silent := described.get("silence_share")) and silent.mean.value > 0.9:
+        told.append("It is silent.")
+    elif alike and is_drone(alike.mean.value, alike.high):
+        told.append(f"It is a drone: {alike.mean.value:.2f} alike from one second to the next, real music up to "
+                    f"{alike.high:.2f}.")  # fmt: skip
+    sides = described.get("stereo_correlation")
+    if sides and sides.mean.value < CANCELLING:
+        told.append("Its two channels cancel each other in the mix, which is what is listened to here.")
+    return " ".join(told)
+
+
 def _sets_text(score: GeneratorScore, ruler: Ruler) -> str:
-    songs = len(set(ruler.files))
-    lines = [f"SETS OF CLIPS against {len(ruler.clips)} clips of {songs} real songs, with 95 % intervals."]
+    measured = f"{counted(len(ruler.clips), 'clip')} of {counted(ruler.songs, 'real song')}"
+    lines = [headline(score, ruler), "", f"SETS OF CLIPS against {measured}, with 95 % intervals."]
+    if ruler.reason:
+        return "\n".join(lines[:1])
     lines += [f"  {row.name}: {row.meaning} ({row.better} is better)" for row in SET_MEASURES]
-    if songs < 8:
-        lines.append(
-            f"  Only {songs} real songs: take every figure as a hint, and give more music with --real."
-        )
+    if ruler.songs < 8:
+        lines.append(f"  Only {counted(ruler.songs, 'real song')}: take every figure as a hint, and give more music "
+                     "with --real.")  # fmt: skip
     lines.append(_row("", [row.name for row in SET_MEASURES]))
     for name, scores in set_rows(score, ruler).items():
-        lines.append(_row(name, [_figure(getattr(scores, row.name)) for row in SET_MEASURES]))
+        cells = [_figure(getattr(scores, row.name)) for row in SET_MEASURES]
+        cells[0] = score_words(
+            scores.kernel_score.value, scores.kernel_score[1:], len(ruler.clips), ruler.songs
+        )
+        lines.append(_row(name, cells))
     return "\n".join(lines)
 
 
@@ -156,7 +185,7 @@ def _figure(figure: Figure) -> str:
 
 def score_json(score: GeneratorScore, ruler: Ruler) -> dict[str, Any]:
     """Everything as plain values; numbers that do not exist are null."""
-    return _plain({
+    return plain({
         "sets": set_rows(score, ruler),
         "descriptors": {name: row._asdict() | {"in_band": row.is_inside}
                         for name, row in score.samples.descriptors.items()},
@@ -164,19 +193,24 @@ def score_json(score: GeneratorScore, ruler: Ruler) -> dict[str, Any]:
         "continuations": score.continuations,
         "reconstructions": score.reconstructions,
         "memorisation": score.memorisation,
-        "real": {"clips": len(ruler.clips), "songs": len(set(ruler.files)), "sample_rate": ruler.sample_rate,
+        "not_searched": score.not_searched or None,
+        "headline": headline(score, ruler),
+        "score_words": score_words(
+            score.samples.sets.kernel_score.value, score.samples.sets.kernel_score[1:], len(ruler.clips), ruler.songs
+        ),
+        "real": {"clips": len(ruler.clips), "songs": ruler.songs, "sample_rate": ruler.sample_rate,
                  "seconds": ruler.clips[0].shape[1] / ruler.sample_rate, "seed": ruler.seed},
     })  # fmt: skip
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """NamedTuples as dicts, arrays as lists, not-a-number as None."""
     if hasattr(value, "_asdict"):
-        return _plain(value._asdict())
+        return plain(value._asdict())
     if isinstance(value, dict):
-        return {str(name): _plain(item) for name, item in value.items()}
+        return {str(name): plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, bool | str) or value is None:
         return value
     number = float(value)
@@ -189,29 +223,31 @@ def draw_scores(score: GeneratorScore, ruler: Ruler, path: Path) -> Path:
     """The sets beside the scale, and the descriptors on the real band, as a PNG."""
     rows = set_rows(score, ruler)
     described = score.samples.descriptors
-    with styled_figure(1, len(SET_MEASURES) + 1, size=(15, 5.2)) as (figure, axes):
+    with styled_figure(1, len(SET_MEASURES) + 1, size=(17, 5.6)) as (figure, axes):
         for column, (axis, measure) in enumerate(zip(axes.flat, SET_MEASURES, strict=False)):
             for place, scores in enumerate(rows.values()):
                 value: Figure = getattr(scores, measure.name)
-                colour = "tab:red" if place == 0 else "tab:orange" if place < len(rows) - 4 else "0.4"
-                axis.plot([value.low, value.high], [place, place], color=colour, linewidth=3)
-                axis.plot(value.value, place, "o", color=colour)
+                colour = PLUM if place == 0 else BLUE if place < len(rows) - 4 else QUIET
+                axis.plot([value.low, value.high], [place, place], color=colour, linewidth=3, clip_on=False)
+                axis.plot(value.value, place, "o", color=colour, clip_on=False)
             axis.set_yticks(range(len(rows)), list(rows) if column == 0 else [""] * len(rows))
             axis.invert_yaxis()
-            axis.set_title(f"{measure.name} ({measure.better})", loc="left")
+            axis.grid(True, axis="x")
+            axis.set_title(f"{measure_title(measure.name)}\n({measure.better} is better)", loc="left")
         axis = axes.flat[-1]
-        axis.axvspan(0, 1, color="tab:green", alpha=0.2)
+        axis.axvspan(0, 1, color=GREEN, alpha=0.2)
         for place, row in enumerate(described.values()):
             width = max(row.high - row.low, 1e-9)
             low, mid, high = (
                 float(np.clip((value - row.low) / width, -1.5, 2.5))
                 for value in (row.mean.low, row.mean.value, row.mean.high)
             )
-            colour = "tab:green" if row.is_inside else "tab:red"
+            colour = GREEN if row.is_inside else RED
             axis.plot([low, high], [place, place], color=colour, linewidth=3)
-            axis.plot(mid, place, "o", color=colour)
-        axis.set_yticks(range(len(described)), list(described))
+            axis.plot(mid, place, "o", color=colour, clip_on=False)
+        axis.set_yticks(range(len(described)), [measure_title(name) for name in described])
         axis.invert_yaxis()
         axis.set_xticks([0, 1], ["5 %", "95 %"])
-        axis.set_title("single numbers on the real band", loc="left")
+        axis.set_title("Single numbers fall in or out\nof the band of real music", loc="left")
+        figure.suptitle("How near the music comes to real music, with the scale beside it", x=0.01, ha="left")
         return save_figure(figure, path)

@@ -17,12 +17,18 @@ from piano.evaluation.distances import (
     real_floor,
     squared_distances,
 )
+from piano.foundation.score_words import FEWEST_CLIPS, measured_on
 
 Files = Sequence[Hashable]
 NEIGHBOURS = 3
 """k of coverage and recall. In two equal draws of the same music coverage is about 1 - 2^-k (Naeem et al. 2020,
 Lemma 2), so 0.88; a larger k would be kinder still to other real music, but also to one typical clip repeated."""
 SPLITS = 40
+LEAST_SPREAD = 0.2
+"""Mean distance between standardised real clips below which they are one clip: about 1.3 for any music."""
+LEAST_SPAN = 0.02
+"""Kernel distance from other real music to noise below which there is no scale: 0.2 to 0.6 for any music."""
+NO_FIGURE = Figure(float("nan"), float("nan"), float("nan"))
 
 
 class Reference(NamedTuple):
@@ -38,6 +44,8 @@ class Reference(NamedTuple):
     """Kernel distance of real music to other real music."""
     noise_distance: float
     """Kernel distance of the noise to real music."""
+    reason: str = ""
+    """Why there is no scale, so that no figure can be given; empty where there is one."""
 
     @classmethod
     def fit(cls, real: NDArray, files: Files, noise: NDArray, *, seed: int = 0) -> "Reference":
@@ -47,7 +55,8 @@ class Reference(NamedTuple):
         floor, _ = real_floor(scaled, real_files=files, seed=seed)
         noise_distance = kernel_distance(scaled_noise, scaled, reference_files=files,
                                          generated_files=None)  # fmt: skip
-        return cls(scale, scaled, list(files), scaled_noise, floor, noise_distance)
+        reason = why_no_scale(scaled, files, span=noise_distance - floor)
+        return cls(scale, scaled, list(files), scaled_noise, floor, noise_distance, reason)
 
     @property
     def span(self) -> float:
@@ -57,6 +66,27 @@ class Reference(NamedTuple):
     def distance_at(self, kernel_score: float) -> float:
         """The kernel distance that has this score."""
         return self.floor + self.span * kernel_score
+
+
+def why_no_scale(real: NDArray, files: Files, *, span: float) -> str:
+    """Why real music makes no scale from 0 to 1, in words that go on `cannot tell: ...`; empty where it does.
+
+    Parameters
+    ----------
+    real : array [shape=(clips, features)]
+        Standardised features.
+    span : float
+        Kernel distance from other real music to noise.
+    """
+    if len(real) < FEWEST_CLIPS:
+        return f"there {'is' if len(real) == 1 else 'are'} {measured_on(len(real), None)}"
+    if not np.isfinite(real).all() or not np.isfinite(span):
+        return "the real music holds something that is no number"
+    if mean_distance(real, files) < LEAST_SPREAD:
+        return "the clips of real music are silent, or all the same"
+    if span < LEAST_SPAN:
+        return "the real music is no farther from itself than from noise"
+    return ""
 
 
 class SetScores(NamedTuple):
@@ -83,6 +113,8 @@ def score_set(reference: Reference, features: NDArray, files: Files, *, seed: in
     files : sequence of labels [shape=(clips,)]
         Clips of the same file as a real one (reconstructions) are not compared with it.
     """
+    if reference.reason:
+        return SetScores(NO_FIGURE, NO_FIGURE, NO_FIGURE, NO_FIGURE)
     clips = reference.scale.transform(features)
     return SetScores(
         kernel_score=kernel_score_figure(reference, clips, files, seed=seed),
@@ -104,9 +136,8 @@ def real_scores(reference: Reference, *, seed: int = 0) -> SetScores:
     The interval is that of the halves: a set of half the size that lies within it cannot be told from real music.
     """
     names = list(dict.fromkeys(reference.files))
-    if len(names) < 4:
-        nothing = Figure(float("nan"), float("nan"), float("nan"))
-        return SetScores(nothing, nothing, nothing, nothing)
+    if len(names) < 4 or reference.reason:
+        return SetScores(NO_FIGURE, NO_FIGURE, NO_FIGURE, NO_FIGURE)
     random = np.random.default_rng(seed)
     rows = []
     for _ in range(SPLITS):

@@ -10,15 +10,20 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image
 
-from piano.evaluation.hearing import constant_q, constant_q_frequencies, stft_power
+from piano.evaluation.hearing import constant_q, constant_q_frequencies
 from piano.evaluation.report_html import data_uri
 from piano.evaluation.report_sounds import Sound
 from piano.foundation.audio_io import encode_mp3
 
-Size = Literal["large", "small"]
-ROWS, COLUMNS, COLOURS = {"large": 200, "small": 72}, {"large": 640, "small": 240}, {"large": 48, "small": 24}
-RANGE_DB = 55.0
-SPECTROGRAM_FFT, SPECTROGRAM_HOP = 1024, 256
+Size = Literal["hero", "large", "small"]
+ROWS = {"hero": 200, "large": 150, "small": 72}
+COLUMNS = {"hero": 800, "large": 480, "small": 240}
+COLOURS = {"hero": 48, "large": 32, "small": 24}
+WAVE_COLUMNS = 240
+"""Bars of a waveform."""
+MOST_IN_LINE = 6
+"""Small cards beside each other on a wide screen."""
+RANGE_DB = 48.0
 PITCH_HOP_SECONDS = 0.032
 
 
@@ -39,16 +44,6 @@ class Picture(NamedTuple):
     marks: list[Mark]
 
 
-def spectrogram_picture(sound: Sound) -> Picture:
-    """Levels of all frequencies, with marks in kHz."""
-    mono = sound.waveform.mean(axis=0)
-    power = stft_power(mono, SPECTROGRAM_FFT, SPECTROGRAM_HOP)
-    half_khz = sound.sample_rate / 2000
-    tick = 2 if half_khz <= 12 else 5
-    marks = [Mark(khz / half_khz, f"{khz} kHz") for khz in range(tick, math.ceil(half_khz), tick)]
-    return Picture("Spectrogram", 10 * np.log10(power.T + 1e-12), marks)
-
-
 def notes_picture(sound: Sound, *, bins_per_octave: int = 24) -> Picture:
     """Levels of quarter tones (constant-Q), with marks at every C."""
     magnitudes = constant_q(
@@ -60,11 +55,11 @@ def notes_picture(sound: Sound, *, bins_per_octave: int = 24) -> Picture:
         Mark((row + 0.5) / pitches, f"C{octave}")
         for octave, row in enumerate(range(first_c, pitches, bins_per_octave), start=2)
     ]
-    return Picture("Notes (constant-Q spectrogram)", 20 * np.log10(magnitudes + 1e-6), marks)
+    return Picture("Notes", 20 * np.log10(magnitudes + 1e-6), marks)
 
 
 def encode_png(levels: NDArray[np.float32], *, size: Size = "large") -> bytes:
-    """A picture of levels in dB (rows, frames), 55 dB deep, its first row at the bottom.
+    """A picture of levels in dB (rows, frames), 48 dB deep, its first row at the bottom.
 
     It has few colours and no more points than a screen shows: a page holds dozens of them.
     """
@@ -88,35 +83,75 @@ def pool(levels: NDArray[np.float32], most: int) -> NDArray[np.float32]:
 def picture_html(sound: Sound, picture: Picture, *, size: Size) -> str:
     """One picture with its marks and the playhead."""
     words = ""
-    if size == "large":
+    if size != "small":
         words = "".join(
             f'<span aria-hidden="true" style="bottom:{100 * mark.height:.1f}%">{mark.text}</span>'
             for mark in picture.marks
         )
-    if sound.takeover_seconds is not None and sound.takeover_seconds < sound.seconds:
-        words += f'<i class="takeover" style="left:{100 * sound.takeover_seconds / sound.seconds:.1f}%"></i>'
     address = data_uri("image/png", encode_png(picture.levels, size=size))
     alternative = escape(f"{picture.name} of {sound.title}, {sound.seconds:.0f} seconds")
-    return f'<div class="picture"><img src="{address}" alt="{alternative}">{words}<i class="head"></i></div>'
+    return (
+        f'<div class="picture"><img src="{address}" alt="{alternative}">{words}{takeover_html(sound)}'
+        '<i class="head"></i></div>'
+    )
 
 
-def sound_card(sound: Sound, *, size: Size = "large", label: str = "") -> str:
-    """Title, player, and pictures: notes, and in a large card the spectrogram too.
+def takeover_html(sound: Sound) -> str:
+    """A dashed line where the model takes over from the fragment."""
+    if sound.takeover_seconds is None or sound.takeover_seconds >= sound.seconds:
+        return ""
+    return f'<i class="takeover" style="left:{100 * sound.takeover_seconds / sound.seconds:.1f}%"></i>'
+
+
+def wave_html(sound: Sound) -> str:
+    """The waveform of a continuation: the fragment in one colour, the model's own music in another."""
+    highest = np.abs(sound.waveform).max(axis=0)
+    parts = np.array_split(highest, min(WAVE_COLUMNS, len(highest)))
+    peaks = np.array([part.max() for part in parts])
+    peaks = np.maximum(peaks / max(float(peaks.max()), 1e-6), 0.015)
+    begins = len(peaks) * (sound.takeover_seconds or 0.0) / max(sound.seconds, 1e-9)
+    bars = ["", ""]
+    for place, peak in enumerate(peaks):
+        bars[int(place >= begins)] += f"M{place + 0.5:.1f} {20 - 19 * peak:.1f}v{38 * peak:.1f}"
+    words = (
+        f"Waveform of {sound.title}: real music for {sound.takeover_seconds:.0f} seconds, then the model's own"
+        if sound.takeover_seconds
+        else f"Waveform of {sound.title}"
+    )
+    return (
+        f'<div class="wave" role="img" aria-label="{escape(words)}"><svg viewBox="0 0 {len(peaks)} 40" '
+        f'preserveAspectRatio="none" aria-hidden="true"><path class="given" d="{bars[0]}"/>'
+        f'<path class="own" d="{bars[1]}"/></svg><i class="head"></i></div>'
+    )
+
+
+def sound_card(sound: Sound, *, size: Size = "large", label: str = "", mark: str = "") -> str:
+    """Title, player, and a picture of the notes; a continuation has its waveform in two colours above it.
 
     Parameters
     ----------
     label : str, optional
         What the player is called where the title alone would not say it.
+    mark : str, optional
+        A class of the page's style that sets this card apart.
     """
     name = escape(label or sound.title)
-    pictures = [notes_picture(sound)] + ([spectrogram_picture(sound)] if size == "large" else [])
-    drawn = "".join(picture_html(sound, picture, size=size) for picture in pictures)
+    drawn = picture_html(sound, notes_picture(sound), size=size)
+    if sound.takeover_seconds and size != "small":
+        drawn = wave_html(sound) + drawn
+    words = f' <span class="quiet">{escape(sound.words)}</span>' if sound.words else ""
+    kind = " ".join(filter(None, ("sound", size, mark)))
     return (
-        f'<figure class="sound {size}" data-seconds="{sound.seconds:.2f}" data-name="{name}">'
-        f'<figcaption><b>{escape(sound.title)}</b> <span class="quiet">{escape(sound.words)}</span></figcaption>'
-        f'<audio controls preload="none" src="{data_uri("audio/mpeg", encode_mp3(sound.waveform, sound.sample_rate))}" '
-        f'aria-label="Play {name}"></audio><div class="pictures">{drawn}</div></figure>'
+        f'<figure class="{kind}" data-seconds="{sound.seconds:.2f}" data-name="{name}" data-kind="{sound.kind}">'
+        f"<figcaption><b>{escape(sound.title)}</b>{words}</figcaption>"
+        f'{audio_html(sound, name)}<div class="pictures">{drawn}</div></figure>'
     )
+
+
+def audio_html(sound: Sound, name: str) -> str:
+    """The browser's own player, with the sound in it; the name is HTML."""
+    address = data_uri("audio/mpeg", encode_mp3(sound.waveform, sound.sample_rate))
+    return f'<audio controls preload="none" src="{address}" aria-label="Play {name}"></audio>'
 
 
 def bare_player(sound: Sound) -> str:
@@ -124,12 +159,25 @@ def bare_player(sound: Sound) -> str:
     name = escape(sound.title)
     return (
         f'<figure class="sound bare" data-seconds="{sound.seconds:.2f}" data-name="{name}">'
-        f'<figcaption class="unseen">{name}</figcaption>'
-        f'<audio controls preload="none" src="{data_uri("audio/mpeg", encode_mp3(sound.waveform, sound.sample_rate))}" '
-        f'aria-label="Play {name}"></audio></figure>'
+        f'<figcaption class="unseen">{name}</figcaption>{audio_html(sound, name)}</figure>'
     )
 
 
 def card_grid(cards: list[str], *, size: Size = "large") -> str:
     """Cards side by side, as many as fit."""
     return f'<div class="grid {size}">{"".join(cards)}</div>'
+
+
+def card_strip(cards: list[str], label: str) -> str:
+    """Small cards of equal width in even lines; on a phone one line that is pushed sideways.
+
+    Parameters
+    ----------
+    label : str
+        What the strip holds, for those who cannot see it.
+    """
+    lines = -(-len(cards) // MOST_IN_LINE)
+    return (
+        f'<div class="scroll strip" role="region" aria-label="{escape(label)}" '
+        f'style="--columns:{-(-len(cards) // max(lines, 1))}">{"".join(cards)}</div>'
+    )

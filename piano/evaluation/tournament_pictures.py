@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from piano.evaluation.pictures import save_figure, styled_figure
+from piano.evaluation.pictures import BLUE, GREEN, INK, PAPER, PLUM, QUIET, RED, save_figure, styled_figure
 from piano.evaluation.tournament_scores import (
     FEWEST_STRICT,
     Judged,
@@ -18,7 +20,9 @@ from piano.evaluation.tournament_scores import (
 from piano.foundation.checkpoint_format import Best
 
 MOST_LABELS, MOST_NUMBERS = 24, 300
-CELL_INCHES, LARGEST_INCHES = 0.32, 9.0
+CELL_INCHES, FEWEST_INCHES, LARGEST_INCHES = 0.36, 6.0, 10.0
+SEES_THROUGH = LinearSegmentedColormap.from_list("sees through", [BLUE, "#e9edf4", PAPER, "#f3e4ec", PLUM])
+"""Blue is fooled, paper guesses, plum sees through."""
 EMPTY_COLUMN = np.nan
 
 
@@ -33,31 +37,34 @@ def draw_matrix(judged: Judged, path: Path) -> Path:
         *(mean_probability(each) for each in judged.probes.values()),
     ]
     probabilities = np.hstack([mean_probability(judged.fake), gap, np.stack(controls, axis=1)])
-    width = min(1.6 + CELL_INCHES * shares.shape[1], LARGEST_INCHES)
-    height = min(2.2 + CELL_INCHES * len(judged.judges), LARGEST_INCHES)
-    with styled_figure(1, 2, size=(2 * width, height)) as (figure, axes):
+    width = min(max(2.6 + CELL_INCHES * shares.shape[1], FEWEST_INCHES), LARGEST_INCHES)
+    height = min(2.0 + CELL_INCHES * len(judged.judges), LARGEST_INCHES)
+    with styled_figure(2, 1, size=(width, 2 * height)) as (figure, axes):
         maps = (
-            (shares, probes, "pairs in which real is ranked above: red sees through", "RdBu_r"),
-            (probabilities, ["real", *probes], "mean probability of being real: blue is fooled", "RdBu"),
-        )
-        for axis, (values, names, title, colours) in zip(axes.flat, maps, strict=True):
+            (shares, probes, "How often real music is ranked above (%)", SEES_THROUGH, ("fooled", "sees through")),
+            (probabilities, ["real", *probes], "How real it sounds to them (mean probability, %)",
+             SEES_THROUGH.reversed(), ("sees through", "fooled")),
+        )  # fmt: skip
+        for axis, (values, names, title, colours, ends) in zip(axes.flat, maps, strict=True):
             image = axis.imshow(values, origin="lower", cmap=colours, vmin=0.0, vmax=1.0, aspect="auto")
             _label(axis, judged, names)
             if values.size <= MOST_NUMBERS:
                 for (row, column), value in np.ndenumerate(values):
                     if np.isfinite(value):
-                        colour = "white" if abs(value - 0.5) > 0.35 else "black"
+                        colour = PAPER if abs(value - 0.5) > 0.36 else INK
                         axis.text(
                             column,
                             row,
                             f"{100 * value:.0f}",
                             ha="center",
                             va="center",
-                            fontsize=7,
+                            fontsize=9,
                             color=colour,
                         )
-            axis.set_title(title, loc="left", wrap=True)
-            figure.colorbar(image, ax=axis).ax.axhline(0.5, color="black", linestyle=":")
+            axis.set_title(title, loc="left")
+            scale = figure.colorbar(image, ax=axis, ticks=[0.0, 0.5, 1.0])
+            scale.ax.set_yticklabels([f"0  {ends[0]}", "50  guesses", f"100  {ends[1]}"])
+            scale.ax.axhline(0.5, color=INK, linestyle=":")
         return save_figure(figure, path)
 
 
@@ -71,7 +78,7 @@ def _label(axis: Axes, judged: Judged, names: Sequence[str]) -> None:
     stride = 1 + columns // MOST_LABELS
     places = [*range(0, columns, stride), *range(columns + 1, columns + 1 + len(names))]
     axis.set_xticks(places, [*(str(judged.generators[place]) for place in range(0, columns, stride)), *names],
-                    rotation=90)  # fmt: skip
+                    rotation=90 if any(len(name) > 4 for name in names) else 0)  # fmt: skip
     rows = range(0, len(judged.judges), 1 + len(judged.judges) // MOST_LABELS)
     axis.set_yticks(rows, [str(judged.judges[row]) for row in rows])
     axis.set_xlabel("generator epoch, then controls")
@@ -80,42 +87,42 @@ def _label(axis: Axes, judged: Judged, names: Sequence[str]) -> None:
 
 def draw_ratings(report: Report, best: Best | None, path: Path) -> Path:
     """Ratings of generators and of judges over the epochs with their intervals, and the judges' strictness."""
-    with styled_figure(1, 3, size=(15, 4.4)) as (figure, axes):
+    with styled_figure(3, 1, size=(9, 12)) as (figure, axes):
         generators, judges, strictness = axes.flat
-        _draw_rating(generators, report.generators, "tab:blue")
+        _draw_rating(generators, report.generators, PLUM)
         for index, (name, rating) in enumerate(
             sorted(report.probe_ratings.items(), key=lambda item: item[1])
         ):
-            generators.axhline(rating, color="grey", linestyle=":", linewidth=1)
-            generators.annotate(name, (0.01 + 0.25 * index, rating), xycoords=("axes fraction", "data"), color="grey",
-                                va="bottom", fontsize=7)  # fmt: skip
+            generators.axhline(rating, color=QUIET, linestyle=":", linewidth=1)
+            generators.annotate(name, (0.01 + 0.25 * index, rating), xycoords=("axes fraction", "data"), color=QUIET,
+                                va="bottom", fontsize=9)  # fmt: skip
         top = next(row for row in report.generators if row.epoch == report.best)
-        generators.plot(
-            top.epoch, top.rating.value, "*", color="tab:red", markersize=13, label="highest rated"
-        )
+        generators.plot(top.epoch, top.rating.value, "*", color=RED, markersize=13, label="highest rated")
         for row in report.generators:
             if best is not None and row.epoch == best.epoch:
-                generators.plot(row.epoch, row.rating.value, "o", color="tab:green", markersize=11, fillstyle="none",
+                generators.plot(row.epoch, row.rating.value, "o", color=GREEN, markersize=11, fillstyle="none",
                                 markeredgewidth=2, label="the ruler's best")  # fmt: skip
-        generators.set_title("generators: high is hard to see through", loc="left")
+        generators.set_title("How hard each generator is to see through (higher is harder)", loc="left")
         generators.legend()
-        _draw_rating(judges, report.judges, "tab:orange")
+        _draw_rating(judges, report.judges, BLUE)
         deaf = [row for row in report.judges if not row.hears]
         if deaf:
-            judges.plot([row.epoch for row in deaf], [row.rating.value for row in deaf], "x", color="black",
+            judges.plot([row.epoch for row in deaf], [row.rating.value for row in deaf], "x", color=INK,
                         markersize=9, label="fails its controls")  # fmt: skip
             judges.legend()
-        judges.set_title("discriminators: high sees through much", loc="left")
+        judges.set_title("How much each judge sees through (higher is more)", loc="left")
         rows = [row for row in report.judges if row.strict is not None]
         epochs = [row.epoch for row in rows]
         strictness.plot(epochs, [row.strict for row in rows], "o-", label="by ranks")
         strictness.plot(epochs, [row.strict_probability for row in rows], "s--", label="by probability")
-        strictness.axhline(FEWEST_STRICT, color="grey", linestyle=":", label="below: forgot, or never knew")
+        strictness.axhline(FEWEST_STRICT, color=QUIET, linestyle=":", label="below: forgot, or never knew")
         strictness.set_ylim(-0.05, 1.05)
-        strictness.set_title("strictness: earlier generators seen through", loc="left")
+        strictness.set_title("How many earlier generators each judge sees through", loc="left")
         strictness.legend()
         for axis in axes.flat:
             axis.set_xlabel("epoch")
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axis.grid(True, axis="y")
         return save_figure(figure, path)
 
 

@@ -13,6 +13,7 @@ from piano.evaluation.tournament_scores import (
     Report,
 )
 from piano.foundation.checkpoint_format import Best
+from piano.foundation.screen_text import csv_cell
 
 MOST_FORGOTTEN = 3
 MOST_ROWS = 30
@@ -263,7 +264,7 @@ def ratings_csv(report: Report) -> str:
              judge.real_probability, judge.probe_probability, *judge.probes.values(), judge.hears]
         )  # fmt: skip
     for name, rating in report.probe_ratings.items():
-        writer.writerow([name, "", rating])
+        writer.writerow([csv_cell(name), "", rating])
     return text.getvalue()
 
 

@@ -13,11 +13,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from matplotlib.typing import ColorType
 from numpy.typing import NDArray
 
 from piano.config_reader import CONFIG_NAME, Config, load_config_from_yaml
-from piano.evaluation.pictures import save_figure, spectrogram_grid, styled_figure
+from piano.evaluation.pictures import (
+    BLUE,
+    GREEN,
+    INK,
+    OCHRE,
+    PLUM,
+    QUIET,
+    RED,
+    save_figure,
+    spectrogram_grid,
+    styled_figure,
+)
 from piano.foundation.errors import DatasetError, run_command
 from piano.foundation.run_log import LOG_NAME, read_history
 from piano.loss_functions import Objective, normalised_discriminator_loss
@@ -29,7 +41,11 @@ COLLAPSE, FAILURE = 0.1, 0.9
 """Of the normalised L_D; docs/loss-guide.md says where the bounds come from."""
 MOST_POINTS = 100
 """Of a line within one stage."""
-COLOURS = {"ear": "tab:blue", "professor": "tab:orange"}
+ALONE, RAMP = "G alone", "ramp"
+PHASE_LABELS = {ALONE: "the generator learns alone", RAMP: "the adversary's weight rises"}
+LETTER_SHARE = 0.016
+"""Part of a chart's width that a letter of a stage's name takes."""
+COLOURS = {"ear": BLUE, "professor": PLUM}
 OWN_LOSSES = ("reconstruction", "flow", "ear_reconstruction", "energy_score")
 ADVERSARIAL = {"ear": "ear_adversarial", "professor": "adversarial"}
 
@@ -81,13 +97,13 @@ def draw_losses(
             (lambda axis: draw_probabilities(axis, judged), judged),
         ]
     rows, columns = (2, 2) if judged else (1, 1)
-    with styled_figure(rows, columns, size=(6.2 * columns, 4.0 * rows)) as (figure, axes):
+    with styled_figure(rows, columns, size=(6.4 * columns, 4.6 * rows)) as (figure, axes):
         for axis, (draw, shown) in zip(axes.flat, panels, strict=True):
             draw(axis)
             mark_spans(axis, shown)
-            axis.set_xlabel("step")
+            axis.set_xlabel("step of the run")
             if axis.get_legend_handles_labels()[0]:
-                axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, fontsize=7)
+                axis.legend(loc="upper left", bbox_to_anchor=(0.0, -0.14), ncols=2)
         return save_figure(figure, path)
 
 
@@ -98,17 +114,25 @@ def draw_own(axis: Axes, steps: Sequence[Mapping[str, Any]], validation: Sequenc
     places = [entry["total_step"] for entry in validation if "validation_loss" in entry]
     values = [entry["validation_loss"] for entry in validation if "validation_loss" in entry]
     if places:
-        axis.plot(places, values, "k.", markersize=4, label="on validation music, averaged weights")
-    axis.set_title("G: its own losses", loc="left")
+        axis.plot(
+            places,
+            values,
+            ".",
+            color=INK,
+            markersize=5,
+            clip_on=False,
+            label="on validation music, averaged weights",
+        )
+    axis.set_title("The generator learns: its own losses", loc="left")
 
 
 def draw_discriminator(
     axis: Axes, judged: Sequence[Mapping[str, Any]], smoothing: float, objectives: Mapping[str, Objective]
 ) -> None:
     """L_D of each judge between collapse and failure."""
-    axis.axhspan(*HEALTHY_D, color="tab:green", alpha=0.12, label="healthy, 0.4 to 0.7")
-    axis.axhspan(0.0, COLLAPSE, color="tab:red", alpha=0.10)
-    axis.axhline(CONFUSION, color="grey", linestyle="--", linewidth=1, label="confusion, log 2")
+    axis.axhspan(*HEALTHY_D, color=GREEN, alpha=0.12, label="healthy, 0.4 to 0.7")
+    axis.axhspan(0.0, COLLAPSE, color=RED, alpha=0.10)
+    axis.axhline(CONFUSION, color=QUIET, linestyle="--", linewidth=1, label="confusion, log 2")
     highest = 1.2
     for judge, colour in COLOURS.items():
         drawn = draw_curve(
@@ -119,24 +143,27 @@ def draw_discriminator(
         )  # fmt: skip
         highest = max(highest, 1.1 * drawn)
     highest = min(highest, 3.0)
-    axis.axhspan(FAILURE, highest, color="tab:red", alpha=0.10, label="collapse below 0.1, failure above 0.9")
+    axis.axhspan(FAILURE, highest, color=RED, alpha=0.10, label="collapse below 0.1, failure above 0.9")
     axis.set_ylim(0.0, highest)
-    axis.set_title("D: L_D" + (", normalised for label smoothing" if smoothing else ""), loc="left")
+    axis.set_title(
+        "The judges learn: their loss $L_D$" + (", normalised for label smoothing" if smoothing else ""),
+        loc="left",
+    )
 
 
 def draw_generator(axis: Axes, judged: Sequence[Mapping[str, Any]]) -> None:
     """L_G against each judge."""
-    axis.axhspan(*HEALTHY_G, color="tab:green", alpha=0.12, label="healthy, 0.5 to 2")
-    axis.axhline(CONFUSION, color="grey", linestyle="--", linewidth=1, label="confusion, log 2")
+    axis.axhspan(*HEALTHY_G, color=GREEN, alpha=0.12, label="healthy, 0.5 to 2")
+    axis.axhline(CONFUSION, color=QUIET, linestyle="--", linewidth=1, label="confusion, log 2")
     for judge, name in ADVERSARIAL.items():
         draw_curve(axis, judged, name, label=f"against the {judge}", colour=COLOURS[judge])
     axis.set_ylim(bottom=0.0)
-    axis.set_title("G: L_G, how well it is seen through", loc="left")
+    axis.set_title("The generator is judged: its loss $L_G$", loc="left")
 
 
 def draw_probabilities(axis: Axes, judged: Sequence[Mapping[str, Any]]) -> None:
     """D(y) and D(G(x)) on their way to one half."""
-    axis.axhline(0.5, color="grey", linestyle="--", linewidth=1, label="confusion, 1/2")
+    axis.axhline(0.5, color=QUIET, linestyle="--", linewidth=1, label="confusion, 1/2")
     for judge, colour in COLOURS.items():
         draw_curve(axis, judged, f"{judge}_d_real", label=f"{judge}: D(y), real", colour=colour)
         draw_curve(
@@ -148,7 +175,7 @@ def draw_probabilities(axis: Axes, judged: Sequence[Mapping[str, Any]]) -> None:
             style=":",
         )
     axis.set_ylim(0.0, 1.0)
-    axis.set_title("D: probability of being real", loc="left")
+    axis.set_title("The judges decide: probability of being real", loc="left")
 
 
 def draw_curve(
@@ -169,7 +196,9 @@ def draw_curve(
         x = np.array([places[part].mean() for part in parts])
         low, middle, high = np.array([np.percentile(values[part], (10, 50, 90)) for part in parts]).T
         marks = f".{style}" if len(x) < 4 else style
-        (line,) = axis.plot(x, middle, marks, color=colour, linewidth=1.2, markersize=4, label=label)
+        (line,) = axis.plot(
+            x, middle, marks, color=colour, linewidth=1.2, markersize=5, clip_on=False, label=label
+        )
         axis.fill_between(x, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
         colour, label, highest = line.get_color(), "_", max(highest, float(middle.max()))
     return highest
@@ -178,36 +207,36 @@ def draw_curve(
 def mark_spans(axis: Axes, steps: Sequence[Mapping[str, Any]]) -> None:
     """Name the stages, and shade where the generator learns alone and where the adversary's weight still rises."""
     first, last = steps[0]["total_step"], steps[-1]["total_step"] + 1
-    axis.set_xlim(first, last)
+    margin = 0.012 * (last - first)
+    axis.set_xlim(first - margin, last + margin)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    bottom, top = axis.get_ylim()
+    axis.set_ylim(bottom, top + 0.09 * (top - bottom))  # the names stand above the curves
     taken: list[tuple[float, float]] = []
     for span in sorted(spans(steps, lambda entry: entry["stage"]), key=lambda span: span.begin - span.end):
-        axis.axvline(span.begin, color="black", linewidth=0.5, alpha=0.4)
-        is_wide = span.end - span.begin > 0.15 * (last - first)
-        room = span.begin, span.begin + (0.15 if is_wide else 0.03) * (last - first)
-        if any(room[0] < end and begin < room[1] for begin, end in taken):
-            continue  # its name would cover a longer stage's
+        axis.axvline(span.begin, color=QUIET, linewidth=0.6, alpha=0.5)
+        room = span.begin, span.begin + LETTER_SHARE * (len(span.name) + 1) * (last - first)
+        if room[1] > span.end + margin or any(room[0] < end and begin < room[1] for begin, end in taken):
+            continue  # a name stands inside its stage or not at all
         taken.append(room)
         axis.text(
-            span.begin, 1.0, f" {span.name}" if is_wide else f"{span.name} ", fontsize=6.5, alpha=0.8,
-            transform=axis.get_xaxis_transform(), va="top", ha="left", rotation=0 if is_wide else 90,
+            span.begin, 0.985, f" {span.name}", fontsize=8, color=QUIET, transform=axis.get_xaxis_transform(),
+            va="top", ha="left",
         )  # fmt: skip
+    told: set[str] = set()
     for span in spans(steps, phase_name):
         if span.name:
-            is_alone = span.name == "G alone"
-            axis.axvspan(
-                span.begin, span.end, color="tab:purple" if is_alone else "grey", alpha=0.15, linewidth=0
-            )
-            axis.text(
-                (span.begin + span.end) / 2, 0.02, span.name, transform=axis.get_xaxis_transform(),
-                fontsize=6.5, rotation=90, va="bottom", ha="center",
-            )  # fmt: skip
+            colour = OCHRE if span.name == ALONE else QUIET
+            label = PHASE_LABELS[span.name] if span.name not in told else "_"
+            axis.axvspan(span.begin, span.end, color=colour, alpha=0.16, linewidth=0, label=label)
+            told.add(span.name)
 
 
 def phase_name(entry: Mapping[str, Any]) -> str:
     """What a step's phase is called in the picture, "" for none."""
     if entry.get("training/pretrain_phase"):
-        return "G alone"
-    return "ramp" if entry.get("training/adv_ramp", 1.0) < 1.0 else ""
+        return ALONE
+    return RAMP if entry.get("training/adv_ramp", 1.0) < 1.0 else ""
 
 
 def spans(steps: Sequence[Mapping[str, Any]], name_of: Callable[[Mapping[str, Any]], str]) -> list[Span]:

@@ -1,54 +1,48 @@
-"""Sound files in and out: find them, decode them to (channels, samples), write them.
+"""Sound files in: find them, decode them to (channels, samples). Writing them is in `audio_writer`.
 
 Decoding goes in blocks, so a ten-hour file needs no more memory than a short one, and no buffer is ever
 sized by what a file's header claims. Corrupt files are decoded as far as possible.
 """
 
 import contextlib
-import io
+import errno
 import os
-import secrets
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
+import re
+from collections import deque
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import soundfile
 import soxr
 
+from piano.foundation.audio_writer import MP3_RATES, AudioWriter, encode_mp3, open_writer, write_audio
+from piano.foundation.channel_mix import ChannelWatch, mix
+from piano.foundation.decode_log import NOT_FINITE, ONE_SILENT, ONE_SOUNDS, DecodeLog
 from piano.foundation.errors import AudioError
-from piano.foundation.m4a import encode_m4a, require_encoder
-from piano.foundation.native_sound import FFMPEG_SUFFIXES, native_blocks, note, sndfile_name
+from piano.foundation.native_sound import native_blocks
 from piano.foundation.screen_text import printable
+from piano.foundation.sound_names import AUDIO_SUFFIXES, UNKNOWN_SUFFIXES
 
-AUDIO_SUFFIXES = frozenset({".mp3", ".wav", ".flac", ".ogg", ".opus", ".aif", ".aiff"}) | FFMPEG_SUFFIXES
-"""Suffixes (lower case) of the files that are taken for music."""
-NOT_FINITE = "NaN or infinity replaced by 0"
+__all__ = [
+    "AUDIO_SUFFIXES",
+    "MP3_RATES",
+    "NOT_FINITE",
+    "AudioWriter",
+    "DecodeLog",
+    "FolderScan",
+    "decode_blocks",
+    "encode_mp3",
+    "find_audio_files",
+    "open_writer",
+    "read_audio",
+    "scan_folder",
+    "write_audio",
+]
 
-_OUTPUT_FORMATS = {
-    ".wav": ("WAV", "PCM_16"),
-    ".flac": ("FLAC", "PCM_16"),
-    ".mp3": ("MP3", None),
-    ".ogg": ("OGG", "VORBIS"),
-}
-MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
-MP3_COMPRESSION = 0.5
-"""Of small MP3s: 0 is the best sound, 1 the smallest file."""
-_WRITE_FRAMES = 1 << 16  # libsndfile's Vorbis encoder overflows its stack on much larger blocks
+_TITLE_WITH_DOTS = re.compile(r"\.{2,}\s*\w")
+"""Folders whose names begin so are albums, not hidden."""
 _LOUDEST = 1e6  # finite nonsense beyond this is clipped, so that resampling cannot overflow
-
-
-@dataclass
-class DecodeLog:
-    """What was learned about a file while it was decoded."""
-
-    sample_rate: int = 0
-    """Of the file itself, at its beginning."""
-    channels: int = 0
-    """Of the file itself, at its beginning."""
-    notes: list[str] = field(default_factory=list)
-    """A phrase for every irregularity, once each."""
 
 
 class FolderScan(NamedTuple):
@@ -57,13 +51,17 @@ class FolderScan(NamedTuple):
     audio: list[Path]
     """Files to decode, sorted."""
     left_out: list[tuple[Path, str]]
-    """Everything else, sorted, with a reason code: hidden, not_audio, not_a_file, no_permission."""
+    """Everything else, sorted, with a reason code: hidden, not_audio, unknown_format, not_a_file,
+    no_permission, crashed."""
+    hidden: list[tuple[Path, int]]
+    """Hidden folders that were not opened for music, sorted, with the number of sound files in them, above 0."""
 
 
 def scan_folder(folder: Path, *, skip: Path | None = None) -> FolderScan:
     """Look through a folder and all folders inside it.
 
-    Folder links are followed, each real folder once, so link loops end. Hidden ones are not opened.
+    Folder links are followed, each real folder once, so link loops end. Hidden ones are not opened; a name of several
+    dots and then letters (`...And More`) is no hidden folder but a title.
 
     Parameters
     ----------
@@ -80,6 +78,7 @@ def scan_folder(folder: Path, *, skip: Path | None = None) -> FolderScan:
         raise AudioError(f"there is no folder {printable(folder)}. Name the folder that holds the music.")
     audio: list[Path] = []
     left_out: list[tuple[Path, str]] = []
+    hidden: list[tuple[Path, int]] = []
     seen = {os.path.realpath(skip)} if skip is not None else set()
 
     def visit(current: Path) -> None:
@@ -92,24 +91,36 @@ def scan_folder(folder: Path, *, skip: Path | None = None) -> FolderScan:
         except OSError as error:
             if current == folder:
                 raise AudioError(f"cannot list {printable(folder)}: {error.strerror}.") from None
-            left_out.append((current, "no_permission"))
+            is_forbidden = error.errno in (errno.EACCES, errno.EPERM)
+            left_out.append((current, "no_permission" if is_forbidden else "crashed"))
             return
         for name in entries:
             path = current / name
-            if name.startswith("."):
+            if name.startswith(".") and not (_TITLE_WITH_DOTS.match(name) and path.is_dir()):
                 if not path.is_dir():
                     left_out.append((path, "hidden"))
+                elif os.path.realpath(path) not in seen and (count := _count_audio(path)):
+                    hidden.append((path, count))
             elif path.is_dir():
                 visit(path)
             elif not path.is_file():
                 left_out.append((path, "not_a_file"))
+            elif path.suffix.lower() in UNKNOWN_SUFFIXES:
+                left_out.append((path, "unknown_format"))
             elif path.suffix.lower() not in AUDIO_SUFFIXES:
                 left_out.append((path, "not_audio"))
             else:
                 audio.append(path)
 
     visit(folder)
-    return FolderScan(audio=sorted(audio), left_out=sorted(left_out))
+    return FolderScan(audio=sorted(audio), left_out=sorted(left_out), hidden=sorted(hidden))
+
+
+def _count_audio(folder: Path) -> int:
+    """Sound files in a folder and the folders inside it, by their suffixes; links are not followed."""
+    return sum(
+        Path(name).suffix.lower() in AUDIO_SUFFIXES for _, _, names in os.walk(folder) for name in names
+    )
 
 
 def find_audio_files(folder: Path) -> list[Path]:
@@ -124,11 +135,12 @@ def decode_blocks(
     channels: int,
     block_seconds: float = 10.0,
     log: DecodeLog | None = None,
+    alive: Callable[[], None] = lambda: None,
 ) -> Generator[np.ndarray, None, None]:
     """Decode a sound file block by block, mixed and resampled.
 
-    More channels are mixed down before resampling (to one: the plain average; to two: the first two channels,
-    with the others at half weight in both); mono is repeated for stereo. Samples not finite become 0.
+    More channels are mixed down before resampling (to one: the plain average; to two: left and right, with the
+    others at half weight in both); mono is repeated for stereo. Samples not finite become 0.
 
     Parameters
     ----------
@@ -139,9 +151,12 @@ def decode_blocks(
     channels : int
         1 or 2.
     block_seconds : float
-        Seconds decoded at a time; the blocks that come out are about so long.
+        Seconds decoded at a time, less where a header claims very many samples a second; the blocks that come out
+        are about so long.
     log : DecodeLog, optional
         Filled while decoding.
+    alive : callable, optional
+        Called now and then while a long file is looked through before its first sound.
 
     Yields
     ------
@@ -152,28 +167,40 @@ def decode_blocks(
     ------
     AudioError
         If no sound can be found in the file.
+    PassingError
+        If the disk or the network fails: another try may succeed, and the blocks so far are not the song.
     """
     if channels not in (1, 2):
         raise ValueError(f"channels must be 1 or 2, got {channels}")
     path = Path(path)
     log = DecodeLog() if log is None else log
+    watch = ChannelWatch()
     stream: soxr.ResampleStream | None = None
-    part, found = -1, False
-    for block in native_blocks(path, block_seconds, log.notes):
-        if block.part != part:
+    part, source_rate = -1, 0
+
+    def counted(samples: np.ndarray) -> np.ndarray:
+        rows = _as_rows(samples)
+        log.samples += rows.shape[1]
+        return rows
+
+    for block in native_blocks(path, block_seconds, log, alive):
+        if block.part != part or block.sample_rate != source_rate:
             if stream is not None:
-                yield _as_rows(stream.resample_chunk(_no_frames(channels), last=True))
-            part = block.part
+                yield counted(stream.resample_chunk(_no_frames(channels), last=True))
+            part, source_rate = block.part, block.sample_rate
             log.sample_rate = log.sample_rate or block.sample_rate
             log.channels = log.channels or block.frames.shape[1]
             stream = _resampler(block.sample_rate, sample_rate=sample_rate, channels=channels)
-        found = True
-        samples = _make_finite(_mix(block.frames, channels), log.notes)
-        yield _as_rows(samples if stream is None else stream.resample_chunk(samples))
+        watch.look(block.frames)
+        samples = _make_finite(mix(block.frames, channels), log)
+        yield counted(samples if stream is None else stream.resample_chunk(samples))
     if stream is not None:
-        yield _as_rows(stream.resample_chunk(_no_frames(channels), last=True))
-    if not found:
+        yield counted(stream.resample_chunk(_no_frames(channels), last=True))
+    if part < 0:
         raise AudioError(f"{printable(path)} holds no sound that can be decoded.")
+    sounding, all_channels = watch.sounding()
+    if sounding == 1 and all_channels > 1:
+        log.note(ONE_SILENT if all_channels == 2 else ONE_SOUNDS)
 
 
 def _resampler(source_rate: int, *, sample_rate: int, channels: int) -> soxr.ResampleStream | None:
@@ -192,9 +219,31 @@ def _as_rows(samples: np.ndarray) -> np.ndarray:
 
 
 def read_audio(
-    path: Path, *, sample_rate: int, channels: int, max_seconds: float | None = None
+    path: Path,
+    *,
+    sample_rate: int,
+    channels: int,
+    max_seconds: float | None = None,
+    last_seconds: float | None = None,
+    log: DecodeLog | None = None,
 ) -> np.ndarray:
-    """Decode a whole sound file, or its first `max_seconds`.
+    """Decode a whole sound file, its first `max_seconds`, or its last `last_seconds`.
+
+    Memory holds no more than what is given back, and a block.
+
+    Parameters
+    ----------
+    path : Path
+    sample_rate : int
+        Of the result, in samples per second.
+    channels : int
+        1 or 2.
+    max_seconds : float, optional
+        Decoding stops there.
+    last_seconds : float, optional
+        Of what was decoded, only so much of its end is kept.
+    log : DecodeLog, optional
+        Filled while decoding; `log.samples` is then the length of all that was decoded.
 
     Returns
     -------
@@ -205,190 +254,35 @@ def read_audio(
     ------
     AudioError
         If no sound can be found in the file.
+    PassingError
+        If the disk or the network fails.
     """
-    limit = None if max_seconds is None else round(max_seconds * sample_rate)
-    blocks: list[np.ndarray] = []
-    count = 0
-    with contextlib.closing(decode_blocks(path, sample_rate=sample_rate, channels=channels)) as stream:
+    first = None if max_seconds is None else round(max_seconds * sample_rate)
+    last = None if last_seconds is None else round(last_seconds * sample_rate)
+    blocks: deque[np.ndarray] = deque()
+    count = held = 0
+    with contextlib.closing(
+        decode_blocks(path, sample_rate=sample_rate, channels=channels, log=log)
+    ) as stream:
         for block in stream:
+            block = block if first is None else block[:, : first - count]
             blocks.append(block)
             count += block.shape[1]
-            if limit is not None and count >= limit:
+            held += block.shape[1]
+            while last is not None and blocks and held - blocks[0].shape[1] >= last:
+                held -= blocks.popleft().shape[1]
+            if first is not None and count >= first:
                 break
-    return np.ascontiguousarray(np.concatenate(blocks, axis=1)[:, :limit])
+    waveform = np.concatenate([np.zeros((channels, 0), dtype=np.float32), *blocks], axis=1)
+    return np.ascontiguousarray(waveform if last is None else waveform[:, max(0, held - last) :])
 
 
-class AudioWriter:
-    """A sound file being written in pieces; made by `open_writer`."""
-
-    def __init__(self, file: soundfile.SoundFile) -> None:
-        self._file = file
-
-    def write(self, waveform: np.ndarray) -> None:
-        """Append a piece.
-
-        Parameters
-        ----------
-        waveform : np.ndarray [shape=(channels, samples)]
-            Float; clipped to [-1, 1].
-        """
-        if waveform.ndim != 2 or waveform.shape[0] != self._file.channels:
-            raise ValueError(f"expected ({self._file.channels}, samples), got shape {waveform.shape}")
-        frames = np.clip(np.asarray(waveform, dtype=np.float32), -1.0, 1.0).T
-        for start in range(0, len(frames), _WRITE_FRAMES):
-            self._file.write(np.ascontiguousarray(frames[start : start + _WRITE_FRAMES]))
-
-
-@contextlib.contextmanager
-def open_writer(
-    path: Path, sample_rate: int, channels: int, *, metadata: dict[str, str] | None = None
-) -> Iterator[AudioWriter]:
-    """Write a sound file piece by piece, under a temporary name until it is whole.
-
-    If the body raises, nothing is left behind and an older file of that name stays as it was.
-
-    Parameters
-    ----------
-    path : Path
-        The suffix chooses the format: .wav (16 bit), .flac (16 bit), .mp3, .ogg, .m4a (needs an ffmpeg program).
-        Missing folders are made.
-    sample_rate : int
-        In samples per second.
-    channels : int
-    metadata : dict, optional
-        Tags by libsndfile's names: title, artist, album, comment, date, copyright, software ...
-
-    Raises
-    ------
-    AudioError
-        If the format is unknown or the file cannot be written.
-
-    Examples
-    --------
-    >>> with open_writer(Path("out.wav"), 16_000, 1) as writer:
-    ...     for piece in pieces:
-    ...         writer.write(piece)
-    """
-    path = Path(path)
-    if path.suffix.lower() == ".m4a":
-        with _m4a_writer(path, sample_rate, channels, metadata or {}) as writer:
-            yield writer
-        return
-    if path.suffix.lower() not in _OUTPUT_FORMATS:
-        known = ", ".join(sorted([*_OUTPUT_FORMATS, ".m4a"]))
-        raise AudioError(f"cannot write {printable(path)}: the suffix must be one of {known}.")
-    container, subtype = _OUTPUT_FORMATS[path.suffix.lower()]
-    temporary = path.with_name(f".{path.name[:60]}.{secrets.token_hex(4)}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with soundfile.SoundFile(
-            sndfile_name(temporary),
-            "w",
-            samplerate=sample_rate,
-            channels=channels,
-            format=container,
-            subtype=subtype,
-        ) as file:
-            for key, value in (metadata or {}).items():
-                setattr(file, key, value)
-            yield AudioWriter(file)
-        os.replace(temporary, path)
-    except soundfile.LibsndfileError as error:
-        message = f"cannot write {printable(path)} at {sample_rate} Hz: {error.error_string}"
-        raise AudioError(message) from None
-    except OSError as error:
-        raise AudioError(f"cannot write {printable(path)}: {error.strerror or error}.") from None
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _m4a_writer(
-    path: Path, sample_rate: int, channels: int, metadata: dict[str, str]
-) -> Iterator[AudioWriter]:
-    """`open_writer` for M4A, which is encoded from a WAV when that is whole."""
-    require_encoder(path)
-    stem = f".{path.name[:60]}.{secrets.token_hex(4)}"
-    wave, encoded = path.with_name(f"{stem}.wav"), path.with_name(f"{stem}.part")
-    try:
-        with open_writer(wave, sample_rate, channels) as writer:
-            yield writer
-        encode_m4a(wave, encoded, metadata)
-        os.replace(encoded, path)
-    except OSError as error:
-        raise AudioError(f"cannot write {printable(path)}: {error.strerror or error}.") from None
-    finally:
-        wave.unlink(missing_ok=True)
-        encoded.unlink(missing_ok=True)
-
-
-def write_audio(
-    path: Path, waveform: np.ndarray, sample_rate: int, *, metadata: dict[str, str] | None = None
-) -> None:
-    """Write a whole waveform; format, clipping, atomic replacement and errors as in `open_writer`.
-
-    Parameters
-    ----------
-    path : Path
-    waveform : np.ndarray [shape=(channels, samples)]
-        Float.
-    sample_rate : int
-        In samples per second.
-    metadata : dict, optional
-    """
-    if waveform.ndim != 2:
-        raise ValueError(f"expected a waveform of shape (channels, samples), got {waveform.shape}")
-    with open_writer(path, sample_rate, waveform.shape[0], metadata=metadata) as writer:
-        writer.write(waveform)
-
-
-def encode_mp3(waveform: np.ndarray, sample_rate: int) -> bytes:
-    """A waveform as the content of a small MP3 file (variable rate, for listening on a page, not for keeping).
-
-    Parameters
-    ----------
-    waveform : np.ndarray [shape=(channels, samples)]
-        Float; clipped to [-1, 1]. Rates that MP3 does not know are resampled to the highest it knows.
-    """
-    rate = sample_rate if sample_rate in MP3_RATES else max(MP3_RATES)
-    frames = np.clip(np.asarray(waveform, dtype=np.float32), -1.0, 1.0).T
-    if rate != sample_rate:
-        frames = soxr.resample(frames, sample_rate, rate, quality="HQ")
-    buffer = io.BytesIO()
-    with soundfile.SoundFile(
-        buffer,
-        "w",
-        samplerate=rate,
-        channels=frames.shape[1],
-        format="MP3",
-        subtype="MPEG_LAYER_III",
-        bitrate_mode="VARIABLE",
-        compression_level=MP3_COMPRESSION,
-    ) as file:
-        file.write(np.ascontiguousarray(frames))
-    return buffer.getvalue()
-
-
-def _mix(frames: np.ndarray, channels: int) -> np.ndarray:
-    """(samples, source channels) -> (samples, channels), or (samples,) for one channel."""
-    source = frames.shape[1]
-    if channels == 1:
-        if source == 2:
-            return 0.5 * (frames[:, 0] + frames[:, 1])  # ten times faster than a mean over the short axis
-        return frames[:, 0] if source == 1 else frames @ np.full(source, 1 / source, dtype=np.float32)
-    if source <= 2:
-        return np.repeat(frames, 2, axis=1) if source == 1 else frames
-    weights = np.full((source, 2), 0.5, dtype=np.float32)
-    weights[:2] = np.eye(2)
-    return frames @ (weights / weights.sum(axis=0))
-
-
-def _make_finite(samples: np.ndarray, notes: list[str]) -> np.ndarray:
+def _make_finite(samples: np.ndarray, log: DecodeLog) -> np.ndarray:
     """Replace NaN and infinity by 0; also tame finite values so large that their energy overflows."""
     flat = samples.reshape(-1)
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(np.dot(flat, flat)):
             return samples
     if not np.isfinite(flat).all():
-        note(notes, NOT_FINITE)
+        log.note(NOT_FINITE)
     return np.clip(np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0), -_LOUDEST, _LOUDEST)

@@ -93,6 +93,22 @@ ANY_SEED = Bound(-(10**40), 10**40)
 SAMPLES = Bound(0, 2**40)
 """Of one array of sound."""
 THREADS = Bound(1, 1_024)
+CHUNK_SECONDS = Bound(0.1, 3_600.0, is_whole=False)
+"""Of a chunk of a prepared song."""
+MIN_SECONDS = Bound(0.0, 3_599.999, is_whole=False)
+"""Songs shorter than this are left out."""
+FILE_BYTES = Bound(0, 2**63 - 1)
+TIME_NS = Bound(-(2**63), 2**63 - 1)
+"""When a file was changed."""
+SOURCE_RATE = Bound(0, 2**31 - 1)
+"""Samples per second that a stranger's file claims for itself."""
+SOURCE_CHANNELS = Bound(0, 65_535)
+DECIBELS = Bound(-1_000.0, 1_000.0, is_whole=False)
+WORKERS = Bound(1, 1_024)
+"""That may be asked for; see MOST_WORKERS of data_prep/worker_pool.py."""
+FILES = Bound(1, 2**40)
+SONG_SECONDS = Bound(0.0, 2.0**40, is_whole=False)
+"""Of a prepared song: SAMPLES bound it already."""
 PROCESSES = Bound(1, 4_096)
 COUNT = Bound(1, 100_000)
 """Of samples, clips and the like."""

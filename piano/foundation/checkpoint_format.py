@@ -19,7 +19,7 @@ from piano.foundation.bounds import EPOCH, FINITE, SAMPLING_STEPS, outside, show
 from piano.foundation.doors import command
 from piano.foundation.errors import CheckpointError
 from piano.foundation.finite import not_finite
-from piano.foundation.made_files import clear_leftovers, replacing
+from piano.foundation.made_files import clear_leftovers, replacing, write_json
 from piano.foundation.screen_text import printable
 
 FORMAT_VERSION = 2
@@ -130,6 +130,17 @@ def write_best(folder: Path, best: Best | None) -> None:
         )
 
 
+def mark_best(folder: Path, **facts: Any) -> None:
+    """Note in `best.json`, if it is there, what became of the run: `is_ruined`, and the `verdict` in a sentence."""
+    path = Path(folder) / BEST_NAME
+    try:
+        values = json.loads(path.read_text(encoding="ascii"))
+    except (OSError, ValueError, RecursionError):
+        return
+    if isinstance(values, dict):
+        write_json(path, values | facts)
+
+
 def read_best(folder: Path) -> Best | None:
     """The best epoch of a folder; None where none was judged, or (with a warning) its file says nothing usable."""
     path = Path(folder) / BEST_NAME
@@ -150,7 +161,7 @@ def as_best(values: Any) -> Best:
     """What a file says of the best epoch, every field checked; raises ValueError."""
     if not isinstance(values, Mapping):
         raise ValueError("it says nothing of an epoch")
-    fields = {name: values.get(name) for name in Best._fields}
+    fields: dict[str, Any] = {name: values.get(name) for name in Best._fields}
     if problem := outside(fields, {"epoch": EPOCH, "steps": SAMPLING_STEPS, "kernel_distance": FINITE}):
         raise ValueError(problem)
     if fields["kernel_score"] is not None and fields["kernel_score"] not in FINITE:

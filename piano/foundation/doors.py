@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from piano.foundation.screen_text import printable
+
 
 class Verb(NamedTuple):
     """Where a verb lives and what it does."""
@@ -23,6 +25,7 @@ class Verb(NamedTuple):
 
 
 VERBS: dict[str, Verb] = {
+    "demo": Verb("piano.demo", "hear the shipped model, learn twelve old scores, compose: all on one page"),
     "prepare": Verb("data_prep.prepare_dataset", "cut a folder of music into exact chunks, with a report"),
     "dataset": Verb("data_prep.create_dataset", "turn the chunks into training and validation pairs"),
     "train": Verb("piano.piano_main", "pretrain and train the generator and the discriminator"),
@@ -54,8 +57,14 @@ _front = "musigan"
 
 
 def enter_front() -> str:
-    """Remember how the front door was typed (`musigan`, `.venv/bin/musigan`, `python musigan.py`); returns it."""
+    """Remember how the front door was typed (`musigan`, `.venv/bin/musigan`, `python musigan.py`); returns it.
+
+    A command that starts others says in MUSIGAN_FRONT what was typed, so that their hints fit too.
+    """
     global _front
+    if told := os.environ.get("MUSIGAN_FRONT"):
+        _front = printable(told)
+        return _front
     typed = sys.argv[0] if sys.argv else ""
     path = Path(typed)
     if path.suffix == ".py":
@@ -65,6 +74,11 @@ def enter_front() -> str:
         on_path = shutil.which("musigan")
         is_found = on_path is not None and os.path.realpath(on_path) == os.path.realpath(path)
         _front = "musigan" if is_found or path.parent == Path() else shlex.quote(typed)
+    return _front
+
+
+def front() -> str:
+    """The front door as hints name it."""
     return _front
 
 

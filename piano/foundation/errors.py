@@ -1,11 +1,11 @@
 """The errors a user can meet, and the one place that turns them into a sentence on the screen."""
 
 import errno
-import os
 import sys
 from collections.abc import Callable
 
 from piano.foundation.screen_text import printable
+from piano.foundation.standard_streams import open_standard_streams, outliving_readers
 
 PREFIX = "Error: "
 """Before every sentence that says what the user can mend: the same word for all kinds, which are the program's."""
@@ -34,6 +34,10 @@ class AudioError(MusiganError):
     """An audio file cannot be read or written."""
 
 
+class PassingError(AudioError):
+    """A file could not be read because the disk or the network failed, not the file: another try may succeed."""
+
+
 class DatasetError(MusiganError):
     """A prepared folder or a data set is missing, too small or contradicts the settings."""
 
@@ -54,8 +58,15 @@ class StoppedBySignal(Exception):
         self.signal = signal
 
 
-def run_command(body: Callable[[], None]) -> int:
+def run_command(body: Callable[[], None], *, is_work: bool = False) -> int:
     """Run a command's body; a MusiganError becomes one line on stderr, with everything unprintable in it spelled out.
+
+    Parameters
+    ----------
+    body : callable
+    is_work : bool
+        Whether the command makes something: then it says so on stderr when nobody reads its output any more. Either
+        way it goes on to its end.
 
     Returns
     -------
@@ -63,6 +74,18 @@ def run_command(body: Callable[[], None]) -> int:
         0 on success, 2 after a MusiganError or when the disk refuses, 130 after Ctrl-C, 128 + n after signal n.
     """
     open_standard_streams()
+    with outliving_readers(is_work=is_work) as refused:
+        status = _run(body)
+    if refused and not status:
+        print(
+            f"The output could not be written: {DISK_ERRORS[errno.ENOSPC]}. All else is done.",
+            file=sys.stderr,
+        )
+        return EXIT_USER_ERROR
+    return status
+
+
+def _run(body: Callable[[], None]) -> int:
     try:
         body()
     except MusiganError as error:
@@ -74,8 +97,6 @@ def run_command(body: Callable[[], None]) -> int:
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # `musigan doctor RUN | head`: the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         if error.errno not in DISK_ERRORS:
             raise
@@ -86,23 +107,6 @@ def run_command(body: Callable[[], None]) -> int:
         )
         return EXIT_USER_ERROR
     return 0
-
-
-def open_standard_streams() -> None:
-    """Give the process a stdin, stdout and stderr where it was started without (`2>&-`, some services).
-
-    Without them the next file that is opened would get number 2, and everything written to stderr.
-    """
-    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
-        try:
-            os.fstat(number)
-        except OSError:
-            nowhere = os.open(os.devnull, os.O_RDWR)
-            if nowhere != number:
-                os.dup2(nowhere, number)
-                os.close(nowhere)
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115 (lives as long as the process)
 
 
 def _spelled_out(error: Exception) -> str:

@@ -6,8 +6,12 @@ whole songs are compared and not phone recordings.
 """
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+
+FINGERPRINT_VERSION = 2
+"""Groups found by another version are looked for again; version 1 knew only the first 20 minutes of a file."""
 
 _RATE = 4000
 _WINDOW = 1024
@@ -19,29 +23,50 @@ _LAG = 4  # frames between the two moments compared
 _SILENCE_POWER = 1e-9
 _FLOOR = 1e-3  # of a frame's loudest band: what lies below is the codec's noise, and would give chance bits
 _CHANGE = 0.05  # a change smaller than this (in nepers of power) is none
-MAX_SECONDS = 1200.0
-"""Only the beginning of a very long file is fingerprinted."""
-
-_COMMON = 32  # a word more frequent than this over all songs says nothing
-_MIN_VOTES = 5  # frames that must agree exactly at one shift before two songs are compared at all
 _MAX_SHIFTS = 3  # shifts tried for one pair of songs
+_MAX_FAILURES = (
+    200  # pairs tried in vain for one song: a music that shares words with hundreds is not worth more
+)
+_MIN_VOTES = 3  # frames that must agree exactly at one shift before two songs are compared at all
+_MIN_VOTES_SHORT, _FEW_WORDS = 2, 320  # the same where one song is shorter than 20 s
+_PARTNERS = 8  # to either side: how many equal words one word is compared with
+_BATCH = 1 << 20  # words whose votes are counted at a time
+
 _BLOCK = 32  # frames (2 s) judged at a time
-_MIN_CORRELATION = 0.4  # of the bits in a block; copies reach 0.5 to 0.95, unrelated music 0.1
+_MIN_CORRELATION = (
+    0.5  # of the bits in a block; copies reach 0.6 to 0.95, unrelated music 0.1, the same drums 0.35
+)
 _MIN_BLOCKS = 4
-_MIN_SHARE = 0.3
+_MIN_SHARE = 0.3  # of the shorter song
+_LONG_RUN, _LONG_RUN_SHARE = 30, 0.85  # or 51 s out of one minute, however long both are
+
+_SHORT = 288  # frames; what is shorter than 18 s is judged as a whole
+_SHORTEST = 10  # frames, of a sound of 1.3 s
+_SHORT_SHARE = 0.6
+_SHORT_CORRELATION = ((10, 32, 96, 288), (0.9, 0.75, 0.65, 0.55))  # needed by the frames in common
+
+_MIN_ANCHOR = 0.55  # correlation of the best block, from which another speed is tried
+_REACH = 1440  # frames (90 s) looked at to both sides of it
+_SPEEDS = np.arange(0.94, 1.0601, 0.0025)
+_FINE_SPEEDS = np.arange(-0.002, 0.0021, 0.0005)
+
+
+def _step(sample_rate: int) -> int:
+    """Samples that are averaged to one."""
+    return max(1, round(sample_rate / _RATE))
 
 
 class Fingerprinter:
     """Takes a song piece by piece and gives its fingerprint."""
 
     def __init__(self, sample_rate: int) -> None:
-        self._step = max(1, round(sample_rate / _RATE))
+        self._step = _step(sample_rate)
         rate = sample_rate / self._step
-        self._left = round(MAX_SECONDS * sample_rate)
         self._piece = 10 * sample_rate
         self._raw = np.zeros(0, dtype=np.float32)
         self._slow = np.zeros(0, dtype=np.float32)
-        self._energies: list[np.ndarray] = []
+        self._energy = np.zeros((0, _BANDS))  # of the last frames: words reach back
+        self._words: list[np.ndarray] = []
         self._window = np.hanning(_WINDOW + 1)[:-1]
         edges = np.geomspace(_LOWEST_HZ, _HIGHEST_HZ, _BANDS + 1) / rate * _WINDOW
         bins = np.arange(_WINDOW // 2 + 1)[:, np.newaxis]
@@ -50,10 +75,6 @@ class Fingerprinter:
 
     def add(self, waveform: np.ndarray) -> None:
         """Take the next piece, of shape (channels, samples)."""
-        if self._left <= 0:
-            return
-        waveform = waveform[:, : self._left]
-        self._left -= waveform.shape[1]
         for start in range(0, waveform.shape[1], self._piece):  # small pieces stay in the processor's cache
             piece = waveform[:, start : start + self._piece]
             raw = np.concatenate([self._raw, piece[0] if len(piece) == 1 else 0.5 * (piece[0] + piece[1])])
@@ -73,7 +94,9 @@ class Fingerprinter:
             frames * self._window, axis=1
         )  # in double precision: numpy is twice as fast there
         power = spectrum.real**2 + spectrum.imag**2
-        self._energies.append(power @ self._bands)
+        energy = np.concatenate([self._energy, power @ self._bands])
+        self._words.append(words_of_energy(energy))
+        self._energy = energy[-(_SMOOTHING + _LAG - 1) :]
         self._slow = self._slow[count * _HOP :]
 
     def finish(self) -> np.ndarray:
@@ -84,28 +107,49 @@ class Fingerprinter:
         np.ndarray [shape=(frames,)]
             uint32, about 16 a second; 0 where there is silence.
         """
-        if not self._energies:
-            return np.zeros(0, dtype=np.uint32)
-        energy = np.concatenate(self._energies)
-        if len(energy) < _SMOOTHING + _LAG:
-            return np.zeros(0, dtype=np.uint32)
-        total = np.cumsum(np.concatenate([np.zeros((1, _BANDS)), energy]), axis=0)
-        smooth = np.maximum(total[_SMOOTHING:] - total[:-_SMOOTHING], 0.0)
-        floor = _FLOOR * smooth.max(axis=1, keepdims=True) + _SILENCE_POWER
-        tilt = np.diff(np.log(smooth + floor), axis=1)
-        bits = (tilt[_LAG:] - tilt[:-_LAG]) > _CHANGE
-        words = np.ascontiguousarray(np.packbits(bits, axis=1)).view(">u4")[:, 0].astype(np.uint32)
-        is_silent = smooth.sum(axis=1) < _SILENCE_POWER * _BANDS
-        words[is_silent[_LAG:] | is_silent[:-_LAG]] = 0
-        return words
+        return np.concatenate(self._words) if self._words else np.zeros(0, dtype=np.uint32)
 
 
-def find_same_recordings(fingerprints: list[np.ndarray]) -> list[int]:
-    """Which fingerprints belong to one recording.
+def fingerprint_length(samples: int, sample_rate: int) -> int:
+    """Words in the fingerprint of so many samples."""
+    frames = (samples // _step(sample_rate) - _WINDOW) // _HOP + 1
+    return max(0, frames - (_SMOOTHING + _LAG - 1))
+
+
+def words_of_energy(energy: np.ndarray) -> np.ndarray:
+    """The fingerprint of the energy in the bands.
 
     Parameters
     ----------
-    fingerprints : list of np.ndarray
+    energy : np.ndarray [shape=(frames, 33)]
+
+    Returns
+    -------
+    np.ndarray [shape=(frames - 7,)]
+        uint32; a word reaches over eight frames.
+    """
+    if len(energy) < _SMOOTHING + _LAG:
+        return np.zeros(0, dtype=np.uint32)
+    total = np.cumsum(np.concatenate([np.zeros((1, _BANDS)), energy]), axis=0)
+    smooth = np.maximum(total[_SMOOTHING:] - total[:-_SMOOTHING], 0.0)
+    floor = _FLOOR * smooth.max(axis=1, keepdims=True) + _SILENCE_POWER
+    tilt = np.diff(np.log(smooth + floor), axis=1)
+    bits = (tilt[_LAG:] - tilt[:-_LAG]) > _CHANGE
+    words = np.ascontiguousarray(np.packbits(bits, axis=1)).view(">u4")[:, 0].astype(np.uint32)
+    is_silent = smooth.sum(axis=1) < _SILENCE_POWER * _BANDS
+    words[is_silent[_LAG:] | is_silent[:-_LAG]] = 0
+    return words
+
+
+def find_same_recordings(fingerprints: Sequence[np.ndarray]) -> list[int]:
+    """Which fingerprints belong to one recording.
+
+    Time and memory grow with the number of words, not with the number of pairs: every word is compared with a few
+    others that are equal, and of many copies each is joined to the group once.
+
+    Parameters
+    ----------
+    fingerprints : sequence of np.ndarray
         As made by `Fingerprinter`, all at one sample rate.
 
     Returns
@@ -117,30 +161,87 @@ def find_same_recordings(fingerprints: list[np.ndarray]) -> list[int]:
 
     def find(index: int) -> int:
         while leader[index] != index:
+            leader[index] = leader[leader[index]]
             index = leader[index]
         return index
 
+    patience = [_MAX_FAILURES * (1 + len(words) // _BLOCK // 90) for words in fingerprints]
     tried: Counter[tuple[int, int]] = Counter()
     for first, second, shift in _candidates(fingerprints):
-        tried[first, second] += 1
-        if tried[first, second] > _MAX_SHIFTS:
-            continue
         roots = sorted((find(first), find(second)))
-        if roots[0] != roots[1] and is_same_recording(fingerprints[first], fingerprints[second], shift):
+        if (
+            roots[0] == roots[1]
+            or tried[first, second] >= _MAX_SHIFTS
+            or min(patience[first], patience[second]) <= 0
+        ):
+            continue
+        tried[first, second] += 1
+        if is_same_recording(fingerprints[first], fingerprints[second], shift):
             leader[roots[1]] = roots[0]
+        else:
+            patience[first] -= 1
+            patience[second] -= 1
     return [find(index) for index in range(len(fingerprints))]
 
 
 def is_same_recording(first: np.ndarray, second: np.ndarray, shift: int) -> bool:
-    """Whether enough of the two agrees when frame i of the first lies on frame i + `shift` of the second."""
+    """Whether enough of the two agrees when frame i of the first lies about on frame i + `shift` of the second."""
+    shorter = int(min(np.count_nonzero(first), np.count_nonzero(second)))  # silence is nothing to share
     start, stop = max(0, -shift), min(len(first), len(second) - shift)
-    if stop - start < _BLOCK:
+    if stop - start < _SHORTEST:
         return False
     a, b = first[start:stop], second[start + shift : stop + shift]
-    count = len(a) // _BLOCK
-    a, b = a[: count * _BLOCK].reshape(count, _BLOCK), b[: count * _BLOCK].reshape(count, _BLOCK)
-    agreeing = int((_correlation(a, b) > _MIN_CORRELATION).sum())
-    return agreeing >= max(_MIN_BLOCKS, _MIN_SHARE * min(len(first), len(second)) / _BLOCK)
+    if shorter < _SHORT:
+        is_sound = (a != 0) & (b != 0)
+        a, b = a[is_sound], b[is_sound]
+        if len(a) < max(_SHORTEST, _SHORT_SHARE * shorter):
+            return False
+        needed = float(np.interp(len(a), *_SHORT_CORRELATION))
+        return float(_correlation(a[np.newaxis], b[np.newaxis])[0]) > needed
+    if len(a) < _BLOCK:
+        return False
+    agreement = _correlation(_in_blocks(a), _in_blocks(b))
+    if _is_enough(agreement > _MIN_CORRELATION, shorter):
+        return True
+    best = int(agreement.argmax())
+    if agreement[best] < _MIN_ANCHOR:
+        return False
+    return _agrees_at_another_speed(first, second, start + best * _BLOCK + _BLOCK // 2, shift, shorter)
+
+
+def _agrees_at_another_speed(
+    first: np.ndarray, second: np.ndarray, anchor: int, shift: int, shorter: int
+) -> bool:
+    """Whether the two agree around frame `anchor` of the first if one of them runs a little faster."""
+    start, stop = max(0, anchor - _REACH), min(len(first), anchor + _REACH)
+    times = start + np.arange((stop - start) // _BLOCK * _BLOCK)
+    speeds = _SPEEDS
+    for _ in range(2):  # roughly, then finely
+        places = np.rint((times - anchor) * speeds[:, np.newaxis]).astype(np.int64) + anchor + shift
+        is_inside = (places >= 0) & (places < len(second))
+        b = np.where(is_inside, second[np.clip(places, 0, len(second) - 1)], 0)
+        a = np.broadcast_to(first[times], b.shape)
+        agreeing = (_correlation(a.reshape(-1, _BLOCK), b.reshape(-1, _BLOCK)) > _MIN_CORRELATION).reshape(
+            len(speeds), -1
+        )
+        best = int(agreeing.sum(axis=1).argmax())
+        speeds = speeds[best] + _FINE_SPEEDS
+    return _is_enough(agreeing[best], shorter)
+
+
+def _is_enough(agreeing: np.ndarray, shorter: int) -> bool:
+    """Whether so many blocks agree: of the shorter fingerprint, or one after the other."""
+    if int(agreeing.sum()) >= max(_MIN_BLOCKS, _MIN_SHARE * shorter / _BLOCK):
+        return True
+    total = np.cumsum(np.concatenate([[0], agreeing]))
+    return len(total) > _LONG_RUN and bool(
+        (total[_LONG_RUN:] - total[:-_LONG_RUN]).max() >= _LONG_RUN_SHARE * _LONG_RUN
+    )
+
+
+def _in_blocks(words: np.ndarray) -> np.ndarray:
+    count = len(words) // _BLOCK
+    return words[: count * _BLOCK].reshape(count, _BLOCK)
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -151,32 +252,87 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.where(scale > 0, (total * both - ones_a * ones_b) / np.sqrt(np.maximum(scale, 1.0)), 0.0)
 
 
-def _candidates(fingerprints: list[np.ndarray]) -> list[tuple[int, int, int]]:
-    """(first, second, shift) of songs that share several words at the same shift, the surest first."""
-    lengths = [len(words) for words in fingerprints]
-    if len(lengths) < 2 or not sum(lengths):
-        return []
-    words = np.concatenate(fingerprints)
-    songs = np.repeat(np.arange(len(lengths)), lengths)
-    times = np.concatenate([np.arange(length) for length in lengths])
-    order = np.argsort(words, kind="stable")
-    order = order[words[order] != 0]
-    words, songs, times = words[order], songs[order], times[order]
-    _, starts, counts = np.unique(words, return_index=True, return_counts=True)
-    span = 2 * max(lengths)  # one number for (first, second, shift): quick to count
-    found = [np.zeros(0, dtype=np.int64)]
-    for count in np.unique(counts[(counts > 1) & (counts <= _COMMON)]):
-        rows = starts[counts == count][:, np.newaxis] + np.arange(count)
-        for step in range(1, count):
-            left, right = rows[:, :-step].ravel(), rows[:, step:].ravel()
-            other = songs[left] != songs[right]
-            left, right = left[other], right[other]
-            pair = songs[left] * len(lengths) + songs[right]
-            found.append(pair * span + times[right] - times[left] + span // 2)
-    keys, votes = np.unique(np.concatenate(found), return_counts=True)
-    keys, votes = keys[votes >= _MIN_VOTES], votes[votes >= _MIN_VOTES]
-    pairs, shifts = np.divmod(keys[np.argsort(-votes, kind="stable")], span)
-    return [
-        (int(pair) // len(lengths), int(pair) % len(lengths), int(shift) - span // 2)
-        for pair, shift in zip(pairs, shifts, strict=True)
-    ]
+def _candidates(fingerprints: Sequence[np.ndarray]) -> Iterator[tuple[int, int, int]]:
+    """(first, second, shift) of songs that share several words at the same shift, in batches the surest first."""
+    lengths = np.array([len(words) for words in fingerprints], dtype=np.int64)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    words, places = _shared_words(fingerprints, offsets)
+    if not len(words):
+        return
+    is_new = np.concatenate([[True], words[1:] != words[:-1]])
+    starts = np.flatnonzero(is_new)
+    sizes = np.diff(np.append(starts, len(words)))
+    run = np.cumsum(is_new, dtype=np.int64).astype(np.uint32) - np.uint32(1)
+    order = np.argsort(places, kind="stable").astype(np.uint32)  # one song after the other
+    songs, span = len(lengths), 2 * int(lengths.max())
+    firsts = np.searchsorted(places[order], offsets)
+    begin = 0
+    while begin < songs:
+        end = max(begin + 1, int(np.searchsorted(firsts, firsts[begin] + _BATCH, side="right")) - 1)
+        rows = order[firsts[begin] : firsts[end]].astype(np.int64)
+        begin = end
+        keys = [np.zeros(0, dtype=np.int64)]
+        for left, right in _partners(rows, words, run, starts, sizes):
+            left, right = places[left].astype(np.int64), places[right].astype(np.int64)
+            one, other = (np.searchsorted(offsets, side, side="right") - 1 for side in (left, right))
+            shift = (right - offsets[other]) - (left - offsets[one])
+            keys.append((one * songs + other) * span + shift + span // 2)  # one number: quick to count
+        votes, counts = np.unique(np.concatenate(keys), return_counts=True)
+        if not len(votes):
+            continue
+        # A start between two frames divides the votes between two shifts.
+        counts[:-1] += np.where(votes[1:] == votes[:-1] + 1, counts[1:], 0)
+        pairs, shifts = np.divmod(votes, span)
+        one, other = np.divmod(pairs, songs)
+        is_short = np.minimum(lengths[one], lengths[other]) < _FEW_WORDS
+        chosen = np.flatnonzero(counts >= np.where(is_short, _MIN_VOTES_SHORT, _MIN_VOTES))
+        for index in chosen[np.argsort(-counts[chosen], kind="stable")]:
+            yield int(one[index]), int(other[index]), int(shifts[index]) - span // 2
+
+
+def _shared_words(fingerprints: Sequence[np.ndarray], offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Words that several songs have, sorted, and their places in all fingerprints laid end to end.
+
+    A word counts once a song, where it comes first: a loop would otherwise outvote everything.
+    """
+    keys = np.empty(int(offsets[-1]), dtype=np.uint64)  # word and place in one number: quick to sort
+    filled = 0
+    for words, offset in zip(fingerprints, offsets, strict=False):
+        different, first = np.unique(words, return_index=True)
+        is_sound = different != 0
+        different, first = different[is_sound], first[is_sound]
+        keys[filled : filled + len(first)] = different.astype(np.uint64) << np.uint64(32)
+        keys[filled : filled + len(first)] |= (first + offset).astype(np.uint64)
+        filled += len(first)
+    keys = keys[:filled]
+    if not filled:
+        return np.zeros(0, dtype=np.uint32), np.zeros(0, dtype=np.uint32)
+    keys.sort()
+    words = (keys >> np.uint64(32)).astype(np.uint32)
+    is_same = np.concatenate([[False], words[1:] == words[:-1], [False]])
+    is_shared = is_same[1:] | is_same[:-1]
+    return words[is_shared], keys[is_shared].astype(np.uint32)
+
+
+def _partners(
+    rows: np.ndarray, words: np.ndarray, run: np.ndarray, starts: np.ndarray, sizes: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pairs of rows with the same word, the first of each among `rows` and the earlier one in its run.
+
+    All pairs of a rare word; of a frequent one each row meets a few others, that differ from word to word.
+    """
+    start, size = starts[run[rows]], sizes[run[rows]]
+    inside, half = rows - start, size // 2
+    turn = (words[rows].astype(np.int64) * 0x9E3779B1 & 0xFFFFFFFF) >> 8
+    for step in range(_PARTNERS):
+        active = np.flatnonzero(half > step)
+        if not len(active):
+            return
+        place, count, distance = inside[active], size[active], half[active]
+        stride = 1 + (turn[active] + step * np.maximum(1, distance // _PARTNERS)) % distance
+        for other, is_new in (
+            ((place + stride) % count, True),
+            ((place - stride) % count, 2 * stride != count),  # or both ways lead to the same row
+        ):
+            taken = (other > place) & is_new
+            yield rows[active[taken]], (start[active] + other)[taken]

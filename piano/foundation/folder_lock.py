@@ -50,6 +50,29 @@ def locked_folder(
         yield
 
 
+@contextlib.contextmanager
+def reading_folder(folder: Path, *, error: type[MusiganError] = DatasetError) -> Iterator[None]:
+    """Keep a folder as it is while it is read: who wants to change it is refused meanwhile.
+
+    Many may read at once. A folder without a lock file, or on a file system or system that knows no shared locks, is
+    read without one; nothing is written into it.
+
+    Raises
+    ------
+    MusiganError
+        Somebody is changing it.
+    """
+    try:
+        stream = open(folder / LOCK_NAME, "rb")  # noqa: SIM115 (closed below)
+    except OSError:
+        yield
+        return
+    with stream:
+        if not _try_lock(stream.fileno(), is_shared=True):
+            raise error(f"another run is working in {printable(folder)}. Wait until it has ended.")
+        yield
+
+
 def _try_writing(folder: Path) -> None:
     """An old lock file can be opened where no new file can be made."""
     trial = temporary_name(folder / "trial")
@@ -60,13 +83,15 @@ def _try_writing(folder: Path) -> None:
             trial.unlink(missing_ok=True)
 
 
-def _try_lock(descriptor: int) -> bool:
+def _try_lock(descriptor: int, *, is_shared: bool = False) -> bool:
     """False if somebody has it; a file system that knows no locks is taken to be free."""
     try:
         import fcntl
     except ImportError:  # Windows
         import msvcrt
 
+        if is_shared:  # there is no such lock
+            return True
         os.lseek(descriptor, 0, os.SEEK_SET)
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
@@ -74,7 +99,7 @@ def _try_lock(descriptor: int) -> bool:
             return False
         return True
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:

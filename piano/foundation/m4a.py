@@ -4,7 +4,7 @@ import warnings
 from pathlib import Path
 
 from piano.foundation.errors import AudioError
-from piano.foundation.native_sound import FFMPEG_HINT, find_ffmpeg
+from piano.foundation.ffmpeg_sound import FFMPEG_HINT, find_ffmpeg
 from piano.foundation.screen_text import printable
 
 BIT_RATE = "192k"

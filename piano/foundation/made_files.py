@@ -5,12 +5,13 @@ process holds a lock on its temporary file, so that nobody else clears it away.
 """
 
 import contextlib
+import itertools
 import json
 import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -92,18 +93,65 @@ def publish(temporary: Path, path: Path) -> Path:
         The name that it got.
     """
     for name in numbered(path):
-        try:
-            os.link(temporary, name)
-        except FileExistsError:
-            continue
-        except OSError:  # no hard links here (FAT, some network drives): take the name, then fill it
-            try:
-                os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-            except FileExistsError:
-                continue
-            os.replace(temporary, name)
-        return name
+        if _claim(temporary, name):
+            return name
     raise AssertionError("numbers do not end")
+
+
+def publish_together(made: Mapping[str, Path], path: Path) -> list[Path]:
+    """Give files that belong together names of one number: path + ending, then path-2 + ending ... if one is taken.
+
+    Parameters
+    ----------
+    made : mapping of str -> Path
+        Finished temporary files by the endings of their names (`.full.wav`).
+    path : Path
+        Folder and name without an ending.
+
+    Returns
+    -------
+    list of Path
+        The names that they got, in order.
+    """
+    for start in numbered_starts(path):
+        names = [start.with_name(start.name + ending) for ending in made]
+        if any(os.path.lexists(name) for name in names):
+            continue
+        claimed = []
+        for temporary, name in zip(made.values(), names, strict=True):
+            if not _claim(temporary, name):  # another process came between: its file stays, ours go
+                break
+            claimed.append(name)
+        else:
+            return names
+        for temporary, name in zip(made.values(), claimed, strict=False):
+            if not temporary.exists():  # moved, where there are no hard links
+                os.replace(name, temporary)
+            else:
+                name.unlink()
+    raise AssertionError("numbers do not end")
+
+
+def numbered_starts(path: Path) -> Iterator[Path]:
+    """`path` itself, then path-2, path-3 ...: like `numbered`, for a name that still gets an ending."""
+    yield path
+    for number in itertools.count(2):
+        yield path.with_name(f"{path.name}-{number}")
+
+
+def _claim(temporary: Path, name: Path) -> bool:
+    """Give a temporary file a name if that is free; says whether it was."""
+    try:
+        os.link(temporary, name)
+    except FileExistsError:
+        return False
+    except OSError:  # no hard links here (FAT, some network drives): take the name, then fill it
+        try:
+            os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            return False
+        os.replace(temporary, name)
+    return True
 
 
 def refuse_other_work(

@@ -5,16 +5,27 @@ tables in front of it (Xing, ID3) may be missing, wrong or hostile, so this modu
 """
 
 import struct
-from typing import BinaryIO, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 _BLOCK_BYTES = 1 << 20
 _HEAD_BYTES = 40  # of a frame: its header, and the place where a Xing tag would be
 _MAX_STRAY_BYTES = 8 << 20  # after so much damage the walk ends: a hostile file must not cost minutes
+_MOST_TAGS = 1000  # in a row without sound: more are taken for damage
+_ALIVE_BYTES = 16 << 20
 _MIN_FRAMES = 4  # fewer frames in a row than this is chance: random bytes hold false frame headers
 
 _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # by the version bits
 _KBITS_MPEG1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 _KBITS_MPEG2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+
+
+class Readable(Protocol):
+    """A file that can be read anywhere."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
+
+    def read(self, size: int = -1, /) -> bytes: ...
 
 
 class MpegRun(NamedTuple):
@@ -34,6 +45,10 @@ class MpegRun(NamedTuple):
     """Frames that hold sound; a Xing/Info header frame is not counted."""
     samples: int
     """Samples per channel that the frames hold."""
+    claimed_frames: int = 0
+    """Frames with sound by the Xing/Info header; 0 without one."""
+    is_trusted: bool = True
+    """The decoder knows the header frame that leads. It takes a VBRI frame for sound."""
 
 
 class MpegScan(NamedTuple):
@@ -78,19 +93,20 @@ _MONO_FRAMES: dict[int, _Frame | None] = {
 class _Window:
     """Bytes of a file by absolute position, of which only a block is held."""
 
-    def __init__(self, stream: BinaryIO, size: int) -> None:
-        self._stream = stream
-        self.size = size
+    def __init__(self, stream: Readable, block_bytes: int = _BLOCK_BYTES) -> None:
+        self._stream, self._block_bytes = stream, block_bytes
+        self.size = stream.seek(0, 2)
         self._start = 0
         self._data = b""
 
     def at(self, position: int, count: int) -> bytes:
         offset = position - self._start
-        if offset < 0 or offset + count > len(self._data):
+        end = offset + count
+        if offset < 0 or (end > len(self._data) and self._start + len(self._data) < self.size):
             self._stream.seek(position)
-            self._data = self._stream.read(_BLOCK_BYTES)
+            self._data = self._stream.read(max(count, self._block_bytes))
             self._start, offset = position, 0
-        return self._data[offset : offset + count]
+        return self._data[max(0, offset) : offset + count]
 
     def find_sync(self, position: int) -> int:
         """Position of the next byte 255 at or after `position`, or the size of the file."""
@@ -111,32 +127,38 @@ def _parse(head: bytes) -> _Frame | None:
     return (_MONO_FRAMES if head[3] >= 0xC0 else _FRAMES).get(head[1] << 8 | head[2])
 
 
-def scan_mpeg(stream: BinaryIO) -> MpegScan:
+def scan_mpeg(stream: Readable, alive: Callable[[], None] = lambda: None) -> MpegScan:
     """Walk the MPEG layer III frames of a file with bounded memory.
 
     Parameters
     ----------
-    stream : BinaryIO
+    stream : Readable
         Any file, open for reading and seekable; one without frames gives no runs.
+    alive : callable
+        Called every 16 MB.
 
     Returns
     -------
     MpegScan
         The runs of frames in the order of the file, and how many bytes were neither frame nor tag.
     """
-    window = _Window(stream, stream.seek(0, 2))
+    window = _Window(stream)
     runs: list[MpegRun] = []
-    stray = 0
-    position = 0
+    stray = tags = position = told = 0
     while position < window.size and stray < _MAX_STRAY_BYTES:
+        if position >= told:
+            alive()
+            told = position + _ALIVE_BYTES
         tag = _tag_length(window, position)
         if tag:
+            tags += 1
+            stray += tag if tags > _MOST_TAGS else 0
             position += tag
             continue
-        run = _run_at(window, position)
+        run = _run_at(window, position, alive)
         if run is not None:
             runs.append(run)
-            position = run.end
+            position, tags = run.end, 0
             continue
         following = window.find_sync(position + 1)
         stray += following - position  # a last frame that the file's end cuts off counts as well
@@ -144,21 +166,45 @@ def scan_mpeg(stream: BinaryIO) -> MpegScan:
     return MpegScan(runs=runs, stray_bytes=stray)
 
 
-def _run_at(window: _Window, start: int) -> MpegRun | None:
+def tags_length(stream: Readable) -> int:
+    """Bytes of the ID3 tags in front of a file."""
+    window, position = _Window(stream, 64), 0
+    for _ in range(_MOST_TAGS):
+        if window.at(position, 3) != b"ID3":
+            break
+        tag = _tag_length(window, position)
+        if not tag or tag == window.size - position:
+            break
+        position += tag
+    return position
+
+
+def _run_at(window: _Window, start: int, alive: Callable[[], None]) -> MpegRun | None:
     """The row of frames from `start` to a change, damage, or the Xing header of a joined file."""
     first = _parse(window.at(start, _HEAD_BYTES))
     if first is None:
         return None
-    position, count, sound_start = start, 0, start
+    position, count, sound_start, claimed, is_trusted = start, 0, start, 0, True
+    told = start + _ALIVE_BYTES
     while True:
         head = window.at(position, _HEAD_BYTES)
         frame = _parse(head)
         if frame is None or frame[1:4] != first[1:4] or position + frame.length > window.size:
             break
+        if position >= told:
+            alive()
+            told = position + _ALIVE_BYTES
         if head[frame.xing_offset : frame.xing_offset + 4] in (b"Xing", b"Info"):
             if count:
                 break
             sound_start = position + frame.length
+            flags, frames = struct.unpack(">II", window.at(position + frame.xing_offset + 4, 8))
+            claimed = frames if flags & 1 else 0
+        elif head[36:40] == b"VBRI":
+            if count:
+                break
+            sound_start, is_trusted = position + frame.length, False
+            claimed = int.from_bytes(window.at(position + 50, 4), "big")
         count += 1
         position += frame.length
     if count < _MIN_FRAMES:
@@ -173,6 +219,8 @@ def _run_at(window: _Window, start: int) -> MpegRun | None:
         channels=first.channels,
         frames=sounding,
         samples=sounding * first.samples,
+        claimed_frames=claimed,
+        is_trusted=is_trusted,
     )
 
 
@@ -206,6 +254,17 @@ def _tag_length(window: _Window, position: int) -> int:
         claimed = int.from_bytes(head[12:16], "little") + (32 if head[23] & 0x20 else 0)
         return claimed if 32 <= claimed <= rest else 32
     if head[:1] == b"\0":
-        zeros = window.at(position, _BLOCK_BYTES // 2)
-        return len(zeros) - len(zeros.lstrip(b"\0"))
+        return _zeros_length(window, position)
     return 0
+
+
+def _zeros_length(window: _Window, position: int) -> int:
+    """Zeros from `position` on: a few looked at first, as a hostile file holds many short rows."""
+    count, step = 0, 64
+    while zeros := window.at(position + count, step):
+        found = len(zeros) - len(zeros.lstrip(b"\0"))
+        count += found
+        if found < len(zeros) or count >= _BLOCK_BYTES:
+            break
+        step = min(8 * step, _BLOCK_BYTES // 2)
+    return count

@@ -1,69 +1,110 @@
 """The sound in a file as it lies there: decoded at its own rate, block by block.
 
 The decoder is chosen by the first bytes and not by the name: libsndfile for most formats, an ffmpeg program for those
-that libsndfile cannot read. An MP3 is read by its real frames, on both sides of damage.
+that libsndfile refuses. Sound on both sides of damage is kept, and every recording of a chain.
 """
 
 import contextlib
+import itertools
 import logging
 import os
-import shutil
-import struct
-import subprocess
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import soundfile
 
+from piano.foundation import flac_frames, ogg_pages
+from piano.foundation.channel_mix import in_wave_order
+from piano.foundation.decode_log import (
+    CODED,
+    CUT_SHORT,
+    DAMAGED,
+    JOINED,
+    LEAST_SECONDS,
+    RATE_CHANGES,
+    WRONG_LENGTH,
+    DecodeLog,
+)
 from piano.foundation.errors import AudioError
-from piano.foundation.mpeg_frames import MpegRun, length_header, scan_mpeg
+from piano.foundation.ffmpeg_sound import FFMPEG_HINT, ffmpeg_blocks, find_ffmpeg, format_of
+from piano.foundation.mpeg_frames import MpegRun, length_header, scan_mpeg, tags_length
 from piano.foundation.screen_text import printable
+from piano.foundation.sound_lengths import Layout, read_layout, true_lengths, whole_chunk
+from piano.foundation.sound_source import SourceFile, SourcePart
 
-FFMPEG_SUFFIXES = frozenset({".m4a", ".aac", ".wma"})
-"""Formats that libsndfile cannot read; they need an ffmpeg program."""
-FFMPEG_HINT = "needs the ffmpeg program: pip install imageio-ffmpeg"
+__all__ = ["FFMPEG_HINT", "NativeBlock", "find_ffmpeg", "native_blocks", "sndfile_name"]
 
-DAMAGED = "decoded with damage"
-CUT_SHORT = "shorter than its header claims"
-RATE_CHANGES = "sample rate or channels change inside the file"
+RATES = (1_000, 768_000)
+"""Hz: from the slowest to the fastest file that is read."""
+MOST_NUMBERS = 4_000_000
+"""In one block, all channels together, whatever rate and channels a header claims."""
 
 _LOG = logging.getLogger(__name__)
-_SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"OggS", b"fLaC", b"FORM")
+_SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"caff", b".snd", b"riff")
 _RUN_SLACK = 4 * 1152  # samples a decoder may rightly drop from a run of frames: encoder delay and padding
+_PIECE = 4096  # samples read at a time: what a decoder throws away at damage
+_JUNK_BYTES = 1 << 20  # in front of a file, that are looked through
+_CUT = re.compile(r": (\d+) \(should be (\d+)\)")
+_CODED_SYNC = (
+    (re.compile(rb"\xff\x1f\x00\xe8[\xf0-\xff]\x07"), "dts"),
+    (re.compile(rb"\x1f\xff\xe8\x00\x07[\xf0-\xff]"), "dts"),
+    (re.compile(rb"\xfe\x7f\x01\x80"), "dts"),
+    (re.compile(rb"\x7f\xfe\x80\x01"), "dts"),
+    (re.compile(rb"\x72\xf8\x1f\x4e[\x01-\x1f]", re.DOTALL), "spdif"),
+    (re.compile(rb"\x0b\x77..[\x00-\xbf]", re.DOTALL), "ac3,eac3"),
+)
+_CODED_BYTES = 1 << 17
+_CODED_FRAMES = 4
 
 
 class NativeBlock(NamedTuple):
     """Sound as it lies in the file."""
 
     frames: np.ndarray
-    """[shape=(samples, source channels)] float32"""
+    """[shape=(samples, source channels)] float32; left and right first"""
     sample_rate: int
     part: int
-    """Counts the stretches that do not belong together: joined files, changes of rate."""
+    """Counts the stretches that do not belong together: joined files, changes of rate, both sides of damage."""
 
 
-def find_ffmpeg() -> str | None:
-    """Path of an ffmpeg program: the one in the imageio-ffmpeg wheel, else one installed on the system."""
-    try:
-        import imageio_ffmpeg
-
-        return imageio_ffmpeg.get_ffmpeg_exe()
-    except (ImportError, RuntimeError):
-        return shutil.which("ffmpeg")
+class _Refused(AudioError):
+    """libsndfile does not know the format."""
 
 
-def native_blocks(path: Path, seconds: float, notes: list[str]) -> Iterator[NativeBlock]:
+class _Task(NamedTuple):
+    """What every decoder here is told."""
+
+    path: Path
+    seconds: float
+    log: DecodeLog
+    alive: Callable[[], None]
+
+    def block_frames(self, sample_rate: int, channels: int) -> int:
+        """Samples of one block."""
+        if not RATES[0] <= sample_rate <= RATES[1]:
+            raise AudioError(
+                f"{printable(self.path)} claims {sample_rate} Hz: from {RATES[0]} to {RATES[1]} are read."
+            )
+        return max(1, min(round(self.seconds * sample_rate), MOST_NUMBERS // channels))
+
+
+def native_blocks(
+    path: Path, seconds: float, log: DecodeLog, alive: Callable[[], None] = lambda: None
+) -> Iterator[NativeBlock]:
     """Decode a file at its own rate.
 
     Parameters
     ----------
     path : Path
     seconds : float
-        At most so much in one block.
-    notes : list of str
-        Receives a phrase for every irregularity, once each.
+        At most so much in one block; less where rate or channels would make it large.
+    log : DecodeLog
+        Receives a phrase for every irregularity.
+    alive : callable
+        Called now and then while a file is looked through before its first sound.
 
     Yields
     ------
@@ -73,33 +114,59 @@ def native_blocks(path: Path, seconds: float, notes: list[str]) -> Iterator[Nati
     ------
     AudioError
         If the file cannot be opened or is not sound. One that opens and holds no samples yields nothing.
+    PassingError
+        If the disk or the network fails; what was decoded until then is not the song.
     """
-    if not path.is_file():  # a fifo would block for ever
-        raise AudioError(f"{printable(path)} is not a file that can be read.")
-    try:
-        with open(path, "rb") as stream:
-            head = stream.read(16)
-            if not head:
+    task = _Task(path, seconds, log, alive)
+    with SourceFile(path) as source:
+        try:
+            if not source.size:
                 raise AudioError(f"{printable(path)} is empty.")
-            if head[:4] in _SNDFILE_MAGIC:
-                yield from _sndfile_blocks(path, seconds, notes)
-            elif path.suffix.lower() in FFMPEG_SUFFIXES or head[4:8] == b"ftyp":
-                yield from _ffmpeg_blocks(path, seconds, notes)
-            else:
-                yield from _mpeg_blocks(path, stream, seconds, notes)
-    except OSError as error:
-        raise AudioError(f"cannot read {printable(path)}: {error.strerror or error}.") from None
+            yield from _decode(source, task)
+        except (AudioError, OSError):
+            source.check()
+            raise
+        source.check()
+
+
+def _decode(source: SourceFile, task: _Task) -> Iterator[NativeBlock]:
+    whole = source.whole()
+    part = whole.part(tags_length(whole), whole.size)
+    head = part.read_at(0, 4)
+    form = format_of(part)
+    if head == ogg_pages.MAGIC:
+        yield from _ogg_blocks(part, task)
+    elif head == flac_frames.MAGIC:
+        yield from _or_ffmpeg(_flac_blocks(part, task), part, form, task)
+    elif head in _SNDFILE_MAGIC and form != "avi":
+        yield from _or_ffmpeg(_wave_blocks(part, task), part, form, task)
+    elif form is not None:
+        yield from _ffmpeg_part(part, form, task)
+    else:
+        yield from _mpeg_blocks(whole, part, task)
+
+
+def _or_ffmpeg(
+    blocks: Iterator[NativeBlock], part: SourcePart, form: str | None, task: _Task
+) -> Iterator[NativeBlock]:
+    """What libsndfile makes of a file; where it refuses it (and not where it is damaged), what ffmpeg does."""
+    try:
+        yield from blocks
+    except _Refused:
+        part.source.check()
+        if form is None:
+            raise
+        yield from _ffmpeg_part(part, form, task)
+
+
+def _ffmpeg_part(part: SourcePart, form: str, task: _Task, number: int = 0) -> Iterator[NativeBlock]:
+    for block in ffmpeg_blocks(part, form, task.log, block_frames=task.block_frames):
+        yield NativeBlock(block.frames, block.sample_rate, number)
 
 
 def sndfile_name(path: Path) -> Any:
     """The path as soundfile takes it: as text it would refuse names that are not valid Unicode."""
     return str(path) if os.name == "nt" else os.fsencode(path)
-
-
-def note(notes: list[str], text: str) -> None:
-    """Add a phrase, unless it is there already."""
-    if text not in notes:
-        notes.append(text)
 
 
 class _SequentialFile(soundfile.SoundFile):
@@ -112,132 +179,281 @@ class _SequentialFile(soundfile.SoundFile):
         return False
 
 
-class _Slice:
-    """Some bytes, then the bytes [start, end) of a file, as one file to read."""
-
-    def __init__(self, stream: BinaryIO, start: int, end: int, prefix: bytes = b"") -> None:
-        self._stream, self._start, self._prefix = stream, start, prefix
-        self._size = len(prefix) + end - start
-        self._position = 0
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
-        self._position = min(max(0, base + offset), self._size)
-        return self._position
-
-    def read(self, size: int) -> bytes:
-        size = min(size, self._size - self._position)
-        data = self._prefix[self._position : self._position + size]
-        if len(data) < size:
-            self._stream.seek(self._start + self._position + len(data) - len(self._prefix))
-            data += self._stream.read(size - len(data))
-        self._position += len(data)
-        return data
-
-
-def _sndfile_blocks(path: Path, seconds: float, notes: list[str]) -> Iterator[NativeBlock]:
-    with _open_sound(sndfile_name(path), path) as file:
-        log = file.extra_info
-        if "should be" in log and "data : 4294967295" not in log:  # all ones: a stream of unknown length
-            note(notes, CUT_SHORT)
-        yield from _read_frames(file, seconds=seconds, part=0, notes=notes)
-
-
-def _mpeg_blocks(path: Path, stream: BinaryIO, seconds: float, notes: list[str]) -> Iterator[NativeBlock]:
-    """Decode an MP3 by its real frames, whatever its length header claims, on both sides of damage."""
-    scan = scan_mpeg(stream)
-    whole = len(scan.runs) == 1 and scan.stray_bytes == 0
-    if scan.stray_bytes and scan.runs:
-        note(notes, DAMAGED)
-    if len({(run.sample_rate, run.channels) for run in scan.runs}) > 1:
-        note(notes, RATE_CHANGES)
-    if not scan.runs:  # another format, or MPEG layer I or II
-        yield from _sndfile_blocks(path, seconds, notes)
-    for part, run in enumerate(scan.runs):
-        count = 0
-        with _open_run(path, stream, run, whole=whole) as file:
-            for block in _read_frames(file, seconds=seconds, part=part, notes=notes):
-                count += len(block.frames)
-                yield block
-        if count < run.samples - _RUN_SLACK:
-            note(notes, DAMAGED)
-
-
-def _open_run(path: Path, stream: BinaryIO, run: MpegRun, *, whole: bool) -> soundfile.SoundFile:
-    """Open a run of MPEG frames; trust the file's own length header only where it does not cut sound off."""
-    with contextlib.suppress(AudioError):
-        file = _open_sound(sndfile_name(path) if whole else _Slice(stream, run.start, run.end), path)
-        if file.frames >= run.samples - _RUN_SLACK:
-            return file
-        file.close()
-    return _open_sound(_Slice(stream, run.sound_start, run.end, length_header(run)), path)
-
-
-def _open_sound(source: Any, path: Path) -> soundfile.SoundFile:
+def _open_sound(part: SourcePart, path: Path) -> soundfile.SoundFile:
+    part.seek(0)
     try:
-        return _SequentialFile(source)
+        file = _SequentialFile(cast(Any, part))
     except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: taken for headerless data
+        part.source.check()
         _LOG.debug("%s: %s", path, error)
-        raise AudioError(f"{printable(path)} is not sound in a format that can be decoded.") from None
+        raise _Refused(f"{printable(path)} is not sound in a format that can be decoded.") from None
+    return file
 
 
-def _read_frames(
-    file: soundfile.SoundFile, *, seconds: float, part: int, notes: list[str]
-) -> Iterator[NativeBlock]:
-    count = max(1, round(seconds * file.samplerate))
-    while True:
-        try:
-            frames = file.read(count, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError:
-            note(notes, DAMAGED)
+class _Reader:
+    """Reads a sound file in blocks up to its end or to damage, and knows how far it came."""
+
+    def __init__(self, file: soundfile.SoundFile, part: SourcePart, task: _Task) -> None:
+        self._file, self._part = file, part
+        self._count = task.block_frames(file.samplerate, file.channels)
+        self.samples = 0
+        self.is_broken = False
+
+    def blocks(self, number: int, *, skip: int = 0) -> Iterator[NativeBlock]:
+        """The first `skip` samples are left out."""
+        is_over = False
+        while not is_over:
+            buffer = np.empty((self._count, self._file.channels), dtype=np.float32)
+            filled = 0
+            while filled < len(buffer):
+                try:
+                    got = self._file.read(out=buffer[filled : filled + _PIECE])
+                except soundfile.LibsndfileError:
+                    self.is_broken = is_over = True
+                    break
+                if len(got) == 0:
+                    is_over = True
+                    break
+                filled += len(got)
+            self._part.source.check()
+            self.samples += filled
+            frames = buffer[min(skip, filled) : filled]
+            skip -= min(skip, filled)
+            if len(frames):
+                frames = in_wave_order(frames, file_format=self._file.format)
+                yield NativeBlock(frames, self._file.samplerate, number)
+
+
+def _wave_blocks(part: SourcePart, task: _Task) -> Iterator[NativeBlock]:
+    """Decode WAV, AIFF, CAF, AU, W64: what is in the file, whatever its length fields say."""
+    layout = read_layout(part)
+    if layout is not None and (coded := _coded_format(part, layout)):
+        task.log.note(CODED)
+        yield from _ffmpeg_part(part.part(layout.start, part.size), coded, task)
+        return
+    lengths = None if layout is None else true_lengths(part, layout)
+    if lengths is not None and lengths.header is not None:
+        sound = part.part(lengths.start, lengths.end, lengths.header)
+        if lengths.is_longer:
+            task.log.note(WRONG_LENGTH)
+    else:
+        sound = part
+    try:
+        file = _open_sound(sound, task.path)
+    except _Refused:
+        if layout is None or sound is not part:
+            raise
+        sound = whole_chunk(
+            part, layout
+        )  # a chunk in front of the samples may be what libsndfile stumbles over
+        file = _open_sound(sound, task.path)
+    with file:
+        if lengths is not None and lengths.missing:
+            there = lengths.end - lengths.start
+            lost = lengths.missing / there * file.frames / max(1, file.samplerate)
+            if lost > LEAST_SECONDS:
+                task.log.note(CUT_SHORT, missing_seconds=lost)
+        elif lengths is None and (layout is None or layout.kind == b"riff"):
+            _note_cut(file, task.log)
+        reader = _Reader(file, sound, task)
+        yield from reader.blocks(0)
+        if reader.is_broken:
+            task.log.note(DAMAGED, missing_seconds=(file.frames - reader.samples) / file.samplerate)
+
+
+def _note_cut(file: soundfile.SoundFile, log: DecodeLog) -> None:
+    """What libsndfile says about length fields of formats that are not looked into here."""
+    for claimed, there in _CUT.findall(file.extra_info):
+        if int(claimed) > int(there) > 0:
+            share = (int(claimed) - int(there)) / int(there)
+            log.note(CUT_SHORT, missing_seconds=share * file.frames / max(1, file.samplerate))
             return
-        if len(frames) == 0:
-            return
-        yield NativeBlock(frames, file.samplerate, part)
 
 
-def _ffmpeg_blocks(path: Path, seconds: float, notes: list[str]) -> Iterator[NativeBlock]:
-    """Decode through an ffmpeg program, as a stream: the whole file is never held."""
-    program = find_ffmpeg()
-    if program is None:
-        raise AudioError(f"{printable(path)} {FFMPEG_HINT}.")
-    source = f"file:{os.fspath(path.resolve())}"  # the prefix keeps a name like "http:..." a name
-    command = [program, "-v", "error", "-nostdin", "-protocol_whitelist", "file,pipe", "-i", source]
-    command += ["-vn", "-map", "0:a:0", "-c:a", "pcm_f32le", "-bitexact", "-f", "wav", "pipe:1"]
-    with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as process:
-        assert process.stdout is not None
-        try:
-            layout = _read_wav_header(process.stdout)
-            if layout is None:
-                return
-            sample_rate, channels = layout
-            block_bytes = max(1, round(seconds * sample_rate)) * channels * 4
-            while data := process.stdout.read(block_bytes):
-                whole = len(data) - len(data) % (channels * 4)
-                frames = np.frombuffer(data[:whole], dtype="<f4").astype(np.float32).reshape(-1, channels)
-                yield NativeBlock(frames, sample_rate, 0)
-            if process.wait() != 0:
-                note(notes, DAMAGED)
-        finally:
-            process.kill()
-
-
-def _read_wav_header(stream: IO[bytes]) -> tuple[int, int] | None:
-    """(sample rate, channels) of a WAV stream, left at its first sample; None if it is no such stream."""
-    if stream.read(12)[:4] != b"RIFF":
+def _coded_format(part: SourcePart, layout: Layout) -> str | None:
+    """Name of a surround format (DTS, AC-3) that stands in place of samples: its sync words come again and again."""
+    if layout.kind not in (b"RIFF", b"RF64") or layout.format[8:10] not in (b"\x01\0", b"\xfe\xff"):
         return None
-    layout = None
-    while len(chunk := stream.read(8)) == 8:
-        name, size = chunk[:4], int.from_bytes(chunk[4:], "little")
-        if name == b"data":
-            return layout
-        body = stream.read(size)
-        if name == b"fmt ":
-            _, channels, sample_rate = struct.unpack_from("<HHI", body)
-            layout = (sample_rate, channels)
+    data = part.read_at(layout.start, _CODED_BYTES)
+    data = data.lstrip(b"\0")
+    for sync, form in _CODED_SYNC:
+        places = []
+        for match in sync.finditer(data):
+            places.append(match.start())
+            if len(places) > 64:
+                break
+        steps = {later - earlier for earlier, later in itertools.pairwise(places)}
+        if len(places) >= _CODED_FRAMES and len(steps) <= 2 and max(steps) - min(steps) <= 2:
+            return form
     return None
+
+
+def _flac_blocks(part: SourcePart, task: _Task, number: int = 0) -> Iterator[NativeBlock]:
+    """Decode FLAC, on both sides of damage, and one stream behind the other."""
+    stream = flac_frames.read_stream(part, 0)
+    if stream is None:
+        raise _Refused(f"{printable(task.path)} is not sound in a format that can be decoded.")
+    layouts, first = set(), number
+    while stream is not None:
+        layouts.add((stream.sample_rate, stream.channels))
+        if len(layouts) > 1:
+            task.log.note(RATE_CHANGES)
+        following: flac_frames.FlacStream | None = None
+        source = part.part(stream.start, part.size)
+        done, position, is_broken = 0, stream.frames_start, True
+        try:
+            with _open_sound(source, task.path) as file:
+                reader = _Reader(file, source, task)
+                yield from reader.blocks(number)
+                done, position, is_broken = reader.samples, stream.start + source.tell(), reader.is_broken
+        except _Refused:
+            if len(layouts) == 1 and number == first:
+                raise
+        largest = int.from_bytes(stream.info[7:10], "big") or 1 << 16
+        begin = max(stream.frames_start, position - min(2 * largest, 4 << 20) - (1 << 14))
+        missing, last_end, is_damaged, is_gone = 0, 0, False, True
+        for run in flac_frames.find_runs(part, stream, begin):
+            if isinstance(run, flac_frames.FlacStream):
+                following = run
+                break
+            end_sample = run.first_sample + run.samples
+            if run.start < position and end_sample <= done:
+                last_end = run.end
+                continue
+            skip = max(0, done - run.first_sample) if run.start < position else 0
+            is_joint = run.first_sample + skip == done
+            if not is_joint or (last_end and run.start > last_end):
+                is_damaged = True
+                missing += max(0, run.first_sample - done)
+                number += not is_joint
+            runs = part.part(run.start, run.end, flac_frames.stream_header(stream, run.samples))
+            with contextlib.suppress(_Refused), _open_sound(runs, task.path) as file:
+                yield from _Reader(file, runs, task).blocks(number, skip=skip)
+            done, last_end, is_gone = end_sample, run.end, False
+        if is_damaged:
+            task.log.note(DAMAGED, missing_seconds=missing / max(1, stream.sample_rate))
+        lost = (stream.samples - done) / max(1, stream.sample_rate)
+        if lost > LEAST_SECONDS:
+            task.log.note(CUT_SHORT, missing_seconds=lost)
+        elif is_broken and is_gone and not last_end:
+            task.log.note(DAMAGED)
+        stream = following
+        if stream is not None:
+            number += 1
+            task.log.note(JOINED)
+
+
+def _ogg_blocks(part: SourcePart, task: _Task) -> Iterator[NativeBlock]:
+    """Decode Ogg: every recording of a chain."""
+    links, stray = ogg_pages.find_links(part)
+    if stray:
+        task.log.note(DAMAGED)
+    if len(links) > 1:
+        task.log.note(JOINED)
+    layout, number, found = None, 0, False
+    for link in links:
+        pages = SourcePart(
+            part.source, [place for first, last in link.ranges for place in part.ranges(first, last)]
+        )
+        try:
+            for block in _link_blocks(pages, link, task, number):
+                if layout not in (None, (block.sample_rate, block.frames.shape[1])):
+                    task.log.note(RATE_CHANGES)
+                layout = block.sample_rate, block.frames.shape[1]
+                found = True
+                number = max(number, block.part)
+                yield block
+        except _Refused:
+            if len(links) > 1 or stray:
+                task.log.note(DAMAGED)
+        number += 1
+    if not found:
+        yield from _ffmpeg_part(part, "ogg", task)
+
+
+def _link_blocks(
+    pages: SourcePart, link: ogg_pages.OggLink, task: _Task, number: int
+) -> Iterator[NativeBlock]:
+    if link.codec == "flac":
+        yield from _flac_blocks(pages, task, number)
+        return
+    with _open_sound(pages, task.path) as file:
+        reader = _Reader(file, pages, task)
+        yield from reader.blocks(number)
+        lost = (file.frames - reader.samples) / file.samplerate
+        if link.is_damaged or reader.is_broken:
+            task.log.note(DAMAGED, missing_seconds=lost)
+        if not link.is_ended:
+            task.log.note(CUT_SHORT)
+
+
+def _mpeg_blocks(whole: SourcePart, part: SourcePart, task: _Task) -> Iterator[NativeBlock]:
+    """Decode an MP3 by its real frames, whatever its length header claims, on both sides of damage."""
+    scan = scan_mpeg(whole, task.alive)
+    if not scan.runs:  # another format, MPEG layer I or II, or something in front of the sound
+        yield from _other_blocks(part, task)
+        return
+    is_single = len(scan.runs) == 1 and scan.stray_bytes == 0
+    if len({(run.sample_rate, run.channels) for run in scan.runs}) > 1:
+        task.log.note(RATE_CHANGES)
+    missing = _missing_seconds(scan.runs)
+    if scan.stray_bytes:
+        task.log.note(DAMAGED, missing_seconds=missing)
+    elif missing > 1.0:
+        task.log.note(CUT_SHORT, missing_seconds=missing)
+    for number, run in enumerate(scan.runs):
+        file, bytes_of_run = _open_run(task.path, whole, run, is_single=is_single)
+        with file:
+            reader = _Reader(file, bytes_of_run, task)
+            yield from reader.blocks(number)
+        if reader.is_broken or reader.samples < run.samples - _RUN_SLACK:
+            lost = max(0, run.samples - reader.samples) / run.sample_rate
+            task.log.note(DAMAGED, missing_seconds=lost)
+
+
+def _missing_seconds(runs: list[MpegRun]) -> float:
+    """How much longer the sound would be by the length headers in front of it."""
+    missing, claimed, frame_seconds = 0.0, 0, 0.0
+    for run in runs:
+        if run.sound_start > run.start:  # a header leads: what it counts goes on to the next header
+            missing += max(0, claimed) * frame_seconds
+            claimed, frame_seconds = run.claimed_frames, run.samples / max(1, run.frames) / run.sample_rate
+        claimed -= run.frames
+    return missing + max(0, claimed) * frame_seconds
+
+
+def _open_run(
+    path: Path, whole: SourcePart, run: MpegRun, *, is_single: bool
+) -> tuple[soundfile.SoundFile, SourcePart]:
+    """Open a run of MPEG frames; trust the file's own length header only where it does not cut sound off."""
+    part = whole.part(0, whole.size) if is_single else whole.part(run.start, run.end)
+    if run.is_trusted:
+        with contextlib.suppress(_Refused):
+            file = _open_sound(part, path)
+            if file.frames >= run.samples - _RUN_SLACK:
+                return file, part
+            file.close()
+    part = whole.part(run.sound_start, run.end, length_header(run))
+    return _open_sound(part, path), part
+
+
+def _other_blocks(part: SourcePart, task: _Task) -> Iterator[NativeBlock]:
+    """What bears no mark at its beginning: libsndfile knows more formats; or there is junk in front of the sound."""
+    head = part.read_at(0, _JUNK_BYTES)
+    for magic, decode in (
+        (ogg_pages.MAGIC, _ogg_blocks),
+        (b"fLaC\0\0\0\x22", _flac_blocks),
+        (b"RIFF", _wave_blocks),
+    ):
+        at = head.find(magic)
+        behind = part.part(at, part.size)
+        if at > 0 and (magic != b"RIFF" or behind.read_at(8, 4) == b"WAVE"):
+            task.log.note(DAMAGED)
+            yield from decode(behind, task)
+            return
+    with _open_sound(part, task.path) as file:
+        _note_cut(file, task.log)
+        reader = _Reader(file, part, task)
+        yield from reader.blocks(0)
+        if reader.is_broken:
+            task.log.note(DAMAGED)

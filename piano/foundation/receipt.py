@@ -14,10 +14,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from torch import Tensor
 
 from piano.foundation import bounds
-from piano.foundation.audio_io import sndfile_name
 from piano.foundation.errors import AudioError
-from piano.foundation.native_sound import FFMPEG_SUFFIXES
+from piano.foundation.native_sound import sndfile_name
 from piano.foundation.screen_text import printable
+from piano.foundation.sound_names import FFMPEG_SUFFIXES
 
 RECEIPT_VERSION = 1
 LONGEST_COMMENT = 20_000
@@ -74,9 +74,21 @@ class Receipt(BaseModel):
     versions: dict[str, str]
     """Of what can change the last bits."""
 
+    def is_same_sound(self, other: "Receipt") -> bool:
+        """Whether another receipt is of a sound that was made in the same way; threads and names have no part in it."""
+        names = ["kind", "model", "phase_iterations", "device", "dtype", "versions"]
+        if self.kind != "reconstruction":
+            names += ["seed", "item", "seconds", "steps"]
+        return all(getattr(self, name) == getattr(other, name) for name in names) and (
+            (self.source and self.source.sha256) == (other.source and other.source.sha256)
+        )
+
     @property
     def command(self) -> list[str]:
         """Arguments of generate_music that make this sound, among others if its number is not 0."""
+        if self.kind == "reconstruction":
+            return ["--epoch", str(self.epoch), "--phase-iterations", str(self.phase_iterations),
+                    "--device", self.device, "--threads", str(self.threads)]  # fmt: skip
         return ["--epoch", str(self.epoch), "--seconds", repr(self.seconds), "--seed", str(self.seed),
                 "--count", str(self.item + 1), "--steps", str(self.steps),
                 "--phase-iterations", str(self.phase_iterations), "--device", self.device,

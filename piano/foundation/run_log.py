@@ -8,6 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from piano.foundation.log_sinks import Watchers
+from piano.foundation.made_files import write_bytes
 
 LOG_NAME = "metrics.jsonl"
 
@@ -53,10 +54,17 @@ class RunLog:
         """Drop what a run did after the step it is resumed from."""
         if not self.is_active or not self.path.is_file():
             return
-        kept = [entry for entry in read_history(self.path.parent) if entry.get("total_step", 0) <= total_step]
-        part = self.path.with_suffix(".part")
-        part.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")
-        part.replace(self.path)
+        kept = [
+            entry
+            for entry in read_history(self.path.parent)
+            if _is_until(entry.get("total_step", 0), total_step)
+        ]
+        write_bytes(self.path, "".join(json.dumps(entry) + "\n" for entry in kept).encode("utf-8"))
+
+
+def _is_until(step: Any, last: int) -> bool:
+    """Whether a line belongs to what a run goes on from; one that says no number of a step is not ours."""
+    return isinstance(step, int) and step <= last
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:

@@ -1,20 +1,22 @@
 """Where and how this process runs: device, precision, threads, seed, ranks (Lightning Fabric)."""
 
 import logging
-import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
 
+from piano.foundation.cores import available_cores
 from piano.foundation.errors import ConfigError
+from piano.foundation.first_process import is_first_process
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+__all__ = ["Runtime", "is_first_process", "start_runtime"]
 logger = logging.getLogger(__name__)
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
@@ -121,21 +123,15 @@ def start_runtime(
         accelerator=accelerator, devices=devices, num_nodes=nodes,
         strategy="ddp" if devices * nodes > 1 else "auto", precision="32-true",
     )  # fmt: skip
-    if accelerator == "cpu":
-        torch.set_num_threads(choose_threads() if threads == "auto" else int(threads))
     fabric.launch()
+    if accelerator == "cpu":  # after the launch, which sets one thread in each of several processes
+        torch.set_num_threads(choose_threads() if threads == "auto" else int(threads))
     torch.manual_seed(seed)
     if precision == "auto":
         precision = choose_precision(fabric.device)
     if accelerator == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = True
     return Runtime(fabric, precision)
-
-
-def is_first_process() -> bool:
-    """Whether this process is, or will be, the main one of a run: known before the run's processes are launched."""
-    ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
-    return not any(int(os.environ.get(name) or 0) for name in ranks)
 
 
 def best_device() -> str:
@@ -160,11 +156,6 @@ def choose_device(name: str) -> str:
     return best_device() if name == "auto" else name
 
 
-def available_cores() -> int:
-    """CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def choose_threads() -> int:
     """The fastest number of threads right now: with a busy core, two can be ten times slower than one."""
     candidates = sorted({1, 2, 4, 8, available_cores()})
@@ -175,6 +166,43 @@ def choose_threads() -> int:
     best = min(rates, key=lambda count: rates[count] * (1.0 + 0.02 * count))
     logger.info("threads: %s (%s)", best, ", ".join(f"{n}: {1e3 * t:.1f} ms" for n, t in rates.items()))
     return best
+
+
+_fastest: dict[int, int] = {}
+
+
+def fastest_threads(work: Callable[[], object], *, most: int, seconds: float = 0.4) -> int:
+    """The number of threads, up to `most`, with which a short piece of work is fastest right now.
+
+    Measured once in a process, in turns, so that a neighbour who wakes up meanwhile is everybody's. The fewer win
+    where more gain little.
+
+    Parameters
+    ----------
+    work : callable
+        Some milliseconds of what is to be done.
+    seconds : float
+        No new measurement is begun after this time.
+    """
+    if most not in _fastest:
+        before = torch.get_num_threads()
+        counts = [count for count in (1, 2, 4, 8, 16, 32) if count < most] + [most]
+        best = dict.fromkeys(counts, float("inf"))
+        begin = time.perf_counter()
+        work()  # the first time is slow for other reasons
+        for count in counts * 4:
+            if time.perf_counter() - begin > seconds and best[count] < float("inf"):
+                break
+            torch.set_num_threads(count)
+            started = time.perf_counter()
+            work()
+            best[count] = min(best[count], time.perf_counter() - started)
+        torch.set_num_threads(before)
+        _fastest[most] = min(counts, key=lambda count: best[count] * (1.0 + 0.05 * count))
+        logger.info(
+            "threads: %s (%s)", _fastest[most], ", ".join(f"{n}: {1e3 * t:.1f} ms" for n, t in best.items())
+        )
+    return _fastest[most]
 
 
 def choose_precision(device: torch.device) -> str:

@@ -3,10 +3,14 @@
 import difflib
 import io
 import sys
+import textwrap
 from collections.abc import Iterable
 
 NEAR = 0.7
 """How like a known name an unknown one must be (difflib's ratio) for the known one to be meant."""
+
+_FORMULA_SIGNS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""A cell that begins so is taken for a formula; the last four are their full-width forms."""
 
 
 def printable(text: object) -> str:
@@ -20,6 +24,27 @@ def printable(text: object) -> str:
 def counted(count: int, noun: str, plural: str | None = None) -> str:
     """`1 file`, `2 files`, `3,000 files`; `plural` where it is not the noun with an s."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def wrapped(text: str, columns: int = 79) -> str:
+    """A text for 80 columns, broken between words; an indented line is a command and stays whole."""
+    return "\n".join(
+        line
+        if line.startswith("  ")
+        else textwrap.fill(line, columns, break_long_words=False, break_on_hyphens=False)
+        for line in text.split("\n")
+    )
+
+
+def csv_cell(value: object) -> object:
+    """A value as a cell of a CSV file that people open in a spreadsheet: numbers stay as they are.
+
+    A text that a spreadsheet would take for a formula gets a `'` in front.
+    """
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if text.startswith(_FORMULA_SIGNS) else text
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

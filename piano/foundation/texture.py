@@ -7,7 +7,7 @@ neighbouring bins differ as much as in real music.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,14 @@ MEAN_LOG_RAYLEIGH = -0.288608
 FIT_ROUNDS, FIT_RATE = 4, 0.9
 RARE_BINS = 1000
 """A cell with this many bins counts for half: what was seldom heard is left smooth."""
+NEPER = math.log(10.0) / 20.0
+"""Of a decibel."""
+SILENT = -60.0 * NEPER
+"""Loudness below which music is a pause, and says nothing of how loud music is."""
+USUAL_RANGE = (-30.0 * NEPER + 0.5 * math.log(3.0 / 8.0), -12.0 * NEPER + 0.5 * math.log(3.0 / 8.0))
+"""Loudness of levelled music, for models that do not know that of theirs: -30 to -12 dB of the waveform."""
+RANGE_SHARE, RANGE_WIDTH = 0.05, 12.0 * NEPER
+"""What is left out of the range at each end, and how far it reaches below and above the middle at most."""
 
 
 class Texture(nn.Module):
@@ -37,6 +45,8 @@ class Texture(nn.Module):
 
     amount: Tensor
     level: Tensor
+    range: Tensor | None
+    """Softest and loudest that the music was when it was measured; None for models of before."""
     band: Tensor
 
     def __init__(self, n_fft: int) -> None:
@@ -45,6 +55,7 @@ class Texture(nn.Module):
         self.hop_length = hop_of(n_fft)
         self.register_buffer("amount", torch.zeros(NUM_BANDS, NUM_LEVELS))
         self.register_buffer("level", torch.zeros(()))
+        self.register_buffer("range", None)
         bins = torch.arange(n_fft // 2 + 1) / (n_fft // 2)
         band = NUM_BANDS - 1 + bins.clamp_min(1e-9).log2().ceil().long()
         self.register_buffer("band", band.clamp(0, NUM_BANDS - 1), persistent=False)
@@ -78,7 +89,24 @@ class Texture(nn.Module):
                 needs.append(count / (count + RARE_BINS) * need)
             need = torch.minimum(*needs).view(NUM_BANDS, NUM_LEVELS)
             self.amount.copy_((self.amount.square() + FIT_RATE * need).clamp(0.0, 1.0).sqrt())
-        self.level.copy_(loudness(real).mean() - loudness(self._scattered(predicted, scatter)).mean())
+        levels = [loudness(spectrum) for spectrum in (real, self._scattered(predicted, scatter))]
+        sounding = [level[level > SILENT] if bool((level > SILENT).any()) else level for level in levels]
+        # A silent item of either kind would count for more than ten that sound: silence has no logarithm.
+        self.level.copy_(sounding[0].mean() - sounding[1].mean())
+        shares = sounding[0].new_tensor([RANGE_SHARE, 0.5, 1.0 - RANGE_SHARE])
+        low, middle, high = sounding[0].quantile(shares)
+        self.range = torch.stack([low.maximum(middle - RANGE_WIDTH), high.minimum(middle + RANGE_WIDTH)])
+
+    @property
+    def softest_and_loudest(self) -> tuple[float, float]:
+        """Loudness that a composition may have."""
+        return USUAL_RANGE if self.range is None else (float(self.range[0]), float(self.range[1]))
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *arguments: Any) -> None:
+        """A range is there, or not: models of before have none."""
+        found = state_dict.get(f"{prefix}range")
+        self.range = None if found is None else self.level.new_zeros(2)
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     def _cell(self, levels: Tensor) -> Tensor:
         """Index of band and level of every bin."""

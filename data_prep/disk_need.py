@@ -1,0 +1,76 @@
+"""How much disk a preparation will take, told before it begins: guessed from sizes of files and their headers."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from piano.foundation.dataset_format import PrepareSettings
+from piano.foundation.screen_text import counted
+
+_USUAL_BYTES = 20_000.0
+"""Of an MP3 or the like, for a second of music: 160 kbit/s."""
+_LOOKED_INTO = 200
+"""So many files are opened; the others are taken to be like them."""
+_LEAST, _MOST = 500.0, 3_000_000.0
+"""Bytes a second that are believed of a header."""
+
+
+def disk_need(paths: Sequence[Path], output: Path, settings: PrepareSettings) -> str:
+    """A sentence about the room that the chunks and then the pairs will take; empty if there is nothing to do.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Of the music that is to be decoded.
+    output : Path
+        The prepared folder.
+    settings : PrepareSettings
+    """
+    if not paths:
+        return ""
+    seconds = guess_seconds(paths)
+    here = seconds * settings.sample_rate * settings.channels * 4
+    free = shutil.disk_usage(output).free
+    sentence = (
+        f"{counted(len(paths), 'file')} to prepare, about {seconds / 3600:.1f} hours of music: this will take about "
+        f"{_gigabytes(here)} GB here and {_gigabytes(2 * here)} GB as a data set; {_gigabytes(free)} GB are free."
+    )
+    return sentence + (" That will not be enough." if 3 * here > free else "")
+
+
+def guess_seconds(paths: Sequence[Path]) -> float:
+    """Length of some music files together, roughly: no header is needed to be true, and none is decoded."""
+    looked_into = paths[:: -(-len(paths) // _LOOKED_INTO)]
+    size, seconds = 0.0, 0.0
+    for path in looked_into:
+        try:
+            count = path.stat().st_size
+            size += count
+            seconds += count / _bytes_per_second(path)
+        except OSError:
+            continue
+    total = 0.0
+    for path in paths:
+        try:
+            total += path.stat().st_size
+        except OSError:
+            continue
+    return total * seconds / size if size else 0.0
+
+
+def _bytes_per_second(path: Path) -> float:
+    """Of a WAV or FLAC by its header, of everything else as usual; raises OSError."""
+    with open(path, "rb") as stream:
+        head = stream.read(64)
+    found = _USUAL_BYTES
+    if head[:4] == b"RIFF" and head[12:16] == b"fmt ":
+        found = float(int.from_bytes(head[28:32], "little"))
+    elif head[:4] == b"fLaC" and len(head) >= 26:
+        rate = int.from_bytes(head[18:21], "big") >> 4
+        samples = int.from_bytes(head[21:26], "big") & (1 << 36) - 1
+        found = path.stat().st_size * rate / samples if samples and rate else 4 * _USUAL_BYTES
+    return found if _LEAST <= found <= _MOST else _USUAL_BYTES
+
+
+def _gigabytes(count: float) -> str:
+    return f"{count / 1e9:.1f}" if count >= 1e8 else f"{max(count, 1e6) / 1e9:.3f}"

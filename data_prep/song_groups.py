@@ -1,0 +1,121 @@
+"""Which prepared songs stay on one side of a split: copies of one recording, stems of one song, or whole folders."""
+
+import dataclasses
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from data_prep.prepare_song import FINGERPRINT_NAME
+from piano.foundation.dataset_format import PreparedManifest, SongEntry, read_array
+from piano.foundation.errors import DatasetError
+from piano.foundation.fingerprint import FINGERPRINT_VERSION, find_same_recordings, fingerprint_length
+
+GROUPINGS = ("recording", "folder", "top-folder")
+"""Copies of a recording and stems; besides, all files of a folder; besides, all below a folder of the first level."""
+
+_STEM_WORDS = frozenset(
+    re.findall(
+        r"\w+",
+        """accompaniment backing bass beat brass chords drum drums fx guitar guitars harmony instrumental keys lead
+        master melody mix mixture novocals other others pad pads percussion perc piano rest rhythm strings synth synths
+        vocal vocals voice vox""",
+    )
+)
+_FILLERS = frozenset(("no", "minus", "stem", "stems", "only"))
+_STEM_SECONDS = 5.0
+"""Shorter files of equal length are the hits and loops of a sample pack rather than stems of one song."""
+
+
+def grouping_key(group_by: str) -> str:
+    """A short text that differs when the groups could differ for the same songs."""
+    return f"{group_by} {FINGERPRINT_VERSION}"
+
+
+def with_groups(
+    songs: list[SongEntry], before: PreparedManifest | None, output: Path, *, group_by: str = "recording"
+) -> tuple[SongEntry, ...]:
+    """The songs, each with the name of the first song of its group.
+
+    Parameters
+    ----------
+    songs : list of SongEntry
+        In the order of their names.
+    before : PreparedManifest, optional
+        Of the last run: of the same songs the groups are not looked for again.
+    output : Path
+        The prepared folder, where the fingerprints lie.
+    group_by : str
+        One of `GROUPINGS`.
+    """
+    if (
+        before is not None
+        and before.grouping == grouping_key(group_by)
+        and [song.folder for song in before.songs] == [song.folder for song in songs]
+    ):
+        groups = [song.group for song in before.songs]
+    else:
+        groups = [songs[leader].source for leader in _leaders(songs, output, group_by)]
+    return tuple(dataclasses.replace(song, group=group) for song, group in zip(songs, groups, strict=True))
+
+
+def is_whole_fingerprint(path: Path, samples: int, sample_rate: int) -> bool:
+    """Whether a fingerprint on disk reaches to the end of its song; earlier versions stopped after 20 minutes."""
+    try:
+        return path.stat().st_size >= 4 * fingerprint_length(samples, sample_rate)
+    except OSError:
+        return False
+
+
+def _leaders(songs: list[SongEntry], output: Path, group_by: str) -> list[int]:
+    """For every song the index of the first of its group."""
+    fingerprints = [_read_fingerprint(output / song.folder / FINGERPRINT_NAME) for song in songs]
+    leaders = find_same_recordings(fingerprints)
+    leaders = _join(leaders, _stem_keys(songs))
+    if group_by == "folder":
+        leaders = _join(leaders, (song.source.rpartition("/")[0] for song in songs))
+    elif group_by == "top-folder":
+        leaders = _join(leaders, ("/" in song.source and song.source.partition("/")[0] for song in songs))
+    return leaders
+
+
+def _join(leaders: list[int], keys: Iterable[object]) -> list[int]:
+    """The groups after all songs of equal key are put together; None is nobody's key."""
+    leaders = list(leaders)
+
+    def find(index: int) -> int:
+        while leaders[index] != index:
+            index = leaders[index]
+        return index
+
+    first: dict[object, int] = {}
+    for index, key in enumerate(keys):
+        if key is not None:
+            one, other = sorted((find(index), find(first.setdefault(key, index))))
+            leaders[other] = one
+    return [find(index) for index in range(len(leaders))]
+
+
+def _stem_keys(songs: list[SongEntry]) -> list[tuple[str, str, int] | None]:
+    """What stems and their mix have in common: folder, name without the stem's word, exact length. Else None."""
+    keys, of_stems = [], set()
+    for song in songs:
+        folder, _, name = song.source.rpartition("/")
+        words = [word for word in re.split(r"[\s_.,()\[\]-]+", name.rpartition(".")[0].casefold()) if word]
+        if song.seconds < _STEM_SECONDS or not words:
+            keys.append(None)
+            continue
+        others = [word for word in words if word not in _STEM_WORDS and word not in _FILLERS]
+        keys.append((folder, " ".join(others), song.samples))
+        if not _STEM_WORDS.isdisjoint(words):
+            of_stems.add(keys[-1])
+    return [key if key in of_stems else None for key in keys]
+
+
+def _read_fingerprint(path: Path) -> np.ndarray:
+    hint = "Delete its folder and prepare the music again."
+    words = read_array(path, mapped=False, hint=hint)
+    if words.dtype != np.uint32 or words.ndim != 1:
+        raise DatasetError(f"{path} is no fingerprint. {hint}")
+    return words

@@ -1,0 +1,197 @@
+"""From nothing to new music: the shipped model plays, twelve old scores are learned, one page has it all.
+
+Every step is a command of its own and is printed before it runs. Nothing is fetched from anywhere.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import webbrowser
+from pathlib import Path
+
+from piano.foundation.doors import command, fill, front, program
+from piano.foundation.errors import EXIT_INTERRUPTED, MusiganError, run_command
+from piano.foundation.made_files import numbered
+from piano.foundation.model_folder import SHIPPED, holds_shipped, shipped_folder
+from piano.foundation.options import make_output_folder
+
+EXAMPLE = """examples:
+  {musigan demo}                                 ten minutes of learning, about a quarter of an hour in all
+  {musigan demo} --minutes 3 --open              hurried: goes on from the shipped model, and opens the page
+"""
+HURRIED_MINUTES = 8.0
+"""Below this a model from nothing makes a drone: a hurried demo goes on from the shipped model instead."""
+STEPS = 9
+MARK = "made-by-demo.txt"
+SINGING = "satie-gymnopedie-no-1-37-take0.mp3"
+
+
+class DemoError(MusiganError):
+    """A step of the demo failed; its own message stands above."""
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog=program("demo"),
+        description=__doc__,
+        epilog=fill(EXAMPLE),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--minutes", type=float, default=10.0, help="of learning (default: %(default)g)")
+    add("--output", type=Path, default=Path("demo"), help="folder for everything (default: %(default)s)")
+    add("--open", action="store_true", help="open the page in a browser at the end (default: off)")
+    options = parser.parse_args(argv)
+    if not 1.0 <= options.minutes <= 10_000:
+        parser.error("--minutes is a number from 1 to 10000")
+    return options
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the demo."""
+    options = parse_arguments(argv)
+    return run_command(lambda: run_demo(options.output, options.minutes, is_opened=options.open))
+
+
+def run_demo(folder: Path, minutes: float, *, is_opened: bool = False) -> None:
+    """All steps.
+
+    Parameters
+    ----------
+    folder : Path
+        Where a demo has learned already, or something else lies, the next free number is taken: nothing is replaced.
+    minutes : float
+        Of training.
+    is_opened : bool
+        Whether the page is opened in a browser.
+
+    Raises
+    ------
+    DemoError
+        A step failed.
+    """
+    folder = next(name for name in numbered(folder) if is_free(name))
+    make_output_folder(folder)
+    (folder / MARK).write_text("Made by the demo of MusiGAN.\n", encoding="ascii")
+    print(f"Everything goes into {folder}.")
+    shipped = holds_shipped(shipped_folder())
+    is_hurried = shipped and minutes < HURRIED_MINUTES
+    run, music, dataset = folder / "checkpoints", folder / "music", folder / "dataset"
+    prompt = folder / "prompt" / SINGING
+
+    say(1, "Listen first: the model that comes with the project")
+    step("render-scores", "--match", "gymnopedie", "--seed", 1, "--max-seconds", 8, "--output", prompt.parent)
+    if shipped:
+        step(
+            "generate",
+            "--checkpoints",
+            SHIPPED,
+            "--seconds",
+            15,
+            "--count",
+            2,
+            "--output",
+            folder / "shipped_out",
+        )
+        step("generate", "--checkpoints", SHIPPED, "--seconds", 15, "--count", 1, "--prompt", prompt,
+             "--output", folder / "shipped_out")  # fmt: skip
+    say(2, "Music to learn from: play twelve Public Domain piano scores into MP3 files")
+    step("render-scores", "--output", music)
+    say(3, "Prepare: cut every song into exact chunks of two minutes, 16 kHz mono")
+    step("prepare", music, "--output", folder / "prepared", "--sample-rate", 16000, "--channels", 1)
+    say(4, "Data set: pairs of neighbouring segments, whole songs kept for validation")
+    step("dataset", "--input", folder / "prepared", "--output", dataset)
+    if is_hurried:
+        say(
+            5,
+            f"Learn for {minutes:g} minutes, from the shipped model on: from nothing wants {HURRIED_MINUTES:g} or more",
+        )
+    else:
+        say(5, f"Learn for {minutes:g} minutes, from nothing: autoencoder, flow, judges, adversarial stages")
+    step("train", *(["--from", SHIPPED] if is_hurried else ["--preset", "tiny"]), "--minutes", f"{minutes:g}",
+         "--dataset", dataset, "--checkpoints", run)  # fmt: skip
+    say(6, "Compose: four samples from white noise, two continuations of a fragment")
+    step("generate", "--checkpoints", run, "--seconds", 20, "--count", 4, "--output", folder / "music_out")
+    step("generate", "--checkpoints", run, "--seconds", 20, "--count", 2, "--prompt", prompt,
+         "--output", folder / "music_out")  # fmt: skip
+    say(
+        7, "What happened: the doctor on the run, and every saved discriminator on the last generator's music"
+    )
+    step("doctor", run)
+    step(
+        "check-discriminator",
+        "--gen-ckpt",
+        "latest",
+        "--checkpoints",
+        run,
+        "--output",
+        folder / "check_discriminator",
+    )
+    say(8, "Measure: the generator's music against pieces it never learned")
+    step("evaluate", "--checkpoints", run, "--real", dataset, "--train", dataset, "--count", 16,
+         "--output", folder / "evaluation")  # fmt: skip
+    if shipped:
+        step("compare", run, SHIPPED, "--real", dataset, "--count", 12, "--output", folder / "comparison")
+    say(9, "Look and listen: one page that works offline")
+    page = folder / "report.html"
+    beside = ["--shipped", folder / "shipped_out", "--comparison", folder / "comparison"] if shipped else []
+    step("report", run, "--music", folder / "music_out", "--real", music, "--scores", folder / "evaluation",
+         "--tournament", folder / "check_discriminator", "--output", page, *beside)  # fmt: skip
+    conclude(folder, page, minutes, is_hurried=is_hurried, shipped=shipped)
+    if is_opened:
+        webbrowser.open(page.resolve().as_uri())
+
+
+def is_free(folder: Path) -> bool:
+    """Whether a demo may begin in a folder: there is nothing, or a demo that was broken off before it learned."""
+    if not folder.exists():
+        return True
+    if not folder.is_dir() or (folder / "checkpoints").exists():
+        return False
+    return (folder / MARK).is_file() or not any(folder.iterdir())
+
+
+def conclude(folder: Path, page: Path, minutes: float, *, is_hurried: bool, shipped: bool) -> None:
+    """Say what can be heard, the best sound first."""
+    print()
+    if shipped:
+        print(
+            "Hear first what the model that comes with the project makes; it learned for two and a half hours:"
+        )
+        show_sounds(folder / "shipped_out")
+    start = "that model, after" if is_hurried else "your model, learned from nothing in"
+    print(f"And this is what {start} {minutes:g} minutes with twelve old scores:")
+    show_sounds(folder / "music_out")
+    print(f"Both on one page: {page}")
+    print(f"Next, your own music: {fill('{musigan prepare}')} ~/Music")
+
+
+def show_sounds(folder: Path) -> None:
+    """List the sounds of a folder, one a line."""
+    for path in sorted(folder.glob("*.wav")):
+        print(f"  {path}")
+
+
+def say(number: int, text: str) -> None:
+    """Head a step."""
+    print(f"\n== {number} of {STEPS}  {text}", flush=True)
+
+
+def step(verb: str, *arguments: object) -> None:
+    """Print a command and run it in a process of its own; raises DemoError if it fails."""
+    print(command(verb, *arguments), flush=True)
+    project = Path(__file__).resolve().parents[1]
+    paths = [str(project), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "MUSIGAN_FRONT": front()}
+    words = [sys.executable, "-m", "musigan", verb, *map(str, arguments)]
+    status = subprocess.run(words, env=environment, check=False).returncode
+    if status in (EXIT_INTERRUPTED, -2):
+        raise KeyboardInterrupt
+    if status:
+        raise DemoError(f"the demo ends here: `{verb}` failed, see above. What was made so far stays.")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,311 @@
+"""What became of a run, in one sentence for someone who reads nothing else: from the lines of its metrics.jsonl.
+
+A run that is ruined is called ruined. `Nothing is wrong` is said only where enough was learned, every check that was
+made was passed, the music was not worse than it should be, and every figure reads healthy.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from piano.doctor.ranges import Row, is_ill, table
+from piano.doctor.rules import Finding, Window, diagnose
+from piano.doctor.signals import WINDOW_STEPS, digest, is_spoilt, is_step
+from piano.foundation.score_words import (
+    HARDLY_FROM,
+    UNKNOWN,
+    is_drone,
+    is_number,
+    score_sentence,
+    score_words,
+)
+from piano.foundation.screen_text import counted, printable
+
+STAGE_WORDS = {
+    "autoencoder": "learning to write sound down and play it back", "flow": "learning to compose",
+    "judges": "the judges learn to tell real from generated", "ear": "sharpening the sound against the ear",
+    "professor": "composing in one step, against the professor", "joint": "sound and composition together",
+}  # fmt: skip
+FEWEST_STEPS = WINDOW_STEPS
+"""Of a whole run: fewer do not fill one of the doctor's windows, and leave everything close to where it began."""
+MOST_NAMED = 4
+SAME = 0.3
+"""Variety of made music over real below which its pieces are all alike."""
+LONGER = "Train it longer: with more --minutes, into a new folder (--checkpoints)."
+
+
+class Verdict(NamedTuple):
+    """What became of a run."""
+
+    is_ruined: bool
+    """Whether its music is not worth listening to, or nothing can be said of it: no invitation to listen."""
+    sentence: str
+    advice: str
+    """What to do about it; empty where nothing is."""
+    steps: int
+    """Steps it learned."""
+
+
+class Facts(NamedTuple):
+    """What the events of a log say about a run that did not fall ill."""
+
+    score: Mapping[str, Any] | None
+    """The best score's line; None where there is none on a scale."""
+    unknown: str
+    """Why there is none, as the log says it; empty where nobody asked."""
+    gates: Mapping[str, Mapping[str, Any]]
+    """The last gate of every stage that had one."""
+    left_out: Sequence[str]
+    """Stages that got no time."""
+    unfinished: str
+    """The stage in which the log ends."""
+
+
+def run_verdict(lines: Iterable[Any]) -> Verdict:
+    """Judge a run by the lines of its metrics.jsonl, in their order; junk among them is passed over.
+
+    Parameters
+    ----------
+    lines : iterable of dicts
+        From `run_log.read_history`, or read one by one.
+    """
+    found = digest(lines)
+    return judge(found.windows, diagnose(found.windows), found.kept, steps=found.steps)
+
+
+def judge(
+    windows: Sequence[Window], findings: Sequence[Finding], events: Sequence[Mapping[str, Any]], *, steps: int
+) -> Verdict:
+    """The verdict on a run that was read already (`signals.digest`)."""
+    if not steps:
+        return Verdict(True, "It learned nothing: not one step was taken.", LONGER, 0)
+    has_died = died(events)
+    ill, advice = illness(windows, findings, steps=steps, has_died=has_died)
+    if ill and (has_died or any(_is_fatal(finding) for finding in findings)):
+        return Verdict(True, ill, advice, steps)
+    if has_died:
+        sentence = (
+            f"The run died after {counted(steps, 'step')}: its last one gave something that is no number."
+        )
+        return Verdict(
+            True, sentence, "Go on from the last good checkpoint with lower learning rates.", steps
+        )
+    facts = facts_of(events)
+    staged = any(window.stage in STAGE_WORDS for window in windows) or bool(
+        {str(line.get("stage")) for line in events} & STAGE_WORDS.keys()
+    )
+    ruin = ruin_of(facts, steps=steps) if staged else ""
+    faults = faults_of(facts, table(windows, events))
+    if ruin:
+        also = _also([*([ill.rstrip(".")] if ill else []), *faults])
+        return Verdict(True, f"{ruin}{also}", _advice(facts, steps) or advice, steps)
+    music = f" Its music is {_score_sentence(facts.score)}." if facts.score else ""
+    if ill:
+        return Verdict(False, f"{ill}{music}{_also(faults)}", advice or _advice(facts, steps), steps)
+    if faults:
+        sentence = f"The run went through ({counted(steps, 'step')}), but not all is well: {_listed(faults)}."
+        return Verdict(False, f"{sentence}{music}", _advice(facts, steps), steps)
+    sentence = f"Nothing is wrong with this run as far as its log tells ({counted(steps, 'step')})."
+    return Verdict(False, f"{sentence}{music} Whether it sounds well, only ears tell.", "", steps)
+
+
+# --- what fell ill
+
+
+def illness(
+    windows: Sequence[Window], findings: Sequence[Finding], *, steps: int, has_died: bool
+) -> tuple[str, str]:
+    """What the findings come to, in a sentence, and the advice of the first; empty where there are none to speak of."""
+    length = counted(steps, "step")
+    blocks = [[findings[index] for index in block] for block in told_together(findings, stages_of(windows))]
+    bad = [block for block in blocks if any(finding.severity == "critical" for finding in block)]
+    warned = [block for block in blocks if any(finding.severity == "warning" for finding in block)]
+    names = list(dict.fromkeys(block[0].name for block in [*bad, *warned]))
+
+    def lead(block: Sequence[Finding]) -> str:
+        first = first_of(block)
+        also = ", ".join(name for name in names if name != first.name)
+        return f"{first.name}{in_stages(block)}. {first.sentence}{f' Also: {also}.' if also else ''}"
+
+    still = [block for block in bad if any(_is_fatal(finding) for finding in block)]
+    if has_died and not still:
+        still = [block for block in warned if any(finding.is_open for finding in block)]
+    if still:
+        return f"The run {'died' if has_died else 'failed'} of {lead(still[0])}", first_of(still[0]).advice
+    left = [block for block in bad if any(finding.until_stage_end for finding in block)]
+    if left:
+        return f"The run went through ({length}), but had {lead(left[0])}", first_of(left[0]).advice
+    if bad:
+        had = ", ".join(dict.fromkeys(block[0].name for block in bad))
+        return f"The run had {had} on the way and came out of it ({length}).", ""
+    if warned:
+        return f"The run went through ({length}), with a warning: {', '.join(names)}.", warned[0][0].advice
+    return "", ""
+
+
+def _is_fatal(finding: Finding) -> bool:
+    return finding.is_open and finding.severity == "critical"
+
+
+def died(history: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the run's last step was no number."""
+    last = next((line for line in reversed(history) if is_step(line)), None)
+    return last is not None and is_spoilt(last)
+
+
+def stages_of(windows: Sequence[Window]) -> list[str]:
+    """The stages in which there are windows, in their order."""
+    return list(dict.fromkeys(window.stage for window in windows))
+
+
+def told_together(findings: Sequence[Finding], stages: Sequence[str]) -> list[list[int]]:
+    """Indices of findings; those of one rule, in stages that follow each other, in one list."""
+    blocks: list[list[int]] = []
+    for index, finding in enumerate(findings):
+        for block in blocks:
+            last = findings[block[-1]]
+            if last.name == finding.name and stages.index(finding.stage) - stages.index(last.stage) <= 1:
+                block.append(index)
+                break
+        else:
+            blocks.append([index])
+    return blocks
+
+
+def first_of(block: Sequence[Finding]) -> Finding:
+    """The finding that speaks for all that are told together: the first critical one, if there is one."""
+    return next((finding for finding in block if finding.severity == "critical"), block[0])
+
+
+def in_stage(stage: str) -> str:
+    """` in stage ear (sharpening ...)`."""
+    words = STAGE_WORDS.get(stage)
+    return f" in stage {stage} ({words})" if words else f" in stage {printable(stage)}" if stage else ""
+
+
+def in_stages(block: Sequence[Finding]) -> str:
+    """`, first seen at step 48 in stage ear (...)`, or ` in stages judges and ear, first seen at step 48`."""
+    stages = list(dict.fromkeys(finding.stage for finding in block))
+    if len(stages) == 1:
+        return f", first seen at step {block[0].step}{in_stage(stages[0])}"
+    names = [printable(stage) for stage in stages]
+    return f" in stages {', '.join(names[:-1])} and {names[-1]}, first seen at step {block[0].step}"
+
+
+# --- what came out
+
+
+def facts_of(events: Sequence[Mapping[str, Any]]) -> Facts:
+    """What the events say; a stage that was learned after all is not one that was left out."""
+    scores = [line for line in events if line.get("event") == "score" and is_number(line.get("kernel_score"))]
+    scores = [line for line in scores if _words(line) != UNKNOWN]
+    untold = [line for line in events if line.get("event") == "no score"]
+    gates = {line["stage"]: line for line in events
+             if line.get("event") == "gate" and line.get("stage") in STAGE_WORDS}  # fmt: skip
+    learned = list(dict.fromkeys(str(line.get("stage", "")) for line in events if is_step(line)))
+    left_out = dict.fromkeys(str(line.get("stage", "")) for line in events if line.get("event") == "left out")
+    last = learned[-1] if learned else ""
+    return Facts(
+        min(scores, key=lambda line: float(line["kernel_score"]), default=None),
+        str(untold[-1].get("reason") or UNKNOWN) if untold and not scores else "",
+        gates,
+        [stage for stage in left_out if stage in STAGE_WORDS and stage not in learned],
+        last if gates and last not in gates else "",
+    )
+
+
+def ruin_of(facts: Facts, *, steps: int) -> str:
+    """Why there is no use in listening; empty where there may be."""
+    if steps < FEWEST_STEPS:
+        heard = f": what it plays is {_score_sentence(facts.score)}" if facts.score else ""
+        return f"It learned for {counted(steps, 'step')}. That is too few for anything{heard}."
+    length = f"after {counted(steps, 'step')}"
+    if facts.score and float(facts.score["kernel_score"]) >= HARDLY_FROM:
+        return f"It did not work: {length} its music is {_score_sentence(facts.score)}."
+    codec = facts.gates.get("autoencoder", {})
+    if _reads(codec, "R", lambda value: value >= 0.6) or _reads(codec, "P", lambda value: value < 0.4):
+        lost = "too much of every sound is lost when it is written down and played back"
+        return f"It did not work: {length} {lost} ({_codec_words(codec)}), so that nothing can sound well."
+    score = facts.score or {}
+    if is_drone(score.get("self_similarity"), score.get("self_similarity_real")):
+        alike = f"{score['self_similarity']:.2f} alike from one second to the next"
+        real = score.get("self_similarity_real")
+        beside = f", real music up to {real:.2f}" if is_number(real) else ""
+        return f"It plays a drone: {length} its music is {alike}{beside}."
+    if _reads(score, "diversity", lambda value: value < SAME):
+        return (f"It plays the same piece again and again: {length} its pieces differ {score['diversity']:.2f} times "
+                "as much from each other as real ones.")  # fmt: skip
+    return ""
+
+
+def faults_of(facts: Facts, rows: Sequence[Row]) -> list[str]:
+    """Everything that is not well in a run that went through, the weightiest first."""
+    faults = []
+    failed = [line for line in facts.gates.values() if line.get("passed") is False]
+    if failed:
+        names = ", ".join(printable(str(line.get("name", "?"))) for line in failed)
+        faults.append(f"{len(failed)} of {counted(len(facts.gates), 'check')} not passed ({names})")
+    if facts.left_out:
+        faults.append(f"no time was left for {_and(facts.left_out)}")
+    if facts.unknown:
+        faults.append(f"how good its music is cannot be told ({printable(facts.unknown)})")
+    faults += dict.fromkeys(
+        f"{row.name} {row.value:.2g}: {row.reading}" for row in _last_of_each(rows) if is_ill(row.reading)
+    )
+    if facts.unfinished:
+        faults.append(f"it ends inside stage {printable(facts.unfinished)}: stopped, or still learning")
+    return faults
+
+
+def _last_of_each(rows: Sequence[Row]) -> list[Row]:
+    """A number that several stages had, as the last of them left it."""
+    return list({row.name: row for row in rows}.values())
+
+
+def _advice(facts: Facts, steps: int) -> str:
+    """What to do first."""
+    if facts.left_out or steps < FEWEST_STEPS:
+        return LONGER
+    advised = [str(line.get("advice") or "") for line in facts.gates.values() if line.get("passed") is False]
+    first = next((text for text in advised if text), "")
+    return f"{printable(first[0].upper() + first[1:])}." if first else LONGER if facts.score else ""
+
+
+def _score_sentence(line: Mapping[str, Any]) -> str:
+    return score_sentence(float(line["kernel_score"]), None, _count(line, "clips"), _count(line, "songs"))
+
+
+def _words(line: Mapping[str, Any]) -> str:
+    return score_words(float(line["kernel_score"]), None, _count(line, "clips"), _count(line, "songs"))
+
+
+def _count(line: Mapping[str, Any], name: str) -> int | None:
+    value = line.get(name)
+    return int(value) if is_number(value) and value >= 0 else None  # type: ignore[arg-type]
+
+
+def _reads(line: Mapping[str, Any], name: str, test: Any) -> bool:
+    value = line.get(name)
+    return is_number(value) and test(float(value))  # type: ignore[arg-type]
+
+
+def _codec_words(line: Mapping[str, Any]) -> str:
+    told = []
+    if is_number(line.get("R")):
+        told.append(f"{float(line['R']):.0%} of the levels are missed")
+    if is_number(line.get("P")):
+        told.append(f"{float(line['P']):.0%} of the pitches are found again")
+    return ", ".join(told)
+
+
+def _listed(faults: Sequence[str]) -> str:
+    more = len(faults) - MOST_NAMED
+    return "; ".join([*faults[:MOST_NAMED], *([f"and {more} more"] if more > 0 else [])])
+
+
+def _also(faults: Sequence[str]) -> str:
+    return f" Also: {_listed(faults)}." if faults else ""
+
+
+def _and(names: Sequence[str]) -> str:
+    shown = [printable(name) for name in names]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"

@@ -1,0 +1,88 @@
+"""The first words of the report: a headline that says what the page is, and a verdict in plain words."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from piano.doctor.verdict import run_verdict
+from piano.foundation.score_words import UNKNOWN, score_meaning, score_sentence
+from piano.foundation.screen_text import counted
+
+NUMBERS = (
+    "no",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+)
+
+
+def spelled(number: int, noun: str) -> str:
+    """three minutes, 45 minutes; small numbers as words."""
+    if 0 < number < len(NUMBERS):
+        return f"{NUMBERS[number]} {noun}{'' if number == 1 else 's'}"
+    return counted(number, noun)
+
+
+def time_words(minutes: float) -> str:
+    """How long, as one says it: 40 seconds, three minutes, 2.5 hours."""
+    if minutes < 1:
+        return counted(max(round(60 * minutes), 1), "second")
+    if minutes < 90:
+        return spelled(round(minutes), "minute")
+    hours = round(minutes / 60, 1)
+    return spelled(int(hours), "hour") if hours.is_integer() else f"{hours:g} hours"
+
+
+def headline(*, minutes: float, songs: int, is_shipped: bool) -> str:
+    """A sentence that says what there is to hear, made from what is known of the run; 0 is unknown."""
+    if is_shipped:
+        return "Music out of noise, by the model that comes with MusiGAN"
+    if minutes and songs:
+        return f"What {time_words(minutes)} of learning made of {spelled(songs, 'song')}"
+    if minutes:
+        return f"What {time_words(minutes)} of learning sound like"
+    return "Music that a small neural network made out of noise"
+
+
+class Spoken(NamedTuple):
+    """What the head of the page says of a run."""
+
+    lead: str
+    """What its music is like, or why there is no use in listening."""
+    more: str
+    """The rest, smaller."""
+
+
+def spoken(
+    history: Sequence[Mapping[str, Any]], score: float | None, *, clips: int | None, songs: int | None
+) -> Spoken:
+    """The doctor's verdict on a run, and where its music lies.
+
+    Parameters
+    ----------
+    history : sequence of mappings
+        Lines of metrics.jsonl; empty for a model whose training nobody knows.
+    score : float, optional
+        The kernel score of the ruler, where the music was measured.
+    clips, songs : int, optional
+        What it was measured on.
+    """
+    meaning = score_meaning(score, clips, songs) if score is not None else ""
+    measured = (
+        "" if meaning in ("", UNKNOWN) else f"Its music is {score_sentence(score, None, clips, songs)}."
+    )
+    if not history:
+        return Spoken(measured, "")
+    verdict = run_verdict(history)
+    advice = f" {verdict.advice}" if verdict.advice else ""
+    if verdict.is_ruined or not measured:
+        return Spoken(verdict.sentence, f"{measured}{advice}".strip())
+    return Spoken(f"Its music is {meaning}.", f"{verdict.sentence}{advice}")

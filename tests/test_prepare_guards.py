@@ -1,0 +1,648 @@
+"""What a preparation must survive: drives that fail or are away, other music, moved files, full disks, odd folders."""
+
+import csv
+import dataclasses
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_prep import prepare_song as prepare_song_module
+from data_prep.disk_need import disk_need, guess_seconds
+from data_prep.prepare_dataset import main, prepare_folder
+from data_prep.prepare_report import Outcome
+from data_prep.prepare_song import SongTask, hash_file, prepare_song, read_record, settings_key
+from piano.foundation.audio_io import scan_folder
+from piano.foundation.dataset_format import (
+    MANIFEST_NAME,
+    PrepareSettings,
+    load_chunk,
+    manifest_path,
+    read_prepared_manifest,
+)
+from piano.foundation.errors import DatasetError, PassingError
+from piano.foundation.mpeg_frames import scan_mpeg
+from piano.foundation.native_sound import find_ffmpeg
+from tests.make_audio import write_float_wav, write_music
+
+ROOT = Path(__file__).resolve().parent.parent
+RATE = 8000
+SETTINGS = PrepareSettings(sample_rate=RATE, channels=1, chunk_seconds=2.0, min_seconds=0.2)
+OPTIONS = [
+    "--sample-rate",
+    str(RATE),
+    "--channels",
+    "1",
+    "--chunk-seconds",
+    "2",
+    "--min-seconds",
+    "0.2",
+    "--workers",
+    "1",
+]
+
+
+@pytest.fixture(scope="module")
+def album(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Four songs in two folders, and what was prepared from them."""
+    folder = tmp_path_factory.mktemp("album")
+    for number in range(4):
+        write_music(folder / f"music/{'ab'[number // 2]}/Track 0{number}.wav", number, 2.5, RATE)
+    prepare_folder(folder / "music", folder / "prepared", SETTINGS)
+    return folder / "music", folder / "prepared"
+
+
+@pytest.fixture
+def mine(album: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
+    """A copy of both, as if it had always been here."""
+    for kind, source in zip(("music", "prepared"), album, strict=True):
+        shutil.copytree(source, tmp_path / kind)
+    values = json.loads(manifest_path(tmp_path / "prepared").read_text())
+    values["music_folder"] = str(tmp_path / "music")
+    manifest_path(tmp_path / "prepared").write_text(json.dumps(values))
+    return tmp_path / "music", tmp_path / "prepared"
+
+
+def chunk_times(prepared: Path) -> dict[str, int]:
+    return {str(path.relative_to(prepared)): path.stat().st_mtime_ns for path in prepared.glob("*/chunk_*")}
+
+
+def refused(music: Path, prepared: Path, *words: str, **options: object) -> None:
+    """The preparation is refused with these words and leaves the folder as it is."""
+    before = chunk_times(prepared), manifest_path(prepared).read_bytes()
+    with pytest.raises(DatasetError) as caught:
+        prepare_folder(music, prepared, SETTINGS, **options)  # type: ignore[arg-type]
+    for word in (*words, "Nothing was changed", "--forget-missing"):
+        assert word in str(caught.value)
+    assert (chunk_times(prepared), manifest_path(prepared).read_bytes()) == before
+
+
+def test_music_that_is_away_costs_nothing(mine: tuple[Path, Path], capsys: pytest.CaptureFixture[str]):
+    music, prepared = mine
+    music.rename(music.with_name("away"))
+    music.mkdir()
+    refused(music, prepared, "nothing of the 4 songs", "is a drive not mounted?")
+    assert main([str(music), "--output", str(prepared), *OPTIONS]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    music.rmdir()
+    music.with_name("away").rename(music)
+    before = chunk_times(prepared)
+    outcome = prepare_folder(music, prepared, SETTINGS)
+    assert (outcome.prepared, outcome.kept, outcome.gone) == (0, 4, ())
+    assert chunk_times(prepared) == before
+
+
+def test_a_folder_that_is_suddenly_empty_is_a_drive_that_is_away(mine: tuple[Path, Path]):
+    music, prepared = mine
+    for number in range(4, 9):  # so that two of nine are missing
+        write_music(music / f"c/{number}.wav", number, 1.0, RATE)
+    prepare_folder(music, prepared, SETTINGS)
+    for path in (music / "a").iterdir():
+        path.unlink()
+    refused(music, prepared, "music/a holds nothing any more, but 2 songs")
+    (music / "a").rmdir()
+    (music / "a").symlink_to("/nowhere/at all")  # a link to a drive that is not there
+    refused(music, prepared, "music/a holds nothing any more, but 2 songs")
+    (music / "a").unlink()  # the folder itself was deleted: somebody wanted that
+    outcome = prepare_folder(music, prepared, SETTINGS)
+    assert outcome.gone == ("a/Track 00.wav", "a/Track 01.wav")
+
+
+def test_more_than_half_of_the_music_gone_needs_a_word(mine: tuple[Path, Path]):
+    music, prepared = mine
+    for name in ("a/Track 00.wav", "a/Track 01.wav", "b/Track 02.wav"):
+        (music / name).unlink()
+    (music / "a").rmdir()
+    refused(music, prepared, "3 of the 4 songs")
+    outcome = prepare_folder(music, prepared, SETTINGS, forget_missing=True)
+    assert [song.source for song in outcome.manifest.songs] == ["b/Track 03.wav"]
+    assert len(outcome.gone) == 3
+    assert len(list(prepared.glob("*/fingerprint.npy"))) == 1
+
+
+def test_a_lost_manifest_does_not_open_the_door(mine: tuple[Path, Path]):
+    music, prepared = mine
+    manifest_path(prepared).write_text("{ half")
+    shutil.rmtree(music)
+    music.mkdir()
+    refused(music, prepared, "nothing of the 4 songs")
+
+
+def test_another_album_is_known_by_its_bytes_and_not_by_its_names(mine: tuple[Path, Path], tmp_path: Path):
+    music, prepared = mine
+    for number in range(2):
+        write_music(tmp_path / f"other/a/Track 0{number}.wav", 50 + number, 2.5, RATE)
+    refused(tmp_path / "other", prepared, f"was prepared from {music}", "of its 4 songs 4 are not in")
+    shutil.copy2(music / "b/Track 03.wav", tmp_path / "other/same.wav")
+    refused(tmp_path / "other", prepared, "of its 4 songs 3 are not in")
+    shutil.rmtree(music)  # and at the same place, with some of the names
+    shutil.move(tmp_path / "other", music)
+    (music / "same.wav").unlink()
+    refused(music, prepared, "nothing of the 4 songs")
+
+
+def test_one_file_does_not_replace_the_album_it_is_from(mine: tuple[Path, Path]):
+    music, prepared = mine
+    refused(music / "a/Track 00.wav", prepared, "of its 4 songs 3 are not in")
+
+
+def test_new_tags_on_every_song_are_no_other_music(mine: tuple[Path, Path]):
+    music, prepared = mine
+    for path in music.rglob("*.wav"):
+        path.write_bytes(path.read_bytes() + b"LIST\4\0\0\0INFO")
+    outcome = prepare_folder(music, prepared, SETTINGS)
+    assert (outcome.prepared, outcome.gone) == (4, ())
+
+
+def test_moved_files_are_not_decoded_again(mine: tuple[Path, Path], capsys: pytest.CaptureFixture[str]):
+    music, prepared = mine
+    before = sorted(chunk_times(prepared).values())
+    (music / "Piano").mkdir()
+    for number, path in enumerate(sorted(music.rglob("*.wav"))):
+        path.rename(music / f"Piano/piece {number}.wav")
+    assert main([str(music), "--output", str(prepared), *OPTIONS]) == 0
+    shown = capsys.readouterr().out
+    assert "moved: a/Track 00.wav -> Piano/piece 0.wav: its chunks are kept" in shown
+    assert "0 prepared now, 4 kept, 0 gone" in shown
+    assert "gone:" not in shown
+    assert sorted(chunk_times(prepared).values()) == before
+    fresh = prepare_folder(music, prepared.with_name("fresh"), SETTINGS).manifest
+    assert read_prepared_manifest(prepared) == fresh
+    names = [
+        sorted(path.relative_to(root).as_posix() for path in root.rglob("*"))
+        for root in (prepared, prepared.with_name("fresh"))
+    ]
+    assert names[0] == names[1]
+
+    (music / "Piano").rename(music / "elsewhere")  # and behind a link
+    (music / "Link").symlink_to(music / "elsewhere")
+    outcome = prepare_folder(music, prepared, SETTINGS)
+    assert (outcome.prepared, outcome.kept, outcome.gone, len(outcome.moved)) == (0, 4, (), 4)
+    assert sorted(chunk_times(prepared).values()) == before
+
+
+def test_a_name_that_changes_only_its_case_is_a_move(mine: tuple[Path, Path]):
+    music, prepared = mine
+    (music / "a/Track 00.wav").rename(music / "a/TRACK 00.WAV")
+    outcome = prepare_folder(music, prepared, SETTINGS)
+    assert (outcome.prepared, outcome.kept, outcome.gone) == (0, 4, ())
+
+
+def test_a_song_that_becomes_a_folder_is_gone_and_the_folder_is_read(mine: tuple[Path, Path]):
+    music, prepared = mine
+    (music / "a/Track 00.wav").unlink()
+    write_music(music / "a/Track 00.wav/inside.wav", 30, 1.0, RATE)
+    outcome = prepare_folder(music, prepared, SETTINGS)
+    assert outcome.gone == ("a/Track 00.wav",)
+    assert "a/Track 00.wav/inside.wav" in {song.source for song in outcome.manifest.songs}
+
+
+def test_a_folder_whose_name_begins_with_dots_is_an_album(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    music = tmp_path / "Band"
+    write_music(music / "...And More Music/01.wav", 1, 1.0, RATE)
+    write_music(music / ".. 2/02.wav", 2, 1.0, RATE)
+    write_music(music / ".trash/03.wav", 3, 1.0, RATE)
+    write_music(music / ".trash/deeper/04.wav", 4, 1.0, RATE)
+    (music / ".git").mkdir()
+    (music / ".git/config").write_text("no sound")
+    (music / "...hidden.wav").write_bytes(b"x")
+    assert main([str(music), "--output", str(tmp_path / "out"), *OPTIONS]) == 0
+    manifest = read_prepared_manifest(tmp_path / "out")
+    assert [song.source for song in manifest.songs] == [".. 2/02.wav", "...And More Music/01.wav"]
+    rows = {entry.source: (entry.reason, entry.detail) for entry in manifest.left_out}
+    assert rows["...hidden.wav"] == ("hidden", "")
+    assert rows[".trash"][0] == "hidden"
+    assert rows[".trash"][1].startswith("a hidden folder with 2 sound files")
+    assert set(rows) == {"...hidden.wav", ".trash"}
+    assert "left out: .trash: hidden (a hidden folder with 2 sound files" in capsys.readouterr().out
+
+
+def test_a_copy_stands_only_for_a_song_that_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Bytes that one suffix makes unreadable and another makes a song."""
+    music = tmp_path / "music"
+    write_music(music / "b.flac", 1, 1.5, RATE)
+    for name in ("a.xyz.wav", "c.flac", "d.wav"):
+        shutil.copy(music / "b.flac", music / name)
+    real = prepare_song_module.decode_blocks
+
+    def by_suffix(path: Path, **options: object):
+        if path.suffix == ".wav":
+            raise prepare_song_module.AudioError(f"{path} is not what it says.")
+        return real(path, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(prepare_song_module, "decode_blocks", by_suffix)
+    monkeypatch.setattr(
+        "data_prep.worker_pool.multiprocessing.current_process", lambda: _Daemon
+    )  # in this process
+    manifest = prepare_folder(music, tmp_path / "out", SETTINGS).manifest
+    assert [song.source for song in manifest.songs] == ["b.flac"]
+    assert {entry.source: (entry.reason, entry.detail) for entry in manifest.left_out} == {
+        name: ("duplicate", "same as b.flac") for name in ("a.xyz.wav", "c.flac", "d.wav")
+    }
+    for name in ("b.flac", "c.flac"):
+        (music / name).unlink()
+    manifest = prepare_folder(music, tmp_path / "out", SETTINGS).manifest
+    assert [song.source for song in manifest.songs] == [
+        "a.xyz.wav"
+    ]  # the same bytes: its chunks are taken over
+    manifest = prepare_folder(music, tmp_path / "new", SETTINGS).manifest
+    assert manifest.songs == ()
+    assert {entry.source: entry.reason for entry in manifest.left_out} == {
+        "a.xyz.wav": "unreadable",
+        "d.wav": "unreadable",
+    }
+
+
+@pytest.mark.skipif(find_ffmpeg() is None, reason="needs an ffmpeg program")
+def test_the_same_aac_under_two_names_is_one_song(tmp_path: Path):
+    music = tmp_path / "music"
+    write_music(tmp_path / "x.wav", 1, 6.0, 16_000)
+    music.mkdir()
+    words = [
+        str(find_ffmpeg()),
+        "-v",
+        "error",
+        "-i",
+        str(tmp_path / "x.wav"),
+        "-c:a",
+        "aac",
+        str(music / "b.aac"),
+    ]
+    subprocess.run(words, check=True)
+    shutil.copy(music / "b.aac", music / "a.mp3")
+    manifest = prepare_folder(
+        music, tmp_path / "out", dataclasses.replace(SETTINGS, min_seconds=1.0)
+    ).manifest
+    [song], [copy] = manifest.songs, manifest.left_out
+    assert abs(song.seconds - 6) < 0.2
+    assert (copy.reason, copy.detail) == ("duplicate", f"same as {song.source}")
+
+
+class _Daemon:
+    daemon = True
+
+
+@pytest.mark.parametrize("place", ["the same", "the same by a link", "music inside the output"])
+def test_music_and_output_are_two_folders(album: tuple[Path, Path], tmp_path: Path, place: str, capsys):
+    music = tmp_path / "out/music" if place == "music inside the output" else tmp_path / "music"
+    shutil.copytree(album[0], music)
+    output = music
+    if place == "the same by a link":
+        output = tmp_path / "link"
+        output.symlink_to(music)
+    if place == "music inside the output":
+        output = tmp_path / "out"
+    before = sorted(tmp_path.rglob("*"))
+    assert main([str(music), "--output", str(output), *OPTIONS]) == 2
+    assert re.search("must not (be the music folder|lie inside --output)", capsys.readouterr().err)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_one_file_is_taken_as_it_is(
+    album: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    song = album[0] / "a/Track 00.wav"
+    assert main([str(song), "--output", str(tmp_path / "out"), *OPTIONS]) == 0
+    [entry] = read_prepared_manifest(tmp_path / "out").songs
+    assert entry.source == "Track 00.wav"
+    shown = capsys.readouterr().out
+    assert "1 file to prepare" in shown
+    assert "1 song, 0.00 hours, 2 chunks; 1 prepared now, 0 kept, 0 gone, 0 files left out" in shown
+    assert f"Next: musigan dataset --input {tmp_path / 'out'}" in shown
+    assert prepare_folder(song, tmp_path / "out", SETTINGS).kept == 1
+
+
+def test_a_spreadsheet_gets_no_formulas(tmp_path: Path):
+    names = ["=1+1.wav", "+plus.wav", "-minus.wav", "@at.wav", "plain.wav"]
+    for seed, name in enumerate(names):
+        write_music(tmp_path / "music" / name, seed, 1.0, RATE)
+    prepare_folder(tmp_path / "music", tmp_path / "out", SETTINGS)
+    with open(tmp_path / "out/report.csv", encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["source"] for row in rows} == {
+        "'=1+1.wav",
+        "'+plus.wav",
+        "'-minus.wav",
+        "'@at.wav",
+        "plain.wav",
+    }
+    assert {row["group"] for row in rows} == {row["source"] for row in rows}
+    assert all(float(row["loudness_db"]) < 0 for row in rows)  # a number keeps its sign
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert {row["source"] for row in report["files"]} == set(names)
+
+
+def test_the_room_that_is_needed_is_told_before(tmp_path: Path):
+    write_float_wav(tmp_path / "a.wav", np.zeros((1, 30 * 16_000), np.float32))
+    write_music(tmp_path / "b.flac", 1, 20.0, 16_000)
+    paths = [tmp_path / "a.wav", tmp_path / "b.flac"]
+    assert abs(guess_seconds(paths) - 50) < 0.5
+    (tmp_path / "c.mp3").write_bytes(bytes(20_000 * 3600))
+    said = disk_need(
+        [*paths, tmp_path / "c.mp3"], tmp_path, dataclasses.replace(SETTINGS, sample_rate=44_100, channels=2)
+    )
+    assert said.startswith(
+        "3 files to prepare, about 1.0 hours of music: this will take about 1.3 GB here and 2.6 GB as"
+    )
+    huge = disk_need([tmp_path / "c.mp3"] * 100_000, tmp_path, SETTINGS)
+    assert huge.endswith("GB are free. That will not be enough.")
+    assert disk_need([], tmp_path, SETTINGS) == ""
+    (tmp_path / "d.wav").write_bytes(
+        b"RIFF\0\0\0\0WAVEfmt " + bytes(40)
+    )  # a header that lies is not believed
+    assert guess_seconds([tmp_path / "d.wav"]) < 1
+
+
+def test_hashing_and_the_walk_over_frames_give_signs_of_life(tmp_path: Path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(np.random.default_rng(0).integers(0, 255, 5 << 20, dtype=np.uint8).tobytes())
+    signs: list[float] = []
+    hash_file(path, signs.append)
+    assert len(signs) >= 5
+    heard: list[int] = []
+    with open(path, "rb") as stream:
+        scan_mpeg(stream, lambda: heard.append(1))
+    assert heard
+    (tmp_path / "out").mkdir()
+    path = path.rename(tmp_path / "a.mp3")
+    signs.clear()
+    record = prepare_song(task_for(path, tmp_path / "out"), signs.append)
+    assert record.left_out is not None
+    assert len(signs) >= 11  # hashed, walked, and hashed once more because nothing was found
+
+
+def task_for(music: Path, output: Path) -> SongTask:
+    for folder in (prepare_song_module.WORK_FOLDER, prepare_song_module.RECORDS_FOLDER):
+        (output / folder).mkdir(parents=True)
+    return SongTask(path=str(music), source=music.name, output=str(output), settings=SETTINGS)
+
+
+@pytest.mark.parametrize("error", [PassingError("the network is down"), OSError(5, "Input/output error")])
+def test_a_failing_disk_is_not_taken_for_a_bad_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+):
+    write_music(tmp_path / "one.wav", 1, 2.0, RATE)
+    task = task_for(tmp_path / "one.wav", tmp_path / "out")
+    real = prepare_song_module.decode_blocks
+
+    def failing(path: Path, **options: object):
+        yield next(real(path, **{**options, "block_seconds": 0.5}))  # type: ignore[arg-type]
+        if isinstance(error, PassingError):
+            raise error
+        try:
+            raise error
+        except OSError:
+            raise prepare_song_module.AudioError("cannot read it") from None
+
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare_song_module, "decode_blocks", failing)
+        with pytest.raises(PassingError):
+            prepare_song(task, lambda _: None)
+    assert read_record(tmp_path / "out", "one.wav") is None
+    assert list((tmp_path / "out").glob("*/chunk_*")) == []
+    record = prepare_song(task, lambda _: None)  # the drive is back
+    assert record.song is not None
+    assert record.song.samples == 2 * RATE
+
+
+def test_a_file_that_changes_while_it_is_read_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_music(tmp_path / "one.wav", 1, 2.0, RATE)
+    task = task_for(tmp_path / "one.wav", tmp_path / "out")
+    real = prepare_song_module.decode_blocks
+
+    def growing(path: Path, **options: object):
+        yield from real(path, **options)  # type: ignore[arg-type]
+        with open(path, "ab") as stream:
+            stream.write(b"more")
+
+    monkeypatch.setattr(prepare_song_module, "decode_blocks", growing)
+    with pytest.raises(PassingError, match="was changed while it was read"):
+        prepare_song(task, lambda _: None)
+    assert read_record(tmp_path / "out", "one.wav") is None
+
+
+SHIM = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+static long total;
+ssize_t read(int fd, void *buffer, size_t count) {
+  static ssize_t (*real)(int, void *, size_t);
+  if (!real) real = dlsym(RTLD_NEXT, "read");
+  char link[64], path[4096];
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  ssize_t length = readlink(link, path, sizeof path - 1);
+  if (length <= 0) return real(fd, buffer, count);
+  path[length] = 0;
+  if (!strstr(path, getenv("FAILING_FILE"))) return real(fd, buffer, count);
+  if (total >= atol(getenv("FAILS_AFTER"))) { errno = EIO; return -1; }
+  ssize_t got = real(fd, buffer, count);
+  if (got > 0) total += got;
+  return got;
+}
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not shutil.which("cc"), reason="needs Linux and a C compiler")
+@pytest.mark.parametrize("suffix", [".mp3", ".flac", ".wav", ".ogg"])
+def test_a_drive_that_fails_in_the_middle_costs_one_run(tmp_path: Path, suffix: str):
+    """Every read of one file fails from the middle of decoding on; then the drive is well again."""
+    (tmp_path / "shim.c").write_text(SHIM)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", "shim.so", "shim.c", "-ldl"], cwd=tmp_path, check=True)
+    music, output = tmp_path / "music", tmp_path / "out"
+    write_music(music / f"one{suffix}", 1, 40.0, 16_000)
+    write_music(music / "two.wav", 2, 2.0, RATE)
+    size = (music / f"one{suffix}").stat().st_size
+    command = [
+        sys.executable,
+        str(ROOT / "data_prep/prepare_dataset.py"),
+        str(music),
+        "--output",
+        str(output),
+        *OPTIONS,
+    ]
+    environment = os.environ | {
+        "LD_PRELOAD": str(tmp_path / "shim.so"),
+        "FAILING_FILE": f"music/one{suffix}",
+        "FAILS_AFTER": str(round(1.5 * size)),
+    }
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    manifest = read_prepared_manifest(output)
+    assert [song.source for song in manifest.songs] == ["two.wav"]
+    assert [(entry.source, entry.reason) for entry in manifest.left_out] == [(f"one{suffix}", "crashed")]
+    assert [path.name[:3] for path in output.glob("*-*") if path.is_dir()] == ["two"]
+    outcome = prepare_folder(music, output, SETTINGS)
+    assert outcome.prepared == 1
+    [one] = [song for song in outcome.manifest.songs if song.source != "two.wav"]
+    assert abs(one.seconds - 40) < 0.2
+    assert one.notes == ()
+
+
+def test_what_crashed_keeps_the_chunks_of_before(mine: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch):
+    music, prepared = mine
+    before = chunk_times(prepared)
+    monkeypatch.setattr("data_prep.worker_pool.multiprocessing.current_process", lambda: _Daemon)
+
+    def failing(path: Path, **_: object):
+        raise PassingError("the network is down")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare_song_module, "decode_blocks", failing)
+        other = dataclasses.replace(SETTINGS, sample_rate=4000)
+        outcome = prepare_folder(music, prepared, other)
+        assert outcome.manifest.songs == ()
+        assert {entry.reason for entry in outcome.manifest.left_out} == {"crashed"}
+    assert chunk_times(prepared) == before
+    assert prepare_folder(music, prepared, SETTINGS).kept == 4  # back to the old settings: nothing was lost
+    assert chunk_times(prepared) == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="limits of a process are POSIX")
+def test_a_full_disk_names_the_file_that_takes_the_room(tmp_path: Path):
+    """The largest size of a file stands in for the end of the disk."""
+    music = tmp_path / "music"
+    write_music(music / "normal.wav", 1, 3.0, RATE)
+    write_music(music / "huge.wav", 2, 60.0, RATE)
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000)); "
+        "from data_prep.prepare_dataset import main; sys.exit(main(sys.argv[1:]))"
+    )
+    words = [str(music), "--output", str(tmp_path / "out"), *OPTIONS, "--chunk-seconds", "30"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert "no room for chunks in" in last
+    assert "Most is taken by huge.wav: 2 MB of chunks so far" in last
+
+
+def test_an_output_that_is_taken_away_is_one_sentence(tmp_path: Path):
+    music, output = tmp_path / "music", tmp_path / "out"
+    for seed in range(12):
+        write_music(music / f"{seed}.flac", seed, 10.0, RATE)
+    removed = threading.Event()
+
+    def remove() -> None:
+        deadline = time.monotonic() + 60
+        while not list(output.glob("records/*.json")) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        while output.exists():
+            shutil.rmtree(output, ignore_errors=True)
+        removed.set()
+
+    threading.Thread(target=remove, daemon=True).start()
+    with pytest.raises(DatasetError, match="was removed or replaced while it was being filled"):
+        prepare_folder(music, output, SETTINGS)
+    assert removed.wait(60)
+    assert prepare_folder(music, output, SETTINGS).prepared == 12
+
+
+def test_a_preparation_that_newer_versions_made_is_left_alone(mine: tuple[Path, Path]):
+    music, prepared = mine
+    values = json.loads(manifest_path(prepared).read_text())
+    manifest_path(prepared).write_text(json.dumps({**values, "version": 99}))
+    before = sorted(prepared.rglob("*"))
+    with pytest.raises(DatasetError, match="was made by a newer MusiGAN"):
+        prepare_folder(music, prepared, SETTINGS)
+    assert sorted(prepared.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda record: record["song"].update(folder="../../elsewhere"),
+        lambda record: record["song"].update(samples=10**15),
+        lambda record: record["song"]["chunks"][0].update(file="/etc/passwd"),
+        lambda record: record["song"].update(source="other.wav"),
+        lambda record: record.update(song=7),
+        lambda record: record.update(sha256=None),
+        lambda record: record.update(left_out=[1]),
+    ],
+)
+def test_records_that_reach_outside_are_made_again(mine: tuple[Path, Path], change: Callable[[dict], object]):
+    music, prepared = mine
+    manifest = read_prepared_manifest(prepared)
+    paths = sorted((prepared / "records").glob("*.json"))
+    path = next(path for path in paths if json.loads(path.read_text())["source"] == "a/Track 00.wav")
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+    assert prepare_folder(music, prepared, SETTINGS).manifest == manifest
+
+
+def test_settings_that_change_are_told_before_the_work(mine: tuple[Path, Path]):
+    music, prepared = mine
+    said: list[str] = []
+    other = dataclasses.replace(SETTINGS, sample_rate=4000)
+    outcome: Outcome = prepare_folder(music, prepared, other, tell=said.append)
+    assert said[0].startswith("settings changed (sample_rate 8000 -> 4000): everything is prepared again")
+    assert "4 files to prepare" in said[1]
+    assert outcome.prepared == 4
+
+
+def test_a_folder_with_a_line_break_in_its_path_is_nothing_special(tmp_path: Path, capsys):
+    music = tmp_path / "new\nline"
+    write_music(music / "a.wav", 1, 1.0, RATE)
+    assert main([str(music), "--output", str(tmp_path / "out"), *OPTIONS]) == 0
+    assert read_prepared_manifest(tmp_path / "out").music_folder == str(music)
+    shutil.rmtree(music)
+    assert main([str(music), "--output", str(tmp_path / "out"), *OPTIONS]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()[-1:]) == 1
+
+
+def test_a_folder_that_cannot_be_listed_is_not_taken_for_empty(
+    mine: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+):
+    music, prepared = mine
+    for number in range(4, 9):
+        write_music(music / f"c/{number}.wav", number, 1.0, RATE)
+    prepare_folder(music, prepared, SETTINGS)
+    real_list, real_scan = os.listdir, os.scandir
+
+    def failing(real: Callable) -> Callable:
+        def call(path: Path):
+            if Path(path) == music / "a":
+                raise OSError(5, "Input/output error")
+            return real(path)
+
+        return call
+
+    monkeypatch.setattr(os, "listdir", failing(real_list))
+    assert (music / "a", "crashed") in scan_folder(music).left_out
+    monkeypatch.setattr(os, "scandir", failing(real_scan))
+    with pytest.raises(DatasetError, match="music/a holds nothing any more, but 2 songs"):
+        prepare_folder(music, prepared, SETTINGS)
+
+
+def test_leftovers_of_a_kill_are_cleared(mine: tuple[Path, Path]):
+    music, prepared = mine
+    names = [
+        ".manifest.json.0123abcd.part",
+        ".report.csv.0123abcd.part",
+        ".trial.0123abcd.part",
+        "records/.x.json.0123abcd.part",
+    ]
+    for name in names:
+        (prepared / name).write_bytes(b"half")
+    prepare_folder(music, prepared, SETTINGS)
+    assert [name for name in names if (prepared / name).exists()] == []
+    assert settings_key(SETTINGS) == settings_key(read_prepared_manifest(prepared).settings)
+    assert (prepared / MANIFEST_NAME).exists()
+    song = read_prepared_manifest(prepared).songs[0]
+    assert load_chunk(prepared, song, song.chunks[0]).shape == (1, 2 * RATE)

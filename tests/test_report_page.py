@@ -1,0 +1,253 @@
+"""What the page says and in which order: a headline that is a sentence, titles for people, the rest folded."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from report_run import DATASET_RATE, RATE, make_dataset, make_log, make_page, make_run, make_scores, tone
+
+from piano.evaluation import report
+from piano.evaluation.curves import Chart, Curve, Mark, Stage, Timeline
+from piano.evaluation.memorisation import why_not_searched
+from piano.evaluation.report_charts import chart_html, round_steps
+from piano.evaluation.report_compared import comparison_section
+from piano.evaluation.report_copies import copies_section
+from piano.evaluation.report_gates import gate_html
+from piano.evaluation.report_html import table_html
+from piano.evaluation.report_scores import scores_section
+from piano.evaluation.report_sounds import collect_made_music
+from piano.evaluation.report_titles import song_title, told_apart
+from piano.evaluation.report_training import learning_section
+from piano.evaluation.report_verdict import headline, spoken
+from piano.evaluation.sound_cards import wave_html
+from piano.foundation.audio_io import open_writer, write_audio
+from piano.foundation.model_folder import shipped_folder
+from piano.foundation.receipt import Receipt, Source
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a run with the shipped model's music and a comparison beside it; no test writes into it."""
+    folder = make_run(tmp_path_factory.mktemp("page") / "run")
+    write_audio(folder / "shipped_out" / "sample_0000.wav", tone(2.0, 600), RATE)
+    write_audio(folder / "shipped_out" / "sample_0001.wav", tone(2.0, 700), RATE)
+    (folder / "comparison").mkdir()
+    (folder / "comparison" / "comparison.json").write_text(json.dumps(comparison(folder)), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(run: Path) -> str:
+    """The page of that run without what its addresses carry."""
+    made = make_page(run, "--shipped", str(run / "shipped_out"), "--real", str(run / "dataset"))
+    return re.sub(r"base64,[A-Za-z0-9+/=]+", "", made)
+
+
+def comparison(folder: Path) -> dict:
+    """comparison.json as compare writes it, as far as the page reads it."""
+    measures = {
+        "kernel_score": {"better": "lower", "first": 0.4, "second": 0.05, "verdict": "worse"},
+        "diversity": {"better": "near 1", "first": 1.96, "second": 0.97, "verdict": "cannot tell"},
+    }
+    runs = [{"folder": str(folder), "epoch": 3}, {"folder": "shipped", "epoch": 38}]
+    return {"runs": runs, "real": {"clips": 12}, "verdict": "worse", "measures": measures}
+
+
+def receipt(kind: str, *, seed: int, seconds: float, source: str = "") -> Receipt:
+    """What generate_music would write into a file."""
+    return Receipt.model_validate({
+        "kind": kind, "model": "0" * 64, "folder": "checkpoints", "epoch": 3, "seed": seed, "item": 0,
+        "seconds": seconds, "steps": 1, "phase_iterations": 2, "device": "cpu", "dtype": "float32", "threads": 1,
+        "versions": {}, "source": Source(name=source, sha256="0" * 64) if source else None,
+    })  # fmt: skip
+
+
+def write_told(path: Path, told: Receipt, seconds: float) -> None:
+    """A sound with a receipt in its comment."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open_writer(path, RATE, 1, metadata={"comment": told.text()}) as writer:
+        writer.write(tone(seconds, 440))
+
+
+def titles(html: str) -> list[str]:
+    """What the players are called, in order."""
+    return re.findall(r'data-name="([^"]+)"', html)
+
+
+def test_the_best_sound_comes_first_then_what_this_run_made(page: str) -> None:
+    assert "<h1>What 19 minutes of learning made of six songs</h1>" in page
+    listen = re.search(r'<section id="listen".*?</section>', page, re.DOTALL)[0]  # type: ignore[index]
+    assert titles(listen) == [
+        "Sample 1, the project&#x27;s model",
+        "Sample 2, the project&#x27;s model",
+        "Sample 1",
+    ]
+    assert listen.index("The model that comes with the project") < listen.index("What these 19 minutes made")
+    order = re.findall(r'<section[^>]*id="([a-z]+)"', page)
+    assert order[:5] == ["listen", "sounds", "learning", "continuations", "blind"] and order[5] == "curious"
+    assert order[6:8] == ["scores", "comparison"]
+
+
+def test_all_but_the_music_is_folded_and_the_head_tells_what_a_link_shows(page: str) -> None:
+    curious = page[page.index('id="curious"') :]
+    for key in ("scores", "comparison", "curves", "findings", "music", "settings", "machine"):
+        assert re.search(rf'<section id="{key}" class="folded"[^>]*><details><summary>', curious), key
+    head = page[: page.index("<body>")]
+    assert re.search(r'<meta name="description" content="It learned for 20 steps[^"]{40,}">', head)
+    assert 'property="og:image" content="data:image/png;' in head and '<link rel="icon" href="data:' in head
+
+
+def test_one_picture_a_piece_and_two_colours_where_the_model_takes_over(page: str, run: Path) -> None:
+    cards = re.findall(r'<figure class="sound (?:hero|large)".*?</figure>', page, re.DOTALL)
+    assert len(cards) >= 8 and all(card.count("<img") == 1 for card in cards)
+    (whole,) = (
+        sound for sound in collect_made_music(run / "music", max_seconds=60.0) if sound.takeover_seconds
+    )
+    given, own = re.findall(r'<path class="(?:given|own)" d="([^"]+)"', wave_html(whole))
+    assert (
+        given.count("M") == 144 and own.count("M") == 96
+    )  # 240 bars, three of five seconds are the fragment's
+
+
+def test_files_get_titles_by_their_receipts(tmp_path: Path) -> None:
+    write_told(tmp_path / "a.wav", receipt("sample", seed=7, seconds=1.0), 1.0)
+    write_told(tmp_path / "b.wav", receipt("sample", seed=7, seconds=1.0), 1.0)
+    source = "deep/satie-gymnopedie_no-1-take0.mp3"
+    write_told(tmp_path / "c.full.wav", receipt("full", seed=0, seconds=2.0, source=source), 3.0)
+    write_told(tmp_path / "d.wav", receipt("full", seed=0, seconds=2.0, source="prompt.wav"), 2.5)
+    write_told(tmp_path / "e.wav", receipt("reconstruction", seed=0, seconds=1.0, source="My song.flac"), 1.0)
+    sounds = collect_made_music(tmp_path, max_seconds=9.0)
+    assert [sound.title for sound in sounds] == [
+        "Sample 1, seed 7", "Sample 2, seed 7", "Continuation of Satie gymnopedie no 1", "Continuation 2",
+        "Copy of My song",
+    ]  # fmt: skip
+    assert [sound.takeover_seconds for sound in sounds[2:4]] == pytest.approx([1.0, 0.5])
+
+
+@pytest.mark.parametrize(("name", "title"), [
+    ("bach-fuga_ii.mp3", "Bach fuga ii"), ("a/b/Song.flac", "Song"), ("-take1.mp3", "Take1"),
+    ("x" * 200 + ".wav", "X" + "x" * 69 + "\u2026"), ("Mr. Smith", "Mr. Smith"),
+])  # fmt: skip
+def test_names_of_files_become_titles(name: str, title: str) -> None:
+    assert song_title(name) == title
+
+
+def test_no_two_titles_are_the_same() -> None:
+    assert told_apart(["a", "b", "a", "a"]) == ["a", "b", "a (2)", "a (3)"]
+
+
+def test_the_page_of_the_shipped_model_has_its_nine_pieces_and_is_short() -> None:
+    options = report.parse_arguments([str(shipped_folder())])
+    page = report.build_page(report.find_sources(options.run, options), options)
+    names = titles(page)
+    assert len(names) == 9 and names[:2] == ["Sample 1, seed 0", "Sample 2, seed 1"]
+    assert sum(name.startswith("Continuation of ") for name in names) == 3
+    assert "<h1>Music out of noise, by the model that comes with MusiGAN</h1>" in page
+    for key in ("learning", "curves", "findings", "settings"):
+        assert (
+            f'id="{key}"' not in page and key not in page[page.index('id="curious"') : page.index("<footer>")]
+        )
+    assert page.count('class="missing"') == 0
+
+
+def test_a_headline_is_a_sentence_made_of_what_is_known() -> None:
+    assert (
+        headline(minutes=3.2, songs=12, is_shipped=False)
+        == "What three minutes of learning made of twelve songs"
+    )
+    assert headline(minutes=150.0, songs=1, is_shipped=False) == "What 2.5 hours of learning made of one song"
+    assert headline(minutes=0.5, songs=0, is_shipped=False) == "What 30 seconds of learning sound like"
+    assert "neural network" in headline(minutes=0, songs=0, is_shipped=False)
+
+
+def test_no_praise_for_what_is_hardly_better_than_noise() -> None:
+    bad = spoken([], 1.29, clips=20, songs=10)
+    assert bad.lead.startswith("Its music is worse than noise (1.29")
+    assert spoken([], 0.03, clips=20, songs=10).lead.startswith("Its music is near real music")
+    assert spoken([], None, clips=None, songs=None) == ("", "")
+    assert spoken([], 0.03, clips=2, songs=1) == ("", "")  # two clips tell nothing
+    ruined = spoken(make_log(), 0.03, clips=20, songs=10)
+    assert (
+        "too few for anything" in ruined.lead and "near real music" in ruined.more
+    )  # the verdict comes first
+
+
+def test_gates_are_sentences_and_nothing_in_them_is_raw() -> None:
+    entry = {"event": "gate", "stage": "flow", "name": "G2 flow", "passed": False, "advice": "train <b>",
+             "seconds": 1.0, "distance_16": 0.45, "distance_noise": 0.9, "diversity_16": 1.93, "silence_16": 0.3,
+             "silence_real": 0.0,
+             "more": {"a_b": 0.25, "c": [1, 2]}}  # fmt: skip
+    said = gate_html(entry)
+    words = "Its music of 16 steps is 0.50 times as far from real music as decoded noise is; 30\u202f% of it is silent"
+    assert words in said and "1.93 times as varied" in said and "train &lt;b&gt;" in said
+    assert "{" not in said and "more a b 0.25, c 1.00, 2.00" in said
+    told = {"name": "G2 composing", "passed": False, "advice": "train longer", "distance_16": 0.4,
+            "sentence": "G2 composing: NOT passed. It is <far>. Train longer."}  # fmt: skip
+    assert (
+        "<p>It is &lt;far&gt;.</p>" in gate_html(told) and gate_html(told).lower().count("train longer") == 1
+    )
+    plain = gate_html({"name": "my gate", "passed": True, "d": 0.25, "e": True})
+    assert "<p>d 0.25, e True</p>" in plain
+
+
+def test_two_models_stand_beside_each_other_by_their_names(run: Path, tmp_path: Path) -> None:
+    section = comparison_section(run / "comparison", run)
+    assert section.words.startswith("The project's model is better than this model.")
+    assert "against" not in section.content and ">0.40<" in section.content and ">1.96<" in section.content
+    assert comparison_section(tmp_path, run).absent.startswith("It was not compared")
+    (tmp_path / "comparison.json").write_text('{"measures": {"x": {"first": "1"}}, "runs": 3, "real": []}')
+    broken = comparison_section(tmp_path, run)
+    assert not broken.absent and "<td" not in broken.content
+
+
+@pytest.mark.parametrize(("said", "known", "words", "warns"), [
+    (14, 1, "14 clips of 1 song it", True), (14, 5, "14 clips of 5 songs it", False), (1, None, "of 1 song it", True),
+    (3, 9, "14 clips of 3 songs it", False),
+])  # fmt: skip
+def test_songs_are_counted_as_songs(
+    tmp_path: Path, said: int, known: int | None, words: str, warns: bool
+) -> None:
+    (tmp_path / "scores.json").write_text(json.dumps(make_scores() | {"real": {"clips": 14, "songs": said}}))
+    content = scores_section(tmp_path, how="", songs=known).content
+    assert words in content and ("one song only" in content) == warns
+
+
+def test_with_too_few_recordings_copies_cannot_be_told_and_the_screen_says_the_same(tmp_path: Path) -> None:
+    dataset = make_dataset(tmp_path / "dataset", held_out=1)
+    write_audio(tmp_path / "music" / "a.wav", tone(6.0, 300, rate=DATASET_RATE), DATASET_RATE)
+    sounds = collect_made_music(tmp_path / "music", max_seconds=9.0)
+    assert copies_section(sounds, dataset, search="yes").absent == why_not_searched(1) != ""
+
+
+def test_axes_carry_round_values_and_short_stages_their_number() -> None:
+    assert round_steps(0.27, 97.15, 4) == [50.0] and round_steps(0.27, 97.15, 5) == [20.0, 40.0, 60.0, 80.0]
+    assert round_steps(0.0, 1.0, 4) == [0.0, 0.5, 1.0] and round_steps(2.0, 2.0, 4) == [2.0]
+    stages = [
+        Stage("autoencoder", 0, 60, 9, 1),
+        Stage("judges", 60, 62, 2, 2),
+        Stage("professor", 62, 100, 9, 3),
+    ]
+    timeline = Timeline(stages, [Mark(1, 90.0)], 100.0)
+    values = np.linspace(0.27, 97.15, 50)
+    drawn = chart_html(Chart("x", "", [Curve("x", np.linspace(0, 100, 50), values)]), timeline)
+    ticks = [float(text) for text in re.findall(r'class="tick"[^>]*>([^<]+)<', drawn)]
+    assert ticks == [20, 40, 60, 80]
+    assert re.findall(r">([^<>]+)</span>", drawn.split('class="names')[1].split("</div>")[0]) == [
+        "autoencoder", "2", "professor"
+    ]  # fmt: skip
+    late = chart_html(Chart("x", "", [Curve("x", np.linspace(62, 100, 50), values)]), timeline)
+    assert "left:73.68%" in late and "autoencoder" not in late.split('class="names')[1]
+
+
+def test_tables_become_cards_on_a_phone_with_cells_that_name_themselves() -> None:
+    table = table_html(["a", "b<", "c"], [["1", "2", "3"]], caption="x")
+    assert '<table class="cards">' in table and '<td data-label="b&lt;">2</td>' in table
+    assert 'class="cards"' not in table_html(["a", "b"], [["1", "2"]], caption="x")
+
+
+def test_the_chosen_epoch_is_marked_and_not_praised(run: Path) -> None:
+    section = learning_section(run, make_log(), best=2)
+    assert "Epoch 2, chosen" in section.content and "best" not in section.content + section.words
+    assert section.content.count("--columns:3") == 2
