@@ -24,7 +24,7 @@ from piano.foundation import options as kinds
 from piano.foundation.checkpoint_format import find_epoch, list_epochs, read_best
 from piano.foundation.doors import fill, program
 from piano.foundation.errors import run_command
-from piano.foundation.made_files import write_bytes, write_json
+from piano.foundation.made_files import claim_results, write_bytes, write_json
 from piano.foundation.options import make_output_folder
 from piano.foundation.runtime import choose_threads
 from piano.foundation.screen_text import counted, csv_cell, printable, tolerate_old_terminals
@@ -88,6 +88,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=kinds.any_seed, default=0, help="of the fakes (default: 0)")
     parser.add_argument("--threads", type=kinds.threads, help="CPU threads (default: what is fastest now)")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace results about something else (default: refuse)"
+    )
     options = parser.parse_args(argv)
     if options.count < 2:
         parser.error("--count must be at least 2")
@@ -112,6 +115,10 @@ def check(options: argparse.Namespace) -> None:
     judges = trained_judges(folder, left_out)
     newest = find_epoch(folder, "generator", "latest" if options.all else options.gen_ckpt)
     make_output_folder(output)
+    claim_results(
+        output, ("verdicts.json", KEPT_NAME), command="check-discriminator", of=[folder],
+        overwrite=options.overwrite,
+    )  # fmt: skip
     tournament = play(
         folder,
         list_epochs(folder, "generator") if options.all else [newest],

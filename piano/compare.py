@@ -26,7 +26,7 @@ from piano.evaluation.training_figures import Training, training_of
 from piano.foundation import options as kinds
 from piano.foundation.doors import fill, program
 from piano.foundation.errors import ConfigError, DatasetError, run_command
-from piano.foundation.made_files import write_json
+from piano.foundation.made_files import claim_results, write_json
 from piano.foundation.model_folder import named_folder
 from piano.foundation.options import make_output_folder
 from piano.foundation.runtime import choose_device, choose_threads, sampling_dtype
@@ -109,6 +109,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--output", type=Path, default=Path("comparison"), help="folder to write to (default: comparison)")
     add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="(default: auto)")
     add("--threads", type=kinds.threads, help="CPU threads (default: what is fastest now)")
+    add("--overwrite", action="store_true", help="replace results about something else (default: refuse)")
     options = parser.parse_args(argv)
     if options.count < FEWEST_CLIPS:
         parser.error(f"--count must be at least {FEWEST_CLIPS}")
@@ -133,6 +134,10 @@ def compare(options: argparse.Namespace) -> None:
     first, second = sides
     refuse_other_sound(first, second)
     make_output_folder(options.output)
+    claim_results(
+        options.output, ("comparison.json", "comparison.png"), command="compare", of=options.runs,
+        overwrite=options.overwrite,
+    )  # fmt: skip
     options.real = options.real or real_of(first, second)
     ruler, _ = measure_real(options, Sound(first.generator.sample_rate, first.generator.sound_channels))
     if ruler.reason:

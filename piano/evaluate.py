@@ -32,7 +32,7 @@ from piano.foundation.audio_io import DecodeLog, decode_blocks, find_audio_files
 from piano.foundation.dataset_format import read_manifest
 from piano.foundation.doors import fill, program
 from piano.foundation.errors import AudioError, ConfigError, DatasetError, run_command
-from piano.foundation.made_files import write_json
+from piano.foundation.made_files import claim_results, write_json
 from piano.foundation.model_folder import named_folder
 from piano.foundation.options import make_output_folder
 from piano.foundation.runtime import choose_device, choose_threads, sampling_dtype
@@ -117,6 +117,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="(default: auto)")
     add("--threads", type=kinds.threads, help="CPU threads (default: what is fastest now)")
+    add("--overwrite", action="store_true", help="replace results about something else (default: refuse)")
     options = parser.parse_args(argv)
     if options.count < FEWEST_CLIPS:
         parser.error(f"--count must be at least {FEWEST_CLIPS}")
@@ -138,14 +139,15 @@ def main(argv: list[str] | None = None) -> int:
 def evaluate(options: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     torch.set_num_threads(options.threads or choose_threads())
-    options.output = output = options.output or (options.checkpoints or options.generated) / "evaluation"
+    measured = options.checkpoints or options.generated
+    options.output = output = options.output or measured / "evaluation"
     if options.generated:
         subject = printable(options.generated)
         ruler, score, made = evaluate_folder(options)
     else:
         device = choose_device(options.device)
         content = load_checkpoint(options.checkpoints, "generator", options.epoch)
-        make_output_folder(output)
+        open_output(options, measured)
         generator = build_generator(content, device=device)
         generator.sampling_dtype = sampling_dtype(device)
         steps = generator.resolve_steps(options.steps)
@@ -181,10 +183,19 @@ def evaluate_generator(
     return ruler, score, made
 
 
+def open_output(options: argparse.Namespace, measured: Path) -> None:
+    """Make the folder for the results, unless it holds those about something else."""
+    make_output_folder(options.output)
+    claim_results(
+        options.output, ("scores.json", "samples.png"), command="evaluate", of=[measured],
+        overwrite=options.overwrite,
+    )  # fmt: skip
+
+
 def evaluate_folder(options: argparse.Namespace) -> tuple[Ruler, GeneratorScore, Made]:
     """Measure real music, then the music of a folder, at the lower of their rates."""
     made_sound, real_sound = sound_of(options.generated), sound_of(options.real)
-    make_output_folder(options.output)
+    open_output(options, options.generated)
     if is_dataset(options.real):
         sound = real_sound
     else:

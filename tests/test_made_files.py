@@ -11,6 +11,7 @@ import pytest
 
 from piano.foundation.errors import ConfigError
 from piano.foundation.made_files import (
+    claim_results,
     clear_leftovers,
     publish,
     refuse_other_work,
@@ -105,3 +106,26 @@ def test_other_work_is_refused_with_both_ways_out(tmp_path: Path) -> None:
     refuse_other_work(path, is_own=lambda _: False, overwrite=True)
     with pytest.raises(ConfigError, match=r"holds other work.*--output.*--overwrite"):
         refuse_other_work(path, is_own=lambda _: False, overwrite=False)
+
+
+def test_results_about_something_else_stay(tmp_path: Path) -> None:
+    out, first, second = (tmp_path / name for name in ("out", "first", "second"))
+    for folder in (out, first, second):
+        folder.mkdir()
+
+    def claim(*of: Path, overwrite: bool = False) -> None:
+        claim_results(out, ["scores.json"], command="evaluate", of=of, overwrite=overwrite)
+        (out / "scores.json").write_text(str(of))
+
+    claim(first)
+    claim(first)  # the same run measured again
+    with pytest.raises(ConfigError, match=r"scores.json is there already and holds other work.*--overwrite"):
+        claim(second)
+    with pytest.raises(ConfigError):
+        claim(first, second)
+    assert (out / "scores.json").read_text() == str((first,))
+    claim(second, overwrite=True)
+    claim(second)
+    (out / ".evaluate-of.json").write_text("no JSON")
+    with pytest.raises(ConfigError):
+        claim(second)

@@ -379,3 +379,23 @@ def test_a_lone_spike_does_not_bend_the_median() -> None:
     values[20] = 1e6
     assert running_median(values, 5).max() == 1.0
     assert running_median(np.arange(50.0), 5)[10] == 10.0
+
+
+def test_a_page_about_another_run_stays(tmp_path: Path, monkeypatch, capsys) -> None:
+    page = tmp_path / "page.html"
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    ask = ["--output", str(page), "--compose", "0"]
+    assert report.main([str(tmp_path / "first"), *ask]) == 0
+    assert report.main([str(tmp_path / "first"), *ask]) == 0
+    before = page.read_bytes()
+    assert report.main([str(tmp_path / "second"), *ask]) == 2
+    assert "holds other work" in capsys.readouterr().err
+    assert page.read_bytes() == before
+    assert report.main([str(tmp_path / "second"), *ask, "--overwrite"]) == 0
+    page.write_text("<p>a letter</p>")
+    assert report.main([str(tmp_path / "second"), *ask]) == 2
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    assert report.main([str(tmp_path / "second"), *ask, "--overwrite", "--open"]) == 0
+    assert opened == [page.resolve().as_uri()]

@@ -1,7 +1,9 @@
 """The listening report: what a run learned, how, and how good it is, on one page that works without a network."""
 
 import argparse
+import hashlib
 import string
+import webbrowser
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
@@ -48,7 +50,7 @@ from piano.foundation.checkpoint_format import read_best
 from piano.foundation.dataset_format import DatasetManifest, read_manifest
 from piano.foundation.doors import command, fill, program
 from piano.foundation.errors import CheckpointError, ConfigError, DatasetError, run_command
-from piano.foundation.made_files import write_bytes
+from piano.foundation.made_files import refuse_other_work, write_bytes
 from piano.foundation.model_folder import holds_shipped, named_folder, shipped_folder
 from piano.foundation.run_log import read_history
 from piano.foundation.screen_text import counted, printable, tolerate_old_terminals
@@ -126,7 +128,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         default=20.0,
         help="show no more of a sound than this (default: %(default)s)",
     )
+    add("--open", action="store_true", help="open the page in a browser (default: off)")
     add("--title", help="headline of the page (default: a sentence made from what is known of the run)")
+    add("--overwrite", action="store_true", help="replace results about something else (default: refuse)")
     return parser.parse_args(argv)
 
 
@@ -145,6 +149,10 @@ def write_report(options: argparse.Namespace) -> None:
             f"there is no folder {printable(run)}. Name the folder of a run, as in: {command('report', 'checkpoints')}"
         )
     output = options.output or (Path(REPORT_NAME) if holds_shipped(run) else run / REPORT_NAME)
+    refuse_other_work(
+        output, is_own=lambda path: is_page_of(path, run) or output == run / REPORT_NAME,
+        overwrite=options.overwrite,
+    )  # fmt: skip
     sources = find_sources(run, options)
     if options.evaluate:
         measure(sources, options)
@@ -160,6 +168,19 @@ def write_report(options: argparse.Namespace) -> None:
     print(f"{printable(output)}  ({size / 1e6:.1f} MB, opens in any browser, needs no network)")
     if size > MOST_BYTES:
         print("That is large for a page: a smaller --max-seconds, --compose or --music makes it smaller.")
+    if options.open:
+        webbrowser.open(output.resolve().as_uri())
+
+
+def run_key(run: Path) -> str:
+    """What marks the pages of a run as its own, without telling where it lies."""
+    return hashlib.sha256(str(run.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def is_page_of(path: Path, run: Path) -> bool:
+    """Whether a file is an earlier page about the same run."""
+    with open(path, "rb") as stream:
+        return f'<meta name="musigan-run" content="{run_key(run)}">'.encode() in stream.read(4096)
 
 
 def find_sources(run: Path, options: argparse.Namespace) -> Sources:
@@ -259,6 +280,7 @@ def build_page(sources: Sources, options: argparse.Namespace) -> str:
         description=escape(f"{lead} {facts}".strip() or NO_RECORD),
         preview=preview(heard),
         run=escape(printable(sources.run.resolve().name)),
+        key=run_key(sources.run),
         verdict=paragraphs(lead or ("" if facts else NO_RECORD)),
         facts=paragraphs(facts),
         contents=contents_html(here),

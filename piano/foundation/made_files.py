@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +185,40 @@ def refuse_other_work(
         f"{printable(path)} is there already and holds other work. "
         f"Choose another place with {other}, or replace it with --overwrite."
     )
+
+
+def claim_results(
+    folder: Path, names: Iterable[str], *, command: str, of: Iterable[Path], overwrite: bool
+) -> None:
+    """Take a folder for the results of a command about certain folders, or refuse if it holds those about others.
+
+    Parameters
+    ----------
+    folder : Path
+        Exists.
+    names : iterable of str
+        Files that the command writes there: results of an earlier version, which left no mark, are not replaced either.
+    command : str
+        Which command it is.
+    of : iterable of Path
+        What the results are about: the same run measured again replaces its own results.
+    overwrite : bool
+        Whether --overwrite was given.
+
+    Raises
+    ------
+    ConfigError
+        There are results about something else.
+    """
+    mark = folder / f".{command}-of.json"
+    mine = [str(path.resolve()) for path in of]
+
+    def is_own(_: Path) -> bool:
+        return json.loads(mark.read_text(encoding="ascii")) == mine
+
+    for name in names:
+        refuse_other_work(folder / name, is_own=is_own, overwrite=overwrite)
+    write_json(mark, mine)
 
 
 def clear_leftovers(folder: Path) -> list[Path]:
