@@ -6,6 +6,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import fuzz_checkpoints
 import fuzz_configs
 import pytest
 import torch
@@ -273,3 +274,9 @@ def test_a_guess_is_offered_only_where_it_is_near():
 def test_settings_changed_at_random_are_read_or_refused():
     outcomes = dict(fuzz_configs.fuzz(24, 3, run=False, seconds=20.0, is_apart=False))
     assert {outcome.kind for outcome in outcomes.values()} == {PASSED, REFUSED}, outcomes
+
+
+def test_models_changed_at_random_are_played_or_refused():
+    quick = ("generate",)  # the command tries all of them, for as long as one likes
+    outcomes = list(fuzz_checkpoints.fuzz(8, 3, seconds=60.0, is_apart=False, only=quick))
+    assert {outcome.kind for _, outcome in outcomes} == {PASSED, REFUSED}, outcomes
