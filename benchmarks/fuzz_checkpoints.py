@@ -195,8 +195,10 @@ def make_models(folder: Path) -> tuple[Path, Path, Path, Path]:
     return data, config, run, given
 
 
-def fuzz(count: int, seed: int, *, seconds: float, is_apart: bool = True) -> Iterator[tuple[str, Outcome]]:
-    """What was changed, and what came of it."""
+def fuzz(
+    count: int, seed: int, *, seconds: float, is_apart: bool = True, only: tuple[str, ...] = ()
+) -> Iterator[tuple[str, Outcome]]:
+    """What was changed, and what came of it; `only` names the commands that read it, by default all."""
     draw = random.Random(seed)
     attempts = attempt_apart if is_apart else attempt
     torch.set_num_threads(1)
@@ -218,7 +220,7 @@ def fuzz(count: int, seed: int, *, seconds: float, is_apart: bool = True) -> Ite
             verbs = commands(place / "run", config, data)
             if kind == "model":
                 del verbs["resume"], verbs["export"]
-            verb = draw.choice(list(verbs))
+            verb = draw.choice([name for name in verbs if not only or name in only])
             yield f"{verb} {kind}: {role} {said}", attempts(verbs[verb], seconds)
             shutil.rmtree(place)
 

@@ -592,7 +592,10 @@ def _set_dotted(values: dict[str, Any], key: str, value: Any) -> None:
 def _explain(error: ValidationError) -> str:
     """The first complaint as one sentence."""
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
+    # pydantic names the kinds that a value may have: `threads.constrained-int`
+    place = ".".join(
+        str(part) for part in first["loc"] if not str(part).startswith(("constrained-", "literal["))
+    )
     if first["type"] == "extra_forbidden":
         name = str(first["loc"][-1])
         if place in RENAMED:

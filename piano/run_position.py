@@ -103,7 +103,7 @@ def _check_place(place: Mapping[str, Any], epoch: int) -> None:
         CONTROL.check(value, name)
     for name in ("random", "device_random"):
         state = place["random"] if name == "random" else place.get(name)
-        is_state = isinstance(state, Tensor) and state.dtype == torch.uint8 and holds_tensors({name: state})
+        is_state = isinstance(state, Tensor) and holds_tensors({name: state}) and state.dtype is torch.uint8
         if not is_state and not (name == "device_random" and state is None):
             raise ValueError(f"{name} is no state of random numbers")
     if place.get("precision", "32") not in ("32", "bf16"):
