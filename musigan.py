@@ -13,6 +13,7 @@ from typing import Any
 from piano.foundation.doors import VERBS, enter_front
 
 EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
 
 NEAR = 0.7
 """How like a known verb an unknown one must be (difflib's ratio) to be taken for it."""
@@ -101,7 +102,11 @@ def main(argv: list[str] | None = None) -> int:
         print(unknown_verb(name), file=sys.stderr)
         return EXIT_USER_ERROR
     sys.argv[0] = f"{enter_front()} {name}"  # argparse shows this as the program's name
-    return importlib.import_module(VERBS[name].module).main(rest)
+    try:
+        return importlib.import_module(VERBS[name].module).main(rest)
+    except KeyboardInterrupt:  # while PyTorch is still being loaded: a command that runs says so itself
+        print("Interrupted.", file=sys.stderr)
+        return EXIT_INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -16,10 +16,11 @@ from piano.foundation.checkpoint_format import find_epoch
 from piano.foundation.doors import fill, program
 from piano.foundation.errors import CheckpointError, run_command
 from piano.foundation.made_files import clear_leftovers, refuse_other_work
-from piano.foundation.model_folder import named_folder, shipped_folder
+from piano.foundation.model_folder import holds_shipped, named_folder
 from piano.foundation.options import make_output_folder
 from piano.foundation.randomness import keyed_noise
 from piano.foundation.receipt import model_hash
+from piano.foundation.screen_text import printable
 from piano.foundation.shipped_format import read_shipped, shipped_path, write_shipped
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import build, build_generator, load_checkpoint, load_generator
@@ -53,7 +54,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add(
         "--output",
         type=Path,
-        help="folder to write to (default: exported inside the run's folder; exported here for the shipped model)",
+        help="folder to write to (default: exported inside the run's folder)",
     )
     add(
         "--half",
@@ -75,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
     def body() -> None:
         folder = options.checkpoints or load_config_from_yaml(options.config).checkpoint_folder
         folder = named_folder(folder)
-        output = options.output or (Path() if folder == shipped_folder() else folder) / EXPORTED
+        output = options.output or folder / EXPORTED
         export_model(folder, options.epoch, output, half=options.half, overwrite=options.overwrite)
 
     return run_command(body)
@@ -100,8 +101,12 @@ def export_model(
     Raises
     ------
     CheckpointError
-        One of the networks is not there; or `output` holds another model.
+        One of the networks is not there; `folder` holds an exported model; or `output` holds another model.
     """
+    if holds_shipped(folder):
+        raise CheckpointError(
+            f"{printable(folder)} holds a model as it is given away already, and no run: copy that folder instead."
+        )
     epoch = find_epoch(folder, "generator", epoch)
     contents = {
         role: load_checkpoint(folder, role, epoch) for role in KINDS

@@ -314,3 +314,12 @@ def test_the_three_documented_commands_work_from_the_project_folder(arguments: l
     assert told in answer.stderr and "Traceback" not in answer.stderr
     usage = ask([arguments[0], "--help"]).stdout
     assert usage.startswith(f"usage: python {arguments[0]}")
+
+
+def test_ctrl_c_while_a_command_is_being_loaded_is_no_traceback(monkeypatch, capsys) -> None:
+    def interrupt(_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib, "import_module", interrupt)
+    assert musigan.main(["train"]) == 130
+    assert capsys.readouterr().err == "Interrupted.\n"

@@ -244,3 +244,9 @@ def test_an_export_refuses_before_it_writes_one_of_two_files(folder, tmp_path, c
     assert main(["--checkpoints", str(folder), "--epoch", "12", "--output", str(tmp_path)]) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["discriminator.safetensors"]
     assert (tmp_path / "discriminator.safetensors").read_bytes() == before
+
+
+def test_a_model_that_was_given_away_is_not_exported_again(shipped, tmp_path, capsys) -> None:
+    assert main(["--checkpoints", str(shipped), "--output", str(tmp_path / "out")]) == 2
+    assert "holds a model as it is given away already" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

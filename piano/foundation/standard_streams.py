@@ -106,3 +106,7 @@ def _to_nowhere(number: int) -> None:
     if nowhere != number:
         os.dup2(nowhere, number)
         os.close(nowhere)
+    else:
+        os.set_inheritable(
+            number, True
+        )  # a worker process would start without it, and lend the number to a pipe
