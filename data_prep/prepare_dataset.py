@@ -56,6 +56,7 @@ from piano.foundation.dataset_format import (
 from piano.foundation.doors import command, fill, program
 from piano.foundation.errors import DISK_ERRORS, DatasetError, run_command
 from piano.foundation.folder_lock import LOCK_NAME, locked_folder
+from piano.foundation.made_files import clear_leftovers
 from piano.foundation.screen_text import counted, printable, tolerate_old_terminals
 
 EXAMPLE = "example:\n  {musigan prepare} ~/Music --output prepared --workers 4"
@@ -64,6 +65,9 @@ _WRITING_FAILED = DISK_ERRORS.keys() - {errno.EIO}
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _HASHED_QUIETLY = 256 << 20
 """So many bytes are compared without a bar."""
+
+
+_RECORD_NAME = re.compile(r"[0-9a-f]{24}\.json")
 
 
 class Source(NamedTuple):
@@ -610,8 +614,9 @@ def _remove_leftovers(
         if (folder / FINGERPRINT_NAME).is_file():
             shutil.rmtree(folder, ignore_errors=True)
     records = {record_path(output, source).name for source in present}
+    clear_leftovers(output / RECORDS_FOLDER)
     for path in (output / RECORDS_FOLDER).glob("*"):
-        if path.name not in records:
+        if path.name not in records and _RECORD_NAME.fullmatch(path.name):
             path.unlink(missing_ok=True)
 
 

@@ -418,3 +418,23 @@ def test_chunks_are_files_inside_the_folder(tmp_path: Path, what: str, capsys):
 def test_errors_are_of_the_right_kind(tmp_path: Path):
     with pytest.raises(DatasetError, match="there is no prepared folder"):
         create_dataset(tmp_path / "none", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("manifest.json", '{"mine": 1}'), ("training_set.npy", "precious"), ("manifest.json", "[1]")],
+)
+def test_a_data_set_is_not_written_over_somebody_s_files(prepared: Path, tmp_path: Path, name, text, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).write_text(text)
+    assert make(prepared, out) == 2
+    assert f"{name} is there already and was not made by this program" in capsys.readouterr().err
+    assert (out / name).read_text() == text
+
+
+def test_what_a_kill_left_without_a_manifest_is_no_obstacle(prepared: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    assert make(prepared, out) == 0
+    (out / "manifest.json").unlink()
+    assert make(prepared, out) == 0

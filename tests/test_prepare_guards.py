@@ -646,3 +646,23 @@ def test_leftovers_of_a_kill_are_cleared(mine: tuple[Path, Path]):
     assert (prepared / MANIFEST_NAME).exists()
     song = read_prepared_manifest(prepared).songs[0]
     assert load_chunk(prepared, song, song.chunks[0]).shape == (1, 2 * RATE)
+
+
+@pytest.mark.parametrize(("name", "text"), [("manifest.json", '{"mine": 1}'), ("report.csv", "mine,1")])
+def test_nothing_is_prepared_over_somebody_s_files(tmp_path: Path, name: str, text: str) -> None:
+    write_music(tmp_path / "music" / "a.flac", 0, 5.0)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).write_text(text)
+    with pytest.raises(DatasetError, match="was not made by this program"):
+        prepare_folder(tmp_path / "music", out, SETTINGS)
+    assert (out / name).read_text() == text
+
+
+def test_somebody_s_files_among_the_records_stay(tmp_path: Path) -> None:
+    write_music(tmp_path / "music" / "a.flac", 0, 5.0)
+    mine = tmp_path / "out" / "records" / "mine.json"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("{}")
+    prepare_folder(tmp_path / "music", tmp_path / "out", SETTINGS)
+    assert mine.read_text() == "{}"

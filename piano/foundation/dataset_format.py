@@ -289,6 +289,7 @@ def refuse_to_write_over(folder: Path, wanted: str) -> None:
     """
     kind = folder_kind(folder)
     if kind is None:
+        _refuse_foreign_files(folder, wanted)
         return
     if kind.name != wanted:
         held = "a data set" if kind.name == "data set" else "a prepared folder"
@@ -299,6 +300,43 @@ def refuse_to_write_over(folder: Path, wanted: str) -> None:
             f"{printable(folder)} was made by a newer MusiGAN (format version {kind.version}), which this one "
             "would destroy. Update MusiGAN, or choose another folder with --output."
         )
+
+
+def _refuse_foreign_files(folder: Path, wanted: str) -> None:
+    """Raise a DatasetError for files of our names that are somebody else's; what a kill left half written is ours."""
+    names = [MANIFEST_NAME]
+    names += (
+        ["report.json", "report.csv"]
+        if wanted == "prepared"
+        else [set_path(folder, split).name for split in SPLITS]
+    )
+    for name in names:
+        path = folder / name
+        try:
+            is_foreign = path.is_file() and _is_foreign(path)
+        except OSError:
+            continue
+        if is_foreign:
+            raise DatasetError(
+                f"{printable(path)} is there already and was not made by this program. "
+                "Choose another folder with --output."
+            )
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether a file holds something whole that this program never writes under its name."""
+    with open(path, "rb") as stream:
+        start = stream.read(1 << 20)
+    if path.suffix == ".npy":
+        return bool(start) and not np.lib.format.MAGIC_PREFIX.startswith(start[:6])
+    if path.suffix == ".csv":
+        return bool(start) and not start.startswith(b"source,")
+    try:
+        values = json.loads(start)
+    except (ValueError, RecursionError):
+        return False  # cut off, or damaged
+    ours = {"version", "songs"} if path.name == MANIFEST_NAME else {"summary", "files"}
+    return not (isinstance(values, dict) and ours & values.keys())
 
 
 def open_pairs(folder: Path | str, split: str) -> np.memmap:
