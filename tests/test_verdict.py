@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -298,3 +299,10 @@ def test_the_verdict_is_made_of_plain_values():
     verdict = run_verdict(run(value=1.2))
     assert isinstance(verdict, Verdict) and [type(value) for value in verdict] == [bool, str, str, int]
     assert Path(json.dumps(verdict._asdict()))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+def test_a_log_that_is_a_pipe_is_not_waited_for(tmp_path, capsys) -> None:
+    os.mkfifo(tmp_path / "metrics.jsonl")
+    assert main([str(tmp_path)]) == 2
+    assert "metrics.jsonl is no file" in capsys.readouterr().err

@@ -4,6 +4,7 @@
 """
 
 import argparse
+import errno
 import json
 import re
 import shutil
@@ -101,6 +102,8 @@ def log_lines(folder: Path) -> Iterator[Any]:
     """The lines of a run's log, one in memory at a time; raises CheckpointError, saying what the folder is instead."""
     path = folder / LOG_NAME
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise OSError(errno.EINVAL, f"{LOG_NAME} is no file")
         file = path.open("rb")
     except OSError as error:
         raise CheckpointError(no_log_text(folder, error)) from None
