@@ -411,3 +411,32 @@ def test_a_header_that_points_anywhere_is_no_traceback(tmp_path: Path, music: np
         except AudioError:
             continue
         assert np.isfinite(waveform).all() and waveform.shape[1] < 60 * RATE
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+def test_wavs_one_behind_the_other_are_all_decoded(tmp_path: Path, subtype: str) -> None:
+    pieces = [0.5 * make_music(seed, 3.0) for seed in range(3)]
+    data = b""
+    for piece in pieces:
+        soundfile.write(tmp_path / "one.wav", piece.T, 16_000, subtype=subtype)
+        data += (tmp_path / "one.wav").read_bytes()
+    (tmp_path / "all.wav").write_bytes(data)
+    log = DecodeLog()
+    read = read_audio(tmp_path / "all.wav", sample_rate=16_000, channels=1, log=log)
+    assert read.shape == (1, 144_000)
+    assert np.abs(read - np.concatenate(pieces, axis=1)).max() < 1e-4
+    assert log.notes == [JOINED]
+
+
+def test_every_chunk_of_samples_in_a_wav_is_decoded(tmp_path: Path) -> None:
+    pieces = [0.5 * make_music(seed, 3.0) for seed in range(2)]
+    soundfile.write(tmp_path / "a.wav", pieces[0].T, 16_000, subtype="PCM_16")
+    samples = np.rint(pieces[1][0] * 32_767).astype("<i2").tobytes()
+    whole = (tmp_path / "a.wav").read_bytes() + b"note" + struct.pack("<I", 3) + b"abc\0"
+    whole += b"data" + struct.pack("<I", len(samples)) + samples
+    (tmp_path / "a.wav").write_bytes(b"RIFF" + struct.pack("<I", len(whole) - 8) + whole[8:])
+    log = DecodeLog()
+    read = read_audio(tmp_path / "a.wav", sample_rate=16_000, channels=1, log=log)
+    assert read.shape == (1, 96_000)
+    assert np.abs(read - np.concatenate(pieces, axis=1)).max() < 1e-4
+    assert log.notes == [JOINED]

@@ -28,7 +28,14 @@ from piano.foundation.errors import AudioError
 from piano.foundation.ffmpeg_sound import FFMPEG_HINT, ffmpeg_blocks, find_ffmpeg, format_of
 from piano.foundation.mpeg_frames import MpegRun, length_header, scan_mpeg, tags_length
 from piano.foundation.screen_text import printable
-from piano.foundation.sound_lengths import Layout, read_layout, true_lengths, whole_chunk
+from piano.foundation.sound_lengths import (
+    Layout,
+    Lengths,
+    read_layout,
+    sounds_behind,
+    true_lengths,
+    whole_chunk,
+)
 from piano.foundation.sound_reader import (
     PIECE,
     NativeBlock,
@@ -140,6 +147,22 @@ def _wave_blocks(part: SourcePart, task: Task) -> Iterator[NativeBlock]:
         yield from _ffmpeg_part(part.part(layout.start, part.size), coded, task)
         return
     lengths = None if layout is None else true_lengths(part, layout)
+    yield from _wave_sound(part, layout, lengths, task, 0)
+    if layout is None or lengths is not None:
+        return
+    for number, behind in enumerate(sounds_behind(part, layout), 1):
+        task.log.note(JOINED)
+        own = read_layout(behind)
+        try:
+            yield from _wave_sound(behind, own, own and true_lengths(behind, own), task, number)
+        except Refused:
+            task.log.note(DAMAGED)
+
+
+def _wave_sound(
+    part: SourcePart, layout: Layout | None, lengths: Lengths | None, task: Task, number: int
+) -> Iterator[NativeBlock]:
+    """Decode one chunk of samples."""
     if lengths is not None and lengths.header is not None:
         sound = part.part(lengths.start, lengths.end, lengths.header)
         if lengths.is_longer:
@@ -162,7 +185,7 @@ def _wave_blocks(part: SourcePart, task: Task) -> Iterator[NativeBlock]:
         elif lengths is None and (layout is None or layout.kind == b"riff"):
             _note_cut(file, task.log)
         reader = Reader(file, sound, task)
-        yield from reader.blocks(0, expected=file.frames)
+        yield from reader.blocks(number, expected=file.frames)
         if reader.is_broken:
             task.log.note(DAMAGED, missing_seconds=(file.frames - reader.samples) / file.samplerate)
 

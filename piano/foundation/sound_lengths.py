@@ -5,6 +5,7 @@ writes it. So a field is believed only where the chunks behind it are where it s
 """
 
 import struct
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from piano.foundation.sound_source import SourcePart
@@ -14,6 +15,8 @@ WRAP = 1 << 32
 _WAVES = (b"RIFF", b"RIFX", b"RF64", b"BW64")
 _MOST_HEADER_BYTES = 16 << 20
 _TAIL_BYTES = 1 << 20
+_MOST_BEHIND = 10_000
+"""Sounds one behind the other: more are no file that anybody made."""
 _TAIL_NAMES = (
     b"LIST",
     b"id3 ",
@@ -141,6 +144,37 @@ def true_lengths(part: SourcePart, layout: Layout) -> Lengths | None:
     if is_whole and room - claimed < claimed:
         return None
     return _longer(part, layout, room - _known_tail(part, layout))
+
+
+def sounds_behind(part: SourcePart, layout: Layout) -> Iterator[SourcePart]:
+    """Further sound behind a WAV whose own length is right: a second chunk of samples, or a second WAV.
+
+    Each is a file of its own to read. What is neither ends the search, and so do very many of them.
+    """
+    if layout.kind not in (b"RIFF", b"RIFX", b"RF64"):
+        return
+    order = ">" if layout.kind == b"RIFX" else "<"
+    form = layout.format + b"\0" * (len(layout.format) % 2)
+    position, found = layout.start + layout.claimed + layout.claimed % 2, 0
+    while found < _MOST_BEHIND and position + 12 <= part.size:
+        head = part.read_at(position, 12)
+        size = int(struct.unpack(f"{order}I", head[4:8])[0])
+        if head[:4] in _WAVES and head[8:] == b"WAVE":
+            inner = part.part(position, part.size)
+            if (own := read_layout(inner)) is None or own.claimed <= 0:
+                return
+            yield inner
+            position += own.start + own.claimed + own.claimed % 2
+        elif head[:4] == b"data" and 0 < size <= part.size - position - 8 and layout.kind != b"RF64":
+            total = struct.pack(f"{order}I", 4 + len(form) + 8 + size)
+            yield part.part(position, position + 8 + size, layout.kind + total + b"WAVE" + form)
+            position += 8 + size + size % 2
+        elif _is_name(head[:4]) and size <= part.size - position - 8:
+            position += 8 + size + size % 2
+            continue
+        else:
+            return
+        found += 1
 
 
 def whole_chunk(part: SourcePart, layout: Layout) -> SourcePart:
