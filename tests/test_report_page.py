@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from report_run import DATASET_RATE, RATE, make_dataset, make_log, make_page, make_run, make_scores, tone
 
+from piano.config_reader import DEFAULT_CONFIG, load_config_from_yaml
 from piano.evaluation import report
 from piano.evaluation.curves import Chart, Curve, Mark, Stage, Timeline
 from piano.evaluation.memorisation import why_not_searched
@@ -251,3 +252,13 @@ def test_the_chosen_epoch_is_marked_and_not_praised(run: Path) -> None:
     section = learning_section(run, make_log(), best=2)
     assert "Epoch 2, chosen" in section.content and "best" not in section.content + section.words
     assert section.content.count("--columns:3") == 2
+
+
+def test_a_page_says_from_which_model_a_run_went_on(tmp_path: Path) -> None:
+    config = load_config_from_yaml(DEFAULT_CONFIG, overrides={"start_from": "shipped"})
+    sources = report.Sources(tmp_path, config, None, tmp_path, tmp_path, tmp_path)
+    assert "went on from the model that comes with MusiGAN" in report.what_it_is(sources, None)
+    sources = sources._replace(config=config.model_copy(update={"start_from": tmp_path}))
+    assert "went on from a model that was trained before" in report.what_it_is(sources, None)
+    sources = sources._replace(config=config.model_copy(update={"start_from": None}))
+    assert "went on" not in report.what_it_is(sources, None)

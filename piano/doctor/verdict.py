@@ -30,7 +30,7 @@ FEWEST_STEPS = WINDOW_STEPS
 MOST_NAMED = 4
 SAME = 0.3
 """Variety of made music over real below which its pieces are all alike."""
-LONGER = "Train it longer: with more --minutes, into a new folder (--checkpoints)."
+LONGER = "Train it longer: --resume with more --minutes, which are those of the whole run."
 
 
 class Verdict(NamedTuple):

@@ -325,7 +325,13 @@ def what_it_is(sources: Sources, manifest: DatasetManifest | None) -> str:
         length = hours(manifest, "training")
         time = f"{length:.1f} hours" if length >= 1 else counted(max(round(60 * length), 1), "minute")
         music = f" that listened to {songs}, {time} of music"
-    return f"A model of size {sources.config.preset}{music}."
+    start = sources.config.start_from
+    before = ""
+    if start is not None:
+        is_ours = named_folder(start).resolve() == shipped_folder().resolve()
+        name = "the model that comes with MusiGAN" if is_ours else "a model that was trained before"
+        before = f" It went on from {name}, which could play already."
+    return f"A model of size {sources.config.preset}{music}.{before}"
 
 
 def watched(songs: Iterable[Song]) -> Iterable[Song]:

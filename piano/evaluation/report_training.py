@@ -310,8 +310,8 @@ def findings_section(history: Sequence[dict[str, Any]]) -> Section:
         )
     gates = [entry for entry in history if entry.get("event") == "gate"]
     failed = sum(not entry.get("passed") for entry in gates)
-    note = counted(len(findings), "finding")
-    note += f", {failed} of {counted(len(gates), 'gate')} not passed" if failed else ""
+    told = [counted(len(findings), "finding")] if findings or not failed else []
+    note = ", ".join(told + [f"{failed} of {counted(len(gates), 'gate')} not passed"] * bool(failed))
     return Section(
         "findings",
         "What the doctor found",
