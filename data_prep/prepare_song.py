@@ -6,6 +6,7 @@ to know; the second applies one gain to all chunks. Of a long song, memory holds
 
 import hashlib
 import json
+import math
 import os
 import re
 import secrets
@@ -233,11 +234,14 @@ def _cut_song(
     cutter.finish()
     seconds = cutter.samples / settings.sample_rate
     if seconds < settings.min_seconds:
-        detail = f"{seconds:.2f} s long, at least {settings.min_seconds:g} s are needed"
+        detail = (
+            f"{math.floor(1000 * seconds) / 1000:g} s long, at least {settings.min_seconds:g} s are needed"
+        )
         return LeftOut(source=task.source, reason="too_short", detail=detail)
     levels = cutter.meter.levels()
     if levels.is_silent:
-        return LeftOut(source=task.source, reason="silent", detail=f"nothing above {SILENCE_DB:g} dB")
+        where = " in the mix of its channels" if log.channels > settings.channels else ""
+        return LeftOut(source=task.source, reason="silent", detail=f"nothing above {SILENCE_DB:g} dB{where}")
     for chunk, raw in cutter.raw_chunks():
         level_chunk(raw, levels)
         save_array(work / chunk.file, raw)

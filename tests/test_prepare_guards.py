@@ -666,3 +666,15 @@ def test_somebody_s_files_among_the_records_stay(tmp_path: Path) -> None:
     mine.write_text("{}")
     prepare_folder(tmp_path / "music", tmp_path / "out", SETTINGS)
     assert mine.read_text() == "{}"
+
+
+def test_reasons_are_true_at_their_edges(tmp_path: Path) -> None:
+    write_float_wav(tmp_path / "music" / "short.wav", np.full((1, 15_999), 0.1), 16_000)
+    tone = 0.5 * np.sin(np.arange(64_000) / 9.0)
+    write_float_wav(tmp_path / "music" / "against.wav", np.stack([tone, -tone]), 16_000)
+    settings = PrepareSettings(sample_rate=16_000, channels=1, chunk_seconds=2.0, min_seconds=1.0)
+    left_out = prepare_folder(tmp_path / "music", tmp_path / "out", settings).manifest.left_out
+    assert {entry.source: (entry.reason, entry.detail) for entry in left_out} == {
+        "against.wav": ("silent", "nothing above -66 dB in the mix of its channels"),
+        "short.wav": ("too_short", "0.999 s long, at least 1 s are needed"),
+    }
