@@ -2,7 +2,10 @@
 
 import signal
 
+import pytest
 from hypothesis import settings
+
+from piano.foundation import doors
 
 settings.register_profile("musigan", derandomize=True, deadline=None)
 settings.load_profile("musigan")
@@ -10,3 +13,10 @@ settings.load_profile("musigan")
 # A shell starts what it sends to the background with Ctrl-C switched off, and processes hand that on.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _hints_name_musigan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that comes in by another door leaves it closed for the next one."""
+    monkeypatch.setattr(doors, "_front", "musigan")
+    monkeypatch.delenv("MUSIGAN_FRONT", raising=False)
