@@ -13,6 +13,7 @@ RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install --disable-pip-version-check $(if $(CI),--quiet) --constraint constraints.txt
 READY := $(VENV)/.installed
 TOOLS := $(VENV)/.tools
+TEST := OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile
 CPU_WHEELS := https://download.pytorch.org/whl/cpu
 
 .PHONY: help install demo tutorial test check clean
@@ -55,13 +56,13 @@ tutorial: $(TOOLS)
 	$(RUN) -m tutorial.build_notebooks --run
 
 test: $(TOOLS)
-	$(RUN) -m pytest
+	$(TEST)
 
 check: $(TOOLS)
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -m pyright --pythonpath $(RUN)
-	$(RUN) -m pytest
+	$(TEST)
 
 clean:
 	rm -rf demo demo-[0-9]* tutorial/runs build dist .pytest_cache .ruff_cache .hypothesis

@@ -1,10 +1,13 @@
 """How fast prepare_dataset is, against a bare pool that only decodes and resamples, and how much memory it needs.
 
     python benchmarks/bench_prepare.py [--music FOLDER] [--workers 2] [--rounds 3] [--long-hours 2]
+    python benchmarks/bench_prepare.py --against OTHER_CHECKOUT [--tiny 3000]
 
 Both take turns in one run, because machines drift. The bare pool reads whole files with soundfile, mixes by
 0.5 * (left + right) and resamples with soxr HQ: the floor for anyone who decodes MP3 in Python. Both times include
-the start of the processes. Without --music some songs are made up first.
+the start of the processes. Without --music some songs are made up first. With --against, another checkout of the
+project takes the place of the bare pool; its packages are those of this environment. --tiny makes so many WAVs of 1.2
+to 2.5 s instead of songs, as sample packs hold them.
 """
 
 import argparse
@@ -21,7 +24,9 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import psutil
+import soundfile
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -35,7 +40,6 @@ SAMPLE_RATE = 16_000
 
 def decode_bare(path: Path) -> float:
     """Seconds of audio decoded and resampled to 16 kHz mono, as plainly as possible."""
-    import soundfile
     import soxr
 
     frames, rate = soundfile.read(path, dtype="float32", always_2d=True)
@@ -60,7 +64,7 @@ class Timing(NamedTuple):
     cpu: float
     """Seconds of processor time of all its processes: steady even when the machine is busy with something else."""
     peak_mb: float = 0.0
-    """Largest resident memory of a worker."""
+    """Largest resident memory of a process of the command."""
 
     @property
     def rate(self) -> float:
@@ -85,19 +89,21 @@ def _be_quiet() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libmpg123 complains there
 
 
-def time_preparation(music: Path, workers: int, sample_rate: int, channels: int) -> Timing:
-    """The whole prepare_dataset command."""
+def time_preparation(music: Path, workers: int, sample_rate: int, channels: int, root: Path = ROOT) -> Timing:
+    """The whole prepare_dataset command of a checkout."""
     with tempfile.TemporaryDirectory() as folder:
         command = [
             sys.executable,
-            str(ROOT / "data_prep" / "prepare_dataset.py"),
+            str(root / "data_prep" / "prepare_dataset.py"),
             str(music),
             "--output",
             folder,
         ]
         command += ["--workers", str(workers), "--sample-rate", str(sample_rate), "--channels", str(channels)]
         started, cpu = time.perf_counter(), _children_cpu()
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        quiet = subprocess.DEVNULL
+        settings = os.environ | {"PYTHONPATH": str(root)}
+        with subprocess.Popen(command, stdout=quiet, stderr=quiet, env=settings, cwd=folder) as process:
             watch = _PeakMemory(process.pid)
             watch.start()
             status = process.wait()
@@ -110,7 +116,7 @@ def time_preparation(music: Path, workers: int, sample_rate: int, channels: int)
 
 
 class _PeakMemory(threading.Thread):
-    """Samples the largest resident memory of any worker process until the command ends."""
+    """Samples the largest resident memory of the command and of its workers until it ends."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
@@ -122,12 +128,12 @@ class _PeakMemory(threading.Thread):
             try:
                 if self._parent.status() == psutil.STATUS_ZOMBIE:
                     return
-                workers = self._parent.children(recursive=True)
+                processes = [self._parent, *self._parent.children(recursive=True)]
             except psutil.NoSuchProcess:
                 return
-            for worker in workers:
+            for process in processes:
                 try:
-                    self.peak = max(self.peak, worker.memory_info().rss)
+                    self.peak = max(self.peak, process.memory_info().rss)
                 except psutil.NoSuchProcess:
                     continue
             time.sleep(0.02)
@@ -137,6 +143,19 @@ def write_songs(folder: Path, count: int, minutes: float) -> None:
     """Stereo MP3s at 44.1 kHz."""
     for seed in range(count):
         write_music(folder / f"song_{seed:02d}.mp3", seed, 60 * minutes, 44_100, 2)
+
+
+def write_tiny_files(folder: Path, count: int) -> None:
+    """Mono WAVs of 1.2 to 2.5 s at 44.1 kHz, no two alike."""
+    random = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    for index in range(count):
+        time_axis = np.arange(int(44_100 * random.uniform(1.2, 2.5))) / 44_100
+        sound = sum(
+            np.sin(2 * np.pi * 110 * harmonic * 2 ** random.uniform(0, 3) * time_axis) / harmonic
+            for harmonic in range(1, 5)
+        )
+        soundfile.write(folder / f"sample_{index:05d}.wav", 0.1 * sound * np.exp(-2 * time_axis), 44_100)
 
 
 def write_long_mp3(path: Path, hours: float) -> None:
@@ -153,6 +172,38 @@ def write_long_mp3(path: Path, hours: float) -> None:
             stream.write(frames)
 
 
+def compare(music: Path, workers: int, rounds: int, against: Path | None) -> None:
+    """Time the other side and this checkout in turns, and print their ratios."""
+    ratios, cpu_ratios, memory_ratios = [], [], []
+    name = "bare pool" if against is None else "the other checkout"
+    for round_number in range(1, rounds + 1):
+        if against is None:
+            other = time_bare_pool(music, workers)
+        else:
+            other = time_preparation(music, workers, SAMPLE_RATE, 1, against.resolve())
+        ours = time_preparation(music, workers, SAMPLE_RATE, 1)
+        ratios.append(ours.rate / other.rate)
+        cpu_ratios.append(other.cpu / ours.cpu)
+        if other.peak_mb:
+            memory_ratios.append(ours.peak_mb / other.peak_mb)
+        print(
+            f"round {round_number}: {name} {_told(other)}; prepare_dataset {_told(ours)}; "
+            f"ratio {ratios[-1]:.2f} ({cpu_ratios[-1]:.2f} by processor time)",
+            flush=True,
+        )
+    if ratios:
+        print(
+            f"median ratio {statistics.median(ratios):.2f}, by processor time {statistics.median(cpu_ratios):.2f}"
+            + (f", of peak memory {statistics.median(memory_ratios):.2f}" if memory_ratios else "")
+            + f", with {workers} workers and {len(find_audio_files(music))} files"
+        )
+
+
+def _told(timing: Timing) -> str:
+    memory = f", largest process {timing.peak_mb:.0f} MB" if timing.peak_mb else ""
+    return f"{timing.rate:.2f} hours of audio per minute ({timing.cpu:.1f} s of processor time{memory})"
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -163,6 +214,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--long-hours", type=float, default=2.0, help="of the MP3 for the memory figure; 0: none"
     )
+    parser.add_argument(
+        "--against", type=Path, metavar="CHECKOUT", help="time this checkout, not a bare pool"
+    )
+    parser.add_argument("--tiny", type=int, default=0, metavar="COUNT", help="so many tiny WAVs, not songs")
     parser.add_argument("--bare", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.bare:
@@ -172,25 +227,11 @@ def main(argv: list[str] | None = None) -> int:
         music = options.music
         if music is None:
             music = Path(temporary) / "music"
-            write_songs(music, count=6, minutes=3.0)
-        ratios, cpu_ratios = [], []
-        for round_number in range(1, options.rounds + 1):
-            bare = time_bare_pool(music, options.workers)
-            ours = time_preparation(music, options.workers, SAMPLE_RATE, 1)
-            ratios.append(ours.rate / bare.rate)
-            cpu_ratios.append(bare.cpu / ours.cpu)
-            print(
-                f"round {round_number}: bare pool {bare.rate:.1f} hours of audio per minute ({bare.cpu:.1f} s of "
-                f"processor time), prepare_dataset {ours.rate:.1f} ({ours.cpu:.1f} s), ratio {ratios[-1]:.2f} "
-                f"({cpu_ratios[-1]:.2f} by processor time), largest worker {ours.peak_mb:.0f} MB",
-                flush=True,
-            )
-        if ratios:
-            count = len(find_audio_files(music))
-            print(
-                f"median ratio {statistics.median(ratios):.2f}, by processor time {statistics.median(cpu_ratios):.2f}, "
-                f"with {options.workers} workers and {count} files"
-            )
+            if options.tiny:
+                write_tiny_files(music, options.tiny)
+            else:
+                write_songs(music, count=6, minutes=3.0)
+        compare(music, options.workers, options.rounds, options.against)
         if options.long_hours:
             long_folder = Path(temporary) / "long"
             write_long_mp3(long_folder / "long.mp3", options.long_hours)
