@@ -21,6 +21,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -86,13 +87,26 @@ def main() -> int:
         assert epochs[0] == epochs[1], epochs
         first, second = (folder / "checkpoints" for folder in (whole, broken))
         assert_same(kept_content(first, epochs[0][-1]), kept_content(second, epochs[0][-1]))
-        assert_same(log_without_clocks(first), log_without_clocks(second))
+        logs = [log_without_clocks(folder) for folder in (first, second)]
+        print_difference(*logs)
+        assert_same(*logs)
         left = [path.name for path in (broken / "checkpoints").rglob("*.part*")]
         assert not left, left
     print(f"{len(lost)} kills; after each, every checkpoint loaded whole; steps lost: {statistics.mean(lost):.2f} "
           f"in the mean, at most {max(lost)} (a save interval is {SAVE_INTERVAL}); what is left in the end "
           "equals the run that was never killed, bit for bit, and so does its log")  # fmt: skip
     return 0
+
+
+def print_difference(whole: list[dict], broken: list[dict]) -> None:
+    """Name the kinds of lines of which one log has more than the other."""
+    whole_kinds, broken_kinds = (
+        Counter((entry.get("event", "step"), entry.get("stage"), entry.get("epoch")) for entry in log)
+        for log in (whole, broken)
+    )
+    for name, extra in (("lost", whole_kinds - broken_kinds), ("too many", broken_kinds - whole_kinds)):
+        for kind, count in extra.items():
+            print(f"lines of the log {name}: {count} of {kind}", flush=True)
 
 
 def train(folder: Path) -> None:
