@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import io
+import math
 import re
 import sys
 import time
@@ -339,21 +340,33 @@ def is_without_samples(run: "TrainingRun") -> bool:
 
 
 def refuse_hurry(run: "TrainingRun") -> None:
-    """A time of which learning would get less than half is not begun without a word; raises ConfigError."""
+    """A time of which learning would get less than half, or too few steps, is not begun without a word.
+
+    Raises ConfigError. Fine-tuning, whose model may be far larger than the preset's, is looked at in the same way.
+    """
+    from piano.doctor.verdict import FEWEST_STEPS
+    from piano.piano_pretrain import try_steps
     from piano.training_run import STAGES
 
     if run.budget is None:
         return
-    minutes = run.budget.seconds / 60.0
-    learning = run.runtime.agree(sum(run.budget.plan(STAGES[0], run.seconds).values()))
-    if learning >= LEAST_LEARNING_SHARE * run.budget.seconds:
+    run.budget.step_seconds = try_steps(run)
+    minutes, plan = run.budget.seconds / 60.0, run.budget.plan(STAGES[0], run.seconds)
+    learning = run.runtime.agree(sum(plan.values()))
+    steps = run.runtime.agree(run.budget.planned_steps(plan))
+    is_half = learning >= LEAST_LEARNING_SHARE * run.budget.seconds
+    if is_half and steps >= FEWEST_STEPS:
         return
-    needed = run.budget.needed_minutes(run.seconds)
+    needed = run.budget.needed_minutes(run.seconds, least_steps=FEWEST_STEPS)
     enough = f"--minutes {needed}" if needed else "many more minutes, or a smaller --preset"
-    raise ConfigError(
-        f"of {minutes:g} minutes only {clock(learning)} would be for learning on this machine now; the rest goes into "
-        f"loading, encoding, measuring and saving. Give {enough}, or begin all the same with --anyway."
+    only = (
+        f"{clock(learning)} would be for learning on this machine now, which is about {counted(round(steps), 'step')}; "
+        f"fewer than {FEWEST_STEPS} leave everything close to where it began"
+        if is_half
+        else f"only {clock(learning)} would be for learning on this machine now; the rest goes into loading, encoding, "
+        "measuring and saving"
     )
+    raise ConfigError(f"of {minutes:g} minutes {only}. Give {enough}, or begin all the same with --anyway.")
 
 
 def refuse_nothing(run: "TrainingRun") -> None:
@@ -613,7 +626,9 @@ def plan_in_words(run: "TrainingRun") -> str:
     stages = run.budget.plan(STAGES[0], run.seconds)
     parts = [f"{name} {clock(seconds)}" for name, seconds in stages.items()]
     rest = run.budget.seconds - sum(stages.values())
-    return f"Plan: {', '.join(parts)}; {clock(rest)} for loading, encoding, gates and saving."
+    steps = run.budget.planned_steps(stages)
+    about = f" (about {round(steps)} steps)" if math.isfinite(steps) else ""
+    return f"Plan: {', '.join(parts)}{about}; {clock(rest)} for loading, encoding, gates and saving."
 
 
 def best_in_words(run: "TrainingRun") -> str:
