@@ -17,6 +17,7 @@ from piano.foundation import options as kinds
 from piano.foundation.dataset_format import manifest_path, read_manifest
 from piano.foundation.doors import command, fill, program
 from piano.foundation.errors import (
+    EXIT_RUINED,
     CheckpointError,
     ConfigError,
     DatasetError,
@@ -48,6 +49,9 @@ EXAMPLE = """examples:
   {musigan train} --from shipped --minutes 10 --checkpoints mine
   {musigan train} --resume --minutes 60 --checkpoints mine
   {musigan train} --set stages.flow.learning_rate=0.001 --checkpoints trial
+
+exit status: 0, the run went through; 1, it did, but learned too little or is not worth listening to (it says why);
+2, it could not begin or go on; 128 + n, signal n stopped it (saved, --resume goes on)
 """
 
 STOPS = (KeyboardInterrupt, StoppedBySignal)
@@ -106,14 +110,24 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Train a generator and a discriminator from config.yaml."""
+    """Exit status 0 if the run went through, 1 if it did but is not worth listening to, 2 if it cannot go on."""
     options = parse_arguments(argv)
     go_on = resume_command(sys.argv[1:] if argv is None else argv)
-    return run_command(lambda: train(read_config(options), options, go_on=go_on), is_work=True)
+    statuses: list[int] = []
+    refused = run_command(
+        lambda: statuses.append(train(read_config(options), options, go_on=go_on)), is_work=True
+    )
+    return refused or statuses[0]
 
 
-def train(config: Config, options: argparse.Namespace, *, go_on: str) -> None:
-    """The whole run, alone in its folder; a signal stops it where nothing is lost, and `go_on` continues it."""
+def train(config: Config, options: argparse.Namespace, *, go_on: str) -> int:
+    """The whole run, alone in its folder; a signal stops it where nothing is lost, and `go_on` continues it.
+
+    Returns
+    -------
+    int
+        0, or EXIT_RUINED.
+    """
     began = time.monotonic() - seconds_since_start()
     messenger = Messenger(config.training.notify)
     look_at_dataset(config)
@@ -126,9 +140,10 @@ def train(config: Config, options: argparse.Namespace, *, go_on: str) -> None:
     try:
         with stoppable(is_loud=is_main) as stop, own_folder(config, is_main=is_main):
             with contextlib.redirect_stdout(io.StringIO()) if options.quiet else contextlib.nullcontext():
-                words = train_alone(config, options, stop, messenger, began=began)
+                verdict, words = train_alone(config, options, stop, messenger, began=began)
             if is_main:
                 print(wrapped(words), flush=True)
+            return EXIT_RUINED if verdict.is_ruined else 0
     except StoppedBySignal as stopped:
         raise StoppedBySignal(
             f"{stopped} Go on with:\n  {go_on}" if is_main else "", stopped.signal
@@ -171,8 +186,15 @@ def resume_command(arguments: list[str]) -> str:
 
 def train_alone(
     config: Config, options: argparse.Namespace, stop: StopRequest, messenger: Messenger, *, began: float
-) -> str:
-    """The whole run, in a folder that is its own, on the clock since it began (by time.monotonic()); how it ended."""
+) -> "tuple[Verdict, str]":
+    """The whole run, in a folder that is its own, on the clock since it began (by time.monotonic()); how it ended.
+
+    Returns
+    -------
+    verdict : Verdict
+    words : str
+        For the screen.
+    """
     from piano.doctor.live import Doctor
     from piano.evaluation.gates import Gatekeeper
     from piano.foundation.runtime import sampling_dtype, start_runtime
@@ -251,7 +273,8 @@ def train_alone(
         pretrain_discriminator(run)
         train_vae_gan(run)
         refuse_nothing(run)
-    return last_words(run)
+    verdict = verdict_of(run)
+    return verdict, last_words(run, verdict)
 
 
 def has_other_dataset(config: Config, options: argparse.Namespace) -> bool:
@@ -454,11 +477,11 @@ def summary(run: "TrainingRun") -> str:
     return f"{length}{best}{verdict.sentence}"
 
 
-def last_words(run: "TrainingRun") -> str:
+def last_words(run: "TrainingRun", verdict: "Verdict") -> str:
     """What stands on the screen when all is done: how the run went, and what to do with it; `best.json` says it too."""
     from piano.foundation.checkpoint_format import mark_best
 
-    folder, verdict, words = run.config.checkpoint_folder, verdict_of(run), summary(run)
+    folder, words = run.config.checkpoint_folder, summary(run)
     if run.runtime.is_main:
         mark_best(folder, is_ruined=verdict.is_ruined, verdict=verdict.sentence)
     if not verdict.is_ruined:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from piano.foundation.checkpoint_format import complete_epochs, read_best
+from piano.foundation.errors import EXIT_RUINED
 from piano.foundation.run_log import read_history
 from piano.piano_main import main
 from piano.piano_pretrain import try_steps
@@ -113,7 +114,7 @@ def test_a_run_of_seconds_ends_in_time_with_every_gate_and_a_best_epoch(
     config = write_config(tmp_path, steps_per_epoch=150)
     minutes = 0.2
     began = time.monotonic()
-    assert main(["--config", str(config), "--minutes", str(minutes), "--verbose", "--anyway"]) == 0
+    status = main(["--config", str(config), "--minutes", str(minutes), "--verbose", "--anyway"])
     assert 0.8 < (time.monotonic() - began) / (60.0 * minutes) < 1.2
     folder = tmp_path / "checkpoints"
     history = read_history(folder)
@@ -128,6 +129,7 @@ def test_a_run_of_seconds_ends_in_time_with_every_gate_and_a_best_epoch(
     is_ruined = json.loads((folder / "best.json").read_text(encoding="ascii"))["is_ruined"]
     assert ("Not worth listening to yet. Train the same run longer: " in screen) == is_ruined
     assert ("Listen: " in screen) != is_ruined
+    assert status == (EXIT_RUINED if is_ruined else 0)
 
 
 def test_what_was_learned_before_counts_towards_the_whole() -> None:
