@@ -656,12 +656,14 @@ def plan_in_words(run: "TrainingRun") -> str:
 
 def best_in_words(run: "TrainingRun") -> str:
     """Which epoch will be played, and how good the ruler found it."""
+    from piano.foundation.score_words import score_sentence
+
     best = run.best
     if best is None:
         return ""
     how = f"kernel distance {best.kernel_distance:.3g}"
     if best.kernel_score is not None:
-        how = f"kernel score {best.kernel_score:.2f}: 0 is other real music, 1 is noise with its spectrum"
+        how = score_sentence(best.kernel_score)
     return f"Best, and what will be played: epoch {best.epoch} of stage {best.stage}, {best.steps} steps ({how}). "
 
 
