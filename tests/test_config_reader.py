@@ -9,6 +9,7 @@ from piano.config_reader import dump_config, find_config, load_config_from_yaml,
 from piano.foundation.errors import ConfigError
 from piano.loss_functions import MUSIC_TERMS
 from piano.piano_train import SHORTCUT_TERMS, check_loss_weights
+from piano.training_run import STAGES
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -112,6 +113,12 @@ def test_presets_that_are_no_sections_are_refused(tmp_path, presets):
     path.write_text(f"preset: tiny\npresets: {presets}\n")
     with pytest.raises(ConfigError, match=r"config\.yaml: presets(\.tiny)? must "):
         load_config_from_yaml(path)
+
+
+def test_shares_that_leave_nothing_to_learn_are_refused():
+    shares = {f"stages.{name}.share": 0.0 for name in STAGES}
+    with pytest.raises(ConfigError, match="the share of every stage is 0, so that nothing would be learned"):
+        load_config_from_yaml(overrides=shares)
 
 
 def test_broken_yaml_is_one_sentence(tmp_path):
