@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
+from piano.foundation.errors import EXIT_RUINED
+
 REFUSED, PASSED, TRACEBACK, ENDLESS = "refused", "passed", "traceback", "endless"
 KINDS = (REFUSED, PASSED, TRACEBACK, ENDLESS)
 MEMORY = 12 << 30
@@ -55,7 +57,7 @@ def attempt(act: Callable[[], int], seconds: float) -> Outcome:
     last = text.strip().splitlines()[-1:] or [""]
     if any(letter != "\n" and not letter.isprintable() for letter in last[0]):
         return Outcome(TRACEBACK, f"letters that steer the terminal: {last[0]!r}"[:400])
-    if status == 0:
+    if status in (0, EXIT_RUINED):  # of training: it went to its end
         return Outcome(PASSED, last[0][:200])
     return Outcome(
         REFUSED if status == 2 and last[0] else TRACEBACK, last[0][:400] or f"status {status}, no word"

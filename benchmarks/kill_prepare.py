@@ -1,6 +1,7 @@
 """Kill prepare_dataset at random moments and see that nothing is lost or half written.
 
     python benchmarks/kill_prepare.py [--kills 10] [--music FOLDER] [--seed 0]
+    python benchmarks/kill_prepare.py --kills 1 --songs 3     # the short form, in the tests
 
 After every kill each chunk that can be seen must load whole, and what was finished must still be there after the next
 start. When all kills are done the run is left to end, and its result must equal, byte for byte, one that was never
@@ -128,6 +129,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--kills", type=int, default=10, help="how often (default: %(default)s)")
     parser.add_argument("--music", type=Path, help="folder of music (default: made-up songs)")
+    parser.add_argument("--songs", type=int, default=12, help="made-up songs (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=2, help="processes (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default: %(default)s)")
     options = parser.parse_args(argv)
@@ -135,7 +137,7 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as temporary:
         music = options.music or Path(temporary) / "music"
         if options.music is None:
-            for seed in range(12):
+            for seed in range(options.songs):
                 write_music(music / f"song_{seed:02d}.flac", seed, 45.0, 44_100, 2)
         whole, output = Path(temporary) / "whole", Path(temporary) / "killed"
         duration = run_to_the_end(music, whole, options.workers)

@@ -26,7 +26,7 @@ from piano.foundation.doors import fill, program
 from piano.foundation.errors import AudioError, run_command
 from piano.foundation.made_files import clear_leftovers, refuse_other_work, unfinished
 from piano.foundation.options import make_output_folder
-from piano.foundation.screen_text import counted
+from piano.foundation.screen_text import counted, printable
 
 BUILT_IN_SCORES = Path(__file__).resolve().parent / "scores"
 EXAMPLE = "example:\n  {musigan render-scores} --output music --takes 2"
@@ -36,6 +36,7 @@ MIDI = Bound(0, 127)
 DRUM_CHANNEL = 9
 SUSTAIN_CONTROLLER = 64
 TAIL_SECONDS = 2.5  # the last chord dies away
+LONGEST_SCORE_HOURS = 2  # a header of a few bytes can claim years, and sound of hours fills a memory
 STALL_SECONDS = 1800.0  # rendering is fast, yet the longest piece on the slowest machine must not be given up
 PEAK = 0.89  # -1 dB: MP3 encoding overshoots a little
 
@@ -79,16 +80,30 @@ def read_score(path: Path) -> Performance:
     Raises
     ------
     AudioError
-        The file is not MIDI, is damaged, or holds no note.
+        The file is not MIDI, is damaged, counts no beats, holds no note, or lasts longer than LONGEST_SCORE_HOURS.
     """
     mido = import_or_explain("mido")
+    shown = printable(path)
+    if not path.is_file():  # a named pipe would be waited for
+        raise AudioError(f"{shown} is no file.")
     try:
-        messages = list(mido.MidiFile(path, clip=True))
+        file = mido.MidiFile(path, clip=True)
+        if file.ticks_per_beat <= 0:  # 0, or frames of film for beats
+            raise AudioError(f"{shown} counts time in no beats, as a score does: it cannot be played.")
+        messages = list(file)
     except (OSError, EOFError, ValueError, KeyError, IndexError) as error:
-        raise AudioError(f"{path} cannot be read as MIDI ({str(error) or type(error).__name__}).") from error
+        reason = printable(str(error)) or "it ends too early"
+        raise AudioError(f"{shown} cannot be read as MIDI ({reason}).") from error
     performance = collect_notes(messages)
     if not performance.notes:
-        raise AudioError(f"{path} holds no note for a piano.")
+        raise AudioError(f"{shown} holds no note for a piano.")
+    hours = (
+        max([note.end for note in performance.notes] + [move.seconds for move in performance.pedal]) / 3600.0
+    )
+    if hours > LONGEST_SCORE_HOURS:
+        raise AudioError(
+            f"{shown} lasts {hours:,.1f} hours; scores of up to {LONGEST_SCORE_HOURS} hours are played."
+        )
     return performance
 
 
@@ -390,9 +405,9 @@ def run(arguments: argparse.Namespace) -> None:
     results = render_all(jobs, workers=arguments.workers)
     failed = [result for result in results if result.failure]
     for result in failed:
-        print(f"left out: {result.score.name}: {result.failure}")
+        print(f"left out: {printable(result.score.name)}: {printable(result.failure)}")
     if len(failed) == len(results):
-        raise AudioError(f"not one of the {counted(len(results), 'score')} could be rendered.")
+        raise AudioError(f"none of {counted(len(results), 'score')} could be rendered.")
     minutes = sum(result.seconds for result in results) / 60
     files = counted(len(results) - len(failed), "file")
     print(f"{files}, {minutes:.1f} minutes of music in {arguments.output}")

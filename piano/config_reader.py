@@ -515,13 +515,22 @@ UNREADABLE = (
 
 
 class PlainLoader(yaml.SafeLoader):
-    """Plain values only, and no references: with those, a few lines can stand for billions of values."""
+    """Plain values only, no name twice, and no references: with those, a few lines can stand for billions of values."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """A node of the document; raises YAMLError at a reference."""
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("references (&name, *name) have no place in settings")
         return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A section; raises YAMLError where a name is in it twice, of which YAML would take the last without a word."""
+        seen: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in seen:
+                raise yaml.YAMLError(f"{key.value} is there twice (line {key.start_mark.line + 1})")
+            seen.add((key.tag, str(key.value)))
+        return super().construct_mapping(node, deep)
 
     def construct_scalar(self, node: yaml.Node) -> Any:
         """A value without parts; raises YAMLError where a number is longer than any number is."""

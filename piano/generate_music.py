@@ -122,7 +122,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--overwrite",
         action="store_true",
-        help="make again what is there already, in its place (default: nothing is replaced)",
+        help="make again what this command made before, in its place; files of others stay (default: nothing is "
+        "replaced)",
     )
     options = parser.parse_args(argv)
     given = [f"--{name}" for name in ("prompt", "reconstruct", "noise") if getattr(options, name)]
@@ -333,10 +334,11 @@ def hear_prompt(generator: VariationalAttentionModel, path: Path) -> tuple[Heard
         )
     notes = list(heard.notes)
     if pause := heard.waveform.shape[-1] - sounding.shape[-1]:
-        notes.append(f"its last {pause / rate:.1f} s are silent, the music goes on from what comes before")
+        notes.append(
+            f"silent in its last {pause / rate:.1f} s, so that the music goes on from what comes before"
+        )
     if heard.is_nearly_silent:
-        level = heard.levels.loudness_db
-        notes.append(f"it is nearly silent ({level:.0f} dB), the continuation has the usual level")
+        notes.append("its continuation has the usual level")
     return heard, torch.from_numpy(heard.prepared(sounding)), notes
 
 

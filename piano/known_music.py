@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from piano.foundation.dataset_format import SPLITS, DatasetManifest, dataset_identity, set_path
+from piano.foundation.doors import command
 from piano.foundation.errors import DatasetError
 from piano.foundation.screen_text import counted, printable
 from piano.piano_model import AudioDataset
@@ -152,8 +153,8 @@ def refuse_useless(dataset: AudioDataset, split: str, folder: Path) -> None:
     if looked_at and silent > MOST_SILENT * looked_at:
         raise DatasetError(
             f"the {split} music in {path} is silent ({silent} of {counted(looked_at, 'pair')}): there is nothing to "
-            "learn or to judge by. Look at the report of prepare_dataset, and make the data set again from music "
-            "that sounds."
+            f"learn or to judge by. Look at the report of `{command('prepare')}`, and make the data set again from "
+            "music that sounds."
         )
 
 
@@ -161,7 +162,7 @@ def broken_pair(path: Path | str, index: int) -> str:
     """The sentence for a pair with NaN or infinity in it."""
     return (
         f"pair {index} of {path} holds numbers that are none (NaN, infinity, or far too large). "
-        "Make the data set again with create_dataset."
+        f"Make the data set again with `{command('dataset')}`."
     )
 
 

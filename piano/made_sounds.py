@@ -3,7 +3,7 @@
 import contextlib
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,10 +65,13 @@ class Target(NamedTuple):
     def write(self, sounds: Iterator[Tensor], progress: Progress) -> list[Path]:
         """Write waveform pieces (channels, samples); the files appear when they are whole.
 
-        Nothing that is there is replaced without --overwrite. What was made in the same way is not made again.
+        Nothing that is there is replaced without --overwrite. What was made in the same way is not made again. With
+        --overwrite that very sound is made again in its place, under whatever number it stands; where there is none,
+        an earlier sound of the same name gives way. A file that this command did not make is never replaced.
         """
         is_replacing = self.shelf.is_replacing
-        if not is_replacing and (present := self.find_present()):
+        present = self.find_present()
+        if present and not is_replacing:
             say(
                 f"{printable(present[0])} is there already, made in just this way (--overwrite makes it again)."
             )
@@ -90,14 +93,22 @@ class Target(NamedTuple):
             for kind, temporary in made.items():
                 self._fill(kind, names[kind], temporary, spool)
             self._report(spool)
-            if is_replacing:
-                for kind, temporary in made.items():
-                    os.replace(temporary, names[kind])
-                return list(names.values())
+            if is_replacing and (own := present or self.find_own()):
+                for temporary, name in zip(made.values(), own, strict=True):
+                    os.replace(temporary, name)
+                return own
             return publish_together({self.endings()[kind]: path for kind, path in made.items()}, self.start)
 
     def find_present(self) -> list[Path]:
         """Files that were made in the same way before; empty if there are none."""
+        return self._find(lambda kind, receipt: receipt.is_same_sound(self.says[kind]))
+
+    def find_own(self) -> list[Path]:
+        """Files of this name that this command made, in whatever way; empty if there are none."""
+        return self._find(lambda kind, receipt: receipt.kind == kind)
+
+    def _find(self, is_meant: Callable[[Kind, Receipt], bool]) -> list[Path]:
+        """The first files of this name, numbers included, whose receipts are all meant; empty if there are none."""
         for start in numbered_starts(self.start):
             names: dict[Kind, Path] = {
                 kind: start.with_name(start.name + ending) for kind, ending in self.endings().items()
@@ -105,7 +116,7 @@ class Target(NamedTuple):
             if not any(os.path.lexists(name) for name in names.values()):
                 return []
             with contextlib.suppress(AudioError):
-                if all(read_receipt(name).is_same_sound(self.says[kind]) for kind, name in names.items()):
+                if all(is_meant(kind, read_receipt(name)) for kind, name in names.items()):
                     return list(names.values())
         return []
 
@@ -124,7 +135,7 @@ class Target(NamedTuple):
         if heard is not None and heard.over and subtype != "FLOAT":
             clipped = counted(heard.over, "sample")
             source = printable(heard.path)
-            say(f"{source} goes beyond full scale: {clipped} of it are clipped in {printable(name.name)}.")
+            say(f"{source}: beyond full scale, {clipped} clipped in {printable(name.name)}.")
 
     def _report(self, spool: SpooledSound) -> None:
         """Say what became of a sound that would have clipped, or that is none."""
@@ -132,7 +143,7 @@ class Target(NamedTuple):
         if spool.over:
             say(
                 f"{name}: made {-20 * math.log10(spool.gain):.1f} dB softer as a whole, "
-                f"or {counted(spool.over, 'sample')} would have been clipped."
+                f"or {counted(spool.over, 'sample')} would be beyond full scale."
             )
         if spool.rms_db < SILENT_DB:
             say(f"{name}: this model made silence of it ({spool.rms_db:.0f} dB). Try another --seed.")

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import io
+import math
 import re
 import sys
 import time
@@ -16,6 +17,7 @@ from piano.foundation import options as kinds
 from piano.foundation.dataset_format import manifest_path, read_manifest
 from piano.foundation.doors import command, fill, program
 from piano.foundation.errors import (
+    EXIT_RUINED,
     CheckpointError,
     ConfigError,
     DatasetError,
@@ -47,6 +49,9 @@ EXAMPLE = """examples:
   {musigan train} --from shipped --minutes 10 --checkpoints mine
   {musigan train} --resume --minutes 60 --checkpoints mine
   {musigan train} --set stages.flow.learning_rate=0.001 --checkpoints trial
+
+exit status: 0, the run went through; 1, it did, but learned too little or is not worth listening to (it says why);
+2, it could not begin or go on; 128 + n, signal n stopped it (saved, --resume goes on)
 """
 
 STOPS = (KeyboardInterrupt, StoppedBySignal)
@@ -105,14 +110,24 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Train a generator and a discriminator from config.yaml."""
+    """Exit status 0 if the run went through, 1 if it did but is not worth listening to, 2 if it cannot go on."""
     options = parse_arguments(argv)
     go_on = resume_command(sys.argv[1:] if argv is None else argv)
-    return run_command(lambda: train(read_config(options), options, go_on=go_on), is_work=True)
+    statuses: list[int] = []
+    refused = run_command(
+        lambda: statuses.append(train(read_config(options), options, go_on=go_on)), is_work=True
+    )
+    return refused or statuses[0]
 
 
-def train(config: Config, options: argparse.Namespace, *, go_on: str) -> None:
-    """The whole run, alone in its folder; a signal stops it where nothing is lost, and `go_on` continues it."""
+def train(config: Config, options: argparse.Namespace, *, go_on: str) -> int:
+    """The whole run, alone in its folder; a signal stops it where nothing is lost, and `go_on` continues it.
+
+    Returns
+    -------
+    int
+        0, or EXIT_RUINED.
+    """
     began = time.monotonic() - seconds_since_start()
     messenger = Messenger(config.training.notify)
     look_at_dataset(config)
@@ -125,9 +140,10 @@ def train(config: Config, options: argparse.Namespace, *, go_on: str) -> None:
     try:
         with stoppable(is_loud=is_main) as stop, own_folder(config, is_main=is_main):
             with contextlib.redirect_stdout(io.StringIO()) if options.quiet else contextlib.nullcontext():
-                words = train_alone(config, options, stop, messenger, began=began)
+                verdict, words = train_alone(config, options, stop, messenger, began=began)
             if is_main:
                 print(wrapped(words), flush=True)
+            return EXIT_RUINED if verdict.is_ruined else 0
     except StoppedBySignal as stopped:
         raise StoppedBySignal(
             f"{stopped} Go on with:\n  {go_on}" if is_main else "", stopped.signal
@@ -170,8 +186,15 @@ def resume_command(arguments: list[str]) -> str:
 
 def train_alone(
     config: Config, options: argparse.Namespace, stop: StopRequest, messenger: Messenger, *, began: float
-) -> str:
-    """The whole run, in a folder that is its own, on the clock since it began (by time.monotonic()); how it ended."""
+) -> "tuple[Verdict, str]":
+    """The whole run, in a folder that is its own, on the clock since it began (by time.monotonic()); how it ended.
+
+    Returns
+    -------
+    verdict : Verdict
+    words : str
+        For the screen.
+    """
     from piano.doctor.live import Doctor
     from piano.evaluation.gates import Gatekeeper
     from piano.foundation.runtime import sampling_dtype, start_runtime
@@ -250,7 +273,8 @@ def train_alone(
         pretrain_discriminator(run)
         train_vae_gan(run)
         refuse_nothing(run)
-    return last_words(run)
+    verdict = verdict_of(run)
+    return verdict, last_words(run, verdict)
 
 
 def has_other_dataset(config: Config, options: argparse.Namespace) -> bool:
@@ -339,21 +363,33 @@ def is_without_samples(run: "TrainingRun") -> bool:
 
 
 def refuse_hurry(run: "TrainingRun") -> None:
-    """A time of which learning would get less than half is not begun without a word; raises ConfigError."""
+    """A time of which learning would get less than half, or too few steps, is not begun without a word.
+
+    Raises ConfigError. Fine-tuning, whose model may be far larger than the preset's, is looked at in the same way.
+    """
+    from piano.doctor.verdict import FEWEST_STEPS
+    from piano.piano_pretrain import try_steps
     from piano.training_run import STAGES
 
     if run.budget is None:
         return
-    minutes = run.budget.seconds / 60.0
-    learning = run.runtime.agree(sum(run.budget.plan(STAGES[0], run.seconds).values()))
-    if learning >= LEAST_LEARNING_SHARE * run.budget.seconds:
+    run.budget.step_seconds = try_steps(run)
+    minutes, plan = run.budget.seconds / 60.0, run.budget.plan(STAGES[0], run.seconds)
+    learning = run.runtime.agree(sum(plan.values()))
+    steps = run.runtime.agree(run.budget.planned_steps(plan))
+    is_half = learning >= LEAST_LEARNING_SHARE * run.budget.seconds
+    if is_half and steps >= FEWEST_STEPS:
         return
-    needed = run.budget.needed_minutes(run.seconds)
+    needed = run.budget.needed_minutes(run.seconds, least_steps=FEWEST_STEPS)
     enough = f"--minutes {needed}" if needed else "many more minutes, or a smaller --preset"
-    raise ConfigError(
-        f"of {minutes:g} minutes only {clock(learning)} would be for learning on this machine now; the rest goes into "
-        f"loading, encoding, measuring and saving. Give {enough}, or begin all the same with --anyway."
+    only = (
+        f"{clock(learning)} would be for learning on this machine now, which is about {counted(round(steps), 'step')}; "
+        f"fewer than {FEWEST_STEPS} leave everything close to where it began"
+        if is_half
+        else f"only {clock(learning)} would be for learning on this machine now; the rest goes into loading, encoding, "
+        "measuring and saving"
     )
+    raise ConfigError(f"of {minutes:g} minutes {only}. Give {enough}, or begin all the same with --anyway.")
 
 
 def refuse_nothing(run: "TrainingRun") -> None:
@@ -441,11 +477,11 @@ def summary(run: "TrainingRun") -> str:
     return f"{length}{best}{verdict.sentence}"
 
 
-def last_words(run: "TrainingRun") -> str:
+def last_words(run: "TrainingRun", verdict: "Verdict") -> str:
     """What stands on the screen when all is done: how the run went, and what to do with it; `best.json` says it too."""
     from piano.foundation.checkpoint_format import mark_best
 
-    folder, verdict, words = run.config.checkpoint_folder, verdict_of(run), summary(run)
+    folder, words = run.config.checkpoint_folder, summary(run)
     if run.runtime.is_main:
         mark_best(folder, is_ruined=verdict.is_ruined, verdict=verdict.sentence)
     if not verdict.is_ruined:
@@ -613,17 +649,21 @@ def plan_in_words(run: "TrainingRun") -> str:
     stages = run.budget.plan(STAGES[0], run.seconds)
     parts = [f"{name} {clock(seconds)}" for name, seconds in stages.items()]
     rest = run.budget.seconds - sum(stages.values())
-    return f"Plan: {', '.join(parts)}; {clock(rest)} for loading, encoding, gates and saving."
+    steps = run.budget.planned_steps(stages)
+    about = f" (about {round(steps)} steps)" if math.isfinite(steps) else ""
+    return f"Plan: {', '.join(parts)}{about}; {clock(rest)} for loading, encoding, gates and saving."
 
 
 def best_in_words(run: "TrainingRun") -> str:
     """Which epoch will be played, and how good the ruler found it."""
+    from piano.foundation.score_words import score_sentence
+
     best = run.best
     if best is None:
         return ""
     how = f"kernel distance {best.kernel_distance:.3g}"
     if best.kernel_score is not None:
-        how = f"kernel score {best.kernel_score:.2f}: 0 is other real music, 1 is noise with its spectrum"
+        how = score_sentence(best.kernel_score)
     return f"Best, and what will be played: epoch {best.epoch} of stage {best.stage}, {best.steps} steps ({how}). "
 
 

@@ -6,6 +6,7 @@ Stage 2, `judges`: ear and professor learn to tell the pretrained generator's ou
 """
 
 import math
+import time
 from typing import NamedTuple
 
 import torch
@@ -29,6 +30,8 @@ DEAD_RATE = 2.0 * FREE_BITS
 LATENT_NOISE = 0.15
 """The decoder hears latents with up to this much extra noise: generated latents will not be perfect either."""
 SPECTRUM_FRAMES = 6_000
+TRIED_ITEMS = 4
+"""Of a batch, where a step is tried out before the first."""
 TRAINING_SHIFT = 2.0
 """Form is decided where the noise is strong: levels are drawn more often there."""
 STYLE_BLUR, STYLE_DROPOUT = 0.1, 0.1
@@ -201,6 +204,40 @@ def train_flow(run: TrainingRun) -> None:
         norm = run.take_step(optimizer, clip=1.0)
         run.record(terms | {"gradient_norm": norm},
                    audio_seconds=batch_size * settings.frames / generator.frames_per_second)  # fmt: skip
+
+
+def try_steps(run: TrainingRun) -> dict[str, float]:
+    """Seconds of one step of autoencoder and flow on this machine now, tried out; no weight moves, no gradient stays.
+
+    On a CPU a few items stand for the batch. What moves the weights afterwards is not counted, so that a real step
+    takes a little longer.
+    """
+    generator, step = run.generator, Step((run.config.seed, "rehearsal"), 0, 0.0)
+    device = run.runtime.device
+
+    def play(items: int, frames: int) -> None:
+        waveforms = run.draw_waveforms(step, items, frames)
+        noise = step.noise("posterior", items, frames, generator.latent_dim).to(device)
+        autoencoder_pass(run, waveforms, noise, torch.zeros_like(noise)).reconstruction.backward()
+
+    def compose(items: int, frames: int) -> None:
+        latents = step.noise("latents", items, frames, generator.latent_dim).to(device)
+        level, noise = draw_levels(step, items, frames).to(device), torch.zeros_like(latents)
+        flow_pass(run, latents, level, noise, tell_some(generator, step, latents)).backward()
+
+    seconds = {}
+    for stage, body in (("autoencoder", play), ("flow", compose)):
+        settings = run.settings(stage)
+        batch = settings.batch_size or run.config.batch_size
+        items = min(batch, TRIED_ITEMS) if device.type == "cpu" else batch // run.config.accumulation_steps
+        body(1, settings.frames)  # the first of everything is slower
+        began = time.monotonic()
+        body(items, settings.frames)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds[stage] = (time.monotonic() - began) * batch / items
+    generator.zero_grad(set_to_none=True)
+    return seconds
 
 
 def flow_pass(run: TrainingRun, latents: Tensor, level: Tensor, noise: Tensor, told: ToldStyle) -> Tensor:

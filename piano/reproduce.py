@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 import shutil
 import tempfile
 from pathlib import Path, PurePosixPath
@@ -13,6 +14,7 @@ import torch
 
 from piano.foundation.doors import fill, program
 from piano.foundation.errors import AudioError, CheckpointError, MusiganError, run_command
+from piano.foundation.made_files import replacing
 from piano.foundation.model_folder import named_folder
 from piano.foundation.native_sound import sndfile_name
 from piano.foundation.options import make_output_folder
@@ -55,7 +57,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--source", type=Path,
         help="the prompt, noise or song it was made from (default: looked for here and beside the file)",
     )  # fmt: skip
-    parser.add_argument("--output", type=Path, help="keep the new file under this name (default: not kept)")
+    parser.add_argument(
+        "--output", type=Path, help="keep the new file under this new name (default: not kept)"
+    )
     return parser.parse_args(argv)
 
 
@@ -73,6 +77,11 @@ def reproduce(options: argparse.Namespace) -> int:
     if options.output:
         if options.output.is_dir():
             raise AudioError(f"{printable(options.output)} is a folder. Name a file with --output.")
+        if os.path.lexists(options.output):
+            raise AudioError(
+                f"{printable(options.output)} is there already, and nothing is replaced. "
+                "Give another name with --output."
+            )
         make_output_folder(options.output.parent)
     written = read_sound(options.file)
     refuse_nonsense(receipt, options.file)
@@ -83,7 +92,8 @@ def reproduce(options: argparse.Namespace) -> int:
         made = next(path for path in paths if path.stem.endswith(f".{receipt.kind}") or len(paths) == 1)
         again = read_sound(made)
         if options.output:
-            shutil.copyfile(made, options.output)
+            with replacing(options.output) as temporary:
+                shutil.copyfile(made, temporary)
     difference = compare(written, again)
     print(f"{printable(options.file)}: {difference.sentence()}")
     if not difference.is_identical and (reasons := other_conditions(receipt, maker)):

@@ -57,6 +57,8 @@ class TimeBudget:
         """Seconds that stages which learn again have learned before: they count towards their shares."""
         self.measured: dict[str, float] = {}
         """Seconds that each kind of work took when it was last done."""
+        self.step_seconds: dict[str, float] = {}
+        """Seconds of one step of some stages, as they were tried out before the first; empty: not known."""
         self.expected_gate: Callable[[str], float] = lambda stage: 0.0
         """Seconds that the measurements and samples after a stage are expected to take."""
 
@@ -122,13 +124,24 @@ class TimeBudget:
         kept = self.stages_from(stage, began)
         return {name: self._learning(name, kept, began) for name in kept}
 
-    def needed_minutes(self, began: float) -> int | None:
-        """Whole minutes of which at least half would be for learning; None: no number of them."""
+    def planned_steps(self, plan: Mapping[str, float]) -> float:
+        """About how many steps fit into these seconds of learning; infinity where no step was tried out.
+
+        A stage that was not tried out counts as the dearest of those that were.
+        """
+        dearest = max(self.step_seconds.values(), default=0.0)
+        if not dearest:
+            return math.inf
+        return sum(seconds / self.step_seconds.get(name, dearest) for name, seconds in plan.items())
+
+    def needed_minutes(self, began: float, *, least_steps: int = 0) -> int | None:
+        """Whole minutes of which at least half, and so many steps, would be for learning; None: no number of them."""
         for minutes in range(max(1, math.ceil(self.seconds / 60.0)), MOST_MINUTES):
             longer = copy.copy(self)
             longer.seconds = 60.0 * minutes
             plan = longer.plan(next(iter(self.shares)), began)
-            if sum(plan.values()) >= LEAST_LEARNING_SHARE * longer.seconds:
+            is_half = sum(plan.values()) >= LEAST_LEARNING_SHARE * longer.seconds
+            if is_half and longer.planned_steps(plan) >= least_steps:
                 return minutes
         return None
 

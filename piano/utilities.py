@@ -126,7 +126,7 @@ def build(
     ) as error:  # fmt: skip
         raise CheckpointError(
             f"the {content['role']} of epoch {content['epoch']} does not fit this version: "
-            f"{printable(' '.join(str(error).split()))[:160]}. See update_checkpoint."
+            f"{printable(' '.join(str(error).split()))[:160]}. See piano/update_checkpoint.py."
         ) from None
     return network.to(device).eval()
 

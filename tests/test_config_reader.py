@@ -9,6 +9,7 @@ from piano.config_reader import dump_config, find_config, load_config_from_yaml,
 from piano.foundation.errors import ConfigError
 from piano.loss_functions import MUSIC_TERMS
 from piano.piano_train import SHORTCUT_TERMS, check_loss_weights
+from piano.training_run import STAGES
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -87,6 +88,37 @@ def test_the_current_folder_s_config_is_found_before_the_package_s(tmp_path, mon
     assert find_config() == path
     with pytest.raises(ConfigError, match="no settings file"):
         find_config(tmp_path / "missing.yaml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "epochs: 3\nseed: 1\nepochs: 9\n",
+        "model: {n_fft: 512, n_fft: 1024}\n",
+        "presets: [1]\npresets: {tiny: {}}\n",
+    ],
+)
+def test_a_setting_that_is_there_twice_is_refused(tmp_path, text):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(
+        ConfigError, match=r"config\.yaml is not readable YAML: \w+ is there twice \(line \d\)"
+    ):
+        load_config_from_yaml(path)
+
+
+@pytest.mark.parametrize("presets", ["[1]", "word", "5", "{tiny: 3}"])
+def test_presets_that_are_no_sections_are_refused(tmp_path, presets):
+    path = tmp_path / "config.yaml"
+    path.write_text(f"preset: tiny\npresets: {presets}\n")
+    with pytest.raises(ConfigError, match=r"config\.yaml: presets(\.tiny)? must "):
+        load_config_from_yaml(path)
+
+
+def test_shares_that_leave_nothing_to_learn_are_refused():
+    shares = {f"stages.{name}.share": 0.0 for name in STAGES}
+    with pytest.raises(ConfigError, match="the share of every stage is 0, so that nothing would be learned"):
+        load_config_from_yaml(overrides=shares)
 
 
 def test_broken_yaml_is_one_sentence(tmp_path):

@@ -100,6 +100,14 @@ def test_labels_that_do_not_fit_the_pairs_are_refused(tmp_path: Path, places: ob
         read_manifest(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["pair_songs", "song_groups"])
+def test_labels_come_with_what_they_point_at(tmp_path: Path, name: str):
+    write_manifest(tmp_path, dataset())
+    edit_manifest(tmp_path, lambda values: values.update({name: None}))
+    with pytest.raises(DatasetError, match="is not a manifest"):
+        read_manifest(tmp_path)
+
+
 def test_manifests_survive_a_write_and_a_read_with_any_file_name(tmp_path: Path):
     settings = PrepareSettings(sample_rate=16_000, channels=1, chunk_seconds=120.0, min_seconds=1.0)
     prepared = PreparedManifest(

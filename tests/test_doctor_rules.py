@@ -19,6 +19,7 @@ from piano.doctor.signals import ends_window, summarise, windows_of
 from piano.doctor.suspects import Suspect, suspects_of
 from piano.doctor.verdict import judge
 from piano.evaluation.run_settings import changes, default_settings
+from piano.foundation import doors
 from piano.foundation.errors import CheckpointError
 from piano.loss_functions import normalised_discriminator_loss
 
@@ -63,6 +64,17 @@ def test_a_rule_names_its_sickness_and_only_after_its_patience(name):
     assert finding.step == 100 * (6 + needed) and finding.is_open
     assert finding.evidence[-1] == (finding.step, finding.value)
     assert finding.sentence and finding.advice and math.isfinite(finding.threshold)
+
+
+def test_advice_names_commands_by_the_door_that_was_used(monkeypatch):
+    monkeypatch.setattr(doors, "_front", "python musigan.py")
+    said = {
+        finding.name: finding.advice for name in SICK for finding in diagnose(log((6, {}), (10, SICK[name])))
+    }
+    assert "`python musigan.py doctor wiring`" in said["wiring"]
+    assert "`python musigan.py evaluate`" in said["memorisation"]
+    assert "`python musigan.py train --from shipped`" in said["one song only"]
+    assert not any("{musigan" in advice for advice in said.values())
 
 
 def test_rules_of_two_names_and_courses():

@@ -12,7 +12,9 @@ import soundfile
 import torch
 
 from piano.foundation.audio_io import read_audio, write_audio
-from piano.foundation.prompts import Heard, hear, without_last_pause
+from piano.foundation.decode_log import FAR_BEYOND, NOT_FINITE
+from piano.foundation.errors import AudioError
+from piano.foundation.prompts import CANCELLED, Heard, hear, without_last_pause
 from piano.foundation.receipt import read_receipt
 from piano.foundation.runtime import fastest_threads
 from piano.foundation.spooled_sound import SpooledSound
@@ -170,8 +172,30 @@ def test_nothing_is_replaced_and_the_same_sound_is_not_made_twice(checkpoints, t
     (tmp_path / "seed0_sample_0000.wav").write_bytes(b"my own notes")
     assert go("--seconds", "1") == ["seed0_sample_0000-3.wav"]
     assert (tmp_path / "seed0_sample_0000.wav").read_bytes() == b"my own notes"
-    assert go("--seconds", "1", "--overwrite") == ["seed0_sample_0000.wav"]
-    assert (tmp_path / "seed0_sample_0000.wav").read_bytes() == first
+
+
+def test_overwriting_takes_the_place_of_its_own_sounds_only(checkpoints, tmp_path, capsys):
+    def go(*arguments: str) -> list[str]:
+        assert run(checkpoints, tmp_path, "--count", "1", "--overwrite", *arguments) == 0
+        return [Path(line).name for line in capsys.readouterr().out.split()]
+
+    foreign = tmp_path / "seed0_sample_0000.wav"
+    write_audio(foreign, music(1.0), SAMPLE_RATE)  # a sound, but not of this command
+    theirs = foreign.read_bytes()
+    assert go("--seconds", "1") == ["seed0_sample_0000-2.wav"]
+    first = (tmp_path / "seed0_sample_0000-2.wav").read_bytes()
+    assert go("--seconds", "1") == ["seed0_sample_0000-2.wav"]  # that very sound, where it stands
+    assert (tmp_path / "seed0_sample_0000-2.wav").read_bytes() == first
+    assert go("--seconds", "1.5") == ["seed0_sample_0000-2.wav"]  # an earlier one of that name
+    assert soundfile.info(tmp_path / "seed0_sample_0000-2.wav").duration == 1.5
+    assert foreign.read_bytes() == theirs
+    assert names(tmp_path) == ["seed0_sample_0000-2.wav", "seed0_sample_0000.wav"]
+    write_audio(tmp_path / "in" / "x.wav", music(), SAMPLE_RATE)
+    (tmp_path / "x_seed0_sample_0000.full.wav").write_bytes(b"notes")  # half a pair is no pair of ours
+    pair = [f"x_seed0_sample_0000-2.{kind}.wav" for kind in ("full", "continuation")]
+    for _ in range(2):
+        assert go("--seconds", "1", "--prompt", str(tmp_path / "in" / "x.wav")) == pair
+    assert (tmp_path / "x_seed0_sample_0000.full.wav").read_bytes() == b"notes"
 
 
 def test_what_is_there_already_is_said(checkpoints, tmp_path, capsys):
@@ -207,7 +231,7 @@ def test_songs_of_one_name_are_all_reconstructed_and_one_that_cannot_be_stops_no
     for name, seconds in (("x", 1.0), ("x-2", 2.0)):
         assert soundfile.info(tmp_path / "out" / f"{name}.reconstruction.wav").duration == seconds
     error = capsys.readouterr().err
-    assert f"{paths[2]} holds no sound" in error
+    assert f"{paths[2]} is silent: nothing in it is above -66 dB" in error
     assert "--steps has no part in a reconstruction" in error
 
 
@@ -268,8 +292,8 @@ def test_a_spool_has_one_gain_and_counts_what_would_clip(tmp_path):
 @pytest.mark.parametrize(
     ("waveform", "sentence"),
     [
-        (np.zeros((1, 16000)), "holds no sound"),
-        (np.full((1, 1), 0.1), "is too short to continue: 0.00 s"),
+        (np.zeros((1, 16000)), "is silent: nothing in it is above -66 dB"),
+        (np.full((1, 1), 0.1), "is silent: but for a constant offset"),
         (0.1 * np.ones((1, 800)) * np.sin(np.arange(800)), "is too short to continue: 0.10 s"),
     ],
 )
@@ -277,7 +301,7 @@ def test_a_prompt_without_music_is_a_sentence(checkpoints, tmp_path, capsys, wav
     write_audio(tmp_path / "p.wav", waveform.astype(np.float32), SAMPLE_RATE)
     assert run(checkpoints, tmp_path / "out", "--prompt", str(tmp_path / "p.wav")) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert sentence in error or "holds no sound" in error
+    assert sentence in error
     assert names(tmp_path / "out") == []
 
 
@@ -297,13 +321,35 @@ def test_the_level_of_a_prompt_is_that_of_what_sounds(tmp_path):
     opposite = heard(tmp_path / "opposite.wav", np.concatenate([music(), -music()]))
     assert opposite.gain == pytest.approx(plain.gain, rel=1e-3)
     np.testing.assert_array_equal(opposite.waveform, music())
-    assert "cancel each other" in " ".join(opposite.notes)
+    assert opposite.notes == (CANCELLED,)
     leaning = heard(tmp_path / "leaning.wav", music() + np.float32(0.2))
     assert leaning.gain == pytest.approx(plain.gain, rel=0.05)
     assert abs(float(leaning.prepared(leaning.waveform).mean())) < 0.01
     holes = music().copy()
     holes[0, 500:600] = np.nan
-    assert "NaN" in " ".join(heard(tmp_path / "holes.wav", holes).notes)
+    assert heard(tmp_path / "holes.wav", holes).notes == (NOT_FINITE,)
+
+
+@pytest.mark.parametrize(
+    ("factor", "notes"),
+    [(1.0, ()), (20.0, ("beyond full scale in ",)), (1e30, (FAR_BEYOND, "beyond full scale in ")),
+ (0.01, ("nearly silent (-",))],
+)  # fmt: skip
+def test_the_level_of_a_prompt_is_said_in_the_same_words(tmp_path, factor, notes):
+    said = heard(tmp_path / "p.wav", factor * music().astype(np.float64), "DOUBLE").notes
+    assert len(said) == len(notes)
+    assert all(phrase.startswith(start) for phrase, start in zip(said, notes, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("waveform", "but"),
+    [(np.zeros(16000), ""), (1e200 * music()[0].astype(np.float64), "numbers that are none (NaN, infinity, or far too"),
+     (np.full(16000, np.nan), "numbers that are none (NaN"), (np.full(16000, 0.5), "a constant offset, nothing")],
+)  # fmt: skip
+def test_why_a_prompt_is_silent_is_true(tmp_path, waveform, but):
+    with pytest.raises(AudioError, match=r"p\.wav is silent: .*nothing in it is above -66 dB") as refusal:
+        heard(tmp_path / "p.wav", waveform[np.newaxis], "DOUBLE")
+    assert f"is silent: but for {but}" in str(refusal.value) or not but
 
 
 def test_a_nearly_silent_prompt_gets_music_that_can_be_heard(checkpoints, tmp_path, capsys):
@@ -312,7 +358,7 @@ def test_a_nearly_silent_prompt_gets_music_that_can_be_heard(checkpoints, tmp_pa
         run(checkpoints, tmp_path, "--prompt", str(tmp_path / "faint.wav"), "--seconds", "1", "--count", "1")
         == 0
     )
-    assert "it is nearly silent" in capsys.readouterr().err
+    assert "faint.wav: nearly silent (-" in capsys.readouterr().err
     loud = tmp_path / "loud.wav"
     soundfile.write(loud, music()[0], SAMPLE_RATE, "FLOAT")
     assert run(checkpoints, tmp_path, "--prompt", str(loud), "--seconds", "1", "--count", "1") == 0

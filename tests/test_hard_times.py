@@ -10,7 +10,7 @@ import torch
 from piano import piano_main
 from piano.evaluation.gates import Gatekeeper
 from piano.foundation.checkpoint_format import checkpoint_path, complete_epochs, read_checkpoint
-from piano.foundation.errors import TrainingError
+from piano.foundation.errors import EXIT_RUINED, TrainingError
 from piano.foundation.notify import Messenger
 from piano.foundation.run_log import read_history
 from piano.piano_main import reported
@@ -98,14 +98,14 @@ def test_a_folder_that_is_removed_in_the_middle_is_made_again_and_can_be_resumed
             shutil.rmtree(project / "dataset")
 
     monkeypatch.setattr(Gatekeeper, "write_samples", remove)
-    assert train(project) == 0
+    assert train(project) == EXIT_RUINED
     assert "was emptied or removed: it is made again" in " ".join(capsys.readouterr().out.split())
     assert complete_epochs(project / "checkpoints") == [2, 3, 4]  # the end of the stage saved epoch 2 again
     monkeypatch.undo()
     assert train(project, "--resume") == 2
     assert capsys.readouterr().err.partition(": ")[2].startswith(f"{project / 'dataset'} holds no data set.")
     write_dataset(project / "dataset")
-    assert train(project, "--resume") == 0
+    assert train(project, "--resume") == EXIT_RUINED
 
 
 @pytest.mark.parametrize("most_bytes", [300, 20_000])
@@ -131,14 +131,14 @@ def test_samples_that_cannot_be_written_are_one_sentence_after_the_checkpoint(pr
     assert "Traceback" not in error and str(project / "checkpoints" / "samples") in error
     assert complete_epochs(project / "checkpoints") == [1]
     (project / "checkpoints" / "samples").unlink()
-    assert train(project, "--resume") == 0
+    assert train(project, "--resume") == EXIT_RUINED
     assert complete_epochs(project / "checkpoints") == [1, 2, 3, 4]
     for epoch in range(1, 5):  # those of epoch 1 were made up for
         assert (project / "checkpoints" / "samples" / f"epoch_{epoch:04d}_sample_0.wav").is_file()
 
 
 def test_samples_that_a_kill_took_are_made_up_for_as_they_would_have_been(project, tmp_path) -> None:
-    assert train(project) == 0
+    assert train(project) == EXIT_RUINED
     samples = project / "checkpoints" / "samples"
     before = {path.name: path.read_bytes() for path in samples.glob("epoch_0004*.wav")}
     assert before
@@ -146,7 +146,7 @@ def test_samples_that_a_kill_took_are_made_up_for_as_they_would_have_been(projec
         path.unlink()
     (samples / ".epoch_0004.part.png").write_bytes(b"half")
     (samples / ".epoch_0004_sample_0.wav.0123abcd.part").write_bytes(b"half")
-    assert train(project, "--resume") == 0
+    assert train(project, "--resume") == EXIT_RUINED
     assert {path.name: path.read_bytes() for path in samples.glob("epoch_0004*.wav")} == before
     assert not [path for path in samples.iterdir() if ".part" in path.name]
 
@@ -154,7 +154,7 @@ def test_samples_that_a_kill_took_are_made_up_for_as_they_would_have_been(projec
 @pytest.mark.parametrize("damage", ["removed", "emptied", "cut", "other", "folder of events is a file"])
 def test_a_log_that_somebody_spoilt_stops_nobody(project, damage) -> None:
     folder = project / "checkpoints"
-    assert train(project, "--set", "pretrain_epochs_g=2") == 0
+    assert train(project, "--set", "pretrain_epochs_g=2") == EXIT_RUINED
     log = folder / "metrics.jsonl"
     if damage == "removed":
         log.unlink()
@@ -167,7 +167,7 @@ def test_a_log_that_somebody_spoilt_stops_nobody(project, damage) -> None:
     else:
         (folder / "tensorboard").write_text("no folder")
     loggers = "training.loggers=[tensorboard]" if "events" in damage else "training.loggers=[]"
-    assert train(project, "--resume", "--set", "pretrain_epochs_g=4", "--set", loggers) == 0
+    assert train(project, "--resume", "--set", "pretrain_epochs_g=4", "--set", loggers) == EXIT_RUINED
     steps = [line["stage"] for line in read_history(folder) if "step" in line and "reconstruction" in line]
     assert steps[-2:] == ["autoencoder"] * 2
     newest = complete_epochs(folder)[-1]

@@ -13,7 +13,7 @@ import torch
 from piano import piano_main
 from piano.foundation.checkpoint_format import checkpoint_path, complete_epochs, read_best
 from piano.foundation.dataset_format import open_pairs, read_manifest, set_path, write_manifest
-from piano.foundation.errors import DatasetError
+from piano.foundation.errors import EXIT_RUINED, DatasetError
 from piano.foundation.run_log import read_history
 from piano.known_music import KnownMusic, refuse_useless
 from piano.piano_model import AudioDataset
@@ -92,7 +92,7 @@ def trained(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     write_dataset(folder / "dataset")
     write_config(folder, **SHORT)
-    assert piano_main.main(["--config", str(folder / "config.yaml")]) == 0
+    assert piano_main.main(["--config", str(folder / "config.yaml")]) == EXIT_RUINED
     return folder
 
 
@@ -122,13 +122,13 @@ def resume(project: Path, *more: str, dataset: str = "dataset") -> int:
 def test_a_data_set_whose_songs_changed_sides_is_refused_and_named(project: Path, capsys) -> None:
     best = read_best(project / "checkpoints")
     assert best is not None
-    assert resume(project) == 0 and "data set" not in capsys.readouterr().out
+    assert resume(project) == EXIT_RUINED and "data set" not in capsys.readouterr().out
     rename(project / "dataset", training=("validation.mp3",), validation=("training.mp3",))
     assert resume(project) == 2
     error = capsys.readouterr().err
     assert "was made again: training.mp3 was learned from before, and would judge now" in error
     assert read_best(project / "checkpoints") == best
-    assert resume(project, "--anyway") == 0
+    assert resume(project, "--anyway") == EXIT_RUINED
     assert "is forgotten" in " ".join(capsys.readouterr().out.split())
     assert read_best(project / "checkpoints") is None
     (event,) = [line for line in read_history(project / "checkpoints") if line.get("event") == "data set"]
@@ -138,7 +138,7 @@ def test_a_data_set_whose_songs_changed_sides_is_refused_and_named(project: Path
 def test_another_data_set_is_said_and_judgements_are_forgotten(project: Path, capsys) -> None:
     write_dataset(project / "other", count=5)
     rename(project / "other", training=("c.mp3",), validation=("d.mp3",))
-    assert resume(project, dataset="other") == 0
+    assert resume(project, dataset="other") == EXIT_RUINED
     assert "is another one since this run last learned" in " ".join(capsys.readouterr().out.split())
     assert read_best(project / "checkpoints") is None
     assert '"d.mp3"' in (project / "checkpoints" / "dataset.json").read_text(encoding="ascii")
@@ -152,7 +152,7 @@ def test_a_checkpoint_of_an_earlier_version_goes_on_with_a_note(project: Path, c
         del content["run"][name]
     del content["run"]["stateful"]["music"]
     torch.save(content, path)
-    assert resume(project) == 0
+    assert resume(project) == EXIT_RUINED
     said = " ".join(capsys.readouterr().out.split())
     assert "An earlier version began this run" in said and "divided anew" not in said
     assert read_best(project / "checkpoints") is not None

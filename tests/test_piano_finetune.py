@@ -10,7 +10,7 @@ from piano.config_reader import dump_config, load_config_from_yaml
 from piano.evaluation.gates import Gatekeeper
 from piano.export_model import export_model
 from piano.foundation.checkpoint_format import complete_epochs
-from piano.foundation.errors import CheckpointError
+from piano.foundation.errors import EXIT_RUINED, CheckpointError
 from piano.piano_finetune import start_from
 from piano.training_run import STAGES
 from piano.utilities import load_checkpoint, load_discriminator, load_generator
@@ -22,7 +22,7 @@ def base(tmp_path_factory) -> Path:
     """A trained model in both forms: folder/checkpoints of a run, folder/given as it is given away."""
     folder = tmp_path_factory.mktemp("base")
     write_dataset(folder / "dataset")
-    assert piano_main.main(["--config", str(write_config(folder))]) == 0
+    assert piano_main.main(["--config", str(write_config(folder))]) == EXIT_RUINED
     export_model(folder / "checkpoints", "latest", folder / "given")
     return folder
 
@@ -41,7 +41,7 @@ def tune(base: Path, folder: Path, *arguments: str, **overrides) -> int:
 @pytest.fixture(scope="module")
 def tuned(base, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("tuned")
-    assert tune(base, folder, "--from", str(base / "given")) == 0
+    assert tune(base, folder, "--from", str(base / "given")) == EXIT_RUINED
     return folder / "checkpoints"
 
 
@@ -68,7 +68,7 @@ def test_all_stages_run_and_the_judges_go_on_from_where_they_were(base, tuned):
 
 
 def test_the_screen_says_what_is_adopted_and_the_folder_keeps_it(base, tmp_path, capsys):
-    assert tune(base, tmp_path, "--from", str(base / "checkpoints"), "--set", "epochs=0") == 0
+    assert tune(base, tmp_path, "--from", str(base / "checkpoints"), "--set", "epochs=0") == EXIT_RUINED
     said = capsys.readouterr().out
     assert "Fine-tuning epoch" in said
     assert "n_channels 24 for 16" in said and "num_layers 2 for 3" in said
@@ -82,7 +82,7 @@ def test_the_screen_says_what_is_adopted_and_the_folder_keeps_it(base, tmp_path,
 
 def test_a_stage_without_steps_leaves_the_one_step_block_alone(base, tmp_path):
     skipped = ("--set", "pretrain_epochs_g=0", "--set", "epochs=0")
-    assert tune(base, tmp_path, "--from", str(base / "given"), *skipped) == 0
+    assert tune(base, tmp_path, "--from", str(base / "given"), *skipped) == EXIT_RUINED
     before, after = load_generator(base / "given").shortcut, load_generator(tmp_path / "checkpoints").shortcut
     assert all(
         torch.equal(old, new) for old, new in zip(before.parameters(), after.parameters(), strict=True)
@@ -105,7 +105,7 @@ def test_an_interrupted_fine_tuning_resumes_by_itself_and_ends_the_same(base, tu
     with pytest.raises(Interrupted):
         tune(base, tmp_path, "--from", str(base / "given"))
     monkeypatch.undo()
-    assert tune(base, tmp_path, "--resume") == 0
+    assert tune(base, tmp_path, "--resume") == EXIT_RUINED
     for load in (load_generator, load_discriminator):
         first, second = load(tuned).state_dict(), load(tmp_path / "checkpoints").state_dict()
         assert [name for name in first if not torch.equal(first[name], second[name])] == []

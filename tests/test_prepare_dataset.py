@@ -24,6 +24,7 @@ from piano.foundation.dataset_format import (
     load_chunk,
     read_prepared_manifest,
 )
+from piano.foundation.decode_log import NOT_FINITE
 from piano.foundation.folder_lock import locked_folder
 from piano.foundation.levels import LevelMeter
 from tests.make_audio import make_music, write_float_wav, write_music
@@ -319,7 +320,7 @@ def test_hostile_files_cost_a_line_each_and_nothing_else(hostile: Path, tmp_path
     [clicks] = notes.pop("click.wav")
     assert clicks.startswith("isolated clicks clipped: 1, up to ")
     assert notes == {
-        "nan.wav": ("NaN or infinity replaced by 0",),
+        "nan.wav": (NOT_FINITE,),
         "offset.wav": ("constant offset removed",),
     }
     for song in manifest.songs:

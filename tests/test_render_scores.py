@@ -1,5 +1,7 @@
 """The built-in piano: a performance keeps the notes, and the sound is the same for the same seed."""
 
+import os
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +61,39 @@ def test_a_damaged_score_is_an_error_that_names_it(tmp_path: Path, content: byte
     (tmp_path / "broken.mid").write_bytes(content)
     with pytest.raises(AudioError, match=r"broken\.mid"):
         read_score(tmp_path / "broken.mid")
+
+
+NOTE = b"\x00\x90\x3c\x40\x60\x80\x3c\x00\x00\xff\x2f\x00"
+
+
+def midi_bytes(track: bytes, *, division: int = 96) -> bytes:
+    """A MIDI file of one track, by its bytes."""
+    head = b"MThd" + struct.pack(">IHHH", 6, 0, 1, division)
+    return head + b"MTrk" + struct.pack(">I", len(track)) + track
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (midi_bytes(NOTE, division=0), "counts time in no beats"),
+        (midi_bytes(NOTE, division=0xE728), "counts time in no beats"),  # 25 frames a second
+        (midi_bytes(b"\xff\xff\xff\x7f" + NOTE[1:], division=1), "lasts 37,282.7 hours"),
+        (midi_bytes(NOTE[:4] + b"\xff\xff\xff\x7f" + NOTE[5:], division=1), "hours; scores of up to 2 hours"),
+        (midi_bytes(b"\x00\xff\x51\x03\x00\x00\x00" + NOTE), "holds no note"),  # no time passes
+        (None, "is no file"),
+    ],
+)
+def test_a_score_that_nobody_can_play_is_refused_at_once(
+    tmp_path: Path, content: bytes | None, reason: str
+) -> None:
+    path = tmp_path / "x\x1b[31m.mid"
+    if content is None:
+        os.mkfifo(path)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(AudioError, match=reason) as refusal:
+        read_score(path)
+    assert "\x1b" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("path", sorted(BUILT_IN_SCORES.glob("*.mid")), ids=lambda path: path.stem[:24])

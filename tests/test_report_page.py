@@ -262,3 +262,16 @@ def test_a_page_says_from_which_model_a_run_went_on(tmp_path: Path) -> None:
     assert "went on from a model that was trained before" in report.what_it_is(sources, None)
     sources = sources._replace(config=config.model_copy(update={"start_from": None}))
     assert "went on" not in report.what_it_is(sources, None)
+
+
+@pytest.mark.parametrize(
+    ("value", "clips", "note"),
+    [(0.4, 24, "some way from real music (0.40, where 0 is other real music and 1 is noise; 24 clips of 12 songs)"),
+     (-0.1, 24, "not told apart from real music with this few songs (24 clips of 12 songs)"),
+     (0.4, 2, "cannot tell (only 2 clips of real music, 4 are needed)")],
+)  # fmt: skip
+def test_the_score_on_the_page_is_in_the_words_of_the_screen(tmp_path, value, clips, note) -> None:
+    figure = {"value": value, "low": value - 0.1, "high": value + 0.1}
+    scores = {"sets": {"samples": {"kernel_score": figure}}, "real": {"clips": clips, "songs": 12}}
+    (tmp_path / "scores.json").write_text(json.dumps(scores))
+    assert scores_section(tmp_path, how="").note == note

@@ -164,7 +164,11 @@ def test_a_copy_goes_to_a_new_folder_too_and_a_bad_place_is_found_out_before_com
     for place, reason in (
         ("out", "out is a folder"),
         ("prompt.wav/again.wav", "cannot make prompt.wav: it is a file"),
+        ("prompt.wav", "prompt.wav is there already, and nothing is replaced"),
+        ("out/seed0_sample_0000.wav", "is there already, and nothing is replaced"),
     ):
+        kept = {path: path.read_bytes() for path in Path().rglob("*.wav")}
         assert main(["out/seed0_sample_0000.wav", "--output", place]) == 2
+        assert {path: path.read_bytes() for path in Path().rglob("*.wav")} == kept
         (line,) = capsys.readouterr().err.strip().splitlines()
         assert reason in line

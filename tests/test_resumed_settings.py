@@ -8,7 +8,7 @@ from piano import piano_main
 from piano.config_reader import Config, dump_config, load_config_from_yaml
 from piano.evaluation.gates import Gatekeeper
 from piano.foundation.checkpoint_format import complete_epochs
-from piano.foundation.errors import ConfigError
+from piano.foundation.errors import EXIT_RUINED, ConfigError
 from piano.piano_main import parse_arguments, read_config
 from piano.resumed_settings import MOST_NAMES
 from tests.tiny_run import tiny_config, write_config, write_dataset
@@ -146,15 +146,15 @@ def test_a_power_cut_and_a_plain_resume_lose_no_setting(tmp_path, monkeypatch, c
         piano_main.main(["--config", str(config), "--set", "keep_every=1", "--seed", "3"])
     with pytest.raises(PowerCut):
         piano_main.main(["--checkpoints", str(run), "--resume", "--set", "epochs=3"])
-    assert piano_main.main(["--checkpoints", str(run), "--resume"]) == 0
+    assert piano_main.main(["--checkpoints", str(run), "--resume"]) == EXIT_RUINED
     kept = load_config_from_yaml(run / "config.yaml")
     assert (kept.epochs, kept.seed, kept.keep_every, kept.resume_from_checkpoint) == (3, 3, 1, False)
     assert complete_epochs(run) == list(range(1, 9))
     capsys.readouterr()
-    assert piano_main.main(["--checkpoints", str(run), "--resume", "--set", "epochs=9"]) == 0
+    assert piano_main.main(["--checkpoints", str(run), "--resume", "--set", "epochs=9"]) == EXIT_RUINED
     assert "The whole run is divided anew. These learn: ear" in capsys.readouterr().out.replace("\n", " ")
     assert complete_epochs(run)[-1] > 8
-    assert piano_main.main(["--checkpoints", str(run), "--resume"]) == 0
+    assert piano_main.main(["--checkpoints", str(run), "--resume"]) == EXIT_RUINED
     assert "Every stage of this run is over" in capsys.readouterr().out
 
 

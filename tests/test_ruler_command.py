@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from data_prep.create_dataset import create_dataset
@@ -18,6 +19,7 @@ from piano.evaluation.ruler import fit_ruler
 from piano.evaluation.score_generator import compose_samples, score_generator
 from piano.foundation.audio_io import write_audio
 from piano.foundation.dataset_format import open_pairs
+from piano.foundation.decode_log import NOT_FINITE
 from piano.piano_model import VariationalAttentionModel
 from piano.vae_utilities import save_checkpoint
 from tests.make_audio import make_music, write_music
@@ -216,6 +218,10 @@ def test_a_broken_file_among_the_music_is_left_out_and_named(
 ) -> None:
     shutil.copytree(home / "real", tmp_path / "real")
     (tmp_path / "real" / "broken.mp3").write_bytes(b"no music")
+    holes = np.random.default_rng(0).normal(0.0, 0.1, 3 * SAMPLE_RATE)
+    holes[::7] = np.nan
+    soundfile.write(tmp_path / "real" / "holes.wav", holes, SAMPLE_RATE, "FLOAT")
     songs = list(read_songs(tmp_path / "real", sample_rate=SAMPLE_RATE, channels=1))
-    assert len(songs) == SONGS
+    assert len(songs) == SONGS + 1
     assert "broken.mp3" in caplog.text
+    assert f"holes.wav: {NOT_FINITE}" in caplog.text and caplog.text.count(NOT_FINITE) == 1

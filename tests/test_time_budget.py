@@ -1,18 +1,23 @@
 """A run ends when it was told to, whatever it has to do besides learning."""
 
 import json
+import math
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from piano.foundation.checkpoint_format import complete_epochs, read_best
+from piano.foundation.errors import EXIT_RUINED
 from piano.foundation.run_log import read_history
 from piano.piano_main import main
+from piano.piano_pretrain import try_steps
 from piano.time_budget import AIM, ENCODING, EXIT_SECONDS, MANY_STEPS, SAVING, TimeBudget
-from tests.tiny_run import write_config, write_dataset
+from piano.vae_utilities import save_checkpoint
+from tests.tiny_run import start_run, tiny_config, write_config, write_dataset
 
 SHARES = {"autoencoder": 0.3, "flow": 0.4, "judges": 0.02, "ear": 0.02, "professor": 0.2, "joint": 0.02}
 
@@ -109,7 +114,7 @@ def test_a_run_of_seconds_ends_in_time_with_every_gate_and_a_best_epoch(
     config = write_config(tmp_path, steps_per_epoch=150)
     minutes = 0.35
     began = time.monotonic()
-    assert main(["--config", str(config), "--minutes", str(minutes), "--verbose", "--anyway"]) == 0
+    status = main(["--config", str(config), "--minutes", str(minutes), "--verbose", "--anyway"])
     assert 0.8 < (time.monotonic() - began) / (60.0 * minutes) < 1.2
     folder = tmp_path / "checkpoints"
     history = read_history(folder)
@@ -124,6 +129,7 @@ def test_a_run_of_seconds_ends_in_time_with_every_gate_and_a_best_epoch(
     is_ruined = json.loads((folder / "best.json").read_text(encoding="ascii"))["is_ruined"]
     assert ("Not worth listening to yet. Train the same run longer: " in screen) == is_ruined
     assert ("Listen: " in screen) != is_ruined
+    assert status == (EXIT_RUINED if is_ruined else 0)
 
 
 def test_what_was_learned_before_counts_towards_the_whole() -> None:
@@ -149,6 +155,48 @@ def test_a_time_too_short_to_learn_in_is_known_and_so_is_one_that_is_enough() ->
     assert sum(plan.plan("autoencoder", 20.0).values()) >= 90.0
     plan.expected_gate = lambda stage: 1e9
     assert plan.needed_minutes(20.0) is None
+
+
+def test_the_steps_of_a_plan_are_counted_by_what_a_step_takes() -> None:
+    plan = budget(120.0)
+    assert plan.planned_steps({"flow": 60.0}) == math.inf  # nothing was tried out
+    plan.step_seconds = {"autoencoder": 0.5, "flow": 2.0}
+    assert plan.planned_steps({"autoencoder": 5.0, "flow": 20.0, "professor": 4.0}) == pytest.approx(22.0)
+    whole = sum(plan.plan("autoencoder", 0.0).values())
+    steps = plan.planned_steps(plan.plan("autoencoder", 0.0))
+    assert whole / 2.0 < steps < whole / 0.5
+    assert plan.needed_minutes(0.0, least_steps=round(steps) - 1) == 2
+    assert plan.needed_minutes(0.0, least_steps=round(3.6 * steps)) in (7, 8)
+
+
+@pytest.mark.parametrize("words", [[], ["--from", "checkpoints"]])
+def test_a_time_of_few_steps_is_said_before_the_first_from_nothing_and_from_a_model(
+    tmp_path, capsys, monkeypatch, words
+) -> None:
+    write_dataset(tmp_path / "dataset")
+    config = write_config(tmp_path)
+    run = start_run(tiny_config(tmp_path / "checkpoints"))
+    for role in ("generator", "discriminator"):
+        save_checkpoint(getattr(run, role), 1, tmp_path / "checkpoints", role)
+    monkeypatch.chdir(tmp_path)
+    slow = ["--set", "batch_size=16384"]  # stands for a slow machine: each step takes many seconds
+    arguments = ["--config", str(config), "--checkpoints", "new", "--minutes", "2", *slow, *words]
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert "fewer than 100 leave everything close to where it began. Give --minutes " in error
+    assert int(error.partition("which is about ")[2].partition(" step")[0]) < 100
+    assert int(error.partition("Give --minutes ")[2].partition(",")[0]) > 2
+    assert not (tmp_path / "new").exists()
+
+
+def test_trying_a_step_out_moves_no_weight_and_leaves_no_gradient(tmp_path) -> None:
+    run = start_run(tiny_config(tmp_path))
+    before = {name: value.clone() for name, value in run.generator.state_dict().items()}
+    seconds = try_steps(run)
+    assert set(seconds) == {"autoencoder", "flow"} and all(0.0 < value < 60.0 for value in seconds.values())
+    assert all(parameter.grad is None for parameter in run.generator.parameters())
+    for name, value in run.generator.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0.0, atol=0.0, equal_nan=True)
 
 
 def test_a_run_that_is_too_short_names_the_minutes_and_leaves_nothing_behind(tmp_path, capsys) -> None:

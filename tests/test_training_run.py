@@ -273,6 +273,14 @@ def test_validation_is_never_trained_on(tmp_path):
     assert run.finished_stages == list(STAGES)
 
 
+def test_fewer_pairs_than_a_batch_are_drawn_again_and_again(tmp_path):
+    run = start_run(tiny_config(tmp_path, stages__flow__share=0.0, pretrain_epochs_g=2), pairs=tonal_pairs(2))
+    run.training_set.pairs = run.training_set.pairs[:1]
+    assert len(run.training_set) < run.config.batch_size
+    pretrain_generator(run)
+    assert run.total_step == 4
+
+
 def test_the_log_holds_one_line_for_every_step_and_only_terms_that_were_used(whole):
     _, folder = whole
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]

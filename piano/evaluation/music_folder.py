@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from piano.foundation.audio_io import find_audio_files, read_audio
 from piano.foundation.dataset_format import manifest_path, open_pairs, read_manifest
+from piano.foundation.decode_log import FAR_BEYOND, NOT_FINITE, DecodeLog
 from piano.foundation.errors import AudioError, DatasetError
 from piano.foundation.levels import LevelMeter, level_chunk
 from piano.foundation.screen_text import counted, printable
 
+NO_SOUND = {NOT_FINITE, FAR_BEYOND}
 logger = logging.getLogger(__name__)
 KEY_SAMPLES = 2048
 
@@ -101,6 +103,8 @@ def read_songs(
 ) -> Iterator[Song]:
     """The songs of a folder, one in memory at a time; a file that cannot be read is named and left out.
 
+    A file with numbers in it that are no sound is named too: what is measured is not what it holds.
+
     Parameters
     ----------
     folder : Path
@@ -123,10 +127,13 @@ def read_songs(
         name = str(path.relative_to(folder))
         if only is None or name in only:
             try:
-                waveform = read_audio(path, sample_rate=sample_rate, channels=channels)
+                log = DecodeLog()
+                waveform = read_audio(path, sample_rate=sample_rate, channels=channels, log=log)
             except AudioError as error:
                 logger.warning("left out: %s", error)
                 continue
+            for note in NO_SOUND & set(log.notes):
+                logger.warning("%s: %s", printable(path), note)
             yield Song(printable(name), level_song(waveform, sample_rate))
 
 

@@ -20,6 +20,7 @@ from piano.evaluation.report_html import (
     table_html,
 )
 from piano.foundation.doors import command
+from piano.foundation.score_words import score_sentence
 from piano.foundation.screen_text import counted
 
 SCORES_NAME = "scores.json"
@@ -66,7 +67,10 @@ def scores_section(folder: Path, *, how: str, songs: int | None = None) -> Secti
         reconstructions_html(scores.get("reconstructions")),
     ]
     value = kernel_score(folder)
-    note = "" if value is None else f"{rounded(value)} on the scale from real music (0) to noise (1)"
+    real = scores.get("real")
+    clips = real.get("clips") if isinstance(real, Mapping) else None
+    clips = clips if isinstance(clips, int) else None
+    note = "" if value is None else score_sentence(value, None, clips, songs_of(scores, songs))
     return Section("scores", title, words, "".join(parts), note)
 
 

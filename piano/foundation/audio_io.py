@@ -18,7 +18,7 @@ import soxr
 
 from piano.foundation.audio_writer import MP3_RATES, AudioWriter, encode_mp3, open_writer, write_audio
 from piano.foundation.channel_mix import ChannelWatch, mix
-from piano.foundation.decode_log import NOT_FINITE, ONE_SILENT, ONE_SOUNDS, DecodeLog
+from piano.foundation.decode_log import FAR_BEYOND, NOT_FINITE, ONE_SILENT, ONE_SOUNDS, DecodeLog
 from piano.foundation.errors import AudioError
 from piano.foundation.native_sound import native_blocks
 from piano.foundation.screen_text import printable
@@ -278,11 +278,14 @@ def read_audio(
 
 
 def _make_finite(samples: np.ndarray, log: DecodeLog) -> np.ndarray:
-    """Replace NaN and infinity by 0; also tame finite values so large that their energy overflows."""
+    """Replace NaN and infinity by 0; also tame finite values so large that their energy could overflow."""
     flat = samples.reshape(-1)
     with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(np.dot(flat, flat)):
+        if np.dot(flat, flat) <= _LOUDEST**2:  # then no number is larger, and none is NaN
             return samples
     if not np.isfinite(flat).all():
         log.note(NOT_FINITE)
-    return np.clip(np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0), -_LOUDEST, _LOUDEST)
+        samples = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
+    if np.abs(samples).max(initial=0.0) > _LOUDEST:
+        log.note(FAR_BEYOND)
+    return np.clip(samples, -_LOUDEST, _LOUDEST)

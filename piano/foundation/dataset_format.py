@@ -692,6 +692,8 @@ def _dataset_from_dict(values: dict[str, Any]) -> DatasetManifest:
             "joined": joined,
         }
     )
+    if (manifest.pair_songs is None) != (manifest.song_groups is None):
+        raise ValueError("pair_songs and song_groups come together")
     for split in SPLITS:
         labels = manifest.pair_labels(split)
         starts = manifest.pair_starts and manifest.pair_starts[split]

@@ -9,6 +9,8 @@ from piano.foundation.standard_streams import open_standard_streams, outliving_r
 
 PREFIX = "Error: "
 """Before every sentence that says what the user can mend: the same word for all kinds, which are the program's."""
+EXIT_RUINED = 1
+"""Of a training that went to its end, but learned too little, or nothing worth hearing: no script goes on with it."""
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 EXIT_SIGNAL = 128

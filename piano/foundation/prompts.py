@@ -1,4 +1,8 @@
-"""What a model hears of a file: its end, at the level of prepared music, measured where it sounds."""
+"""What a model hears of a file: its end, at the level of prepared music, measured where it sounds.
+
+What is unusual about a file is said in phrases, as of prepared music (docs/data-format.md), and of its level in three
+words: silent (nothing above -66 dB), nearly silent (below -50 dB), beyond full scale.
+"""
 
 import contextlib
 from collections import deque
@@ -9,12 +13,14 @@ from typing import NamedTuple
 import numpy as np
 
 from piano.foundation.audio_io import DecodeLog, decode_blocks
+from piano.foundation.decode_log import NOT_FINITE
 from piano.foundation.errors import AudioError
 from piano.foundation.levels import SILENCE_DB, LevelMeter, Levels
-from piano.foundation.screen_text import printable
+from piano.foundation.screen_text import counted, printable
 
 NEARLY_SILENT_DB = -50.0
 """A prompt below this is a hiss or a fault: music that is as soft would not be heard."""
+CANCELLED = "channels that cancel each other in mono, so that the first one is taken"
 _CANCELLED_DB = 20.0  # a channel so much louder than the mix of both: they are each other's opposite
 _LONGEST_PAUSE_SECONDS = 0.5  # a longer silence at the end is skipped
 _BELOW_MUSIC = 1e-3  # of the level: softer is a pause
@@ -65,7 +71,7 @@ def hear(path: Path, *, sample_rate: int, channels: int, max_seconds: float | No
     Raises
     ------
     AudioError
-        It cannot be decoded, or holds no sound.
+        It cannot be decoded, or is silent.
     """
     heard = _hear(path, sample_rate, channels, None, max_seconds)
     if channels == 1 and heard.levels.loudness_db < NEARLY_SILENT_DB:
@@ -75,15 +81,31 @@ def hear(path: Path, *, sample_rate: int, channels: int, max_seconds: float | No
                 first.levels.loudness_db > heard.levels.loudness_db + _CANCELLED_DB
                 and not first.levels.is_silent
             ):
-                note = "its two channels cancel each other in mono, so the first one is taken"
-                heard = first._replace(notes=(*first.notes, note))
+                heard = first._replace(notes=(*first.notes, CANCELLED))
     if heard.levels.is_silent:
         kept = heard.waveform.shape[1] / sample_rate
         part = f" in its last {kept:.0f} s" if 0 < heard.waveform.shape[1] < heard.samples else ""
+        but = _but_for(heard)
         raise AudioError(
-            f"{printable(path)} holds no sound{part}: nothing in it is above {SILENCE_DB:.0f} dB. Name another file."
+            f"{printable(path)} is silent{part}: {but}nothing in it is above {SILENCE_DB:.0f} dB. Name another file."
         )
-    return heard
+    return heard._replace(notes=(*heard.notes, *_level_notes(heard)))
+
+
+def _but_for(heard: Heard) -> str:
+    """What a silent file holds that is no sound, before the sentence that it is silent."""
+    found = ["numbers that are none (NaN, infinity, or far too large)"] if NOT_FINITE in heard.notes else []
+    found += ["a constant offset"] if heard.levels.offset.any() else []
+    return f"but for {' and '.join(found)}, " if found else ""
+
+
+def _level_notes(heard: Heard) -> list[str]:
+    """Phrases for a level that is unusual."""
+    if heard.is_nearly_silent:
+        return [f"nearly silent ({heard.levels.loudness_db:.0f} dB)"]
+    if heard.over:
+        return [f"beyond full scale in {counted(heard.over, 'sample')}"]
+    return []
 
 
 def _hear(

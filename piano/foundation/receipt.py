@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from torch import Tensor
 
 from piano.foundation import bounds
+from piano.foundation.doors import command
 from piano.foundation.errors import AudioError
 from piano.foundation.native_sound import sndfile_name
 from piano.foundation.screen_text import printable
@@ -117,7 +118,7 @@ def read_receipt(path: Path) -> Receipt:
         raise AudioError(f"{shown} is no sound file that can be read.") from None
     if not comment:
         raise AudioError(
-            f"{shown} carries no receipt: it was not made by generate_music, or lost its tags since."
+            f"{shown} carries no receipt: it was not made by `{command('generate')}`, or lost its tags since."
         )
     if len(comment) > LONGEST_COMMENT:
         raise AudioError(f"{shown} carries a comment that is far too long for a receipt.")
