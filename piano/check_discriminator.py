@@ -27,7 +27,7 @@ from piano.foundation.errors import CheckpointError, run_command
 from piano.foundation.made_files import claim_results, write_bytes, write_json
 from piano.foundation.options import make_output_folder
 from piano.foundation.runtime import choose_threads
-from piano.foundation.screen_text import counted, csv_cell, printable, tolerate_old_terminals
+from piano.foundation.screen_text import HelpFormatter, counted, csv_cell, printable, tolerate_old_terminals
 from piano.judgement_file import KEPT_NAME
 from piano.judging import Clips, Items, Verdict, family_logits, real_clips, told_apart
 from piano.piano_model import VariationalAttentionModel
@@ -56,7 +56,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         prog=program("check-discriminator"),
         description=__doc__,
         epilog=fill(EXAMPLE),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument(
         "--gen-ckpt", type=kinds.epoch, default="latest", help="the generator's epoch (default: latest)"

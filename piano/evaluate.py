@@ -38,7 +38,7 @@ from piano.foundation.options import make_output_folder
 from piano.foundation.runtime import choose_device, choose_threads, sampling_dtype
 from piano.foundation.score_words import FEW_SONGS as FEWEST_SONGS
 from piano.foundation.score_words import FEWEST_CLIPS
-from piano.foundation.screen_text import counted, printable, tolerate_old_terminals
+from piano.foundation.screen_text import HelpFormatter, counted, printable, tolerate_old_terminals
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import build_generator, load_checkpoint
 
@@ -66,17 +66,21 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog=program("evaluate"), description=__doc__, epilog=fill(EXAMPLE),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )  # fmt: skip
     add = parser.add_argument
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
         "--checkpoints",
         type=named_folder,
+        metavar="FOLDER",
         help="folder of a model, or shipped; this or --generated must be given",
     )
     source.add_argument(
-        "--generated", type=Path, help="folder of music to judge instead; this or --checkpoints must be given"
+        "--generated",
+        type=Path,
+        metavar="FOLDER",
+        help="folder of music to judge instead; this or --checkpoints must be given",
     )
     add(
         "--real",
