@@ -195,7 +195,7 @@ def test_gates_are_sentences_and_nothing_in_them_is_raw() -> None:
 
 def test_two_models_stand_beside_each_other_by_their_names(run: Path, tmp_path: Path) -> None:
     section = comparison_section(run / "comparison", run)
-    assert section.words.startswith("The project's model is better than this model.")
+    assert section.words.startswith("The project's model makes better music than this model: it is nearer")
     assert "against" not in section.content and ">0.40<" in section.content and ">1.96<" in section.content
     assert comparison_section(tmp_path, run).absent.startswith("It was not compared")
     (tmp_path / "comparison.json").write_text('{"measures": {"x": {"first": "1"}}, "runs": 3, "real": []}')

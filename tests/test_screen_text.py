@@ -1,4 +1,4 @@
-"""What is put on a screen: commands that can be copied, tables as narrow as their cells, one bar while music is made."""
+"""What is put on a screen: commands that can be copied, tables as narrow as can be, one bar while music is made."""
 
 import argparse
 import io

@@ -25,6 +25,11 @@ STAGE_WORDS = {
     "judges": "the judges learn to tell real from generated", "ear": "sharpening the sound against the ear",
     "professor": "composing in one step, against the professor", "joint": "sound and composition together",
 }  # fmt: skip
+STAGE_NAMES = {
+    "autoencoder": "writing sound down", "flow": "composing", "judges": "teaching the judges",
+    "ear": "sharpening the sound", "professor": "composing in one step", "joint": "sound and composition together",
+}  # fmt: skip
+"""What a stage is about, as a thing to speak of."""
 FEWEST_STEPS = WINDOW_STEPS
 """Of a whole run: fewer do not fill one of the doctor's windows, and leave everything close to where it began."""
 MOST_NAMED = 4
@@ -124,22 +129,26 @@ def illness(
     def lead(block: Sequence[Finding]) -> str:
         first = first_of(block)
         also = ", ".join(name for name in names if name != first.name)
-        return f"{first.name}{in_stages(block)}. {first.sentence}{f' Also: {also}.' if also else ''}"
+        return f"{first.sentence} ({_named(block)}.){f' Also: {also}.' if also else ''}"
 
     still = [block for block in bad if any(_is_fatal(finding) for finding in block)]
     if has_died and not still:
         still = [block for block in warned if any(finding.is_open for finding in block)]
     if still:
-        return f"The run {'died' if has_died else 'failed'} of {lead(still[0])}", first_of(still[0]).advice
+        return f"The run {'died' if has_died else 'failed'}: {lead(still[0])}", first_of(still[0]).advice
     left = [block for block in bad if any(finding.until_stage_end for finding in block)]
     if left:
-        return f"The run went through ({length}), but had {lead(left[0])}", first_of(left[0]).advice
+        return f"The run went through ({length}), but fell ill: {lead(left[0])}", first_of(left[0]).advice
     if bad:
-        had = ", ".join(dict.fromkeys(block[0].name for block in bad))
-        return f"The run had {had} on the way and came out of it ({length}).", ""
+        return f"The run fell ill on the way and came out of it ({length}): {lead(bad[0])}", ""
     if warned:
-        return f"The run went through ({length}), with a warning: {', '.join(names)}.", warned[0][0].advice
+        return f"The run went through ({length}), with a warning: {lead(warned[0])}", warned[0][0].advice
     return "", ""
+
+
+def _named(block: Sequence[Finding]) -> str:
+    """`It is called D overpowering; first seen at step 48 in stage ear (...)`."""
+    return f"It is called {first_of(block).name}{in_stages(block).replace(', first seen', '; first seen', 1)}"
 
 
 def _is_fatal(finding: Finding) -> bool:
@@ -242,17 +251,18 @@ def faults_of(facts: Facts, rows: Sequence[Row]) -> list[str]:
     faults = []
     failed = [line for line in facts.gates.values() if line.get("passed") is False]
     if failed:
-        names = ", ".join(printable(str(line.get("name", "?"))) for line in failed)
-        faults.append(f"{len(failed)} of {counted(len(facts.gates), 'check')} not passed ({names})")
+        names = _and([STAGE_NAMES[str(line["stage"])] for line in failed])
+        faults.append(f"{len(failed)} of {counted(len(facts.gates), 'check')} not passed: {names}")
     if facts.left_out:
-        faults.append(f"no time was left for {_and(facts.left_out)}")
+        faults.append(f"no time was left for {_and([STAGE_NAMES[stage] for stage in facts.left_out])}")
     if facts.unknown:
         faults.append(f"how good its music is cannot be told ({printable(facts.unknown)})")
     faults += dict.fromkeys(
-        f"{row.name} {row.value:.2g}: {row.reading}" for row in _last_of_each(rows) if is_ill(row.reading)
+        f"{row.plain or row.name}: {row.reading}" for row in _last_of_each(rows) if is_ill(row.reading)
     )
     if facts.unfinished:
-        faults.append(f"it ends inside stage {printable(facts.unfinished)}: stopped, or still learning")
+        doing = STAGE_NAMES.get(facts.unfinished, printable(facts.unfinished))
+        faults.append(f"it ends in the middle of {doing}: stopped, or still learning")
     return faults
 
 

@@ -9,6 +9,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 NEAR = 0.7
 """How like a known name an unknown one must be (difflib's ratio) for the known one to be meant."""
@@ -93,6 +94,29 @@ def text_table(
             for place, (cell, size) in enumerate(zip(row, widest, strict=True))
         ]
         lines.append(f"{indent}{gap.join(cells)}".rstrip())
+    return "\n".join(lines)
+
+
+def fitting_table(wide: Sequence[Sequence[str]], narrow: Sequence[Sequence[str]], **words: Any) -> str:
+    """The first of two tables that fits the terminal: `wide`, else `narrow`; see `text_table`."""
+    width = columns(most=160)
+    table = text_table(wide, width=width, **words)
+    is_fitting = max(map(len, table.split("\n"))) <= width
+    return table if is_fitting else text_table(narrow, width=width, **words)
+
+
+def wrapped_lines(text: str, width: int | None = None) -> str:
+    """Lines that stay lines, broken between words where they are wider than the terminal; what goes on is indented."""
+    width = width or columns()
+    lines = []
+    for line in text.split("\n"):
+        indent = " " * (len(line) - len(line.lstrip()))
+        lines.append(
+            textwrap.fill(
+                line.lstrip(), width, initial_indent=indent, subsequent_indent=f"{indent}  " if indent else "",
+                break_long_words=False, break_on_hyphens=False,
+            )
+        )  # fmt: skip
     return "\n".join(lines)
 
 
