@@ -11,6 +11,7 @@ from piano.doctor.ranges import Row, is_ill, table
 from piano.doctor.rules import Finding, Window, diagnose
 from piano.doctor.signals import WINDOW_STEPS, digest, is_spoilt, is_step
 from piano.foundation.score_words import (
+    FAR_FROM,
     HARDLY_FROM,
     UNKNOWN,
     is_drone,
@@ -65,22 +66,30 @@ class Facts(NamedTuple):
     """The stage in which the log ends."""
 
 
-def run_verdict(lines: Iterable[Any]) -> Verdict:
+def run_verdict(lines: Iterable[Any], measured: Mapping[str, Any] | None = None) -> Verdict:
     """Judge a run by the lines of its metrics.jsonl, in their order; junk among them is passed over.
 
     Parameters
     ----------
     lines : iterable of dicts
         From `run_log.read_history`, or read one by one.
+    measured : mapping, optional
+        `kernel_score`, `clips` and `songs` of a later and longer measurement of its music: they take the place of
+        those in the log, so that one page never gives two figures for one thing.
     """
     found = digest(lines)
-    return judge(found.windows, diagnose(found.windows), found.kept, steps=found.steps)
+    return judge(found.windows, diagnose(found.windows), found.kept, steps=found.steps, measured=measured)
 
 
 def judge(
-    windows: Sequence[Window], findings: Sequence[Finding], events: Sequence[Mapping[str, Any]], *, steps: int
+    windows: Sequence[Window],
+    findings: Sequence[Finding],
+    events: Sequence[Mapping[str, Any]],
+    *,
+    steps: int,
+    measured: Mapping[str, Any] | None = None,
 ) -> Verdict:
-    """The verdict on a run that was read already (`signals.digest`)."""
+    """The verdict on a run that was read already (`signals.digest`); `measured` as for `run_verdict`."""
     if not steps:
         return Verdict(True, "It learned nothing: not one step was taken.", LONGER, 0)
     has_died = died(events)
@@ -95,11 +104,13 @@ def judge(
             True, sentence, "Go on from the last good checkpoint with lower learning rates.", steps
         )
     facts = facts_of(events)
+    if measured is not None:
+        facts = facts._replace(score={**(facts.score or {}), **measured}, unknown="")
     staged = any(window.stage in STAGE_WORDS for window in windows) or bool(
         {str(line.get("stage")) for line in events} & STAGE_WORDS.keys()
     )
     ruin = ruin_of(facts, steps=steps) if staged else ""
-    faults = faults_of(facts, table(windows, events))
+    faults = faults_of(facts, table(windows, events), steps=steps)
     if ruin:
         also = _also([*([ill.rstrip(".")] if ill else []), *faults])
         return Verdict(True, f"{ruin}{also}", _advice(facts, steps) or advice, steps)
@@ -224,7 +235,10 @@ def facts_of(events: Sequence[Mapping[str, Any]]) -> Facts:
 
 def ruin_of(facts: Facts, *, steps: int) -> str:
     """Why there is no use in listening; empty where there may be."""
-    if steps < FEWEST_STEPS:
+    is_music = (
+        facts.score is not None and float(facts.score["kernel_score"]) < FAR_FROM
+    )  # it went on from a model
+    if steps < FEWEST_STEPS and not is_music:
         heard = f": what it plays is {_score_sentence(facts.score)}" if facts.score else ""
         return f"It learned for {counted(steps, 'step')}. That is too few for anything{heard}."
     length = f"after {counted(steps, 'step')}"
@@ -246,7 +260,7 @@ def ruin_of(facts: Facts, *, steps: int) -> str:
     return ""
 
 
-def faults_of(facts: Facts, rows: Sequence[Row]) -> list[str]:
+def faults_of(facts: Facts, rows: Sequence[Row], *, steps: int) -> list[str]:
     """Everything that is not well in a run that went through, the weightiest first."""
     faults = []
     failed = [line for line in facts.gates.values() if line.get("passed") is False]
@@ -255,6 +269,8 @@ def faults_of(facts: Facts, rows: Sequence[Row]) -> list[str]:
         faults.append(f"{len(failed)} of {counted(len(facts.gates), 'check')} not passed: {names}")
     if facts.left_out:
         faults.append(f"no time was left for {_and([STAGE_NAMES[stage] for stage in facts.left_out])}")
+    if steps < FEWEST_STEPS:
+        faults.append("so few steps change little of what it began with")
     if facts.unknown:
         faults.append(f"how good its music is cannot be told ({printable(facts.unknown)})")
     faults += dict.fromkeys(
