@@ -120,7 +120,7 @@ def test_gates_that_were_not_passed_and_readings_that_are_poor_come_first():
     assert not verdict.is_ruined and "Nothing is wrong" not in verdict.sentence
     first = verdict.sentence.split(". ")[0]
     for words in (
-        "2 of 6 checks not passed: writing sound down and sound and composition together",
+        "2 of 6 checks not passed: writing sound down and bringing sound and composition together",
         "how much is written down of every sound: high",
         "how much of a sound is kept when it is written down: poor",
         "how many notes are kept when sound is written down: poor",

@@ -28,7 +28,8 @@ STAGE_WORDS = {
 }  # fmt: skip
 STAGE_NAMES = {
     "autoencoder": "writing sound down", "flow": "composing", "judges": "teaching the judges",
-    "ear": "sharpening the sound", "professor": "composing in one step", "joint": "sound and composition together",
+    "ear": "sharpening the sound", "professor": "composing in one step",
+    "joint": "bringing sound and composition together",
 }  # fmt: skip
 """What a stage is about, as a thing to speak of."""
 FEWEST_STEPS = WINDOW_STEPS

@@ -87,8 +87,8 @@ def picture_html(sound: Sound, picture: Picture, *, size: Size) -> str:
     words = ""
     if size != "small":
         words = "".join(
-            f'<span aria-hidden="true"{BETWEEN if index % 2 else ""} style="bottom:{100 * mark.height:.1f}%">'
-            f"{mark.text}</span>"
+            f'<span aria-hidden="true"{BETWEEN if index % 2 else ""} '
+            f'style="bottom:max({100 * mark.height:.1f}%,.45rem)">{mark.text}</span>'
             for index, mark in enumerate(picture.marks)
         )
     address = data_uri("image/png", encode_png(picture.levels, size=size))
