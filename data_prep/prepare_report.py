@@ -169,7 +169,16 @@ def print_outcome(outcome: Outcome, output: Path) -> None:
     for source in outcome.gone:
         print(f"gone: {printable(source)}: no longer in the music, its chunks are removed")
     listed: Counter[str] = Counter()
+    other = [printable(entry.source) for entry in manifest.left_out if entry.reason == "not_audio"]
+    if other:
+        more = f" and {len(other) - _LISTED_PER_REASON:,} more" if len(other) > _LISTED_PER_REASON else ""
+        names = ", ".join(other[:_LISTED_PER_REASON])
+        print(
+            wrapped(f"passed over, no music by {'its' if len(other) == 1 else 'their'} name: {names}{more}")
+        )
     for entry in manifest.left_out:
+        if entry.reason == "not_audio":
+            continue
         listed[entry.reason] += 1
         if listed[entry.reason] <= _LISTED_PER_REASON:
             detail = printable(entry.detail or REASONS.get(entry.reason, ""))
@@ -183,11 +192,11 @@ def print_outcome(outcome: Outcome, output: Path) -> None:
     noted = sum(bool(song.notes) for song in manifest.songs)
     told = (
         f"{printable(output)}: {counted(len(manifest.songs), 'song')}, {total['hours']:.2f} hours, "
-        f"{counted(int(total['chunks']), 'chunk')}; "
+        f"{counted(int(total['chunks']), 'chunk')};\n"
         f"{outcome.prepared} prepared now, {outcome.kept} kept, {len(outcome.gone)} gone, "
         f"{counted(len(manifest.left_out), 'file')} left out, {counted(noted, 'song')} with notes."
     )
-    print(wrapped(told))
+    print(told)
 
 
 def _print_some(lines: list[str]) -> None:

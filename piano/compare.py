@@ -175,7 +175,7 @@ def open_side(folder: Path, epoch: str, options: argparse.Namespace) -> Side:
 def refuse_other_sound(first: Side, second: Side) -> None:
     """Only music of one form can be held against the same clips; raises ConfigError."""
     forms = [
-        f"{side.generator.sound_channels} channel(s) at {side.generator.sample_rate} Hz"
+        f"{counted(side.generator.sound_channels, 'channel')} at {side.generator.sample_rate} Hz"
         for side in (first, second)
     ]
     if forms[0] != forms[1]:

@@ -186,11 +186,11 @@ def data_uri(kind: str, content: bytes) -> str:
 
 def short(value: float) -> str:
     """A number in three digits, or none after the point where they would say nothing."""
-    if abs(value) >= 100:
-        text = f"{value:.0f}"
-    else:
-        text = f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"
-    return text.replace("-", "\u2212", 1) if value < 0 else text
+    size = abs(value)
+    if size < 1e-4:
+        return "0.00"
+    text = f"{size:.0f}" if size >= 100 else f"{size:.2f}" if size >= 0.1 else f"{size:.2g}"
+    return f"\u2212{text}" if value < 0 else text
 
 
 def join_names(names: Sequence[str]) -> str:
