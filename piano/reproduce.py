@@ -45,7 +45,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         prog=program("reproduce"), description=__doc__, epilog=fill(EXAMPLE),
         formatter_class=HelpFormatter,
     )  # fmt: skip
-    parser.add_argument("file", type=Path, help="a sound that generate_music wrote")
+    parser.add_argument("file", type=Path, help="a sound that generate wrote")
     parser.add_argument(
         "--checkpoints",
         type=Path,

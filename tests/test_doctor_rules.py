@@ -424,3 +424,10 @@ def test_the_command_says_in_one_sentence_why_a_run_failed(tmp_path):
     assert content["figures"][0]["reading"] == "collapse of the game: the judge knows everything"
     with pytest.raises(CheckpointError, match="holds no metrics"):
         examine(tmp_path / "elsewhere")
+
+
+def test_advice_names_commands_as_they_can_be_typed_here():
+    windows = staged(("ear", 6, {"ear_moved": 0.0}))
+    told = [finding.advice for finding in diagnose(windows)]
+    assert any("`musigan doctor wiring`" in advice for advice in told)
+    assert not any("{" in advice for advice in told)

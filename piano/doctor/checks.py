@@ -337,12 +337,12 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "one song only", _one_song,
-        "Add more recordings; or make the data set with `dataset --split-inside`, which splits one recording in time, "
-        "and fine-tune a trained model on it (`train --from shipped`).", patience=1,
+        "Add more recordings; or make the data set with `{musigan dataset} --split-inside`, which splits one "
+        "recording in time, and fine-tune a trained model on it (`{musigan train} --from shipped`).", patience=1,
     ),
     Rule(
         "wiring", _wiring,
-        "A fault of the program, not of your data: `musigan doctor wiring` shows which network.", patience=1,
+        "A fault of the program, not of your data: `{musigan doctor} wiring` shows which network.", patience=1,
     ),
     Rule(
         "divergence", _divergence,
@@ -366,7 +366,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "D failure", _judge_failure,
-        "Check that gradients reach the judge (`musigan doctor wiring`), raise learning_rate_disc, lower penalty.",
+        "Check that gradients reach the judge (`{musigan doctor} wiring`), raise learning_rate_disc, lower penalty.",
         of_judges=True,
         settings=("learning_rate_disc", "penalty", "update_discriminator", "smoothing", "learning_rate"),
     ),
@@ -407,7 +407,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "memorisation", _memorisation,
-        "More music, fewer steps, model.dropout 0.1; `musigan evaluate` names the copied passages.",
+        "More music, fewer steps, model.dropout 0.1; `{musigan evaluate}` names the copied passages.",
         settings=("dropout", "share"),
     ),
     Rule(

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 from piano.doctor.checks import RULES, Rule
 from piano.doctor.readings import JUDGES, SEVERITIES, Reading, Severity, Window
+from piano.foundation.doors import fill
 
 PAUSE, RELAX = 2, 5
 """Windows a rule rests at least after it fired, healthy windows that close the matter."""
@@ -99,7 +100,7 @@ class Watch:
         assert reading.severity is not None
         return Finding(
             name=self.rule.name, severity=reading.severity, sentence=reading.says, signal=reading.signal,
-            value=reading.value, threshold=reading.threshold, advice=self.rule.advice, step=windows[-1].step,
+            value=reading.value, threshold=reading.threshold, advice=fill(self.rule.advice), step=windows[-1].step,
             evidence=self._evidence(reading.signal, windows), stage=windows[-1].stage, until=windows[-1].step,
             windows=self.seen,
         )  # fmt: skip

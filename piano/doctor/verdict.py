@@ -271,7 +271,7 @@ def faults_of(facts: Facts, rows: Sequence[Row], *, steps: int) -> list[str]:
     if facts.left_out:
         faults.append(f"no time was left for {_and([STAGE_NAMES[stage] for stage in facts.left_out])}")
     if steps < FEWEST_STEPS:
-        faults.append("so few steps change little of what it began with")
+        faults.append(f"{counted(steps, 'step')} are very few")
     if facts.unknown:
         faults.append(f"how good its music is cannot be told ({printable(facts.unknown)})")
     faults += dict.fromkeys(

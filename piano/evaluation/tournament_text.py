@@ -13,6 +13,7 @@ from piano.evaluation.tournament_scores import (
     Report,
 )
 from piano.foundation.checkpoint_format import Best
+from piano.foundation.doors import command
 from piano.foundation.screen_text import columns, csv_cell, text_table
 
 MOST_FORGOTTEN = 3
@@ -186,7 +187,8 @@ def proposal_text(report: Report, best: Best | None) -> str:
     )
     if best is None:
         lines.append(
-            f"The ruler has judged no epoch of this run: `evaluate.py --epoch {top.epoch}` gives a second opinion."
+            f"The ruler has judged no epoch of this run: {command('evaluate', '--epoch', top.epoch)} gives a second "
+            "opinion."
         )
     elif best.epoch not in rows:
         lines.append(f"The ruler's best, epoch {best.epoch}, took no part.")
@@ -209,8 +211,8 @@ def proposal_text(report: Report, best: Best | None) -> str:
             f"They disagree with the ruler, whose best is epoch {best.epoch}: rated {shown(rows[best.epoch].rating)}, "
             f"{rows[best.epoch].behind.value:.0f} points below. The ruler compares the sound with real music and takes "
             f"no part in the game; the judges know these generators' faults, and share their blind spots. Measure both "
-            f"(`evaluate.py --epoch {top.epoch}`, `--epoch {best.epoch}`) and listen to both "
-            f"(`generate_music.py --epoch N`). Until then keep the ruler's."
+            f"({command('evaluate', '--epoch', top.epoch)}, then --epoch {best.epoch}) and listen to both "
+            f"({command('generate', '--epoch', 'N')}). Until then keep the ruler's."
         )
         if rows[best.epoch].steps != top.steps or best.steps != rows[best.epoch].steps:
             lines.append(
