@@ -33,7 +33,7 @@ def help_text() -> str:
     """The verbs in the order in which they are used, one line each."""
     width = max(len(name) for name in VERBS)
     rows = [f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items()]
-    example = "example:\n  musigan prepare ~/Music && musigan dataset && musigan train --minutes 60 && musigan generate"
+    example = "example:\n  musigan prepare ~/Music\n  musigan dataset\n  musigan train --minutes 60\n  musigan generate"
     return "\n".join([USAGE, "", "verbs:", *rows, "", example])
 
 

@@ -47,7 +47,7 @@ from piano.foundation.doors import command, fill, program
 from piano.foundation.errors import DatasetError, run_command
 from piano.foundation.folder_lock import locked_folder, reading_folder
 from piano.foundation.made_files import unfinished
-from piano.foundation.screen_text import counted, printable, tolerate_old_terminals
+from piano.foundation.screen_text import HelpFormatter, counted, printable, tolerate_old_terminals, wrapped
 
 EXAMPLE = "example:\n  {musigan dataset} --input prepared --output dataset --validation-fraction 0.1"
 
@@ -594,7 +594,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         prog=program("dataset"),
         description="Cut prepared songs into pairs of neighbouring segments, split by recording.",
         epilog=fill(EXAMPLE),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     add = parser.add_argument
     add("--input", type=Path, help="a prepared folder (default: the config's prepared_folder)")
@@ -643,22 +643,25 @@ def print_summary(manifest: DatasetManifest, output: Path) -> None:
         )
     if manifest.joined:
         files = sum(map(len, manifest.joined.values()))
-        print(
+        joined = (
             f"joined: {counted(files, 'short file')} into {counted(len(manifest.joined), 'recording')}; "
             "at their seams a pair goes over from one file to the next"
         )
+        print(wrapped(joined))
     if manifest.is_split_inside:
-        print(
+        split_inside = (
             "split inside: validation is the end of the one recording there is. Its scores say whether the model "
             "goes on as this recording does, not whether it plays other music."
         )
+        print(wrapped(split_inside))
     for split in SPLITS:
         minutes = manifest.pairs[split] * manifest.segment_seconds / 60
-        print(
+        told = (
             f"{printable(set_path(output, split))}: {counted(manifest.pairs[split], 'pair')} ({minutes:.1f} minutes) "
             f"of {counted(len(manifest.songs[split]), 'song')}, "
             f"{counted(len(manifest.groups[split]), 'different recording')}"
         )
+        print(wrapped(told))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -689,7 +692,7 @@ def main(argv: list[str] | None = None) -> int:
             join_short=options.join_short,
             overwrite=options.overwrite,
             defaults=defaults,
-            tell=print,
+            tell=lambda line: print(wrapped(line)),
         )
         print_summary(manifest, output)
         words = settings_for_segments(defaults, manifest.segment_samples)

@@ -57,7 +57,7 @@ from piano.foundation.doors import command, fill, program
 from piano.foundation.errors import DISK_ERRORS, DatasetError, run_command
 from piano.foundation.folder_lock import LOCK_NAME, locked_folder
 from piano.foundation.made_files import clear_leftovers
-from piano.foundation.screen_text import counted, printable, tolerate_old_terminals
+from piano.foundation.screen_text import HelpFormatter, counted, printable, tolerate_old_terminals, wrapped
 
 EXAMPLE = "example:\n  {musigan prepare} ~/Music --output prepared --workers 4"
 _WRITING_FAILED = DISK_ERRORS.keys() - {errno.EIO}
@@ -625,7 +625,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         prog=program("prepare"),
         description="Cut a folder of music into exact chunks.",
         epilog=fill(EXAMPLE),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument(
         "folder", type=Path, help="music: MP3, WAV, FLAC, OGG, Opus, M4A ..., in any folders; or one file"
@@ -711,7 +711,7 @@ def main(argv: list[str] | None = None) -> int:
             workers=options.workers,
             max_files=options.max_files,
             forget_missing=options.forget_missing,
-            tell=lambda line: print(line, flush=True),
+            tell=lambda line: print(wrapped(line), flush=True),
             group_by=options.group_by,
         )
         print_outcome(outcome, output)

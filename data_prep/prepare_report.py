@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from piano.foundation.dataset_format import PreparedManifest
 from piano.foundation.made_files import write_bytes, write_json
-from piano.foundation.screen_text import counted, csv_cell, printable
+from piano.foundation.screen_text import counted, csv_cell, printable, wrapped
 
 REPORT_JSON = "report.json"
 REPORT_CSV = "report.csv"
@@ -63,7 +63,7 @@ class Outcome(NamedTuple):
 
 
 class Progress:
-    """A bar over the bytes to read, with the hours of audio decoded per minute.
+    """A bar over the bytes to read, with the music decoded and how much faster than it plays that goes.
 
     Bytes of a file still being decoded are guessed from its seconds; the end of the file corrects the guess.
     """
@@ -99,8 +99,7 @@ class Progress:
             self._done_files += 1
         speed = self._seconds / max(time.monotonic() - self._started, 1e-3)
         self._bar.set_postfix_str(
-            f"{self._done_files} of {self._files} done, {self._seconds / 60:.1f} minutes of music, "
-            f"{speed:.0f} times as fast as it plays",
+            f"{self._done_files} of {self._files}, {self._seconds / 60:.0f} min of music, {speed:.0f}x speed",
             refresh=False,
         )
         self._bar.update(max(0, self._read_bytes() - self._bar.n))
@@ -170,7 +169,16 @@ def print_outcome(outcome: Outcome, output: Path) -> None:
     for source in outcome.gone:
         print(f"gone: {printable(source)}: no longer in the music, its chunks are removed")
     listed: Counter[str] = Counter()
+    other = [printable(entry.source) for entry in manifest.left_out if entry.reason == "not_audio"]
+    if other:
+        more = f" and {len(other) - _LISTED_PER_REASON:,} more" if len(other) > _LISTED_PER_REASON else ""
+        names = ", ".join(other[:_LISTED_PER_REASON])
+        print(
+            wrapped(f"passed over, no music by {'its' if len(other) == 1 else 'their'} name: {names}{more}")
+        )
     for entry in manifest.left_out:
+        if entry.reason == "not_audio":
+            continue
         listed[entry.reason] += 1
         if listed[entry.reason] <= _LISTED_PER_REASON:
             detail = printable(entry.detail or REASONS.get(entry.reason, ""))
@@ -182,12 +190,13 @@ def print_outcome(outcome: Outcome, output: Path) -> None:
             )
     total = summarise(manifest)
     noted = sum(bool(song.notes) for song in manifest.songs)
-    print(
+    told = (
         f"{printable(output)}: {counted(len(manifest.songs), 'song')}, {total['hours']:.2f} hours, "
-        f"{counted(int(total['chunks']), 'chunk')}; "
+        f"{counted(int(total['chunks']), 'chunk')};\n"
         f"{outcome.prepared} prepared now, {outcome.kept} kept, {len(outcome.gone)} gone, "
         f"{counted(len(manifest.left_out), 'file')} left out, {counted(noted, 'song')} with notes."
     )
+    print(told)
 
 
 def _print_some(lines: list[str]) -> None:

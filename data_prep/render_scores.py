@@ -26,7 +26,7 @@ from piano.foundation.doors import fill, program
 from piano.foundation.errors import AudioError, run_command
 from piano.foundation.made_files import clear_leftovers, refuse_other_work, unfinished
 from piano.foundation.options import make_output_folder
-from piano.foundation.screen_text import counted, printable
+from piano.foundation.screen_text import HelpFormatter, counted, printable
 
 BUILT_IN_SCORES = Path(__file__).resolve().parent / "scores"
 EXAMPLE = "example:\n  {musigan render-scores} --output music --takes 2"
@@ -347,7 +347,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         prog=program("render-scores"),
         description=__doc__,
         epilog=fill(EXAMPLE),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     add = parser.add_argument
     add(

@@ -27,7 +27,16 @@ from piano.foundation.errors import CheckpointError, run_command
 from piano.foundation.made_files import claim_results, write_bytes, write_json
 from piano.foundation.options import make_output_folder
 from piano.foundation.runtime import choose_threads
-from piano.foundation.screen_text import counted, csv_cell, printable, tolerate_old_terminals
+from piano.foundation.screen_text import (
+    HelpFormatter,
+    columns,
+    counted,
+    csv_cell,
+    printable,
+    text_table,
+    tolerate_old_terminals,
+    wrapped_lines,
+)
 from piano.judgement_file import KEPT_NAME
 from piano.judging import Clips, Items, Verdict, family_logits, real_clips, told_apart
 from piano.piano_model import VariationalAttentionModel
@@ -56,7 +65,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         prog=program("check-discriminator"),
         description=__doc__,
         epilog=fill(EXAMPLE),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument(
         "--gen-ckpt", type=kinds.epoch, default="latest", help="the generator's epoch (default: latest)"
@@ -134,7 +143,7 @@ def check(options: argparse.Namespace) -> None:
     write_table(tournament.verdicts, output)
     text = report_tournament(tournament, folder, output) if options.all else report_one(tournament, output)
     write_bytes(output / "interpretation.txt", (text + "\n").encode())
-    print(f"\n{text}\n\nWritten to {printable(output)}")
+    print(f"\n{wrapped_lines(text)}\n\nWritten to {printable(output)}")
 
 
 def real_music(options: argparse.Namespace, folder: Path, newest: int) -> Clips:
@@ -308,17 +317,23 @@ def strictest_judge(verdicts: list[Verdict]) -> int | None:
 
 
 def table_text(verdicts: list[Verdict]) -> str:
-    """One line for each discriminator."""
-    lines = [
-        "epoch   d_loss  probability    logit | real: d_loss  probability    logit | told apart    ear  professor"
+    """One line for each discriminator; the rest of the numbers is in verdicts.csv."""
+    names = [
+        "epoch",
+        "d_loss",
+        "probability",
+        "real: d_loss",
+        "probability",
+        "told apart",
+        "ear",
+        "professor",
     ]
-    for v in verdicts:
-        lines.append(
-            f"{v.discriminator_epoch:5d} {v.d_loss:8.3f} {v.probability:12.3f} {v.logit:8.3f} | "
-            f"{v.real_d_loss:12.3f} {v.real_probability:12.3f} {v.real_logit:8.3f} | "
-            f"{v.told_apart:10.2f} {v.ear_told_apart:6.2f} {v.professor_told_apart:10.2f}"
-        )
-    return "\n".join(lines)
+    rows = [
+        [str(v.discriminator_epoch), f"{v.d_loss:.3f}", f"{v.probability:.3f}", f"{v.real_d_loss:.3f}",
+         f"{v.real_probability:.3f}", f"{v.told_apart:.2f}", f"{v.ear_told_apart:.2f}", f"{v.professor_told_apart:.2f}"]
+        for v in verdicts
+    ]  # fmt: skip
+    return text_table([names, *rows], width=columns(), indent="", left=())
 
 
 def write_table(verdicts: list[Verdict], output: Path) -> None:

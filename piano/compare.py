@@ -16,7 +16,7 @@ from piano.evaluate import FEWEST_CLIPS, Sound, measure_real, watched
 from piano.evaluation.bootstrap import Figure
 from piano.evaluation.measures import measure_title
 from piano.evaluation.music_folder import is_dataset
-from piano.evaluation.paired import Compared, MadeSet, Verdict, compare_sets, overall
+from piano.evaluation.paired import PLAIN, Compared, MadeSet, compare_sets, overall, overall_words
 from piano.evaluation.pictures import BLUE, EDGE, GREEN, PLUM, QUIET, RED, save_figure, styled_figure
 from piano.evaluation.ruler import Clips, Ruler, describe_all, features_of
 from piano.evaluation.run_settings import differing, read_settings
@@ -27,11 +27,19 @@ from piano.foundation import options as kinds
 from piano.foundation.doors import fill, program
 from piano.foundation.errors import ConfigError, DatasetError, run_command
 from piano.foundation.made_files import claim_results, write_json
-from piano.foundation.model_folder import named_folder
+from piano.foundation.model_folder import named_folder, shipped_folder
 from piano.foundation.options import make_output_folder
 from piano.foundation.runtime import choose_device, choose_threads, sampling_dtype
 from piano.foundation.score_words import score_words
-from piano.foundation.screen_text import counted, printable, tolerate_old_terminals
+from piano.foundation.screen_text import (
+    HelpFormatter,
+    columns,
+    counted,
+    printable,
+    text_table,
+    tolerate_old_terminals,
+    wrapped,
+)
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import build_generator, load_checkpoint
 
@@ -80,7 +88,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog=program("compare"), description=__doc__, epilog=fill(EXAMPLE),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )  # fmt: skip
     add = parser.add_argument
     add(
@@ -109,6 +117,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--output", type=Path, default=Path("comparison"), help="folder to write to (default: comparison)")
     add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="(default: auto)")
     add("--threads", type=kinds.threads, help="CPU threads (default: what is fastest now)")
+    add("--verbose", action="store_true", help="print intervals, losses and settings too (default: off)")
     add("--overwrite", action="store_true", help="replace results about something else (default: refuse)")
     options = parser.parse_args(argv)
     if options.count < FEWEST_CLIPS:
@@ -143,7 +152,8 @@ def compare(options: argparse.Namespace) -> None:
     if ruler.reason:
         raise DatasetError(f"the two cannot be compared: {ruler.reason}. Name other music with --real.")
     rows = compare_clips(ruler, *(compose(side, options) for side in sides), seed=options.seed)
-    print("\n".join(map(printable, comparison_text(rows, first, second, ruler).split("\n"))))
+    text = comparison_text(rows, first, second, ruler, is_verbose=options.verbose)
+    print("\n".join(map(printable, text.split("\n"))))
     write_json(
         options.output / "comparison.json", plain(comparison_json(rows, first, second, ruler, options))
     )
@@ -165,7 +175,7 @@ def open_side(folder: Path, epoch: str, options: argparse.Namespace) -> Side:
 def refuse_other_sound(first: Side, second: Side) -> None:
     """Only music of one form can be held against the same clips; raises ConfigError."""
     forms = [
-        f"{side.generator.sound_channels} channel(s) at {side.generator.sample_rate} Hz"
+        f"{counted(side.generator.sound_channels, 'channel')} at {side.generator.sample_rate} Hz"
         for side in (first, second)
     ]
     if forms[0] != forms[1]:
@@ -215,22 +225,48 @@ def made_set(ruler: Ruler, clips: Clips) -> MadeSet:
 # --- telling
 
 
-def comparison_text(rows: dict[str, Compared], first: Side, second: Side, ruler: Ruler) -> str:
-    """A sentence for every measure, one for all of them, and the training beside."""
+def comparison_text(
+    rows: dict[str, Compared], first: Side, second: Side, ruler: Ruler, *, is_verbose: bool = False
+) -> str:
+    """The answer, the figures it rests on, and with `is_verbose` every interval, loss and setting."""
     names = short_names(first, second)
-    lines = [
-        f"{names.first}: {first.name}, {counted(first.steps, 'step')}",
-        f"{names.second}: {second.name}, {counted(second.steps, 'step')}",
-        f"Against {counted(len(ruler.clips), 'clip')} of {counted(ruler.songs, 'song')}; differences with intervals "
-        "that hold for all measures together in 95 of 100 comparisons.",
-        "",
-    ]
-    lines += [
-        measure_sentence(row, names, clips=len(ruler.clips), songs=ruler.songs) for row in rows.values()
-    ]
-    lines += ["", f"OVERALL: {overall_sentence(rows, names)}"]
-    lines += ["", *training_lines(first, second)]
+    answer = overall_sentence(rows, names)
+    few = ""
+    if overall(rows) == "cannot tell":
+        few = " More samples (--count) or more songs (--real) would show smaller differences."
+    lines = [wrapped(f"{answer}{few}"), ""]
+    lines.append(wrapped(
+        f"Each made {counted(len(ruler.clips), 'clip')}, held against as many of "
+        f"{counted(ruler.songs, 'real song')}:"
+    ))  # fmt: skip
+    lines.append(figures_table(rows, names, clips=len(ruler.clips), songs=ruler.songs))
+    lines += ["", *training_lines(first, second, is_verbose=is_verbose)]
+    if is_verbose:
+        lines += ["", wrapped("Differences, with intervals that hold for all measures together in 95 of 100 "
+                              "comparisons (docs/ruler.md):")]  # fmt: skip
+        lines += [
+            wrapped(measure_sentence(row, names, clips=len(ruler.clips), songs=ruler.songs))
+            for row in rows.values()
+        ]
+    else:
+        lines.append("Intervals, losses and settings: --verbose, or comparison.json.")
     return "\n".join(lines)
+
+
+def figures_table(rows: dict[str, Compared], names: Names, *, clips: int, songs: int) -> str:
+    """A line for every measure: what it asks, the figure of each, and who is ahead."""
+    shown = [textwrap.shorten(name, 18, placeholder="...") for name in names]
+    words = {"better": shown[0], "worse": shown[1], "cannot tell": "neither"}
+    table = [["", *shown, "best", "ahead"]]
+    for row in rows.values():
+        values = [f"{value:.2f}" for value in (row.first, row.second)]
+        if row.name == "kernel_score":
+            values = [
+                score_words(value, None, clips, songs).split(" (")[0] for value in (row.first, row.second)
+            ]
+        best = {"lower": "0", "higher": "1"}.get(row.better, "1")
+        table.append([f"{PLAIN[row.name]}", *values, best, words[row.verdict]])
+    return text_table(table, width=columns())
 
 
 def shown_difference(row: Compared) -> Figure:
@@ -262,30 +298,25 @@ def measure_sentence(
 
 def overall_sentence(rows: dict[str, Compared], names: Names) -> str:
     """What all measures say together."""
-    verdict: Verdict = overall(rows)
-    for_it = [name for name, row in rows.items() if row.verdict == "better"]
-    against = [name for name, row in rows.items() if row.verdict == "worse"]
-    if verdict == "better":
-        return f"{names.first} is better than {names.second}, by {', '.join(for_it)}."
-    if verdict == "worse":
-        return f"{names.second} is better than {names.first}, by {', '.join(against)}."
-    if for_it or against:
-        sides = [f"{names.first} is better by {', '.join(for_it)}"] if for_it else []
-        sides += [f"{names.second} is better by {', '.join(against)}"] if against else []
-        return f"cannot tell: {' and '.join(sides)}, which does not decide."
-    return "cannot tell: no difference is larger than chance. More samples (--count) or songs narrow the intervals."
+    return overall_words({name: row.verdict for name, row in rows.items()}, *names)
 
 
-def training_lines(first: Side, second: Side) -> list[str]:
-    """Time, steps, last losses and settings, side by side."""
-    if first.training is None or second.training is None:
-        names = [side.name for side in (first, second) if side.training is None]
-        return [f"Nothing is known of the training of {' and '.join(names)}."]
-    a, b = first.training, second.training
+def training_lines(first: Side, second: Side, *, is_verbose: bool = True) -> list[str]:
+    """How the two were trained; with `is_verbose` last losses and settings, side by side."""
     lines = [
-        f"Trained {a.seconds / 60:.1f} minutes against {b.seconds / 60:.1f}, "
-        f"{counted(sum(a.steps.values()), 'step')} against {sum(b.steps.values()):,}."
+        wrapped(f"{name}: {side.name}, composing in {counted(side.steps, 'step')}; {trained_words(side)}.")
+        for name, side in zip(short_names(first, second), (first, second), strict=True)
     ]
+    if first.training is None or second.training is None:
+        return lines
+    a, b = first.training, second.training
+    settings = differing(a.settings, b.settings)
+    if "dataset_folder" in settings:
+        lines.append(wrapped(
+            "They learned from different data sets: make sure that --real holds what neither has heard."
+        ))  # fmt: skip
+    if not is_verbose:
+        return lines
     ranked = sorted(
         (name for name in a.losses if name in b.losses),
         key=lambda name: (
@@ -297,14 +328,18 @@ def training_lines(first: Side, second: Side) -> list[str]:
         lines += [
             f"  {name}: {a.losses[name]:.4g} against {b.losses[name]:.4g}" for name in ranked[:MOST_LOSSES]
         ]
-    settings = differing(a.settings, b.settings)
     lines += ["Settings that differ:" if settings else "Their settings are the same."]
-    lines += [f"  {name}: {pair[0]} against {pair[1]}" for name, pair in settings.items()]
-    if "dataset_folder" in settings:
-        lines.append(
-            "They learned from different data sets: make sure that --real holds what neither has heard."
-        )
-    return lines
+    return lines + [f"  {name}: {pair[0]} against {pair[1]}" for name, pair in settings.items()]
+
+
+def trained_words(side: Side) -> str:
+    """How long a model was trained, or why that is not known."""
+    if side.training is not None:
+        minutes = f"{side.training.seconds / 60:.1f} minutes"
+        return f"it learned for {minutes}, {counted(sum(side.training.steps.values()), 'step')}"
+    if side.folder.resolve() == shipped_folder().resolve():
+        return "it learned for two and a half hours (checkpoints/MODEL_CARD.md)"
+    return "its folder holds no log of its training"
 
 
 def comparison_json(

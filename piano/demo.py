@@ -15,9 +15,10 @@ from piano.foundation.errors import EXIT_INTERRUPTED, EXIT_RUINED, MusiganError,
 from piano.foundation.made_files import numbered
 from piano.foundation.model_folder import SHIPPED, holds_shipped, shipped_folder
 from piano.foundation.options import make_output_folder
+from piano.foundation.screen_text import HelpFormatter, command_lines, wrapped
 
 EXAMPLE = """examples:
-  {musigan demo}                                 ten minutes of learning, about a quarter of an hour in all
+  {musigan demo}                                 ten minutes of learning, and 5 to 15 for all the rest
   {musigan demo} --minutes 3 --open              hurried: goes on from the shipped model, and opens the page
 """
 HURRIED_MINUTES = 8.0
@@ -37,7 +38,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         prog=program("demo"),
         description=__doc__,
         epilog=fill(EXAMPLE),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     add = parser.add_argument
     add("--minutes", type=float, default=10.0, help="of learning (default: %(default)g)")
@@ -157,12 +158,11 @@ def conclude(folder: Path, page: Path, minutes: float, *, is_hurried: bool, ship
     """Say what can be heard, the best sound first."""
     print()
     if shipped:
-        print(
-            "Hear first what the model that comes with the project makes; it learned for two and a half hours:"
-        )
+        first = "Hear first what the model that comes with the project makes; it learned for two and a half hours:"
+        print(wrapped(first))
         show_sounds(folder / "shipped_out")
     start = "that model, after" if is_hurried else "your model, learned from nothing in"
-    print(f"And this is what {start} {minutes:g} minutes with twelve old scores:")
+    print(wrapped(f"And this is what {start} {minutes:g} minutes with twelve old scores:"))
     show_sounds(folder / "music_out")
     print(f"Both on one page: {page}")
     print(f"Next, your own music: {fill('{musigan prepare}')} ~/Music")
@@ -176,12 +176,12 @@ def show_sounds(folder: Path) -> None:
 
 def say(number: int, text: str) -> None:
     """Head a step."""
-    print(f"\n== {number} of {STEPS}  {text}", flush=True)
+    print(f"\n{wrapped(f'== {number} of {STEPS}  {text}')}", flush=True)
 
 
 def step(verb: str, *arguments: object) -> None:
     """Print a command and run it in a process of its own; raises DemoError if it fails."""
-    print(command(verb, *arguments), flush=True)
+    print(command_lines(command(verb, *arguments)), flush=True)
     project = Path(__file__).resolve().parents[1]
     paths = [str(project), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "MUSIGAN_FRONT": front()}

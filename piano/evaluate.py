@@ -38,7 +38,7 @@ from piano.foundation.options import make_output_folder
 from piano.foundation.runtime import choose_device, choose_threads, sampling_dtype
 from piano.foundation.score_words import FEW_SONGS as FEWEST_SONGS
 from piano.foundation.score_words import FEWEST_CLIPS
-from piano.foundation.screen_text import counted, printable, tolerate_old_terminals
+from piano.foundation.screen_text import HelpFormatter, counted, printable, tolerate_old_terminals, wrapped
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import build_generator, load_checkpoint
 
@@ -66,17 +66,21 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog=program("evaluate"), description=__doc__, epilog=fill(EXAMPLE),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )  # fmt: skip
     add = parser.add_argument
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
         "--checkpoints",
         type=named_folder,
+        metavar="FOLDER",
         help="folder of a model, or shipped; this or --generated must be given",
     )
     source.add_argument(
-        "--generated", type=Path, help="folder of music to judge instead; this or --checkpoints must be given"
+        "--generated",
+        type=Path,
+        metavar="FOLDER",
+        help="folder of music to judge instead; this or --checkpoints must be given",
     )
     add(
         "--real",
@@ -201,7 +205,8 @@ def evaluate_folder(options: argparse.Namespace) -> tuple[Ruler, GeneratorScore,
     else:
         sound = Sound(*(min(pair) for pair in zip(made_sound, real_sound, strict=True)))
     if shared := same_music(options.generated, options.real):
-        print(f"--generated and --real hold the same music ({shared}): the scores say nothing about it.\n")
+        same = f"--generated and --real hold the same music ({shared}): the scores say nothing about it."
+        print(f"{wrapped(same)}\n")
     ruler, _ = measure_real(options, sound)
     excerpts = read_music(options.generated, options, sound)
     refuse_few(excerpts, options.generated, options)
@@ -297,8 +302,9 @@ def measure_real(options: argparse.Namespace, sound: Sound) -> tuple[Ruler, Exce
     files: list[Hashable] = list(excerpts.files)
     songs = count_songs(files)
     if songs < FEWEST_SONGS:  # halves of the songs cannot be compared: let passages stand in for songs
-        print(f"Only {counted(songs, 'song')} in {printable(options.real)}: passages stand in for songs, so every "
-              "interval is too narrow. Take the figures as hints, and give more music with --real.\n")  # fmt: skip
+        few = (f"Only {counted(songs, 'song')} in {printable(options.real)}: passages stand in for songs, so every "
+               "interval is too narrow. Take the figures as hints, and give more music with --real.")  # fmt: skip
+        print(f"{wrapped(few)}\n")
         files = [Passage(name, index) for index, name in enumerate(excerpts.files)]
     ruler = fit_ruler(excerpts.clips, files, sound.sample_rate, seed=options.seed, watch=watched)
     return ruler, excerpts
@@ -312,7 +318,8 @@ def read_library(options: argparse.Namespace, sound: Sound) -> Library | None:
     only = set(spread_over(names, MOST_SEARCHED))
     if len(only) < len(names):
         there = counted(len(names), "song")
-        print(f"{len(only):,} of {there} in {printable(options.train)} are searched for copies.\n")
+        part = f"{len(only):,} of {there} in {printable(options.train)} are searched for copies."
+        print(f"{wrapped(part)}\n")
     songs = read_songs(
         options.train, sample_rate=sound.sample_rate, channels=sound.channels, split="training", only=only
     )

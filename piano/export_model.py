@@ -20,7 +20,7 @@ from piano.foundation.model_folder import holds_shipped, named_folder
 from piano.foundation.options import make_output_folder
 from piano.foundation.randomness import keyed_noise
 from piano.foundation.receipt import model_hash
-from piano.foundation.screen_text import printable
+from piano.foundation.screen_text import HelpFormatter, printable
 from piano.foundation.shipped_format import read_shipped, shipped_path, write_shipped
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import build, build_generator, load_checkpoint, load_generator
@@ -40,7 +40,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         prog=program("export"),
         description=__doc__,
         epilog=fill(EXAMPLE),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     add = parser.add_argument
     add("--config", type=Path, help="settings file (default: config.yaml here or beside the package)")

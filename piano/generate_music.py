@@ -34,7 +34,7 @@ from piano.foundation.receipt import (
 )
 from piano.foundation.run_log import LOG_NAME, read_history
 from piano.foundation.runtime import available_cores, choose_device, fastest_threads, sampling_dtype
-from piano.foundation.screen_text import printable
+from piano.foundation.screen_text import HelpFormatter, printable, wrapped
 from piano.foundation.sound_progress import Progress, say
 from piano.made_sounds import Shelf, Target, name_part, sample_name
 from piano.piano_model import VariationalAttentionModel
@@ -58,7 +58,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         prog=program("generate"),
         description=__doc__,
         epilog=fill(EXAMPLE),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument(
         "--config", type=Path, help="settings file (default: config.yaml here or beside the package)"
@@ -207,7 +207,8 @@ def introduce(folder: Path, epoch: int) -> None:
             verdict = run_verdict(read_history(folder))
             if verdict.is_ruined:
                 other = command("generate", "--checkpoints", SHIPPED)
-                print(f"This run's own log: {verdict.sentence} To hear music: {other}", file=sys.stderr)
+                told = wrapped(f"This run's own log: {verdict.sentence} To hear music:")
+                print(f"{told}\n  {other}", file=sys.stderr)
 
 
 class Maker(NamedTuple):

@@ -28,7 +28,7 @@ from piano.foundation.receipt import (
     read_receipt,
 )
 from piano.foundation.runtime import available_cores, has_device
-from piano.foundation.screen_text import printable
+from piano.foundation.screen_text import HelpFormatter, printable
 from piano.generate_music import FORMATS, Maker, open_maker
 from piano.generate_music import parse_arguments as generate_arguments
 
@@ -45,9 +45,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog=program("reproduce"), description=__doc__, epilog=fill(EXAMPLE),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )  # fmt: skip
-    parser.add_argument("file", type=Path, help="a sound that generate_music wrote")
+    parser.add_argument("file", type=Path, help="a sound that generate wrote")
     parser.add_argument(
         "--checkpoints",
         type=Path,

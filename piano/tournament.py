@@ -16,7 +16,9 @@ from tqdm import tqdm
 
 from piano.evaluation.tournament_scores import FAMILIES, Judged
 from piano.foundation.checkpoint_format import checkpoint_path, list_epochs, read_checkpoint
+from piano.foundation.doors import command, train_first
 from piano.foundation.errors import CheckpointError
+from piano.foundation.screen_text import printable
 from piano.judgement_file import KeptJudgements, Logits
 from piano.judging import (
     Clips,
@@ -92,9 +94,7 @@ def trained_judges(folder: Path, left_out: dict[str, str] | None = None) -> list
     """
     epochs = list_epochs(folder, "discriminator")
     if not epochs:
-        raise CheckpointError(
-            f"no discriminator checkpoint in {folder}. Train first (python piano/piano_main.py)."
-        )
+        raise CheckpointError(f"no discriminator checkpoint in {printable(folder)}. {train_first()}")
     judges, untrained = [], []
     for epoch in epochs:
         path = checkpoint_path(folder, "discriminator", epoch)
@@ -113,7 +113,8 @@ def trained_judges(folder: Path, left_out: dict[str, str] | None = None) -> list
         print(f"Left out, their discriminator is not trained yet: epochs {untrained[0]} to {untrained[-1]}.")
     if not judges:
         raise CheckpointError(
-            f"no discriminator in {folder} has been trained yet: go on training (--resume)."
+            f"no discriminator in {printable(folder)} has been trained yet: go on with "
+            f"{command('train', '--resume', '--minutes', 'N')}, N minutes being those of the whole run."
         )
     return judges
 

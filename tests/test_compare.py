@@ -11,7 +11,7 @@ import torch
 from piano import compare, evaluate, generate_music
 from piano.compare import main
 from piano.evaluation.distances import spectrum_noise
-from piano.evaluation.paired import MadeSet, compare_sets, overall
+from piano.evaluation.paired import MadeSet, compare_sets, overall, overall_words
 from piano.evaluation.run_settings import differing
 from piano.evaluation.set_scores import Reference
 from piano.evaluation.training_figures import training_of
@@ -118,17 +118,60 @@ def test_the_command_says_it_in_sentences_writes_json_and_a_picture(
     home: Path, tmp_path: Path, capsys
 ) -> None:
     arguments = [str(home / "a"), str(home / "b"), "--real", str(home / "real"), "--output", str(tmp_path)]
-    assert main([*arguments, "--count", "4", "--seconds", "2", "--threads", "1", "--steps", "1"]) == 0
-    screen = capsys.readouterr().out
-    for line in ("OVERALL: cannot tell", "kernel_score (lower is better): cannot tell", "flow.flow: 0.5 against 0.25",
-                 "seed: 0 against 5", "Trained 2.0 minutes against 2.0, 3 steps against 3."):  # fmt: skip
-        assert line in screen
+    assert (
+        main([*arguments, "--count", "4", "--seconds", "2", "--threads", "1", "--steps", "1", "--verbose"])
+        == 0
+    )
+    screen = " ".join(capsys.readouterr().out.split())
+    assert screen.index("It cannot be told whether a or b makes better music") < screen.index("variety 0")
+    for words in ("kernel_score (lower is better): cannot tell", "flow.flow: 0.5 against 0.25",
+                  "seed: 0 against 5", "it learned for 2.0 minutes, 3 steps."):  # fmt: skip
+        assert words in screen
     found = json.loads((tmp_path / "comparison.json").read_text())
     assert found["verdict"] == "cannot tell"  # the same weights from the same seeds: the same music
     assert found["measures"].keys() == {"kernel_score", "coverage", "recall", "diversity", "inside"}
     assert found["different_settings"]["seed"] == [0, 5]
     assert found["runs"][0]["training"]["steps"] == {"flow": 3}
     assert (tmp_path / "comparison.png").stat().st_size > 5000
+
+
+def test_the_answer_comes_first_and_fits_80_columns(home: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.chdir(home)
+    arguments = ["a", "b", "--real", "real", "--output", str(tmp_path)]
+    assert main([*arguments, "--count", "4", "--seconds", "2", "--threads", "1", "--steps", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    said = "\n".join(lines[:-1])  # the last one names the folder
+    assert [line for line in said.splitlines() if len(line) > 80] == []
+    answer = said[said.index("It cannot be told") :]
+    assert "[" not in answer and "flow.flow" not in answer
+
+
+def test_no_interval_is_wider_than_what_can_be() -> None:
+    """Everything against nothing: a share differs by 1 at most."""
+    rows = compare_sets(reference(), made(0), made(1, offset=9.0))
+    for name in ("coverage", "recall", "inside"):
+        difference = rows[name].difference
+        assert -1.0 <= difference.low <= difference.value <= difference.high <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "answer"),
+    [
+        (
+            {"kernel_score": "better", "diversity": "worse"},
+            "that of a is nearer to real music, but b is ahead in variety.",
+        ),
+        ({"kernel_score": "worse", "recall": "worse"}, "b makes better music than a"),
+        ({"kernel_score": "cannot tell", "diversity": "better"}, "though a is ahead in variety."),
+        ({"kernel_score": "cannot tell"}, "they differ no more than chance."),
+    ],
+)  # fmt: skip
+def test_the_answer_does_not_contradict_itself(verdicts, answer: str) -> None:
+    told = overall_words(verdicts, "a", "b")
+    assert answer in told
+    assert ("cannot be told" in told) == (" makes better music than " not in told)
+    assert not set(verdicts) & set(told.replace(",", " ").split())  # names of figures are for the table
 
 
 @pytest.mark.parametrize(

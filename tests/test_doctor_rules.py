@@ -322,19 +322,21 @@ def test_what_lasted_until_a_stage_ended_is_told_from_what_lasted_until_the_run_
     assert [(f.stage, f.is_open, f.until_stage_end) for f in findings] == [
         ("judges", False, True), ("ear", False, True)]  # fmt: skip
     assert verdict_of(windows).startswith(
-        "The run went through (1,600 steps), but had D divergence in stages judges and ear, first seen at step 300. "
-        "The ear changes by 10.0 % of its weights a step"
+        "The run went through (1,600 steps), but fell ill: The ear changes by 10.0 % of its weights a step"
     )
-    assert verdict_of(windows[:8]).startswith(
-        "The run failed of D divergence in stages judges and ear, first seen"
+    called = "(It is called D divergence in stages judges and ear; first seen at step 300.)"
+    assert called in verdict_of(windows)
+    assert verdict_of(windows[:8]).startswith("The run failed: The ear changes") and called in verdict_of(
+        windows[:8]
     )
     assert [f.is_open for f in diagnose(windows[:8])] == [False, True]
     came_out = staged(("ear", 4, {}), ("ear", 3, LOST), ("ear", 8, {}), ("joint", 4, {}))
-    assert verdict_of(came_out) == "The run had D overpowering on the way and came out of it (1,900 steps)."
-    other = staged(("ear", 6, LOST), ("joint", 6, {"diversity": 0.1}))
-    assert verdict_of(other).startswith(
-        "The run failed of mode collapse, first seen at step 900 in stage joint ("
+    assert verdict_of(came_out).startswith(
+        "The run fell ill on the way and came out of it (1,900 steps): The ear tells"
     )
+    assert "(It is called D overpowering; first seen at step " in verdict_of(came_out)
+    other = staged(("ear", 6, LOST), ("joint", 6, {"diversity": 0.1}))
+    assert "(It is called mode collapse; first seen at step 900 in stage joint (" in verdict_of(other)
     assert verdict_of(other).endswith("Also: D overpowering.")
 
 
@@ -371,9 +373,9 @@ def test_a_run_that_ends_in_no_number_died_of_that(tmp_path):
     lines = [{"stage": "ear", "total_step": i, "step": i, "ear_dn": 0.6, "ear_loss": 1.0} for i in range(60)]
     lines.append(lines[-1] | {"total_step": 60, "step": 60, "ear_loss": math.nan})
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert examine(tmp_path).verdict.startswith(
-        "The run died of divergence, first seen at step 61 in stage ear"
-    )
+    verdict = examine(tmp_path).verdict
+    assert verdict.startswith("The run died: A loss or gradient was not a number")
+    assert "(It is called divergence; first seen at step 61 in stage ear" in verdict
 
 
 def test_stages_are_not_compared_and_judges_are_judged_apart():
@@ -425,11 +427,19 @@ def test_the_command_says_in_one_sentence_why_a_run_failed(tmp_path):
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     diagnosis = examine(tmp_path)
     assert diagnosis.verdict.startswith(
-        "The run failed of D overpowering, first seen at step 48 in stage professor"
+        "The run failed: The professor tells real from generated almost without"
     )
+    assert "(It is called D overpowering; first seen at step 48 in stage professor" in diagnosis.verdict
     content = json.loads((tmp_path / "doctor" / "doctor.json").read_text())
     assert content["verdict"] == diagnosis.verdict
     assert (tmp_path / "doctor" / content["findings"][0]["picture"]).stat().st_size > 2000
     assert content["figures"][0]["reading"] == "collapse of the game: the judge knows everything"
     with pytest.raises(CheckpointError, match="holds no metrics"):
         examine(tmp_path / "elsewhere")
+
+
+def test_advice_names_commands_as_they_can_be_typed_here():
+    windows = staged(("ear", 6, {"ear_moved": 0.0}))
+    told = [finding.advice for finding in diagnose(windows)]
+    assert any("`musigan doctor wiring`" in advice for advice in told)
+    assert not any("{" in advice for advice in told)

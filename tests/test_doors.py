@@ -123,6 +123,23 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
 
 
 @pytest.mark.parametrize("verb", VERBS)
+def test_help_fits_a_terminal_of_80_columns(verb: str, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys, "argv", ["musigan"])
+    with pytest.raises(SystemExit) as left:
+        importlib.import_module(VERBS[verb].module).main(["--help"])
+    shown = capsys.readouterr().out
+    assert left.value.code == 0
+    assert [line for line in shown.splitlines() if len(line) > 80] == []
+    assert "example" in shown
+
+
+def test_the_list_of_verbs_fits_a_terminal_of_80_columns(capsys) -> None:
+    assert musigan.main(["--help"]) == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if len(line) > 80] == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_option_says_its_default_or_that_it_must_be_given(answers, verb: str) -> None:
     options = re.split(r"\n  (?=-)", answers["as a module", verb].result().stdout)[1:]
     silent = [

@@ -202,6 +202,32 @@ def test_a_sound_can_be_saved_under_its_title(browser: Browser) -> None:
     assert ["Sample-1.mp3", "data:audio/mpeg;base64"] in links and len(links) >= 6
 
 
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+def test_every_large_card_has_its_link_and_no_frame_is_cut(browser: Browser, width: int) -> None:
+    browser.set_width(width)
+    open_all(browser)
+    hidden = """[...document.querySelectorAll("a.get")].filter(link => {
+      const box = link.getBoundingClientRect();
+      return box.width < 10 || box.left < 0 || box.right > innerWidth; }).length"""
+    assert browser.evaluate("document.querySelectorAll('a.get').length") >= 6
+    assert browser.evaluate(hidden) == 0
+    room = """[...document.querySelectorAll(".strip")].map(strip =>
+      strip.querySelector(".picture").getBoundingClientRect().left - strip.getBoundingClientRect().left)"""
+    rooms = browser.evaluate(room)
+    assert rooms and min(rooms) >= 4  # an outline of 2 px, 2 px away
+
+
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+def test_pitch_labels_do_not_touch(browser: Browser, width: int) -> None:
+    browser.set_width(width)
+    open_all(browser)
+    gaps = browser.evaluate("""[...document.querySelectorAll(".picture")].flatMap(picture => {
+      const tops = [...picture.querySelectorAll("span")].filter(mark => mark.getClientRects().length)
+        .map(mark => mark.getBoundingClientRect()).sort((a, b) => a.top - b.top);
+      return tops.slice(1).map((box, index) => box.top - tops[index].bottom); })""")
+    assert gaps and min(gaps) >= 4
+
+
 @pytest.mark.parametrize("is_dark", [False, True])
 def test_text_stands_out_from_the_paper(browser: Browser, is_dark: bool) -> None:
     browser.set_width(DESKTOP, is_dark=is_dark)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from report_run import DATASET_RATE, RATE, make_dataset, make_log, make_page, make_run, make_scores, tone
+from tiny_run import tiny_config
 
 from piano.config_reader import DEFAULT_CONFIG, load_config_from_yaml
 from piano.evaluation import report
@@ -16,16 +18,20 @@ from piano.evaluation.report_charts import chart_html, round_steps
 from piano.evaluation.report_compared import comparison_section
 from piano.evaluation.report_copies import copies_section
 from piano.evaluation.report_gates import gate_html
-from piano.evaluation.report_html import table_html
+from piano.evaluation.report_html import paragraphs, table_html
+from piano.evaluation.report_listen import Wanted, gather_sounds, listen_section
 from piano.evaluation.report_scores import scores_section
-from piano.evaluation.report_sounds import collect_made_music
+from piano.evaluation.report_sounds import collect_made_music, sounds_of_run
 from piano.evaluation.report_titles import song_title, told_apart
 from piano.evaluation.report_training import learning_section
 from piano.evaluation.report_verdict import headline, spoken
 from piano.evaluation.sound_cards import wave_html
 from piano.foundation.audio_io import open_writer, write_audio
 from piano.foundation.model_folder import shipped_folder
-from piano.foundation.receipt import Receipt, Source
+from piano.foundation.receipt import Receipt, Source, model_hash
+from piano.piano_model import VariationalAttentionModel
+from piano.utilities import load_checkpoint
+from piano.vae_utilities import save_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +102,7 @@ def test_all_but_the_music_is_folded_and_the_head_tells_what_a_link_shows(page: 
     for key in ("scores", "comparison", "curves", "findings", "music", "settings", "machine"):
         assert re.search(rf'<section id="{key}" class="folded"[^>]*><details><summary>', curious), key
     head = page[: page.index("<body>")]
-    assert re.search(r'<meta name="description" content="It learned for 20 steps[^"]{40,}">', head)
+    assert re.search(r'<meta name="description" content="Its music is near real music[^"]{40,}">', head)
     assert 'property="og:image" content="data:image/png;' in head and '<link rel="icon" href="data:' in head
 
 
@@ -110,6 +116,35 @@ def test_one_picture_a_piece_and_two_colours_where_the_model_takes_over(page: st
     assert (
         given.count("M") == 144 and own.count("M") == 96
     )  # 240 bars, three of five seconds are the fragment's
+
+
+def test_music_out_is_shown_if_this_model_made_it(tmp_path: Path) -> None:
+    """By the hash in the receipt: a folder of the same name, or an epoch of the same number, is not enough."""
+    run, other, out = tmp_path / "checkpoints", tmp_path / "other" / "checkpoints", tmp_path / "music_out"
+    for folder, seed in ((run, 0), (other, 1)):
+        torch.manual_seed(seed)
+        model = VariationalAttentionModel(**tiny_config(folder).model.model_dump())
+        save_checkpoint(model, 3, folder, "generator")
+    content = load_checkpoint(run, "generator", 3)
+    told = receipt("sample", seed=7, seconds=1.0)
+    mine = told.model_copy(update={"model": model_hash(content["model"], content["keywords"])})
+    write_told(out / "mine.wav", mine, 1.0)
+    write_told(out / "another_model.wav", told, 1.0)
+    sounds, notes = sounds_of_run(run, [out, out, tmp_path / "none"], max_seconds=9.0)
+    assert [sound.title for sound in sounds] == ["Sample 1, seed 7"]
+    assert len(notes) == 1 and "of this model is shown. Sounds of other models there: --music" in notes[0]
+    sounds, notes = sounds_of_run(other, [out], max_seconds=9.0)
+    assert not sounds and "holds no sound of this model; --music" in notes[0]
+    heard = gather_sounds(run, None, Wanted(None, None, None, 0, 9.0, [out]))
+    assert [sound.title for sound in heard.of("noise")] == ["Sample 1, seed 7"]
+    assert "of this model is shown" in listen_section(heard, "").content
+
+
+def test_an_option_is_never_broken_at_its_hyphens() -> None:
+    assert '(<span class="whole">--checkpoints</span>)' in paragraphs(
+        "another folder (--checkpoints), well-made"
+    )
+    assert paragraphs("a -- b <i>") == "<p>a -- b &lt;i&gt;</p>"
 
 
 def test_files_get_titles_by_their_receipts(tmp_path: Path) -> None:
@@ -169,10 +204,17 @@ def test_no_praise_for_what_is_hardly_better_than_noise() -> None:
     assert spoken([], 0.03, clips=20, songs=10).lead.startswith("Its music is near real music")
     assert spoken([], None, clips=None, songs=None) == ("", "")
     assert spoken([], 0.03, clips=2, songs=1) == ("", "")  # two clips tell nothing
-    ruined = spoken(make_log(), 0.03, clips=20, songs=10)
-    assert (
-        "too few for anything" in ruined.lead and "near real music" in ruined.more
-    )  # the verdict comes first
+    ruined = spoken(make_log(), 0.93, clips=20, songs=10)
+    assert "too few for anything" in ruined.lead and "hardly better than noise (0.93" in ruined.lead
+
+
+def test_one_page_gives_one_figure_for_one_thing() -> None:
+    """A gate on the way said 0.26, the ruler afterwards 0.28: the later and longer measurement is told."""
+    gate = {"event": "score", "stage": "joint", "epoch": 3, "total_step": 20, "seconds": 900.0, "kernel_score": 0.26,
+            "clips": 8, "songs": 1}  # fmt: skip
+    for score in (0.28, 0.94):
+        told = " ".join(spoken([*make_log(), gate], score, clips=16, songs=8))
+        assert "0.26" not in told and f"{score}" in told and "16 clips of 8 songs" in told
 
 
 def test_gates_are_sentences_and_nothing_in_them_is_raw() -> None:
@@ -195,7 +237,7 @@ def test_gates_are_sentences_and_nothing_in_them_is_raw() -> None:
 
 def test_two_models_stand_beside_each_other_by_their_names(run: Path, tmp_path: Path) -> None:
     section = comparison_section(run / "comparison", run)
-    assert section.words.startswith("The project's model is better than this model.")
+    assert section.words.startswith("The project's model makes better music than this model: it is nearer")
     assert "against" not in section.content and ">0.40<" in section.content and ">1.96<" in section.content
     assert comparison_section(tmp_path, run).absent.startswith("It was not compared")
     (tmp_path / "comparison.json").write_text('{"measures": {"x": {"first": "1"}}, "runs": 3, "real": []}')

@@ -118,7 +118,7 @@ def test_another_model_is_refused_and_the_right_one_elsewhere_is_taken(here, cap
     capsys.readouterr()
     Path("model").rename("moved")
     for arguments, message in (
-        ([], "no generator checkpoint in model. Train first (musigan train). Name the folder"),
+        ([], "no generator checkpoint in model. Train first: musigan prepare FOLDER"),
         (["--checkpoints", "other"], "is another model"),
     ):
         assert main(["out/seed0_sample_0000.wav", *arguments]) == 2

@@ -200,8 +200,9 @@ def describe_findings(findings: Sequence[Finding]) -> str:
 def describe_equilibrium(result: Equilibrium) -> str:
     """The conditions as a table, and the sentence."""
     rows = [
-        f"{condition.name:28} {condition.value:8.3f}   {condition.low:g} to {condition.high:g}   "
+        f"{condition.name:28} {condition.value:8.3f}   {f'{condition.low:g} to {condition.high:g}':<10} "
         f"{'yes' if condition.is_met else 'no'}"
         for condition in result.conditions
     ]
-    return "\n".join([*rows, result.sentence])
+    head = f"{'condition':28} {'here':>8}   {'should be':<10} met"
+    return "\n".join([head, *rows, result.sentence])

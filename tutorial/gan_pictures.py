@@ -119,14 +119,16 @@ def _finish(axis: Axes, title: str, label: str) -> None:
     axis.set_ylabel(label)
     axis.set_title(title, loc="left", fontsize=10)
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False, ncols=6, fontsize=8, loc="upper right")
+    axis.legend(
+        frameon=False, ncols=6, fontsize=8, loc="upper left", bbox_to_anchor=(0.0, -0.16)
+    )  # over no curve
     axis.margins(x=0.01)
 
 
 def figure_png(figure: Figure, *, dpi: int = 90, colours: int = 64) -> bytes:
     """A figure as a PNG of few colours: a notebook full of them stays small."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
+    figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight")
     small = io.BytesIO()
     picture = Image.open(buffer).convert("RGB").quantize(colours, dither=Image.Dither.NONE)
     picture.save(small, format="PNG", optimize=True)

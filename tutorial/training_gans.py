@@ -15,15 +15,15 @@
 #
 # | chapter | |
 # | --- | --- |
-# | 1 | the pictures |
-# | 2 | two networks |
-# | 3 | the game, and what its losses mean |
-# | 4 | one turn each |
-# | 5 | training |
-# | 6 | reading the curves |
-# | 7 | how good are the pictures? |
-# | 8 | breaking it on purpose |
-# | 9 | from pictures to sound |
+# | 1 | [the pictures](#1.-The-pictures) |
+# | 2 | [two networks](#2.-Two-networks) |
+# | 3 | [the game, and what its losses mean](#3.-The-game,-and-what-its-losses-mean) |
+# | 4 | [one turn each](#4.-One-turn-each) |
+# | 5 | [training](#5.-Training) |
+# | 6 | [reading the curves](#6.-Reading-the-curves) |
+# | 7 | [how good are the pictures?](#7.-How-good-are-the-pictures?) |
+# | 8 | [breaking it on purpose](#8.-Breaking-it-on-purpose) |
+# | 9 | [from pictures to sound](#9.-From-pictures-to-sound) |
 
 # %%
 import time

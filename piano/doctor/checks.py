@@ -75,11 +75,7 @@ def _judge_divergence(windows: Sequence[Window], judge: str) -> Reading | None:
         return None
     # A judge that learns takes larger steps than one that is finished; wrong ones need less of a proof.
     bound = 0.005 if loss is not None and loss > 0.90 else 0.03
-    wrong = (
-        f" and is wrong more often than by chance (L_D {loss:.2f})"
-        if loss is not None and loss > 0.90
-        else ""
-    )
+    wrong = " and is wrong more often than by chance" if loss is not None and loss > 0.90 else ""
     return Reading(name, size, bound, "critical" if size > bound else None,
                    f"The {judge_name(judge)} changes by {100 * size:.1f} % of its weights a step{wrong}: its steps are "
                    "too large to learn anything, and what it tells the generator means nothing.")  # fmt: skip
@@ -341,8 +337,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "one song only", _one_song,
-        "Add more recordings; or make the data set with `{musigan dataset} --split-inside`, which splits one recording "
-        "in time, and fine-tune a trained model on it (`{musigan train} --from shipped`).", patience=1,
+        "Add more recordings; or make the data set with `{musigan dataset} --split-inside`, which splits one "
+        "recording in time, and fine-tune a trained model on it (`{musigan train} --from shipped`).", patience=1,
     ),
     Rule(
         "wiring", _wiring,

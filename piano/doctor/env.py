@@ -5,7 +5,7 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +16,9 @@ from torch import nn
 
 from piano.config_reader import Config, find_config, load_config_from_yaml
 from piano.doctor.wiring import synthetic_run
+from piano.foundation.doors import command
 from piano.foundation.runtime import available_cores, best_device
+from piano.foundation.screen_text import counted, wrapped
 from piano.piano_pretrain import train_autoencoder
 from piano.training_run import STAGES, TrainingRun
 
@@ -24,6 +26,10 @@ STEPS = 20
 MEASURED_BATCH = 4
 """Items of a measured step: what `synthetic_run` sets."""
 FORMATS = ("MP3", "FLAC", "OGG", "WAV")
+LEARNING_SHARE = 0.75
+"""Of a short run's minutes, about: the rest is loading, encoding, gates and saving."""
+ENOUGH_STEPS = 1500
+"""Of the slowest ten-minute run that README counts (autoencoder 540, flow 890, and the rest): it scored 0.14."""
 BYTES_PER_PARAMETER = 20
 """Weights, averaged weights, gradient and two moments, 4 bytes each."""
 
@@ -99,7 +105,7 @@ def best_of(times: int, work: Callable[[], object]) -> float:
 def measured_rate(config: Config) -> tuple[float, float]:
     """(seconds of a step, work per second) of twenty autoencoder steps of a config on the CPU, on made-up music."""
     with tempfile.TemporaryDirectory() as folder:
-        run = synthetic_run(config, Path(folder))
+        run = synthetic_run(config, Path(folder), precision=config.runtime.precision)
         stage = run.config.stages.autoencoder.model_copy(update={"steps_per_epoch": STEPS})
         run.config = run.config.model_copy(
             update={
@@ -158,6 +164,28 @@ def preset_times(path: Path | None, rate: float) -> list[PresetTime]:
     return found
 
 
+def short_run_text(times: Sequence[PresetTime], minutes: float = 10.0) -> str:
+    """How far ten minutes of the smallest preset go here, and beside it how long all of its epochs would take.
+
+    Parameters
+    ----------
+    times : sequence of PresetTime
+        From `preset_times`; the first is the smallest.
+    minutes : float
+        Of `musigan train --minutes`.
+    """
+    row = times[0]
+    share = LEARNING_SHARE * minutes / 60 / max(row.hours, 1e-9)
+    steps = round(min(share, 1.0) * row.steps)
+    asked = f"--preset {row.name} --minutes {minutes:g}"
+    told = f"{asked} takes about {counted(steps, 'step')} here; the README's ten minutes took {ENOUGH_STEPS:,} and more"
+    if steps >= ENOUGH_STEPS:
+        return f"{told}, so that you can expect the same: notes and a beat."
+    enough = duration(minutes * ENOUGH_STEPS / max(steps, 1) / 60)
+    return (f"{told}. For as many, give it {enough}, or go on from the shipped model: "
+            f"{command('train', '--from', 'shipped', '--minutes', f'{minutes:g}')}.")  # fmt: skip
+
+
 def meta_run(config: Config) -> TrainingRun:
     """A run whose networks have shapes and no memory; good for counting only."""
     from piano.piano_main import build_discriminator
@@ -192,21 +220,23 @@ def env_text(path: Path | None) -> str:
     threads_lines = [f"  {count:<3} {1e3 * value:.1f} ms{'   fastest' if count == fastest else ''}"
                      for count, value in threads.items()]  # fmt: skip
     fits = [row.name for row in times if row.hours < 24 and (not memory or row.gigabytes < memory / 2**30)]
-    could = f"This machine's CPU can train {', '.join(fits)} within a day." if fits else \
-        "This machine's CPU trains no preset within a day: use --minutes with tiny."  # fmt: skip
+    could = f"This machine's CPU can train all epochs of {', '.join(fits)} within a day." if fits else \
+        "This machine's CPU trains all epochs of no preset within a day."  # fmt: skip
+    gpu = " There is a GPU: expect far less time." if best_device() != "cpu" else ""
     return "\n".join([
-        f"VERDICT  {could} {'There is a GPU: expect far less.' if best_device() != 'cpu' else ''}".rstrip(), "",
+        wrapped(f"VERDICT  {short_run_text(times)} {could}{gpu}"), "",
         "sound files", *(f"  {line}" for line in codec_lines()), "",
         "devices", *(f"  {line}" for line in device_lines()), "",
         "CPU threads, measured now (a small step)",
         *threads_lines, "",
         f"disk        {free / 2**30:.0f} GB free beside {config.checkpoint_folder}",
         f"memory      {memory / 2**30:.0f} GB" if memory else "memory      unknown", "",
-        f"training    {STEPS} steps of {config.preset}'s autoencoder on made-up music, {MEASURED_BATCH} items each, "
-        f"{fastest} threads: {1e3 * seconds:.0f} ms a step", "",
-        "how long each preset's epochs would take on this CPU", *table,
-        "  Extrapolated from those steps, in proportion to parameters x frames x items: right within a factor of about",
-        "  three, and for this CPU only. With --minutes N a run takes N minutes anywhere.",
+        wrapped(f"training    {STEPS} steps of {config.preset}'s autoencoder on made-up music, {MEASURED_BATCH} items "
+                f"each, {counted(fastest, 'thread')}: {1e3 * seconds:.0f} ms a step"), "",
+        "how long all of each preset's epochs would take on this CPU", *table,
+        wrapped("Extrapolated from those steps, in proportion to parameters x frames x items: right within a factor "
+                "of about three, and for this CPU only. With --minutes N a run takes N minutes anywhere, and is as "
+                "good as N minutes allow."),
     ])  # fmt: skip
 
 

@@ -21,6 +21,8 @@ class Range(NamedTuple):
     name: str
     healthy: str
     bands: tuple[Band, ...]
+    plain: str = ""
+    """What it says of a run, for people who have not read docs/loss-guide.md."""
 
     def reading(self, value: float) -> str:
         """What a value means."""
@@ -36,37 +38,45 @@ GENERATOR = (
     Band(0.3, "the judge is fooled"), Band(0.5, "the judge is soft"), Band(2.0, "healthy"),
     Band(3.0, "the judge leads"), Band(INFINITY, "losing"),
 )  # fmt: skip
+GAMES = {
+    "ear": "the contest about sound", "professor": "the contest about composition",
+    "": "the contest of generator and judge",
+}  # fmt: skip
 LEAST = "healthy"
 WELL_ENOUGH = {LEAST, "fair", "a little poor"}
 """Readings that need no word in a verdict."""
 RANGES: tuple[Range, ...] = (
     Range("kl_ratio", "rate of the latent / its target", "0.8 to 1.2",
           (Band(0.5, "too little: posterior collapse near"), Band(0.8, "low"), Band(1.2, LEAST), Band(1.5, "high"),
-           Band(INFINITY, "too much"))),
+           Band(INFINITY, "too much")), "how much is written down of every sound"),
     Range("kl_dead_share", "unused latent dimensions", "below 0.2",
-          (Band(0.2, LEAST), Band(0.5, "many"), Band(INFINITY, "posterior collapse"))),
+          (Band(0.2, LEAST), Band(0.5, "many"), Band(INFINITY, "posterior collapse")),
+          "numbers of what is written down that say nothing"),
     Range("prior_gap", "composed latents' distance from real", "below 0.3",
-          (Band(0.3, LEAST), Band(INFINITY, "prior hole"))),
-    *(Range(f"{judge}dn", f"{words}L_D, normalised", "0.40 to 0.70 (0.693: confusion)", JUDGE)
-      for judge, words in (("ear_", "ear: "), ("professor_", "professor: "), ("", ""))),
-    Range("d_loss", "L_D", "0.40 to 0.70 (0.693: confusion)", JUDGE),
-    *(Range(name, f"{words}L_G", "0.5 to 2", GENERATOR)
-      for name, words in (("ear_adversarial", "ear: "), ("adversarial", "professor: "), ("g_loss", ""))),
+          (Band(0.3, LEAST), Band(INFINITY, "prior hole")),
+          "how far what is composed lies from what real music looks like inside"),
+    *(Range(f"{judge}dn", f"{words}L_D, normalised", "0.40 to 0.70 (0.693: confusion)", JUDGE, game)
+      for judge, words, game in (("ear_", "ear: ", GAMES["ear"]), ("professor_", "professor: ", GAMES["professor"]),
+                                 ("", "", GAMES[""]))),
+    Range("d_loss", "L_D", "0.40 to 0.70 (0.693: confusion)", JUDGE, GAMES[""]),
+    *(Range(name, f"{words}L_G", "0.5 to 2", GENERATOR, game)
+      for name, words, game in (("ear_adversarial", "ear: ", GAMES["ear"]),
+                                ("adversarial", "professor: ", GAMES["professor"]), ("g_loss", "", GAMES[""]))),
     Range("diversity", "variety of what is generated / real", "0.7 to 1.5",
           (Band(0.15, "mode collapse"), Band(0.3, "near mode collapse"), Band(0.5, "poor"), Band(0.7, "a little poor"),
            Band(1.5, LEAST), Band(10.0, "more than music has: noise?"),
-           Band(INFINITY, "cannot tell: real music has none"))),
+           Band(INFINITY, "cannot tell: real music has none")), "the variety of what it makes"),
     Range("noise_spread", "spread of two continuations / real", "above 0.2",
-          (Band(0.2, "the noise is ignored"), Band(INFINITY, LEAST))),
+          (Band(0.2, "the noise is ignored"), Band(INFINITY, LEAST)), "how different two continuations are"),
     Range("nearest_ratio", "nearness to training music / of unseen music", "above 0.5",
-          (Band(0.5, "copies"), Band(INFINITY, LEAST))),
+          (Band(0.5, "copies"), Band(INFINITY, LEAST)), "how near its music is to single pieces it learned from"),
 )  # fmt: skip
 """Bounds as in docs/loss-guide.md. L_D is normalised for label smoothing: 0 perfect, 0.693 confused."""
 GATE_RANGES: tuple[Range, ...] = (
     Range("R", "reconstruction error R", "below 0.15 (tiny: 0.30)", (Band(0.15, LEAST), Band(0.30, "fair"),
-          Band(0.6, "poor"), Band(INFINITY, "useless"))),
+          Band(0.6, "poor"), Band(INFINITY, "useless")), "how much of a sound is kept when it is written down"),
     Range("P", "pitches found again P", "above 0.9 (tiny: 0.7)", (Band(0.4, "useless"), Band(0.7, "poor"),
-          Band(0.9, "fair"), Band(INFINITY, LEAST))),
+          Band(0.9, "fair"), Band(INFINITY, LEAST)), "how many notes are kept when sound is written down"),
 )  # fmt: skip
 
 
@@ -83,6 +93,8 @@ class Row(NamedTuple):
     value: float
     healthy: str
     reading: str
+    plain: str = ""
+    """The number in plain words; empty where it has none."""
 
 
 def table(windows: Sequence[Window], history: Sequence[Mapping[str, Any]]) -> list[Row]:
@@ -94,11 +106,11 @@ def table(windows: Sequence[Window], history: Sequence[Mapping[str, Any]]) -> li
             values = [window.signals[known.signal] for window in of_stage if known.signal in window.signals]
             if values:
                 value = median(values[-max(1, len(values) // 4) :])
-                rows.append(Row(stage, known.name, value, known.healthy, known.reading(value)))
+                rows.append(Row(stage, known.name, value, known.healthy, known.reading(value), known.plain))
         gates = [entry for entry in history if entry.get("event") == "gate" and entry.get("stage") == stage]
         for known in GATE_RANGES:
             value = gates[-1].get(known.signal) if gates else None
             if is_number(value):
                 value = float(value)  # type: ignore[arg-type]
-                rows.append(Row(stage, known.name, value, known.healthy, known.reading(value)))
+                rows.append(Row(stage, known.name, value, known.healthy, known.reading(value), known.plain))
     return rows

@@ -11,6 +11,7 @@ from piano.doctor.ranges import Row, is_ill, table
 from piano.doctor.rules import Finding, Window, diagnose
 from piano.doctor.signals import WINDOW_STEPS, digest, is_spoilt, is_step
 from piano.foundation.score_words import (
+    FAR_FROM,
     HARDLY_FROM,
     UNKNOWN,
     is_drone,
@@ -25,6 +26,12 @@ STAGE_WORDS = {
     "judges": "the judges learn to tell real from generated", "ear": "sharpening the sound against the ear",
     "professor": "composing in one step, against the professor", "joint": "sound and composition together",
 }  # fmt: skip
+STAGE_NAMES = {
+    "autoencoder": "writing sound down", "flow": "composing", "judges": "teaching the judges",
+    "ear": "sharpening the sound", "professor": "composing in one step",
+    "joint": "bringing sound and composition together",
+}  # fmt: skip
+"""What a stage is about, as a thing to speak of."""
 FEWEST_STEPS = WINDOW_STEPS
 """Of a whole run: fewer do not fill one of the doctor's windows, and leave everything close to where it began."""
 MOST_NAMED = 4
@@ -60,22 +67,30 @@ class Facts(NamedTuple):
     """The stage in which the log ends."""
 
 
-def run_verdict(lines: Iterable[Any]) -> Verdict:
+def run_verdict(lines: Iterable[Any], measured: Mapping[str, Any] | None = None) -> Verdict:
     """Judge a run by the lines of its metrics.jsonl, in their order; junk among them is passed over.
 
     Parameters
     ----------
     lines : iterable of dicts
         From `run_log.read_history`, or read one by one.
+    measured : mapping, optional
+        `kernel_score`, `clips` and `songs` of a later and longer measurement of its music: they take the place of
+        those in the log, so that one page never gives two figures for one thing.
     """
     found = digest(lines)
-    return judge(found.windows, diagnose(found.windows), found.kept, steps=found.steps)
+    return judge(found.windows, diagnose(found.windows), found.kept, steps=found.steps, measured=measured)
 
 
 def judge(
-    windows: Sequence[Window], findings: Sequence[Finding], events: Sequence[Mapping[str, Any]], *, steps: int
+    windows: Sequence[Window],
+    findings: Sequence[Finding],
+    events: Sequence[Mapping[str, Any]],
+    *,
+    steps: int,
+    measured: Mapping[str, Any] | None = None,
 ) -> Verdict:
-    """The verdict on a run that was read already (`signals.digest`)."""
+    """The verdict on a run that was read already (`signals.digest`); `measured` as for `run_verdict`."""
     if not steps:
         return Verdict(True, "It learned nothing: not one step was taken.", LONGER, 0)
     has_died = died(events)
@@ -90,11 +105,13 @@ def judge(
             True, sentence, "Go on from the last good checkpoint with lower learning rates.", steps
         )
     facts = facts_of(events)
+    if measured is not None:
+        facts = facts._replace(score={**(facts.score or {}), **measured}, unknown="")
     staged = any(window.stage in STAGE_WORDS for window in windows) or bool(
         {str(line.get("stage")) for line in events} & STAGE_WORDS.keys()
     )
     ruin = ruin_of(facts, steps=steps) if staged else ""
-    faults = faults_of(facts, table(windows, events))
+    faults = faults_of(facts, table(windows, events), steps=steps)
     if ruin:
         also = _also([*([ill.rstrip(".")] if ill else []), *faults])
         return Verdict(True, f"{ruin}{also}", _advice(facts, steps) or advice, steps)
@@ -124,22 +141,26 @@ def illness(
     def lead(block: Sequence[Finding]) -> str:
         first = first_of(block)
         also = ", ".join(name for name in names if name != first.name)
-        return f"{first.name}{in_stages(block)}. {first.sentence}{f' Also: {also}.' if also else ''}"
+        return f"{first.sentence} ({_named(block)}.){f' Also: {also}.' if also else ''}"
 
     still = [block for block in bad if any(_is_fatal(finding) for finding in block)]
     if has_died and not still:
         still = [block for block in warned if any(finding.is_open for finding in block)]
     if still:
-        return f"The run {'died' if has_died else 'failed'} of {lead(still[0])}", first_of(still[0]).advice
+        return f"The run {'died' if has_died else 'failed'}: {lead(still[0])}", first_of(still[0]).advice
     left = [block for block in bad if any(finding.until_stage_end for finding in block)]
     if left:
-        return f"The run went through ({length}), but had {lead(left[0])}", first_of(left[0]).advice
+        return f"The run went through ({length}), but fell ill: {lead(left[0])}", first_of(left[0]).advice
     if bad:
-        had = ", ".join(dict.fromkeys(block[0].name for block in bad))
-        return f"The run had {had} on the way and came out of it ({length}).", ""
+        return f"The run fell ill on the way and came out of it ({length}): {lead(bad[0])}", ""
     if warned:
-        return f"The run went through ({length}), with a warning: {', '.join(names)}.", warned[0][0].advice
+        return f"The run went through ({length}), with a warning: {lead(warned[0])}", warned[0][0].advice
     return "", ""
+
+
+def _named(block: Sequence[Finding]) -> str:
+    """`It is called D overpowering; first seen at step 48 in stage ear (...)`."""
+    return f"It is called {first_of(block).name}{in_stages(block).replace(', first seen', '; first seen', 1)}"
 
 
 def _is_fatal(finding: Finding) -> bool:
@@ -215,7 +236,10 @@ def facts_of(events: Sequence[Mapping[str, Any]]) -> Facts:
 
 def ruin_of(facts: Facts, *, steps: int) -> str:
     """Why there is no use in listening; empty where there may be."""
-    if steps < FEWEST_STEPS:
+    is_music = (
+        facts.score is not None and float(facts.score["kernel_score"]) < FAR_FROM
+    )  # it went on from a model
+    if steps < FEWEST_STEPS and not is_music:
         heard = f": what it plays is {_score_sentence(facts.score)}" if facts.score else ""
         return f"It learned for {counted(steps, 'step')}. That is too few for anything{heard}."
     length = f"after {counted(steps, 'step')}"
@@ -237,22 +261,25 @@ def ruin_of(facts: Facts, *, steps: int) -> str:
     return ""
 
 
-def faults_of(facts: Facts, rows: Sequence[Row]) -> list[str]:
+def faults_of(facts: Facts, rows: Sequence[Row], *, steps: int) -> list[str]:
     """Everything that is not well in a run that went through, the weightiest first."""
     faults = []
     failed = [line for line in facts.gates.values() if line.get("passed") is False]
     if failed:
-        names = ", ".join(printable(str(line.get("name", "?"))) for line in failed)
-        faults.append(f"{len(failed)} of {counted(len(facts.gates), 'check')} not passed ({names})")
+        names = _and([STAGE_NAMES[str(line["stage"])] for line in failed])
+        faults.append(f"{len(failed)} of {counted(len(facts.gates), 'check')} not passed: {names}")
     if facts.left_out:
-        faults.append(f"no time was left for {_and(facts.left_out)}")
+        faults.append(f"no time was left for {_and([STAGE_NAMES[stage] for stage in facts.left_out])}")
+    if steps < FEWEST_STEPS:
+        faults.append(f"{counted(steps, 'step')} are very few")
     if facts.unknown:
         faults.append(f"how good its music is cannot be told ({printable(facts.unknown)})")
     faults += dict.fromkeys(
-        f"{row.name} {row.value:.2g}: {row.reading}" for row in _last_of_each(rows) if is_ill(row.reading)
+        f"{row.plain or row.name}: {row.reading}" for row in _last_of_each(rows) if is_ill(row.reading)
     )
     if facts.unfinished:
-        faults.append(f"it ends inside stage {printable(facts.unfinished)}: stopped, or still learning")
+        doing = STAGE_NAMES.get(facts.unfinished, printable(facts.unfinished))
+        faults.append(f"it ends in the middle of {doing}: stopped, or still learning")
     return faults
 
 

@@ -73,8 +73,8 @@ def check_wiring(config: Config) -> list[WiringRow]:
         return rows + loss_rows(run)
 
 
-def synthetic_run(config: Config, folder: Path) -> TrainingRun:
-    """The config's networks, and everything else as small as it gets."""
+def synthetic_run(config: Config, folder: Path, *, precision: str = "32") -> TrainingRun:
+    """The config's networks, and everything else as small as it gets; `precision` as runtime.precision."""
     frames = {name: min(stage.frames, 32) for name, stage in config.stages}
     stages = {name: stage.model_copy(update={
         "share": 0.1, "batch_size": BATCH, "frames": frames[name], "warmup_steps": 0, "steps_per_epoch": STEPS,
@@ -85,7 +85,9 @@ def synthetic_run(config: Config, folder: Path) -> TrainingRun:
         "checkpoint_folder": folder, "checkpoint_folder_load": None, "update_discriminator": 1, "start_from": None,
         "training": config.training.model_copy(update={"loggers": [], "notify": []}),
     })  # fmt: skip
-    runtime = start_runtime(device="cpu", precision="32", threads=config.runtime.threads, seed=config.seed)
+    runtime = start_runtime(
+        device="cpu", precision=precision, threads=config.runtime.threads, seed=config.seed
+    )
     generator = VariationalAttentionModel(**config.model.model_dump())
     judges: Discriminator_with_mdisc = build_discriminator(config, generator)
     pairs = made_up_music(config)

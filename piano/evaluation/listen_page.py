@@ -7,6 +7,7 @@ from pathlib import Path
 from piano.evaluation import report
 from piano.foundation import options as kinds
 from piano.foundation.doors import fill, program
+from piano.foundation.screen_text import HelpFormatter
 
 EXAMPLE = """example:
   python -m piano.evaluation.listen_page --music music_out --checkpoints checkpoints --output listen.html"""
@@ -18,7 +19,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         prog=program("listen"),
         description=__doc__,
         epilog=fill(EXAMPLE),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     add = parser.add_argument
     add(

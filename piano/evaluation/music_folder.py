@@ -143,8 +143,9 @@ def _dataset_songs(
     manifest = read_manifest(folder)
     if (manifest.sample_rate, manifest.channels) != (sample_rate, channels):
         raise DatasetError(
-            f"the data set in {printable(folder)} holds {manifest.channels} channel(s) at {manifest.sample_rate} Hz, "
-            f"{channels} at {sample_rate} Hz are needed. Make one that fits, or name a folder of sound files."
+            f"the data set in {printable(folder)} holds {counted(manifest.channels, 'channel')} "
+            f"at {manifest.sample_rate} Hz, {channels} at {sample_rate} Hz are needed. "
+            "Make one that fits, or name a folder of sound files."
         )
     pairs = open_pairs(folder, split)
     for chain in chained_pairs(pairs):

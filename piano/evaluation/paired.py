@@ -5,7 +5,7 @@ that what is hard for both does not blur their difference. Several measures are 
 that all of them together hold in 95 of 100 comparisons (Bonferroni).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -28,6 +28,14 @@ Verdict = Literal["better", "worse", "cannot tell"]
 RESAMPLES = 1000
 CHUNK = 50
 """Resamples that are worked on at once: recall needs a table of all clips for each."""
+
+
+PLAIN = {
+    "kernel_score": "nearness to real music", "coverage": "how much of real music it comes near to",
+    "recall": "how much of real music it could have made", "diversity": "variety",
+    "inside": "figures that lie where those of real music do",
+}  # fmt: skip
+"""What the measures ask, for people who have not read docs/ruler.md."""
 
 
 class Drawn(NamedTuple):
@@ -64,6 +72,8 @@ class PairedMeasure(NamedTuple):
     measure: Callable[[Reference, MadeSet, Weights], Drawn]
     fault: Callable[[NDArray], NDArray]
     """From the figure to a number that is smaller for better sets."""
+    widest: float = np.inf
+    """No two sets differ by more: shares lie from 0 to 1."""
 
 
 class Compared(NamedTuple):
@@ -107,6 +117,7 @@ def _compare(
     value = float(row.fault(np.array(first.value)) - row.fault(np.array(second.value)))
     drawn = row.fault(first.resampled) - row.fault(second.resampled)
     difference = centred_interval(value, drawn, share=1.0 - (1.0 - SHARE) / len(PAIRED_MEASURES))
+    difference = Figure(value, max(difference.low, -row.widest), min(difference.high, row.widest))
     verdict: Verdict = (
         "better" if difference.high < 0.0 else "worse" if difference.low > 0.0 else "cannot tell"
     )
@@ -132,6 +143,40 @@ def overall(rows: dict[str, Compared]) -> Verdict:
     others = {row.verdict for name, row in rows.items() if name != "kernel_score"}
     opposite = {"better": "worse", "worse": "better"}.get(verdict)
     return "cannot tell" if opposite in others else verdict
+
+
+def overall_words(verdicts: Mapping[str, str], first: str, second: str) -> str:
+    """The answer in a sentence that needs no glossary.
+
+    Parameters
+    ----------
+    verdicts : mapping
+        `better`, `worse` or `cannot tell` of the first by the name of the measure.
+    first, second : str
+        What the two are called.
+    """
+    decides = verdicts.get("kernel_score", "cannot tell")
+    ahead = {
+        name: [PLAIN.get(key, key) for key, verdict in verdicts.items()
+               if verdict == word and key != "kernel_score"]
+        for name, word in ((first, "better"), (second, "worse"))
+    }  # fmt: skip
+    if decides == "cannot tell":
+        sides = [f"{name} is ahead in {_and(what)}" for name, what in ahead.items() if what]
+        if not sides:
+            return f"It cannot be told whether {first} or {second} makes better music: they differ no more than chance."
+        return (f"It cannot be told whether {first} or {second} makes better music: they are equally near to real "
+                f"music, as far as can be told, though {' and '.join(sides)}.")  # fmt: skip
+    winner, other = (first, second) if decides == "better" else (second, first)
+    if ahead[other]:
+        return (f"It cannot be told whether {first} or {second} makes better music: that of {winner} is nearer to real "
+                f"music, but {other} is ahead in {_and(ahead[other])}.")  # fmt: skip
+    also = f", and it is ahead in {_and(ahead[winner])}" if ahead[winner] else ""
+    return f"{winner} makes better music than {other}: it is nearer to real music{also}."
+
+
+def _and(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _kernel_score(reference: Reference, made: MadeSet, weights: Weights) -> Drawn:
@@ -204,8 +249,8 @@ def weighted(values: NDArray, weights: NDArray) -> NDArray[np.float64]:
 
 PAIRED_MEASURES: Sequence[PairedMeasure] = (
     PairedMeasure("kernel_score", "lower", _kernel_score, lambda figure: figure),
-    PairedMeasure("coverage", "higher", _coverage, lambda figure: -figure),
-    PairedMeasure("recall", "higher", _recall, lambda figure: -figure),
+    PairedMeasure("coverage", "higher", _coverage, lambda figure: -figure, widest=1.0),
+    PairedMeasure("recall", "higher", _recall, lambda figure: -figure, widest=1.0),
     PairedMeasure("diversity", "near 1", _diversity, lambda figure: np.abs(figure - 1.0)),
-    PairedMeasure("inside", "higher", _inside, lambda figure: -figure),
+    PairedMeasure("inside", "higher", _inside, lambda figure: -figure, widest=1.0),
 )

@@ -1,6 +1,7 @@
 """The listening report: what a run learned, how, and how good it is, on one page that works without a network."""
 
 import argparse
+import contextlib
 import hashlib
 import string
 import webbrowser
@@ -53,7 +54,7 @@ from piano.foundation.errors import CheckpointError, ConfigError, DatasetError, 
 from piano.foundation.made_files import refuse_other_work, write_bytes
 from piano.foundation.model_folder import holds_shipped, named_folder, shipped_folder
 from piano.foundation.run_log import read_history
-from piano.foundation.screen_text import counted, printable, tolerate_old_terminals
+from piano.foundation.screen_text import HelpFormatter, counted, printable, tolerate_old_terminals
 
 TEMPLATE = Path(__file__).with_name("report_page.html")
 REPORT_NAME = "report.html"
@@ -83,7 +84,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog=program("report"), description=__doc__, epilog=fill(EXAMPLE),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )  # fmt: skip
     add = parser.add_argument
     add("run", nargs="?", type=named_folder, metavar="RUN",
@@ -92,7 +93,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add(
         "--music",
         type=Path,
-        help="folder that generate_music wrote (default: the best epoch plays for the page)",
+        help="folder that generate wrote (default: what music_out holds of this run, else the best epoch plays)",
     )
     add("--shipped", type=Path,
         help="folder of music by the project's own model, to hear first on the page (default: none)")  # fmt: skip
@@ -233,7 +234,9 @@ def build_page(sources: Sources, options: argparse.Namespace) -> str:
     """
     history = read_history(sources.run)
     best = read_best(sources.run)
-    wanted = Wanted(options.music, options.real, options.shipped, options.compose, options.max_seconds)
+    wanted = Wanted(
+        options.music, options.real, options.shipped, options.compose, options.max_seconds, music_folders(sources)
+    )  # fmt: skip
     heard = gather_sounds(sources.run, sources.dataset, wanted)
     manifest = readable_manifest(sources.dataset)
     measured = kernel_score(sources.scores)
@@ -288,6 +291,14 @@ def build_page(sources: Sources, options: argparse.Namespace) -> str:
         curious="\n".join(map(folded_html, folded)),
         absent=absent_html(absent),
     )
+
+
+def music_folders(sources: Sources) -> list[Path]:
+    """Where `generate` writes unless told otherwise: by the settings of the run, by those here, beside the run."""
+    folders = [sources.config.music_out_folder] if sources.config else []
+    with contextlib.suppress(ConfigError):
+        folders.append(load_config_from_yaml().music_out_folder)
+    return [*folders, sources.run.resolve().parent / "music_out"]
 
 
 def preview(heard: Heard) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from piano.evaluation.measures import measure_title
+from piano.evaluation.paired import overall_words
 from piano.evaluation.report_html import Section, absent_section, table_html
 from piano.evaluation.report_scores import read_json, rounded
 from piano.foundation.doors import command
@@ -57,10 +58,12 @@ def capital(sentence: str) -> str:
 
 def overall(found: Mapping[str, Any], first: str, second: str) -> str:
     """The verdict of all measures together, with the models' names."""
-    return {
-        "better": f"{first} is better than {second}.",
-        "worse": f"{second} is better than {first}.",
-    }.get(str(found.get("verdict")), f"No difference between {first} and {second} is larger than chance.")
+    verdicts = {
+        str(name): str(row.get("verdict"))
+        for name, row in found["measures"].items()
+        if isinstance(row, Mapping)
+    }
+    return overall_words(verdicts, first, second)
 
 
 def run_names(found: Mapping[str, Any], own: Path) -> tuple[str, str]:

@@ -1,12 +1,13 @@
 """Music of a run's best model, made for the report: from noise, after prompts, and the real music beside both."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from piano.evaluation.report_sounds import Sound, dataset_music
+from piano.evaluation.report_sounds import Kind, Sound, dataset_music
 from piano.evaluation.score_generator import compose_samples, continue_prompts
 from piano.foundation.errors import CheckpointError, DatasetError
 from piano.foundation.runtime import best_device, choose_threads, sampling_dtype
@@ -24,7 +25,9 @@ class Composed(NamedTuple):
     """Sentences about what is missing."""
 
 
-def compose_music(run: Path, *, count: int, seconds: float, dataset: Path | None) -> Composed:
+def compose_music(
+    run: Path, *, count: int, seconds: float, dataset: Path | None, known: Collection[Kind] = ()
+) -> Composed:
     """Let the best epoch play: `count` pieces from noise, and as many fragments of validation music continued.
 
     Parameters
@@ -37,6 +40,8 @@ def compose_music(run: Path, *, count: int, seconds: float, dataset: Path | None
         Of each sound, the prompt of a continuation included.
     dataset : Path, optional
         Its validation music gives prompts and real music.
+    known : collection of kinds
+        `noise` or `continuation`, if there is such music of this run already.
 
     Returns
     -------
@@ -57,10 +62,11 @@ def compose_music(run: Path, *, count: int, seconds: float, dataset: Path | None
     compare, prompted = real[::2], real[1::2] or real
     words = "Validation music, which the model never learned from."
     sounds = [sound._replace(words=words) for sound in compare]
-    if not count:
+    if not count or {"noise", "continuation"} <= set(known):
         return Composed(sounds, notes)
     try:
-        made = play(run, count=count, seconds=seconds, prompted=prompted[:count])
+        prompted = [] if "continuation" in known else prompted[:count]
+        made = play(run, count=0 if "noise" in known else count, seconds=seconds, prompted=prompted)
     except CheckpointError as error:
         return Composed(sounds, [*notes, f"Nothing was composed for this page: {error}"])
     return Composed(made + sounds, notes)
@@ -76,7 +82,7 @@ def play(run: Path, *, count: int, seconds: float, prompted: list[Sound]) -> lis
     generator.sampling_dtype = sampling_dtype(device)
     rate, steps = generator.sample_rate, generator.resolve_steps("auto")
     by = f"Epoch {content['epoch']}, {counted(steps, 'sampling step')}."
-    pieces = compose_samples(generator, count=count, seconds=seconds, seed=0)
+    pieces = compose_samples(generator, count=count, seconds=seconds, seed=0) if count else []
     sounds = [
         Sound("noise", f"Sample {number}, seed 0", by, piece, rate)
         for number, piece in enumerate(pieces, start=1)

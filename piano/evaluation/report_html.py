@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from collections.abc import Collection, Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -63,7 +64,7 @@ def absent_html(sections: Sequence[Section]) -> str:
     if not sections:
         return ""
     listed = "".join(
-        f"<li><b>{escape(section.title)}</b>: {escape(section.absent)}</li>" for section in sections
+        f"<li><b>{escape(section.title)}</b>: {running_text(section.absent)}</li>" for section in sections
     )
     names = join_names([section.title for section in sections])
     return (
@@ -79,12 +80,17 @@ def contents_html(sections: Iterable[Section]) -> str:
 
 def paragraphs(text: str) -> str:
     """Plain text as paragraphs; blank lines part them."""
-    return "".join(f"<p>{escape(part.strip())}</p>" for part in text.split("\n\n") if part.strip())
+    return "".join(f"<p>{running_text(part.strip())}</p>" for part in text.split("\n\n") if part.strip())
+
+
+def running_text(text: str) -> str:
+    """Plain text as HTML in which no option of a command is broken at its hyphens."""
+    return re.sub(r"(?<![\w-])--[a-z][a-z-]*", r'<span class="whole">\g<0></span>', escape(text))
 
 
 def missing(sentence: str) -> str:
     """Something the page would show if it were there."""
-    return f'<p class="missing">{escape(sentence)}</p>'
+    return f'<p class="missing">{running_text(sentence)}</p>'
 
 
 def subheading(title: str, words: str = "") -> str:
@@ -180,11 +186,11 @@ def data_uri(kind: str, content: bytes) -> str:
 
 def short(value: float) -> str:
     """A number in three digits, or none after the point where they would say nothing."""
-    if abs(value) >= 100:
-        text = f"{value:.0f}"
-    else:
-        text = f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"
-    return text.replace("-", "\u2212", 1) if value < 0 else text
+    size = abs(value)
+    if size < 1e-4:
+        return "0.00"
+    text = f"{size:.0f}" if size >= 100 else f"{size:.2f}" if size >= 0.1 else f"{size:.2g}"
+    return f"\u2212{text}" if value < 0 else text
 
 
 def join_names(names: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from piano.evaluation.report_sounds import (
     collect_real_music,
     dataset_music,
     given_samples,
+    sounds_of_run,
 )
 from piano.evaluation.sound_cards import card_grid, sound_card
 from piano.foundation.doors import command
@@ -60,6 +61,8 @@ class Wanted(NamedTuple):
     compose: int
     """Pieces and continuations to play without `music`."""
     max_seconds: float
+    made_in: Sequence[Path] = ()
+    """Folders in which `generate` may have written sounds of this run."""
 
 
 def gather_sounds(run: Path, dataset: Path | None, wanted: Wanted) -> Heard:
@@ -72,9 +75,12 @@ def gather_sounds(run: Path, dataset: Path | None, wanted: Wanted) -> Heard:
     """
     music = wanted.music or given_samples(run)
     if music is None:
-        sounds, notes = compose_music(
-            run, count=wanted.compose, seconds=wanted.max_seconds, dataset=None if wanted.real else dataset
-        )
+        mine, told = sounds_of_run(run, wanted.made_in, max_seconds=wanted.max_seconds)
+        composed = compose_music(
+            run, count=wanted.compose, seconds=wanted.max_seconds, dataset=None if wanted.real else dataset,
+            known={sound.kind for sound in mine},
+        )  # fmt: skip
+        sounds, notes = mine + composed.sounds, told + composed.notes
     else:
         sounds, notes = collect_made_music(music, max_seconds=wanted.max_seconds), []
     if wanted.real is not None:

@@ -19,11 +19,13 @@ from piano.evaluation.report_titles import (
     told_apart,
 )
 from piano.foundation.audio_io import find_audio_files, read_audio
+from piano.foundation.checkpoint_format import list_epochs
 from piano.foundation.dataset_format import DatasetManifest, open_pairs, read_manifest
 from piano.foundation.doors import command
-from piano.foundation.errors import AudioError
-from piano.foundation.receipt import Receipt
+from piano.foundation.errors import AudioError, CheckpointError
+from piano.foundation.receipt import Receipt, discreet_name, model_hash
 from piano.foundation.screen_text import printable
+from piano.utilities import load_checkpoint
 
 REAL_SECONDS = 20.0
 SAMPLES_FOLDER = "samples"
@@ -136,6 +138,11 @@ def collect_made_music(folder: Path, *, max_seconds: float) -> list[Sound]:
         raise AudioError(
             f"there is no sound in {printable(folder)}. Make some with `{command('generate', '--output', folder)}`."
         )
+    return describe_all(paths, max_seconds=max_seconds)
+
+
+def describe_all(paths: Sequence[Path], *, max_seconds: float) -> list[Sound]:
+    """Made sounds with titles that all differ; a continuation whose whole is there too is not shown twice."""
     numbers: Counter[Kind] = Counter()
     sounds = []
     for path in paths:
@@ -160,6 +167,49 @@ def kind_of(path: Path, receipt: Receipt | None) -> Kind:
     if path.stem.endswith((".full", ".continuation")) or path.stem.startswith("continuation_"):
         return "continuation"
     return "reconstruction" if path.stem.endswith(".reconstruction") else "noise"
+
+
+def sounds_of_run(run: Path, folders: Iterable[Path], *, max_seconds: float) -> tuple[list[Sound], list[str]]:
+    """What `generate` made with the models of a run, by the receipts in the files, and sentences about it.
+
+    Parameters
+    ----------
+    run : Path
+        Folder of checkpoints.
+    folders : iterable of paths
+        Where made sounds may lie; those that do not exist are passed over.
+    max_seconds : float
+        Of each sound.
+    """
+    hashes: dict[int, str] = {}
+    sounds: list[Sound] = []
+    notes = []
+    for folder in dict.fromkeys(folder.resolve() for folder in folders):
+        paths = find_audio_files(folder) if folder.is_dir() else []
+        own = [path for path in paths if _is_made_by(run, receipt_of(path), hashes)]
+        name = printable(discreet_name(folder))
+        if own:
+            sounds += describe_all(own, max_seconds=max_seconds)
+            few = (
+                "" if len(own) == len(paths) else f" Sounds of other models there: --music {name} shows them."
+            )
+            notes.append(f"What {name} holds of this model is shown.{few}")
+        elif paths:
+            notes.append(f"{name} holds no sound of this model; --music {name} shows what is there.")
+    return sounds, notes
+
+
+def _is_made_by(run: Path, receipt: Receipt | None, hashes: dict[int, str]) -> bool:
+    """Whether the model in a receipt is one of a run; `hashes` keeps what was looked up, by epoch."""
+    if receipt is None or receipt.epoch not in list_epochs(run, "generator"):
+        return False
+    if receipt.epoch not in hashes:
+        try:
+            content = load_checkpoint(run, "generator", receipt.epoch)
+        except CheckpointError:
+            return False
+        hashes[receipt.epoch] = model_hash(content.get("average") or content["model"], content["keywords"])
+    return hashes[receipt.epoch] == receipt.model
 
 
 def companion(path: Path, kind: str) -> Path:

@@ -81,8 +81,9 @@ def spoken(
     )
     if not history:
         return Spoken(measured, "")
-    verdict = run_verdict(history)
+    figures = {"kernel_score": score, "clips": clips, "songs": songs} if measured else None
+    verdict = run_verdict(history, figures)
     advice = f" {verdict.advice}" if verdict.advice else ""
     if verdict.is_ruined or not measured:
-        return Spoken(verdict.sentence, f"{measured}{advice}".strip())
+        return Spoken(verdict.sentence, advice.strip())
     return Spoken(f"Its music is {meaning}.", f"{verdict.sentence}{advice}")

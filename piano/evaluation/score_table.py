@@ -1,6 +1,7 @@
 """The scores as a person reads them: a table of text, a picture, and JSON for programs."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,8 @@ from piano.evaluation.pictures import BLUE, GREEN, PLUM, QUIET, RED, save_figure
 from piano.evaluation.ruler import Continued, GeneratorScore, Reconstructed, Ruler
 from piano.evaluation.set_scores import SetScores
 from piano.foundation.score_words import is_drone, score_sentence, score_words
-from piano.foundation.screen_text import counted
+from piano.foundation.screen_text import counted, fitting_table, wrapped_lines
 
-NAME_WIDTH = 32
-CELL_WIDTH = 25
 CANCELLING = -0.9
 """Correlation of left and right below which the mix of both is all but silent."""
 CLEAR = 0.05
@@ -33,9 +32,15 @@ def score_text(score: GeneratorScore, ruler: Ruler) -> str:
         _continuations_text(score.continuations) if score.continuations else "",
         _reconstruction_text(score.reconstructions) if score.reconstructions else "",
         _memorisation_text(score.memorisation) if score.memorisation else "",
-        f"MEMORISATION. {score.not_searched}" if score.not_searched else "",
+        wrapped_lines(f"MEMORISATION. {score.not_searched}") if score.not_searched else "",
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _table(rows: list[list[str]]) -> str:
+    """A table with its intervals where the terminal is wide enough, without them where it is not."""
+    narrow = [[re.sub(r" \[[^]]*, [^]]*\]", "", cell) for cell in row] for row in rows]
+    return fitting_table(rows, narrow)
 
 
 def set_rows(score: GeneratorScore, ruler: Ruler) -> dict[str, SetScores]:
@@ -67,43 +72,46 @@ def headline(score: GeneratorScore, ruler: Ruler) -> str:
 
 def _sets_text(score: GeneratorScore, ruler: Ruler) -> str:
     measured = f"{counted(len(ruler.clips), 'clip')} of {counted(ruler.songs, 'real song')}"
-    lines = [headline(score, ruler), "", f"SETS OF CLIPS against {measured}, with 95 % intervals."]
+    said = wrapped_lines(headline(score, ruler))
     if ruler.reason:
-        return "\n".join(lines[:1])
+        return said
+    lines = [
+        f"SETS OF CLIPS against {measured}; 95 % intervals are in scores.json, and here if the window is wide."
+    ]
     lines += [f"  {row.name}: {row.meaning} ({row.better} is better)" for row in SET_MEASURES]
     if ruler.songs < 8:
         lines.append(f"  Only {counted(ruler.songs, 'real song')}: take every figure as a hint, and give more music "
                      "with --real.")  # fmt: skip
-    lines.append(_row("", [row.name for row in SET_MEASURES]))
+    table = [["", *(row.name for row in SET_MEASURES)]]
     for name, scores in set_rows(score, ruler).items():
         cells = [_figure(getattr(scores, row.name)) for row in SET_MEASURES]
         cells[0] = score_words(
             scores.kernel_score.value, scores.kernel_score[1:], len(ruler.clips), ruler.songs
         )
-        lines.append(_row(name, cells))
-    return "\n".join(lines)
+        table.append([name, *cells])
+    return "\n".join([said, "", wrapped_lines("\n".join(lines)), _table(table)])
 
 
 def _descriptors_text(score: GeneratorScore) -> str:
-    lines = [
+    title = (
         "SINGLE NUMBERS of the samples. In the band: does their mean lie where 90 % of real clips do? "
-        "Inside: share of samples there (real: 0.90).",
-        _row("", ["mean", "real 5-95 % band", "noise", "in band", "inside"]),
-    ]
+        "Inside: share of samples there (real: 0.90)."
+    )
     units = {row.name: row.unit for row in DESCRIPTORS}
+    table = [["", "mean", "real 5-95 % band", "noise", "in band", "inside"]]
     for name, row in score.samples.descriptors.items():
-        title = f"{name} {f'[{units[name]}]' if units[name] else ''}".strip()
         verdict = "yes" if row.is_inside else "NO"
         band = f"{_short(row.low)} to {_short(row.high)}"
         cells = [_figure(row.mean), band, _short(row.noise), verdict, f"{row.share_inside:.2f}"]
-        lines.append(_row(title, cells))
-    return "\n".join(lines)
+        table.append([f"{name} {f'[{units[name]}]' if units[name] else ''}".strip(), *cells])
+    return "\n".join([wrapped_lines(title), _table(table)])
 
 
 def _gaps_text(score: GeneratorScore) -> str:
     ranked = sorted(score.samples.gaps.items(), key=lambda item: -item[1])
     named = ", ".join(f"{name} {value:.2f}" for name, value in ranked)
-    return f"WHAT IS OFF, in spreads of real music (chance is below about 0.3 for 48 clips): {named}"
+    text = f"WHAT IS OFF, in spreads of real music (chance is below about 0.3 for 48 clips): {named}"
+    return wrapped_lines(text)
 
 
 def _continuations_text(row: Continued) -> str:
@@ -114,28 +122,28 @@ def _continuations_text(row: Continued) -> str:
         "CONTINUATIONS. Own: similarity to the own prompt; advantage: less that to other prompts; p: chance of it.",
         f"  seam click {_figure(row.seam)}, random places of real music {row.seam_low:.2f} to {row.seam_high:.2f}: "
         f"{verdict}; {row.seams_inside:.0%} of the seams inside (real: 90%)",
-        _row("", ["own", "advantage", "p", "real: advantage", "real: p"]),
     ]
+    table = [["", "own", "advantage", "p", "real: advantage", "real: p"]]
+    ignored = []
     for aspect in ASPECTS:
         made, real = row.agreement[aspect], row.real_agreement[aspect]
-        word = "" if made.p_value < CLEAR else "  does not follow its prompt"
-        cells = [f"{made.own:.2f}", f"{made.advantage:.2f}", f"{made.p_value:.4f}", f"{real.advantage:.2f}",
-                 f"{real.p_value:.4f}"]  # fmt: skip
-        lines.append(_row(aspect, cells) + word)
-    return "\n".join(lines)
+        if made.p_value >= CLEAR:
+            ignored.append(aspect)
+        table.append([aspect, f"{made.own:.2f}", f"{made.advantage:.2f}", f"{made.p_value:.4f}",
+                      f"{real.advantage:.2f}", f"{real.p_value:.4f}"])  # fmt: skip
+    said = [wrapped_lines("\n".join(lines)), _table(table)]
+    if ignored:
+        said.append(wrapped_lines(f"  They do not follow their prompt in {', '.join(ignored)}."))
+    return "\n".join(said)
 
 
 def _reconstruction_text(row: Reconstructed) -> str:
-    lines = [
-        "RECONSTRUCTIONS against their originals; unrelated: between two songs.",
-        _row("", ["mean", "unrelated"]),
-    ]
+    table = [["", "mean", "unrelated"]]
     for measure in PAIR_MEASURES:
         title = f"{measure.name} {f'[{measure.unit}]' if measure.unit else ''}".strip()
-        lines.append(_row(title, [_figure(row.pairs[measure.name]), _short(row.unrelated[measure.name])]))
-    lines.append(_row("R, levels missed", [f"{row.R:.3f}", "1"]))
-    lines.append(_row("P, pitches found", [f"{row.P:.3f}", ""]))
-    return "\n".join(lines)
+        table.append([title, _figure(row.pairs[measure.name]), _short(row.unrelated[measure.name])])
+    table += [["R, levels missed", f"{row.R:.3f}", "1"], ["P, pitches found", f"{row.P:.3f}", ""]]
+    return f"RECONSTRUCTIONS against their originals; unrelated: between two songs.\n{_table(table)}"
 
 
 def _memorisation_text(row: Memorisation) -> str:
@@ -155,11 +163,7 @@ def _memorisation_text(row: Memorisation) -> str:
         word = "COPY" if found.similarity > row.threshold else "nearest"
         lines.append(f"  sample {index} at {found.clip_seconds:.1f} s, {word}: {found.song} at {found.seconds:.1f} s "
                      f"({found.similarity:.2f})")  # fmt: skip
-    return "\n".join(lines)
-
-
-def _row(name: str, cells: list[str]) -> str:
-    return f"  {name:<{NAME_WIDTH}}" + "".join(f"{cell:<{CELL_WIDTH}}" for cell in cells).rstrip()
+    return wrapped_lines("\n".join(lines))
 
 
 def _short(value: float) -> str:

@@ -25,6 +25,8 @@ MOST_IN_LINE = 6
 """Small cards beside each other on a wide screen."""
 RANGE_DB = 48.0
 PITCH_HOP_SECONDS = 0.032
+BETWEEN = ' class="between"'
+"""Of every second pitch: where a picture is low the page shows the others only."""
 
 
 class Mark(NamedTuple):
@@ -85,8 +87,9 @@ def picture_html(sound: Sound, picture: Picture, *, size: Size) -> str:
     words = ""
     if size != "small":
         words = "".join(
-            f'<span aria-hidden="true" style="bottom:{100 * mark.height:.1f}%">{mark.text}</span>'
-            for mark in picture.marks
+            f'<span aria-hidden="true"{BETWEEN if index % 2 else ""} '
+            f'style="bottom:max({100 * mark.height:.1f}%,.45rem)">{mark.text}</span>'
+            for index, mark in enumerate(picture.marks)
         )
     address = data_uri("image/png", encode_png(picture.levels, size=size))
     alternative = escape(f"{picture.name} of {sound.title}, {sound.seconds:.0f} seconds")

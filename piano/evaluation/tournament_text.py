@@ -14,7 +14,7 @@ from piano.evaluation.tournament_scores import (
 )
 from piano.foundation.checkpoint_format import Best
 from piano.foundation.doors import command
-from piano.foundation.screen_text import csv_cell
+from piano.foundation.screen_text import columns, csv_cell, text_table
 
 MOST_FORGOTTEN = 3
 MOST_ROWS = 30
@@ -187,8 +187,8 @@ def proposal_text(report: Report, best: Best | None) -> str:
     )
     if best is None:
         lines.append(
-            "The ruler has judged no epoch of this run: "
-            f"`{command('evaluate', '--epoch', top.epoch)}` gives a second opinion."
+            f"The ruler has judged no epoch of this run: {command('evaluate', '--epoch', top.epoch)} gives a second "
+            "opinion."
         )
     elif best.epoch not in rows:
         lines.append(f"The ruler's best, epoch {best.epoch}, took no part.")
@@ -211,8 +211,8 @@ def proposal_text(report: Report, best: Best | None) -> str:
             f"They disagree with the ruler, whose best is epoch {best.epoch}: rated {shown(rows[best.epoch].rating)}, "
             f"{rows[best.epoch].behind.value:.0f} points below. The ruler compares the sound with real music and takes "
             f"no part in the game; the judges know these generators' faults, and share their blind spots. Measure both "
-            f"(`{command('evaluate', '--epoch', top.epoch)}`, `--epoch {best.epoch}`) and listen to both "
-            f"(`{command('generate', '--epoch', 'N')}`). Until then keep the ruler's."
+            f"({command('evaluate', '--epoch', top.epoch)}, then --epoch {best.epoch}) and listen to both "
+            f"({command('generate', '--epoch', 'N')}). Until then keep the ruler's."
         )
         if rows[best.epoch].steps != top.steps or best.steps != rows[best.epoch].steps:
             lines.append(
@@ -224,27 +224,29 @@ def proposal_text(report: Report, best: Best | None) -> str:
 
 def tables_text(report: Report) -> str:
     """Ratings, strictness and controls, a line for each player; the middle of long lists is left to the CSV."""
-    lines = ["generator  rating [95 %]           behind the best         steps"]
-    lines += _shortened(
-        [
-            f"{row.epoch:9d}  {shown(row.rating):22}  "
-            f"{shown(row.behind) if row.epoch != report.best else 'the best':22}  {row.steps:5d}"
-            for row in report.generators
-        ]
-    )
+    width = columns(most=160)
+    players = [
+        [str(row.epoch), shown(row.rating), "the best" if row.epoch == report.best else shown(row.behind),
+         str(row.steps)]
+        for row in report.generators
+    ]  # fmt: skip
+    head = ["generator", "rating [95 %]", "behind the best", "steps"]
+    first, *rest = text_table([head, *players], width=width, indent="", left=()).split("\n")
+    lines = [first, *_shortened(rest), ""]
+    judges = [
+        [str(row.epoch), shown(row.rating), _share(row.strict), _share(row.strict_probability),
+         f"{row.real_probability:.2f}", f"{row.probe_probability:.2f}", "yes" if row.hears else "FAILS"]
+        for row in report.judges
+    ]  # fmt: skip
+    head = ["discriminator", "rating [95 %]", "strict", "by prob.", "D(real)", "D(probes)", "controls"]
+    first, *rest = text_table([head, *judges], width=width, indent="", left=()).split("\n")
+    lines += [first, *_shortened(rest), "", "Real music ranked above each control:"]
     names = list(report.judges[0].probes)
-    lines += ["", "discriminator  rating [95 %]           strict  by probability  D(real)  D(probes)  "
-              + "  ".join(f"> {name}" for name in names)]  # fmt: skip
-    lines += _shortened(
-        [
-            f"{row.epoch:13d}  {shown(row.rating):22}  {_share(row.strict):>6}  {_share(row.strict_probability):>14}  "
-            f"{row.real_probability:7.2f}  {row.probe_probability:9.2f}  "
-            + "  ".join(f"{row.probes[name]:>{len(name) + 2}.2f}" for name in names)
-            + ("" if row.hears else "  fails")
-            for row in report.judges
-        ]
+    probes = [[str(row.epoch), *(f"{row.probes[name]:.2f}" for name in names)] for row in report.judges]
+    first, *rest = text_table([["discriminator", *names], *probes], width=width, indent="", left=()).split(
+        "\n"
     )
-    return "\n".join(lines)
+    return "\n".join([*lines, first, *_shortened(rest)])
 
 
 def ratings_csv(report: Report) -> str:

@@ -16,7 +16,7 @@ import torch
 
 from piano.foundation import bounds
 from piano.foundation.bounds import EPOCH, FINITE, SAMPLING_STEPS, outside, shown
-from piano.foundation.doors import command
+from piano.foundation.doors import train_first
 from piano.foundation.errors import CheckpointError
 from piano.foundation.finite import not_finite
 from piano.foundation.made_files import clear_leftovers, replacing, write_json
@@ -97,7 +97,7 @@ def find_epoch(folder: Path, role: str, epoch: int | str) -> int:
     """
     have = list_epochs(folder, role)
     if not have:
-        raise CheckpointError(f"no {role} checkpoint in {folder}. Train first ({command('train')}).")
+        raise CheckpointError(f"no {role} checkpoint in {printable(folder)}. {train_first()}")
     if epoch == "best":
         best = read_best(folder)
         if best is not None and best.epoch in have:

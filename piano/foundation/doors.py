@@ -25,28 +25,20 @@ class Verb(NamedTuple):
 
 
 VERBS: dict[str, Verb] = {
-    "demo": Verb("piano.demo", "hear the shipped model, learn twelve old scores, compose: all on one page"),
+    "demo": Verb("piano.demo", "hear the shipped model; learn twelve old scores; one page"),
     "prepare": Verb("data_prep.prepare_dataset", "cut a folder of music into exact chunks, with a report"),
     "dataset": Verb("data_prep.create_dataset", "turn the chunks into training and validation pairs"),
     "train": Verb("piano.piano_main", "pretrain and train the generator and the discriminator"),
-    "generate": Verb(
-        "piano.generate_music", "make music from noise, continue a fragment, reconstruct a file"
-    ),
-    "reproduce": Verb(
-        "piano.reproduce", "make a sound again from its receipt, and say whether it is the same"
-    ),
+    "generate": Verb("piano.generate_music", "music from noise, or what a fragment goes on to"),
+    "reproduce": Verb("piano.reproduce", "make a sound again from its receipt; is it the same?"),
     "export": Verb("piano.export_model", "turn a checkpoint into small files that can be given away"),
     "check-discriminator": Verb(
         "piano.check_discriminator", "let every discriminator judge one generator's music"
     ),
     "evaluate": Verb("piano.evaluate", "hold a generator's music against real music, in numbers"),
-    "compare": Verb("piano.compare", "say which of two runs makes better music, if it can be told"),
-    "doctor": Verb(
-        "piano.doctor.command", "say why a run failed, what this machine can train, what is wired wrong"
-    ),
-    "report": Verb(
-        "piano.evaluation.report", "hear a run learn, on one offline page with all that is known of it"
-    ),
+    "compare": Verb("piano.compare", "which of two runs makes better music, if it can be told"),
+    "doctor": Verb("piano.doctor.command", "why a run failed; what this machine can train"),
+    "report": Verb("piano.evaluation.report", "hear a run learn, on one offline page with all about it"),
     "listen": Verb("piano.evaluation.listen_page", "the old name of report, kept for one release"),
     "render-scores": Verb("data_prep.render_scores", "play the built-in piano scores into audio files"),
 }
@@ -97,6 +89,14 @@ def command(verb: str, *arguments: object) -> str:
             _start(verb),
             *(shlex.quote(os.fspath(word) if isinstance(word, Path) else str(word)) for word in arguments),
         ]
+    )
+
+
+def train_first() -> str:
+    """What to do where nothing was trained yet, from a folder of music on."""
+    return (
+        f"Train first: {command('prepare', 'FOLDER')} (the folder holds your music), then {command('dataset')}, "
+        f"then {command('train')}."
     )
 
 

@@ -117,9 +117,7 @@ def read_receipt(path: Path) -> Receipt:
             raise AudioError(f"{shown}: receipts are read from WAV, FLAC and MP3 files only.") from None
         raise AudioError(f"{shown} is no sound file that can be read.") from None
     if not comment:
-        raise AudioError(
-            f"{shown} carries no receipt: it was not made by `{command('generate')}`, or lost its tags since."
-        )
+        raise AudioError(f"{shown} carries no receipt: it was not made by MusiGAN, or lost its tags since.")
     if len(comment) > LONGEST_COMMENT:
         raise AudioError(f"{shown} carries a comment that is far too long for a receipt.")
     try:

@@ -1,10 +1,15 @@
 """Text that is safe to show: file names and tags may hold escape codes."""
 
+import argparse
 import difflib
 import io
+import os
+import re
+import shutil
 import sys
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 NEAR = 0.7
 """How like a known name an unknown one must be (difflib's ratio) for the known one to be meant."""
@@ -34,6 +39,114 @@ def wrapped(text: str, columns: int = 79) -> str:
         else textwrap.fill(line, columns, break_long_words=False, break_on_hyphens=False)
         for line in text.split("\n")
     )
+
+
+def columns(most: int = 100, least: int = 40) -> int:
+    """How wide the terminal is, within reason; 80 where nobody knows."""
+    return max(least, min(most, shutil.get_terminal_size((80, 24)).columns))
+
+
+def command_lines(line: str, width: int | None = None) -> str:
+    """A command line as it can be typed or copied, broken before its options where it is wider than the terminal.
+
+    Parameters
+    ----------
+    line : str
+        With the indent it shall have.
+    width : int, optional
+        In columns (default: the terminal's).
+    """
+    width = width or columns()
+    if len(line) <= width or os.name != "posix":  # other shells go on in a next line in other ways
+        return line
+    indent = " " * (len(line) - len(line.lstrip()) + 4)
+    lines = [""]
+    for part in re.split(r" (?=--[a-z])", line):
+        joined = f"{lines[-1]} {part}" if lines[-1] else part
+        if not lines[-1] or len(joined) <= width - 2:
+            lines[-1] = joined
+        else:
+            lines.append(f"{indent}{part}")
+    return " \\\n".join(lines)
+
+
+def text_table(
+    rows: Sequence[Sequence[str]], *, width: int, indent: str = "  ", left: Sequence[int] = (0,)
+) -> str:
+    """Rows of cells in columns that are as wide as they must be, with as much room between them as there is.
+
+    Parameters
+    ----------
+    rows : sequence of rows
+        All of one length; the first is the head.
+    width : int
+        In columns, that the table should not exceed.
+    left : sequence of int
+        Columns that begin at their left edge; the others end at their right one.
+    """
+    widest = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    room = width - len(indent) - sum(widest)
+    gap = " " * max(1, min(3, room // max(len(widest) - 1, 1)))
+    lines = []
+    for row in rows:
+        cells = [
+            cell.ljust(size) if place in left else cell.rjust(size)
+            for place, (cell, size) in enumerate(zip(row, widest, strict=True))
+        ]
+        lines.append(f"{indent}{gap.join(cells)}".rstrip())
+    return "\n".join(lines)
+
+
+def fitting_table(wide: Sequence[Sequence[str]], narrow: Sequence[Sequence[str]], **words: Any) -> str:
+    """The first of two tables that fits the terminal: `wide`, else `narrow`; see `text_table`."""
+    width = columns(most=160)
+    table = text_table(wide, width=width, **words)
+    is_fitting = max(map(len, table.split("\n"))) <= width
+    return table if is_fitting else text_table(narrow, width=width, **words)
+
+
+def wrapped_lines(text: str, width: int | None = None) -> str:
+    """Lines that stay lines, broken between words where they are wider than the terminal; what goes on is indented."""
+    width = width or columns()
+    lines = []
+    for line in text.split("\n"):
+        indent = " " * (len(line) - len(line.lstrip()))
+        lines.append(
+            textwrap.fill(
+                line.lstrip(), width, initial_indent=indent, subsequent_indent=f"{indent}  " if indent else "",
+                break_long_words=False, break_on_hyphens=False,
+            )
+        )  # fmt: skip
+    return "\n".join(lines)
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Help as wide as the terminal: paragraphs are wrapped, indented lines are commands and stay commands."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        blocks: list[str] = []
+        paragraph: list[str] = []
+        for line in [*text.strip("\n").split("\n"), ""]:
+            if line.strip() and not line.startswith(" "):
+                paragraph.append(line.strip())
+                continue
+            if paragraph:
+                blocks.append(wrapped(" ".join(paragraph), width))
+                paragraph = []
+            blocks.append(_example_line(line.rstrip(), width))
+        return "\n".join(f"{indent}{line}".rstrip() for line in "\n".join(blocks[:-1]).split("\n"))
+
+
+def _example_line(line: str, width: int) -> str:
+    """A command, and what it does under it where both do not fit beside each other."""
+    if len(line) <= width:
+        return line
+    shown = re.fullmatch(r"( +\S.*?)(?: {2,}(\S.*))?", line)
+    if shown is None or shown[2] is None:
+        return command_lines(line, width)
+    indent = " " * (len(line) - len(line.lstrip()) + 4)
+    words = textwrap.fill(shown[2], width, initial_indent=indent, subsequent_indent=indent)
+    return f"{command_lines(shown[1], width)}\n{words}"
 
 
 def csv_cell(value: object) -> object:

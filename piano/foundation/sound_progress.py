@@ -5,6 +5,11 @@ import time
 
 from tqdm import tqdm
 
+STARTING = "{desc}: the first seconds of it ..."
+"""As long as nothing is made there is neither a share nor a speed to show."""
+NEVER = 1e-9
+"""Seconds before which tqdm shows nothing: it would draw an empty bar before it knows what of."""
+
 
 class Progress:
     """One bar for all sounds of a command; use as a context.
@@ -21,8 +26,8 @@ class Progress:
         self._began, self._made, self._expected, self._done = time.monotonic(), 0, 0, 0
         self._number, self._count = 1, 1
         self._bar = tqdm(
-            total=0, leave=False, dynamic_ncols=True, file=sys.stderr,
-            bar_format="{desc} {percentage:3.0f}%|{bar}| {postfix}",
+            total=0, leave=False, dynamic_ncols=True, file=sys.stderr, bar_format=STARTING,
+            delay=NEVER,
         )  # fmt: skip
 
     def __enter__(self) -> "Progress":
@@ -47,9 +52,8 @@ class Progress:
         seconds = max(time.monotonic() - self._began, 1e-3)
         left = (self._bar.total - self._bar.n - samples) * seconds / max(self._made, 1)
         rate = self._made / self.sample_rate / seconds
-        self._bar.set_postfix_str(
-            f"{rate:.{0 if rate >= 10 else 1}f} times real time, {duration(left)} left", refresh=False
-        )
+        told = f"{rate:.{0 if rate >= 10 else 1}f} times real time, {duration(left)} left"
+        self._bar.bar_format = f"{{desc}} {{percentage:3.0f}}%|{{bar}}| {told}"
         self._bar.update(min(samples, self._bar.total - self._bar.n))
 
     def skip(self) -> None:
