@@ -140,8 +140,12 @@ def create_dataset(
         source = read_prepared_manifest(prepared)
         settings = source.settings
         segment_samples = round(segment_seconds * settings.sample_rate)
-        if segment_samples < 1 or segment_samples not in bounds.SAMPLES:
-            raise DatasetError(f"--segment-seconds must be longer than one sample, got {segment_seconds:g}.")
+        if segment_samples not in bounds.SEGMENT_SAMPLES:
+            least, most = (end / settings.sample_rate for end in bounds.SEGMENT_SAMPLES[:2])
+            raise DatasetError(
+                f"--segment-seconds must be from {least:.3g} to {most:,.0f} at {settings.sample_rate} Hz, "
+                f"got {segment_seconds:g}."
+            )
         recordings = gather_recordings(source, segment_samples, join_short=join_short)
         _refuse_too_little(source, recordings, prepared, output, options, defaults or Defaults())
         with ChunkReader(prepared, settings.channels, source) as reader:
@@ -601,16 +605,16 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--output", type=Path, help="folder for the pairs (default: the config's dataset_folder)")
     add(
         "--segment-seconds",
-        type=kinds.any_real,
+        type=kinds.seconds,
         help="half a pair (default: the model's in the config, 10 for tiny)",
     )
     add(
         "--validation-fraction",
-        type=kinds.any_real,
+        type=kinds.real(bounds.SPLIT_SHARE),
         default=0.1,
         help="kept from training (default: %(default)g)",
     )
-    add("--seed", type=kinds.any_whole, default=0, help="of the split and the order (default: %(default)s)")
+    add("--seed", type=kinds.natural_int, default=0, help="of the split and the order (default: %(default)s)")
     add(
         "--split-inside",
         action="store_true",
@@ -666,18 +670,8 @@ def main(argv: list[str] | None = None) -> int:
     options = parse_arguments(argv)
 
     def body() -> None:
-        if not 0 < options.validation_fraction < 1:
-            raise DatasetError(
-                f"--validation-fraction must lie between 0 and 1, got {options.validation_fraction:g}."
-            )
-        if options.seed < 0 or options.seed not in bounds.SEED:
-            raise DatasetError(
-                f"--seed must be a whole number from 0 to {int(bounds.SEED.high)}, got {options.seed}."
-            )
         defaults = load_defaults(options.config, options.preset)
         seconds = defaults.segment_seconds if options.segment_seconds is None else options.segment_seconds
-        if seconds not in bounds.SECONDS:
-            raise DatasetError(f"--segment-seconds must be {bounds.SECONDS}, got {seconds:g}.")
         output = options.output or defaults.dataset_folder
         manifest = create_dataset(
             options.input or defaults.prepared_folder,
@@ -692,6 +686,13 @@ def main(argv: list[str] | None = None) -> int:
             tell=print,
         )
         print_summary(manifest, output)
+        least = least_segment_samples(defaults)
+        if manifest.segment_samples < least:
+            print(
+                f"warning: the model of the config cannot learn from segments so short: make them "
+                f"{math.ceil(1000 * least / manifest.sample_rate) / 1000:g} s or longer."
+            )
+            return
         words = settings_for_segments(defaults, manifest.segment_samples)
         print(f"Next: {command('train', '--dataset', output, *words)}")
 

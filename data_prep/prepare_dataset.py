@@ -634,32 +634,37 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--output", type=Path, help="folder for the chunks (default: the config's prepared_folder)")
     add(
         "--sample-rate",
-        type=kinds.any_whole,
+        type=kinds.sample_rate,
         help="of the chunks, in Hz (default: the model's in the config)",
     )
     add(
         "--channels",
-        type=kinds.any_whole,
-        choices=(1, 2),
+        type=kinds.whole(bounds.CHANNELS),
+        metavar="{1,2}",
         help="mono or stereo (default: the model's in the config)",
     )
     add(
-        "--chunk-seconds", type=kinds.any_real, default=120.0, help="length of a chunk (default: %(default)g)"
+        "--chunk-seconds",
+        type=kinds.real(bounds.CHUNK_SECONDS),
+        default=120.0,
+        help="length of a chunk, from 0.1 to 3600 (default: %(default)g)",
     )
     add(
         "--min-seconds",
-        type=kinds.any_real,
+        type=kinds.real(bounds.MIN_SECONDS),
         default=1.0,
         help="shorter songs are left out (default: %(default)g)",
     )
     add(
         "--workers",
-        type=kinds.any_whole,
+        type=kinds.whole(bounds.WORKERS),
         default=min(available_cores(), MOST_WORKERS),
-        help=f"processes, {MOST_WORKERS} at most (default: the cores that this process may use, %(default)s)",
+        help=f"processes; more than {MOST_WORKERS} count as {MOST_WORKERS} (default: the cores that this process may use, %(default)s)",
     )
     add(
-        "--max-files", type=kinds.any_whole, help="only the first so many files, to try it out (default: all)"
+        "--max-files",
+        type=kinds.whole(bounds.FILES),
+        help="only the first so many files, to try it out (default: all)",
     )
     add(
         "--forget-missing",
@@ -678,18 +683,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _settings(options: argparse.Namespace, defaults: Defaults) -> PrepareSettings:
-    sample_rate = defaults.sample_rate if options.sample_rate is None else options.sample_rate
-    for value, option, bound in (
-        (sample_rate, "--sample-rate", bounds.SAMPLE_RATE),
-        (options.workers, "--workers", bounds.WORKERS),
-        (1 if options.max_files is None else options.max_files, "--max-files", bounds.FILES),
-        (options.chunk_seconds, "--chunk-seconds", bounds.CHUNK_SECONDS),
-        (options.min_seconds, "--min-seconds", bounds.MIN_SECONDS),
-    ):
-        if value not in bound:
-            raise DatasetError(f"{option} must be {bound}, got {value}.")
     return PrepareSettings(
-        sample_rate=sample_rate,
+        sample_rate=options.sample_rate or defaults.sample_rate,
         channels=options.channels or defaults.channels,
         chunk_seconds=options.chunk_seconds,
         min_seconds=options.min_seconds,
