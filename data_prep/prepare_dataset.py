@@ -659,7 +659,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--workers",
         type=kinds.whole(bounds.WORKERS),
         default=min(available_cores(), MOST_WORKERS),
-        help=f"processes; more than {MOST_WORKERS} count as {MOST_WORKERS} (default: the cores that this process may use, %(default)s)",
+        help=f"processes; more than {MOST_WORKERS} count as {MOST_WORKERS} (default: the cores that this process may "
+        "use, %(default)s)",
     )
     add(
         "--max-files",

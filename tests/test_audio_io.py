@@ -13,6 +13,7 @@ import soundfile
 from piano.foundation import m4a
 from piano.foundation.audio_io import (
     NOT_FINITE,
+    TOO_LARGE,
     DecodeLog,
     decode_blocks,
     find_audio_files,
@@ -287,7 +288,7 @@ def test_samples_that_are_not_finite_become_silence(tmp_path: Path, sample_rate:
     write_float_wav(tmp_path / "nan.wav", samples)
     waveform, notes = decode(tmp_path / "nan.wav", sample_rate)
     assert np.isfinite(waveform).all()
-    assert notes == [NOT_FINITE]
+    assert notes == [NOT_FINITE, TOO_LARGE]
     if sample_rate == RATE:
         assert not waveform[0, 100:200].any()
         assert np.array_equal(waveform[0, 600:], samples[0, 600:])

@@ -319,7 +319,7 @@ def test_hostile_files_cost_a_line_each_and_nothing_else(hostile: Path, tmp_path
     [clicks] = notes.pop("click.wav")
     assert clicks.startswith("isolated clicks clipped: 1, up to ")
     assert notes == {
-        "nan.wav": ("NaN or infinity replaced by 0",),
+        "nan.wav": ("NaN, infinity or numbers beyond 1e38 replaced by 0",),
         "offset.wav": ("constant offset removed",),
     }
     for song in manifest.songs:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from data_prep import prepare_song as prepare_song_module
 from data_prep.disk_need import disk_need, guess_seconds
@@ -678,3 +679,23 @@ def test_reasons_are_true_at_their_edges(tmp_path: Path) -> None:
         "against.wav": ("silent", "nothing above -66 dB in the mix of its channels"),
         "short.wav": ("too_short", "0.999 s long, at least 1 s are needed"),
     }
+
+
+def test_a_file_of_nothing_but_impossible_numbers_is_not_called_silent(tmp_path: Path) -> None:
+
+    (tmp_path / "music").mkdir()
+    tone = np.sin(np.arange(64_000) / 9.0)
+    for name, value in (("inf", np.inf), ("nan", np.nan), ("huge", 1e200)):
+        soundfile.write(tmp_path / f"music/{name}.wav", np.copysign(value, tone), 16_000, subtype="DOUBLE")
+    soundfile.write(tmp_path / "music/large.wav", 1e30 * tone, 16_000, subtype="DOUBLE")
+    soundfile.write(tmp_path / "music/zeros.wav", 0 * tone, 16_000, subtype="DOUBLE")
+    manifest = prepare_folder(tmp_path / "music", tmp_path / "out", SETTINGS).manifest
+    reasons = {entry.source: (entry.reason, entry.detail) for entry in manifest.left_out}
+    assert reasons.pop("zeros.wav") == ("silent", "nothing above -66 dB")
+    assert set(reasons) == {"inf.wav", "nan.wav", "huge.wav"}
+    assert set(reasons.values()) == {
+        ("unreadable", "nothing but NaN, infinity, numbers beyond 1e38, and what is below -66 dB")
+    }
+    assert [(song.source, song.notes) for song in manifest.songs] == [
+        ("large.wav", ("numbers far beyond full scale clipped",))
+    ]

@@ -18,7 +18,7 @@ import soxr
 
 from piano.foundation.audio_writer import MP3_RATES, AudioWriter, encode_mp3, open_writer, write_audio
 from piano.foundation.channel_mix import ChannelWatch, mix
-from piano.foundation.decode_log import NOT_FINITE, ONE_SILENT, ONE_SOUNDS, DecodeLog
+from piano.foundation.decode_log import NOT_FINITE, ONE_SILENT, ONE_SOUNDS, TOO_LARGE, DecodeLog
 from piano.foundation.errors import AudioError
 from piano.foundation.native_sound import native_blocks
 from piano.foundation.screen_text import printable
@@ -28,6 +28,7 @@ __all__ = [
     "AUDIO_SUFFIXES",
     "MP3_RATES",
     "NOT_FINITE",
+    "TOO_LARGE",
     "AudioWriter",
     "DecodeLog",
     "FolderScan",
@@ -283,6 +284,9 @@ def _make_finite(samples: np.ndarray, log: DecodeLog) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(np.dot(flat, flat)):
             return samples
-    if not np.isfinite(flat).all():
+    is_finite = np.isfinite(flat)
+    if not is_finite.all():
         log.note(NOT_FINITE)
+    if np.abs(flat[is_finite]).max(initial=0.0) > _LOUDEST:
+        log.note(TOO_LARGE)
     return np.clip(np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0), -_LOUDEST, _LOUDEST)
