@@ -21,7 +21,15 @@ from tqdm import tqdm
 
 from data_prep.defaults import Defaults, add_config_options, load_defaults
 from data_prep.disk_need import disk_need
-from data_prep.prepare_report import REPORT_CSV, REPORT_JSON, Outcome, Progress, print_outcome, write_reports
+from data_prep.prepare_report import (
+    REASONS,
+    REPORT_CSV,
+    REPORT_JSON,
+    Outcome,
+    Progress,
+    print_outcome,
+    write_reports,
+)
 from data_prep.prepare_song import (
     FINGERPRINT_NAME,
     RECORDS_FOLDER,
@@ -57,7 +65,7 @@ from piano.foundation.doors import command, fill, program
 from piano.foundation.errors import DISK_ERRORS, DatasetError, run_command
 from piano.foundation.folder_lock import LOCK_NAME, locked_folder
 from piano.foundation.made_files import clear_leftovers
-from piano.foundation.screen_text import counted, printable, tolerate_old_terminals
+from piano.foundation.screen_text import counted, printable, tolerate_old_terminals, wrapped
 
 EXAMPLE = "example:\n  {musigan prepare} ~/Music --output prepared --workers 4"
 _WRITING_FAILED = DISK_ERRORS.keys() - {errno.EIO}
@@ -67,6 +75,8 @@ _HASHED_QUIETLY = 256 << 20
 """So many bytes are compared without a bar."""
 
 
+_SUFFIXES_NAMED = 6
+_ARCHIVES = {".zip", ".rar", ".7z", ".tar", ".gz", ".tgz", ".bz2", ".xz"}
 _RECORD_NAME = re.compile(r"[0-9a-f]{24}\.json")
 
 
@@ -124,6 +134,8 @@ def prepare_folder(
     _refuse_one_inside_the_other(music, output)
     refuse_to_write_over(output, "prepared")
     scan = FolderScan([music], [], []) if music.is_file() else scan_folder(music, skip=output)
+    if not scan.audio and not (output / MANIFEST_NAME).exists():
+        raise DatasetError(_no_music(scan, music))
     with locked_folder(output):
         before = _read_previous(output)
         old_records = {
@@ -272,6 +284,32 @@ def _not_opened(scan: FolderScan, music: Path) -> list[LeftOut]:
         )
         for path, count in scan.hidden
     ]
+
+
+def _no_music(scan: FolderScan, music: Path) -> str:
+    """What is in a folder without sound files, which are read, and what to do."""
+    kinds_read = "MP3, WAV, FLAC, OGG, Opus, M4A, AIFF, WMA and many more are read"
+    if not scan.left_out and not scan.hidden:
+        return f"{printable(music)} is empty. Put music into it ({kinds_read}), or name the folder that holds it."
+    named = [path for path, reason in scan.left_out if reason in ("not_audio", "unknown_format")]
+    suffixes = Counter(path.suffix.lower() or "without suffix" for path in named)
+    found = [f"{count:,} {printable(suffix)}" for suffix, count in suffixes.most_common(_SUFFIXES_NAMED)]
+    if more := len(named) - sum(count for _, count in suffixes.most_common(_SUFFIXES_NAMED)):
+        found.append(f"{more:,} others")
+    others = Counter(reason for _, reason in scan.left_out if reason not in ("not_audio", "unknown_format"))
+    found += [f"{count:,} {reason} ({REASONS[reason]})" for reason, count in sorted(others.items())]
+    found += [
+        f"the hidden folder {printable(path.name)} with {counted(count, 'sound file')}"
+        for path, count in scan.hidden[:_SUFFIXES_NAMED]
+    ]
+    advice = "Name the folder that holds the music"
+    if _ARCHIVES & suffixes.keys():
+        advice = "Unpack the archives first, or name the folder that holds the music"
+    elif scan.hidden:
+        advice = "Rename the hidden folder, or name the folder that holds the music"
+    elif any(reason == "unknown_format" for _, reason in scan.left_out):
+        advice = "Turn what is there into one of these, or name the folder that holds the music"
+    return f"no sound file is in {printable(music)}, only {', '.join(found)}. {kinds_read}. {advice}."
 
 
 def _known_songs(
@@ -707,13 +745,17 @@ def main(argv: list[str] | None = None) -> int:
             workers=options.workers,
             max_files=options.max_files,
             forget_missing=options.forget_missing,
-            tell=lambda line: print(line, flush=True),
+            tell=lambda line: print(wrapped(line), flush=True),
             group_by=options.group_by,
         )
         print_outcome(outcome, output)
         if not outcome.manifest.songs:
+            reasons = Counter(entry.reason for entry in outcome.manifest.left_out)
+            listed = ", ".join(f"{count:,} {printable(reason)}" for reason, count in reasons.most_common())
             raise DatasetError(
-                f"no usable music in {printable(options.folder)}: not one chunk could be made."
+                f"no usable music in {printable(options.folder)}: not one chunk could be made "
+                f"({listed or 'nothing is there'}). The lines above say why of each file; {REPORT_CSV} in "
+                f"{printable(output)} keeps them. Mend or replace the files, or name another folder."
             )
         print(f"Next: {command('dataset', '--input', output)}")
 

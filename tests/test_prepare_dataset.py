@@ -144,7 +144,7 @@ def test_a_second_run_does_nothing(music: Path, prepared: Path, capsys: pytest.C
     before = change_times(prepared)
     prepare(music, prepared)
     assert change_times(prepared) == before
-    assert "0 prepared now, 3 kept, 0 gone" in capsys.readouterr().out
+    assert "0 prepared now, 3 kept from before, 0 gone" in capsys.readouterr().out
 
 
 def test_songs_come_and_go_and_change(music: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -2,6 +2,8 @@
 
 import difflib
 import io
+import os
+import shlex
 import sys
 import textwrap
 from collections.abc import Iterable
@@ -34,6 +36,32 @@ def wrapped(text: str, columns: int = 79) -> str:
         else textwrap.fill(line, columns, break_long_words=False, break_on_hyphens=False)
         for line in text.split("\n")
     )
+
+
+def wrapped_command(text: str, columns: int = 79) -> str:
+    """A command line for 80 columns, broken before its options in the way of a shell; on Windows it stays whole.
+
+    Parameters
+    ----------
+    text : str
+        Quoted for the shell; words in front such as `Next:` may lead.
+    columns : int
+    """
+    if os.name == "nt" or len(text) <= columns:
+        return text
+    parts: list[str] = []
+    for word in shlex.split(text):
+        if parts and not word.startswith("--"):
+            parts[-1] += f" {shlex.quote(word)}"
+        else:
+            parts.append(shlex.quote(word))
+    lines = parts[:1]
+    for part in parts[1:]:
+        if len(lines[-1]) + len(part) + 3 <= columns:
+            lines[-1] += f" {part}"
+        else:
+            lines.append(f"    {part}")
+    return " \\\n".join(lines)
 
 
 def csv_cell(value: object) -> object:
