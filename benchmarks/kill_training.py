@@ -99,9 +99,9 @@ def kill_again_and_again(kills: int, moments: random.Random, **length: Any) -> N
         assert epochs[0] == epochs[1], epochs
         first, second = (folder / "checkpoints" for folder in (whole, broken))
         assert_same(kept_content(first, epochs[0][-1]), kept_content(second, epochs[0][-1]))
-        logs = [log_without_clocks(folder) for folder in (first, second)]
-        print_difference(*logs)
-        assert_same(*logs)
+        whole_log, broken_log = log_without_clocks(first), log_without_clocks(second)
+        print_difference(whole_log, broken_log)
+        assert_same(whole_log, broken_log)
         left = [path.name for path in (broken / "checkpoints").rglob("*.part*")]
         assert not left, left
     if not lost:

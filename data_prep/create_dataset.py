@@ -47,9 +47,16 @@ from piano.foundation.doors import command, fill, program
 from piano.foundation.errors import DatasetError, run_command
 from piano.foundation.folder_lock import locked_folder, reading_folder
 from piano.foundation.made_files import unfinished
-from piano.foundation.screen_text import HelpFormatter, counted, printable, tolerate_old_terminals, wrapped
+from piano.foundation.screen_text import (
+    HelpFormatter,
+    command_lines,
+    counted,
+    printable,
+    tolerate_old_terminals,
+    wrapped,
+)
 
-EXAMPLE = "example:\n  {musigan dataset} --input prepared --output dataset --validation-fraction 0.1"
+EXAMPLE = "example:\n  {musigan dataset} --input prepared --validation-fraction 0.1"
 
 SILENCE_PEAK = 10 ** (-66 / 20)
 """A segment without a sample above this is silent; songs are levelled to -18 dB."""
@@ -60,6 +67,7 @@ JOINED_SECONDS = 60.0
 GAP_SECONDS = 10.0
 """At least so much lies between the training part and the validation part of one recording."""
 _LISTED = 100
+_SEEDS_TRIED = 50
 
 
 class Pair(NamedTuple):
@@ -140,8 +148,12 @@ def create_dataset(
         source = read_prepared_manifest(prepared)
         settings = source.settings
         segment_samples = round(segment_seconds * settings.sample_rate)
-        if segment_samples < 1 or segment_samples not in bounds.SAMPLES:
-            raise DatasetError(f"--segment-seconds must be longer than one sample, got {segment_seconds:g}.")
+        if segment_samples not in bounds.SEGMENT_SAMPLES:
+            least, most = (end / settings.sample_rate for end in bounds.SEGMENT_SAMPLES[:2])
+            raise DatasetError(
+                f"--segment-seconds must be from {least:.3g} to {most:,.0f} at {settings.sample_rate} Hz, "
+                f"got {segment_seconds:g}."
+            )
         recordings = gather_recordings(source, segment_samples, join_short=join_short)
         _refuse_too_little(source, recordings, prepared, output, options, defaults or Defaults())
         with ChunkReader(prepared, settings.channels, source) as reader:
@@ -366,6 +378,11 @@ def split_groups(
     sizes: dict[str, int] = {}
     for song in songs:
         sizes[song.group] = sizes.get(song.group, 0) + song.samples // segment_samples - 1
+    return _draw(sizes, validation_fraction, seed)
+
+
+def _draw(sizes: dict[str, int], validation_fraction: float, seed: int) -> dict[str, set[str]]:
+    """The sides of recordings whose numbers of pairs are known; see `split_groups`."""
     names = sorted(sizes)
     order = np.random.default_rng([seed, 0]).permutation(len(names))
     wanted = validation_fraction * sum(sizes.values())
@@ -565,6 +582,7 @@ def _write_pairs(
             desc=f"{split} pairs",
             dynamic_ncols=True,
             mininterval=0.2 if sys.stderr.isatty() else 10.0,
+            bar_format="{desc} {percentage:3.0f}% |{bar}| {elapsed} ({remaining} left), {n_fmt} of {total_fmt}",
         ) as bar,
     ):
         first_byte = _write_header(stream, shape)
@@ -601,16 +619,16 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--output", type=Path, help="folder for the pairs (default: the config's dataset_folder)")
     add(
         "--segment-seconds",
-        type=kinds.any_real,
+        type=kinds.seconds,
         help="half a pair (default: the model's in the config, 10 for tiny)",
     )
     add(
         "--validation-fraction",
-        type=kinds.any_real,
+        type=kinds.real(bounds.SPLIT_SHARE),
         default=0.1,
         help="kept from training (default: %(default)g)",
     )
-    add("--seed", type=kinds.any_whole, default=0, help="of the split and the order (default: %(default)s)")
+    add("--seed", type=kinds.natural_int, default=0, help="of the split and the order (default: %(default)s)")
     add(
         "--split-inside",
         action="store_true",
@@ -630,38 +648,115 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def split_warnings(manifest: DatasetManifest) -> list[str]:
+    """What the split of few songs, or of few of a kind, does to training and its scores; each with what to do.
+
+    A kind is a folder of the first level that the songs do not share; where most hold one recording, they are none.
+    """
+    if manifest.is_split_inside or manifest.song_groups is None:
+        return []
+    counts = {split: len(manifest.groups[split]) for split in SPLITS}
+    every = sum(counts.values())
+    warnings = []
+    if counts["validation"] == 1:
+        larger = next((tenths / 10 for tenths in range(1, 6) if tenths / 10 * every >= 2), None)
+        more = f" or hold back more with --validation-fraction {larger:g}," if larger and every >= 4 else ""
+        warnings.append(
+            f"warning: validation is one recording only ({printable(manifest.songs['validation'][0])}): scores will "
+            f"say how well that one is met, and little of other music. Add music,{more} or read them so."
+        )
+    if counts["training"] == 1:
+        warnings.append(
+            "warning: there is one recording only to learn from: the model will know little else. Add music."
+        )
+    folders = _folders_by_group(manifest)
+    count = len(set(folders.values()))
+    if count < 2 or every < 1.5 * count:
+        return warnings
+    lost = _lost_kinds(folders, set(manifest.groups["training"]))
+    if lost:
+        shown = ", ".join(printable(name) for name in lost[:3]) + (" and others" if len(lost) > 3 else "")
+        seed = _seed_that_keeps_all_kinds(manifest, folders)
+        remedy = (
+            "Add music of its kind, or put it into the folder of a kind that it belongs to."
+            if seed is None
+            else f"With --seed {seed} --overwrite some of every folder is in training: make it again before you train."
+        )
+        warnings.append(
+            f"warning: all music of the {'folder' if len(lost) == 1 else 'folders'} {shown} is in validation: the "
+            f"model is judged by a kind of music that it cannot learn. {remedy}"
+        )
+    return warnings
+
+
+def _folders_by_group(manifest: DatasetManifest) -> dict[str, str]:
+    """For every recording the folder of its first song, at the first level at which the songs' folders differ."""
+    parents = {song: PurePosixPath(song).parts[:-1] for split in SPLITS for song in manifest.songs[split]}
+    depth = 0
+    while min(map(len, parents.values())) > depth and len({parts[depth] for parts in parents.values()}) == 1:
+        depth += 1
+    assert manifest.song_groups is not None
+    found: dict[str, str] = {}
+    for split in SPLITS:
+        for song, place in zip(manifest.songs[split], manifest.song_groups[split], strict=True):
+            found.setdefault(manifest.groups[split][place], "/".join(parents[song][depth : depth + 1]))
+    return found
+
+
+def _lost_kinds(folders: dict[str, str], training: set[str]) -> list[str]:
+    return sorted(set(folders.values()) - {folders[group] for group in training} - {""})
+
+
+def _seed_that_keeps_all_kinds(manifest: DatasetManifest, folders: dict[str, str]) -> int | None:
+    """The first of some seeds that leaves music of every folder in training."""
+    if manifest.pair_songs is None or manifest.song_groups is None:
+        return None
+    sizes = dict.fromkeys(folders, 0)
+    for split in SPLITS:
+        for song in manifest.pair_songs[split]:
+            sizes[manifest.groups[split][manifest.song_groups[split][song]]] += 1
+    for seed in range(_SEEDS_TRIED):
+        sides = _draw(sizes, manifest.validation_fraction, seed)
+        if not _lost_kinds(folders, sides["training"]):
+            return seed
+    return None
+
+
 def print_summary(manifest: DatasetManifest, output: Path) -> None:
     """Tell on the screen what there is and what was left out."""
     for name in manifest.too_short[:_LISTED]:
-        print(f"left out: {printable(name)}: shorter than one pair ({2 * manifest.segment_seconds:g} s)")
+        _print(f"left out: {printable(name)}: shorter than one pair ({2 * manifest.segment_seconds:g} s)")
     if len(manifest.too_short) > _LISTED:
-        print(f"left out: {counted(len(manifest.too_short) - _LISTED, 'more file')}, shorter than one pair")
+        _print(f"left out: {counted(len(manifest.too_short) - _LISTED, 'more file')}, shorter than one pair")
     if manifest.silent_pairs:
         minutes = manifest.silent_pairs * manifest.segment_seconds / 60
-        print(
+        _print(
             f"left out: {minutes:.1f} minutes of silence inside songs ({counted(manifest.silent_pairs, 'pair')})"
         )
     if manifest.joined:
         files = sum(map(len, manifest.joined.values()))
-        joined = (
+        _print(
             f"joined: {counted(files, 'short file')} into {counted(len(manifest.joined), 'recording')}; "
             "at their seams a pair goes over from one file to the next"
         )
-        print(wrapped(joined))
     if manifest.is_split_inside:
-        split_inside = (
+        _print(
             "split inside: validation is the end of the one recording there is. Its scores say whether the model "
             "goes on as this recording does, not whether it plays other music."
         )
-        print(wrapped(split_inside))
     for split in SPLITS:
         minutes = manifest.pairs[split] * manifest.segment_seconds / 60
-        told = (
+        _print(
             f"{printable(set_path(output, split))}: {counted(manifest.pairs[split], 'pair')} ({minutes:.1f} minutes) "
             f"of {counted(len(manifest.songs[split]), 'song')}, "
             f"{counted(len(manifest.groups[split]), 'different recording')}"
         )
-        print(wrapped(told))
+    for line in split_warnings(manifest):
+        _print(line)
+
+
+def _print(line: str) -> None:
+    print(wrapped(line))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -669,18 +764,8 @@ def main(argv: list[str] | None = None) -> int:
     options = parse_arguments(argv)
 
     def body() -> None:
-        if not 0 < options.validation_fraction < 1:
-            raise DatasetError(
-                f"--validation-fraction must lie between 0 and 1, got {options.validation_fraction:g}."
-            )
-        if options.seed < 0 or options.seed not in bounds.SEED:
-            raise DatasetError(
-                f"--seed must be a whole number from 0 to {int(bounds.SEED.high)}, got {options.seed}."
-            )
         defaults = load_defaults(options.config, options.preset)
         seconds = defaults.segment_seconds if options.segment_seconds is None else options.segment_seconds
-        if seconds not in bounds.SECONDS:
-            raise DatasetError(f"--segment-seconds must be {bounds.SECONDS}, got {seconds:g}.")
         output = options.output or defaults.dataset_folder
         manifest = create_dataset(
             options.input or defaults.prepared_folder,
@@ -695,8 +780,18 @@ def main(argv: list[str] | None = None) -> int:
             tell=lambda line: print(wrapped(line)),
         )
         print_summary(manifest, output)
+        least = least_segment_samples(defaults)
+        if manifest.segment_samples < least:
+            seconds = math.ceil(1000 * least / manifest.sample_rate) / 1000
+            print(
+                wrapped(
+                    f"warning: the model of the config cannot learn from segments so short: make them {seconds:g} s "
+                    "or longer."
+                )
+            )
+            return
         words = settings_for_segments(defaults, manifest.segment_samples)
-        print(f"Next: {command('train', '--dataset', output, *words)}")
+        print(command_lines(f"Next: {command('train', '--dataset', output, *words)}"))
 
     tolerate_old_terminals()
     return run_command(body, is_work=True)

@@ -32,8 +32,8 @@ def disk_need(paths: Sequence[Path], output: Path, settings: PrepareSettings) ->
     here = seconds * settings.sample_rate * settings.channels * 4
     free = shutil.disk_usage(output).free
     sentence = (
-        f"{counted(len(paths), 'file')} to prepare, about {seconds / 3600:.1f} hours of music: this will take about "
-        f"{_gigabytes(here)} GB here and {_gigabytes(2 * here)} GB as a data set; {_gigabytes(free)} GB are free."
+        f"{counted(len(paths), 'file')} to prepare, about {music_time(seconds)} of music: this will take about "
+        f"{_size(here)} here and {_size(2 * here)} as a data set; {_size(free)} are free."
     )
     return sentence + (" That will not be enough." if 3 * here > free else "")
 
@@ -72,5 +72,12 @@ def _bytes_per_second(path: Path) -> float:
     return found if _LEAST <= found <= _MOST else _USUAL_BYTES
 
 
-def _gigabytes(count: float) -> str:
-    return f"{count / 1e9:.1f}" if count >= 1e8 else f"{max(count, 1e6) / 1e9:.3f}"
+def music_time(seconds: float) -> str:
+    """`45 seconds`, `12.3 minutes`, `2.5 hours`."""
+    if seconds < 60:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.1f} minutes" if seconds < 3600 else f"{seconds / 3600:.1f} hours"
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(count / 1e6, 1):.0f} MB"

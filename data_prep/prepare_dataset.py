@@ -21,7 +21,15 @@ from tqdm import tqdm
 
 from data_prep.defaults import Defaults, add_config_options, load_defaults
 from data_prep.disk_need import disk_need
-from data_prep.prepare_report import REPORT_CSV, REPORT_JSON, Outcome, Progress, print_outcome, write_reports
+from data_prep.prepare_report import (
+    REASONS,
+    REPORT_CSV,
+    REPORT_JSON,
+    Outcome,
+    Progress,
+    print_outcome,
+    write_reports,
+)
 from data_prep.prepare_song import (
     FINGERPRINT_NAME,
     RECORDS_FOLDER,
@@ -67,6 +75,8 @@ _HASHED_QUIETLY = 256 << 20
 """So many bytes are compared without a bar."""
 
 
+_SUFFIXES_NAMED = 6
+_ARCHIVES = {".zip", ".rar", ".7z", ".tar", ".gz", ".tgz", ".bz2", ".xz"}
 _RECORD_NAME = re.compile(r"[0-9a-f]{24}\.json")
 
 
@@ -124,6 +134,8 @@ def prepare_folder(
     _refuse_one_inside_the_other(music, output)
     refuse_to_write_over(output, "prepared")
     scan = FolderScan([music], [], []) if music.is_file() else scan_folder(music, skip=output)
+    if not scan.audio and not (output / MANIFEST_NAME).exists():
+        raise DatasetError(_no_music(scan, music))
     with locked_folder(output):
         before = _read_previous(output)
         old_records = {
@@ -272,6 +284,32 @@ def _not_opened(scan: FolderScan, music: Path) -> list[LeftOut]:
         )
         for path, count in scan.hidden
     ]
+
+
+def _no_music(scan: FolderScan, music: Path) -> str:
+    """What is in a folder without sound files, which are read, and what to do."""
+    kinds_read = "MP3, WAV, FLAC, OGG, Opus, M4A, AIFF, WMA and many more are read"
+    if not scan.left_out and not scan.hidden:
+        return f"{printable(music)} is empty. Put music into it ({kinds_read}), or name the folder that holds it."
+    named = [path for path, reason in scan.left_out if reason in ("not_audio", "unknown_format")]
+    suffixes = Counter(path.suffix.lower() or "without suffix" for path in named)
+    found = [f"{count:,} {printable(suffix)}" for suffix, count in suffixes.most_common(_SUFFIXES_NAMED)]
+    if more := len(named) - sum(count for _, count in suffixes.most_common(_SUFFIXES_NAMED)):
+        found.append(f"{more:,} others")
+    others = Counter(reason for _, reason in scan.left_out if reason not in ("not_audio", "unknown_format"))
+    found += [f"{count:,} {reason} ({REASONS[reason]})" for reason, count in sorted(others.items())]
+    found += [
+        f"the hidden folder {printable(path.name)} with {counted(count, 'sound file')}"
+        for path, count in scan.hidden[:_SUFFIXES_NAMED]
+    ]
+    advice = "Name the folder that holds the music"
+    if _ARCHIVES & suffixes.keys():
+        advice = "Unpack the archives first, or name the folder that holds the music"
+    elif scan.hidden:
+        advice = "Rename the hidden folder, or name the folder that holds the music"
+    elif any(reason == "unknown_format" for _, reason in scan.left_out):
+        advice = "Turn what is there into one of these, or name the folder that holds the music"
+    return f"no sound file is in {printable(music)}, only {', '.join(found)}. {kinds_read}. {advice}."
 
 
 def _known_songs(
@@ -634,32 +672,38 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--output", type=Path, help="folder for the chunks (default: the config's prepared_folder)")
     add(
         "--sample-rate",
-        type=kinds.any_whole,
+        type=kinds.sample_rate,
         help="of the chunks, in Hz (default: the model's in the config)",
     )
     add(
         "--channels",
-        type=kinds.any_whole,
-        choices=(1, 2),
+        type=kinds.whole(bounds.CHANNELS),
+        metavar="{1,2}",
         help="mono or stereo (default: the model's in the config)",
     )
     add(
-        "--chunk-seconds", type=kinds.any_real, default=120.0, help="length of a chunk (default: %(default)g)"
+        "--chunk-seconds",
+        type=kinds.real(bounds.CHUNK_SECONDS),
+        default=120.0,
+        help="length of a chunk, from 0.1 to 3600 (default: %(default)g)",
     )
     add(
         "--min-seconds",
-        type=kinds.any_real,
+        type=kinds.real(bounds.MIN_SECONDS),
         default=1.0,
         help="shorter songs are left out (default: %(default)g)",
     )
     add(
         "--workers",
-        type=kinds.any_whole,
+        type=kinds.whole(bounds.WORKERS),
         default=min(available_cores(), MOST_WORKERS),
-        help=f"processes, {MOST_WORKERS} at most (default: the cores that this process may use, %(default)s)",
+        help=f"processes; more than {MOST_WORKERS} count as {MOST_WORKERS} (default: the cores that this process may "
+        "use, %(default)s)",
     )
     add(
-        "--max-files", type=kinds.any_whole, help="only the first so many files, to try it out (default: all)"
+        "--max-files",
+        type=kinds.whole(bounds.FILES),
+        help="only the first so many files, to try it out (default: all)",
     )
     add(
         "--forget-missing",
@@ -678,18 +722,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _settings(options: argparse.Namespace, defaults: Defaults) -> PrepareSettings:
-    sample_rate = defaults.sample_rate if options.sample_rate is None else options.sample_rate
-    for value, option, bound in (
-        (sample_rate, "--sample-rate", bounds.SAMPLE_RATE),
-        (options.workers, "--workers", bounds.WORKERS),
-        (1 if options.max_files is None else options.max_files, "--max-files", bounds.FILES),
-        (options.chunk_seconds, "--chunk-seconds", bounds.CHUNK_SECONDS),
-        (options.min_seconds, "--min-seconds", bounds.MIN_SECONDS),
-    ):
-        if value not in bound:
-            raise DatasetError(f"{option} must be {bound}, got {value}.")
     return PrepareSettings(
-        sample_rate=sample_rate,
+        sample_rate=options.sample_rate or defaults.sample_rate,
         channels=options.channels or defaults.channels,
         chunk_seconds=options.chunk_seconds,
         min_seconds=options.min_seconds,
@@ -716,8 +750,12 @@ def main(argv: list[str] | None = None) -> int:
         )
         print_outcome(outcome, output)
         if not outcome.manifest.songs:
+            reasons = Counter(entry.reason for entry in outcome.manifest.left_out)
+            listed = ", ".join(f"{count:,} {printable(reason)}" for reason, count in reasons.most_common())
             raise DatasetError(
-                f"no usable music in {printable(options.folder)}: not one chunk could be made."
+                f"no usable music in {printable(options.folder)}: not one chunk could be made "
+                f"({listed or 'nothing is there'}). The lines above say why of each file; {REPORT_CSV} in "
+                f"{printable(output)} keeps them. Mend or replace the files, or name another folder."
             )
         print(f"Next: {command('dataset', '--input', output)}")
 

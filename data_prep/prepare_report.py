@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
+from data_prep.disk_need import music_time
 from piano.foundation.dataset_format import PreparedManifest
 from piano.foundation.made_files import write_bytes, write_json
 from piano.foundation.screen_text import counted, csv_cell, printable, wrapped
@@ -63,24 +64,23 @@ class Outcome(NamedTuple):
 
 
 class Progress:
-    """A bar over the bytes to read, with the music decoded and how much faster than it plays that goes.
+    """A bar over the bytes to read, with the number of songs that are done and how much faster than it plays that goes.
 
     Bytes of a file still being decoded are guessed from its seconds; the end of the file corrects the guess.
     """
 
     def __init__(self, sizes: list[int]) -> None:
         self._sizes = sizes
-        self._files = counted(len(sizes), "file")
-        self._started = time.monotonic()
+        self._files = counted(len(sizes), "song")
         self._running: dict[int, float] = {}
-        self._seconds = 0.0
         self._done_bytes, self._done_seconds, self._done_files = 0, 0.0, 0
+        self._seconds, self._started = 0.0, time.monotonic()
         self._bar = tqdm(
             total=sum(sizes),
             desc="preparing",
             dynamic_ncols=True,
             mininterval=0.2 if sys.stderr.isatty() else 10.0,
-            bar_format="{desc} {percentage:3.0f}% |{bar}| {elapsed} (ETA {remaining}){postfix}",
+            bar_format="{desc} {percentage:3.0f}% |{bar}| {elapsed} ({remaining} left){postfix}",
         )
 
     def __enter__(self) -> "Progress":
@@ -91,17 +91,14 @@ class Progress:
 
     def advance(self, index: int, seconds: float, *, is_finished: bool) -> None:
         """Count audio decoded from file `index`."""
-        self._seconds += seconds
         self._running[index] = self._running.get(index, 0.0) + seconds
+        self._seconds += seconds
         if is_finished:
             self._done_bytes += self._sizes[index]
             self._done_seconds += self._running.pop(index)
             self._done_files += 1
         speed = self._seconds / max(time.monotonic() - self._started, 1e-3)
-        self._bar.set_postfix_str(
-            f"{self._done_files} of {self._files}, {self._seconds / 60:.0f} min of music, {speed:.0f}x speed",
-            refresh=False,
-        )
+        self._bar.set_postfix_str(f"{self._done_files:,} of {self._files}, {speed:.0f}x", refresh=False)
         self._bar.update(max(0, self._read_bytes() - self._bar.n))
 
     def in_work(self) -> dict[int, float]:
@@ -160,14 +157,14 @@ def print_outcome(outcome: Outcome, output: Path) -> None:
     manifest = outcome.manifest
     for song in manifest.songs:
         if song.notes:
-            print(f"note: {printable(song.source)}: {printable(', '.join(song.notes))}")
+            _print(f"remark: {printable(song.source)}: {printable(', '.join(song.notes))}")
         if song.group != song.source:
-            print(f"note: {printable(song.source)}: the same recording as {printable(song.group)}")
+            _print(f"remark: {printable(song.source)}: the same recording as {printable(song.group)}")
     _print_some(
         [f"moved: {printable(old)} -> {printable(new)}: its chunks are kept" for old, new in outcome.moved]
     )
     for source in outcome.gone:
-        print(f"gone: {printable(source)}: no longer in the music, its chunks are removed")
+        _print(f"gone: {printable(source)}: no longer in the music, its chunks are removed")
     listed: Counter[str] = Counter()
     other = [printable(entry.source) for entry in manifest.left_out if entry.reason == "not_audio"]
     if other:
@@ -182,27 +179,34 @@ def print_outcome(outcome: Outcome, output: Path) -> None:
         listed[entry.reason] += 1
         if listed[entry.reason] <= _LISTED_PER_REASON:
             detail = printable(entry.detail or REASONS.get(entry.reason, ""))
-            print(f"left out: {printable(entry.source)}: {printable(entry.reason)} ({detail})")
+            _print(f"left out: {printable(entry.source)}: {printable(entry.reason)} ({detail})")
     for reason, count in listed.items():
         if count > _LISTED_PER_REASON:
-            print(
+            _print(
                 f"left out: {count - _LISTED_PER_REASON:,} more, {printable(reason)}; all are in {REPORT_CSV}"
             )
     total = summarise(manifest)
-    noted = sum(bool(song.notes) for song in manifest.songs)
-    told = (
-        f"{printable(output)}: {counted(len(manifest.songs), 'song')}, {total['hours']:.2f} hours, "
-        f"{counted(int(total['chunks']), 'chunk')};\n"
-        f"{outcome.prepared} prepared now, {outcome.kept} kept, {len(outcome.gone)} gone, "
-        f"{counted(len(manifest.left_out), 'file')} left out, {counted(noted, 'song')} with notes."
+    remarked = sum(bool(song.notes) or song.group != song.source for song in manifest.songs)
+    seconds = sum(song.seconds for song in manifest.songs)
+    print(
+        f"{printable(output)}: {counted(len(manifest.songs), 'song')}, {music_time(seconds)}, "
+        f"{counted(int(total['chunks']), 'chunk')}"
     )
-    print(told)
+    _print(
+        f"  {outcome.prepared:,} prepared now, {outcome.kept:,} kept from before, {len(outcome.gone):,} gone"
+    )
+    told = [f"{counted(len(manifest.left_out), 'file')} left out"] * bool(manifest.left_out)
+    told += [f"{counted(remarked, 'song')} with remarks"] * bool(remarked)
+    if told:
+        _print(f"  {' and '.join(told)}: see {REPORT_CSV} there")
 
 
 def _print_some(lines: list[str]) -> None:
-    print(
-        "\n".join([*lines[:_LISTED_PER_REASON], *(["..."] if len(lines) > _LISTED_PER_REASON else [])]),
-        end="",
-    )
-    if lines:
-        print()
+    for line in lines[:_LISTED_PER_REASON]:
+        _print(line)
+    if len(lines) > _LISTED_PER_REASON:
+        print("...")
+
+
+def _print(line: str) -> None:
+    print(wrapped(line))

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from piano.foundation.audio_io import DecodeLog, decode_blocks
+from piano.foundation.audio_io import NOT_FINITE, DecodeLog, decode_blocks
 from piano.foundation.dataset_format import (
     ChunkEntry,
     LeftOut,
@@ -239,6 +239,9 @@ def _cut_song(
         )
         return LeftOut(source=task.source, reason="too_short", detail=detail)
     levels = cutter.meter.levels()
+    if levels.is_silent and NOT_FINITE in log.notes:
+        detail = f"nothing but NaN, infinity, numbers beyond 1e38, and what is below {SILENCE_DB:g} dB"
+        return LeftOut(source=task.source, reason="unreadable", detail=detail)
     if levels.is_silent:
         where = " in the mix of its channels" if log.channels > settings.channels else ""
         return LeftOut(source=task.source, reason="silent", detail=f"nothing above {SILENCE_DB:g} dB{where}")

@@ -1,6 +1,7 @@
 """Sound comes in whole and in bounded memory, whatever the file claims; it goes out whole or not at all."""
 
 import os
+import struct
 import subprocess
 import sys
 import tracemalloc
@@ -9,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import soxr
 
 from piano.foundation import m4a
 from piano.foundation.audio_io import (
+    FAR_BEYOND,
     NOT_FINITE,
     DecodeLog,
     decode_blocks,
@@ -287,7 +290,7 @@ def test_samples_that_are_not_finite_become_silence(tmp_path: Path, sample_rate:
     write_float_wav(tmp_path / "nan.wav", samples)
     waveform, notes = decode(tmp_path / "nan.wav", sample_rate)
     assert np.isfinite(waveform).all()
-    assert notes == [NOT_FINITE]
+    assert notes == [NOT_FINITE, FAR_BEYOND]
     if sample_rate == RATE:
         assert not waveform[0, 100:200].any()
         assert np.array_equal(waveform[0, 600:], samples[0, 600:])
@@ -429,3 +432,54 @@ def test_a_name_that_is_not_unicode_is_written_and_read(tmp_path: Path):
     path = tmp_path / "byte-\udcff.flac"
     write_music(path, 0, 0.5)
     assert read_audio(path, sample_rate=RATE, channels=1).shape == (1, 8000)
+
+
+def ape_tag(size: int, *, is_in_front: bool) -> bytes:
+    """An APEv2 tag with a cover of so many bytes; behind a sound it has no header of its own."""
+    item = struct.pack("<II", size, 2) + b"Cover Art (Front)\0" + np.random.default_rng(1).bytes(size)
+    head, foot = (
+        b"APETAGEX" + struct.pack("<IIII", 2000, len(item) + 32, 1, flags) + bytes(8)
+        for flags in (0xA0000000, 0x80000000 if is_in_front else 0)
+    )
+    return head + item + foot if is_in_front else item + foot
+
+
+def test_tags_in_front_and_behind_cost_nothing_and_give_no_note(tmp_path: Path, mp3_bytes: bytes):
+    id3 = b"ID3\x03\0\0\0\0\x02\0" + bytes(256)
+    samples = make_music(0, 2.0)
+    for suffix in (".flac", ".wav"):
+        write_audio(tmp_path / f"plain{suffix}", samples, RATE)
+        (tmp_path / f"tagged{suffix}").write_bytes(id3 + (tmp_path / f"plain{suffix}").read_bytes())
+        waveform, notes = decode(tmp_path / f"tagged{suffix}")
+        assert waveform.shape == samples.shape and notes == []
+    (tmp_path / "plain.mp3").write_bytes(mp3_bytes)
+    plain, _ = decode(tmp_path / "plain.mp3")
+    for front, behind in (
+        (id3 + id3, b""),
+        (b"", id3 + b"TAG" + bytes(125)),
+        (b"", ape_tag(300_000, is_in_front=False)),
+        (b"", ape_tag(3_000, is_in_front=False) + b"TAG" + bytes(125)),
+        (b"", b"LYRICSBEGININD00002100LYR00003abc" + b"000033LYRICS200" + b"TAG" + bytes(125)),
+        (ape_tag(300_000, is_in_front=True), b""),
+    ):
+        (tmp_path / "tagged.mp3").write_bytes(front + mp3_bytes + behind)
+        waveform, notes = decode(tmp_path / "tagged.mp3")
+        assert notes == []
+        assert 0 <= waveform.shape[1] - plain.shape[1] < 0.08 * RATE  # an APE tag in front hides the padding
+
+
+@pytest.mark.parametrize(
+    ("rate", "subtype"),
+    [(8000, "PCM_16"), (11_025, "PCM_24"), (22_255, "PCM_16"), (44_056, "FLOAT"), (88_200, "PCM_24"),
+     (96_000, "PCM_16"), (192_000, "DOUBLE"), (44_100, "PCM_U8"), (44_100, "ULAW"), (44_100, "IMA_ADPCM")],
+)  # fmt: skip
+def test_any_rate_and_subtype_gives_what_soxr_gives_of_the_whole_file(
+    tmp_path: Path, rate: int, subtype: str
+):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, make_music(0, 1.0, rate)[0], rate, subtype=subtype)
+    samples, _ = soundfile.read(path, dtype="float32")
+    waveform, notes = decode(path)
+    wanted = soxr.resample(samples, rate, RATE, quality="HQ")
+    assert notes == [] and waveform.shape == (1, len(wanted))
+    assert np.abs(waveform[0] - wanted).max() < 3e-4

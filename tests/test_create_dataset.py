@@ -169,18 +169,35 @@ def test_too_little_music_says_how_much_is_needed(
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("option", "texts", "allowed"),
     [
-        ["--validation-fraction", "0"],
-        ["--validation-fraction", "1"],
-        ["--seed", "-1"],
-        ["--segment-seconds", "0"],
+        ("--validation-fraction", ["0", "1", "-0.1", "nan", "x"], "a number above 0 and below 1"),
+        ("--seed", ["-1", "1.5", str(2**63)], "a whole number from 0 to "),
+        ("--segment-seconds", ["0", "-1", "1e9", "nan"], "a number above 0 to 604,800"),
     ],
 )
-def test_impossible_settings_are_refused(prepared: Path, tmp_path: Path, options: list[str], capsys):
-    assert main(["--input", str(prepared), "--output", str(tmp_path / "out"), *options]) == 2
-    assert options[0] in capsys.readouterr().err
+def test_every_number_is_refused_with_its_true_range(
+    prepared: Path, tmp_path: Path, option: str, texts: list[str], allowed: str, capsys
+):
+    for text in texts:
+        with pytest.raises(SystemExit) as stop:
+            main(["--input", str(prepared), "--output", str(tmp_path / "out"), f"{option}={text}"])
+        assert stop.value.code == 2
+        assert f"argument {option}: {text} is not {allowed}" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_segments_that_no_model_can_have_are_refused_and_short_ones_get_no_false_hint(
+    prepared: Path, tmp_path: Path, capsys
+):
+    words = ["--input", str(prepared), "--preset", "tiny", "--output"]
+    assert main([*words, str(tmp_path / "out"), "--segment-seconds", "0.0001"]) == 2
+    assert f"must be from {64 / RATE:.3g} to " in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main([*words, str(tmp_path / "out"), "--segment-seconds", "0.1"]) == 0
+    shown = capsys.readouterr().out
+    assert "Next:" not in shown
+    assert "cannot learn from segments so short" in shown
 
 
 def test_folders_and_segments_come_from_the_config(prepared: Path, tmp_path: Path):

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_prep.create_dataset import create_dataset, main
+from data_prep.create_dataset import create_dataset, main, split_warnings
 from data_prep.defaults import Defaults, least_segment_samples, load_defaults, settings_for_segments
 from data_prep.prepare_dataset import prepare_folder
 from piano.foundation.dataset_format import (
@@ -438,3 +439,48 @@ def test_what_a_kill_left_without_a_manifest_is_no_obstacle(prepared: Path, tmp_
     assert make(prepared, out) == 0
     (out / "manifest.json").unlink()
     assert make(prepared, out) == 0
+
+
+def kinds(folder: Path, names: list[str]) -> Path:
+    for number, name in enumerate(names):
+        write_music(folder / f"music/{name}.flac", number, 12.0, RATE)
+    prepare_folder(folder / "music", folder / "prepared", SETTINGS)
+    return folder / "prepared"
+
+
+def warnings(prepared: Path, output: Path, *options: str) -> list[str]:
+    make(prepared, output, *options)
+    return split_warnings(read_manifest(output))
+
+
+def test_a_kind_of_music_that_only_validation_has_is_told_with_a_seed_that_mends_it(tmp_path: Path, capsys):
+    prepared = kinds(tmp_path, ["all/Piano/0", *(f"all/Rock/{number}" for number in range(1, 5))])
+    seen = {}
+    for seed in range(40):
+        output = tmp_path / f"d{seed}"
+        told = warnings(prepared, output, "--seed", str(seed))
+        is_lost = read_manifest(output).songs["validation"] == ("all/Piano/0.flac",)
+        assert told[0].startswith("warning: validation is one recording only (all/")
+        assert "--validation-fraction 0.4" in told[0]
+        assert len(told) == 1 + is_lost
+        seen[is_lost] = seed, told[-1]
+        if len(seen) == 2:
+            break
+    lost, sentence = seen[True]
+    assert sentence.startswith("warning: all music of the folder Piano is in validation")
+    [mended] = re.findall(r"With --seed (\d+) --overwrite", sentence)
+    capsys.readouterr()
+    assert make(prepared, tmp_path / f"d{lost}") in (0, 2)
+    assert make(prepared, tmp_path / f"d{lost}", "--seed", mended, "--overwrite") == 0
+    assert "all music of the folder" not in capsys.readouterr().out
+    assert warnings(prepared, tmp_path / "more", "--validation-fraction", "0.4", "--seed", mended) == []
+
+
+def test_folders_of_one_song_each_are_no_kinds_and_two_songs_are_few(tmp_path: Path):
+    prepared = kinds(tmp_path, ["a/0", "b/1"])
+    told = warnings(prepared, tmp_path / "d")
+    assert [line.split(":")[1] for line in told] == [
+        f" validation is one recording only ({read_manifest(tmp_path / 'd').songs['validation'][0]})",
+        " there is one recording only to learn from",
+    ]
+    assert "--validation-fraction" not in told[0]

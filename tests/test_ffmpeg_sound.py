@@ -194,3 +194,15 @@ def test_names_of_sounds_that_are_not_read_have_a_reason_of_their_own(tmp_path: 
     assert [path.name for path in scan.audio] == ["d.M4B", "e.OGA"]
     reasons = {path.name: reason for path, reason in scan.left_out}
     assert reasons == {"a.mid": "unknown_format", "b.M4P": "unknown_format", "c.txt": "not_audio"}
+
+
+@pytest.mark.parametrize("name", ["two.m4a", "two.mp4", "two.mkv", "two.mka", "two.ogg"])
+def test_a_second_track_of_sound_is_not_read_and_that_is_said(song: Path, tmp_path: Path, name: str):
+    target = tmp_path / name
+    convert(
+        song, target, "-map", "0:a", "-map", "0:a", *(["-c:a", "libvorbis"] if name.endswith("ogg") else [])
+    )
+    waveform, notes = decode(target)
+    assert notes == ["only the first of several audio tracks read"]
+    assert like(waveform, song)
+    assert decode(convert(song, tmp_path / f"one{target.suffix}"))[1] == []

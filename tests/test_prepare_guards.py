@@ -15,11 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from data_prep import prepare_song as prepare_song_module
+from data_prep.create_dataset import main as make_data_set
 from data_prep.disk_need import disk_need, guess_seconds
 from data_prep.prepare_dataset import main, prepare_folder
-from data_prep.prepare_report import Outcome
+from data_prep.prepare_report import Outcome, Progress
 from data_prep.prepare_song import SongTask, hash_file, prepare_song, read_record, settings_key
 from piano.foundation.audio_io import scan_folder
 from piano.foundation.dataset_format import (
@@ -172,7 +174,7 @@ def test_moved_files_are_not_decoded_again(mine: tuple[Path, Path], capsys: pyte
     assert main([str(music), "--output", str(prepared), *OPTIONS]) == 0
     shown = capsys.readouterr().out
     assert "moved: a/Track 00.wav -> Piano/piece 0.wav: its chunks are kept" in shown
-    assert "0 prepared now, 4 kept, 0 gone" in shown
+    assert "0 prepared now, 4 kept from before, 0 gone" in shown
     assert "gone:" not in shown
     assert sorted(chunk_times(prepared).values()) == before
     fresh = prepare_folder(music, prepared.with_name("fresh"), SETTINGS).manifest
@@ -316,9 +318,7 @@ def test_one_file_is_taken_as_it_is(
     assert entry.source == "Track 00.wav"
     shown = capsys.readouterr().out
     assert "1 file to prepare" in shown
-    told = "1 song, 0.00 hours, 2 chunks; 1 prepared now, 0 kept, 0 gone, 0 files left out"
-    assert told in " ".join(shown.split())
-    assert all(len(line) < 80 for line in shown.splitlines() if str(tmp_path) not in line)
+    assert "1 song, 2 seconds, 2 chunks\n  1 prepared now, 0 kept from before, 0 gone\n" in shown
     assert f"Next: musigan dataset --input {tmp_path / 'out'}" in shown
     assert prepare_folder(song, tmp_path / "out", SETTINGS).kept == 1
 
@@ -680,3 +680,99 @@ def test_reasons_are_true_at_their_edges(tmp_path: Path) -> None:
         "against.wav": ("silent", "nothing above -66 dB in the mix of its channels"),
         "short.wav": ("too_short", "0.999 s long, at least 1 s are needed"),
     }
+
+
+def test_a_file_of_nothing_but_impossible_numbers_is_not_called_silent(tmp_path: Path) -> None:
+
+    (tmp_path / "music").mkdir()
+    tone = np.sin(np.arange(64_000) / 9.0)
+    for name, value in (("inf", np.inf), ("nan", np.nan), ("huge", 1e200)):
+        soundfile.write(tmp_path / f"music/{name}.wav", np.copysign(value, tone), 16_000, subtype="DOUBLE")
+    soundfile.write(tmp_path / "music/large.wav", 1e30 * tone, 16_000, subtype="DOUBLE")
+    soundfile.write(tmp_path / "music/zeros.wav", 0 * tone, 16_000, subtype="DOUBLE")
+    manifest = prepare_folder(tmp_path / "music", tmp_path / "out", SETTINGS).manifest
+    reasons = {entry.source: (entry.reason, entry.detail) for entry in manifest.left_out}
+    assert reasons.pop("zeros.wav") == ("silent", "nothing above -66 dB")
+    assert set(reasons) == {"inf.wav", "nan.wav", "huge.wav"}
+    assert set(reasons.values()) == {
+        ("unreadable", "nothing but NaN, infinity, numbers beyond 1e38, and what is below -66 dB")
+    }
+    assert [(song.source, song.notes) for song in manifest.songs] == [
+        ("large.wav", ("numbers far beyond full scale clipped",))
+    ]
+
+
+def no_music(folder: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    assert main([str(folder), "--output", str(out), *OPTIONS]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == "" and not out.exists()  # nothing is left behind
+    [line] = shown.err.splitlines()
+    return line
+
+
+def test_a_folder_without_music_is_told_what_is_there_and_what_to_do(tmp_path: Path, capsys):
+    folder, out = tmp_path / "music", tmp_path / "out"
+    folder.mkdir()
+    line = no_music(folder, out, capsys)
+    assert "is empty. Put music into it (MP3, WAV, FLAC, " in line
+    for name in ("a.txt", "b.txt", "c.jpg", "README"):
+        (folder / name).write_text("x")
+    line = no_music(folder, out, capsys)
+    assert "no sound file is in " in line and "only 2 .txt, 1 without suffix, 1 .jpg. MP3, " in line
+    assert line.endswith("Name the folder that holds the music.")
+    (folder / "song.mid").write_bytes(b"MThd")
+    assert "Turn what is there into one of these" in no_music(folder, out, capsys)
+    write_music(folder / ".trash/song.wav", 0, 1.0)
+    line = no_music(folder, out, capsys)
+    assert "the hidden folder .trash with 1 sound file" in line and "Rename the hidden folder" in line
+    (folder / "album.zip").write_bytes(b"PK")
+    assert "Unpack the archives first" in no_music(folder, out, capsys)
+
+
+def test_music_of_which_nothing_can_be_used_is_counted_by_reason(tmp_path: Path, capsys):
+    (tmp_path / "music").mkdir()
+    for name in ("a.mp3", "b.mp3"):
+        (tmp_path / "music" / name).write_text(f"nothing {name}")
+    write_float_wav(tmp_path / "music/c.wav", np.zeros((1, 16_000)), 16_000)
+    assert main([str(tmp_path / "music"), "--output", str(tmp_path / "out"), *OPTIONS]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "not one chunk could be made (2 unreadable, 1 silent). The lines above say why" in line
+
+
+def test_nothing_on_the_screen_is_wider_than_80_columns(tmp_path: Path, capsys, monkeypatch):
+    """Paths aside: here all are short."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.chdir(tmp_path)
+    for number in range(5):
+        write_music(Path(f"m/{number}.wav"), number, 4.0, RATE)
+    shutil.copy("m/0.wav", "m/00.wav")
+    Path("m/bad.mp3").write_text("nothing")
+    Path("m/tune.mid").write_text("nothing")
+    write_float_wav(Path("m/odd.wav"), np.full((2, 3 * RATE), np.inf), RATE)
+    write_float_wav(Path("m/one.wav"), np.stack([np.sin(np.arange(4 * RATE)), np.zeros(4 * RATE)]), RATE)
+    assert main(["m", "--output", "p", *OPTIONS]) == 0
+    said = [capsys.readouterr()]
+    assert "2 prepared now" not in said[0].out and "6 prepared now, 0 kept from before, 0 gone" in said[0].out
+    assert "4 files left out and 1 song with remarks: see report.csv there" in said[0].out
+    assert make_data_set(["--input", "p", "--output", "d", "--segment-seconds", "0.2"]) == 0
+    assert make_data_set(["--input", "p", "--output", "e", "--segment-seconds", "1", "--preset", "tiny"]) == 0
+    said.append(capsys.readouterr())
+    for command in (main, make_data_set):
+        with pytest.raises(SystemExit):
+            command(["--help"])
+    said.append(capsys.readouterr())
+    lines = [line for out in said for text in out for line in re.split(r"[\r\n]", text)]
+    assert len(lines) > 60
+    assert [line for line in lines if len(line) > 80] == []
+
+
+def test_the_bar_of_a_preparation_is_wide_enough_to_be_seen(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    with Progress([10**9] * 12_345) as progress:
+        progress.advance(0, 1000.0, is_finished=True)
+        progress._bar.ncols = 80
+        bar = str(progress._bar)
+    assert len(bar) <= 80
+    assert bar.rindex("|") - bar.index("|") > 10
+    assert "1 of 12,345 songs" in bar
+    capsys.readouterr()

@@ -26,6 +26,7 @@ from piano.foundation.sound_names import AUDIO_SUFFIXES, UNKNOWN_SUFFIXES
 
 __all__ = [
     "AUDIO_SUFFIXES",
+    "FAR_BEYOND",
     "MP3_RATES",
     "NOT_FINITE",
     "AudioWriter",
@@ -283,7 +284,8 @@ def _make_finite(samples: np.ndarray, log: DecodeLog) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):
         if np.dot(flat, flat) <= _LOUDEST**2:  # then no number is larger, and none is NaN
             return samples
-    if not np.isfinite(flat).all():
+    is_finite = np.isfinite(flat)
+    if not is_finite.all():
         log.note(NOT_FINITE)
         samples = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
     if np.abs(samples).max(initial=0.0) > _LOUDEST:

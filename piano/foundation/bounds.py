@@ -12,17 +12,18 @@ from piano.foundation.screen_text import printable
 
 
 class Bound(NamedTuple):
-    """What a number may be, both ends included; `is_above`: the lower end is not."""
+    """What a number may be, both ends included; `is_above`: the lower end is not; `is_below`: the upper one is not."""
 
     low: float
     high: float
     is_whole: bool = True
     is_above: bool = False
+    is_below: bool = False
 
     @property
     def limits(self) -> dict[str, Any]:
         """As keywords of a pydantic Field."""
-        ends = {"gt" if self.is_above else "ge": self.low, "le": self.high}
+        ends = {"gt" if self.is_above else "ge": self.low, "lt" if self.is_below else "le": self.high}
         return ends | ({} if self.is_whole else {"allow_inf_nan": False})
 
     def __contains__(self, value: object) -> bool:
@@ -31,7 +32,8 @@ class Bound(NamedTuple):
             return False
         if isinstance(value, float) and not math.isfinite(value):
             return False
-        return self.low <= value <= self.high and not (self.is_above and value == self.low)
+        is_end = (self.is_above and value == self.low) or (self.is_below and value == self.high)
+        return self.low <= value <= self.high and not is_end
 
     def __str__(self) -> str:
         """`a whole number from 1 to 8`."""
@@ -39,7 +41,10 @@ class Bound(NamedTuple):
             f"{int(end):,}" if self.is_whole and abs(end) < 10**18 else f"{end:,.6g}"
             for end in (self.low, self.high)
         )
-        return f"a {'whole ' if self.is_whole else ''}number {'above' if self.is_above else 'from'} {low} to {high}"
+        begin = f"a {'whole ' if self.is_whole else ''}number {'above' if self.is_above else 'from'} {low}"
+        if self.is_below:
+            return f"{begin} {'and' if self.is_above else 'to'} below {high}"
+        return f"{begin} to {high}"
 
     def check(self, value: Any, name: str) -> Any:
         """The value, or a ValueError that says what `name` must be."""
@@ -95,7 +100,7 @@ SAMPLES = Bound(0, 2**40)
 THREADS = Bound(1, 1_024)
 CHUNK_SECONDS = Bound(0.1, 3_600.0, is_whole=False)
 """Of a chunk of a prepared song."""
-MIN_SECONDS = Bound(0.0, 3_599.999, is_whole=False)
+MIN_SECONDS = Bound(0.0, 3_600.0, is_whole=False, is_below=True)
 """Songs shorter than this are left out."""
 FILE_BYTES = Bound(0, 2**63 - 1)
 TIME_NS = Bound(-(2**63), 2**63 - 1)
@@ -105,7 +110,7 @@ SOURCE_RATE = Bound(0, 2**31 - 1)
 SOURCE_CHANNELS = Bound(0, 65_535)
 DECIBELS = Bound(-1_000.0, 1_000.0, is_whole=False)
 WORKERS = Bound(1, 1_024)
-"""That may be asked for; see MOST_WORKERS of data_prep/worker_pool.py."""
+"""That may be asked for; more than MOST_WORKERS of data_prep/worker_pool.py count as so many."""
 FILES = Bound(1, 2**40)
 SONG_SECONDS = Bound(0.0, 2.0**40, is_whole=False)
 """Of a prepared song: SAMPLES bound it already."""
@@ -118,8 +123,10 @@ SAMPLE_COUNT = Bound(1, 1_000)
 """Of samples that a run writes at every save."""
 BATCH = Bound(1, 65_536)
 SHARE = Bound(0.0, 1.0, is_whole=False)
-BELOW_ONE = Bound(0.0, 1.0 - 1e-9, is_whole=False)
+BELOW_ONE = Bound(0.0, 1.0, is_whole=False, is_below=True)
 """A share that must leave something: dropout, the decay of an average."""
+SPLIT_SHARE = BELOW_ONE._replace(is_above=True)
+"""Of music that is held back: both sides get some."""
 RATE = Bound(0.0, 1e9, is_whole=False, is_above=True)
 """A learning rate, or what one is multiplied by; too large a one is the doctor's business, an infinite one nobody's."""
 WEIGHT = Bound(0.0, 1e9, is_whole=False)

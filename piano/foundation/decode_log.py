@@ -10,6 +10,7 @@ JOINED = "several recordings in one file"
 CODED = "coded surround sound inside a PCM file"
 NOT_FINITE = "numbers that are none (NaN, infinity, or far too large) replaced by 0"
 FAR_BEYOND = "numbers more than 120 dB beyond full scale clipped"
+OTHER_TRACKS = "only the first of several audio tracks read"
 ONE_SILENT = "one channel silent"
 ONE_SOUNDS = "only one channel sounds"
 

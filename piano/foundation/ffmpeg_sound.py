@@ -12,7 +12,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from piano.foundation.decode_log import CUT_SHORT, DAMAGED, DecodeLog
+from piano.foundation.decode_log import CUT_SHORT, DAMAGED, OTHER_TRACKS, DecodeLog
 from piano.foundation.errors import AudioError
 from piano.foundation.screen_text import printable
 from piano.foundation.sound_source import SourcePart
@@ -23,6 +23,7 @@ _DURATION = re.compile(r"^\[info\]\s+Duration: (\d+):(\d\d):(\d\d\.\d+)", re.MUL
 _DAMAGE = re.compile(
     r"\[error\].*(submitting packet|decoding|nvalid data|orrupt|invalid)", re.MULTILINE | re.IGNORECASE
 )
+_TRACK = re.compile(r"^\[info\]\s+Stream #0:\d.*: Audio: ", re.MULTILINE)
 _MOST_SAID_BYTES = 1 << 16
 _TIMED = {"mov", "matroska", "asf", "wv", "ape", "tta", "mpc", "mpc8", "tak", "flac", "wav", "caff", "aiff"}
 """Formats whose length stands in the file; of others ffmpeg guesses it."""
@@ -179,6 +180,8 @@ def ffmpeg_blocks(
             process.wait()
             listener.join(timeout=10)
     text = b"".join(said).decode("utf-8", "replace")
+    if count and len(_TRACK.findall(text.partition("Output #0")[0])) > 1:
+        log.note(OTHER_TRACKS)
     seconds = count / layout[0] if layout else 0.0
     missing = max(0.0, _claimed_seconds(text, form) - seconds)
     is_damaged = status != 0 or _DAMAGE.search(text) is not None

@@ -145,7 +145,8 @@ def scan_mpeg(stream: Readable, alive: Callable[[], None] = lambda: None) -> Mpe
     window = _Window(stream)
     runs: list[MpegRun] = []
     stray = tags = position = told = 0
-    while position < window.size and stray < _MAX_STRAY_BYTES:
+    behind = _tags_behind(window)
+    while position < window.size and position != behind and stray < _MAX_STRAY_BYTES:
         if position >= told:
             alive()
             told = position + _ALIVE_BYTES
@@ -256,6 +257,25 @@ def _tag_length(window: _Window, position: int) -> int:
     if head[:1] == b"\0":
         return _zeros_length(window, position)
     return 0
+
+
+def _tags_behind(window: _Window) -> int:
+    """Where the tags at the end of a file begin, of which some can only be told from their last bytes: APE, Lyrics3."""
+    end = window.size
+    for _ in range(_MOST_TAGS):
+        foot = window.at(end - 32, 32) if end >= 32 else b""
+        if end >= 128 and window.at(end - 128, 3) == b"TAG":
+            length = 128
+        elif foot.startswith(b"APETAGEX"):
+            length = int.from_bytes(foot[12:16], "little") + (32 if foot[23] & 0x80 else 0)
+        elif foot.endswith(b"LYRICS200") and foot[-15:-9].isdigit():
+            length = int(foot[-15:-9]) + 15
+        else:
+            break
+        if not 32 <= length <= end:
+            break
+        end -= length
+    return end
 
 
 def _zeros_length(window: _Window, position: int) -> int:

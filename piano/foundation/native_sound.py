@@ -20,6 +20,7 @@ from piano.foundation.decode_log import (
     DAMAGED,
     JOINED,
     LEAST_SECONDS,
+    OTHER_TRACKS,
     RATE_CHANGES,
     WRONG_LENGTH,
     DecodeLog,
@@ -282,6 +283,8 @@ def _ogg_blocks(part: SourcePart, task: Task) -> Iterator[NativeBlock]:
         task.log.note(JOINED)
     layout, number, found = None, 0, False
     for link in links:
+        if link.has_others:
+            task.log.note(OTHER_TRACKS)
         pages = SourcePart(
             part.source, [place for first, last in link.ranges for place in part.ranges(first, last)]
         )

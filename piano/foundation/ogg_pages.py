@@ -29,6 +29,8 @@ class OggLink:
     """Pages are lost or do not fit their checksums."""
     is_ended: bool = False
     """The last page says that it is the last."""
+    has_others: bool = False
+    """Another track of sound runs beside it."""
 
 
 def find_links(part: SourcePart) -> tuple[list[OggLink], int]:
@@ -61,6 +63,7 @@ def find_links(part: SourcePart) -> tuple[list[OggLink], int]:
             if not in_headers:
                 link, serial, in_headers = OggLink(), -1, True
             codec = _codec_of(window[offset + header : end])
+            link.has_others |= bool(codec and link.codec)
             if codec and not link.codec:
                 link.codec, serial, sequence = codec, page_serial, page_sequence - 1
                 links.append(link)

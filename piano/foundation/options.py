@@ -68,9 +68,6 @@ phase_iterations = whole(bounds.PHASE_ITERATIONS)
 steps = whole_or(bounds.SAMPLING_STEPS, "auto")
 epoch = whole_or(bounds.EPOCH, "best", "latest")
 epoch_number = whole(bounds.EPOCH)
-any_whole = whole(Bound(-(2**63), 2**63 - 1))
-any_real = real(Bound(-1e15, 1e15, is_whole=False))
-"""Of the two above: where the command itself has narrower limits, and words for them."""
 
 
 def make_output_folder(folder: Path) -> None:

@@ -14,7 +14,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from torch import Tensor
 
 from piano.foundation import bounds
-from piano.foundation.doors import command
 from piano.foundation.errors import AudioError
 from piano.foundation.native_sound import sndfile_name
 from piano.foundation.screen_text import printable
