@@ -255,6 +255,8 @@ def train_alone(
             "nothing would be learned: with these epochs and shares no stage has a single epoch. "
             "Raise epochs and pretrain_epochs_g, or give --minutes."
         )
+    elif (aside := run.log.set_aside()) is not None:
+        tell(runtime, f"The log of an earlier run that saved nothing is now {aside}")
     with reported(run, messenger):
         gatekeeper.rehearse(run)
         if config.resume_from_checkpoint:

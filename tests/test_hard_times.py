@@ -178,3 +178,18 @@ def test_a_half_written_stage_is_not_taken_for_a_whole_one(tmp_path) -> None:
     run = start_run(tiny_config(tmp_path, pretrain_epochs_g=2))
     train_autoencoder(run)
     assert run.finished_stages == ["autoencoder"] and run.learned["autoencoder"].steps == 2
+
+
+def test_the_log_of_a_run_that_saved_nothing_is_kept_apart_from_the_next_one(tmp_path, capsys) -> None:
+    write_dataset(tmp_path / "dataset")
+    config = write_config(tmp_path, **SHORT)
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    killed = '{"stage": "autoencoder", "epoch": 1, "step": 0, "total_step": 0, "seconds": 1.0}\n'
+    (folder / "metrics.jsonl").write_text(killed, encoding="ascii")
+    assert piano_main.main(["--config", str(config)]) in (0, EXIT_RUINED)
+    assert (folder / "metrics-unsaved.jsonl").read_text(encoding="ascii") == killed
+    steps = [entry["total_step"] for entry in read_history(folder) if "step" in entry]
+    assert steps == sorted(set(steps))
+    assert steps[0] == 0
+    assert "metrics-unsaved.jsonl" in capsys.readouterr().out.replace("\n", "")

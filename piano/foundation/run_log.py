@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from piano.foundation.log_sinks import Watchers
-from piano.foundation.made_files import write_bytes
+from piano.foundation.made_files import publish, write_bytes
 
 LOG_NAME = "metrics.jsonl"
 
@@ -49,6 +49,20 @@ class RunLog:
     def close(self) -> None:
         """Let the watchers write what they still hold."""
         self._watchers.close()
+
+    def set_aside(self) -> Path | None:
+        """Keep the log of an earlier run that left no checkpoint under another name: a run from nothing begins its own.
+
+        Returns
+        -------
+        Path or None
+            Where the earlier lines are now; None if there were none.
+        """
+        if not self.is_active or not self.path.is_file() or not self.path.stat().st_size:
+            return None
+        aside = publish(self.path, self.path.with_name(f"{self.path.stem}-unsaved{self.path.suffix}"))
+        self.path.unlink(missing_ok=True)  # where there are no hard links it was moved
+        return aside
 
     def forget_after(self, total_step: int) -> None:
         """Drop what a run did after the step it is resumed from."""
