@@ -12,6 +12,7 @@ import soundfile
 import torch
 
 from piano.foundation.audio_io import read_audio, write_audio
+from piano.foundation.errors import AudioError
 from piano.foundation.prompts import Heard, hear, without_last_pause
 from piano.foundation.receipt import read_receipt
 from piano.foundation.runtime import fastest_threads
@@ -428,3 +429,10 @@ def test_a_run_whose_log_calls_it_ruined_is_played_with_a_word_about_it(tmp_path
     error = capsys.readouterr().err
     assert "This run's own log: " in error
     assert "--checkpoints shipped" in error
+
+
+def test_a_prompt_of_nothing_but_impossible_numbers_is_not_called_quiet(tmp_path: Path) -> None:
+    path = tmp_path / "inf.wav"
+    soundfile.write(path, np.full(3 * SAMPLE_RATE, np.inf), SAMPLE_RATE, subtype="FLOAT")
+    with pytest.raises(AudioError, match="holds no sound, only NaN, infinity or numbers beyond 1e38"):
+        hear(path, sample_rate=SAMPLE_RATE, channels=1, max_seconds=120.0)

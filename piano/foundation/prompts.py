@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from piano.foundation.audio_io import DecodeLog, decode_blocks
+from piano.foundation.audio_io import NOT_FINITE, DecodeLog, decode_blocks
 from piano.foundation.errors import AudioError
 from piano.foundation.levels import SILENCE_DB, LevelMeter, Levels
 from piano.foundation.screen_text import printable
@@ -80,6 +80,10 @@ def hear(path: Path, *, sample_rate: int, channels: int, max_seconds: float | No
     if heard.levels.is_silent:
         kept = heard.waveform.shape[1] / sample_rate
         part = f" in its last {kept:.0f} s" if 0 < heard.waveform.shape[1] < heard.samples else ""
+        if NOT_FINITE in heard.notes:
+            raise AudioError(
+                f"{printable(path)} holds no sound{part}, only NaN, infinity or numbers beyond 1e38. Name another file."
+            )
         raise AudioError(
             f"{printable(path)} holds no sound{part}: nothing in it is above {SILENCE_DB:.0f} dB. Name another file."
         )
