@@ -428,6 +428,12 @@ def _refuse_too_little(
     defaults: Defaults,
 ) -> None:
     """Raise a DatasetError that names ways out which work for this music; see `_ways_out`."""
+    if not source.songs:
+        raise DatasetError(
+            f"{printable(prepared)} holds no song: nothing of {printable(source.music_folder)} could be prepared. Its "
+            "report.csv says why of each file. Mend that and prepare again: "
+            f"`{command('prepare', 'MUSIC_FOLDER', '--output', prepared)}`."
+        )
     groups = {song.group for song in recordings.songs}
     if options.split_inside and len(groups) > 1:
         raise DatasetError(

@@ -23,14 +23,20 @@ _STEM_WORDS = frozenset(
         vocal vocals voice vox""",
     )
 )
-_FILLERS = frozenset(("no", "minus", "stem", "stems", "only"))
+_FILLERS = frozenset(("no", "minus", "stem", "stems", "only", "kit"))
+_STEM_FOLDERS = frozenset(("stem", "stems", "multitrack", "multitracks"))
+"""What is in a folder of this name are stems; the mix may lie beside the folder, under any name."""
+_STEMS = "/"
+"""In place of a name; no name holds it."""
+_STEM_RULES = 2
+"""Counts the ways in which stems were told."""
 _STEM_SECONDS = 5.0
 """Shorter files of equal length are the hits and loops of a sample pack rather than stems of one song."""
 
 
 def grouping_key(group_by: str) -> str:
     """A short text that differs when the groups could differ for the same songs."""
-    return f"{group_by} {FINGERPRINT_VERSION}"
+    return f"{group_by} {FINGERPRINT_VERSION}.{_STEM_RULES}"
 
 
 def with_groups(
@@ -100,17 +106,35 @@ def _join(leaders: list[int], keys: Iterable[object]) -> list[int]:
 def _stem_keys(songs: list[SongEntry]) -> list[tuple[str, str, int] | None]:
     """What stems and their mix have in common: folder, name without the stem's word, exact length. Else None."""
     keys, of_stems = [], set()
+    in_folders = {
+        (_above(folder), song.samples) for song in songs if _above(folder := _folder_of(song)) is not None
+    }
     for song in songs:
-        folder, _, name = song.source.rpartition("/")
+        folder, name = _folder_of(song), song.source.rpartition("/")[2]
         words = [word for word in re.split(r"[\s_.,()\[\]-]+", name.rpartition(".")[0].casefold()) if word]
         if song.seconds < _STEM_SECONDS or not words:
             keys.append(None)
+            continue
+        above = _above(folder)
+        if above is not None or (folder, song.samples) in in_folders:
+            keys.append((folder if above is None else above, _STEMS, song.samples))
+            of_stems.add(keys[-1])
             continue
         others = [word for word in words if word not in _STEM_WORDS and word not in _FILLERS]
         keys.append((folder, " ".join(others), song.samples))
         if not _STEM_WORDS.isdisjoint(words):
             of_stems.add(keys[-1])
     return [key if key in of_stems else None for key in keys]
+
+
+def _folder_of(song: SongEntry) -> str:
+    return song.source.rpartition("/")[0]
+
+
+def _above(folder: str) -> str | None:
+    """The folder that holds a folder of stems; None for other folders."""
+    above, _, name = folder.rpartition("/")
+    return above if name.casefold() in _STEM_FOLDERS else None
 
 
 def _read_fingerprint(path: Path) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Sound comes in whole and in bounded memory, whatever the file claims; it goes out whole or not at all."""
 
+import io
 import os
 import struct
 import subprocess
@@ -27,6 +28,7 @@ from piano.foundation.audio_io import (
 from piano.foundation.decode_log import CUT_SHORT, DAMAGED, RATE_CHANGES
 from piano.foundation.errors import AudioError
 from piano.foundation.ffmpeg_sound import find_ffmpeg
+from piano.foundation.mpeg_frames import length_header, scan_mpeg
 from piano.foundation.screen_text import printable
 from tests.make_audio import make_music, write_float_wav, write_music
 
@@ -483,3 +485,17 @@ def test_any_rate_and_subtype_gives_what_soxr_gives_of_the_whole_file(
     wanted = soxr.resample(samples, rate, RATE, quality="HQ")
     assert notes == [] and waveform.shape == (1, len(wanted))
     assert np.abs(waveform[0] - wanted).max() < 3e-4
+
+
+def test_a_vbri_frame_is_a_length_header_and_no_silence(tmp_path: Path, mp3_bytes: bytes):
+    [run] = scan_mpeg(io.BytesIO(mp3_bytes)).runs
+    plain = mp3_bytes[run.sound_start :]
+    frame = bytearray(length_header(run))
+    frame[4:] = bytes(len(frame) - 4)
+    frame[36:40] = b"VBRI"
+    (tmp_path / "plain.mp3").write_bytes(plain)
+    (tmp_path / "vbri.mp3").write_bytes(bytes(frame) + plain)
+    length = decode(tmp_path / "plain.mp3")[0].shape[1]
+    waveform, notes = decode(tmp_path / "vbri.mp3")
+    assert notes == []
+    assert 0 <= length - waveform.shape[1] < 576  # not longer by a frame; the decoder takes its delay off

@@ -484,3 +484,11 @@ def test_folders_of_one_song_each_are_no_kinds_and_two_songs_are_few(tmp_path: P
         " there is one recording only to learn from",
     ]
     assert "--validation-fraction" not in told[0]
+
+
+def test_a_prepared_folder_without_songs_says_so(tmp_path: Path, capsys):
+    (tmp_path / "music").mkdir()
+    (tmp_path / "music/a.wav").write_text("nothing")
+    prepare_folder(tmp_path / "music", tmp_path / "prepared", SETTINGS)
+    assert make(tmp_path / "prepared", tmp_path / "d") == 2
+    assert f"holds no song: nothing of {tmp_path / 'music'} could be prepared" in capsys.readouterr().err

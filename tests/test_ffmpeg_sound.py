@@ -206,3 +206,19 @@ def test_a_second_track_of_sound_is_not_read_and_that_is_said(song: Path, tmp_pa
     assert notes == ["only the first of several audio tracks read"]
     assert like(waveform, song)
     assert decode(convert(song, tmp_path / f"one{target.suffix}"))[1] == []
+
+
+def test_m4as_one_behind_the_other_are_all_decoded(song: Path, tmp_path: Path):
+    first = convert(song, tmp_path / "a.m4a").read_bytes()
+    second = convert(song, tmp_path / "b.m4a", "-t", "3", "-movflags", "+faststart").read_bytes()
+    for name, data, seconds in (
+        ("ab", first + second, 9),
+        ("ba", second + first, 9),
+        ("cut", first + second[:900], 6),
+    ):
+        (tmp_path / f"{name}.m4a").write_bytes(data)
+        waveform, notes = decode(tmp_path / f"{name}.m4a")
+        assert abs(waveform.shape[1] / RATE - seconds) < 0.1
+        assert "several recordings in one file" in notes
+    fragmented = convert(song, tmp_path / "f.m4a", "-movflags", "+frag_keyframe+empty_moov")
+    assert decode(fragmented)[1] == []

@@ -474,3 +474,12 @@ def test_a_run_whose_log_calls_it_ruined_is_played_with_a_word_about_it(tmp_path
     error = capsys.readouterr().err
     assert "This run's own log: " in error
     assert "--checkpoints shipped" in error
+
+
+def test_a_prompt_of_nothing_but_impossible_numbers_is_not_called_quiet(tmp_path: Path) -> None:
+    path = tmp_path / "inf.wav"
+    soundfile.write(path, np.full(3 * SAMPLE_RATE, np.inf), SAMPLE_RATE, subtype="FLOAT")
+    with pytest.raises(
+        AudioError, match=r"is silent: but for numbers that are none \(NaN, infinity, or far too large\)"
+    ):
+        hear(path, sample_rate=SAMPLE_RATE, channels=1, max_seconds=120.0)

@@ -23,7 +23,7 @@ from data_prep.disk_need import disk_need, guess_seconds
 from data_prep.prepare_dataset import main, prepare_folder
 from data_prep.prepare_report import Outcome, Progress
 from data_prep.prepare_song import SongTask, hash_file, prepare_song, read_record, settings_key
-from piano.foundation.audio_io import scan_folder
+from piano.foundation.audio_io import decode_blocks, scan_folder
 from piano.foundation.dataset_format import (
     MANIFEST_NAME,
     PrepareSettings,
@@ -34,6 +34,7 @@ from piano.foundation.dataset_format import (
 from piano.foundation.errors import DatasetError, PassingError
 from piano.foundation.mpeg_frames import scan_mpeg
 from piano.foundation.native_sound import find_ffmpeg
+from piano.foundation.sound_reader import PIECE
 from tests.make_audio import write_float_wav, write_music
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -695,7 +696,10 @@ def test_a_file_of_nothing_but_impossible_numbers_is_not_called_silent(tmp_path:
     assert reasons.pop("zeros.wav") == ("silent", "nothing above -66 dB")
     assert set(reasons) == {"inf.wav", "nan.wav", "huge.wav"}
     assert set(reasons.values()) == {
-        ("unreadable", "nothing but NaN, infinity, numbers beyond 1e38, and what is below -66 dB")
+        (
+            "unreadable",
+            "nothing but numbers that are none (NaN, infinity, or far too large) and what is below -66 dB",
+        )
     }
     assert [(song.source, song.notes) for song in manifest.songs] == [
         ("large.wav", ("numbers far beyond full scale clipped",))
@@ -776,3 +780,13 @@ def test_the_bar_of_a_preparation_is_wide_enough_to_be_seen(monkeypatch, capsys)
     assert bar.rindex("|") - bar.index("|") > 10
     assert "1 of 12,345 songs" in bar
     capsys.readouterr()
+
+
+def test_a_slow_drive_is_heard_from_after_every_piece_that_is_decoded(tmp_path: Path) -> None:
+    write_float_wav(tmp_path / "a.wav", np.zeros((1, 4 * PIECE)), 384_000)
+    heard: list[int] = []
+    for _ in decode_blocks(
+        tmp_path / "a.wav", sample_rate=384_000, channels=1, alive=lambda: heard.append(1)
+    ):
+        pass  # one block
+    assert len(heard) >= 5  # opened, and four pieces

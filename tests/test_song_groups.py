@@ -124,3 +124,28 @@ def test_groups_of_an_earlier_version_are_looked_for_again(tmp_path: Path):
     write_prepared_manifest(out, old)
     assert prepare(tmp_path / "music", out) == manifest
     assert [song.group for song in with_groups(list(alone), old, out)] == ["a.wav", "a.wav"]
+
+
+def test_a_folder_of_stems_belongs_to_the_mix_beside_it(tmp_path: Path):
+    names = [
+        "a/stems/01 Whatever",
+        "a/stems/02 Drum Kit",
+        "a/My song",
+        "a/Another length",
+        "b/My song",
+        "Stems/x",
+        "top",
+    ]
+    for seed, name in enumerate(names):
+        seconds = 7.0 if name.endswith("length") else 6.0
+        write_audio(tmp_path / f"music/{name}.wav", make_music(seed, seconds, RATE), RATE)
+    found = groups(prepare(tmp_path / "music", tmp_path / "out"))
+    assert found == {
+        "Stems/x.wav": "Stems/x.wav",
+        "a/Another length.wav": "a/Another length.wav",
+        "a/My song.wav": "a/My song.wav",
+        "a/stems/01 Whatever.wav": "a/My song.wav",
+        "a/stems/02 Drum Kit.wav": "a/My song.wav",
+        "b/My song.wav": "b/My song.wav",
+        "top.wav": "Stems/x.wav",
+    }

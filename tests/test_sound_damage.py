@@ -440,3 +440,12 @@ def test_every_chunk_of_samples_in_a_wav_is_decoded(tmp_path: Path) -> None:
     assert read.shape == (1, 96_000)
     assert np.abs(read - np.concatenate(pieces, axis=1)).max() < 1e-4
     assert log.notes == [JOINED]
+
+
+def test_aiffs_one_behind_the_other_are_all_decoded(tmp_path: Path, music: np.ndarray) -> None:
+    one, other = encoded(music, "AIFF"), encoded(music[:, : RATE // 2], "AIFF", "PCM_24")
+    waveform, notes = decode(tmp_path / "a.aiff", one + other + one)
+    assert notes == ["several recordings in one file"]
+    assert waveform.shape[1] == 2 * music.shape[1] + RATE // 2
+    assert np.abs(waveform[:, : music.shape[1]] - music).max() < 1e-4
+    assert np.abs(waveform[:, -music.shape[1] :] - music).max() < 1e-4

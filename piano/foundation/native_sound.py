@@ -65,6 +65,7 @@ _CODED_SYNC = (
 )
 _CODED_BYTES = 1 << 17
 _CODED_FRAMES = 4
+_MOST_BOXES = 100_000
 
 
 def native_blocks(
@@ -116,6 +117,8 @@ def _decode(source: SourceFile, task: Task) -> Iterator[NativeBlock]:
         yield from _or_ffmpeg(_flac_blocks(part, task), part, form, task)
     elif head in _SNDFILE_MAGIC and form != "avi":
         yield from _or_ffmpeg(_wave_blocks(part, task), part, form, task)
+    elif form == "mov":
+        yield from _mov_blocks(part, task)
     elif form is not None:
         yield from _ffmpeg_part(part, form, task)
     else:
@@ -138,6 +141,34 @@ def _or_ffmpeg(
 def _ffmpeg_part(part: SourcePart, form: str, task: Task, number: int = 0) -> Iterator[NativeBlock]:
     for block in ffmpeg_blocks(part, form, task.log, block_frames=task.block_frames):
         yield NativeBlock(block.frames, block.sample_rate, number)
+
+
+def _mov_blocks(part: SourcePart, task: Task) -> Iterator[NativeBlock]:
+    """Decode M4A and the like, and what lies one behind the other: ffmpeg reads the first alone."""
+    places = _mov_places(part)
+    if len(places) > 1:
+        task.log.note(JOINED)
+    for number, (start, end) in enumerate(places):
+        yield from _ffmpeg_part(part.part(start, end), "mov", task, number)
+
+
+def _mov_places(part: SourcePart) -> list[tuple[int, int]]:
+    """Bytes of every file in a chain: one begins at an `ftyp` after samples and their table (ISO/IEC 14496-12)."""
+    starts, position, seen = [0], 0, set[bytes]()
+    for _ in range(_MOST_BOXES):
+        head = part.read_at(position, 16)
+        size, name = int.from_bytes(head[:4], "big"), head[4:8]
+        if len(head) < 8:
+            break
+        if name == b"ftyp" and {b"moov", b"mdat"} <= seen:
+            starts.append(position)
+            seen.clear()
+        seen.add(name)
+        size = int.from_bytes(head[8:], "big") if size == 1 else size
+        if size < 8 or size > part.size - position:
+            break
+        position += size
+    return list(itertools.pairwise([*starts, part.size]))
 
 
 def _wave_blocks(part: SourcePart, task: Task) -> Iterator[NativeBlock]:

@@ -13,6 +13,7 @@ from piano.foundation.sound_source import SourcePart
 WRAP = 1 << 32
 """Lengths are counted modulo this."""
 _WAVES = (b"RIFF", b"RIFX", b"RF64", b"BW64")
+_AIFFS = (b"AIFF", b"AIFC")
 _MOST_HEADER_BYTES = 16 << 20
 _TAIL_BYTES = 1 << 20
 _MOST_BEHIND = 10_000
@@ -80,7 +81,7 @@ def _find_layout(part: SourcePart) -> Layout | None:
         return Layout(kind, start, claimed, 8, -1, b"")
     if kind in _WAVES and head[8:] == b"WAVE":
         return _walk(part, kind, ">" if kind == b"RIFX" else "<", b"data", 12)
-    if kind == b"FORM" and head[8:] in (b"AIFF", b"AIFC"):
+    if kind == b"FORM" and head[8:] in _AIFFS:
         return _walk(part, kind, ">", b"SSND", 12)
     if kind == b"caff":
         return _walk(part, kind, ">", b"data", 8)
@@ -147,25 +148,25 @@ def true_lengths(part: SourcePart, layout: Layout) -> Lengths | None:
 
 
 def sounds_behind(part: SourcePart, layout: Layout) -> Iterator[SourcePart]:
-    """Further sound behind a WAV whose own length is right: a second chunk of samples, or a second WAV.
+    """More sound behind a WAV or AIFF whose own length is right: a second file, or in a WAV a second chunk.
 
     Each is a file of its own to read. What is neither ends the search, and so do very many of them.
     """
-    if layout.kind not in (b"RIFF", b"RIFX", b"RF64"):
+    if layout.kind not in (b"RIFF", b"RIFX", b"RF64", b"FORM"):
         return
-    order = ">" if layout.kind == b"RIFX" else "<"
+    order = "<" if layout.kind in (b"RIFF", b"RF64") else ">"
     form = layout.format + b"\0" * (len(layout.format) % 2)
     position, found = layout.start + layout.claimed + layout.claimed % 2, 0
     while found < _MOST_BEHIND and position + 12 <= part.size:
         head = part.read_at(position, 12)
         size = int(struct.unpack(f"{order}I", head[4:8])[0])
-        if head[:4] in _WAVES and head[8:] == b"WAVE":
+        if (head[:4] in _WAVES and head[8:] == b"WAVE") or (head[:4] == b"FORM" and head[8:] in _AIFFS):
             inner = part.part(position, part.size)
             if (own := read_layout(inner)) is None or own.claimed <= 0:
                 return
             yield inner
             position += own.start + own.claimed + own.claimed % 2
-        elif head[:4] == b"data" and 0 < size <= part.size - position - 8 and layout.kind != b"RF64":
+        elif head[:4] == b"data" and 0 < size <= part.size - position - 8 and form and layout.kind != b"RF64":
             total = struct.pack(f"{order}I", 4 + len(form) + 8 + size)
             yield part.part(position, position + 8 + size, layout.kind + total + b"WAVE" + form)
             position += 8 + size + size % 2

@@ -102,6 +102,7 @@ class Reader:
     def __init__(self, file: soundfile.SoundFile, part: SourcePart, task: Task) -> None:
         self._file, self._part, self._task = file, part, task
         self._count = task.block_frames(file.samplerate, file.channels)
+        task.alive()
         self.samples = 0
         self.is_broken = False
 
@@ -138,6 +139,7 @@ class Reader:
                     is_over = True
                     break
                 filled += len(got)
+                self._task.alive()
             self._part.source.check()
             self.samples += filled
             frames = buffer[min(skip, filled) : filled]
