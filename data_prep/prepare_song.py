@@ -240,7 +240,8 @@ def _cut_song(
         return LeftOut(source=task.source, reason="too_short", detail=detail)
     levels = cutter.meter.levels()
     if levels.is_silent and NOT_FINITE in log.notes:
-        detail = f"nothing but numbers that are none (NaN, infinity, or far too large) and what is below {SILENCE_DB:g} dB"
+        none = "numbers that are none (NaN, infinity, or far too large)"
+        detail = f"nothing but {none} and what is below {SILENCE_DB:g} dB"
         return LeftOut(source=task.source, reason="unreadable", detail=detail)
     if levels.is_silent:
         where = " in the mix of its channels" if log.channels > settings.channels else ""
