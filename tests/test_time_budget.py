@@ -180,7 +180,7 @@ def test_a_time_of_few_steps_is_said_before_the_first_from_nothing_and_from_a_mo
         save_checkpoint(getattr(run, role), 1, tmp_path / "checkpoints", role)
     monkeypatch.chdir(tmp_path)
     slow = ["--set", "batch_size=16384"]  # stands for a slow machine: each step takes many seconds
-    arguments = ["--config", str(config), "--checkpoints", "new", "--minutes", "2", *slow, *words]
+    arguments = ["--config", str(config), "--checkpoints", "new", "--minutes", "4", *slow, *words]
     assert main(arguments) == 2
     error = capsys.readouterr().err
     assert "fewer than 100 leave everything close to where it began. Give --minutes " in error
