@@ -13,7 +13,7 @@ RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install --disable-pip-version-check $(if $(CI),--quiet) --constraint constraints.txt
 READY := $(VENV)/.installed
 TOOLS := $(VENV)/.tools
-TEST := OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest
 CPU_WHEELS := https://download.pytorch.org/whl/cpu
 
 .PHONY: help install demo tutorial test check clean
@@ -33,6 +33,13 @@ $(READY): pyproject.toml constraints.txt
 $(TOOLS): pyproject.toml constraints.txt
 	$(call install,demo$(COMMA)m4a$(COMMA)tutorial$(COMMA)notify$(COMMA)dev)
 	@touch $@ $(READY)
+
+# Tests that measure the machine's speed, or start processes that share a step, run when nothing else does.
+ALONE := tests/test_time_budget.py tests/test_two_processes.py
+define run_tests
+	$(PYTEST) --numprocesses logical --maxprocesses 8 --dist loadfile $(ALONE:%=--ignore=%)
+	$(PYTEST) $(ALONE)
+endef
 
 # On Linux, PyPI's PyTorch brings 3 GB of CUDA. Without an NVIDIA driver the CPU wheels are taken, where they can be reached;
 # else triton, which compiles for GPUs only, is not kept for people who do not develop.
@@ -56,13 +63,13 @@ tutorial: $(TOOLS)
 	$(RUN) -m tutorial.build_notebooks --run
 
 test: $(TOOLS)
-	$(TEST)
+	$(call run_tests)
 
 check: $(TOOLS)
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -m pyright --pythonpath $(RUN)
-	$(TEST)
+	$(call run_tests)
 
 clean:
 	rm -rf demo demo-[0-9]* tutorial/runs build dist .pytest_cache .ruff_cache .hypothesis
