@@ -686,7 +686,7 @@ def split_warnings(manifest: DatasetManifest) -> list[str]:
         remedy = (
             "Add music of its kind, or put it into the folder of a kind that it belongs to."
             if seed is None
-            else f"With --seed {seed} --overwrite some of every folder is in training: make it again before you train."
+            else f"With --seed {seed} --overwrite some of every folder should be in training: make it again first."
         )
         warnings.append(
             f"warning: all music of the {'folder' if len(lost) == 1 else 'folders'} {shown} is in validation: the "

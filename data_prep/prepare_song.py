@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from piano.foundation.audio_io import NOT_FINITE, DecodeLog, decode_blocks
+from piano.foundation.audio_io import DecodeLog, decode_blocks
 from piano.foundation.dataset_format import (
     ChunkEntry,
     LeftOut,
@@ -29,6 +29,7 @@ from piano.foundation.dataset_format import (
     save_array,
     song_from_dict,
 )
+from piano.foundation.decode_log import NO_NUMBERS, NOT_FINITE
 from piano.foundation.errors import AudioError, PassingError
 from piano.foundation.fingerprint import Fingerprinter
 from piano.foundation.levels import SILENCE_DB, LevelMeter, level_chunk
@@ -240,8 +241,7 @@ def _cut_song(
         return LeftOut(source=task.source, reason="too_short", detail=detail)
     levels = cutter.meter.levels()
     if levels.is_silent and NOT_FINITE in log.notes:
-        none = "numbers that are none (NaN, infinity, or far too large)"
-        detail = f"nothing but {none} and what is below {SILENCE_DB:g} dB"
+        detail = f"nothing but {NO_NUMBERS} and what is below {SILENCE_DB:g} dB"
         return LeftOut(source=task.source, reason="unreadable", detail=detail)
     if levels.is_silent:
         where = " in the mix of its channels" if log.channels > settings.channels else ""

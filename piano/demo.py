@@ -18,7 +18,7 @@ from piano.foundation.options import make_output_folder
 from piano.foundation.screen_text import HelpFormatter, command_lines, wrapped
 
 EXAMPLE = """examples:
-  {musigan demo}                                 ten minutes of learning, and 5 to 15 for all the rest
+  {musigan demo}                                 ten minutes of learning, and 6 or more for the rest
   {musigan demo} --minutes 3 --open              hurried: goes on from the shipped model, and opens the page
 """
 HURRIED_MINUTES = 8.0

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from piano.foundation.dataset_format import SPLITS, DatasetManifest, dataset_identity, set_path
+from piano.foundation.decode_log import NO_NUMBERS
 from piano.foundation.doors import command
 from piano.foundation.errors import DatasetError
 from piano.foundation.screen_text import counted, printable
@@ -160,10 +161,7 @@ def refuse_useless(dataset: AudioDataset, split: str, folder: Path) -> None:
 
 def broken_pair(path: Path | str, index: int) -> str:
     """The sentence for a pair with NaN or infinity in it."""
-    return (
-        f"pair {index} of {path} holds numbers that are none (NaN, infinity, or far too large). "
-        f"Make the data set again with `{command('dataset')}`."
-    )
+    return f"pair {index} of {path} holds {NO_NUMBERS}. Make the data set again with `{command('dataset')}`."
 
 
 def dataset_facts(music: KnownMusic) -> dict[str, Any]:

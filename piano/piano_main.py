@@ -255,8 +255,6 @@ def train_alone(
             "nothing would be learned: with these epochs and shares no stage has a single epoch. "
             "Raise epochs and pretrain_epochs_g, or give --minutes."
         )
-    elif (aside := run.log.set_aside()) is not None:
-        tell(runtime, f"The log of an earlier run that saved nothing is now {aside}")
     with reported(run, messenger):
         gatekeeper.rehearse(run)
         if config.resume_from_checkpoint:
@@ -267,6 +265,8 @@ def train_alone(
             refuse_hurry(run)
         if runtime.is_main:
             refuse_full_disk(config.checkpoint_folder, generator, discriminator)
+            if not config.resume_from_checkpoint and (aside := run.log.set_aside()) is not None:
+                tell(runtime, f"The log of an earlier run that saved nothing is now {aside}")
             write_settings(config, music)
             run.papers = lambda: write_settings(config, music)
         if set(run.finished_stages) < set(STAGES):

@@ -19,7 +19,7 @@ from piano.foundation.score_words import (
     score_sentence,
     score_words,
 )
-from piano.foundation.screen_text import counted, printable
+from piano.foundation.screen_text import counted, join_names, printable
 
 STAGE_WORDS = {
     "autoencoder": "learning to write sound down and play it back", "flow": "learning to compose",
@@ -266,10 +266,10 @@ def faults_of(facts: Facts, rows: Sequence[Row], *, steps: int) -> list[str]:
     faults = []
     failed = [line for line in facts.gates.values() if line.get("passed") is False]
     if failed:
-        names = _and([STAGE_NAMES[str(line["stage"])] for line in failed])
+        names = join_names([STAGE_NAMES[str(line["stage"])] for line in failed])
         faults.append(f"{len(failed)} of {counted(len(facts.gates), 'check')} not passed: {names}")
     if facts.left_out:
-        faults.append(f"no time was left for {_and([STAGE_NAMES[stage] for stage in facts.left_out])}")
+        faults.append(f"no time was left for {join_names([STAGE_NAMES[stage] for stage in facts.left_out])}")
     if steps < FEWEST_STEPS:
         faults.append(f"{counted(steps, 'step')} are very few")
     if facts.unknown:
@@ -331,8 +331,3 @@ def _listed(faults: Sequence[str]) -> str:
 
 def _also(faults: Sequence[str]) -> str:
     return f" Also: {_listed(faults)}." if faults else ""
-
-
-def _and(names: Sequence[str]) -> str:
-    shown = [printable(name) for name in names]
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"

@@ -23,6 +23,7 @@ from piano.evaluation.set_scores import (
     neighbour_distances,
     recalled,
 )
+from piano.foundation.screen_text import join_names
 
 Verdict = Literal["better", "worse", "cannot tell"]
 RESAMPLES = 1000
@@ -162,7 +163,7 @@ def overall_words(verdicts: Mapping[str, str], first: str, second: str) -> str:
         for name, word in ((first, "better"), (second, "worse"))
     }  # fmt: skip
     if decides == "cannot tell":
-        sides = [f"{name} is ahead in {_and(what)}" for name, what in ahead.items() if what]
+        sides = [f"{name} is ahead in {join_names(what)}" for name, what in ahead.items() if what]
         if not sides:
             return f"It cannot be told whether {first} or {second} makes better music: they differ no more than chance."
         return (f"It cannot be told whether {first} or {second} makes better music: they are equally near to real "
@@ -170,13 +171,9 @@ def overall_words(verdicts: Mapping[str, str], first: str, second: str) -> str:
     winner, other = (first, second) if decides == "better" else (second, first)
     if ahead[other]:
         return (f"It cannot be told whether {first} or {second} makes better music: that of {winner} is nearer to real "
-                f"music, but {other} is ahead in {_and(ahead[other])}.")  # fmt: skip
-    also = f", and it is ahead in {_and(ahead[winner])}" if ahead[winner] else ""
+                f"music, but {other} is ahead in {join_names(ahead[other])}.")  # fmt: skip
+    also = f", and it is ahead in {join_names(ahead[winner])}" if ahead[winner] else ""
     return f"{winner} makes better music than {other}: it is nearer to real music{also}."
-
-
-def _and(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _kernel_score(reference: Reference, made: MadeSet, weights: Weights) -> Drawn:

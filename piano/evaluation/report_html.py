@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from piano.foundation.screen_text import join_names
+
 PICTURE_WIDTH = 1100
 """Of a picture that another command drew, in pixels."""
 
@@ -191,8 +193,3 @@ def short(value: float) -> str:
         return "0.00"
     text = f"{size:.0f}" if size >= 100 else f"{size:.2f}" if size >= 0.1 else f"{size:.2g}"
     return f"\u2212{text}" if value < 0 else text
-
-
-def join_names(names: Sequence[str]) -> str:
-    """one, two and three"""
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1]))) if names else ""

@@ -27,7 +27,6 @@ from piano.evaluation.report_html import (
     Section,
     absent_section,
     fold,
-    join_names,
     paragraphs,
     subheading,
     table_html,
@@ -35,7 +34,7 @@ from piano.evaluation.report_html import (
 from piano.evaluation.report_sounds import Sound, load_sound, saved_samples, spread_epochs
 from piano.evaluation.sound_cards import card_strip, sound_card
 from piano.foundation.errors import AudioError
-from piano.foundation.screen_text import counted
+from piano.foundation.screen_text import counted, join_names
 
 CONFUSION = Level("confusion", math.log(2.0))
 HEALTHY = (0.4, 0.7)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from piano.foundation.audio_io import DecodeLog, decode_blocks
-from piano.foundation.decode_log import NOT_FINITE
+from piano.foundation.decode_log import NO_NUMBERS, NOT_FINITE
 from piano.foundation.errors import AudioError
 from piano.foundation.levels import SILENCE_DB, LevelMeter, Levels
 from piano.foundation.screen_text import counted, printable
@@ -94,7 +94,7 @@ def hear(path: Path, *, sample_rate: int, channels: int, max_seconds: float | No
 
 def _but_for(heard: Heard) -> str:
     """What a silent file holds that is no sound, before the sentence that it is silent."""
-    found = ["numbers that are none (NaN, infinity, or far too large)"] if NOT_FINITE in heard.notes else []
+    found = [NO_NUMBERS] if NOT_FINITE in heard.notes else []
     found += ["a constant offset"] if heard.levels.offset.any() else []
     return f"but for {' and '.join(found)}, " if found else ""
 

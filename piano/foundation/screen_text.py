@@ -149,6 +149,11 @@ def _example_line(line: str, width: int) -> str:
     return f"{command_lines(shown[1], width)}\n{words}"
 
 
+def join_names(names: Sequence[str]) -> str:
+    """one, two and three"""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1]))) if names else ""
+
+
 def csv_cell(value: object) -> object:
     """A value as a cell of a CSV file that people open in a spreadsheet: numbers stay as they are.
 
