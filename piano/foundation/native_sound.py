@@ -56,13 +56,14 @@ _RUN_SLACK = 4 * 1152  # samples a decoder may rightly drop from a run of frames
 _JUNK_BYTES = 1 << 20  # in front of a file, that are looked through
 _CUT = re.compile(r": (\d+) \(should be (\d+)\)")
 _CODED_SYNC = (
-    (re.compile(rb"\xff\x1f\x00\xe8[\xf0-\xff]\x07"), "dts"),
-    (re.compile(rb"\x1f\xff\xe8\x00\x07[\xf0-\xff]"), "dts"),
-    (re.compile(rb"\xfe\x7f\x01\x80"), "dts"),
-    (re.compile(rb"\x7f\xfe\x80\x01"), "dts"),
-    (re.compile(rb"\x72\xf8\x1f\x4e[\x01-\x1f]", re.DOTALL), "spdif"),
-    (re.compile(rb"\x0b\x77..[\x00-\xbf]", re.DOTALL), "ac3,eac3"),
+    (b"\xff\x1f\x00\xe8", re.compile(rb"\xff\x1f\x00\xe8[\xf0-\xff]\x07"), "dts"),
+    (b"\x1f\xff\xe8\x00\x07", re.compile(rb"\x1f\xff\xe8\x00\x07[\xf0-\xff]"), "dts"),
+    (b"\xfe\x7f\x01\x80", re.compile(rb"\xfe\x7f\x01\x80"), "dts"),
+    (b"\x7f\xfe\x80\x01", re.compile(rb"\x7f\xfe\x80\x01"), "dts"),
+    (b"\x72\xf8\x1f\x4e", re.compile(rb"\x72\xf8\x1f\x4e[\x01-\x1f]", re.DOTALL), "spdif"),
+    (b"\x0b\x77", re.compile(rb"\x0b\x77..[\x00-\xbf]", re.DOTALL), "ac3,eac3"),
 )
+"""How a sync word begins, which is looked for first as that is fast; all of it; the format."""
 _CODED_BYTES = 1 << 17
 _CODED_FRAMES = 4
 _MOST_BOXES = 100_000
@@ -237,7 +238,9 @@ def _coded_format(part: SourcePart, layout: Layout) -> str | None:
         return None
     data = part.read_at(layout.start, _CODED_BYTES)
     data = data.lstrip(b"\0")
-    for sync, form in _CODED_SYNC:
+    for start, sync, form in _CODED_SYNC:
+        if data.count(start) < _CODED_FRAMES:
+            continue
         places = []
         for match in sync.finditer(data):
             places.append(match.start())
