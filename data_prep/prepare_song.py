@@ -13,7 +13,7 @@ import secrets
 import shutil
 import unicodedata
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ FINGERPRINT_NAME = "fingerprint.npy"
 BLOCK_SECONDS = 2.0
 _HELD_BYTES = 64 << 20
 _RECORD_BYTES = 64 << 20
+_HASHED_BYTES = 1 << 18  # at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,11 +127,11 @@ def prepare_song(task: SongTask, tick: Callable[[float], None]) -> SourceRecord:
 
 
 def hash_file(path: Path, tick: Callable[[float], None] = lambda _: None) -> str:
-    """SHA-256 of a file, with a sign of life for every megabyte; raises OSError."""
-    digest, buffer = hashlib.sha256(), bytearray(1 << 20)
+    """SHA-256 of a file, with a sign of life for every piece; raises OSError."""
+    digest, buffer = hashlib.sha256(), memoryview(bytearray(_HASHED_BYTES))
     with open(path, "rb", buffering=0) as stream:
         while count := stream.readinto(buffer):
-            digest.update(memoryview(buffer)[:count])
+            digest.update(buffer[:count])
             tick(0.0)
     return digest.hexdigest()
 
@@ -158,7 +159,7 @@ def _refuse_half_read(
 
 def settings_key(settings: PrepareSettings) -> str:
     """A short text that differs when the chunks would differ."""
-    return json.dumps(asdict(settings), sort_keys=True)
+    return json.dumps(vars(settings), sort_keys=True)
 
 
 def record_path(output: Path, source: str) -> Path:
@@ -170,7 +171,7 @@ def record_path(output: Path, source: str) -> Path:
 def write_record(output: Path, record: SourceRecord) -> None:
     """Keep a record."""
     path = record_path(output, record.source)
-    write_bytes(path, json.dumps(asdict(record)).encode("ascii"))
+    write_bytes(path, json.dumps(record, default=vars).encode("ascii"))
 
 
 def read_record(output: Path, source: str) -> SourceRecord | None:

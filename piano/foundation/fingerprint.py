@@ -7,6 +7,8 @@ whole songs are compared and not phone recordings.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +22,7 @@ _BANDS = 33
 _LOWEST_HZ, _HIGHEST_HZ = 110.0, 1750.0
 _SMOOTHING = 4  # frames averaged in energy: makes the bits insensitive to a start between two frames
 _LAG = 4  # frames between the two moments compared
+_PIECE_SECONDS = 5  # worked on at a time: small pieces stay in the processor's cache
 _SILENCE_POWER = 1e-9
 _FLOOR = 1e-3  # of a frame's loudest band: what lies below is the codec's noise, and would give chance bits
 _CHANGE = 0.05  # a change smaller than this (in nepers of power) is none
@@ -56,33 +59,49 @@ def _step(sample_rate: int) -> int:
     return max(1, round(sample_rate / _RATE))
 
 
+class _FilterBank(NamedTuple):
+    """Bands of a spectrum whose real and imaginary parts alternate."""
+
+    window: np.ndarray
+    """[shape=(1024,)] Hann, and the factor that makes the power of a band its energy per sample"""
+    first: int
+    """Bin in which the lowest band begins."""
+    last: int
+    """Bin behind the highest band."""
+    starts: np.ndarray
+    """[shape=(33,)] where each band begins, in numbers from bin `first` on, of which each bin has two"""
+
+
+@lru_cache(maxsize=8)
+def _filter_bank(sample_rate: int) -> _FilterBank:
+    rate = sample_rate / _step(sample_rate)
+    edges = np.round(np.geomspace(_LOWEST_HZ, _HIGHEST_HZ, _BANDS + 1) / rate * _WINDOW).astype(int)
+    window = np.hanning(_WINDOW + 1)[:-1] / np.sqrt(_WINDOW)
+    return _FilterBank(window, int(edges[0]), int(edges[-1]), 2 * (edges[:-1] - edges[0]))
+
+
 class Fingerprinter:
     """Takes a song piece by piece and gives its fingerprint."""
 
     def __init__(self, sample_rate: int) -> None:
+        self._filter_bank = _filter_bank(sample_rate)
         self._step = _step(sample_rate)
-        rate = sample_rate / self._step
-        self._piece = 10 * sample_rate
+        self._piece = _PIECE_SECONDS * sample_rate
         self._raw = np.zeros(0, dtype=np.float32)
-        self._slow = np.zeros(0, dtype=np.float32)
+        self._slow = np.zeros(0)
         self._energy = np.zeros((0, _BANDS))  # of the last frames: words reach back
         self._words: list[np.ndarray] = []
-        self._window = np.hanning(_WINDOW + 1)[:-1]
-        edges = np.geomspace(_LOWEST_HZ, _HIGHEST_HZ, _BANDS + 1) / rate * _WINDOW
-        bins = np.arange(_WINDOW // 2 + 1)[:, np.newaxis]
-        is_inside = (np.round(edges[:-1]) <= bins) & (bins < np.round(edges[1:]))
-        self._bands = is_inside / _WINDOW  # (bins, bands)
 
     def add(self, waveform: np.ndarray) -> None:
         """Take the next piece, of shape (channels, samples)."""
-        for start in range(0, waveform.shape[1], self._piece):  # small pieces stay in the processor's cache
+        for start in range(0, waveform.shape[1], self._piece):
             piece = waveform[:, start : start + self._piece]
             raw = np.concatenate([self._raw, piece[0] if len(piece) == 1 else 0.5 * (piece[0] + piece[1])])
             whole = len(raw) // self._step * self._step
             self._raw = raw[whole:]
-            # Adding neighbours up is a poor low-pass but the same for every copy of a recording.
-            slow = sum((raw[offset : whole : self._step] for offset in range(self._step)), np.float32(0))
-            self._slow = np.concatenate([self._slow, slow / np.float32(self._step)])
+            # The mean of neighbours is a poor low-pass but the same for every copy of a recording.
+            weights = np.full(self._step, 1 / self._step, dtype=np.float32)
+            self._slow = np.concatenate([self._slow, raw[:whole].reshape(-1, self._step) @ weights])
             self._take_frames()
 
     def _take_frames(self) -> None:
@@ -90,11 +109,14 @@ class Fingerprinter:
         if count <= 0:
             return
         frames = np.lib.stride_tricks.sliding_window_view(self._slow, _WINDOW)[: count * _HOP : _HOP]
+        bank = self._filter_bank
         spectrum = np.fft.rfft(
-            frames * self._window, axis=1
-        )  # in double precision: numpy is twice as fast there
-        power = spectrum.real**2 + spectrum.imag**2
-        energy = np.concatenate([self._energy, power @ self._bands])
+            frames * bank.window, axis=1
+        )  # numpy is five times as fast in double precision
+        parts = np.ascontiguousarray(spectrum[:, bank.first : bank.last]).view(np.float64)
+        np.square(parts, out=parts)
+        power = np.add.reduceat(parts, bank.starts, axis=1)
+        energy = np.concatenate([self._energy, power])
         self._words.append(words_of_energy(energy))
         self._energy = energy[-(_SMOOTHING + _LAG - 1) :]
         self._slow = self._slow[count * _HOP :]

@@ -75,15 +75,16 @@ class LevelMeter:
         shape = (*windows.shape[:2], _PARTS)
         highest = np.maximum.reduceat(waveform, starts, axis=1).reshape(shape)
         lowest = np.minimum.reduceat(waveform, starts, axis=1).reshape(shape)
-        held = _PARTS - 1 - _CLICK_PARTS
-        self._sums.append(np.stack([windows.sum(axis=2), np.einsum("cwn,cwn->cw", windows, windows)]))
+        highest.sort(axis=2)
+        lowest.sort(axis=2)
+        self._sums.append(np.array([windows.sum(axis=2), np.einsum("cwn,cwn->cw", windows, windows)]))
         self._heights.append(
-            np.stack(
+            np.array(
                 [
-                    highest.max(axis=2),
-                    lowest.min(axis=2),
-                    np.partition(highest, held, axis=2)[:, :, held],
-                    np.partition(lowest, _CLICK_PARTS, axis=2)[:, :, _CLICK_PARTS],
+                    highest[:, :, -1],
+                    lowest[:, :, 0],
+                    highest[:, :, -1 - _CLICK_PARTS],
+                    lowest[:, :, _CLICK_PARTS],
                 ]
             )
         )
@@ -94,7 +95,7 @@ class LevelMeter:
             return 1.0
         samples, rest = self._rest.shape[1], self._rest
         self._rest = None
-        self._measure(np.pad(rest, ((0, 0), (0, self._window - samples)), mode="edge"))
+        self._measure(np.concatenate([rest, np.repeat(rest[:, -1:], self._window - samples, axis=1)], axis=1))
         exact = rest.astype(np.float64)
         self._sums[-1] = np.stack([exact.sum(axis=1), np.square(exact).sum(axis=1)])[:, :, np.newaxis]
         return samples / self._window
@@ -157,8 +158,9 @@ def _find_clicks(peaks: np.ndarray, held: np.ndarray, *, seconds: float) -> np.n
     np.ndarray [shape=(windows,)]
         bool; never all of them.
     """
-    padded = np.pad(held, 1, mode="edge")
-    around = np.maximum(np.maximum(padded[:-2], padded[2:]), held)
+    around = held.copy()
+    np.maximum(around[1:], held[:-1], out=around[1:])
+    np.maximum(around[:-1], held[1:], out=around[:-1])
     is_short = peaks > _CLICK_FACTOR * around
     usual_peak = float(np.where(is_short, held, peaks).max())
     is_click = is_short & (peaks > _CLICK_FACTOR * usual_peak)

@@ -6,13 +6,15 @@ tables in front of it (Xing, ID3) may be missing, wrong or hostile, so this modu
 
 import struct
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
-_BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 18
 _HEAD_BYTES = 40  # of a frame: its header, and the place where a Xing tag would be
 _MAX_STRAY_BYTES = 8 << 20  # after so much damage the walk ends: a hostile file must not cost minutes
 _MOST_TAGS = 1000  # in a row without sound: more are taken for damage
 _ALIVE_BYTES = 16 << 20
+_LEADS = (b"Xing", b"Info")  # tags in the frame that leads an MP3
 _MIN_FRAMES = 4  # fewer frames in a row than this is chance: random bytes hold false frame headers
 
 _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # by the version bits
@@ -90,6 +92,17 @@ _MONO_FRAMES: dict[int, _Frame | None] = {
 }
 
 
+@lru_cache(maxsize=32)
+def _frame_lengths(kind: tuple[int, int, int]) -> dict[bytes, int]:
+    """Bytes of the frames of one rate, channel count and number of samples, by the first three bytes of a frame."""
+    frames = _MONO_FRAMES if kind[1] == 1 else _FRAMES
+    return {
+        bytes((255, head >> 8, head & 255)): frame.length
+        for head, frame in frames.items()
+        if frame is not None and frame[1:4] == kind
+    }
+
+
 class _Window:
     """Bytes of a file by absolute position, of which only a block is held."""
 
@@ -107,6 +120,29 @@ class _Window:
             self._data = self._stream.read(max(count, self._block_bytes))
             self._start, offset = position, 0
         return self._data[max(0, offset) : offset + count]
+
+    def skip_frames(self, position: int, first: _Frame) -> tuple[int, int]:
+        """Walk the frames like `first` that lie whole in the bytes at hand, up to one that leads a joined file.
+
+        Returns
+        -------
+        (position, frames)
+            Where the walk ends: whether the row does as well is for the caller to find out.
+        """
+        data, offset, count = self._data, position - self._start, 0
+        if offset < 0:
+            return position, 0
+        leads = (data.find(tag, offset) for tag in (*_LEADS, b"VBRI"))
+        limit = min((at for at in leads if at >= 0), default=len(data)) - _HEAD_BYTES
+        is_mono = first.channels == 1
+        lengths = _frame_lengths(first[1:4])
+        while offset <= limit:
+            length = lengths.get(data[offset : offset + 3], 0)
+            if not length or (data[offset + 3] >= 0xC0) != is_mono or offset + length > len(data):
+                break
+            offset += length
+            count += 1
+        return self._start + offset, count
 
     def find_sync(self, position: int) -> int:
         """Position of the next byte 255 at or after `position`, or the size of the file."""
@@ -188,6 +224,9 @@ def _run_at(window: _Window, start: int, alive: Callable[[], None]) -> MpegRun |
     position, count, sound_start, claimed, is_trusted = start, 0, start, 0, True
     told = start + _ALIVE_BYTES
     while True:
+        if count:
+            position, plain = window.skip_frames(position, first)
+            count += plain
         head = window.at(position, _HEAD_BYTES)
         frame = _parse(head)
         if frame is None or frame[1:4] != first[1:4] or position + frame.length > window.size:
@@ -195,7 +234,7 @@ def _run_at(window: _Window, start: int, alive: Callable[[], None]) -> MpegRun |
         if position >= told:
             alive()
             told = position + _ALIVE_BYTES
-        if head[frame.xing_offset : frame.xing_offset + 4] in (b"Xing", b"Info"):
+        if head[frame.xing_offset : frame.xing_offset + 4] in _LEADS:
             if count:
                 break
             sound_start = position + frame.length

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import soundfile
 
 from piano.foundation import flac_frames, ogg_pages
@@ -57,13 +58,13 @@ _JUNK_BYTES = 1 << 20  # in front of a file, that are looked through
 _CUT = re.compile(r": (\d+) \(should be (\d+)\)")
 _CODED_SYNC = (
     (b"\xff\x1f\x00\xe8", re.compile(rb"\xff\x1f\x00\xe8[\xf0-\xff]\x07"), "dts"),
-    (b"\x1f\xff\xe8\x00\x07", re.compile(rb"\x1f\xff\xe8\x00\x07[\xf0-\xff]"), "dts"),
+    (b"\x1f\xff\xe8\x00", re.compile(rb"\x1f\xff\xe8\x00\x07[\xf0-\xff]"), "dts"),
     (b"\xfe\x7f\x01\x80", re.compile(rb"\xfe\x7f\x01\x80"), "dts"),
     (b"\x7f\xfe\x80\x01", re.compile(rb"\x7f\xfe\x80\x01"), "dts"),
     (b"\x72\xf8\x1f\x4e", re.compile(rb"\x72\xf8\x1f\x4e[\x01-\x1f]", re.DOTALL), "spdif"),
     (b"\x0b\x77", re.compile(rb"\x0b\x77..[\x00-\xbf]", re.DOTALL), "ac3,eac3"),
 )
-"""How a sync word begins, which is looked for first as that is fast; all of it; the format."""
+"""How a sync word begins, in words of 16 bits, which is looked for first as that is fast; all of it; the format."""
 _CODED_BYTES = 1 << 17
 _CODED_FRAMES = 4
 _MOST_BOXES = 100_000
@@ -237,9 +238,9 @@ def _coded_format(part: SourcePart, layout: Layout) -> str | None:
     if layout.kind not in (b"RIFF", b"RF64") or layout.format[8:10] not in (b"\x01\0", b"\xfe\xff"):
         return None
     data = part.read_at(layout.start, _CODED_BYTES)
-    data = data.lstrip(b"\0")
+    words = np.frombuffer(data, dtype=np.uint16, count=len(data) // 2)
     for start, sync, form in _CODED_SYNC:
-        if data.count(start) < _CODED_FRAMES:
+        if _count_words(words, start) < _CODED_FRAMES:
             continue
         places = []
         for match in sync.finditer(data):
@@ -250,6 +251,15 @@ def _coded_format(part: SourcePart, layout: Layout) -> str | None:
         if len(places) >= _CODED_FRAMES and len(steps) <= 2 and max(steps) - min(steps) <= 2:
             return form
     return None
+
+
+def _count_words(words: np.ndarray, start: bytes) -> int:
+    """How often bytes stand among words of 16 bits, which frames of these formats are made of."""
+    first, *others = np.frombuffer(start, dtype=np.uint16)
+    is_here = words == first
+    for distance, word in enumerate(others, 1):
+        is_here = is_here[:-1] & (words[distance:] == word)
+    return int(np.count_nonzero(is_here))
 
 
 def _flac_blocks(part: SourcePart, task: Task, number: int = 0) -> Iterator[NativeBlock]:
