@@ -305,7 +305,9 @@ class _ChunkCutter:
         if self._before is None:
             self._keep(self._buffer[:, :rest])
         else:
-            self._keep(np.concatenate([self._before[:, rest:], self._buffer[:, :rest]], axis=1))
+            self._buffer[:, -rest:] = self._buffer[:, :rest]
+            self._buffer[:, :-rest] = self._before[:, rest:]
+            self._keep(self._buffer)
 
     def raw_chunks(self) -> Iterator[tuple[ChunkEntry, np.ndarray]]:
         """Every chunk once more; it is given away."""
