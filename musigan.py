@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from piano.foundation.doors import VERBS, enter_front
-
-EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
+from piano.foundation.errors import EXIT_INTERRUPTED, EXIT_USER_ERROR, require_current_folder, run_command
 
 NEAR = 0.7
 """How like a known verb an unknown one must be (difflib's ratio) to be taken for it."""
@@ -102,6 +100,8 @@ def main(argv: list[str] | None = None) -> int:
         print(unknown_verb(name), file=sys.stderr)
         return EXIT_USER_ERROR
     sys.argv[0] = f"{enter_front()} {name}"  # argparse shows this as the program's name
+    if refused := run_command(require_current_folder):
+        return refused
     try:
         return importlib.import_module(VERBS[name].module).main(rest)
     except KeyboardInterrupt:  # while PyTorch is still being loaded: a command that runs says so itself

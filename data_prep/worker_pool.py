@@ -103,6 +103,8 @@ def _attempt(function: Callable[[Any, Tick], Any], task: Any, tick: Tick) -> tup
     """(result, why there is none)"""
     try:
         return function(task, tick), ""
+    except MusiganError as error:
+        return None, str(error)
     except Exception as error:
         return None, f"{type(error).__name__}: {error}"
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import pytest
 
 import musigan
+from data_prep import prepare_dataset
 from musigan import VERBS
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -364,3 +365,21 @@ def test_ctrl_c_while_a_command_is_being_loaded_is_no_traceback(monkeypatch, cap
     monkeypatch.setattr(importlib, "import_module", interrupt)
     assert musigan.main(["train"]) == 130
     assert capsys.readouterr().err == "Interrupted.\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps the folder that a process is in")
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "listen"])
+def test_a_current_folder_that_was_removed_is_one_sentence(
+    verb: str, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert musigan.main([verb]) == 2
+    assert (
+        capsys.readouterr().err
+        == "Error: the current folder was removed. Change to one that exists: `cd ~`.\n"
+    )
+    if verb == "prepare":
+        assert prepare_dataset.main([str(tmp_path)]) == 2
+        assert "the current folder was removed" in capsys.readouterr().err

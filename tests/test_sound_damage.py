@@ -442,6 +442,14 @@ def test_every_chunk_of_samples_in_a_wav_is_decoded(tmp_path: Path) -> None:
     assert log.notes == [JOINED]
 
 
+def test_a_wav_with_seven_bits_in_two_bytes_is_read_by_its_bytes(tmp_path: Path, samples: bytes) -> None:
+    data = bytearray(wav(samples, len(samples)))
+    data[34:36] = struct.pack("<H", 7)
+    waveform, notes = decode(tmp_path / "a.wav", bytes(data))
+    assert waveform.shape == (2, SECONDS * RATE) and notes == []
+    assert np.array_equal(waveform, np.frombuffer(samples, "<i2").reshape(-1, 2).T / np.float32(32768))
+
+
 def test_aiffs_one_behind_the_other_are_all_decoded(tmp_path: Path, music: np.ndarray) -> None:
     one, other = encoded(music, "AIFF"), encoded(music[:, : RATE // 2], "AIFF", "PCM_24")
     waveform, notes = decode(tmp_path / "a.aiff", one + other + one)

@@ -1,6 +1,7 @@
 """The errors a user can meet, and the one place that turns them into a sentence on the screen."""
 
 import errno
+import os
 import sys
 from collections.abc import Callable
 
@@ -87,8 +88,17 @@ def run_command(body: Callable[[], None], *, is_work: bool = False) -> int:
     return status
 
 
+def require_current_folder() -> None:
+    """Raise a MusiganError where the folder that the process is in was removed: PyTorch would end the process there."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise MusiganError("the current folder was removed. Change to one that exists: `cd ~`.") from None
+
+
 def _run(body: Callable[[], None]) -> int:
     try:
+        require_current_folder()
         body()
     except MusiganError as error:
         print(f"{PREFIX}{_spelled_out(error)}", file=sys.stderr)

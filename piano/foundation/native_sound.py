@@ -202,7 +202,7 @@ def _wave_sound(
         if lengths.is_longer:
             task.log.note(WRONG_LENGTH)
     else:
-        sound = part
+        sound = whole_chunk(part, layout) if layout is not None and layout.is_mended else part
     try:
         file = open_sound(sound, task.path, is_direct=True)
     except Refused:

@@ -50,6 +50,8 @@ class Layout(NamedTuple):
     """Bytes of the file by the field at its beginning, or -1."""
     format: bytes
     """The fmt chunk of a WAV, with its header."""
+    is_mended: bool = False
+    """`format` is another one than in the file: the header there is not to be used."""
 
 
 class Lengths(NamedTuple):
@@ -107,7 +109,9 @@ def _walk(part: SourcePart, kind: bytes, order: str, wanted: bytes, position: in
                 return Layout(kind, body + 4, size - 4 if size >= 0 else -1, position + 4, outer, b"")
             if kind in (b"RF64", b"BW64") and long_size is not None and size == WRAP - 1:
                 return Layout(b"RF64", body, long_size, position + 4, WRAP + 7, form)
-            return Layout(b"RF64" if kind == b"BW64" else kind, body, size, position + 4, outer, form)
+            mended = _mend_bits(form, order)
+            kind = b"RF64" if kind == b"BW64" else kind
+            return Layout(kind, body, size, position + 4, outer, mended, mended != form)
         if size < 0:
             return None
         if name == b"ds64":
@@ -118,6 +122,17 @@ def _walk(part: SourcePart, kind: bytes, order: str, wanted: bytes, position: in
         if size % 2 and kind != b"caff" and not _is_name(part.read_at(position, 4)):
             position += 1
     return None
+
+
+def _mend_bits(form: bytes, order: str) -> bytes:
+    """Bits that fill fewer bytes than a sample has (7 bits in 2 bytes): libsndfile believes the bits."""
+    if len(form) < 24:
+        return form
+    channels, align, bits = (int(struct.unpack(f"{order}H", form[at : at + 2])[0]) for at in (10, 20, 22))
+    width = align // max(1, channels)
+    if bits % 8 == 0 or align != width * channels or not (bits + 7) // 8 < width <= 4:
+        return form
+    return form[:22] + struct.pack(f"{order}H", 8 * width) + form[24:]
 
 
 def true_lengths(part: SourcePart, layout: Layout) -> Lengths | None:
