@@ -266,10 +266,10 @@ def test_training_knows_no_judging_room_and_the_judges_no_door() -> None:
     )
 
 
-def test_musigan_imports_nothing_but_the_table_of_verbs() -> None:
-    assert our_imports("musigan") == {
-        "piano.foundation.doors"
-    }  # the table of verbs, which imports nothing of ours
+def test_musigan_imports_nothing_but_the_table_of_verbs_and_the_errors() -> None:
+    assert our_imports("musigan") == {"piano.foundation.doors", "piano.foundation.errors"}
+    reached = set().union(*(reaches(module) for module in our_imports("musigan")))
+    assert {module.rpartition(".")[0] for module in reached} == {"piano.foundation"}
 
 
 def test_the_table_names_no_room_that_is_gone() -> None:
