@@ -4,6 +4,9 @@ import os
 import subprocess
 import sys
 import warnings
+import weakref
+
+from tqdm import tqdm
 
 from piano.run_screen import RunScreen
 
@@ -14,6 +17,7 @@ def shown(capsys) -> list[str]:
 
 def test_the_bar_says_what_is_done_how_long_it_takes_and_one_number(capsys, monkeypatch) -> None:
     monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    monkeypatch.setattr(tqdm, "_instances", weakref.WeakSet())  # bars of other tests' runs move this one down
     screen = RunScreen()
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # tqdm warns of more than all
