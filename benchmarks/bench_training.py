@@ -10,11 +10,12 @@ measured elsewhere and stands here only for the ratio.
 import argparse
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from piano.config_reader import load_config_from_yaml
 from piano.foundation.runtime import start_runtime
@@ -71,18 +72,20 @@ def main() -> None:
 
 def measure(run: TrainingRun, name: str, train: Callable[[TrainingRun], None]) -> None:
     """Print the rate of one stage; its first step is left out."""
-    stamps: list[tuple[float, float]] = []
+    stamps: list[float] = []
     original = run.record
 
-    def record(terms, *, audio_seconds: float) -> None:
-        original(terms, audio_seconds=audio_seconds)
-        stamps.append((time.perf_counter(), audio_seconds))
+    audio_seconds = run.batch_size(name) * run.settings(name).frames / run.generator.frames_per_second
+
+    def record(terms: Mapping[str, Tensor | float]) -> None:
+        original(terms)
+        stamps.append(time.perf_counter())
 
     run.record = record
     train(run)
     run.record = original
-    spans = np.diff([stamp for stamp, _ in stamps])
-    rate = stamps[0][1] / float(np.median(spans))
+    spans = np.diff(stamps)
+    rate = audio_seconds / float(np.median(spans))
     versus = f", {rate / RAVE_RATE:.1f} x RAVE v1's update" if name == "joint" else ""
     print(
         f"  {name:12s} {rate:8.1f} audio-s per s ({1e3 * float(np.median(spans)):.0f} ms a step{versus})",

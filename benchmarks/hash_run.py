@@ -46,7 +46,8 @@ def hash_runs(folder: Path) -> dict[str, str]:
     from tests.tiny_run import start_run, tiny_config
 
     torch.set_num_threads(1)
-    found, trained = {}, None
+    found: dict[str, str] = {}
+    trained: dict[str, torch.Tensor] = {}
     for name, settings in (("plain", {}), ("rich", RICH), ("fine-tuned", {"seed": 3})):
         config = tiny_config(folder / name, steps_per_epoch=6, **settings)
         run = start_run(config, doctor=Doctor("act", window=3) if name == "rich" else None)
@@ -66,8 +67,12 @@ def hash_runs(folder: Path) -> dict[str, str]:
             lines.append(json.dumps(values, sort_keys=True))
         digest = hashlib.sha256()
         for network in (run.generator, run.discriminator):
-            for key, value in network.state_dict().items():
-                digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() if value.numel() else b"")
+            for value in network.state_dict().values():
+                digest.update(
+                    value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+                    if value.numel()
+                    else b""
+                )
         log = hashlib.sha256("\n".join(lines).encode()).hexdigest()
         found[name] = f"{len(lines)} lines {log[:16]}, weights {digest.hexdigest()[:16]}"
         (folder / f"{name}.txt").write_text("\n".join(lines) + "\n")

@@ -14,7 +14,10 @@ from torch.optim import AdamW
 
 from piano.config_reader import Config, DiscriminatorSettings, ModelSettings
 from piano.foundation.errors import CheckpointError, ConfigError
-from piano.piano_pretrain import LATENT_NOISE, accumulate, autoencoder_pass, train_flow
+from piano.foundation.runtime import frozen
+from piano.game import Game, Player, Turn, learn, optimizers_of
+from piano.piano_pretrain import NoisySound, autoencoder_pass, draw_noisy_sounds, train_flow
+from piano.piano_train import decoder_parameters
 from piano.training_run import STAGES, TrainingRun
 
 COMPOSING_STAGES = ("flow", "judges", "professor", "joint")
@@ -126,29 +129,18 @@ def finetune_generator(run: TrainingRun) -> None:
 
 def tune_decoder(run: TrainingRun) -> None:
     """The decoder learns the new sound from the latents of the encoder as it is."""
-    autoencoder, settings, config = run.generator.autoencoder, run.settings("autoencoder"), run.config
-    batch_size = settings.batch_size or config.batch_size
-    kept = [parameter for module in autoencoder.encoder_modules for parameter in module.parameters()]
-    parameters = [parameter for module in autoencoder.decoder_modules for parameter in module.parameters()]
+    autoencoder = run.generator.autoencoder
     optimizer = AdamW(
-        parameters, lr=settings.learning_rate or config.learning_rate, betas=(0.8, 0.99), weight_decay=0.01
+        decoder_parameters(autoencoder), lr=run.rate("autoencoder"), betas=(0.8, 0.99), weight_decay=0.01
     )
+    player = Player("decoder", optimizer, decoding_turn)
     autoencoder.train()
-    for parameter in kept:
-        parameter.requires_grad_(False)
-    for step in run.steps("autoencoder", {"decoder": optimizer}):
-        waveforms = run.draw_waveforms(step, batch_size, settings.frames)
-        noise = step.noise("posterior", batch_size, settings.frames, autoencoder.latent_dim)
-        jitter = LATENT_NOISE * step.uniform("jitter", batch_size, 1, 1) * step.noise("latent", *noise.shape)
-        terms: dict[str, Tensor] = {}
-        for part in run.runtime.micro_batches(batch_size, config.accumulation_steps):
-            passed = autoencoder_pass(
-                run, waveforms[part], noise[part].to(waveforms.device), jitter[part].to(waveforms.device)
-            )
-            (passed.reconstruction / config.accumulation_steps).backward()
-            accumulate(terms, {"reconstruction": passed.reconstruction}, config.accumulation_steps)
-        norm = run.take_step(optimizer, clip=1.0)
-        run.record(terms | {"gradient_norm": norm},
-                   audio_seconds=waveforms.shape[0] * waveforms.shape[-1] / run.generator.sample_rate)  # fmt: skip
-    for parameter in kept:
-        parameter.requires_grad_(True)
+    with frozen(*autoencoder.encoder_modules):
+        for step in run.steps("autoencoder", optimizers_of(player)):
+            run.record(learn(run.game(step), player, draw_noisy_sounds(run, step)))
+
+
+def decoding_turn(game: Game, sound: NoisySound) -> Turn:
+    """Reconstruction alone: the encoder, and with it the rate, stays."""
+    reconstruction = autoencoder_pass(game, sound).reconstruction
+    return Turn(reconstruction, {"reconstruction": reconstruction})

@@ -13,13 +13,22 @@ import torch
 from torch import Tensor
 
 from piano.foundation.muon import Muon, split_parameters
-from piano.foundation.runtime import frozen
+from piano.game import Game, Player, Turn, adversarial_step, learn, optimizers_of
 from piano.latent_style import ToldStyle
 from piano.loss_functions import endpoint_flow_loss, kl_divergence_loss, magnitude_loss
 from piano.piano_encoder_decoder import VariationalEncoderDecoder
 from piano.piano_model import VariationalAttentionModel, shifted
-from piano.piano_train import PREFIX_NOISE, ear_step, judge_optimizers, professor_step
-from piano.training_run import Step, TrainingRun
+from piano.piano_train import (
+    PREFIX_NOISE,
+    draw_both,
+    ear_turn,
+    judge,
+    on_composition,
+    on_sound,
+    professor_turn,
+)
+from piano.schedules import Step
+from piano.training_run import TrainingRun
 
 FREE_RATE_SHARE = 0.05
 """Share of the autoencoder stage before the rate controller starts: the code must mean something first."""
@@ -49,22 +58,15 @@ def pretrain_discriminator(run: TrainingRun) -> None:
     The ear hears reconstructions, the professor reads one-step compositions. It starts as a copy of the attention.
     """
     is_new = not int(run.discriminator.trained_steps)  # and not the judges of a model that is fine-tuned
-    if is_new and "judges" not in run.finished_stages and run.stage != "judges":
+    if is_new and run.is_fresh("judges"):
         run.discriminator.professor.start_from(run.generator.attention.transformer)
-    ear_optimizer, professor_optimizer = judge_optimizers(run, "judges")
-    settings = run.settings("judges")
+    ear = judge(run, "ear", on_sound(ear_turn), stage="judges")
+    professor = judge(run, "professor", on_composition(professor_turn), stage="judges")
     run.discriminator.train()
     run.generator.eval()
-    for step in run.steps("judges", {"ear": ear_optimizer, "professor": professor_optimizer}):
-        with frozen(run.generator):
-            ear_terms = ear_step(
-                run, step, ear_optimizer, None, batch_size=settings.batch_size or run.config.batch_size
-            )
-            professor_terms = professor_step(run, step, professor_optimizer, None, stage="judges")
-        seconds = (
-            settings.frames * (settings.batch_size or run.config.batch_size) / run.generator.frames_per_second
-        )
-        run.record(ear_terms | professor_terms, audio_seconds=seconds)
+    for step in run.steps("judges", optimizers_of(ear, professor)):
+        batches = draw_both(run, step, "judges", frames=run.settings("ear").frames)
+        run.record(adversarial_step(run.game(step), [ear, professor], None, batches))
 
 
 # --- stage 1a --------------------------------------------------------------------------------------------------------
@@ -72,40 +74,53 @@ def pretrain_discriminator(run: TrainingRun) -> None:
 
 def train_autoencoder(run: TrainingRun) -> None:
     """Encoder and decoder learn to keep log magnitudes at a controlled rate."""
-    autoencoder, settings, config = run.generator.autoencoder, run.settings("autoencoder"), run.config
-    batch_size = settings.batch_size or config.batch_size
+    autoencoder = run.generator.autoencoder
     if run.total_step == 0:
         fit_spectrum(run)
-    rate = settings.learning_rate or config.learning_rate
-    optimizer = Muon(*split_parameters(autoencoder), lr=rate, betas=(0.8, 0.99), dtype=run.runtime.dtype)
+    weights, biases = split_parameters(autoencoder)
+    optimizer = Muon(weights, biases, lr=run.rate("autoencoder"), betas=(0.8, 0.99), dtype=run.runtime.dtype)
+    player = Player("autoencoder", optimizer, autoencoder_turn)
     autoencoder.train()
-    for step in run.steps("autoencoder", {"autoencoder": optimizer}):
-        waveforms = run.draw_waveforms(step, batch_size, settings.frames)
-        noise = step.noise("posterior", batch_size, settings.frames, autoencoder.latent_dim)
-        jitter = LATENT_NOISE * step.uniform("jitter", batch_size, 1, 1) * step.noise("latent", *noise.shape)
+    for step in run.steps("autoencoder", optimizers_of(player)):
         beta = rate_weight(run, step)
-        terms: dict[str, Tensor] = {}
-        for part in run.runtime.micro_batches(batch_size, config.accumulation_steps):
-            passed = autoencoder_pass(
-                run, waveforms[part], noise[part].to(waveforms.device), jitter[part].to(waveforms.device)
-            )
-            (passed.total(beta) / config.accumulation_steps).backward()
-            accumulate(
-                terms,
-                {
-                    "reconstruction": passed.reconstruction,
-                    "kl": passed.kl,
-                    "kl_ratio": passed.kl / (config.kl_target * autoencoder.latent_dim),
-                    "kl_dead_share": passed.dead_share,
-                },
-                config.accumulation_steps,
-            )
-        norm = run.take_step(optimizer, clip=1.0)
+        terms = learn(run.game(step), player, draw_noisy_sounds(run, step, beta=beta))
         control_rate(run, step, float(run.runtime.mean(terms["kl"])))
-        run.record(terms | {"beta": beta, "gradient_norm": norm},
-                   audio_seconds=waveforms.shape[0] * waveforms.shape[-1] / run.generator.sample_rate)  # fmt: skip
-    if "flow" not in run.finished_stages and run.stage_step and run.stage == "autoencoder":
+        run.record(terms | {"beta": beta})
+    if run.stage_step and run.stage == "autoencoder" and "flow" not in run.finished_stages:
         run.fit_normaliser()
+
+
+class NoisySound(NamedTuple):
+    """What a step of the autoencoder is made of."""
+
+    waveforms: Tensor
+    """[shape=(batch, channels, samples)]"""
+    noise: Tensor
+    """For the draw from the posterior [shape=(batch, frames, latent_dim)]."""
+    jitter: Tensor
+    """More noise, for the decoder; of the same shape."""
+    beta: float = 0.0
+    """Weight of the rate."""
+
+
+def draw_noisy_sounds(run: TrainingRun, step: Step, *, beta: float = 0.0) -> list[NoisySound]:
+    """The micro-batches of one step of stage 1a."""
+    batch_size, frames = run.batch_size("autoencoder"), run.settings("autoencoder").frames
+    waveforms = run.draw_waveforms(step, batch_size, frames)
+    noise = step.noise("posterior", batch_size, frames, run.generator.latent_dim)
+    jitter = LATENT_NOISE * step.uniform("jitter", batch_size, 1, 1) * step.noise("latent", *noise.shape)
+    noise, jitter = noise.to(waveforms.device), jitter.to(waveforms.device)
+    return [NoisySound(waveforms[part], noise[part], jitter[part], beta)
+            for part in run.micro_batches("autoencoder")]  # fmt: skip
+
+
+def autoencoder_turn(game: Game, sound: NoisySound) -> Turn:
+    """Reconstruction, and the rate at its weight."""
+    passed, latent_dim = autoencoder_pass(game, sound), game.generator.latent_dim
+    return Turn(passed.total(sound.beta), {
+        "reconstruction": passed.reconstruction, "kl": passed.kl,
+        "kl_ratio": passed.kl / (game.config.kl_target * latent_dim), "kl_dead_share": passed.dead_share,
+    })  # fmt: skip
 
 
 class AutoencoderPass(NamedTuple):
@@ -122,14 +137,16 @@ class AutoencoderPass(NamedTuple):
         return self.reconstruction + beta * self.limited_kl
 
 
-def autoencoder_pass(run: TrainingRun, waveforms: Tensor, noise: Tensor, jitter: Tensor) -> AutoencoderPass:
-    """Reconstruction and rate of waveforms (batch, channels, samples)."""
-    autoencoder: VariationalEncoderDecoder = run.generator.autoencoder
+def autoencoder_pass(game: Game, sound: NoisySound) -> AutoencoderPass:
+    """Reconstruction and rate."""
+    autoencoder: VariationalEncoderDecoder = game.generator.autoencoder
     with torch.no_grad():
-        spectrum = autoencoder.analyse(waveforms)
-    with run.runtime.autocast():
+        spectrum = autoencoder.analyse(sound.waveforms)
+    with game.autocast():
         mu, logvar = autoencoder.posterior(spectrum)
-        decoded = autoencoder.decode_spectrum(autoencoder.reparameterize(mu, logvar, noise) + jitter)
+        decoded = autoencoder.decode_spectrum(
+            autoencoder.reparameterize(mu, logvar, sound.noise) + sound.jitter
+        )
     loss = magnitude_loss(autoencoder.log_magnitude(decoded), autoencoder.log_magnitude(spectrum))
     return AutoencoderPass(
         loss,
@@ -143,12 +160,6 @@ def dead_share(mu: Tensor, logvar: Tensor) -> Tensor:
     """Share of latent dimensions, of posteriors (batch, frames, latent_dim), that say less than DEAD_RATE."""
     rate = 0.5 * (mu.square() + logvar.exp() - 1.0 - logvar).mean(dim=(0, 1))
     return (rate < DEAD_RATE).float().mean()
-
-
-def accumulate(totals: dict[str, Tensor], terms: dict[str, Tensor], parts: int) -> None:
-    """Add one micro-batch's share to the mean over micro-batches."""
-    for name, value in terms.items():
-        totals[name] = totals.get(name, torch.zeros_like(value)) + value.detach() / parts
 
 
 def rate_weight(run: TrainingRun, step: Step) -> float:
@@ -184,26 +195,43 @@ def fit_spectrum(run: TrainingRun) -> None:
 
 def train_flow(run: TrainingRun) -> None:
     """The attention block learns the endpoint of any noisy latents (flow matching with per-frame levels)."""
-    generator, settings, config = run.generator, run.settings("flow"), run.config
-    batch_size = settings.batch_size or config.batch_size
-    rate = settings.learning_rate or config.learning_rate
-    if "flow" not in run.finished_stages and run.stage != "flow":
+    attention = run.generator.attention
+    if run.is_fresh("flow"):
         run.fit_style()
-    optimizer = Muon(*split_parameters(generator.attention), lr=rate, dtype=run.runtime.dtype)
-    generator.attention.train()
-    for step in run.steps("flow", {"flow": optimizer}):
-        latents = run.draw_latents(step, batch_size, settings.frames)
-        level = draw_levels(step, batch_size, settings.frames).to(latents.device)
-        noise = step.noise("noise", *latents.shape).to(latents.device)
-        told = tell_some(generator, step, latents)
-        terms: dict[str, Tensor] = {}
-        for part in run.runtime.micro_batches(batch_size, config.accumulation_steps):
-            loss = flow_pass(run, latents[part], level[part], noise[part], told.part(part))
-            (loss / config.accumulation_steps).backward()
-            accumulate(terms, {"flow": loss}, config.accumulation_steps)
-        norm = run.take_step(optimizer, clip=1.0)
-        run.record(terms | {"gradient_norm": norm},
-                   audio_seconds=batch_size * settings.frames / generator.frames_per_second)  # fmt: skip
+    optimizer = Muon(*split_parameters(attention), lr=run.rate("flow"), dtype=run.runtime.dtype)
+    player = Player("flow", optimizer, flow_turn)
+    attention.train()
+    for step in run.steps("flow", optimizers_of(player)):
+        run.record(learn(run.game(step), player, draw_noisy_latents(run, step)))
+
+
+class NoisyLatents(NamedTuple):
+    """What a step of the flow is made of."""
+
+    latents: Tensor
+    """[shape=(batch, frames, latent_dim)]"""
+    level: Tensor
+    """Noise level of every frame [shape=(batch, frames)]."""
+    noise: Tensor
+    """Of the shape of latents."""
+    told: ToldStyle
+
+
+def draw_noisy_latents(run: TrainingRun, step: Step) -> list[NoisyLatents]:
+    """The micro-batches of one step of stage 1b."""
+    batch_size, frames = run.batch_size("flow"), run.settings("flow").frames
+    latents = run.draw_latents(step, batch_size, frames)
+    level = draw_levels(step, batch_size, frames).to(latents.device)
+    noise = step.noise("noise", *latents.shape).to(latents.device)
+    told = tell_some(run.generator, step, latents)
+    return [NoisyLatents(latents[part], level[part], noise[part], told.part(part))
+            for part in run.micro_batches("flow")]  # fmt: skip
+
+
+def flow_turn(game: Game, batch: NoisyLatents) -> Turn:
+    """The endpoint loss."""
+    loss = flow_pass(game, batch)
+    return Turn(loss, {"flow": loss})
 
 
 def try_steps(run: TrainingRun) -> dict[str, float]:
@@ -215,15 +243,18 @@ def try_steps(run: TrainingRun) -> dict[str, float]:
     generator, step = run.generator, Step((run.config.seed, "rehearsal"), 0, 0.0)
     device = run.runtime.device
 
+    game = run.game(step)
+
     def play(items: int, frames: int) -> None:
         waveforms = run.draw_waveforms(step, items, frames)
         noise = step.noise("posterior", items, frames, generator.latent_dim).to(device)
-        autoencoder_pass(run, waveforms, noise, torch.zeros_like(noise)).reconstruction.backward()
+        sound = NoisySound(waveforms, noise, torch.zeros_like(noise))
+        autoencoder_pass(game, sound).reconstruction.backward()
 
     def compose(items: int, frames: int) -> None:
         latents = step.noise("latents", items, frames, generator.latent_dim).to(device)
         level, noise = draw_levels(step, items, frames).to(device), torch.zeros_like(latents)
-        flow_pass(run, latents, level, noise, tell_some(generator, step, latents)).backward()
+        flow_pass(game, NoisyLatents(latents, level, noise, tell_some(generator, step, latents))).backward()
 
     seconds = {}
     for stage, body in (("autoencoder", play), ("flow", compose)):
@@ -240,13 +271,13 @@ def try_steps(run: TrainingRun) -> dict[str, float]:
     return seconds
 
 
-def flow_pass(run: TrainingRun, latents: Tensor, level: Tensor, noise: Tensor, told: ToldStyle) -> Tensor:
-    """Endpoint loss of clean latents (batch, frames, latent_dim) seen at levels (batch, frames), in their style."""
-    share = level.unsqueeze(-1)
-    noisy = (1.0 - share) * latents + share * noise
-    with run.runtime.autocast():
-        predicted = run.generator.attention(noisy, level, told)
-    return endpoint_flow_loss(predicted, latents, level)
+def flow_pass(game: Game, batch: NoisyLatents) -> Tensor:
+    """Endpoint loss of clean latents, seen at their levels, in their style."""
+    share = batch.level.unsqueeze(-1)
+    noisy = (1.0 - share) * batch.latents + share * batch.noise
+    with game.autocast():
+        predicted = game.generator.attention(noisy, batch.level, batch.told)
+    return endpoint_flow_loss(predicted, batch.latents, batch.level)
 
 
 def tell_some(generator: VariationalAttentionModel, step: Step, latents: Tensor) -> ToldStyle:

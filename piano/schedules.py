@@ -23,6 +23,7 @@ from piano.config_reader import (
     PlateauSettings,
     SchedulerSettings,
 )
+from piano.foundation.randomness import keyed_generator
 
 FINAL_RATE = 0.05
 """Share of the learning rate left at the end of a stage (cosine)."""
@@ -40,16 +41,46 @@ ADVERSARIAL_TERMS = {"ear": "ear_adversarial", "professor": "adversarial", "join
 PLATEAU_STATE = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
 
 
-class Phase(NamedTuple):
+class Opening(NamedTuple):
     """Where in a stage's beginning a step lies."""
 
-    is_pretraining: bool = False
+    is_alone: bool = False
     """Whether the generator learns alone: no judge learns, none is asked."""
     ramp: float = 1.0
     """Share of its weight that the adversary has, 0 to 1."""
 
 
-SETTLED = Phase()
+SETTLED = Opening()
+
+
+class Step:
+    """One step of a stage.
+
+    index : int
+        Counts from 0 within the stage.
+    progress : float
+        Share of the stage that is over, 0 to 1.
+    opening : Opening
+        Whether the generator learns alone, and how much the adversary counts.
+    """
+
+    def __init__(self, key: tuple[int, str], index: int, progress: float, opening: Opening = SETTLED) -> None:
+        self.key = key
+        self.index = index
+        self.progress = progress
+        self.opening = opening
+
+    def random(self, purpose: str) -> torch.Generator:
+        """Random numbers of this step alone: resuming needs no memory of what was drawn before."""
+        return keyed_generator(*self.key, self.index, purpose)
+
+    def noise(self, purpose: str, *shape: int) -> Tensor:
+        """White noise of a shape."""
+        return torch.randn(*shape, generator=self.random(purpose))
+
+    def uniform(self, purpose: str, *shape: int) -> Tensor:
+        """Uniform numbers in [0, 1) of a shape."""
+        return torch.rand(*shape, generator=self.random(purpose))
 
 
 class EpochEnd(NamedTuple):
@@ -191,20 +222,20 @@ class Schedules:
         has_them = self.settings.pretrain_g_only and self.stage in ADVERSARIAL_STAGES
         return self.settings.g_pretrain_steps if has_them else 0
 
-    def phase(self, index: int, progress: float) -> Phase:
+    def opening(self, index: int, progress: float) -> Opening:
         """What step `index` is under; `progress` is the share of the stage that is over."""
         if self.stage not in ADVERSARIAL_STAGES:
             return SETTLED
         index -= self.first
         if index < self.pretrain_steps:
-            return Phase(is_pretraining=True, ramp=0.0)
+            return Opening(is_alone=True, ramp=0.0)
         if self._ramp_from is None:
             self._ramp_from = progress if self.pretrain_steps else 0.0
         if self.settings.adv_ramp_steps:
             share = (index - self.pretrain_steps) / self.settings.adv_ramp_steps
         else:
             share = (progress - self._ramp_from) / RAMP_SHARE
-        return Phase(ramp=rise(share, self.settings.adv_ramp_type))
+        return Opening(ramp=rise(share, self.settings.adv_ramp_type))
 
     def warmup(self, name: str, index: int) -> float:
         """Share of its rate that an optimiser has at step `index`; a judge's steps count from where it begins."""
@@ -221,11 +252,11 @@ class Schedules:
         cosine = FINAL_RATE + (1.0 - FINAL_RATE) * 0.5 * (1.0 + math.cos(math.pi * progress))
         return {name: base.rate * (cosine * self.warmup(name, index)) for name, base in self._bases.items()}
 
-    def numbers(self, phase: Phase) -> dict[str, float | int]:
-        """What the log says of a step's phase, in the adversarial stages."""
+    def numbers(self, opening: Opening) -> dict[str, float | int]:
+        """What the log says of a step's opening, in the adversarial stages."""
         if self.stage not in ADVERSARIAL_STAGES:
             return {}
-        return {"training/pretrain_phase": int(phase.is_pretraining), "training/adv_ramp": phase.ramp}
+        return {"training/pretrain_phase": int(opening.is_alone), "training/adv_ramp": opening.ramp}
 
     # --- at the end of an epoch ------------------------------------------------------------------------------------
 
@@ -275,7 +306,7 @@ class Schedules:
         if self.pretrain_steps and self._ramp_from is None:
             return False
         is_warm = all(self.warmup(name, index) >= 1.0 for name in self._bases)
-        return is_warm and self.phase(index, progress) == SETTLED
+        return is_warm and self.opening(index, progress) == SETTLED
 
     def _metric(
         self, name: str, metric: str, means: Mapping[str, float], validation: Mapping[str, float]

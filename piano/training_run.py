@@ -21,18 +21,18 @@ from piano.config_reader import CONFIG_NAME, Config, StageSettings
 from piano.discriminator import Discriminator_with_mdisc
 from piano.foundation.checkpoint_format import Best
 from piano.foundation.errors import CheckpointError, DatasetError, StoppedBySignal, TrainingError
-from piano.foundation.randomness import keyed_generator
 from piano.foundation.run_log import RunLog
 from piano.foundation.runtime import Runtime
 from piano.foundation.screen_text import counted, printable, wrapped
 from piano.foundation.stop_signals import StopRequest
+from piano.game import Game
 from piano.known_music import broken_pair
 from piano.longer_run import Learned, Reopened, longer_in_words, reopen_by_steps, reopen_by_time
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.run_keeper import Stateful
 from piano.run_position import check_optimizer
 from piano.run_screen import Loudness, RunScreen
-from piano.schedules import SETTLED, Phase, Schedules
+from piano.schedules import SETTLED, Schedules, Step
 from piano.time_budget import ENCODING, MANY_STEPS, ONE_STEP, SAVING, TimeBudget
 
 STAGES = ("autoencoder", "flow", "judges", "ear", "professor", "joint")
@@ -62,36 +62,6 @@ class ModelAverage:
             own.lerp_(new, 1.0 - decay)
         for own, new in zip(self.network.buffers(), network.buffers(), strict=True):
             own.copy_(new)
-
-
-class Step:
-    """One step of a stage.
-
-    index : int
-        Counts from 0 within the stage.
-    progress : float
-        Share of the stage that is over, 0 to 1.
-    phase : Phase
-        Whether the generator learns alone, and how much the adversary counts.
-    """
-
-    def __init__(self, key: tuple[int, str], index: int, progress: float, phase: Phase = SETTLED) -> None:
-        self.key = key
-        self.index = index
-        self.progress = progress
-        self.phase = phase
-
-    def random(self, purpose: str) -> torch.Generator:
-        """Random numbers of this step alone: resuming needs no memory of what was drawn before."""
-        return keyed_generator(*self.key, self.index, purpose)
-
-    def noise(self, purpose: str, *shape: int) -> Tensor:
-        """White noise of a shape."""
-        return torch.randn(*shape, generator=self.random(purpose))
-
-    def uniform(self, purpose: str, *shape: int) -> Tensor:
-        """Uniform numbers in [0, 1) of a shape."""
-        return torch.rand(*shape, generator=self.random(purpose))
 
 
 class Attendant(Protocol):
@@ -213,7 +183,7 @@ class TrainingRun:
         """Writes what else belongs into the run's folder (settings); called again if somebody removed the folder."""
         self._saved_step = 0
         self.planned_before: dict[str, Any] | None = None
-        self._phase = SETTLED
+        self._opening = SETTLED
 
     # --- the clock -------------------------------------------------------------------------------------------------
 
@@ -225,6 +195,39 @@ class TrainingRun:
     def settings(self, stage: str) -> StageSettings:
         """A stage's section of the config."""
         return getattr(self.config.stages, stage)
+
+    def batch_size(self, stage: str) -> int:
+        """Items of a stage's step, in all processes."""
+        return self.settings(stage).batch_size or self.config.batch_size
+
+    def micro_batches(self, stage: str) -> list[slice]:
+        """This process's parts of a stage's batch."""
+        return list(self.runtime.micro_batches(self.batch_size(stage), self.config.accumulation_steps))
+
+    def rate(self, stage: str) -> float:
+        """A stage's learning rate, of the generator's parts."""
+        return self.settings(stage).learning_rate or self.config.learning_rate
+
+    def judge_rate(self, stage: str) -> float:
+        """A stage's learning rate, of the discriminators."""
+        return self.settings(stage).learning_rate_disc or self.config.learning_rate_disc
+
+    def is_fresh(self, stage: str) -> bool:
+        """Whether a stage has not begun yet: what goes before its first step is still to be done."""
+        return stage not in self.finished_stages and self.stage != stage
+
+    def game(self, step: Step, *, generator: VariationalAttentionModel | None = None) -> Game:
+        """What the losses of a step may read; with another generator than the one that learns, if it is given."""
+        return Game(
+            generator=generator or self.generator,
+            discriminator=self.discriminator,
+            step=step,
+            config=self.config,
+            factor=self.factor,
+            autocast=self.runtime.autocast,
+            precision=self.runtime.precision,
+            move=self.take_step,
+        )
 
     def stage_steps(self, stage: str) -> int:
         """Steps of a stage that is measured in epochs: its share of the epochs of its kind."""
@@ -353,8 +356,8 @@ class TrainingRun:
                 self.doctor.before_step(self, optimizers)
             self._show()
             began = self.seconds
-            self._phase = self.schedules.phase(self.stage_step, progress)
-            yield Step((self.config.seed, stage), self.stage_step, progress, self._phase)
+            self._opening = self.schedules.opening(self.stage_step, progress)
+            yield Step((self.config.seed, stage), self.stage_step, progress, self._opening)
             self.stage_step += 1
             self.total_step += 1
             self.average.update(self.generator)
@@ -385,14 +388,16 @@ class TrainingRun:
         now = self._progress() * steps[self.stage]
         self.screen.show(self.stage, (done + now) / max(sum(steps.values()), 1))
 
-    def record(self, terms: Mapping[str, Tensor | float], *, audio_seconds: float) -> None:
+    def record(self, terms: Mapping[str, Tensor | float]) -> None:
         """Keep one step's numbers for the log: everything in it must have been used."""
+        items, frames = self.batch_size(self.stage), self.settings(self.stage).frames
+        audio_seconds = items * frames / self.generator.frames_per_second
         entry = {
             "stage": self.stage, "epoch": self.epoch + 1, "step": self.stage_step, "total_step": self.total_step,
             "seconds": round(self.seconds, 3), "audio_seconds": audio_seconds,
             "learning_rate": {name: pair[0].param_groups[0]["lr"] for name, pair in self._optimizers.items()},
         }  # fmt: skip
-        entry |= self.schedules.numbers(self._phase)
+        entry |= self.schedules.numbers(self._opening)
         tensors = {}
         for name, value in terms.items():
             if isinstance(value, Tensor):

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from piano.loss_functions import (
     discriminator_loss,
-    endpoint_flow_loss,
     energy_score_loss,
     magnitude_loss,
 )
-from piano.piano_pretrain import draw_levels
+from piano.piano_pretrain import NoisyLatents, draw_levels, flow_pass
 from piano.piano_train import compose, draw_composition, judge_composition, judge_sound
-from piano.training_run import Step, TrainingRun, refuse_broken
+from piano.schedules import Step
+from piano.training_run import TrainingRun, refuse_broken
 
 
 @torch.no_grad()
@@ -53,7 +53,7 @@ def sound_losses(run: TrainingRun, step: Step, *, with_ear: bool) -> dict[str, T
     }
     if with_ear:
         with run.runtime.autocast():
-            on_real, on_fake = judge_sound(run, real), judge_sound(run, fake)
+            on_real, on_fake = (judge_sound(run.discriminator, autoencoder, sound) for sound in (real, fake))
         losses["validation_ear_loss"] = discriminator_loss(
             on_real.heads, on_fake.heads, objective=run.config.objective_ear
         )
@@ -62,9 +62,8 @@ def sound_losses(run: TrainingRun, step: Step, *, with_ear: bool) -> dict[str, T
 
 def validation_waveforms(run: TrainingRun, step: Step) -> Tensor:
     """Crops of the validation set (batch, channels, samples), as long as the stage's items, on the device."""
-    settings, dataset = run.settings(run.stage), run.validation_set
-    samples = settings.frames * run.generator.hop_samples
-    count = settings.batch_size or run.config.batch_size
+    dataset, count = run.validation_set, run.batch_size(run.stage)
+    samples = run.settings(run.stage).frames * run.generator.hop_samples
     indices = torch.randint(len(dataset), (count,), generator=step.random("pair"))
     offsets = torch.randint(dataset.samples - samples + 1, (count,), generator=step.random("offset"))
     waveforms = dataset.crops(indices, offsets, samples)
@@ -74,26 +73,22 @@ def validation_waveforms(run: TrainingRun, step: Step) -> Tensor:
 
 def flow_loss(run: TrainingRun, step: Step) -> Tensor:
     """Endpoint loss of the averaged flow."""
-    network, settings = run.average.network, run.settings(run.stage)
-    count = settings.batch_size or run.config.batch_size
-    latents = run.draw_latents(step, count, settings.frames, split="validation")
-    level = draw_levels(step, count, settings.frames).to(latents.device)
+    network, count, frames = run.average.network, run.batch_size(run.stage), run.settings(run.stage).frames
+    latents = run.draw_latents(step, count, frames, split="validation")
+    level = draw_levels(step, count, frames).to(latents.device)
     noise = step.noise("noise", *latents.shape).to(latents.device)
-    told = network.tell(network.style.describe(latents), settings.frames)
-    share = level.unsqueeze(-1)
-    with run.runtime.autocast():
-        predicted = network.attention((1.0 - share) * latents + share * noise, level, told)
-    return endpoint_flow_loss(predicted, latents, level)
+    told = network.tell(network.style.describe(latents), frames)
+    return flow_pass(run.game(step, generator=network), NoisyLatents(latents, level, noise, told))
 
 
 def composition_losses(run: TrainingRun, step: Step) -> dict[str, Tensor]:
     """Energy score of one-step compositions of the averaged generator, and how the professor tells them from music."""
-    batch = draw_composition(run, step, run.stage, split="validation")
+    batch, judges = draw_composition(run, step, run.stage, split="validation"), run.discriminator
     with run.runtime.autocast():
-        draw_a = compose(run, batch, batch.noise_a, generator=run.average.network)
-        draw_b = compose(run, batch, batch.noise_b, generator=run.average.network)
-        on_real = judge_composition(run, batch, batch.latents, is_real=True, remember=False)
-        on_fake = judge_composition(run, batch, draw_a, is_real=False, remember=False)
+        draw_a = compose(run.average.network, batch, batch.noise_a)
+        draw_b = compose(run.average.network, batch, batch.noise_b)
+        on_real = judge_composition(judges, batch, batch.latents, is_real=True, remember=False)
+        on_fake = judge_composition(judges, batch, draw_a, is_real=False, remember=False)
     return {
         "validation_loss": energy_score_loss(draw_a, draw_b, batch.latents),
         "validation_professor_loss": discriminator_loss(

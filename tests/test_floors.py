@@ -46,6 +46,7 @@ FLOORS: list[tuple[float, str, list[str]]] = [
     (3.12, "", ["piano.longer_run"]),
     (3.15, "", ["piano.run_keeper"]),
     (3.17, "", ["piano.run_screen"]),
+    (3.19, "", ["piano.game"]),
     (3.2, "", ["piano.training_run"]),
     (3.3, "", ["piano.piano_train"]),
     (3.4, "", ["piano.piano_pretrain"]),

@@ -61,10 +61,10 @@ def dropout_run(folder: Path, *, stops: bool = False) -> TrainingRun:
     run.stateful["memory"] = memory
     record = run.record
 
-    def counted(terms, *, audio_seconds):
+    def counted(terms):
         memory.seen += 1
         run.stop.signal = signal.SIGTERM if stops else None
-        record(terms, audio_seconds=audio_seconds)
+        record(terms)
 
     def judge(run: TrainingRun, stage: str) -> None:
         torch.rand(3)

@@ -11,7 +11,7 @@ from piano.config_reader import (
     GeneratorPlateauSettings,
     SchedulerSettings,
 )
-from piano.schedules import SETTLED, EpochEnd, Phase, Schedules
+from piano.schedules import SETTLED, EpochEnd, Opening, Schedules
 
 
 def schedules(stage: str = "professor", *, warmup_steps: int = 0, **settings) -> Schedules:
@@ -57,22 +57,22 @@ def test_the_generator_s_warmup_replaces_the_stage_s_and_leaves_the_judges_alone
 
 def test_the_adversary_comes_after_the_generator_s_own_steps_and_rises_over_the_ramp():
     made = schedules(pretrain_g_only=True, g_pretrain_steps=10, adv_ramp_steps=20)
-    phases = [made.phase(index, index / 100) for index in range(40)]
-    assert phases[:10] == [Phase(is_pretraining=True, ramp=0.0)] * 10
-    assert [phase.ramp for phase in phases[10:31]] == pytest.approx([step / 20 for step in range(21)])
-    assert phases[30:] == [SETTLED] * 10
+    openings = [made.opening(index, index / 100) for index in range(40)]
+    assert openings[:10] == [Opening(is_alone=True, ramp=0.0)] * 10
+    assert [phase.ramp for phase in openings[10:31]] == pytest.approx([step / 20 for step in range(21)])
+    assert openings[30:] == [SETTLED] * 10
     assert made.warmup("professor", 10) == 1.0
     made = schedules("flow", pretrain_g_only=True, adv_ramp_steps=20)
-    assert made.phase(0, 0.0) == SETTLED
+    assert made.opening(0, 0.0) == SETTLED
 
 
 def test_a_ramp_without_steps_takes_a_fifth_of_the_stage_from_where_the_adversary_begins():
     today = schedules()
-    assert [today.phase(index, index / 50).ramp for index in range(12)] == [
+    assert [today.opening(index, index / 50).ramp for index in range(12)] == [
         min(1.0, index / 50 / 0.2) for index in range(12)
     ]
     later = schedules(pretrain_g_only=True, g_pretrain_steps=10, adv_ramp_type="cosine")
-    ramps = [later.phase(index, index / 50).ramp for index in range(25)]
+    ramps = [later.opening(index, index / 50).ramp for index in range(25)]
     assert ramps[:11] == [0.0] * 11
     assert ramps[15] == pytest.approx(0.5)
     assert ramps[20] == pytest.approx(1.0)
@@ -156,7 +156,7 @@ def test_a_resumed_schedule_decides_as_one_that_never_stopped(cut, tmp_path):
     def go(made: Schedules, epochs: range) -> list:
         ends = []
         for epoch in epochs:
-            made.phase(100 * epoch + 3, epoch / 20)
+            made.opening(100 * epoch + 3, epoch / 20)
             ends.append((end_epoch(made, values[epoch], mark=epoch), made.rates(500, 0.3)))
         return ends
 

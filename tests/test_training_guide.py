@@ -13,7 +13,8 @@ from piano.discriminator import Judgement
 from piano.foundation.errors import ConfigError
 from piano.foundation.run_log import read_history
 from piano.piano_pretrain import pretrain_discriminator, pretrain_generator, train_autoencoder
-from piano.piano_train import JudgeTurn, judge_terms, train_ear, train_joint, train_professor
+from piano.piano_train import Verdicts, judge_turn, train_ear, train_joint, train_professor
+from piano.schedules import Step
 from piano.training_run import TrainingRun
 from piano.validation import validation_losses
 from tests.tiny_run import start_run, tiny_config
@@ -67,10 +68,10 @@ def test_the_generator_learns_alone_then_under_a_ramp_at_a_rising_rate(pretraine
     )  # fmt: skip
     judges, generators = [], []
 
-    def watch(terms, *, audio_seconds):
+    def watch(terms):
         judges.append(weights(run.discriminator))
         generators.append(weights(run.generator))
-        TrainingRun.record(run, terms, audio_seconds=audio_seconds)
+        TrainingRun.record(run, terms)
 
     run.record = watch
     for train, stage, parts, alone, asked in (
@@ -132,7 +133,8 @@ def test_probabilities_are_one_half_at_confusion_and_the_relativistic_ones_are_c
 
     def judged(family: str, real: float, fake: float) -> list[float]:
         verdicts = [Judgement({"whole": torch.full((4, 1), logit)}, []) for logit in (real, fake)]
-        terms = judge_terms(run, family, JudgeTurn(torch.zeros(()), {"loss": torch.tensor(0.5)}, *verdicts))
+        said = Verdicts(torch.zeros(()), {"loss": torch.tensor(0.5)}, *verdicts)
+        terms = judge_turn(run.game(Step((0, "test"), 0, 0.5)), family, said.total, said).terms
         return [float(terms[f"{family}_d_{name}"]) for name in ("real", "fake")]
 
     assert judged("ear", 0.0, 0.0) == pytest.approx([0.5, 0.5])

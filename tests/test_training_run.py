@@ -8,8 +8,10 @@ import torch
 from piano.foundation.checkpoint_format import Best, checkpoint_path, complete_epochs, find_epoch, read_best
 from piano.foundation.errors import CheckpointError, TrainingError
 from piano.foundation.run_log import read_history
+from piano.game import Player, adversarial_step
 from piano.piano_main import too_little_memory
 from piano.piano_pretrain import (
+    NoisySound,
     autoencoder_pass,
     pretrain_discriminator,
     pretrain_generator,
@@ -17,14 +19,16 @@ from piano.piano_pretrain import (
     train_flow,
 )
 from piano.piano_train import (
-    draw_composition,
-    ear_step,
-    judge_optimizers,
-    professor_step,
-    shortcut_losses,
+    draw_compositions,
+    draw_sounds,
+    ear_turn,
+    judge,
+    professor_turn,
+    shortcut_turn,
     train_vae_gan,
 )
-from piano.training_run import STAGES, Step, TrainingRun
+from piano.schedules import Opening, Step
+from piano.training_run import STAGES, TrainingRun
 from tests.tiny_run import start_run, tiny_config, tonal_pairs
 
 
@@ -189,15 +193,24 @@ def test_no_gradient_crosses_between_players(tmp_path):
     run = start_run(tiny_config(tmp_path))
     train_autoencoder(run)
     train_flow(run)
-    ear_optimizer, professor_optimizer = judge_optimizers(run, "ear")
+    ear = judge(run, "ear", ear_turn, stage="ear")
+    professor = judge(run, "professor", professor_turn, stage="professor")
+    shortcut = Player("shortcut", torch.optim.SGD(run.generator.shortcut.parameters(), lr=0.1), shortcut_turn)
     before = {key: value.clone() for key, value in run.generator.state_dict().items()}
     step = Step((0, "test"), 0, 0.5)
-    ear_step(run, step, ear_optimizer, None, batch_size=4)
-    professor_step(run, step, professor_optimizer, None, stage="professor")
+    adversarial_step(run.game(step), [ear], None, draw_sounds(run, step, "ear"))
+    compositions = draw_compositions(run, step, "professor")
+    adversarial_step(run.game(step), [professor], None, compositions)
     assert all(parameter.grad is None for parameter in run.generator.parameters())
     assert_same(before, dict(run.generator.state_dict()))
 
-    shortcut_losses(run, step, draw_composition(run, step, "professor")).total.backward()
+    adversarial_step(
+        run.game(Step((0, "test"), 1, 0.5, Opening(is_alone=True))), [professor], shortcut, compositions
+    )
+    assert all(parameter.grad is None for parameter in run.discriminator.parameters())
+    moved = {key for key, value in run.generator.state_dict().items() if not torch.equal(value, before[key])}
+    assert moved and all(key.startswith("shortcut") for key in moved)
+    adversarial_step(run.game(step), [], shortcut, compositions)
     assert all(parameter.grad is None for parameter in run.discriminator.parameters())
     encoder = [
         parameter for module in run.generator.autoencoder.encoder_modules for parameter in module.parameters()
@@ -210,14 +223,16 @@ def test_every_optimiser_moves_its_own_network_and_only_it(tmp_path):
     run = start_run(tiny_config(tmp_path))
     train_autoencoder(run)
     train_flow(run)
-    ear_optimizer, professor_optimizer = judge_optimizers(run, "ear")
+    ear = judge(run, "ear", ear_turn, stage="ear")
+    professor = judge(run, "professor", professor_turn, stage="ear")
+    step = Step((0, "test"), 0, 0.5)
     state = weights(run)
-    professor_step(run, Step((0, "test"), 0, 0.5), professor_optimizer, None, stage="professor")
+    adversarial_step(run.game(step), [professor], None, draw_compositions(run, step, "professor"))
     moved = {key for key, value in weights(run).items() if not torch.equal(value, state[key])}
     assert moved
     assert all(key.startswith(("d.professor", "d.trained_steps")) for key in moved)
     state = weights(run)
-    ear_step(run, Step((0, "test"), 0, 0.5), ear_optimizer, None, batch_size=4)
+    adversarial_step(run.game(step), [ear], None, draw_sounds(run, step, "ear"))
     moved = {key for key, value in weights(run).items() if not torch.equal(value, state[key])}
     assert moved
     assert all(key.startswith(("d.ear", "d.trained_steps")) for key in moved)
@@ -253,7 +268,8 @@ def test_accumulated_gradients_equal_the_large_batch(tmp_path):
         waveforms = run.draw_waveforms(Step((0, "test"), 0, 0.0), 4, 16)
         noise = torch.zeros(4, 16, 8)
         for part in run.runtime.micro_batches(4, parts):
-            passed = autoencoder_pass(run, waveforms[part], noise[part], noise[part])
+            sound = NoisySound(waveforms[part], noise[part], noise[part])
+            passed = autoencoder_pass(run.game(Step((0, "test"), 0, 0.0)), sound)
             (
                 (passed.reconstruction + 0.01 * passed.kl) / parts
             ).backward()  # free bits are a statistic of the batch

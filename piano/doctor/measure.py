@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from piano.discriminator import Judgement
-from piano.piano_pretrain import draw_levels, flow_pass
+from piano.piano_pretrain import NoisyLatents, draw_levels, flow_pass
 from piano.piano_train import Composition, compose, draw_composition, judge_composition, judge_sound
-from piano.training_run import Step, TrainingRun
+from piano.schedules import Step
+from piano.training_run import TrainingRun
 
 COUNT = 16
 """Items of a measurement."""
@@ -99,7 +100,7 @@ def flow_signals(run: TrainingRun) -> dict[str, float]:
         level = draw_levels(step, COUNT, frames).to(latents.device)
         noise = step.noise("flow noise", *latents.shape).to(latents.device)
         told = run.generator.tell(run.generator.style.describe(latents), frames)
-        found[f"flow_{split}"] = float(flow_pass(run, latents, level, noise, told))
+        found[f"flow_{split}"] = float(flow_pass(run.game(step), NoisyLatents(latents, level, noise, told)))
     real = run.draw_latents(step, COUNT, frames)
     made = run.generator.sample_latents(frames, count=COUNT, seed=run.config.seed, steps=FLOW_STEPS)
     return found | {"prior_gap": frechet_gap(made, real)}
@@ -169,11 +170,15 @@ def ear_signals(run: TrainingRun) -> dict[str, float]:
     offsets = torch.randint(held.samples - samples + 1, (COUNT,), generator=step.random("held out offset"))
     spectra["validation"] = autoencoder.analyse(held.crops(indices, offsets, samples).to(run.runtime.device))
     spectra["fake"] = autoencoder.decode_spectrum(autoencoder.posterior(spectra["training"])[0])
-    judged = {name: judge_sound(run, spectrum) for name, spectrum in spectra.items()}
+    judged = {
+        name: judge_sound(run.discriminator, autoencoder, spectrum) for name, spectrum in spectra.items()
+    }
     probes = [autoencoder.analyse(sound) for sound in probe_waveforms(run, samples).values()]
     order = torch.randperm(spectra["validation"].shape[1], generator=step.random("shuffle"))
     probes.append(spectra["validation"][:, order.to(run.runtime.device)])
-    return verdicts("ear", probes=[judge_sound(run, probe) for probe in probes], **judged)
+    return verdicts(
+        "ear", probes=[judge_sound(run.discriminator, autoencoder, probe) for probe in probes], **judged
+    )
 
 
 def professor_signals(run: TrainingRun) -> dict[str, float]:
@@ -183,17 +188,17 @@ def professor_signals(run: TrainingRun) -> dict[str, float]:
         split: draw_composition(run, step, run.stage, split=split) for split in ("training", "validation")
     }
     judged = {
-        split: judge_composition(run, batch, batch.latents, is_real=True, remember=False)
+        split: judge_composition(run.discriminator, batch, batch.latents, is_real=True, remember=False)
         for split, batch in batches.items()
     }
     batch = batches["training"]
     judged["fake"] = judge_composition(
-        run, batch, compose(run, batch, batch.noise_a), is_real=False, remember=False
+        run.discriminator, batch, compose(run.generator, batch, batch.noise_a), is_real=False, remember=False
     )
     few = batches["validation"].part(slice(0, PROBE_COUNT))
     free = few._replace(is_prefix=torch.zeros_like(few.is_prefix))
     probes = [
-        judge_composition(run, free, probe, is_real=False, remember=False)
+        judge_composition(run.discriminator, free, probe, is_real=False, remember=False)
         for probe in probe_latents(run, free)
     ]
     found = verdicts("professor", probes=probes, **judged)
@@ -214,7 +219,7 @@ def probe_latents(run: TrainingRun, batch: Composition) -> list[Tensor]:
 def noise_spread(run: TrainingRun, batch: Composition) -> dict[str, float]:
     """How far two seeds' continuations of one beginning lie apart, over how far two real endings do."""
     asked = ~batch.is_prefix
-    draws = [compose(run, batch, noise) for noise in (batch.noise_a, batch.noise_b)]
+    draws = [compose(run.generator, batch, noise) for noise in (batch.noise_a, batch.noise_b)]
     apart = (draws[0] - draws[1])[asked].norm(dim=-1).mean()
     real = (batch.latents - batch.latents.roll(1, dims=0))[asked].norm(dim=-1).mean()
     return {"noise_spread": float(apart / real.clamp_min(1e-9))} if float(real) > 1e-6 else {}

@@ -17,27 +17,30 @@ from piano.piano_main import build_discriminator
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.piano_pretrain import (
     autoencoder_pass,
-    draw_levels,
+    draw_noisy_latents,
+    draw_noisy_sounds,
     flow_pass,
     pretrain_discriminator,
     train_autoencoder,
     train_flow,
 )
 from piano.piano_train import (
+    JOINT_EAR_FRAMES,
     compose,
-    decoder_backward,
-    draw_composition,
-    draw_joint,
-    ear_loss,
-    encode_sound,
-    joint_sound_losses,
-    professor_loss,
-    shortcut_losses,
+    decoder_turn,
+    draw_both,
+    draw_compositions,
+    draw_sounds,
+    ear_verdicts,
+    joint_sound_turn,
+    professor_verdicts,
+    shortcut_turn,
     train_ear,
     train_joint,
     train_professor,
 )
-from piano.training_run import STAGES, Step, TrainingRun
+from piano.schedules import Step
+from piano.training_run import STAGES, TrainingRun
 
 PAIRS, BATCH, STEPS = 6, 4, 2
 LEARNERS = {
@@ -159,7 +162,7 @@ def moved_rows(
 def loss_rows(run: TrainingRun) -> list[WiringRow]:
     """For every loss of every stage: the norm of its gradient at the parameters it is there for."""
     step, parts = Step((run.config.seed, "wiring"), 0, 1.0), parts_of(run)
-    rows = []
+    game, rows = run.game(step), []
 
     def reaches(stage: str, loss: str, value: Tensor, *names: str) -> None:
         parameters = [parameter for name in names for parameter in parameters_of(parts[name])]
@@ -171,41 +174,36 @@ def loss_rows(run: TrainingRun) -> list[WiringRow]:
         rows.append(WiringRow(stage, f"{loss} reaches {' and '.join(names)}", said, is_right))
 
     with training(run):
-        frames = run.settings("autoencoder").frames
-        waves = run.draw_waveforms(step, BATCH, frames)
-        noise = step.noise("posterior", BATCH, frames, run.generator.latent_dim)
-        passed = autoencoder_pass(run, waves, noise, torch.zeros_like(noise))
+        (noisy,) = draw_noisy_sounds(run, step)
+        passed = autoencoder_pass(game, noisy)
         reaches("autoencoder", "reconstruction", passed.reconstruction, "encoder")
         reaches("autoencoder", "reconstruction", passed.reconstruction, "decoder")
         reaches("autoencoder", "kl", passed.limited_kl, "encoder")
 
-        latents = run.draw_latents(step, BATCH, run.settings("flow").frames)
-        level = draw_levels(step, BATCH, latents.shape[1])
-        told = run.generator.tell(run.generator.style.describe(latents), latents.shape[1])
-        reaches("flow", "flow", flow_pass(run, latents, level, torch.randn_like(latents), told), "attention")
+        (latents,) = draw_noisy_latents(run, step)
+        reaches("flow", "flow", flow_pass(game, latents), "attention")
 
-        sound = encode_sound(run, waves, noise)
+        (sound,) = draw_sounds(run, step, "ear")
         with torch.no_grad():
             fake = run.generator.autoencoder.decode_spectrum(sound.latents)
-        for name, value in ear_loss(run, step, sound.real, fake).parts.items():
+        for name, value in ear_verdicts(game, sound.real, fake).parts.items():
             reaches("ear", f"ear {name}", value, "ear")
-        norms = decoder_backward(run, step, sound, 1)
-        rows.extend(WiringRow("ear", f"{name} reaches decoder", f"gradient {float(norms[f'ear_gradient_{name}']):.3g}",
-                              float(norms[f"ear_gradient_{name}"]) > 0.0)
-                    for name in ("reconstruction", "adversarial", "feature_matching"))  # fmt: skip
+        turn = decoder_turn(game, sound)
+        for name in ("reconstruction", "adversarial", "feature_matching"):
+            norm = float(turn.terms[f"ear_gradient_{name}"])
+            rows.append(WiringRow("ear", f"{name} reaches decoder", f"gradient {norm:.3g}", norm > 0.0))
 
-        batch = draw_composition(run, step, "professor")
+        (batch,) = draw_compositions(run, step, "professor")
         with torch.no_grad():
-            made = compose(run, batch, batch.noise_a)
-        for name, value in professor_loss(run, step, batch, made).parts.items():
+            made = compose(run.generator, batch, batch.noise_a)
+        for name, value in professor_verdicts(game, batch, made).parts.items():
             reaches("professor", f"professor {name}", value, "professor")
-        for name, value in shortcut_losses(run, step, batch).terms.items():
+        for name, value in shortcut_turn(game, batch).terms.items():
             if name == "adversarial" or run.config.loss_weights.get(name):
                 reaches("professor", name, value, "shortcut")
 
-        (joint,) = draw_joint(run, step)
-        terms, _ = joint_sound_losses(run, step, joint, encode_sound(run, joint.waves, joint.noise))
-        for name, value in terms.items():
+        (both,) = draw_both(run, step, "joint", frames=min(JOINT_EAR_FRAMES, run.settings("joint").frames))
+        for name, value in joint_sound_turn(game, both).terms.items():
             if value.requires_grad:
                 reaches("joint", name, value, "decoder")
                 if name != "reconstruction":

@@ -51,8 +51,9 @@ from piano.foundation.run_log import read_history
 from piano.foundation.screen_text import counted, wrapped
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.piano_train import Composition, compose, draw_composition, judge_composition
+from piano.schedules import Step
 from piano.time_budget import ENCODING
-from piano.training_run import Step, TrainingRun, encode_dataset
+from piano.training_run import TrainingRun, encode_dataset
 
 STEP_CHOICES = {"flow": (16, 1), "professor": (1, 4, 16), "joint": (1, 4, 16, 8)}
 """Sampling steps that are compared after a stage, the most telling first; fewer if time is short (`FEWEST_STEPS`).
@@ -445,9 +446,15 @@ def judge_judges(run: TrainingRun, keeper: Gatekeeper) -> Gate:
     frames = run.settings("professor").frames
     with keeper.cost.spending(JUDGES):
         batch: Composition = draw_composition(run, step, "professor", split="validation")
-        real = judge_composition(run, batch, batch.latents, is_real=True, remember=False).per_item()
+        real = judge_composition(
+            run.discriminator, batch, batch.latents, is_real=True, remember=False
+        ).per_item()
         fake = judge_composition(
-            run, batch, compose(run, batch, batch.noise_a), is_real=False, remember=False
+            run.discriminator,
+            batch,
+            compose(run.generator, batch, batch.noise_a),
+            is_real=False,
+            remember=False,
         ).per_item()
         accuracy = float((real.unsqueeze(1) > fake.unsqueeze(0)).float().mean())
     says = f"They rank real music above made music in {accuracy:.0%} of pairs (at least 65% is asked; 50% is chance)."

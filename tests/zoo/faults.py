@@ -9,10 +9,14 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
+from piano import game as game_module
 from piano import piano_pretrain, piano_train
 from piano.doctor.rules import Window
+from piano.foundation.runtime import frozen
+from piano.game import Game, Turn
 from piano.loss_functions import discriminator_loss
-from piano.training_run import Step, TrainingRun
+from piano.schedules import Step
+from piano.training_run import TrainingRun
 from tests.tiny_run import tonal_pairs
 
 ONSET = 22
@@ -92,19 +96,20 @@ def nan_batch(run: TrainingRun) -> Any:
 # --- networks --------------------------------------------------------------------------------------------------------
 
 
-def suddenly(function: str, damage: Callable[[TrainingRun], None]) -> Plant:
+def suddenly(damage: Callable[[TrainingRun], None]) -> Plant:
     """Something happens to the networks before one step of a stage."""
 
     def plant(run: TrainingRun) -> Any:
-        original = getattr(piano_train, function)
+        original = run.steps
 
-        def step_with_damage(run: TrainingRun, step: Step, *arguments: Any, **keywords: Any) -> Any:
-            if step.index == ONSET:
-                with torch.no_grad():
-                    damage(run)
-            return original(run, step, *arguments, **keywords)
+        def steps_with_damage(*arguments: Any) -> Iterator[Step]:
+            for step in original(*arguments):
+                if step.index == ONSET:
+                    with torch.no_grad():
+                        damage(run)
+                yield step
 
-        return patch.object(piano_train, function, step_with_damage)
+        return patch.object(run, "steps", steps_with_damage)
 
     return plant
 
@@ -134,36 +139,37 @@ def deaf_to_noise(run: TrainingRun) -> Any:
 
 def swapped_labels(run: TrainingRun) -> Any:
     """Generated sound is labelled real and real sound generated."""
-    original = piano_train.ear_loss
-    return patch.object(piano_train, "ear_loss",
-                        lambda run, step, real, fake: original(run, step, fake, real))  # fmt: skip
+    original = piano_train.ear_verdicts
+    return patch.object(piano_train, "ear_verdicts", lambda game, real, fake: original(game, fake, real))
 
 
 @contextmanager
 def not_detached(run: TrainingRun) -> Iterator[None]:
-    """The judge's loss goes backwards into the generator too."""
-    encode, latents = piano_train.encode_sound, {}
+    """The judge's loss goes backwards into the generator too, which is not frozen while the judge learns."""
 
-    def encode_sound(run: TrainingRun, waveforms: torch.Tensor, noise: torch.Tensor) -> Any:
-        sound = encode(run, waveforms, noise)
-        latents["last"] = sound.latents
-        return sound
+    def ear_turn(game: Game, sound: piano_train.Sound) -> Turn:
+        autoencoder = game.generator.autoencoder
+        fake = autoencoder.decode_spectrum(sound.latents)
+        on_real, on_fake = (
+            piano_train.judge_sound(game.discriminator, autoencoder, spectrum)
+            for spectrum in (sound.real, fake)
+        )
+        loss = discriminator_loss(on_real.heads, on_fake.heads)
+        verdicts = piano_train.Verdicts(loss, {"loss": loss}, on_real, on_fake)
+        return piano_train.judge_turn(game, "ear", loss, verdicts)
 
-    def ear_loss(run: TrainingRun, step: Step, real: torch.Tensor, fake: torch.Tensor) -> Any:
-        fake = run.generator.autoencoder.decode_spectrum(latents["last"])
-        judged = [piano_train.judge_sound(run, spectrum) for spectrum in (real, fake)]
-        loss = discriminator_loss(judged[0].heads, judged[1].heads)
-        return piano_train.JudgeTurn(loss, {"loss": loss}, *judged)
+    def freeze_judges(*networks: torch.nn.Module) -> Any:
+        return frozen(*(network for network in networks if network is run.discriminator))
 
     with ExitStack() as stack:
-        stack.enter_context(patch.object(piano_train, "encode_sound", encode_sound))
-        stack.enter_context(patch.object(piano_train, "ear_loss", ear_loss))
+        stack.enter_context(patch.object(piano_train, "ear_turn", ear_turn))
+        stack.enter_context(patch.object(game_module, "frozen", freeze_judges))
         yield
 
 
 def not_frozen(run: TrainingRun) -> Any:
     """The generator's loss leaves its gradient in the judge, whose next step takes it along."""
-    return patch.object(piano_train, "frozen", lambda *networks: nullcontext())
+    return patch.object(game_module, "frozen", lambda *networks: nullcontext())
 
 
 def heavy_rate(run: TrainingRun) -> Any:
@@ -192,9 +198,9 @@ FAULTS: tuple[Fault, ...] = (
     Fault("swapped labels", "ear", "D failure", swapped_labels),
     Fault("a batch that is no number", "ear", "divergence", nan_batch,
           is_well=ends_with("not_finite", lambda count: count == 0)),
-    Fault("a weight that is no number", "ear", "divergence", suddenly("ear_step", spoil_weight),
+    Fault("a weight that is no number", "ear", "divergence", suddenly(spoil_weight),
           is_well=ends_with("not_finite", lambda count: count == 0)),
-    Fault("constant generator", "professor", "mode collapse", suddenly("professor_step", make_constant),
+    Fault("constant generator", "professor", "mode collapse", suddenly(make_constant),
           is_well=ends_with("diversity", lambda diversity: diversity >= 0.3)),
     Fault("noise is ignored", "professor", "mode dropping", deaf_to_noise),
 )  # fmt: skip
