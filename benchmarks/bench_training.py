@@ -17,19 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import piano.piano_pretrain  # noqa: F401  its stages, and those of piano_train, come into TRAIN
 from piano.config_reader import load_config_from_yaml
 from piano.foundation.runtime import start_runtime
 from piano.piano_main import build_discriminator
 from piano.piano_model import AudioDataset, VariationalAttentionModel
-from piano.piano_pretrain import train_autoencoder, train_flow
-from piano.piano_train import train_ear, train_joint, train_professor
+from piano.stages import TRAIN
 from piano.training_run import TrainingRun
 
 RAVE_RATE = 1.95
-STAGES: dict[str, Callable[[TrainingRun], None]] = {
-    "autoencoder": train_autoencoder, "flow": train_flow, "ear": train_ear, "professor": train_professor,
-    "joint": train_joint,
-}  # fmt: skip
 
 
 def main() -> None:
@@ -64,7 +60,7 @@ def main() -> None:
         run = TrainingRun(config, runtime, generator, discriminator,
                           training_set=AudioDataset(music), validation_set=AudioDataset(music))  # fmt: skip
         print(f"{options.preset}: {torch.get_num_threads()} threads, {runtime.precision}, {runtime.device}")
-        for name, train in STAGES.items():
+        for name, train in TRAIN.items():
             measure(run, name, train)
         del run
         assert not any(Path(folder).glob("*.tmp"))

@@ -84,9 +84,13 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--checkout", type=Path, default=ROOT, help="whose code runs (default: this one)")
-    parser.add_argument("--keep", type=Path, help="folder for the runs and their lines, to see what differs")
+    parser.add_argument(
+        "--keep", type=Path, help="new folder for the runs and their lines, to see what differs"
+    )
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
+    if options.keep is not None and options.keep.exists():
+        parser.error(f"{options.keep} is there already")
     if not options.here:
         command = [sys.executable, __file__, "--here", "--checkout", str(options.checkout.resolve())]
         if options.keep is not None:

@@ -23,9 +23,9 @@ from piano.foundation.audio_io import find_audio_files, read_audio
 from piano.foundation.dataset_format import manifest_path, read_manifest
 from piano.foundation.errors import EXIT_RUINED, MusiganError
 from piano.generate_music import levelling_gain
+from piano.stages import FIRST_STAGE, STAGE_NAMES
 
 ROOT = Path(__file__).resolve().parent.parent
-STAGES = ("autoencoder", "flow", "judges", "ear", "professor", "joint")
 
 
 class PeerError(MusiganError):
@@ -150,7 +150,7 @@ def open_dataset(options: Any, folder: Path) -> Path:
 
 def autoencoder_only() -> dict[str, float]:
     """Settings that give the whole budget to the autoencoder stage."""
-    return {f"stages.{stage}.share": float(stage == "autoencoder") for stage in STAGES}
+    return {f"stages.{stage}.share": float(stage == FIRST_STAGE) for stage in STAGE_NAMES}
 
 
 def train_ours(

@@ -11,6 +11,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    create_model,
     field_validator,
     model_validator,
 )
@@ -20,6 +21,7 @@ from piano.foundation.bounds import Bound, shown
 from piano.foundation.errors import ConfigError
 from piano.foundation.model_folder import SHIPPED
 from piano.foundation.screen_text import nearest, printable
+from piano.stages import STAGE, STAGE_NAMES, STAGES
 
 CONFIG_NAME = "config.yaml"
 DEFAULT_CONFIG = Path(__file__).resolve().parent / "default_config.yaml"
@@ -140,23 +142,19 @@ class StageSettings(Settings):
     """Steps between two entries of the checkpoint list; null: the general steps_per_epoch."""
 
 
-class StagesSettings(Settings):
-    """The curriculum, in order."""
+_SECTIONS: dict[str, Any] = {name: (StageSettings, ...) for name in STAGE_NAMES}
 
-    autoencoder: StageSettings
-    flow: StageSettings
-    judges: StageSettings
-    ear: StageSettings
-    professor: StageSettings
-    joint: StageSettings
+
+class StagesSettings(create_model("_Stages", __base__=Settings, **_SECTIONS)):
+    """The curriculum, in order: a section for each row of piano/stages.py."""
 
 
 class FinetuneSettings(Settings):
     """How the curriculum changes when training starts from a trained model (`start_from`)."""
 
     shares: dict[str, Annotated[float, Field(**bounds.SHARE.limits)]] = {
-        "autoencoder": 0.15, "flow": 0.40, "judges": 0.03, "ear": 0.06, "professor": 0.22, "joint": 0.06,
-    }  # fmt: skip
+        stage.name: stage.finetune_share for stage in STAGES
+    }
     """Replace the stages' shares: little for the decoder, which can play already, much for composing."""
     rate: float = limited(bounds.RATE, 0.3)
     """Of the learning rates of the stages autoencoder and flow."""
@@ -344,7 +342,7 @@ class Config(Settings):
                 raise ValueError(
                     f"the batch of stage {name} ({batch}) must divide into accumulation_steps x devices x nodes"
                 )
-            if name != "autoencoder" and name != "ear" and stage.frames > self.model.latent_seq_len:
+            if STAGE[name].composes and stage.frames > self.model.latent_seq_len:
                 raise ValueError(f"stages.{name}.frames must not exceed model.latent_seq_len")
             if stage.frames * self.model.hop_samples > 2 * self.model.seq_len:
                 raise ValueError(

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from piano.foundation.screen_text import counted
+from piano.stages import stages_of
 from piano.time_budget import ADVERSARIAL, TimeBudget, clock
 
 WORTH_IT = 0.1
 """A stage learns again for at least this part of what it has learned before."""
-FIRST_STAGES = ("autoencoder", "flow")
+FIRST_STAGES = stages_of("pretraining")
 
 
 class Learned(NamedTuple):

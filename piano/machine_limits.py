@@ -13,6 +13,7 @@ from torch import nn
 from piano.config_reader import Config
 from piano.foundation.errors import ConfigError
 from piano.foundation.runtime import available_cores, best_device
+from piano.stages import STAGE
 
 NUMBER_BYTES = 4
 COPIES = (4, 3)
@@ -94,7 +95,7 @@ def batch_bytes(config: Config) -> dict[str, int]:
     for name, stage in config.stages:
         batch = stage.batch_size or config.batch_size
         frames = stage.frames * (batch // parts)
-        if name in ("autoencoder", "ear"):
+        if not STAGE[name].composes:
             waveform = (
                 stage.frames * batch * model.hop_samples * model.sound_channels
             )  # the whole batch is drawn

@@ -18,11 +18,8 @@ from piano.foundation.runtime import frozen
 from piano.game import Game, Player, Turn, learn, optimizers_of
 from piano.piano_pretrain import NoisySound, autoencoder_pass, draw_noisy_sounds, train_flow
 from piano.piano_train import decoder_parameters
-from piano.training_run import STAGES, TrainingRun
-
-COMPOSING_STAGES = ("flow", "judges", "professor", "joint")
-"""Stages whose items are as long as what the attention sees."""
-PRETRAINING_STAGES = ("autoencoder", "flow")
+from piano.stages import STAGE, STAGE_NAMES
+from piano.training_run import TrainingRun
 
 
 class Start(NamedTuple):
@@ -108,14 +105,14 @@ def music_of(checkpoint: dict[str, Any]) -> Any:
 
 def finetuning_stages(config: Config, model: ModelSettings) -> dict[str, dict[str, Any]]:
     """The stages' settings with the shares and rates of fine-tuning, as long as the model's attention sees."""
-    if unknown := config.finetune.shares.keys() - set(STAGES):
+    if unknown := config.finetune.shares.keys() - set(STAGE_NAMES):
         raise ConfigError(f"finetune.shares names no such stage: {', '.join(sorted(unknown))}")
     stages = {}
     for name, stage in config.stages:
         values = stage.model_dump() | {"share": config.finetune.shares.get(name, stage.share)}
-        if name in PRETRAINING_STAGES:
+        if STAGE[name].kind == "pretraining":
             values["learning_rate"] = config.finetune.rate * (stage.learning_rate or config.learning_rate)
-        if name in COMPOSING_STAGES and model != config.model:
+        if STAGE[name].composes and model != config.model:
             values["frames"] = model.latent_seq_len
         stages[name] = values
     return stages

@@ -203,7 +203,8 @@ def train_alone(
     from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
     from piano.piano_train import train_vae_gan
     from piano.run_keeper import refuse_full_disk
-    from piano.training_run import STAGES, TrainingRun
+    from piano.stages import STAGE_NAMES
+    from piano.training_run import TrainingRun
     from piano.validation import validation_losses
 
     start = None
@@ -269,7 +270,7 @@ def train_alone(
                 tell(runtime, f"The log of an earlier run that saved nothing is now {aside}")
             write_settings(config, music)
             run.papers = lambda: write_settings(config, music)
-        if set(run.finished_stages) < set(STAGES):
+        if set(run.finished_stages) < set(STAGE_NAMES):
             introduce(config, runtime, run, is_verbose=options.verbose)
         (finetune_generator if config.start_from else pretrain_generator)(run)
         pretrain_discriminator(run)
@@ -331,11 +332,11 @@ def say_what_learns(run: "TrainingRun", *, is_minutes_given: bool = False) -> No
 
     Raises ConfigError where the minutes that were given are over already.
     """
-    from piano.training_run import STAGES
+    from piano.stages import STAGE_NAMES
 
     if longer := run.extend():
         tell(run.runtime, longer)
-    elif set(run.finished_stages) >= set(STAGES):
+    elif set(run.finished_stages) >= set(STAGE_NAMES):
         had = f"it has had {run.seconds / 60.0:.1f} minutes"
         advice = f"To learn longer, give the whole run more, for instance:\n  {longer_command(run)}"
         tell(run.runtime, f"Every stage of this run is over; {had}. {advice}")
@@ -371,12 +372,12 @@ def refuse_hurry(run: "TrainingRun") -> None:
     """
     from piano.doctor.verdict import FEWEST_STEPS
     from piano.piano_pretrain import try_steps
-    from piano.training_run import STAGES
+    from piano.stages import STAGE_NAMES
 
     if run.budget is None:
         return
     run.budget.step_seconds = try_steps(run)
-    minutes, plan = run.budget.seconds / 60.0, run.budget.plan(STAGES[0], run.seconds)
+    minutes, plan = run.budget.seconds / 60.0, run.budget.plan(STAGE_NAMES[0], run.seconds)
     learning = run.runtime.agree(sum(plan.values()))
     steps = run.runtime.agree(run.budget.planned_steps(plan))
     is_half = learning >= LEAST_LEARNING_SHARE * run.budget.seconds
@@ -627,11 +628,11 @@ def introduce(config: Config, runtime: "Runtime", run: "TrainingRun", *, is_verb
 
 def too_little_memory(run: "TrainingRun") -> str:
     """What to do when a batch does not fit: the same step in more parts, from the last checkpoint on."""
-    from piano.training_run import STAGES
+    from piano.stages import STAGE_NAMES
 
-    config, stage = run.config, run.stage or STAGES[0]
+    config, stage = run.config, run.stage or STAGE_NAMES[0]
     processes = config.runtime.devices * config.runtime.nodes
-    batches = [run.settings(name).batch_size or config.batch_size for name in STAGES]
+    batches = [run.batch_size(name) for name in STAGE_NAMES]
     begin = config.accumulation_steps + 1
     parts = (
         n for n in range(begin, min(batches) + 1) if all(batch % (n * processes) == 0 for batch in batches)
@@ -644,11 +645,11 @@ def too_little_memory(run: "TrainingRun") -> str:
 
 def plan_in_words(run: "TrainingRun") -> str:
     """How a time budget is going to be spent, as far as it is known now."""
-    from piano.training_run import STAGES
+    from piano.stages import STAGE_NAMES
 
     if run.budget is None or run.total_step:
         return ""
-    stages = run.budget.plan(STAGES[0], run.seconds)
+    stages = run.budget.plan(STAGE_NAMES[0], run.seconds)
     parts = [f"{name} {clock(seconds)}" for name, seconds in stages.items()]
     rest = run.budget.seconds - sum(stages.values())
     steps = run.budget.planned_steps(stages)

@@ -28,6 +28,7 @@ from piano.piano_train import (
     professor_turn,
 )
 from piano.schedules import Step
+from piano.stages import TRAIN, stages_of, trains
 from piano.training_run import TrainingRun
 
 FREE_RATE_SHARE = 0.05
@@ -48,12 +49,19 @@ STYLE_BLUR, STYLE_DROPOUT = 0.1, 0.1
 
 def pretrain_generator(run: TrainingRun) -> None:
     """Stages 1a and 1b: an autoencoder that keeps pitch, then a flow that composes in its latents."""
-    train_autoencoder(run)
-    train_flow(run)
+    for name in stages_of("pretraining"):
+        TRAIN[name](run)
 
 
 def pretrain_discriminator(run: TrainingRun) -> None:
-    """Stage 2: the judges learn against the generator as it is; it does not move.
+    """Stage 2: the judges learn against the generator as it is."""
+    for name in stages_of("judging"):
+        TRAIN[name](run)
+
+
+@trains("judges")
+def train_judges(run: TrainingRun) -> None:
+    """The judges learn against the generator as it is; it does not move.
 
     The ear hears reconstructions, the professor reads one-step compositions. It starts as a copy of the attention.
     """
@@ -72,6 +80,7 @@ def pretrain_discriminator(run: TrainingRun) -> None:
 # --- stage 1a --------------------------------------------------------------------------------------------------------
 
 
+@trains("autoencoder")
 def train_autoencoder(run: TrainingRun) -> None:
     """Encoder and decoder learn to keep log magnitudes at a controlled rate."""
     autoencoder = run.generator.autoencoder
@@ -193,6 +202,7 @@ def fit_spectrum(run: TrainingRun) -> None:
 # --- stage 1b --------------------------------------------------------------------------------------------------------
 
 
+@trains("flow")
 def train_flow(run: TrainingRun) -> None:
     """The attention block learns the endpoint of any noisy latents (flow matching with per-frame levels)."""
     attention = run.generator.attention

@@ -47,6 +47,7 @@ from piano.loss_functions import (
 from piano.piano_encoder_decoder import MAGNITUDE_FLOOR, VariationalEncoderDecoder
 from piano.piano_model import VariationalAttentionModel
 from piano.schedules import Step
+from piano.stages import TRAIN, stages_of, trains
 from piano.training_run import TrainingRun
 
 PREFIX_SHARE = 0.5
@@ -73,12 +74,12 @@ R3GAN_DIMENSIONS = 12288
 
 
 def train_vae_gan(run: TrainingRun) -> None:
-    """Stages 3a to 3c."""
-    train_ear(run)
-    train_professor(run)
-    train_joint(run)
+    """The adversarial stages, 3a to 3c."""
+    for name in stages_of("adversarial"):
+        TRAIN[name](run)
 
 
+@trains("ear")
 def train_ear(run: TrainingRun) -> None:
     """The decoder learns to make reconstructions that the ear takes for real."""
     ear = judge(run, "ear", ear_turn, stage="ear")
@@ -92,6 +93,7 @@ def train_ear(run: TrainingRun) -> None:
         run.record(adversarial_step(run.game(step), [ear], decoder, sounds))
 
 
+@trains("professor")
 def train_professor(run: TrainingRun) -> None:
     """The shortcut, a copy of the attention block, learns to compose in one step what the professor takes for real."""
     professor = judge(run, "professor", professor_turn, stage="professor")
@@ -105,6 +107,7 @@ def train_professor(run: TrainingRun) -> None:
         run.record(adversarial_step(run.game(step), [professor], shortcut, compositions))
 
 
+@trains("joint")
 def train_joint(run: TrainingRun) -> None:
     """Decoder and shortcut together: white noise to sound under both judges and the music losses."""
     ear = judge(run, "ear", joint_ear_turn, stage="joint", factor=JOINT_RATE)

@@ -34,6 +34,7 @@ from piano.longer_run import Learned, Reopened, learned_in
 from piano.piano_model import VariationalAttentionModel
 from piano.run_position import check_position
 from piano.schedules import Schedules
+from piano.stages import LAST_STAGE
 from piano.time_budget import ENCODING, TimeBudget
 from piano.vae_utilities import save_checkpoint
 
@@ -284,7 +285,7 @@ def adopt_position(run: KeptRun, there: dict[str, Any]) -> None:
         run.planned_before = dict(there["planned"])
     else:  # an earlier version: its log says as much, and a run that is over had its time
         run.learned = learned_in(read_history(run.log.path.parent))
-        is_over = run.stage == "joint" and "joint" in run.finished_stages
+        is_over = run.stage == LAST_STAGE and LAST_STAGE in run.finished_stages
         run.planned_before = {
             "minutes": AN_END * there["seconds"] / 60.0 if is_over else math.inf,
             "steps": {},

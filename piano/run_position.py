@@ -7,15 +7,14 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from piano.config_reader import StagesSettings
 from piano.foundation import bounds
 from piano.foundation.bounds import Bound, shown
 from piano.foundation.checkpoint_format import as_best, holds_tensors
 from piano.foundation.errors import CheckpointError
 from piano.foundation.finite import not_finite
 from piano.foundation.screen_text import printable
+from piano.stages import STAGE_NAMES
 
-STAGES = tuple(StagesSettings.model_fields)
 CLOCK = Bound(0.0, 60.0 * bounds.MINUTES.high, is_whole=False)
 """Seconds that a run has taken."""
 CONTROL = Bound(-1e30, 1e30, is_whole=False)
@@ -92,7 +91,7 @@ def _check_place(place: Mapping[str, Any], epoch: int) -> None:
     finished = place["finished_stages"]
     if not isinstance(finished, list) or not all(isinstance(name, str) for name in finished):
         raise ValueError("finished_stages is no list of stages")
-    if unknown := {place["stage"], *finished} - {"", *STAGES}:
+    if unknown := {place["stage"], *finished} - {"", *STAGE_NAMES}:
         raise ValueError(f"there is no stage {shown(unknown.pop())}")
     if place["stage"] and place["stage"] in finished[:-1]:
         raise ValueError("its stage was finished before another one")

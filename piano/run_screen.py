@@ -5,27 +5,10 @@ from typing import Literal
 
 from tqdm import tqdm
 
+from piano.stages import STAGE
 from piano.time_budget import clock
 
 Loudness = Literal["quiet", "normal", "verbose"]
-DOING = {
-    "autoencoder": "Learning sounds",
-    "flow": "Learning to compose",
-    "judges": "Training the judges",
-    "ear": "Refining the sound",
-    "professor": "Composing in one step",
-    "joint": "All together",
-}
-"""What each stage does, in words."""
-TOLD = {
-    "autoencoder": ("reconstruction", "sound error"),
-    "flow": ("flow", "composing error"),
-    "judges": ("ear_loss", "judges' error"),
-    "ear": ("ear_reconstruction", "sound error"),
-    "professor": ("energy_score", "distance to music"),
-    "joint": ("energy_score", "distance to music"),
-}
-"""The one number of each stage that a listener can follow, and its name."""
 HIDDEN_NUMBERS = ("seconds", "audio_seconds")
 WIDTH, PARTS = 79, 1000
 SHORT = "{desc:<21}{percentage:3.0f}% |{bar}| "
@@ -61,7 +44,7 @@ class RunScreen:
             return
         if self._stage != stage:
             self._stage, self._numbers = stage, ""
-        bar.set_description_str(DOING.get(stage, stage), refresh=False)
+        bar.set_description_str(STAGE[stage].doing, refresh=False)
         self._left = "{remaining} left" if seconds_left is None else f"{clock(max(seconds_left, 0.0))} left"
         bar.bar_format = self._format()
         # Whole parts: a sum of fractions may pass the end by a rounding error, of which tqdm would complain.
@@ -76,7 +59,7 @@ class RunScreen:
                      if isinstance(value, float) and name not in HIDDEN_NUMBERS and "/" not in name]  # fmt: skip
             self._numbers = f", {stage}: {', '.join(shown[:5])}, {rate:.0f} audio-s/s"
         else:
-            name, words = TOLD.get(stage, ("", ""))
+            name, words = STAGE[stage].shown
             value = line.get(name)
             if isinstance(value, float):
                 self._numbers = f", {words} {value:.2g}"
@@ -99,7 +82,7 @@ class RunScreen:
     def _open(self, stage: str, done: float) -> tqdm | None:
         if self._bar is None and self.is_main and self.loudness != "quiet":
             self._bar = tqdm(
-                total=PARTS, desc=DOING.get(stage, stage), bar_format=SHORT, leave=False, mininterval=0.5,
+                total=PARTS, desc=STAGE[stage].doing, bar_format=SHORT, leave=False, mininterval=0.5,
                 initial=min(PARTS, round(PARTS * done)),
                 dynamic_ncols=self.loudness == "verbose", ncols=None if self.loudness == "verbose" else self._width(),
             )  # fmt: skip

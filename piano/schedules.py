@@ -24,20 +24,12 @@ from piano.config_reader import (
     SchedulerSettings,
 )
 from piano.foundation.randomness import keyed_generator
+from piano.stages import JUDGES, STAGE, stages_of
 
 FINAL_RATE = 0.05
 """Share of the learning rate left at the end of a stage (cosine)."""
 RAMP_SHARE = 0.2
 """Part of a stage over which the adversary's weight grows from 0 to its value, where the settings name no steps."""
-ADVERSARIAL_STAGES = ("ear", "professor", "joint")
-JUDGES = ("ear", "professor")
-"""Names of the discriminator's optimisers; every other one moves a part of the generator."""
-TRAINING_TERMS = {
-    "autoencoder": "reconstruction", "flow": "flow", "ear": "ear_reconstruction",
-    "professor": "energy_score", "joint": "energy_score",
-}  # fmt: skip
-"""What the metric `training` means for the generator: the stage's own loss, in which no judge has a say."""
-ADVERSARIAL_TERMS = {"ear": "ear_adversarial", "professor": "adversarial", "joint": "adversarial"}
 PLATEAU_STATE = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
 
 
@@ -217,14 +209,18 @@ class Schedules:
     # --- within a step ---------------------------------------------------------------------------------------------
 
     @property
+    def _is_adversarial(self) -> bool:
+        return self.stage in stages_of("adversarial")
+
+    @property
     def pretrain_steps(self) -> int:
         """Steps of the stage in which the generator learns alone."""
-        has_them = self.settings.pretrain_g_only and self.stage in ADVERSARIAL_STAGES
+        has_them = self.settings.pretrain_g_only and self._is_adversarial
         return self.settings.g_pretrain_steps if has_them else 0
 
     def opening(self, index: int, progress: float) -> Opening:
         """What step `index` is under; `progress` is the share of the stage that is over."""
-        if self.stage not in ADVERSARIAL_STAGES:
+        if not self._is_adversarial:
             return SETTLED
         index -= self.first
         if index < self.pretrain_steps:
@@ -243,7 +239,7 @@ class Schedules:
         index -= self.first
         if name in JUDGES:
             index = max(0, index - self.pretrain_steps)
-        elif self.settings.g_warmup_steps and self.stage in ADVERSARIAL_STAGES:
+        elif self.settings.g_warmup_steps and self._is_adversarial:
             steps, shape = self.settings.g_warmup_steps, self.settings.g_warmup_type
         return rise((index + 1) / steps, shape) if index < steps else 1.0
 
@@ -254,7 +250,7 @@ class Schedules:
 
     def numbers(self, opening: Opening) -> dict[str, float | int]:
         """What the log says of a step's opening, in the adversarial stages."""
-        if self.stage not in ADVERSARIAL_STAGES:
+        if not self._is_adversarial:
             return {}
         return {"training/pretrain_phase": int(opening.is_alone), "training/adv_ramp": opening.ramp}
 
@@ -262,7 +258,8 @@ class Schedules:
 
     def note(self, numbers: Mapping[str, Any]) -> None:
         """Add one step's logged numbers to the means of the epoch."""
-        wanted = {terms[self.stage] for terms in (TRAINING_TERMS, ADVERSARIAL_TERMS) if self.stage in terms}
+        stage = STAGE[self.stage]
+        wanted = {name for name in (stage.own_term, stage.adversarial_term) if name}
         wanted |= {f"{name}_loss" for name in JUDGES}
         for name in wanted & numbers.keys():
             total, count = self._sums.get(name, [0.0, 0])
@@ -316,8 +313,8 @@ class Schedules:
             return validation.get(f"validation_{name}_loss" if name in JUDGES else "validation_loss")
         if name in JUDGES:
             return means.get(f"{name}_loss")
-        terms = ADVERSARIAL_TERMS if metric == "adversarial" else TRAINING_TERMS
-        return means.get(terms.get(self.stage, ""))
+        stage = STAGE[self.stage]
+        return means.get(stage.adversarial_term if metric == "adversarial" else stage.own_term)
 
     def forget_judgements(self) -> None:
         """Other music judges from here on: no loss of before can be better or worse than one of now."""

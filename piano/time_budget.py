@@ -14,14 +14,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from piano.stages import ONE_STEP, STAGES, stages_of
+
 AIM = 0.99
 """Part of the minutes that is planned: a run may end a little early, and should not end late."""
 EXIT_SECONDS = 0.7
 """From the last checkpoint to the end of the process."""
-EXTRAS, ADVERSARIAL = ("joint", "ear"), ("judges", "ear", "professor", "joint")
+EXTRAS = tuple(
+    stage.name for stage in sorted(STAGES, key=lambda stage: stage.is_extra, reverse=True) if stage.is_extra
+)
+ADVERSARIAL = (*stages_of("judging"), *stages_of("adversarial"))
+CORE = next(name for name in stages_of("adversarial") if name not in EXTRAS)
 LEAST_LEARNING, LEAST_AFTER_FLOW = 0.5, 0.1
-"""A stage is left out if it would learn for less than half as long as closing it takes: first these extras, then, with
-the professor, all adversarial stages. Once the flow has had its time the professor takes what there is."""
+"""A stage is left out if it would learn for less than half as long as closing it takes: first the extras, then, with
+the core (the professor), all adversarial stages. Once the flow has had its time the core takes what there is."""
 LEAST_PART = 0.25
 """Part of what is left of the time that autoencoder and flow learn at least: expectations can be too dark."""
 ENCODING_SHARE, FEWEST_PAIRS = 0.08, 64
@@ -30,8 +36,13 @@ MOST_LOADING_SECONDS = 600.0
 COMMANDS = ("musigan train", "piano_main")
 LEAST_LEARNING_SHARE, MOST_MINUTES = 0.5, 10_000
 """A plan that leaves less than this part of the time to learning is not begun without a word."""
-ONE_STEP, MANY_STEPS = "texture of one step", "texture of many steps"
+TEXTURE_OF_ONE, TEXTURE_OF_MANY = "texture of one step", "texture of many steps"
 ENCODING, SAVING = "encoding", "saving"
+
+
+def texture_of(steps: int) -> str:
+    """How the budget calls measuring the texture of compositions of so many steps."""
+    return TEXTURE_OF_ONE if steps == ONE_STEP else TEXTURE_OF_MANY
 
 
 class TimeBudget:
@@ -72,7 +83,7 @@ class TimeBudget:
     def closing(self, stage: str) -> float:
         """Seconds that have to be kept for what follows the last step of a stage."""
         textures = sum(
-            self.measured.get(kind, self.measured.get(MANY_STEPS, 0.0))
+            self.measured.get(kind, self.measured.get(TEXTURE_OF_MANY, 0.0))
             for kind in self.textures.get(stage, ())
         )
         return textures + self.expected_gate(stage) + self.measured.get(SAVING, 0.0)
@@ -85,9 +96,7 @@ class TimeBudget:
             if self._learning(name, kept, began) < LEAST_LEARNING * self.closing(name):
                 kept.remove(name)
         least = LEAST_AFTER_FLOW if stage in ADVERSARIAL else LEAST_LEARNING
-        if "professor" in kept and self._learning("professor", kept, began) < least * self.closing(
-            "professor"
-        ):
+        if CORE in kept and self._learning(CORE, kept, began) < least * self.closing(CORE):
             kept = [name for name in kept if name not in ADVERSARIAL]
         return kept
 

@@ -33,12 +33,17 @@ from piano.run_keeper import Stateful
 from piano.run_position import check_optimizer
 from piano.run_screen import Loudness, RunScreen
 from piano.schedules import SETTLED, Schedules, Step
-from piano.time_budget import ENCODING, MANY_STEPS, ONE_STEP, SAVING, TimeBudget
+from piano.stages import (
+    COMPOSING_STAGE,
+    FIRST_STAGE,
+    STAGE,
+    STAGE_NAMES,
+    STAGES,
+    Part,
+    stages_of,
+)
+from piano.time_budget import ENCODING, SAVING, TimeBudget, texture_of
 
-STAGES = ("autoencoder", "flow", "judges", "ear", "professor", "joint")
-"""In the order in which they are learned."""
-FINISHED_STEPS = {"autoencoder": (16,), "flow": (16, 1), "professor": (1,), "joint": (16, 1)}
-"""For compositions of how many steps the texture is measured after a stage; reconstructions serve before the flow."""
 NORMALISER_FRAMES = 50_000
 TEXTURE_FRAMES, TEXTURE_SEED = 4_000, 77
 STOP_EVERY = 10
@@ -196,6 +201,19 @@ class TrainingRun:
         """A stage's section of the config."""
         return getattr(self.config.stages, stage)
 
+    @property
+    def parts(self) -> dict[Part, list[nn.Module]]:
+        """The parts of the networks that learn or rest as a whole."""
+        autoencoder, judges = self.generator.autoencoder, self.discriminator
+        return {
+            "encoder": list(autoencoder.encoder_modules),
+            "decoder": list(autoencoder.decoder_modules),
+            "attention": [self.generator.attention],
+            "shortcut": [self.generator.shortcut],
+            "ear": [judges.ear],
+            "professor": [judges.professor],
+        }
+
     def batch_size(self, stage: str) -> int:
         """Items of a stage's step, in all processes."""
         return self.settings(stage).batch_size or self.config.batch_size
@@ -231,13 +249,13 @@ class TrainingRun:
 
     def stage_steps(self, stage: str) -> int:
         """Steps of a stage that is measured in epochs: its share of the epochs of its kind."""
-        kinds = {
-            ("autoencoder", "flow"): self.config.pretrain_epochs_g,
-            ("judges",): self.config.pretrain_epochs_d,
-            ("ear", "professor", "joint"): self.config.epochs,
-        }
-        stages, epochs = next((stages, epochs) for stages, epochs in kinds.items() if stage in stages)
-        shares = sum(self.settings(name).share for name in stages)
+        kind = STAGE[stage].kind
+        epochs = {
+            "pretraining": self.config.pretrain_epochs_g,
+            "judging": self.config.pretrain_epochs_d,
+            "adversarial": self.config.epochs,
+        }[kind]
+        shares = sum(self.settings(name).share for name in stages_of(kind))
         if not shares:
             return 0
         return round(epochs * self.settings(stage).share / shares) * self.steps_per_epoch(stage)
@@ -268,7 +286,10 @@ class TrainingRun:
 
     def planned(self) -> dict[str, Any]:
         """For how long this run is meant, now: a later sitting sees by it whether it has got more."""
-        return {"minutes": self.config.minutes, "steps": {stage: self.stage_steps(stage) for stage in STAGES}}
+        return {
+            "minutes": self.config.minutes,
+            "steps": {stage: self.stage_steps(stage) for stage in STAGE_NAMES},
+        }
 
     def learned_so_far(self) -> dict[str, Learned]:
         """What every stage has had, the present one too."""
@@ -294,15 +315,17 @@ class TrainingRun:
             )
         else:
             return ""
-        found = {name: again for name in STAGES if (again := self._agree_on(found.get(name))) is not None}
+        found = {
+            name: again for name in STAGE_NAMES if (again := self._agree_on(found.get(name))) is not None
+        }
         if not found:
             return ""
-        kept = [stage for stage in STAGES if stage in self.finished_stages and stage not in found]
+        kept = [stage for stage in STAGE_NAMES if stage in self.finished_stages and stage not in found]
         self.learned, self.reopened = learned, found
         self.finished_stages, self.stage = kept, ""
         if self.budget is not None:
             self.budget.spent = {name: again.seconds for name, again in found.items()}
-        if "autoencoder" in found:
+        if FIRST_STAGE in found:
             for name in ("distance_noise", "R_before_ear"):
                 self.controllers.pop(name, None)
         self.event("longer", stages=list(found), kept=kept)
@@ -319,9 +342,8 @@ class TrainingRun:
         return f"The whole run is divided anew. These learn: {', '.join(parts)}."
 
     def _time_budget(self, minutes: float) -> TimeBudget:
-        names = {steps: ONE_STEP if steps == 1 else MANY_STEPS for steps in (1, 16)}
-        textures = {stage: tuple(names[steps] for steps in kinds) for stage, kinds in FINISHED_STEPS.items()}
-        return TimeBudget(60.0 * minutes, {name: self.settings(name).share for name in STAGES}, textures)
+        textures = {stage.name: tuple(texture_of(steps) for steps in stage.textures) for stage in STAGES}
+        return TimeBudget(60.0 * minutes, {name: self.settings(name).share for name in STAGE_NAMES}, textures)
 
     def measure(self, kind: str) -> AbstractContextManager[None]:
         """Tell the time budget, if there is one, how long this takes."""
@@ -383,7 +405,7 @@ class TrainingRun:
             left = self.budget.seconds - self.seconds
             self.screen.show(self.stage, self.seconds / max(self.budget.seconds, 1e-3), seconds_left=left)
             return
-        steps = {stage: self.stage_steps(stage) for stage in STAGES}
+        steps = {stage: self.stage_steps(stage) for stage in STAGE_NAMES}
         done = sum(count for stage, count in steps.items() if stage in self.finished_stages)
         now = self._progress() * steps[self.stage]
         self.screen.show(self.stage, (done + now) / max(sum(steps.values()), 1))
@@ -489,10 +511,12 @@ class TrainingRun:
             self.schedules.early_stop.weights = None
         self.generator.load_state_dict(self.average.network.state_dict())
         self.average.updates = 0
-        if self.stage == "flow" and self.steps_taken:  # without steps a trained one-step block is left alone
+        if (
+            self.stage == COMPOSING_STAGE and self.steps_taken
+        ):  # without steps a trained one-step block is left alone
             for network in (self.generator, self.average.network):
                 network.open_shortcut()
-        if self.steps_taken and self.stage in FINISHED_STEPS:
+        if self.steps_taken and STAGE[self.stage].textures:
             self.fit_texture()
         if self.stage_step % self.steps_per_epoch(self.stage):
             self.epoch += 1
@@ -608,7 +632,7 @@ class TrainingRun:
     def stop_if_asked(self) -> None:
         """End the run if that was asked for and nothing would be lost; raises StoppedBySignal."""
         if self.stop and self.saved_epoch and self._saved_step == self.total_step:
-            place = f"epoch {self.saved_epoch}, step {self.stage_step} of stage {self.stage or STAGES[0]}"
+            place = f"epoch {self.saved_epoch}, step {self.stage_step} of stage {self.stage or FIRST_STAGE}"
             raise StoppedBySignal(f"Stopped and saved at {place}.", self.stop.signal or signal.SIGTERM)
 
     def _is_stop_due(self) -> bool:
@@ -691,9 +715,13 @@ class TrainingRun:
     def fit_style(self) -> None:
         """Measure the styles of the training set; a model that was trained before keeps its scale of them."""
         style, latents = self.generator.style, self.latents("training")
-        frames = min(self.settings("flow").frames, latents.shape[1])
+        frames = min(self.settings(COMPOSING_STAGE).frames, latents.shape[1])
         (style.renew_anchors if style.is_fitted else style.fit)(latents, frames=frames)
         self.average.network.style.load_state_dict(style.state_dict())
+
+    def _can_compose(self) -> bool:
+        """Whether the present stage, or one before it, has learned to compose."""
+        return STAGE_NAMES.index(self.stage) >= STAGE_NAMES.index(COMPOSING_STAGE)
 
     @torch.no_grad()
     def fit_texture(self) -> None:
@@ -711,9 +739,9 @@ class TrainingRun:
             spectrum_frames + 3,
             network.autoencoder.hop_length,
         ).to(waveforms.device)
-        for steps in FINISHED_STEPS[self.stage]:
-            with self.measure(ONE_STEP if steps == 1 else MANY_STEPS):
-                if self.stage == "autoencoder":
+        for steps in STAGE[self.stage].textures:
+            with self.measure(texture_of(steps)):
+                if not self._can_compose():
                     latents = network.encode(waveforms)
                 else:
                     latents = network.sample_latents(

@@ -4,6 +4,9 @@ The same passages and the same noise every time, so that two epochs of a stage d
 Nothing here moves a weight or draws from a random source that training uses.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -15,6 +18,7 @@ from piano.loss_functions import (
 from piano.piano_pretrain import NoisyLatents, draw_levels, flow_pass
 from piano.piano_train import compose, draw_composition, judge_composition, judge_sound
 from piano.schedules import Step
+from piano.stages import STAGE
 from piano.training_run import TrainingRun, refuse_broken
 
 
@@ -30,13 +34,9 @@ def validation_losses(run: TrainingRun) -> dict[str, float]:
     """
     step = Step((run.config.seed, "validation"), 0, 1.0)
     losses: dict[str, Tensor] = {}
-    if run.stage in ("autoencoder", "ear", "judges"):
-        losses |= sound_losses(run, step, with_ear=run.stage != "autoencoder")
-    if run.stage == "flow":
-        losses["validation_loss"] = flow_loss(run, step)
-    if run.stage in ("professor", "joint", "judges"):
-        losses |= composition_losses(run, step)
-    if run.stage == "judges":
+    for name in STAGE[run.stage].validation:
+        losses |= VALIDATIONS[name](run, step)
+    if not STAGE[run.stage].own_term:
         del losses["validation_loss"]  # the generator does not move
     return {name: float(value) for name, value in losses.items()}
 
@@ -71,14 +71,15 @@ def validation_waveforms(run: TrainingRun, step: Step) -> Tensor:
     return waveforms.to(run.runtime.device)
 
 
-def flow_loss(run: TrainingRun, step: Step) -> Tensor:
+def flow_losses(run: TrainingRun, step: Step) -> dict[str, Tensor]:
     """Endpoint loss of the averaged flow."""
     network, count, frames = run.average.network, run.batch_size(run.stage), run.settings(run.stage).frames
     latents = run.draw_latents(step, count, frames, split="validation")
     level = draw_levels(step, count, frames).to(latents.device)
     noise = step.noise("noise", *latents.shape).to(latents.device)
     told = network.tell(network.style.describe(latents), frames)
-    return flow_pass(run.game(step, generator=network), NoisyLatents(latents, level, noise, told))
+    loss = flow_pass(run.game(step, generator=network), NoisyLatents(latents, level, noise, told))
+    return {"validation_loss": loss}
 
 
 def composition_losses(run: TrainingRun, step: Step) -> dict[str, Tensor]:
@@ -95,3 +96,12 @@ def composition_losses(run: TrainingRun, step: Step) -> dict[str, Tensor]:
             on_real.heads, on_fake.heads, objective=run.config.objective_professor
         ),
     }
+
+
+VALIDATIONS: dict[str, Callable[[TrainingRun, Step], dict[str, Tensor]]] = {
+    "sound": partial(sound_losses, with_ear=False),
+    "sound and ear": partial(sound_losses, with_ear=True),
+    "flow": flow_losses,
+    "composition": composition_losses,
+}
+"""What a stage may ask for (piano/stages.py)."""

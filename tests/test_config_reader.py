@@ -9,7 +9,7 @@ from piano.config_reader import dump_config, find_config, load_config_from_yaml,
 from piano.foundation.errors import ConfigError
 from piano.loss_functions import MUSIC_TERMS
 from piano.piano_train import SHORTCUT_TERMS, check_loss_weights
-from piano.training_run import STAGES
+from piano.stages import STAGE_NAMES
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -116,7 +116,7 @@ def test_presets_that_are_no_sections_are_refused(tmp_path, presets):
 
 
 def test_shares_that_leave_nothing_to_learn_are_refused():
-    shares = {f"stages.{name}.share": 0.0 for name in STAGES}
+    shares = {f"stages.{name}.share": 0.0 for name in STAGE_NAMES}
     with pytest.raises(ConfigError, match="the share of every stage is 0, so that nothing would be learned"):
         load_config_from_yaml(overrides=shares)
 

@@ -30,7 +30,8 @@ from piano.foundation.stop_signals import stoppable
 from piano.piano_pretrain import pretrain_discriminator, pretrain_generator, train_autoencoder
 from piano.piano_train import train_vae_gan
 from piano.run_keeper import own_folder, refuse_full_disk
-from piano.training_run import STAGES, TrainingRun
+from piano.stages import STAGE_NAMES
+from piano.training_run import TrainingRun
 from piano.utilities import load_checkpoint
 from tests.same_run import assert_same, kept_content, log_without_clocks
 from tests.tiny_run import start_run, tiny_config, write_config, write_dataset
@@ -112,8 +113,8 @@ def test_a_run_stopped_after_every_step_and_stage_equals_one_never_stopped(whole
         break
     boundaries = [stage for stage, _, is_over in places if is_over]
     middles = {stage for stage, step, _ in places if step % 2}
-    assert boundaries == list(STAGES)
-    assert middles == set(STAGES)
+    assert boundaries == list(STAGE_NAMES)
+    assert middles == set(STAGE_NAMES)
     last = complete_epochs(whole)[-1]
     assert complete_epochs(tmp_path) == complete_epochs(whole)
     assert_same(kept_content(tmp_path, last), kept_content(whole, last))

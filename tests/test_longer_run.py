@@ -11,11 +11,12 @@ from piano.foundation.run_log import read_history
 from piano.longer_run import Learned, Reopened, learned_in, reopen_by_steps, reopen_by_time
 from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
 from piano.piano_train import train_vae_gan
+from piano.stages import STAGE_NAMES
 from piano.time_budget import TimeBudget
-from piano.training_run import STAGES, TrainingRun
+from piano.training_run import TrainingRun
 from tests.tiny_run import start_run, tiny_config
 
-SHARES: dict[str, float] = dict(zip(STAGES, (0.3, 0.4, 0.02, 0.02, 0.2, 0.06), strict=True))
+SHARES: dict[str, float] = dict(zip(STAGE_NAMES, (0.3, 0.4, 0.02, 0.02, 0.2, 0.06), strict=True))
 
 
 def budget(minutes: float) -> TimeBudget:
@@ -32,8 +33,8 @@ def had(seconds: float) -> dict[str, Learned]:
 
 
 def test_ten_times_the_time_is_for_sounds_and_composing_too() -> None:
-    found = reopen_by_time(budget(100.0), had(600.0), finished=STAGES, now=610.0)
-    assert list(found) == list(STAGES)
+    found = reopen_by_time(budget(100.0), had(600.0), finished=STAGE_NAMES, now=610.0)
+    assert list(found) == list(STAGE_NAMES)
     assert found["autoencoder"] == Reopened(1800, 1800, near(180.0))
     assert found["professor"] == Reopened(1200, 0, 0.0)  # it played against a generator that is no more
     longer = budget(100.0)
@@ -43,31 +44,31 @@ def test_ten_times_the_time_is_for_sounds_and_composing_too() -> None:
     assert plan["autoencoder"] + 180.0 == pytest.approx(whole * 0.3)
     assert plan["flow"] + 240.0 == pytest.approx(whole * 0.4)
     assert plan["professor"] == pytest.approx(whole * 0.2)
-    assert sum(plan.values()) == pytest.approx(longer.room(STAGES, 610.0))
+    assert sum(plan.values()) == pytest.approx(longer.room(STAGE_NAMES, 610.0))
 
 
 def test_a_stage_that_has_had_more_than_its_share_stays_as_it_is() -> None:
     learned = had(600.0) | {"autoencoder": Learned(9000, 900.0)}
-    found = reopen_by_time(budget(40.0), learned, finished=STAGES, now=1300.0)
-    assert list(found) == list(STAGES[1:])
+    found = reopen_by_time(budget(40.0), learned, finished=STAGE_NAMES, now=1300.0)
+    assert list(found) == list(STAGE_NAMES[1:])
     learned |= {"flow": Learned(9000, 1200.0)}
-    found = reopen_by_time(budget(45.0), learned, finished=STAGES, now=2400.0)
-    assert list(found) == list(STAGES[2:])
+    found = reopen_by_time(budget(45.0), learned, finished=STAGE_NAMES, now=2400.0)
+    assert list(found) == list(STAGE_NAMES[2:])
     assert found["professor"] == Reopened(1200, 1200, near(120.0))
 
 
 def test_a_little_more_time_is_no_reason_to_open_a_stage_again() -> None:
-    assert reopen_by_time(budget(10.3), had(600.0), finished=STAGES, now=610.0) == {}
+    assert reopen_by_time(budget(10.3), had(600.0), finished=STAGE_NAMES, now=610.0) == {}
 
 
 def test_more_epochs_are_counted_in_steps() -> None:
-    before: dict[str, int] = dict.fromkeys(STAGES, 10)
-    learned = {name: Learned(10, 1.0) for name in STAGES}
-    assert reopen_by_steps(before, before, learned, finished=STAGES) == {}
-    found = reopen_by_steps(before, before | {"flow": 30}, learned, finished=STAGES)
+    before: dict[str, int] = dict.fromkeys(STAGE_NAMES, 10)
+    learned = {name: Learned(10, 1.0) for name in STAGE_NAMES}
+    assert reopen_by_steps(before, before, learned, finished=STAGE_NAMES) == {}
+    found = reopen_by_steps(before, before | {"flow": 30}, learned, finished=STAGE_NAMES)
     assert found == {name: Reopened(10, 10 if name == "flow" else 0, 1.0 if name == "flow" else 0.0)
-                     for name in STAGES[1:]}  # fmt: skip
-    found = reopen_by_steps(before, before | {"professor": 30, "joint": 20}, learned, finished=STAGES)
+                     for name in STAGE_NAMES[1:]}  # fmt: skip
+    found = reopen_by_steps(before, before | {"professor": 30, "joint": 20}, learned, finished=STAGE_NAMES)
     assert found == dict.fromkeys(("professor", "joint"), Reopened(10, 10, 1.0))
 
 
@@ -123,7 +124,7 @@ def test_a_run_with_more_epochs_learns_everything_further(short, tmp_path) -> No
     assert (
         float((covariance - torch.eye(len(covariance))).abs().max()) < 0.2
     )  # whitened for the encoder of now
-    assert set(run.finished_stages) == set(STAGES)
+    assert set(run.finished_stages) == set(STAGE_NAMES)
 
 
 def test_stopped_in_the_middle_a_longer_run_ends_the_same(short, tmp_path) -> None:
@@ -164,4 +165,4 @@ def test_stopped_in_the_middle_a_longer_run_ends_the_same(short, tmp_path) -> No
 def test_without_more_a_finished_run_stays_finished(short, tmp_path) -> None:
     run = start_run(tiny_config(tmp_path, checkpoint_folder_load=str(short)))
     run.resume()
-    assert run.extend() == "" and set(run.finished_stages) == set(STAGES)
+    assert run.extend() == "" and set(run.finished_stages) == set(STAGE_NAMES)

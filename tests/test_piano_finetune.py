@@ -12,7 +12,7 @@ from piano.export_model import export_model
 from piano.foundation.checkpoint_format import complete_epochs
 from piano.foundation.errors import EXIT_RUINED, CheckpointError
 from piano.piano_finetune import start_from
-from piano.training_run import STAGES
+from piano.stages import STAGE_NAMES
 from piano.utilities import load_checkpoint, load_discriminator, load_generator
 from tests.tiny_run import SMALL, tiny_config, write_config, write_dataset
 
@@ -60,7 +60,7 @@ def test_fine_tuning_keeps_encoder_statistics_and_normaliser_and_moves_the_rest(
 
 def test_all_stages_run_and_the_judges_go_on_from_where_they_were(base, tuned):
     run = load_checkpoint(tuned, "generator", "latest")["run"]
-    assert run["finished_stages"] == list(STAGES)
+    assert run["finished_stages"] == list(STAGE_NAMES)
     steps = int(load_discriminator(base / "given").trained_steps)
     assert steps > 0
     first = load_checkpoint(tuned, "discriminator", complete_epochs(tuned)[0])
@@ -76,8 +76,8 @@ def test_the_screen_says_what_is_adopted_and_the_folder_keeps_it(base, tmp_path,
     assert kept.model.model_dump() == load_checkpoint(base / "given", "generator")["keywords"]
     assert kept.start_from == base / "checkpoints"
     asked = SMALL["stages"]["autoencoder"]["learning_rate"]
-    assert kept.stages.autoencoder.learning_rate == pytest.approx(0.3 * asked)
-    assert kept.stages.autoencoder.share < kept.stages.flow.share
+    assert dict(kept.stages)["autoencoder"].learning_rate == pytest.approx(0.3 * asked)
+    assert dict(kept.stages)["autoencoder"].share < dict(kept.stages)["flow"].share
 
 
 def test_a_stage_without_steps_leaves_the_one_step_block_alone(base, tmp_path):

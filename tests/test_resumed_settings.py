@@ -77,7 +77,11 @@ def test_config_yaml_does_not_count_and_one_line_says_so(tmp_path, monkeypatch, 
     (tmp_path / "config.yaml").write_text(dump_config(same))
     resumed("--checkpoints", run)
     assert capsys.readouterr().out == ""  # folders are no matter of learning
-    changed = {"seed": 9, "epochs": 7, "stages": same.stages.model_copy(update={"ear": same.stages.joint})}
+    changed = {
+        "seed": 9,
+        "epochs": 7,
+        "stages": same.stages.model_copy(update={"ear": dict(same.stages)["joint"]}),
+    }
     (tmp_path / "config.yaml").write_text(dump_config(same.model_copy(update=changed)))
     config = resumed("--checkpoints", run, "--set", "epochs=50")
     assert (config.seed, config.epochs) == (3, 50)

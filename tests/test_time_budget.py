@@ -15,7 +15,7 @@ from piano.foundation.errors import EXIT_RUINED
 from piano.foundation.run_log import read_history
 from piano.piano_main import main
 from piano.piano_pretrain import try_steps
-from piano.time_budget import AIM, ENCODING, EXIT_SECONDS, MANY_STEPS, SAVING, TimeBudget
+from piano.time_budget import AIM, ENCODING, EXIT_SECONDS, SAVING, TEXTURE_OF_MANY, TimeBudget
 from piano.vae_utilities import save_checkpoint
 from tests.tiny_run import start_run, tiny_config, write_config, write_dataset
 
@@ -23,12 +23,12 @@ SHARES = {"autoencoder": 0.3, "flow": 0.4, "judges": 0.02, "ear": 0.02, "profess
 
 
 def budget(seconds: float) -> TimeBudget:
-    return TimeBudget(seconds, SHARES, {"flow": (MANY_STEPS,), "joint": (MANY_STEPS,)})
+    return TimeBudget(seconds, SHARES, {"flow": (TEXTURE_OF_MANY,), "joint": (TEXTURE_OF_MANY,)})
 
 
 def test_learning_and_everything_else_together_fill_the_time() -> None:
     plan = budget(1000.0)
-    plan.measured = {ENCODING: 30.0, SAVING: 2.0, MANY_STEPS: 5.0}
+    plan.measured = {ENCODING: 30.0, SAVING: 2.0, TEXTURE_OF_MANY: 5.0}
     plan.expected_gate = lambda stage: 1.0 if stage == "judges" else 4.0
     learning = plan.plan("autoencoder", 10.0)
     assert list(learning) == list(SHARES)

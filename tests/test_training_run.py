@@ -28,7 +28,8 @@ from piano.piano_train import (
     train_vae_gan,
 )
 from piano.schedules import Opening, Step
-from piano.training_run import STAGES, TrainingRun
+from piano.stages import STAGE_NAMES
+from piano.training_run import TrainingRun
 from tests.tiny_run import start_run, tiny_config, tonal_pairs
 
 
@@ -65,10 +66,10 @@ def whole(tmp_path_factory):
 
 def test_every_stage_ran_and_left_complete_checkpoints(whole):
     run, folder = whole
-    assert run.finished_stages == list(STAGES)
+    assert run.finished_stages == list(STAGE_NAMES)
     assert complete_epochs(folder)[-1] == run.epoch
     stages = [entry["stage"] for entry in read_history(folder) if "step" in entry]
-    assert sorted(set(stages), key=STAGES.index) == list(STAGES)
+    assert sorted(set(stages), key=STAGE_NAMES.index) == list(STAGE_NAMES)
 
 
 @pytest.mark.parametrize("stop_after", [3, 8])
@@ -286,7 +287,7 @@ def test_validation_is_never_trained_on(tmp_path):
     run.validation_set.pairs[:] = float("nan")  # any use of it would end the run
     run.training_set.pairs = tonal_pairs(seed=3)
     train_all(run)
-    assert run.finished_stages == list(STAGES)
+    assert run.finished_stages == list(STAGE_NAMES)
 
 
 def test_fewer_pairs_than_a_batch_are_drawn_again_and_again(tmp_path):

@@ -12,10 +12,10 @@ import pytest
 
 from piano.doctor.command import as_text, examine, main
 from piano.doctor.signals import digest, windows_of
-from piano.doctor.verdict import STAGE_WORDS, Verdict, run_verdict
+from piano.doctor.verdict import Verdict, run_verdict
 from piano.foundation.score_words import score_meaning, score_sentence, score_words
+from piano.stages import STAGE_NAMES
 
-STAGES = tuple(STAGE_WORDS)
 WELL: dict[str, dict[str, float]] = {
     "autoencoder": {"kl_ratio": 1.0, "kl_dead_share": 0.0}, "flow": {"flow": 0.5, "diversity": 0.9},
     "judges": {"ear_dn": 0.6, "professor_dn": 0.6}, "ear": {"ear_dn": 0.6}, "professor": {"professor_dn": 0.6},
@@ -47,7 +47,7 @@ def run(
 ) -> list[Line]:
     """A whole run, healthy unless it is said otherwise."""
     lines: list[Line] = []
-    for index, stage in enumerate(STAGES):
+    for index, stage in enumerate(STAGE_NAMES):
         lines += steps(stage, 200, 200 * index, **{k: v for k, v in numbers.items() if k in WELL[stage]})
         lines.append(
             gate(stage, stage not in failed, **(codec or GOOD_CODEC if stage == "autoencoder" else {}))
@@ -69,7 +69,7 @@ def test_nothing_is_wrong_only_with_a_run_that_learned_passed_and_reads_well():
 def test_three_steps_are_too_few_for_anything():
     lines = [*steps("autoencoder", 2, 0), gate("autoencoder", False, R=0.98, P=0.03), *steps("flow", 1, 2)]
     lines += [gate("flow", False), score(1.29, clips=8, songs=1)]
-    lines += [{"event": "left out", "stage": stage, "total_step": 3, "epoch": 2} for stage in STAGES[2:]]
+    lines += [{"event": "left out", "stage": stage, "total_step": 3, "epoch": 2} for stage in STAGE_NAMES[2:]]
     verdict = run_verdict(lines)
     assert verdict.is_ruined and verdict.steps == 3
     assert verdict.sentence.startswith(
@@ -134,11 +134,11 @@ JARGON = {"L_D", "L_G", "R", "P", "joint", "flow", "latent", "latents", "kl", "p
 GATES = {"G1", "G2", "G3", "G4", "G5"}
 
 
-@pytest.mark.parametrize("failed", STAGES)
+@pytest.mark.parametrize("failed", STAGE_NAMES)
 def test_the_first_sentence_needs_no_glossary(failed):
     sick = run(value=0.4, codec={"R": 0.45, "P": 0.5}, failed=(failed,), kl_ratio=1.44, professor_dn=0.3)
     short = [*steps("autoencoder", 200, 0), gate("autoencoder", False, R=0.45, P=0.5)]
-    short += [{"event": "left out", "stage": stage, "total_step": 3, "epoch": 2} for stage in STAGES[1:]]
+    short += [{"event": "left out", "stage": stage, "total_step": 3, "epoch": 2} for stage in STAGE_NAMES[1:]]
     for lines in (sick, short, run(value=1.2, failed=(failed,)), run(professor_dn=0.3, noise_spread=0.1)):
         first = run_verdict(lines).sentence.split(". ")[0]
         words = {word.strip(",;:()") for word in first.split()}

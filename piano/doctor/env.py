@@ -15,12 +15,12 @@ import yaml
 from torch import nn
 
 from piano.config_reader import Config, find_config, load_config_from_yaml
-from piano.doctor.wiring import synthetic_run
+from piano.doctor.wiring import parameters_of, synthetic_run
 from piano.foundation.doors import command
 from piano.foundation.runtime import available_cores, best_device
 from piano.foundation.screen_text import counted, wrapped
-from piano.piano_pretrain import train_autoencoder
-from piano.training_run import STAGES, TrainingRun
+from piano.stages import FIRST_STAGE, STAGE, STAGE_NAMES, TRAIN
+from piano.training_run import TrainingRun
 
 STEPS = 20
 MEASURED_BATCH = 4
@@ -106,10 +106,10 @@ def measured_rate(config: Config) -> tuple[float, float]:
     """(seconds of a step, work per second) of twenty autoencoder steps of a config on the CPU, on made-up music."""
     with tempfile.TemporaryDirectory() as folder:
         run = synthetic_run(config, Path(folder), precision=config.runtime.precision)
-        stage = run.config.stages.autoencoder.model_copy(update={"steps_per_epoch": STEPS})
+        stage = run.settings(FIRST_STAGE).model_copy(update={"steps_per_epoch": STEPS})
         run.config = run.config.model_copy(
             update={
-                "stages": run.config.stages.model_copy(update={"autoencoder": stage}),
+                "stages": run.config.stages.model_copy(update={FIRST_STAGE: stage}),
                 "pretrain_epochs_g": 2,
             }
         )
@@ -121,23 +121,16 @@ def measured_rate(config: Config) -> tuple[float, float]:
             record(*arguments, **keywords)
 
         run.record = timed
-        train_autoencoder(run)
+        TRAIN[FIRST_STAGE](run)
         half = stamps[len(stamps) // 2 :]  # the first steps pay for warming up
         seconds = (half[-1] - half[0]) / (len(half) - 1)
-        work = stage_work(run, "autoencoder", batch=MEASURED_BATCH, frames=run.settings("autoencoder").frames)
+        work = stage_work(run, FIRST_STAGE, batch=MEASURED_BATCH, frames=run.settings(FIRST_STAGE).frames)
         return seconds, work / seconds
 
 
 def stage_work(run: TrainingRun, stage: str, *, batch: int, frames: int) -> float:
     """Parameters that a step goes through, times frames, times items: what its time is taken to grow with."""
-    generator, judges = run.generator, run.discriminator
-    parts: dict[str, list[nn.Module]] = {
-        "autoencoder": [generator.autoencoder], "flow": [generator.attention],
-        "judges": [judges, generator.shortcut], "ear": [generator.autoencoder, judges.ear, judges.ear],
-        "professor": [generator.shortcut, generator.shortcut, judges.professor, judges.professor, judges.professor],
-        "joint": [generator, judges, judges],
-    }  # fmt: skip
-    parameters = sum(p.numel() for module in parts[stage] for p in module.parameters())
+    parameters = sum(p.numel() for part in STAGE[stage].passes for p in parameters_of(run.parts[part]))
     return float(parameters * frames * batch)
 
 
@@ -150,7 +143,7 @@ def preset_times(path: Path | None, rate: float) -> list[PresetTime]:
         with torch.device("meta"):
             run = meta_run(config)
         steps, work = 0, 0.0
-        for stage in STAGES:
+        for stage in STAGE_NAMES:
             settings, count = run.settings(stage), run.stage_steps(stage)
             steps += count
             batch = settings.batch_size or config.batch_size

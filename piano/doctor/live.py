@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 from tqdm import tqdm
 
 from piano.doctor.measure import data_signals, measure
-from piano.doctor.remedies import JUDGE_OPTIMIZERS, REMEDIES
+from piano.doctor.remedies import REMEDIES
 from piano.doctor.rules import RELAX, Finding, Watch, Window, watches
 from piano.doctor.signals import ends_window, summarise
 from piano.foundation.errors import TrainingError
 from piano.foundation.screen_text import wrapped
+from piano.stages import JUDGES
 from piano.training_run import TrainingRun
 
 SPOILT_IN_A_ROW, STRIKES = 3, 3
@@ -92,7 +93,7 @@ class Doctor:
     def before_step(self, run: TrainingRun, optimizers: Mapping[str, Optimizer]) -> None:
         """Scale the rates that were just set."""
         for name, optimizer in optimizers.items():
-            factor = run.factor("rate/judge" if name in JUDGE_OPTIMIZERS else "rate/generator")
+            factor = run.factor("rate/judge" if name in JUDGES else "rate/generator")
             if factor != 1.0:
                 for group in optimizer.param_groups:
                     group["lr"] *= factor
@@ -192,7 +193,7 @@ class Doctor:
         if not self._good:
             return False
         run.discriminator.load_state_dict(self._good["earlier_judges"][0])
-        for name in JUDGE_OPTIMIZERS:
+        for name in JUDGES:
             if name in self.optimizers:
                 self.optimizers[name].state.clear()
         self._weights = self._sample(run)
@@ -324,15 +325,6 @@ class Doctor:
 
     # --- who moved -------------------------------------------------------------------------------------------------
 
-    def _modules(self, run: TrainingRun) -> dict[str, list[nn.Module]]:
-        generator, judges = run.generator, run.discriminator
-        return {
-            "encoder": list(generator.autoencoder.encoder_modules),
-            "decoder": list(generator.autoencoder.decoder_modules),
-            "attention": [generator.attention], "shortcut": [generator.shortcut],
-            "ear": [judges.ear], "professor": [judges.professor],
-        }  # fmt: skip
-
     @torch.no_grad()
     def _sample(self, run: TrainingRun) -> dict[str, Tensor]:
         """A few weights of every parameter, by part."""
@@ -341,7 +333,7 @@ class Doctor:
                 parameter.detach().flatten()[:: max(1, parameter.numel() // SAMPLED_WEIGHTS)][:SAMPLED_WEIGHTS]
                 for module in modules for parameter in module.parameters()
             ]).float().cpu()
-            for name, modules in self._modules(run).items()
+            for name, modules in run.parts.items()
         }  # fmt: skip
 
     def _movement(self, run: TrainingRun, steps: int) -> dict[str, float]:
@@ -350,7 +342,7 @@ class Doctor:
                 for group in optimizer.param_groups for parameter in group["params"]}  # fmt: skip
         now = self._sample(run)
         found, leaks = {}, float(self._leaks)
-        for name, modules in self._modules(run).items():
+        for name, modules in run.parts.items():
             change = float(
                 (now[name] - self._weights[name]).norm() / self._weights[name].norm().clamp_min(1e-12)
             )

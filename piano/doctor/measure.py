@@ -4,7 +4,7 @@ Everything is drawn by keys of its own and nothing is learned: a run measured an
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -14,6 +14,7 @@ from piano.discriminator import Judgement
 from piano.piano_pretrain import NoisyLatents, draw_levels, flow_pass
 from piano.piano_train import Composition, compose, draw_composition, judge_composition, judge_sound
 from piano.schedules import Step
+from piano.stages import STAGE
 from piano.training_run import TrainingRun
 
 COUNT = 16
@@ -34,15 +35,10 @@ PROBE_TONE_HERTZ, PROBE_LEVEL = 1000.0, 0.125
 
 def measure(run: TrainingRun) -> dict[str, float]:
     """The signals of the present stage; nothing where a stage has none."""
-    measures = {
-        "flow": [flow_signals], "judges": [ear_signals, professor_signals], "ear": [ear_signals, rebuilt_variety],
-        "professor": [professor_signals, composed_signals],
-        "joint": [ear_signals, professor_signals, composed_signals],
-    }  # fmt: skip
     with at_rest(run):
         found: dict[str, float] = {}
-        for measured in measures.get(run.stage, []):
-            found |= measured(run)
+        for name in STAGE[run.stage].signals:
+            found |= SIGNALS[name](run)
     return {
         name: agreed for name, value in found.items() if math.isfinite(agreed := run.runtime.agree(value))
     }
@@ -202,7 +198,7 @@ def professor_signals(run: TrainingRun) -> dict[str, float]:
         for probe in probe_latents(run, free)
     ]
     found = verdicts("professor", probes=probes, **judged)
-    if run.stage != "judges":
+    if STAGE[run.stage].own_term:
         found |= noise_spread(run, batch)
     return found
 
@@ -290,3 +286,13 @@ def nearness(run: TrainingRun, made: Tensor) -> dict[str, float]:
     nearest = [float(torch.cdist(queries.float(), library.float()).min(dim=1).values.median())
                for queries in (own, held)]  # fmt: skip
     return {"nearest_ratio": nearest[0] / nearest[1]} if nearest[1] > 1e-6 else {}
+
+
+SIGNALS: dict[str, Callable[[TrainingRun], dict[str, float]]] = {
+    "flow": flow_signals,
+    "ear": ear_signals,
+    "professor": professor_signals,
+    "rebuilt variety": rebuilt_variety,
+    "compositions": composed_signals,
+}
+"""What a stage may ask for (piano/stages.py)."""

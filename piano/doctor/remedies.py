@@ -5,9 +5,8 @@ from typing import NamedTuple, Protocol
 
 from torch.optim import Optimizer
 
+from piano.stages import JUDGES
 from piano.training_run import TrainingRun
-
-JUDGE_OPTIMIZERS = ("ear", "professor")
 
 
 class Patient(Protocol):
@@ -75,8 +74,8 @@ def clear_leaks(patient: Patient, run: TrainingRun) -> bool:
 def wake_judge(patient: Patient, run: TrainingRun) -> bool:
     """Give a judge whose rate is all but zero the generator's."""
     rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in patient.optimizers.items()}
-    judges = [rate for name, rate in rates.items() if name in JUDGE_OPTIMIZERS]
-    others = [rate for name, rate in rates.items() if name not in JUDGE_OPTIMIZERS]
+    judges = [rate for name, rate in rates.items() if name in JUDGES]
+    others = [rate for name, rate in rates.items() if name not in JUDGES]
     if not judges or not others or min(judges) > 0.01 * max(others) or min(judges) <= 0.0:
         return False
     run.controllers["doctor/rate/judge"] = run.factor("rate/judge") * max(others) / min(judges)

@@ -20,18 +20,8 @@ from piano.foundation.score_words import (
     score_words,
 )
 from piano.foundation.screen_text import counted, join_names, printable
+from piano.stages import FIRST_STAGE, STAGE
 
-STAGE_WORDS = {
-    "autoencoder": "learning to write sound down and play it back", "flow": "learning to compose",
-    "judges": "the judges learn to tell real from generated", "ear": "sharpening the sound against the ear",
-    "professor": "composing in one step, against the professor", "joint": "sound and composition together",
-}  # fmt: skip
-STAGE_NAMES = {
-    "autoencoder": "writing sound down", "flow": "composing", "judges": "teaching the judges",
-    "ear": "sharpening the sound", "professor": "composing in one step",
-    "joint": "bringing sound and composition together",
-}  # fmt: skip
-"""What a stage is about, as a thing to speak of."""
 FEWEST_STEPS = WINDOW_STEPS
 """Of a whole run: fewer do not fill one of the doctor's windows, and leave everything close to where it began."""
 MOST_NAMED = 4
@@ -107,8 +97,8 @@ def judge(
     facts = facts_of(events)
     if measured is not None:
         facts = facts._replace(score={**(facts.score or {}), **measured}, unknown="")
-    staged = any(window.stage in STAGE_WORDS for window in windows) or bool(
-        {str(line.get("stage")) for line in events} & STAGE_WORDS.keys()
+    staged = any(window.stage in STAGE for window in windows) or bool(
+        {str(line.get("stage")) for line in events} & STAGE.keys()
     )
     ruin = ruin_of(facts, steps=steps) if staged else ""
     faults = faults_of(facts, table(windows, events), steps=steps)
@@ -199,8 +189,13 @@ def first_of(block: Sequence[Finding]) -> Finding:
 
 def in_stage(stage: str) -> str:
     """` in stage ear (sharpening ...)`."""
-    words = STAGE_WORDS.get(stage)
-    return f" in stage {stage} ({words})" if words else f" in stage {printable(stage)}" if stage else ""
+    return (
+        f" in stage {stage} ({STAGE[stage].words})"
+        if stage in STAGE
+        else f" in stage {printable(stage)}"
+        if stage
+        else ""
+    )
 
 
 def in_stages(block: Sequence[Finding]) -> str:
@@ -221,7 +216,7 @@ def facts_of(events: Sequence[Mapping[str, Any]]) -> Facts:
     scores = [line for line in scores if _words(line) != UNKNOWN]
     untold = [line for line in events if line.get("event") == "no score"]
     gates = {line["stage"]: line for line in events
-             if line.get("event") == "gate" and line.get("stage") in STAGE_WORDS}  # fmt: skip
+             if line.get("event") == "gate" and line.get("stage") in STAGE}  # fmt: skip
     learned = list(dict.fromkeys(str(line.get("stage", "")) for line in events if is_step(line)))
     left_out = dict.fromkeys(str(line.get("stage", "")) for line in events if line.get("event") == "left out")
     last = learned[-1] if learned else ""
@@ -229,7 +224,7 @@ def facts_of(events: Sequence[Mapping[str, Any]]) -> Facts:
         min(scores, key=lambda line: float(line["kernel_score"]), default=None),
         str(untold[-1].get("reason") or UNKNOWN) if untold and not scores else "",
         gates,
-        [stage for stage in left_out if stage in STAGE_WORDS and stage not in learned],
+        [stage for stage in left_out if stage in STAGE and stage not in learned],
         last if gates and last not in gates else "",
     )
 
@@ -245,7 +240,7 @@ def ruin_of(facts: Facts, *, steps: int) -> str:
     length = f"after {counted(steps, 'step')}"
     if facts.score and float(facts.score["kernel_score"]) >= HARDLY_FROM:
         return f"It did not work: {length} its music is {_score_sentence(facts.score)}."
-    codec = facts.gates.get("autoencoder", {})
+    codec = facts.gates.get(FIRST_STAGE, {})
     if _reads(codec, "R", lambda value: value >= 0.6) or _reads(codec, "P", lambda value: value < 0.4):
         lost = "too much of every sound is lost when it is written down and played back"
         return f"It did not work: {length} {lost} ({_codec_words(codec)}), so that nothing can sound well."
@@ -266,10 +261,10 @@ def faults_of(facts: Facts, rows: Sequence[Row], *, steps: int) -> list[str]:
     faults = []
     failed = [line for line in facts.gates.values() if line.get("passed") is False]
     if failed:
-        names = join_names([STAGE_NAMES[str(line["stage"])] for line in failed])
+        names = join_names([STAGE[str(line["stage"])].topic for line in failed])
         faults.append(f"{len(failed)} of {counted(len(facts.gates), 'check')} not passed: {names}")
     if facts.left_out:
-        faults.append(f"no time was left for {join_names([STAGE_NAMES[stage] for stage in facts.left_out])}")
+        faults.append(f"no time was left for {join_names([STAGE[stage].topic for stage in facts.left_out])}")
     if steps < FEWEST_STEPS:
         faults.append(f"{counted(steps, 'step')} are very few")
     if facts.unknown:
@@ -278,7 +273,7 @@ def faults_of(facts: Facts, rows: Sequence[Row], *, steps: int) -> list[str]:
         f"{row.plain or row.name}: {row.reading}" for row in _last_of_each(rows) if is_ill(row.reading)
     )
     if facts.unfinished:
-        doing = STAGE_NAMES.get(facts.unfinished, printable(facts.unfinished))
+        doing = STAGE[facts.unfinished].topic if facts.unfinished in STAGE else printable(facts.unfinished)
         faults.append(f"it ends in the middle of {doing}: stopped, or still learning")
     return faults
 

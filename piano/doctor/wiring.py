@@ -1,7 +1,7 @@
 """Are the networks of a config wired right? Two real steps of every stage, and the gradient of each loss."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -20,9 +20,6 @@ from piano.piano_pretrain import (
     draw_noisy_latents,
     draw_noisy_sounds,
     flow_pass,
-    pretrain_discriminator,
-    train_autoencoder,
-    train_flow,
 )
 from piano.piano_train import (
     JOINT_EAR_FRAMES,
@@ -35,24 +32,12 @@ from piano.piano_train import (
     joint_sound_turn,
     professor_verdicts,
     shortcut_turn,
-    train_ear,
-    train_joint,
-    train_professor,
 )
 from piano.schedules import Step
-from piano.training_run import STAGES, TrainingRun
+from piano.stages import COMPOSING_STAGE, STAGE, STAGE_NAMES, TRAIN, Part
+from piano.training_run import TrainingRun
 
 PAIRS, BATCH, STEPS = 6, 4, 2
-LEARNERS = {
-    "autoencoder": {"encoder", "decoder"}, "flow": {"attention"}, "judges": {"ear", "professor"},
-    "ear": {"decoder", "ear"}, "professor": {"shortcut", "professor"},
-    "joint": {"decoder", "shortcut", "ear", "professor"},
-}  # fmt: skip
-"""Which parts may, and must, move in a stage."""
-TRAIN: dict[str, Callable[[TrainingRun], None]] = {
-    "autoencoder": train_autoencoder, "flow": train_flow, "judges": pretrain_discriminator,
-    "ear": train_ear, "professor": train_professor, "joint": train_joint,
-}  # fmt: skip
 
 
 class WiringRow(NamedTuple):
@@ -69,7 +54,7 @@ def check_wiring(config: Config) -> list[WiringRow]:
     with tempfile.TemporaryDirectory() as folder:
         run = synthetic_run(config, Path(folder))
         rows: list[WiringRow] = []
-        for stage in STAGES:
+        for stage in STAGE_NAMES:
             before = weights(run)
             TRAIN[stage](run)
             rows += moved_rows(stage, before, weights(run))
@@ -119,17 +104,6 @@ def made_up_music(config: Config) -> np.ndarray:
     return np.ascontiguousarray(np.repeat(pairs, model.sound_channels, axis=2))
 
 
-def parts_of(run: TrainingRun) -> dict[str, list[nn.Module]]:
-    """The parts of the networks that learn or rest as a whole."""
-    generator, judges = run.generator, run.discriminator
-    return {
-        "encoder": list(generator.autoencoder.encoder_modules),
-        "decoder": list(generator.autoencoder.decoder_modules),
-        "attention": [generator.attention], "shortcut": [generator.shortcut],
-        "ear": [judges.ear], "professor": [judges.professor],
-    }  # fmt: skip
-
-
 def parameters_of(modules: list[nn.Module]) -> list[nn.Parameter]:
     """All parameters of some modules."""
     return [parameter for module in modules for parameter in module.parameters()]
@@ -138,7 +112,7 @@ def parameters_of(modules: list[nn.Module]) -> list[nn.Parameter]:
 def weights(run: TrainingRun) -> dict[str, list[Tensor]]:
     """A copy of every parameter, by part."""
     return {name: [parameter.detach().clone() for parameter in parameters_of(modules)]
-            for name, modules in parts_of(run).items()}  # fmt: skip
+            for name, modules in run.parts.items()}  # fmt: skip
 
 
 def moved_rows(
@@ -148,10 +122,10 @@ def moved_rows(
     rows = []
     for name, old in before.items():
         # The end of stage flow copies it into the shortcut; that is no learning.
-        if stage == "flow" and name == "shortcut":
+        if stage == COMPOSING_STAGE and name == "shortcut":
             continue
         moved = sum(not torch.equal(a, b) for a, b in zip(old, after[name], strict=True))
-        learns = name in LEARNERS[stage]
+        learns = name in STAGE[stage].learns
         found = f"{moved} of {len(old)} tensors moved" if moved else "rests"
         rows.append(
             WiringRow(stage, f"{name} {'learns' if learns else 'rests'}", found, bool(moved) == learns)
@@ -161,10 +135,10 @@ def moved_rows(
 
 def loss_rows(run: TrainingRun) -> list[WiringRow]:
     """For every loss of every stage: the norm of its gradient at the parameters it is there for."""
-    step, parts = Step((run.config.seed, "wiring"), 0, 1.0), parts_of(run)
+    step, parts = Step((run.config.seed, "wiring"), 0, 1.0), run.parts
     game, rows = run.game(step), []
 
-    def reaches(stage: str, loss: str, value: Tensor, *names: str) -> None:
+    def reaches(stage: str, loss: str, value: Tensor, *names: Part) -> None:
         parameters = [parameter for name in names for parameter in parameters_of(parts[name])]
         gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
         norm = sum(float(gradient.square().sum()) for gradient in gradients if gradient is not None) ** 0.5

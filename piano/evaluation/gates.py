@@ -52,15 +52,10 @@ from piano.foundation.screen_text import counted, wrapped
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.piano_train import Composition, compose, draw_composition, judge_composition
 from piano.schedules import Step
+from piano.stages import FIRST_STAGE, MANY_STEPS, ONE_STEP, STAGE
 from piano.time_budget import ENCODING
 from piano.training_run import TrainingRun, encode_dataset
 
-STEP_CHOICES = {"flow": (16, 1), "professor": (1, 4, 16), "joint": (1, 4, 16, 8)}
-"""Sampling steps that are compared after a stage, the most telling first; fewer if time is short (`FEWEST_STEPS`).
-
-Never two: level and texture are measured for one step and for sixteen, and two steps come out 4 dB too soft."""
-STEPS_ON_THE_WAY = {"flow": 16, "ear": 16, "professor": 1, "joint": 1}
-"""Sampling steps with which epochs in the middle of a stage are scored: those that use what the stage teaches."""
 SCORES_ON_THE_WAY = 4
 """Scores in the middle of a stage of a run that is measured in epochs: where they fall depends on no clock."""
 ONE_STEP_TOLERANCE = 1.1
@@ -70,8 +65,8 @@ MORE_MUSIC = (
     "prepare more music, or a larger --validation-fraction, so that there is something to hold it against"
 )
 PICTURE_SECONDS = 1.0
-HEARD_STAGES, SAMPLES_SHARE = ("flow", "professor", "joint"), 0.05
-"""Samples are written after these stages in any case, and at other saves while they take less of the time than this."""
+SAMPLES_SHARE = 0.05
+"""Samples are written at the end of stages that are heard, and at other saves while they take less of the time."""
 NOISE_SHARE, SILENCE_GAP = 0.5, 0.05
 """Composed music is at most this part of decoded noise's distance from real music, and no more silent than this."""
 
@@ -147,13 +142,13 @@ class Gatekeeper:
         sounds = (self.sample_count + 1) * self.sample_seconds / CLIP_SECONDS
         self._samples_cost = PICTURE_SECONDS + sounds * prices.compose[16]
         run.budget.expected_gate = lambda stage: (
-            self.cost.expected(stage) + (self._samples_cost if stage in HEARD_STAGES else 0.0)
+            self.cost.expected(stage) + (self._samples_cost if STAGE[stage].is_heard else 0.0)
         )
         run.budget.measured.setdefault(ENCODING, prices.encoding)
 
     def write_due_samples(self, run: TrainingRun) -> None:
         """Samples at a save; with a time budget only while they are cheap, and at the end of stages that compose."""
-        is_end = run.stage in HEARD_STAGES and run.stage in run.finished_stages
+        is_end = STAGE[run.stage].is_heard and run.stage in run.finished_stages
         is_cheap = self._samples_spent + self._samples_cost <= SAMPLES_SHARE * run.seconds
         if run.budget is None or is_end or is_cheap:
             self._samples_cost = timed(lambda: self.write_samples(run))
@@ -186,7 +181,7 @@ class Gatekeeper:
         rate = run.average.network.sample_rate
         clips = validation_clips(run.validation_set, self.sample_seconds, rate)
         pairs = {"reconstruction": (clips[0], reconstruct_clips(run.average.network, clips[:1])[0])}
-        if run.stage != "autoencoder":
+        if run.stage != FIRST_STAGE:
             pairs["composition"] = (clips[-1], sample)
         pictures = {
             "real_fake": draw_real_fake(pairs, rate, self.folder / REAL_FAKE_NAME),
@@ -199,11 +194,7 @@ class Gatekeeper:
         """Measure the gate of a finished stage on validation music; write and say the verdict."""
         if not run.runtime.is_main or not run.steps_taken:
             return
-        judges: dict[str, Callable[[TrainingRun, Gatekeeper], Gate]] = {
-            "autoencoder": judge_reconstruction, "flow": judge_flow, "judges": judge_judges,
-            "ear": judge_ear, "professor": judge_one_step, "joint": judge_one_step,
-        }  # fmt: skip
-        gate = judges[stage](run, self)
+        gate = GATES[STAGE[stage].gate](run, self)
         run.event(
             "gate",
             name=gate.name,
@@ -218,7 +209,7 @@ class Gatekeeper:
 
     def score_epoch(self, run: TrainingRun) -> None:
         """In the middle of a stage that changes what compositions sound like: how far are they now? If it is due."""
-        steps = STEPS_ON_THE_WAY.get(run.stage)
+        steps = STAGE[run.stage].scored_steps
         if steps and run.runtime.is_main and self.is_score_due(run, steps):
             self.keep_score(run, self.judge_steps(run, steps), steps=steps)
 
@@ -258,7 +249,8 @@ class Gatekeeper:
 
 def sampling_steps(run: TrainingRun) -> int:
     """Steps for samples on the way: what was judged best once that is known, sixteen before."""
-    return int(run.average.network.default_steps) if "professor" in run.finished_stages else 16
+    is_taught = any(STAGE[name].scored_steps == ONE_STEP for name in run.finished_stages)
+    return int(run.average.network.default_steps) if is_taught else MANY_STEPS
 
 
 def try_out(run: TrainingRun) -> Prices:
@@ -394,7 +386,7 @@ def judge_samples(run: TrainingRun, keeper: Gatekeeper, choices: tuple[int, ...]
 
 def judge_flow(run: TrainingRun, keeper: Gatekeeper) -> Gate:
     """G2: samples of the flow are at most half as far from real music as decoded noise."""
-    choices = keeper.cost.choose_steps("flow", STEP_CHOICES["flow"])
+    choices = keeper.cost.choose_steps(run.stage, STAGE[run.stage].compared_steps)
     gate = judge_samples(run, keeper, choices)
     if gate.judged[16].is_known:
         run.controllers["distance_flow"] = gate.judged[16].kernel_distance
@@ -406,7 +398,7 @@ def judge_flow(run: TrainingRun, keeper: Gatekeeper) -> Gate:
 
 def judge_one_step(run: TrainingRun, keeper: Gatekeeper) -> Gate:
     """G5: one step is as good as many, and as varied; the fewest steps that are become the default."""
-    choices = keeper.cost.choose_steps(run.stage, STEP_CHOICES[run.stage])
+    choices = keeper.cost.choose_steps(run.stage, STAGE[run.stage].compared_steps)
     gate = judge_samples(run, keeper, choices)
     distances = {steps: one.kernel_distance for steps, one in gate.judged.items() if one.is_known}
     nearest = min(distances.values(), default=0.0)
@@ -469,3 +461,13 @@ def judge_ear(run: TrainingRun, keeper: Gatekeeper) -> Gate:
     says = reconstruction_words(figures, levels=f"{before:.0%} before, at most a tenth more")
     return Gate("G4 the ear", figures["R"] <= 1.1 * before, figures,
                 "writing sound down got worse by more than a tenth: lower the ear's share", says)  # fmt: skip
+
+
+GATES: dict[str, Callable[[TrainingRun, Gatekeeper], Gate]] = {
+    "reconstruction": judge_reconstruction,
+    "composing": judge_flow,
+    "judges": judge_judges,
+    "ear": judge_ear,
+    "one step": judge_one_step,
+}
+"""What a stage may ask for at its end (piano/stages.py)."""

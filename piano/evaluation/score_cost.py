@@ -9,20 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from piano.stages import STAGE, STAGE_NAMES
+
 SHARE = 0.03
 MOST_CLIPS, FEWEST_CLIPS = 24, 8
-FEWEST_STEPS = {"flow": (16,), "professor": (1, 4), "joint": (1, 4)}
-"""Sampling steps that are measured after a stage however little time there is."""
 NOISE_CLIPS = 16
 """Of the noise at the scale's end; noises are all alike."""
 DECODED_NOISE_CLIPS, RECONSTRUCTED_CLIPS = 8, 12
 """Few are enough where the figures are large or are means over many frames."""
 FIT, NOISE, RECONSTRUCTION, JUDGES = "fit", "decoded noise", "reconstruction", "judges"
-GATES = {
-    "autoencoder": (RECONSTRUCTION,), "flow": (FIT, NOISE), "judges": (JUDGES,), "ear": (RECONSTRUCTION,),
-    "professor": (), "joint": (),
-}  # fmt: skip
-"""What is measured after each stage, in order, besides the compositions of FEWEST_STEPS."""
+"""Work of gates besides compositions, as the rows of the stages name it."""
 
 
 class Prices(NamedTuple):
@@ -65,7 +61,7 @@ class ScoreCost:
             fitting = (
                 clips
                 for clips in range(MOST_CLIPS, FEWEST_CLIPS, -1)
-                if sum(self._work(stage, clips) for stage in GATES) <= SHARE * seconds
+                if sum(self._work(stage, clips) for stage in STAGE_NAMES) <= SHARE * seconds
             )
             self.clips = next(fitting, FEWEST_CLIPS)
 
@@ -85,7 +81,7 @@ class ScoreCost:
         """Which of the wanted sampling steps are measured after a stage: all, or as many as there is time for."""
         if self.seconds is None:
             return wanted
-        chosen = [steps for steps in wanted if steps in FEWEST_STEPS[stage]]
+        chosen = [steps for steps in wanted if steps in STAGE[stage].least_steps]
         room = SHARE * self.seconds - self.spent - self._reserve(stage)
         for steps in wanted:
             if steps not in chosen and (room := room - self._set(steps, self.clips)) >= 0.0:
@@ -107,13 +103,14 @@ class ScoreCost:
 
     def _reserve(self, stage: str) -> float:
         """The least that this stage's gate and the later ones will take."""
-        stages = list(GATES)
-        return sum(self._work(name, self.clips) for name in stages[stages.index(stage) :])
+        return sum(self._work(name, self.clips) for name in STAGE_NAMES[STAGE_NAMES.index(stage) :])
 
     def _work(self, stage: str, clips: int) -> float:
         """Seconds of the smallest gate of a stage with so many clips."""
-        kinds = (kind for kind in GATES[stage] if not (kind in (FIT, NOISE) and kind in self._measured))
-        sets = (self._set(steps, clips) for steps in FEWEST_STEPS.get(stage, ()))
+        kinds = (
+            kind for kind in STAGE[stage].gate_work if not (kind in (FIT, NOISE) and kind in self._measured)
+        )
+        sets = (self._set(steps, clips) for steps in STAGE[stage].least_steps)
         return sum(self._single(kind, clips) for kind in kinds) + sum(sets)
 
     def _single(self, kind: str, clips: int) -> float:

@@ -33,6 +33,7 @@ from piano.evaluation.pictures import (
 from piano.foundation.errors import DatasetError, run_command
 from piano.foundation.run_log import LOG_NAME, read_history
 from piano.loss_functions import Objective, normalised_discriminator_loss
+from piano.stages import JUDGES, STAGE, STAGES
 
 LOSS_NAME, REAL_FAKE_NAME = "loss.png", "real_fake.png"
 CONFUSION = math.log(2.0)
@@ -46,8 +47,8 @@ PHASE_LABELS = {ALONE: "the generator learns alone", RAMP: "the adversary's weig
 LETTER_SHARE = 0.016
 """Part of a chart's width that a letter of a stage's name takes."""
 COLOURS = {"ear": BLUE, "professor": PLUM}
-OWN_LOSSES = ("reconstruction", "flow", "ear_reconstruction", "energy_score")
-ADVERSARIAL = {"ear": "ear_adversarial", "professor": "adversarial"}
+OWN_LOSSES = tuple(dict.fromkeys(stage.own_term for stage in STAGES if stage.own_term))
+ADVERSARIAL = {judge: STAGE[judge].adversarial_term for judge in JUDGES}
 
 
 class Span(NamedTuple):

@@ -23,7 +23,8 @@ from piano.foundation.run_log import read_history
 from piano.piano_model import AudioDataset
 from piano.piano_pretrain import pretrain_discriminator, pretrain_generator, train_autoencoder
 from piano.piano_train import train_ear, train_professor
-from piano.training_run import STAGES, TrainingRun
+from piano.stages import STAGE_NAMES
+from piano.training_run import TrainingRun
 from tests.tiny_run import start_run, tiny_config, tonal_pairs
 from tests.zoo.faults import FAULTS, PROFESSOR_RATE, Fault, nothing, tonal_music
 
@@ -88,7 +89,7 @@ def make_start(folder: Path, *, seed: int = 1, doctor: Doctor | None = None) -> 
 
 def only(stage: str, windows: int) -> dict[str, Any]:
     """Settings with which one stage takes all its steps."""
-    shares = {f"stages__{name}__share": float(name == stage) for name in STAGES}
+    shares = {f"stages__{name}__share": float(name == stage) for name in STAGE_NAMES}
     return shares | {
         "epochs": windows, "pretrain_epochs_g": windows,
         "steps_per_epoch": STEPS[stage], "doctor_window": STEPS[stage],
@@ -104,7 +105,7 @@ def observe(fault: Fault, start: Start, folder: Path, *, mode: str = "act", seed
     run.average.network.load_state_dict(start.generator)
     run.discriminator.load_state_dict(start.discriminator)
     run.controllers = dict(start.controllers)
-    run.finished_stages = list(STAGES[: STAGES.index(fault.stage)])
+    run.finished_stages = list(STAGE_NAMES[: STAGE_NAMES.index(fault.stage)])
     run.total_step = 1  # not the very first step: the spectrum is measured
     run.doctor = Doctor(mode, window=run.config.doctor_window)  # type: ignore[arg-type]
     ended = "trained to its end"
