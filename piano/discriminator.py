@@ -1,6 +1,7 @@
 """The judge: an ear for sound and a professor for composition, at several scales, with minibatch discrimination."""
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -53,7 +54,7 @@ class MinibatchDiscrimination(nn.Module):
         self.register_buffer("queue", torch.zeros(2, queue_size, channels))
         self.register_buffer("filled", torch.zeros(2, dtype=torch.long))
 
-    def forward(self, pooled: Tensor, *, is_real: bool, crowd: Tensor | None = None) -> Tensor:
+    def forward(self, pooled: Tensor, *, is_real: bool) -> Tensor:
         """Similarity to the others, 0 far to 1 identical.
 
         Parameters
@@ -61,24 +62,20 @@ class MinibatchDiscrimination(nn.Module):
         pooled : Tensor [shape=(batch, channels)]
         is_real : bool
             Which queue to compare with.
-        crowd : Tensor [shape=(others, channels)], optional
-            Compared with instead of the batch itself (all ranks' batches together).
 
         Returns
         -------
         Tensor [shape=(batch, num_kernels)]
         """
         kind = int(is_real)
-        batch = pooled.detach() if crowd is None else crowd
-        # A clone: the queue is refilled in place before the backward pass reads it.
-        others = torch.cat([batch, self.queue[kind, : int(self.filled[kind])].clone()])
+        # A clone: the queue may be refilled in place before the backward pass reads it.
+        others = torch.cat([pooled.detach(), self.queue[kind, : int(self.filled[kind])].clone()])
         own, theirs = (self._points(items) for items in (pooled, others))
         # The sum over a kernel's dimensions is a distance in units of its own spread at the start.
         distance = (own.unsqueeze(1) - theirs.unsqueeze(0)).abs().sum(dim=-1)
         likeness = torch.exp(-distance)
         same = torch.zeros(len(pooled), len(others), device=pooled.device)
-        if crowd is None:
-            same[:, : len(pooled)] = torch.eye(len(pooled), device=pooled.device)
+        same[:, : len(pooled)] = torch.eye(len(pooled), device=pooled.device)
         weight = (1.0 - same).unsqueeze(-1)
         return (likeness * weight).sum(dim=1) / weight.sum(dim=1).clamp_min(1.0)
 
@@ -90,7 +87,7 @@ class MinibatchDiscrimination(nn.Module):
     def remember(self, pooled: Tensor, *, is_real: bool) -> None:
         """Put features (batch, channels) in front of the queue of their kind."""
         if not bool(torch.isfinite(pooled).all()):
-            return  # a batch that is no number would stay in the crowd, and spoil all after it
+            return  # NaN would stay in the queue and spoil every batch after it
         kind, size = int(is_real), self.queue.shape[1]
         self.queue[kind] = torch.cat([pooled.detach().to(self.queue.dtype), self.queue[kind]])[:size]
         self.filled[kind] = min(size, int(self.filled[kind]) + len(pooled))
@@ -185,7 +182,6 @@ class Professor(nn.Module):
         *,
         is_real: bool,
         is_prefix: Tensor | None = None,
-        remember: bool = False,
     ) -> Judgement:
         """Judge whitened latents.
 
@@ -198,8 +194,6 @@ class Professor(nn.Module):
             Which crowd minibatch discrimination compares with.
         is_prefix : Tensor [shape=(batch, frames)], optional
             Frames that were given, not generated.
-        remember : bool
-            Keep this batch in the queue.
         """
         segment = torch.zeros_like(level, dtype=torch.long) if is_prefix is None else is_prefix.long()
         size = ((1.0 - level).square() + level.square()).sqrt().unsqueeze(-1)
@@ -208,14 +202,26 @@ class Professor(nn.Module):
         attention = (hidden @ self.pool_query / math.sqrt(hidden.shape[-1])).softmax(dim=1)
         pooled = (attention.unsqueeze(-1) * hidden).sum(dim=1)
         likeness = self.minibatch(pooled, is_real=is_real)
-        if remember:
-            self.minibatch.remember(pooled, is_real=is_real)
         logits = {
             "frame": self.frame_head(hidden).squeeze(-1).float(),
             "second": self.second_head(seconds).squeeze(-1).float(),
             "whole": self.whole_head(torch.cat([pooled, likeness.to(pooled.dtype)], dim=-1)).float(),
         }
         return Judgement(logits, [hidden, pooled])
+
+    def remember(self, judgement: Judgement, *, is_real: bool, gather: Callable[[Tensor], Tensor]) -> None:
+        """Keep a judged batch, of all processes, for minibatch discrimination of later ones.
+
+        Parameters
+        ----------
+        judgement : Judgement
+            Of this network.
+        is_real : bool
+            As it was judged.
+        gather : callable
+            Puts the batches of all processes together, so that all keep the same.
+        """
+        self.minibatch.remember(gather(judgement.features[-1]), is_real=is_real)
 
 
 class Discriminator_with_mdisc(nn.Module):

@@ -29,6 +29,8 @@ class Game(NamedTuple):
     autocast: Callable[[], AbstractContextManager[Any]]
     precision: str
     """Of the networks' products, as in runtime.precision, but never `auto`."""
+    gather: Callable[[Tensor], Tensor]
+    """Puts the detached batches of all processes together."""
     move: Callable[..., Tensor]
     """move(optimizer, clip=...): average the gradients over processes, clip, step, clear; returns their norm."""
 

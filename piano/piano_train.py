@@ -291,7 +291,14 @@ def professor_turn(game: Game, batch: Composition) -> Turn:
     with torch.no_grad(), game.autocast():
         fake = compose(game.generator, batch, batch.noise_a)
     verdicts = professor_verdicts(game, batch, fake)
-    return judge_turn(game, "professor", verdicts.total, verdicts)
+    turn = judge_turn(game, "professor", verdicts.total, verdicts)
+
+    def settle(parts: int) -> dict[str, Tensor]:
+        for judgement, is_real in ((verdicts.real, True), (verdicts.fake, False)):
+            game.discriminator.professor.remember(judgement, is_real=is_real, gather=game.gather)
+        return turn.settle(parts)
+
+    return turn._replace(settle=settle)
 
 
 def judge_turn(game: Game, name: str, total: Tensor, verdicts: Verdicts) -> Turn:
@@ -360,8 +367,8 @@ def professor_verdicts(game: Game, batch: Composition, fake: Tensor) -> Verdicts
     """The professor's loss: real against composed, real against mismatched, and zero-centred penalties."""
     config, objective, judges = game.config, game.config.objective_professor, game.discriminator
     with game.autocast():
-        on_real = judge_composition(judges, batch, batch.latents, is_real=True, remember=True)
-        on_fake = judge_composition(judges, batch, fake.detach(), is_real=False, remember=True)
+        on_real = judge_composition(judges, batch, batch.latents, is_real=True)
+        on_fake = judge_composition(judges, batch, fake.detach(), is_real=False)
         loss = discriminator_loss(
             on_real.heads, on_fake.heads, objective=objective, smoothing=config.smoothing
         )
@@ -371,16 +378,14 @@ def professor_verdicts(game: Game, batch: Composition, fake: Tensor) -> Verdicts
         strangers = batch.latents.roll(1, dims=0)
         swapped = torch.where(batch.is_prefix.unsqueeze(-1), batch.latents, strangers)[has_prefix]
         with game.autocast():
-            on_swapped = judge_composition(
-                judges, batch.part(has_prefix), swapped, is_real=False, remember=False
-            )
+            on_swapped = judge_composition(judges, batch.part(has_prefix), swapped, is_real=False)
             parts["mismatched"] = MISMATCH_WEIGHT * has_prefix.float().mean() * discriminator_loss(
                 on_real.logits["whole"][has_prefix], on_swapped.logits["whole"], objective=objective
             )  # fmt: skip
     if penalty_is_due(game, "professor"):
 
         def judged(moved: Tensor, *, is_real: bool) -> list[Tensor]:
-            return judge_composition(judges, batch, moved, is_real=is_real, remember=False).heads
+            return judge_composition(judges, batch, moved, is_real=is_real).heads
 
         parts["penalty"] = penalty(
             game, "professor", batch.latents, on_real.heads, partial(judged, is_real=True)
@@ -389,17 +394,17 @@ def professor_verdicts(game: Game, batch: Composition, fake: Tensor) -> Verdicts
 
 
 def judge_composition(
-    judges: Discriminator_with_mdisc, batch: Composition, latents: Tensor, *, is_real: bool, remember: bool
+    judges: Discriminator_with_mdisc, batch: Composition, latents: Tensor, *, is_real: bool
 ) -> Judgement:
     """The professor on latents diffused to this batch's level (the same noise for real and fake).
 
     `is_real` chooses whom minibatch discrimination compares an item with (real with real, fake with fake) and is not
-    seen by the network otherwise; `remember` puts the items into that crowd for later batches.
+    seen by the network otherwise.
     """
     share = batch.judge_level.unsqueeze(-1)
     seen = (1.0 - share) * latents + share * batch.judge_noise
     level = batch.judge_level.expand(-1, latents.shape[1])
-    return judges.professor(seen, level, is_real=is_real, is_prefix=batch.is_prefix, remember=remember)
+    return judges.professor(seen, level, is_real=is_real, is_prefix=batch.is_prefix)
 
 
 def penalty_is_due(game: Game, name: str) -> bool:
@@ -475,11 +480,9 @@ def shortcut_turn(game: Game, batch: Composition) -> Turn:
     with game.autocast():
         draw_a, draw_b = (compose(game.generator, batch, noise) for noise in (batch.noise_a, batch.noise_b))
         judged = gradients.tap("adversarial", draw_a)
-        on_fake = judge_composition(game.discriminator, batch, judged, is_real=False, remember=False)
+        on_fake = judge_composition(game.discriminator, batch, judged, is_real=False)
         with torch.no_grad():
-            on_real = judge_composition(
-                game.discriminator, batch, batch.latents, is_real=True, remember=False
-            )
+            on_real = judge_composition(game.discriminator, batch, batch.latents, is_real=True)
         terms = {
             "adversarial": generator_adversarial_loss(
                 on_real.heads, on_fake.heads, objective=game.config.objective_professor

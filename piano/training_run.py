@@ -244,6 +244,7 @@ class TrainingRun:
             factor=self.factor,
             autocast=self.runtime.autocast,
             precision=self.runtime.precision,
+            gather=self.runtime.gather,
             move=self.take_step,
         )
 

@@ -88,8 +88,8 @@ def composition_losses(run: TrainingRun, step: Step) -> dict[str, Tensor]:
     with run.runtime.autocast():
         draw_a = compose(run.average.network, batch, batch.noise_a)
         draw_b = compose(run.average.network, batch, batch.noise_b)
-        on_real = judge_composition(judges, batch, batch.latents, is_real=True, remember=False)
-        on_fake = judge_composition(judges, batch, draw_a, is_real=False, remember=False)
+        on_real = judge_composition(judges, batch, batch.latents, is_real=True)
+        on_fake = judge_composition(judges, batch, draw_a, is_real=False)
     return {
         "validation_loss": energy_score_loss(draw_a, draw_b, batch.latents),
         "validation_professor_loss": discriminator_loss(

@@ -19,11 +19,13 @@ from piano.piano_pretrain import (
     train_flow,
 )
 from piano.piano_train import (
+    compose,
     draw_compositions,
     draw_sounds,
     ear_turn,
     judge,
     professor_turn,
+    professor_verdicts,
     shortcut_turn,
     train_vae_gan,
 )
@@ -218,6 +220,33 @@ def test_no_gradient_crosses_between_players(tmp_path):
     ]
     assert all(parameter.grad is None for parameter in encoder)
     assert all(parameter.requires_grad for parameter in run.discriminator.parameters())
+
+
+class StillStep(Step):
+    """A step whose noise is silence: what is moved by it stays where it is."""
+
+    def noise(self, purpose: str, *shape: int) -> torch.Tensor:
+        return torch.zeros(shape)
+
+
+def test_a_judge_that_sees_the_same_twice_is_not_penalised_and_remembers_it_once(tmp_path):
+    run = start_run(tiny_config(tmp_path))
+    train_autoencoder(run)
+    train_flow(run)
+    step = Step((0, "test"), 0, 0.5)
+    (batch,) = draw_compositions(run, step, "professor")
+    game = run.game(step)
+    minibatch = run.discriminator.professor.minibatch
+    for count in (4, 8):  # with an empty crowd, and with one
+        fake = compose(run.generator, batch, batch.noise_a)
+        moved = professor_verdicts(game, batch, fake)
+        still = professor_verdicts(run.game(StillStep((0, "test"), 0, 0.5)), batch, fake)
+        assert float(moved.parts["penalty"].detach()) > 0.0
+        assert float(still.parts["penalty"].detach()) == 0.0
+        turn = professor_turn(game, batch)
+        turn.total.backward()
+        turn.settle(1)
+        assert minibatch.filled.tolist() == [count, count]
 
 
 def test_every_optimiser_moves_its_own_network_and_only_it(tmp_path):

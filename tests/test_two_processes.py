@@ -61,12 +61,18 @@ def test_two_processes_learn_what_one_learns(tmp_path):
     assert lines == sorted(set(lines))
 
 
-def test_every_process_has_the_threads_that_were_asked_for(tmp_path):
-    script = tmp_path / "threads.py"
+def test_every_process_has_its_threads_and_the_judges_memory_of_all(tmp_path):
+    script = tmp_path / "ranks.py"
     script.write_text(
         "import torch\nfrom piano.foundation.runtime import start_runtime\n"
         "runtime = start_runtime(device='cpu', precision='32', threads=2, devices=2)\n"
-        "open(f'rank{runtime.fabric.global_rank}', 'w').write(str(torch.get_num_threads()))\n",
+        "from piano.discriminator import Judgement, Professor\n"
+        "rank = runtime.fabric.global_rank\n"
+        "open(f'rank{rank}', 'w').write(str(torch.get_num_threads()))\n"
+        "professor = Professor(4, 8, 2, 1)\n"
+        "judged = Judgement({}, [torch.full((3, 8), 1.0 + rank)])\n"
+        "professor.remember(judged, is_real=True, gather=runtime.gather)\n"
+        "torch.save(professor.minibatch.queue, f'queue{rank}')\n",
         encoding="ascii",
     )
     done = subprocess.run(
@@ -75,3 +81,6 @@ def test_every_process_has_the_threads_that_were_asked_for(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert [(tmp_path / f"rank{rank}").read_text() for rank in range(2)] == ["2", "2"]
+    first, second = (torch.load(tmp_path / f"queue{rank}", weights_only=True) for rank in range(2))
+    assert torch.equal(first, second)
+    assert first[1, :7, 0].tolist() == [1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 0.0]

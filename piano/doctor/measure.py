@@ -184,18 +184,17 @@ def professor_signals(run: TrainingRun) -> dict[str, float]:
         split: draw_composition(run, step, run.stage, split=split) for split in ("training", "validation")
     }
     judged = {
-        split: judge_composition(run.discriminator, batch, batch.latents, is_real=True, remember=False)
+        split: judge_composition(run.discriminator, batch, batch.latents, is_real=True)
         for split, batch in batches.items()
     }
     batch = batches["training"]
     judged["fake"] = judge_composition(
-        run.discriminator, batch, compose(run.generator, batch, batch.noise_a), is_real=False, remember=False
+        run.discriminator, batch, compose(run.generator, batch, batch.noise_a), is_real=False
     )
     few = batches["validation"].part(slice(0, PROBE_COUNT))
     free = few._replace(is_prefix=torch.zeros_like(few.is_prefix))
     probes = [
-        judge_composition(run.discriminator, free, probe, is_real=False, remember=False)
-        for probe in probe_latents(run, free)
+        judge_composition(run.discriminator, free, probe, is_real=False) for probe in probe_latents(run, free)
     ]
     found = verdicts("professor", probes=probes, **judged)
     if STAGE[run.stage].own_term:

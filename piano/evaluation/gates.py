@@ -438,15 +438,9 @@ def judge_judges(run: TrainingRun, keeper: Gatekeeper) -> Gate:
     frames = run.settings("professor").frames
     with keeper.cost.spending(JUDGES):
         batch: Composition = draw_composition(run, step, "professor", split="validation")
-        real = judge_composition(
-            run.discriminator, batch, batch.latents, is_real=True, remember=False
-        ).per_item()
+        real = judge_composition(run.discriminator, batch, batch.latents, is_real=True).per_item()
         fake = judge_composition(
-            run.discriminator,
-            batch,
-            compose(run.generator, batch, batch.noise_a),
-            is_real=False,
-            remember=False,
+            run.discriminator, batch, compose(run.generator, batch, batch.noise_a), is_real=False
         ).per_item()
         accuracy = float((real.unsqueeze(1) > fake.unsqueeze(0)).float().mean())
     says = f"They rank real music above made music in {accuracy:.0%} of pairs (at least 65% is asked; 50% is chance)."
