@@ -23,7 +23,7 @@ from piano.foundation.m4a import require_encoder
 from piano.foundation.made_files import clear_leftovers
 from piano.foundation.model_folder import SHIPPED, named_folder, shipped_folder
 from piano.foundation.options import make_output_folder
-from piano.foundation.prompts import Heard, hear, without_last_pause
+from piano.foundation.prompts import Heard, hear, without_fade_out, without_last_pause
 from piano.foundation.receipt import (
     Kind,
     Receipt,
@@ -327,14 +327,22 @@ def hear_prompt(generator: VariationalAttentionModel, path: Path) -> tuple[Heard
     """
     rate = generator.sample_rate
     heard = hear(path, sample_rate=rate, channels=generator.sound_channels, max_seconds=PROMPT_SECONDS)
-    sounding = without_last_pause(heard, rate)
+    ended = without_last_pause(heard, rate)
+    sounding = without_fade_out(ended, heard, rate)
+    if sounding.shape[-1] < 8 * generator.hop_samples:
+        sounding = ended
     if sounding.shape[-1] < 8 * generator.hop_samples:
         raise AudioError(
             f"{printable(path)} is too short to continue: {sounding.shape[-1] / rate:.2f} s, "
             f"at least {8 * generator.hop_samples / rate:.2f} s are needed"
         )
     notes = list(heard.notes)
-    if pause := heard.waveform.shape[-1] - sounding.shape[-1]:
+    if sounding.shape[-1] < ended.shape[-1]:
+        softer = (heard.waveform.shape[-1] - sounding.shape[-1]) / rate
+        notes.append(
+            f"fades out in its last {softer:.0f} s, so that the music goes on from what comes before, as loud as that"
+        )
+    elif pause := heard.waveform.shape[-1] - sounding.shape[-1]:
         notes.append(
             f"silent in its last {pause / rate:.1f} s, so that the music goes on from what comes before"
         )

@@ -25,6 +25,7 @@ from piano.foundation.run_log import RunLog
 from piano.foundation.runtime import Runtime
 from piano.foundation.screen_text import counted, printable, wrapped
 from piano.foundation.stop_signals import StopRequest
+from piano.foundation.thread_pilot import ThreadPilot
 from piano.game import Game
 from piano.known_music import broken_pair
 from piano.longer_run import Learned, Reopened, longer_in_words, reopen_by_steps, reopen_by_time
@@ -177,6 +178,7 @@ class TrainingRun:
         self._clock_start = time.monotonic() if began is None else began
         self.budget: TimeBudget | None = None if config.minutes is None else self._time_budget(config.minutes)
         self._step_seconds = 0.0
+        self._pilot: ThreadPilot | None = None
         self._optimizers: dict[str, tuple[Optimizer, float]] = {}
         self.resumed_optimizers: dict[str, Any] = {}
         self._pending: list[tuple[dict[str, Any], dict[str, Tensor]]] = []
@@ -387,6 +389,7 @@ class TrainingRun:
             if self.runtime.device.type == "cpu" or self.total_step % 10 == 0:
                 self._write_log()
             self._step_seconds = self.seconds - began
+            self._adapt_threads()
             if self.doctor is not None:
                 self.doctor.after_step(self)
             if self.stage_step % self.steps_per_epoch(stage) == 0:
@@ -399,6 +402,21 @@ class TrainingRun:
         if self.stage_step % self.steps_per_epoch(stage):
             self._evaluate()
         self._finish_stage()
+
+    def _adapt_threads(self) -> None:
+        """Go on with fewer threads where they were measured and the processor is no longer this run's alone."""
+        if not self.runtime.adapts_threads:
+            return
+        if self._pilot is None:
+            self._pilot = ThreadPilot(torch.get_num_threads())
+        before = self._pilot.threads
+        torch.set_num_threads(self._pilot.after_step(self.stage, self._step_seconds))
+        if self._pilot.threads < before:
+            self.event("threads", before=before, now=self._pilot.threads)
+            self._tell(
+                f"Something else uses this machine's processor: training goes on with "
+                f"{counted(self._pilot.threads, 'thread')}, which is faster now than {before}"
+            )
 
     def _show(self) -> None:
         """Let the screen know how much of the whole run is done."""

@@ -14,7 +14,7 @@ import torch
 from piano.foundation.audio_io import read_audio, write_audio
 from piano.foundation.decode_log import FAR_BEYOND, NOT_FINITE
 from piano.foundation.errors import AudioError
-from piano.foundation.prompts import CANCELLED, Heard, hear, without_last_pause
+from piano.foundation.prompts import CANCELLED, Heard, hear, without_fade_out, without_last_pause
 from piano.foundation.receipt import read_receipt
 from piano.foundation.runtime import fastest_threads
 from piano.foundation.spooled_sound import SpooledSound
@@ -308,6 +308,29 @@ def test_a_prompt_without_music_is_a_sentence(checkpoints, tmp_path, capsys, wav
 def heard(path: Path, waveform: np.ndarray, subtype: str = "FLOAT") -> Heard:
     soundfile.write(path, waveform.T, SAMPLE_RATE, subtype)
     return hear(path, sample_rate=SAMPLE_RATE, channels=1, max_seconds=120.0)
+
+
+def test_a_song_that_fades_out_goes_on_from_where_it_was_loud(checkpoints, tmp_path, capsys):
+    length = music().shape[1]
+    fade = np.concatenate([music(), music()], axis=1) * np.logspace(-0.75, -2.5, 2 * length, dtype=np.float32)
+    song = heard(tmp_path / "song.wav", np.concatenate([music(), fade], axis=1))
+    kept = without_fade_out(song.waveform, song, SAMPLE_RATE)
+    assert abs(kept.shape[1] - length) <= SAMPLE_RATE
+    soft = 0.1 * music()[:, : 2 * SAMPLE_RATE]
+    softer = heard(tmp_path / "softer.wav", np.concatenate([music(), soft], axis=1))
+    np.testing.assert_array_equal(without_fade_out(softer.waveform, softer, SAMPLE_RATE), softer.waveform)
+    arguments = ["--prompt", str(tmp_path / "song.wav"), "--seconds", "4", "--count", "1"]
+    assert run(checkpoints, tmp_path / "out", *arguments) == 0
+    assert "fades out in its last" in capsys.readouterr().err
+    plain = heard(tmp_path / "plain.wav", music())
+    arguments[1] = str(tmp_path / "plain.wav")
+    assert run(checkpoints, tmp_path / "plain", *arguments) == 0
+    loud = [
+        hear(next((tmp_path / name).glob("*.continuation.wav")), sample_rate=SAMPLE_RATE, channels=1)
+        for name in ("out", "plain")
+    ]
+    assert loud[0].levels.loudness_db > loud[1].levels.loudness_db - 6.0
+    assert plain.levels.loudness_db > -40.0
 
 
 def test_the_level_of_a_prompt_is_that_of_what_sounds(tmp_path):

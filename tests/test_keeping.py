@@ -186,7 +186,7 @@ def test_a_second_signal_ends_the_process_by_itself():
     )
     assert process.stdout and process.stderr and process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGINT)
-    assert process.stderr.readline() == "\n" and "Once more stops at once" in process.stderr.readline()
+    assert process.stderr.readline() == "\n" and "everything is saved first" in process.stderr.readline()
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=10) == -signal.SIGTERM

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from piano.foundation import sound_progress
 from piano.foundation.doors import train_first
-from piano.foundation.screen_text import HelpFormatter, command_lines, text_table
+from piano.foundation.screen_text import HelpFormatter, command_lines, for_screen, text_table
 
 
 @pytest.mark.skipif(os.name != "posix", reason="other shells go on in a next line in other ways")
@@ -74,3 +74,18 @@ def test_a_newcomer_is_told_the_way_from_the_beginning() -> None:
     told = train_first()
     places = [told.index(f"musigan {verb}") for verb in ("prepare", "dataset", "train")]
     assert places == sorted(places)
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_long_sentences_are_broken_for_a_terminal_only(monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    sentence = "Error: " + "a sentence of many words " * 20 + "/a/path" * 20
+    lines = for_screen(sentence, Terminal()).split("\n")
+    assert max(len(line) for line in lines[:-1]) <= 80 and " ".join(lines) == sentence
+    assert for_screen(sentence, io.StringIO()) == sentence

@@ -71,6 +71,20 @@ def trained(tmp_path_factory) -> Path:
     return folder
 
 
+def test_lines_come_at_once_where_python_does_not_buffer(tmp_path) -> None:
+    """PYTHONUNBUFFERED is usual in containers; a line that waits there is written into the bar of the next sound."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SPEAKS.replace("flush=line % 100 == 0", "flush=False").replace("3000", "1"),
+         str(tmp_path / "done")],
+        env=os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(PROJECT)},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert process.stdout is not None and process.stdin is not None
+    assert process.stdout.readline() == b"0\n" and process.poll() is None  # it waits for its stdin
+    process.stdin.close()
+    assert process.wait(timeout=60) == 0
+
+
 def test_training_behind_a_pipe_that_closes_goes_on_to_its_end(trained: Path) -> None:
     assert len(complete_epochs(trained / "checkpoints")) == 2
     assert [line["stage"] for line in read_history(trained / "checkpoints") if line.get("event") == "gate"] == [

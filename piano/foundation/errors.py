@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from piano.foundation.screen_text import printable
+from piano.foundation.screen_text import for_screen, printable
 from piano.foundation.standard_streams import open_standard_streams, outliving_readers
 
 PREFIX = "Error: "
@@ -101,10 +101,10 @@ def _run(body: Callable[[], None]) -> int:
         require_current_folder()
         body()
     except MusiganError as error:
-        print(f"{PREFIX}{_spelled_out(error)}", file=sys.stderr)
+        _say(f"{PREFIX}{_spelled_out(error)}")
         return EXIT_USER_ERROR
     except StoppedBySignal as stopped:
-        print(stopped, file=sys.stderr)
+        _say(str(stopped))
         return EXIT_SIGNAL + stopped.signal
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
@@ -113,12 +113,13 @@ def _run(body: Callable[[], None]) -> int:
         if error.errno not in DISK_ERRORS:
             raise
         place = f" ({printable(error.filename)})" if error.filename else ""
-        print(
-            f"{PREFIX}{DISK_ERRORS[error.errno]}{place}. What was written whole before is untouched.",
-            file=sys.stderr,
-        )
+        _say(f"{PREFIX}{DISK_ERRORS[error.errno]}{place}. What was written whole before is untouched.")
         return EXIT_USER_ERROR
     return 0
+
+
+def _say(text: str) -> None:
+    print(for_screen(text, sys.stderr), file=sys.stderr)
 
 
 def _spelled_out(error: Exception) -> str:

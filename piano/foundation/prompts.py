@@ -23,6 +23,7 @@ NEARLY_SILENT_DB = -50.0
 CANCELLED = "channels that cancel each other in mono, so that the first one is taken"
 _CANCELLED_DB = 20.0  # a channel so much louder than the mix of both: they are each other's opposite
 _LONGEST_PAUSE_SECONDS = 0.5  # a longer silence at the end is skipped
+_FADED_DB, _SHORTEST_FADE_SECONDS = 12.0, 3.0  # so far below the level of the music, and for so long
 _BELOW_MUSIC = 1e-3  # of the level: softer is a pause
 
 
@@ -155,3 +156,20 @@ def without_last_pause(heard: Heard, sample_rate: int) -> np.ndarray:
     end = int(sounding[-1]) + 1 if len(sounding) else 0
     is_pause = heard.waveform.shape[1] - end > _LONGEST_PAUSE_SECONDS * sample_rate
     return heard.waveform[:, :end] if is_pause else heard.waveform
+
+
+def without_fade_out(sounding: np.ndarray, heard: Heard, sample_rate: int) -> np.ndarray:
+    """What sounds [shape=(channels, samples)] up to where it fades out, or falls far below its level for good.
+
+    Music that goes on from the end of a fade-out would be as soft as that end.
+    """
+    half = max(1, sample_rate // 2)
+    count = sounding.shape[1] // half
+    offset = heard.levels.offset[:, np.newaxis].astype(np.float32)
+    halves = (sounding[:, : count * half] - offset).reshape(len(sounding), count, half)
+    power = np.square(halves, dtype=np.float64).mean(axis=(0, 2))
+    level = 10 ** ((heard.levels.loudness_db - _FADED_DB) / 10)
+    loud = np.flatnonzero(power > level)
+    end = (int(loud[-1]) + 1) * half if len(loud) else sounding.shape[1]
+    is_fade = sounding.shape[1] - end > _SHORTEST_FADE_SECONDS * sample_rate
+    return sounding[:, :end] if is_fade else sounding

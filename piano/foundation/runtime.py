@@ -30,11 +30,14 @@ class Runtime:
         Launched.
     precision : str
         `32` or `bf16`.
+    adapts_threads : bool
+        Whether the number of threads was measured here, and may be changed when something else uses the processor.
     """
 
-    def __init__(self, fabric: "Fabric", precision: str) -> None:
+    def __init__(self, fabric: "Fabric", precision: str, *, adapts_threads: bool = False) -> None:
         self.fabric = fabric
         self.precision = precision
+        self.adapts_threads = adapts_threads
 
     @property
     def device(self) -> torch.device:
@@ -131,7 +134,8 @@ def start_runtime(
         precision = choose_precision(fabric.device)
     if accelerator == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = True
-    return Runtime(fabric, precision)
+    is_measured = accelerator == "cpu" and threads == "auto"
+    return Runtime(fabric, precision, adapts_threads=is_measured and fabric.world_size == 1)
 
 
 def best_device() -> str:
@@ -157,17 +161,23 @@ def choose_device(name: str) -> str:
 
 
 def choose_threads() -> int:
-    """The fastest number of threads right now: with a busy core, two can be ten times slower than one."""
-    candidates = sorted({1, 2, 4, 8, available_cores()})
-    rates = {}
-    for count in (count for count in candidates if count <= available_cores()):
-        torch.set_num_threads(count)
-        rates[count] = _probe(torch.device("cpu"), bf16=False)
-    best = min(rates, key=lambda count: rates[count] * (1.0 + 0.02 * count))
-    logger.info("threads: %s (%s)", best, ", ".join(f"{n}: {1e3 * t:.1f} ms" for n, t in rates.items()))
+    """The fastest number of threads right now: with a busy core, two can be ten times slower than one.
+
+    Measured in turns, and by the mean: a neighbour that comes and goes spoils some turns of many threads, and would
+    spoil as many steps.
+    """
+    candidates = [count for count in sorted({1, 2, 4, 8, available_cores()}) if count <= available_cores()]
+    seconds = dict.fromkeys(candidates, 0.0)
+    for _ in range(THREAD_ROUNDS if len(candidates) > 1 else 1):
+        for count in candidates:
+            torch.set_num_threads(count)
+            seconds[count] += _probe(torch.device("cpu"), bf16=False) / THREAD_ROUNDS
+    best = min(seconds, key=lambda count: seconds[count] * (1.0 + 0.02 * count))
+    logger.info("threads: %s (%s)", best, ", ".join(f"{n}: {1e3 * t:.1f} ms" for n, t in seconds.items()))
     return best
 
 
+THREAD_ROUNDS = 4
 _fastest: dict[int, int] = {}
 
 

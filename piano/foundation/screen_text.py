@@ -9,7 +9,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 NEAR = 0.7
 """How like a known name an unknown one must be (difflib's ratio) for the known one to be meant."""
@@ -118,6 +118,12 @@ def wrapped_lines(text: str, width: int | None = None) -> str:
             )
         )  # fmt: skip
     return "\n".join(lines)
+
+
+def for_screen(text: str, stream: TextIO) -> str:
+    """A text with its long lines broken between words where the stream is a terminal; as it is for a file or a pipe."""
+    is_terminal = hasattr(stream, "isatty") and stream.isatty()
+    return wrapped_lines(text) if is_terminal else text
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):

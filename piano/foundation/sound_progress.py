@@ -5,6 +5,8 @@ import time
 
 from tqdm import tqdm
 
+from piano.foundation.screen_text import for_screen
+
 STARTING = "{desc}: the first seconds of it ..."
 """As long as nothing is made there is neither a share nor a speed to show."""
 NEVER = 1e-9
@@ -71,4 +73,4 @@ def duration(seconds: float) -> str:
 
 def say(sentence: str) -> None:
     """A sentence on stderr, above the bar; stdout names the files."""
-    tqdm.write(sentence, file=sys.stderr)
+    tqdm.write(for_screen(sentence, sys.stderr), file=sys.stderr)

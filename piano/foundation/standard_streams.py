@@ -97,7 +97,8 @@ def _outliving(stream: Any, says: bytes, refused: list[OSError]) -> Any:
         return stream
     return io.TextIOWrapper(
         io.BufferedWriter(_Outliving(number, says, refused)), encoding=stream.encoding, errors=stream.errors,
-        line_buffering=stream.line_buffering or number == 2, write_through=stream.write_through,
+        line_buffering=stream.line_buffering or stream.write_through or number == 2,
+        write_through=stream.write_through,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from types import FrameType
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )  # Windows has no SIGHUP
-NOTICE = b"\nStopping: this step is finished and everything is saved first. Once more stops at once.\n"
+NOTICE = b"\nStopping: this step is finished and everything is saved first.\nOnce more stops at once.\n"
 
 
 class StopRequest:
