@@ -7,6 +7,8 @@ Stage 2, `judges`: ear and professor learn to tell the pretrained generator's ou
 
 import math
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -40,8 +42,8 @@ DEAD_RATE = 2.0 * FREE_BITS
 LATENT_NOISE = 0.15
 """The decoder hears latents with up to this much extra noise: generated latents will not be perfect either."""
 SPECTRUM_FRAMES = 6_000
-TRIED_ITEMS = 4
-"""Of a batch, where a step is tried out before the first."""
+TRIED_ITEMS = 2, 8
+"""Of a batch on a CPU, where a step is tried out before the first: what an item costs follows from the two."""
 TRAINING_SHIFT = 2.0
 """Form is decided where the noise is strong: levels are drawn more often there."""
 STYLE_BLUR, STYLE_DROPOUT = 0.1, 0.1
@@ -247,7 +249,7 @@ def flow_turn(game: Game, batch: NoisyLatents) -> Turn:
 def try_steps(run: TrainingRun) -> dict[str, float]:
     """Seconds of one step of autoencoder and flow on this machine now, tried out; no weight moves, no gradient stays.
 
-    On a CPU a few items stand for the batch. What moves the weights afterwards is not counted, so that a real step
+    On a CPU some items stand for the batch. What moves the weights afterwards is not counted, so that a real step
     takes a little longer.
     """
     generator, step = run.generator, Step((run.config.seed, "rehearsal"), 0, 0.0)
@@ -268,17 +270,27 @@ def try_steps(run: TrainingRun) -> dict[str, float]:
 
     seconds = {}
     for stage, body in (("autoencoder", play), ("flow", compose)):
-        settings = run.settings(stage)
-        batch = settings.batch_size or run.config.batch_size
-        items = min(batch, TRIED_ITEMS) if device.type == "cpu" else batch // run.config.accumulation_steps
+        settings, batch = run.settings(stage), run.batch_size(stage)
+        if device.type == "cpu":
+            few, many = (min(batch, items) for items in TRIED_ITEMS)
+        else:
+            few = many = batch // run.config.accumulation_steps
         body(1, settings.frames)  # the first of everything is slower
-        began = time.monotonic()
-        body(items, settings.frames)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        seconds[stage] = (time.monotonic() - began) * batch / items
+        taken = {items: _time_of(partial(body, items, settings.frames), device) for items in (few, many)}
+        # A batch has costs of its own besides those of its items; an item is never cheaper than half of the mean.
+        each = max(0.5 * taken[many] / many, (taken[many] - taken[few]) / max(many - few, 1))
+        in_parts = batch / many if device.type != "cpu" else 1.0
+        seconds[stage] = in_parts * taken[many] + (each * (batch - many) if device.type == "cpu" else 0.0)
     generator.zero_grad(set_to_none=True)
     return seconds
+
+
+def _time_of(body: Callable[[], None], device: torch.device) -> float:
+    began = time.monotonic()
+    body()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.monotonic() - began
 
 
 def flow_pass(game: Game, batch: NoisyLatents) -> Tensor:

@@ -2,30 +2,37 @@
 
 import pytest
 
+from piano.config_reader import load_config_from_yaml
 from piano.doctor import env
 from piano.doctor.env import ENOUGH_STEPS, PresetTime, short_run_text
 
 
 @pytest.mark.parametrize(
-    ("hours", "told"),
-    [
-        (0.125, "takes about 10,000 steps here"),  # all of its epochs, and no more
-        (0.5, "takes about 2,500 steps here"),
-        (12.5, "takes about 100 steps here"),
-    ],
+    ("steps", "told"), [(2500, "takes about 2,500 steps here"), (100, "takes about 100 steps here")]
 )
-def test_ten_minutes_are_told_in_steps_of_this_machine(hours: float, told: str) -> None:
-    text = short_run_text([PresetTime("tiny", 8_000_000, 10_000, hours, 0.2)])
+def test_ten_minutes_are_told_in_steps_of_this_machine(steps: int, told: str) -> None:
+    text = short_run_text([PresetTime("tiny", 8_000_000, 10_000, 9.0, 0.2, steps)])
     assert told in text and f"README's ten minutes took {ENOUGH_STEPS:,} and more" in text
-    assert ("you can expect the same" in text) == (hours <= 0.5)
-    assert ("--from shipped" in text) == (hours > 0.5)
-    if hours > 0.5:
+    assert ("you can expect the same" in text) == (steps >= ENOUGH_STEPS)
+    assert ("--from shipped" in text) == (steps < ENOUGH_STEPS)
+    if steps < ENOUGH_STEPS:
         assert "For as many, give it 2.5 hours" in text
 
 
 def test_the_table_fits_80_columns(monkeypatch) -> None:
-    monkeypatch.setattr(env, "measured_rate", lambda config: (0.3, 1e9))
+    seconds, rates = {"autoencoder": 0.3, "flow": 0.2}, {True: 1e9, False: 1e9}
+    monkeypatch.setattr(env, "measured_rates", lambda config: (seconds, rates))
     monkeypatch.setattr(env, "thread_seconds", lambda: {1: 0.03})
     lines = env.env_text(None).splitlines()
     assert lines[0].startswith("VERDICT  --preset tiny --minutes 10 takes about")
     assert [line for line in lines if len(line) > 80 and not line.startswith("disk")] == []
+
+
+def test_steps_of_ten_minutes_follow_the_shares_and_the_rates() -> None:
+    usual = env.preset_times(None, {True: 1e9, False: 1e9})[0]
+    twice = env.preset_times(None, {True: 2e9, False: 2e9})[0]
+    assert usual.name == "tiny" and twice.short_steps == pytest.approx(2 * usual.short_steps, abs=2)
+    assert twice.hours == pytest.approx(0.5 * usual.hours)
+    seconds, rates = env.measured_rates(load_config_from_yaml(preset="tiny"))
+    assert set(seconds) == {"autoencoder", "flow"} and set(rates) == {True, False}
+    assert all(value > 0.0 for value in (*seconds.values(), *rates.values()))

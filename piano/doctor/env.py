@@ -1,11 +1,11 @@
-"""What this machine can train, and how long it would take: measured on twenty real steps, extrapolated from there."""
+"""What this machine can train, and how long it would take: measured on real steps, extrapolated from there."""
 
 import os
 import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,12 +19,10 @@ from piano.doctor.wiring import parameters_of, synthetic_run
 from piano.foundation.doors import command
 from piano.foundation.runtime import available_cores, best_device
 from piano.foundation.screen_text import counted, wrapped
-from piano.stages import FIRST_STAGE, STAGE, STAGE_NAMES, TRAIN
+from piano.piano_pretrain import try_steps
+from piano.stages import STAGE, STAGE_NAMES
 from piano.training_run import TrainingRun
 
-STEPS = 20
-MEASURED_BATCH = 4
-"""Items of a measured step: what `synthetic_run` sets."""
 FORMATS = ("MP3", "FLAC", "OGG", "WAV")
 LEARNING_SHARE = 0.75
 """Of a short run's minutes, about: the rest is loading, encoding, gates and saving."""
@@ -43,6 +41,8 @@ class PresetTime(NamedTuple):
     hours: float
     gigabytes: float
     """Of networks, optimisers and averages; the batch's own needs come on top."""
+    short_steps: int
+    """In ten minutes of `musigan train --minutes 10`."""
 
 
 def codec_lines() -> list[str]:
@@ -102,30 +102,25 @@ def best_of(times: int, work: Callable[[], object]) -> float:
     return min(found)
 
 
-def measured_rate(config: Config) -> tuple[float, float]:
-    """(seconds of a step, work per second) of twenty autoencoder steps of a config on the CPU, on made-up music."""
+def measured_rates(config: Config) -> tuple[dict[str, float], dict[bool, float]]:
+    """Steps of a config on the CPU, on made-up music.
+
+    Returns
+    -------
+    dict
+        Seconds of a step of each stage that was tried.
+    dict
+        Work per second of stages that compose (True) and of others (False).
+    """
     with tempfile.TemporaryDirectory() as folder:
         run = synthetic_run(config, Path(folder), precision=config.runtime.precision)
-        stage = run.settings(FIRST_STAGE).model_copy(update={"steps_per_epoch": STEPS})
-        run.config = run.config.model_copy(
-            update={
-                "stages": run.config.stages.model_copy(update={FIRST_STAGE: stage}),
-                "pretrain_epochs_g": 2,
-            }
-        )
-        stamps: list[float] = []
-        record = run.record
-
-        def timed(*arguments, **keywords) -> None:
-            stamps.append(time.perf_counter())
-            record(*arguments, **keywords)
-
-        run.record = timed
-        TRAIN[FIRST_STAGE](run)
-        half = stamps[len(stamps) // 2 :]  # the first steps pay for warming up
-        seconds = (half[-1] - half[0]) / (len(half) - 1)
-        work = stage_work(run, FIRST_STAGE, batch=MEASURED_BATCH, frames=run.settings(FIRST_STAGE).frames)
-        return seconds, work / seconds
+        run.config = run.config.model_copy(update={"stages": config.stages, "batch_size": config.batch_size})
+        seconds = try_steps(run)
+        rates = {}
+        for stage, taken in seconds.items():
+            work = stage_work(run, stage, batch=run.batch_size(stage), frames=run.settings(stage).frames)
+            rates[STAGE[stage].composes] = work / taken
+        return seconds, rates
 
 
 def stage_work(run: TrainingRun, stage: str, *, batch: int, frames: int) -> float:
@@ -134,31 +129,41 @@ def stage_work(run: TrainingRun, stage: str, *, batch: int, frames: int) -> floa
     return float(parameters * frames * batch)
 
 
-def preset_times(path: Path | None, rate: float) -> list[PresetTime]:
-    """Every preset's epochs at the measured rate, on this CPU."""
+def preset_times(path: Path | None, rates: Mapping[bool, float], minutes: float = 10.0) -> list[PresetTime]:
+    """Every preset's epochs, and its steps in so many minutes, at the measured rates, on this CPU."""
     names = (yaml.safe_load(find_config(path).read_text(encoding="utf-8")) or {}).get("presets") or {}
     found = []
     for name in names:
         config = load_config_from_yaml(path, preset=name).model_copy(update={"minutes": None})
         with torch.device("meta"):
             run = meta_run(config)
-        steps, work = 0, 0.0
+        steps, seconds, short = 0, 0.0, 0.0
+        shares = sum(run.settings(stage).share for stage in STAGE_NAMES)
         for stage in STAGE_NAMES:
             settings, count = run.settings(stage), run.stage_steps(stage)
+            work = stage_work(run, stage, batch=run.batch_size(stage), frames=settings.frames)
+            one = work / rates[STAGE[stage].composes]
             steps += count
-            batch = settings.batch_size or config.batch_size
-            work += count * stage_work(run, stage, batch=batch, frames=settings.frames)
+            seconds += count * one
+            short += LEARNING_SHARE * 60.0 * minutes * settings.share / shares / one
         parameters = sum(
             p.numel() for network in (run.generator, run.discriminator) for p in network.parameters()
         )
         found.append(
-            PresetTime(name, parameters, steps, work / rate / 3600, BYTES_PER_PARAMETER * parameters / 2**30)
+            PresetTime(
+                name,
+                parameters,
+                steps,
+                seconds / 3600,
+                BYTES_PER_PARAMETER * parameters / 2**30,
+                round(short),
+            )
         )
     return found
 
 
 def short_run_text(times: Sequence[PresetTime], minutes: float = 10.0) -> str:
-    """How far ten minutes of the smallest preset go here, and beside it how long all of its epochs would take.
+    """How far ten minutes of the smallest preset go here, and how many more would do as well as the README's.
 
     Parameters
     ----------
@@ -168,14 +173,13 @@ def short_run_text(times: Sequence[PresetTime], minutes: float = 10.0) -> str:
         Of `musigan train --minutes`.
     """
     row = times[0]
-    share = LEARNING_SHARE * minutes / 60 / max(row.hours, 1e-9)
-    steps = round(min(share, 1.0) * row.steps)
+    steps = row.short_steps
     asked = f"--preset {row.name} --minutes {minutes:g}"
     told = f"{asked} takes about {counted(steps, 'step')} here; the README's ten minutes took {ENOUGH_STEPS:,} and more"
     if steps >= ENOUGH_STEPS:
         return f"{told}, so that you can expect the same: notes and a beat."
     enough = duration(minutes * ENOUGH_STEPS / max(steps, 1) / 60)
-    return (f"{told}. For as many, give it {enough}, or go on from the shipped model: "
+    return (f"{told}. For as many, give it {enough}; or, for piano and its like, go on from the shipped model: "
             f"{command('train', '--from', 'shipped', '--minutes', f'{minutes:g}')}.")  # fmt: skip
 
 
@@ -197,12 +201,12 @@ def env_text(path: Path | None) -> str:
     threads = thread_seconds()
     fastest = min(threads, key=lambda count: threads[count])
     torch.set_num_threads(fastest)
-    seconds, rate = measured_rate(config)
+    seconds, rates = measured_rates(config)
     free = shutil.disk_usage(
         config.checkpoint_folder.parent if config.checkpoint_folder.parent.exists() else "."
     ).free
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
-    times = preset_times(path, rate)
+    times = preset_times(path, rates)
     table = [
         f"  {'preset':<7} {'parameters':>11} {'steps':>8} {'time on this CPU':>18} {'memory, at least':>18}"
     ]
@@ -224,12 +228,12 @@ def env_text(path: Path | None) -> str:
         *threads_lines, "",
         f"disk        {free / 2**30:.0f} GB free beside {config.checkpoint_folder}",
         f"memory      {memory / 2**30:.0f} GB" if memory else "memory      unknown", "",
-        wrapped(f"training    {STEPS} steps of {config.preset}'s autoencoder on made-up music, {MEASURED_BATCH} items "
-                f"each, {counted(fastest, 'thread')}: {1e3 * seconds:.0f} ms a step"), "",
+        wrapped(f"training    a step of {config.preset} on made-up music, {counted(fastest, 'thread')}: "
+                + ", ".join(f"{stage} {1e3 * taken:.0f} ms" for stage, taken in seconds.items())), "",
         "how long all of each preset's epochs would take on this CPU", *table,
         wrapped("Extrapolated from those steps, in proportion to parameters x frames x items: right within a factor "
-                "of about three, and for this CPU only. With --minutes N a run takes N minutes anywhere, and is as "
-                "good as N minutes allow."),
+                "of about three, for this CPU, and while it is as busy as now. With --minutes N a run takes N "
+                "minutes anywhere, and is as good as N minutes allow."),
     ])  # fmt: skip
 
 
