@@ -3,9 +3,12 @@
 Every verb is a module with a `main`; it is imported only when it is called, so that the list of verbs comes at once.
 """
 
+import contextlib
 import difflib
 import importlib
 import sys
+import threading
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,8 @@ from typing import Any
 from piano.foundation.doors import VERBS, enter_front
 from piano.foundation.errors import EXIT_INTERRUPTED, EXIT_USER_ERROR, require_current_folder, run_command
 
+PATIENCE_SECONDS = 2.0
+"""Before a word is said about what takes so long."""
 NEAR = 0.7
 """How like a known verb an unknown one must be (difflib's ratio) to be taken for it."""
 MEANT = {
@@ -42,6 +47,19 @@ def unknown_verb(name: str) -> str:
     known = f"there are {', '.join(VERBS)}."
     hint = f"did you mean {MEANT.get(nearest[0], nearest[0])}?" if nearest else known
     return f"musigan: {name!r} is not a verb; {hint}"
+
+
+@contextlib.contextmanager
+def waiting_told(sentence: str) -> Iterator[None]:
+    """Say on a terminal that something takes a while, if it does."""
+    timer = threading.Timer(PATIENCE_SECONDS, lambda: print(sentence, file=sys.stderr, flush=True))
+    timer.daemon = True
+    if sys.stderr is not None and sys.stderr.isatty():
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def installed_version() -> str:
@@ -103,7 +121,9 @@ def main(argv: list[str] | None = None) -> int:
     if refused := run_command(require_current_folder):
         return refused
     try:
-        return importlib.import_module(VERBS[name].module).main(rest)
+        with waiting_told("PyTorch is being loaded ..."):
+            command = importlib.import_module(VERBS[name].module)
+        return command.main(rest)
     except KeyboardInterrupt:  # while PyTorch is still being loaded: a command that runs says so itself
         print("Interrupted.", file=sys.stderr)
         return EXIT_INTERRUPTED

@@ -66,8 +66,9 @@ class RunScreen:
         self._bar.bar_format = self._format()
 
     def doing(self, words: str) -> None:
-        """Something else than steps takes a while."""
+        """Something else than steps takes a while: no number of a step stands beside it."""
         if self._bar is not None:
+            self._bar.bar_format = SHORT + self._left
             self._bar.set_description_str(words)
 
     def close(self) -> None:

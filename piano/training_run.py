@@ -500,6 +500,7 @@ class TrainingRun:
         self._evaluate()
         if self.epoch % self.config.save_after_nepochs == 0:
             if self.before_save is not None:
+                self.screen.doing("Judging the music")
                 with run_keeper.undisturbed_random(self.runtime):
                     self.before_save(self)
             self.save()
@@ -535,11 +536,13 @@ class TrainingRun:
         ):  # without steps a trained one-step block is left alone
             for network in (self.generator, self.average.network):
                 network.open_shortcut()
+        self.screen.doing("Measuring its sound")
         if self.steps_taken and STAGE[self.stage].textures:
             self.fit_texture()
         if self.stage_step % self.steps_per_epoch(self.stage):
             self.epoch += 1
         if self.after_stage is not None:
+            self.screen.doing("Judging the music")
             with run_keeper.undisturbed_random(self.runtime):
                 self.after_stage(self, self.stage)
         self.generator.load_state_dict(self.average.network.state_dict())
@@ -577,9 +580,11 @@ class TrainingRun:
 
     def save(self) -> None:
         """Write generator and discriminator of this epoch, and all it takes to go on from here."""
+        self.screen.doing("Saving")
         with self.measure(SAVING):
             self._save_as(self.epoch)
         if self.runtime.is_main and self.after_save is not None:
+            self.screen.doing("Playing samples")
             with run_keeper.undisturbed_random(self.runtime):
                 self.after_save(self)
         self.runtime.wait()

@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -383,3 +384,15 @@ def test_a_current_folder_that_was_removed_is_one_sentence(
     if verb == "prepare":
         assert prepare_dataset.main([str(tmp_path)]) == 2
         assert "the current folder was removed" in capsys.readouterr().err
+
+
+def test_what_loads_for_long_says_so_on_a_terminal_only(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(musigan, "PATIENCE_SECONDS", 0.01)
+    for is_terminal, told in ((True, "PyTorch is being loaded ...\n"), (False, "")):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda is_terminal=is_terminal: is_terminal, raising=False)
+        with musigan.waiting_told("PyTorch is being loaded ..."):
+            time.sleep(0.2)
+        assert capsys.readouterr().err == told
+    with musigan.waiting_told("never"):
+        pass
+    assert capsys.readouterr().err == ""

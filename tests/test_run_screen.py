@@ -27,6 +27,7 @@ def test_the_bar_says_what_is_done_how_long_it_takes_and_one_number(capsys, monk
         screen.show("flow", 0.3, seconds_left=-1.0)
         screen.show("flow", 1.0 + 1e-9, seconds_left=0.0)
         screen.show("flow", 1.7)
+        screen.numbers("flow", {"flow": 1.1}, rate=1.0)
         screen.doing("Encoding the music")
         screen.close()
         screen.close()
@@ -34,6 +35,7 @@ def test_the_bar_says_what_is_done_how_long_it_takes_and_one_number(capsys, monk
     assert all(len(line) <= 79 for line in lines)
     assert lines[0].startswith("Learning sounds") or "0%" in lines[0]
     assert any("Encoding the music" in line and "100%" in line for line in lines)
+    assert not any("Encoding the music" in line and "error" in line for line in lines)
     assert not any("Learning to compose" in line and "sound error" in line for line in lines)
 
 
