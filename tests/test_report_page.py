@@ -25,7 +25,7 @@ from piano.evaluation.report_sounds import collect_made_music, sounds_of_run
 from piano.evaluation.report_titles import song_title, told_apart
 from piano.evaluation.report_training import learning_section
 from piano.evaluation.report_verdict import headline, spoken
-from piano.evaluation.sound_cards import wave_html
+from piano.evaluation.sound_cards import sound_card, wave_html
 from piano.foundation.audio_io import open_writer, write_audio
 from piano.foundation.model_folder import shipped_folder
 from piano.foundation.receipt import Receipt, Source, model_hash
@@ -160,6 +160,21 @@ def test_files_get_titles_by_their_receipts(tmp_path: Path) -> None:
         "Copy of My song",
     ]  # fmt: skip
     assert [sound.takeover_seconds for sound in sounds[2:4]] == pytest.approx([1.0, 0.5])
+
+
+def test_a_continuation_of_a_long_song_is_shown_around_its_seam(tmp_path: Path) -> None:
+    told = receipt("full", seed=0, seconds=6.0, source="song.mp3")
+    with open_writer(tmp_path / "a.full.wav", RATE, 1, metadata={"comment": told.text()}) as writer:
+        writer.write(np.concatenate([tone(60.0, 300), tone(6.0, 900)], axis=1))
+    (sound,) = collect_made_music(tmp_path, max_seconds=20.0)
+    assert sound.takeover_seconds == pytest.approx(8.0) and sound.seconds == pytest.approx(14.0)
+    given, own = np.split(sound.waveform[0], [8 * RATE])
+    hertz = [np.abs(np.fft.rfft(part)).argmax() * RATE / len(part) for part in (given, own)]
+    assert hertz == pytest.approx([300, 900], abs=1)
+    assert "The last 8.0 s of 60.0 s of the fragment" in sound.words
+    assert 'class="takeover" style="left:57.1%"' in sound_card(sound)
+    (short,) = collect_made_music(tmp_path, max_seconds=5.0)
+    assert short.seconds == pytest.approx(5.0) and short.takeover_seconds == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize(("name", "title"), [

@@ -28,6 +28,9 @@ from piano.foundation.screen_text import printable
 from piano.utilities import load_checkpoint
 
 REAL_SECONDS = 20.0
+BEFORE_SEAM_SECONDS = 8.0
+BEFORE_SEAM_SHARE = 0.4
+"""Of a continuation that is too long to be shown whole: what is shown of its fragment, at most, and of the excerpt."""
 SAMPLES_FOLDER = "samples"
 SAVED_NAME = re.compile(r"epoch_(\d+)_(.+)\.wav")
 Kind = Literal["noise", "continuation", "reconstruction", "real"]
@@ -112,8 +115,13 @@ def dataset_music(folder: Path, *, count: int, seconds: float, split: str = "val
     return apart(sounds)
 
 
-def load_sound(path: Path, *, max_seconds: float) -> tuple[NDArray[np.float32], int]:
-    """The first `max_seconds` of a file at its own rate: waveform (channels, samples) and sample rate.
+def load_sound(path: Path, *, max_seconds: float, begin: float = 0.0) -> tuple[NDArray[np.float32], int]:
+    """At most `max_seconds` of a file from second `begin` on, at its own rate.
+
+    Returns
+    -------
+    waveform : np.ndarray [shape=(channels, samples)]
+    sample_rate : int
 
     Raises
     ------
@@ -122,7 +130,14 @@ def load_sound(path: Path, *, max_seconds: float) -> tuple[NDArray[np.float32], 
     """
     information = inspect_sound(path)
     rate, channels = information.samplerate, min(information.channels, 2)
-    return read_audio(path, sample_rate=rate, channels=channels, max_seconds=max_seconds), rate
+    waveform = read_audio(
+        path,
+        sample_rate=rate,
+        channels=channels,
+        max_seconds=begin + max_seconds,
+        last_seconds=min(max_seconds, information.duration - begin) if begin else None,
+    )
+    return waveform, rate
 
 
 def collect_made_music(folder: Path, *, max_seconds: float) -> list[Sound]:
@@ -221,19 +236,35 @@ def describe(
     path: Path, kind: Kind, receipt: Receipt | None, paths: Iterable[Path], *, number: int, max_seconds: float
 ) -> Sound:
     """A file with a title and words that say what it is."""
-    waveform, rate = load_sound(path, max_seconds=max_seconds)
+    takeover = takeover_of(path, receipt, paths) if kind == "continuation" else None
+    begin = seam_begin(takeover, sound_seconds(path), max_seconds) if takeover else 0.0
+    waveform, rate = load_sound(path, max_seconds=max_seconds, begin=begin)
     if kind == "noise":
         return Sound(kind, made_title(path, receipt, number), "", waveform, rate)
     if kind == "reconstruction":
         words = "Through the autoencoder and back."
         return Sound(kind, copied_title(path, receipt), words, waveform, rate)
-    title, takeover = continued_title(path, receipt, number), takeover_of(path, receipt, paths)
-    words = (
-        f"{takeover:.1f} s of the fragment it was given, then its own music."
-        if takeover
-        else "Its own music only: the fragment before it is not in this file."
-    )
-    return Sound(kind, title, words, waveform, rate, takeover)
+    title = continued_title(path, receipt, number)
+    if takeover is None:
+        words = "Its own music only: the fragment before it is not in this file."
+        return Sound(kind, title, words, waveform, rate)
+    given = f"The last {takeover - begin:.1f} s of {takeover:.1f} s" if begin else f"{takeover:.1f} s"
+    words = f"{given} of the fragment it was given, then its own music."
+    return Sound(kind, title, words, waveform, rate, takeover - begin)
+
+
+def seam_begin(takeover: float, length: float, most: float) -> float:
+    """The second from which a continuation is shown, so that the model's own music is in what is shown.
+
+    Parameters
+    ----------
+    takeover, length : float
+        Where the model takes over, and how long the sound is, in seconds.
+    most : float
+        Seconds that are shown; a sound that is no longer is shown whole.
+    """
+    before = min(BEFORE_SEAM_SECONDS, BEFORE_SEAM_SHARE * most)
+    return 0.0 if length <= most else max(takeover - before, 0.0)
 
 
 def takeover_of(path: Path, receipt: Receipt | None, paths: Iterable[Path]) -> float | None:
