@@ -27,6 +27,7 @@ from piano.evaluation.report_training import learning_section
 from piano.evaluation.report_verdict import headline, spoken
 from piano.evaluation.sound_cards import sound_card, wave_html
 from piano.foundation.audio_io import open_writer, write_audio
+from piano.foundation.checkpoint_format import Best, write_best
 from piano.foundation.model_folder import shipped_folder
 from piano.foundation.receipt import Receipt, Source, model_hash
 from piano.piano_model import VariationalAttentionModel
@@ -118,26 +119,49 @@ def test_one_picture_a_piece_and_two_colours_where_the_model_takes_over(page: st
     )  # 240 bars, three of five seconds are the fragment's
 
 
+def save_model(folder: Path, *, epoch: int, seed: int) -> str:
+    """A checkpoint of a small generator; what a receipt calls it."""
+    torch.manual_seed(seed)
+    model = VariationalAttentionModel(**tiny_config(folder).model.model_dump())
+    save_checkpoint(model, epoch, folder, "generator")
+    content = load_checkpoint(folder, "generator", epoch)
+    return model_hash(content["model"], content["keywords"])
+
+
 def test_music_out_is_shown_if_this_model_made_it(tmp_path: Path) -> None:
     """By the hash in the receipt: a folder of the same name, or an epoch of the same number, is not enough."""
     run, other, out = tmp_path / "checkpoints", tmp_path / "other" / "checkpoints", tmp_path / "music_out"
-    for folder, seed in ((run, 0), (other, 1)):
-        torch.manual_seed(seed)
-        model = VariationalAttentionModel(**tiny_config(folder).model.model_dump())
-        save_checkpoint(model, 3, folder, "generator")
-    content = load_checkpoint(run, "generator", 3)
+    own = save_model(run, epoch=3, seed=0)
+    save_model(other, epoch=3, seed=1)
     told = receipt("sample", seed=7, seconds=1.0)
-    mine = told.model_copy(update={"model": model_hash(content["model"], content["keywords"])})
-    write_told(out / "mine.wav", mine, 1.0)
+    write_told(out / "mine.wav", told.model_copy(update={"model": own}), 1.0)
     write_told(out / "another_model.wav", told, 1.0)
     sounds, notes = sounds_of_run(run, [out, out, tmp_path / "none"], max_seconds=9.0)
     assert [sound.title for sound in sounds] == ["Sample 1, seed 7"]
-    assert len(notes) == 1 and "of this model is shown. Sounds of other models there: --music" in notes[0]
+    assert len(notes) == 1 and "of this model is shown. 1 sound of other models or epochs there" in notes[0]
     sounds, notes = sounds_of_run(other, [out], max_seconds=9.0)
     assert not sounds and "holds no sound of this model; --music" in notes[0]
     heard = gather_sounds(run, None, Wanted(None, None, None, 0, 9.0, [out]))
     assert [sound.title for sound in heard.of("noise")] == ["Sample 1, seed 7"]
     assert "of this model is shown" in listen_section(heard, "").content
+
+
+def test_sounds_of_earlier_epochs_are_not_shown_as_those_of_the_model_that_plays(tmp_path: Path) -> None:
+    run, out = tmp_path / "checkpoints", tmp_path / "music_out"
+    run.mkdir()
+    write_best(run, Best(7, 0.1, 1, "joint"))
+    for epoch in (1, 7, 13):
+        told = receipt("sample", seed=epoch, seconds=1.0)
+        model = save_model(run, epoch=epoch, seed=epoch)
+        write_told(out / f"a{epoch}.wav", told.model_copy(update={"model": model, "epoch": epoch}), 1.0)
+    sounds, notes = sounds_of_run(run, [out], max_seconds=9.0)
+    assert [sound.title for sound in sounds] == ["Sample 1, seed 7"]
+    assert "2 sounds of other models or epochs there" in notes[0]
+    write_best(run, None)
+    sounds, _ = sounds_of_run(run, [out], max_seconds=9.0)
+    assert [sound.title for sound in sounds] == ["Sample 1, seed 13"]
+    asked = collect_made_music(out, max_seconds=9.0)
+    assert [sound.words for sound in asked] == ["Epoch 13.", "Epoch 7.", "Epoch 1."]
 
 
 def test_an_option_is_never_broken_at_its_hyphens() -> None:

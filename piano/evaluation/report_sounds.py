@@ -24,7 +24,7 @@ from piano.foundation.dataset_format import DatasetManifest, open_pairs, read_ma
 from piano.foundation.doors import command
 from piano.foundation.errors import AudioError, CheckpointError
 from piano.foundation.receipt import Receipt, discreet_name, model_hash
-from piano.foundation.screen_text import printable
+from piano.foundation.screen_text import counted, printable
 from piano.utilities import load_checkpoint
 
 REAL_SECONDS = 20.0
@@ -157,15 +157,27 @@ def collect_made_music(folder: Path, *, max_seconds: float) -> list[Sound]:
 
 
 def describe_all(paths: Sequence[Path], *, max_seconds: float) -> list[Sound]:
-    """Made sounds with titles that all differ; a continuation whose whole is there too is not shown twice."""
+    """Made sounds with titles that all differ; a continuation whose whole is there too is not shown twice.
+
+    Where several models made them, each says its epoch, and those of the latest come first.
+    """
+    shown = [
+        (path, receipt_of(path))
+        for path in paths
+        if not (path.stem.endswith(".continuation") and companion(path, "full") in paths)
+    ]
+    is_mixed = len({receipt.model for _, receipt in shown if receipt}) > 1
+    if is_mixed:
+        shown.sort(key=lambda item: -item[1].epoch if item[1] else 1)
     numbers: Counter[Kind] = Counter()
     sounds = []
-    for path in paths:
-        if not (path.stem.endswith(".continuation") and companion(path, "full") in paths):
-            receipt = receipt_of(path)
-            kind = kind_of(path, receipt)
-            numbers[kind] += 1
-            sounds.append(describe(path, kind, receipt, paths, number=numbers[kind], max_seconds=max_seconds))
+    for path, receipt in shown:
+        kind = kind_of(path, receipt)
+        numbers[kind] += 1
+        sound = describe(path, kind, receipt, paths, number=numbers[kind], max_seconds=max_seconds)
+        if is_mixed and receipt:
+            sound = sound._replace(words=f"Epoch {receipt.epoch}. {sound.words}".strip())
+        sounds.append(sound)
     return apart(sounds)
 
 
@@ -185,46 +197,45 @@ def kind_of(path: Path, receipt: Receipt | None) -> Kind:
 
 
 def sounds_of_run(run: Path, folders: Iterable[Path], *, max_seconds: float) -> tuple[list[Sound], list[str]]:
-    """What `generate` made with the models of a run, by the receipts in the files, and sentences about it.
+    """What `generate` made with the epoch of a run that plays, by the receipts in the files, and sentences about it.
 
     Parameters
     ----------
     run : Path
-        Folder of checkpoints.
+        Folder of checkpoints. Sounds of its other epochs are counted, and not shown: they are of other models.
     folders : iterable of paths
         Where made sounds may lie; those that do not exist are passed over.
     max_seconds : float
         Of each sound.
     """
-    hashes: dict[int, str] = {}
+    model = ""
     sounds: list[Sound] = []
     notes = []
     for folder in dict.fromkeys(folder.resolve() for folder in folders):
         paths = find_audio_files(folder) if folder.is_dir() else []
-        own = [path for path in paths if _is_made_by(run, receipt_of(path), hashes)]
+        receipts = {path: receipt_of(path) for path in paths}
+        model = model or (hash_that_plays(run) if any(receipts.values()) else "")
+        own = [path for path, receipt in receipts.items() if receipt and model and receipt.model == model]
         name = printable(discreet_name(folder))
         if own:
             sounds += describe_all(own, max_seconds=max_seconds)
-            few = (
-                "" if len(own) == len(paths) else f" Sounds of other models there: --music {name} shows them."
-            )
-            notes.append(f"What {name} holds of this model is shown.{few}")
+            others = len(paths) - len(own)
+            few = f" {counted(others, 'sound')} of other models or epochs there: --music {name} shows all."
+            notes.append(f"What {name} holds of this model is shown.{few if others else ''}")
         elif paths:
             notes.append(f"{name} holds no sound of this model; --music {name} shows what is there.")
     return sounds, notes
 
 
-def _is_made_by(run: Path, receipt: Receipt | None, hashes: dict[int, str]) -> bool:
-    """Whether the model in a receipt is one of a run; `hashes` keeps what was looked up, by epoch."""
-    if receipt is None or receipt.epoch not in list_epochs(run, "generator"):
-        return False
-    if receipt.epoch not in hashes:
-        try:
-            content = load_checkpoint(run, "generator", receipt.epoch)
-        except CheckpointError:
-            return False
-        hashes[receipt.epoch] = model_hash(content.get("average") or content["model"], content["keywords"])
-    return hashes[receipt.epoch] == receipt.model
+def hash_that_plays(run: Path) -> str:
+    """Hash of the generator that plays if no epoch is named; empty where there is none that can be read."""
+    if not list_epochs(run, "generator"):
+        return ""
+    try:
+        content = load_checkpoint(run, "generator", "best")
+    except CheckpointError:
+        return ""
+    return model_hash(content.get("average") or content["model"], content["keywords"])
 
 
 def companion(path: Path, kind: str) -> Path:
