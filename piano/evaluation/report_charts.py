@@ -105,10 +105,10 @@ def chart_html(chart: Chart, timeline: Timeline) -> str:
     str
         HTML; colours come from the page. All words are outside the picture, so that they stay readable at any width.
     """
-    drawn = [smooth(curve) for curve in chart.curves]
+    drawn = sorted((smooth(curve) for curve in chart.curves), key=lambda curve: float(curve.minutes[0]))
     timeline = timeline.since(min(float(curve.minutes[0]) for curve in drawn))
     axis = find_axis(chart, drawn)
-    names = list(dict.fromkeys(curve.name for curve in drawn))
+    names = list(dict.fromkeys(curve.name for curve in chart.curves))
     paths = "".join(
         f'<path class="line line-{names.index(curve.name) % 4}{dot_class(curve)}" '
         f'd="{draw_path(curve, axis, timeline)}"/>'

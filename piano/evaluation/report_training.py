@@ -220,14 +220,24 @@ def curves_section(history: Sequence[dict[str, Any]], config: Config | None) -> 
         words += " The numbered marks are the doctor's findings, listed below."
     if timeline.phases:
         words += " A bar at the foot of a chart: the generator learned alone, or the adversary's weight still rose."
+    names = stage_names(timeline)
+    if len(names) < len(timeline.stages):
+        words += (
+            " The run was given more time: a stage that learned again has a stripe and a row for each time."
+        )
     words = f"{training_sentence(history)}\n\n{words}"
     table = stage_table([*timeline.stages, *timeline.phases], history)
     steps = sum(stage.steps for stage in timeline.stages)
     return Section(
         "curves", "How it learned", words,
         table + f'<div class="charts">{drawn}</div>' + other_curves(stages, timeline),
-        note=f"{counted(steps, 'step')} in {counted(len(timeline.stages), 'stage')}",
+        note=f"{counted(steps, 'step')} in {counted(len(names), 'stage')}",
     )  # fmt: skip
+
+
+def stage_names(timeline: Timeline) -> list[str]:
+    """The stages of a run in order, each once."""
+    return list(dict.fromkeys(stage.name for stage in timeline.stages))
 
 
 def group_chart(group: Group, stages: dict[str, list[Curve]], config: Config | None) -> Chart | None:
@@ -253,32 +263,34 @@ def fewer_rates(rates: list[Curve]) -> list[Curve]:
 def other_curves(stages: dict[str, list[Curve]], timeline: Timeline) -> str:
     """Every number that has no place in a chart of its own, by stage."""
     placed = {name for group in GROUPS for names in group.names for name in names}
-    spans = {stage.name: stage for stage in timeline.stages}
     parts = []
     for stage, curves in stages.items():
-        others = [
-            curve for curve in curves if curve.name not in placed and not curve.name.startswith(RATE_PREFIX)
-        ]
+        others: dict[str, list[Curve]] = {}
+        for curve in curves:
+            if curve.name not in placed and not curve.name.startswith(RATE_PREFIX):
+                others.setdefault(curve.name, []).append(curve)
         charts = "".join(
-            chart_html(
-                Chart(curve.name.replace("_", " "), PLAIN_WORDS.get(curve.name, ""), [curve]), timeline
-            )
-            for curve in others
+            chart_html(Chart(name.replace("_", " "), PLAIN_WORDS.get(name, ""), found), timeline)
+            for name, found in others.items()
         )
+        steps = sum(stretch.steps for stretch in timeline.stages if stretch.name == stage)
         if charts:
             parts.append(
-                fold(f"Other numbers of {stage}", f'<div class="charts">{charts}</div>',
-                     note=counted(spans[stage].steps, "step"))
+                fold(f"Other numbers of {stage}", f'<div class="charts">{charts}</div>', note=counted(steps, "step"))
             )  # fmt: skip
     return "".join(parts)
 
 
 def stage_table(stages: Sequence[Stage], history: Sequence[dict[str, Any]]) -> str:
     """When each stage began and ended, and whether its gate was passed."""
-    verdicts = {str(entry.get("stage")): verdict(entry) for entry in history if entry.get("event") == "gate"}
+    verdicts = {}
+    for entry in (entry for entry in history if entry.get("event") == "gate"):
+        before = [stage.number for stage in stages
+                  if stage.name == entry.get("stage") and stage.start <= minutes_of(entry) + 1e-9]  # fmt: skip
+        verdicts |= {number: verdict(entry) for number in before[-1:]}
     rows = [
         [f"{stage.number}\u2002{escape(stage.name)}" if stage.number else escape(stage.name),
-         f"{stage.start:.1f}", f"{stage.end:.1f}", f"{stage.steps}", verdicts.get(stage.name, "")]
+         f"{stage.start:.1f}", f"{stage.end:.1f}", f"{stage.steps}", verdicts.get(stage.number, "")]
         for stage in stages
     ]  # fmt: skip
     return table_html(
@@ -364,7 +376,7 @@ def training_sentence(history: Sequence[dict[str, Any]]) -> str:
     if not history:
         return ""
     timeline = timeline_of(history)
-    names = [stage.name for stage in timeline.stages]
+    names = stage_names(timeline)
     steps = sum(stage.steps for stage in timeline.stages)
     gates = [entry for entry in history if entry.get("event") == "gate"]
     failed = sum(not entry.get("passed") for entry in gates)
