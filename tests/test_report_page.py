@@ -11,6 +11,7 @@ from report_run import DATASET_RATE, RATE, make_dataset, make_log, make_page, ma
 from tiny_run import tiny_config
 
 from piano.config_reader import DEFAULT_CONFIG, load_config_from_yaml
+from piano.doctor.verdict import run_verdict
 from piano.evaluation import report
 from piano.evaluation.curves import Chart, Curve, Mark, Stage, Timeline
 from piano.evaluation.memorisation import why_not_searched
@@ -23,7 +24,7 @@ from piano.evaluation.report_listen import Wanted, gather_sounds, listen_section
 from piano.evaluation.report_scores import scores_section
 from piano.evaluation.report_sounds import collect_made_music, sounds_of_run
 from piano.evaluation.report_titles import song_title, told_apart
-from piano.evaluation.report_training import learning_section
+from piano.evaluation.report_training import findings_section, learning_section, training_sentence
 from piano.evaluation.report_verdict import headline, spoken
 from piano.evaluation.sound_cards import sound_card, wave_html
 from piano.foundation.audio_io import open_writer, write_audio
@@ -356,3 +357,18 @@ def test_the_score_on_the_page_is_in_the_words_of_the_screen(tmp_path, value, cl
     scores = {"sets": {"samples": {"kernel_score": figure}}, "real": {"clips": clips, "songs": 12}}
     (tmp_path / "scores.json").write_text(json.dumps(scores))
     assert scores_section(tmp_path, how="").note == note
+
+
+def test_the_page_counts_gates_as_the_terminal_does() -> None:
+    """The last gate of every stage counts: what failed at first and was passed later has been passed."""
+    steps = [{"stage": "flow", "step": step, "total_step": step, "epoch": 1, "seconds": 60.0 * step, "flow": 1.0}
+             for step in range(200)]  # fmt: skip
+    gates = [{"event": "gate", "stage": stage, "seconds": 60.0 * minute, "name": name, "passed": is_passed}
+             for minute, (stage, name, is_passed) in enumerate([
+                 ("autoencoder", "G1", False), ("flow", "G2", True), ("autoencoder", "G1", True), ("flow", "G2", False)
+             ])]  # fmt: skip
+    history = [*steps, *gates]
+    assert "1 of 2 checks not passed" in run_verdict(history).sentence
+    section = findings_section(history)
+    assert section.note == "1 of 2 gates not passed" and "1 of 2 gates passed" in training_sentence(history)
+    assert section.content.count("measured again later") == 2 and "the last gate counts" in section.content

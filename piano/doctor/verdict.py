@@ -215,8 +215,7 @@ def facts_of(events: Sequence[Mapping[str, Any]]) -> Facts:
     scores = [line for line in events if line.get("event") == "score" and is_number(line.get("kernel_score"))]
     scores = [line for line in scores if _words(line) != UNKNOWN]
     untold = [line for line in events if line.get("event") == "no score"]
-    gates = {line["stage"]: line for line in events
-             if line.get("event") == "gate" and line.get("stage") in STAGE}  # fmt: skip
+    gates = last_gates(events)
     learned = list(dict.fromkeys(str(line.get("stage", "")) for line in events if is_step(line)))
     left_out = dict.fromkeys(str(line.get("stage", "")) for line in events if line.get("event") == "left out")
     last = learned[-1] if learned else ""
@@ -227,6 +226,12 @@ def facts_of(events: Sequence[Mapping[str, Any]]) -> Facts:
         [stage for stage in left_out if stage in STAGE and stage not in learned],
         last if gates and last not in gates else "",
     )
+
+
+def last_gates(events: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """The last gate of every stage that had one: of a stage that learned again only that counts."""
+    return {line["stage"]: line for line in events
+            if line.get("event") == "gate" and line.get("stage") in STAGE}  # fmt: skip
 
 
 def ruin_of(facts: Facts, *, steps: int) -> str:

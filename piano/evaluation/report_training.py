@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from piano.config_reader import Config
+from piano.doctor.verdict import last_gates
 from piano.evaluation.curves import (
     PLAIN_WORDS,
     RATE_PREFIX,
@@ -319,8 +320,8 @@ def findings_section(history: Sequence[dict[str, Any]]) -> Section:
             "There is no finding in this run's log. That says no more than that: the gates below, and your ears, say "
             "whether it became music."
         )
-    gates = [entry for entry in history if entry.get("event") == "gate"]
-    failed = sum(not entry.get("passed") for entry in gates)
+    gates = last_gates(history).values()
+    failed = sum(entry.get("passed") is False for entry in gates)
     told = [counted(len(findings), "finding")] if findings or not failed else []
     note = ", ".join(told + [f"{failed} of {counted(len(gates), 'gate')} not passed"] * bool(failed))
     return Section(
@@ -378,8 +379,8 @@ def training_sentence(history: Sequence[dict[str, Any]]) -> str:
     timeline = timeline_of(history)
     names = stage_names(timeline)
     steps = sum(stage.steps for stage in timeline.stages)
-    gates = [entry for entry in history if entry.get("event") == "gate"]
-    failed = sum(not entry.get("passed") for entry in gates)
+    gates = last_gates(history).values()
+    failed = sum(entry.get("passed") is False for entry in gates)
     sentence = (
         f"It learned for {timeline.minutes:.1f} minutes, {counted(steps, 'step')} in "
         f"{counted(len(names), 'stage')} ({join_names(names)})"
