@@ -19,7 +19,7 @@ from piano.evaluation.report_charts import chart_html, round_steps
 from piano.evaluation.report_compared import comparison_section
 from piano.evaluation.report_copies import copies_section
 from piano.evaluation.report_gates import gate_html
-from piano.evaluation.report_html import paragraphs, table_html
+from piano.evaluation.report_html import paragraphs, table_html, without_places
 from piano.evaluation.report_listen import Wanted, gather_sounds, listen_section
 from piano.evaluation.report_scores import scores_section
 from piano.evaluation.report_sounds import collect_made_music, sounds_of_run
@@ -372,3 +372,24 @@ def test_the_page_counts_gates_as_the_terminal_does() -> None:
     section = findings_section(history)
     assert section.note == "1 of 2 gates not passed" and "1 of 2 gates passed" in training_sentence(history)
     assert section.content.count("measured again later") == 2 and "the last gate counts" in section.content
+
+
+def test_the_page_tells_no_folder_of_the_computer_it_was_made_on(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "anna" / "My runs" / "checkpoints")
+    (run / "evaluation" / "scores.json").unlink()  # the page then says which command measures this folder
+    text = (run / "config.yaml").read_text(encoding="utf-8")
+    start = "start_from: /home/anna/my models/older\n"
+    (run / "config.yaml").write_text(re.sub(r"start_from:.*\n", start, text), encoding="utf-8")
+    page = re.sub(r"base64,[A-Za-z0-9+/=]+", "", make_page(run, "--music", str(run / "music")))
+    assert "anna" not in page and "My runs" not in page and str(tmp_path) not in page
+    assert '<code>start_from</code></th><td data-label="this run">older</td>' in page
+    assert "report &#x27;checkpoints&#x27;" in page
+
+
+@pytest.mark.parametrize(("html", "told"), [
+    ("see /home/anna/x.wav.", "see x.wav."), ("<td>/a/b</td><i/>", "<td>b</td><i/>"), ("C:\\Users\\anna\\x", "x"),
+    ("music/satie/x.mp3 and/or a / b/ c </b>", "music/satie/x.mp3 and/or a / b/ c </b>"),
+    ("data:a/b;base64,AA/home/anna/x", "data:a/b;base64,AA/home/anna/x"), ("~/music/x", "~/music/x"),
+])  # fmt: skip
+def test_of_a_path_the_last_name_is_told(html: str, told: str) -> None:
+    assert without_places(html) == told

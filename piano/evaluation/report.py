@@ -21,9 +21,11 @@ from piano.evaluation.report_html import (
     absent_html,
     contents_html,
     data_uri,
+    discreet,
     folded_html,
     paragraphs,
     section_html,
+    without_places,
 )
 from piano.evaluation.report_listen import (
     SHIPPED_WORDS,
@@ -267,13 +269,14 @@ def build_page(sources: Sources, options: argparse.Namespace) -> str:
     is_shipped = sources.run.resolve() == shipped_folder().resolve()
     clips, measured_songs = measured_on(sources.scores, songs)
     told = spoken(history, measured, clips=clips, songs=measured_songs)
-    lead = SHIPPED_WORDS if is_shipped else told.lead
+    lead = SHIPPED_WORDS if is_shipped else without_places(told.lead)
     title = options.title or headline(
         minutes=minutes, songs=len(manifest.songs["training"]) if manifest else 0,
         is_shipped=is_shipped,
     )  # fmt: skip
-    facts = " ".join(filter(None, [what_it_is(sources, manifest), told.more]))
+    facts = without_places(" ".join(filter(None, [what_it_is(sources, manifest), told.more])))
     page = string.Template(TEMPLATE.read_text(encoding="utf-8"))
+    open_parts, curious = ([discreet(section) for section in part] for part in (open_parts, curious))
     here, folded = ([section for section in part if not section.absent] for part in (open_parts, curious))
     absent = [section for section in (*open_parts, *curious) if section.absent]
     if holds_shipped(sources.run):
