@@ -25,13 +25,14 @@ from piano.evaluation.report_scores import scores_section
 from piano.evaluation.report_sounds import collect_made_music, sounds_of_run
 from piano.evaluation.report_titles import song_title, told_apart
 from piano.evaluation.report_training import findings_section, learning_section, training_sentence
-from piano.evaluation.report_verdict import headline, spoken
+from piano.evaluation.report_verdict import headline, linked, spoken
 from piano.evaluation.sound_cards import sound_card, wave_html
 from piano.foundation.audio_io import open_writer, write_audio
 from piano.foundation.checkpoint_format import Best, write_best
 from piano.foundation.model_folder import shipped_folder
 from piano.foundation.receipt import Receipt, Source, model_hash
 from piano.piano_model import VariationalAttentionModel
+from piano.stages import STAGE
 from piano.utilities import load_checkpoint
 from piano.vae_utilities import save_checkpoint
 
@@ -242,8 +243,8 @@ def test_no_praise_for_what_is_hardly_better_than_noise() -> None:
     bad = spoken([], 1.29, clips=20, songs=10)
     assert bad.lead.startswith("Its music is worse than noise (1.29")
     assert spoken([], 0.03, clips=20, songs=10).lead.startswith("Its music is near real music")
-    assert spoken([], None, clips=None, songs=None) == ("", "")
-    assert spoken([], 0.03, clips=2, songs=1) == ("", "")  # two clips tell nothing
+    assert spoken([], None, clips=None, songs=None)[:2] == ("", "")
+    assert spoken([], 0.03, clips=2, songs=1)[:2] == ("", "")  # two clips tell nothing
     ruined = spoken(make_log(), 0.93, clips=20, songs=10)
     assert "too few for anything" in ruined.lead and "hardly better than noise (0.93" in ruined.lead
 
@@ -253,7 +254,7 @@ def test_one_page_gives_one_figure_for_one_thing() -> None:
     gate = {"event": "score", "stage": "joint", "epoch": 3, "total_step": 20, "seconds": 900.0, "kernel_score": 0.26,
             "clips": 8, "songs": 1}  # fmt: skip
     for score in (0.28, 0.94):
-        told = " ".join(spoken([*make_log(), gate], score, clips=16, songs=8))
+        told = " ".join(spoken([*make_log(), gate], score, clips=16, songs=8)[:2])
         assert "0.26" not in told and f"{score}" in told and "16 clips of 8 songs" in told
 
 
@@ -393,3 +394,21 @@ def test_the_page_tells_no_folder_of_the_computer_it_was_made_on(tmp_path: Path)
 ])  # fmt: skip
 def test_of_a_path_the_last_name_is_told(html: str, told: str) -> None:
     assert without_places(html) == told
+
+
+def test_all_that_is_not_well_is_named_where_the_head_says_and_more() -> None:
+    """The head names a few faults only; the part below names every one, and its title does not say that all is well."""
+    stages = [stage for stage in STAGE if stage != "joint"]
+    history = [{"stage": "joint", "step": step, "total_step": step, "epoch": 1, "seconds": 1.0 * step, "flow": 1.0}
+               for step in range(40)]  # fmt: skip
+    history += [{"event": "gate", "stage": "joint", "seconds": 41.0, "name": "G", "passed": False}]
+    history += [{"event": "left out", "stage": stage, "seconds": 42.0} for stage in stages]
+    history += [{"event": "no score", "stage": "joint", "seconds": 43.0, "reason": "no clips"}]
+    told = spoken(history, None, clips=None, songs=None)
+    section = findings_section(history, told.faults)
+    assert len(told.faults) >= 3 and section.note.startswith("1 of 1 gate not passed, ")
+    assert all(f"<li>{fault}</li>" in section.content for fault in told.faults)
+    assert findings_section(history[:40]).note == "0 findings"
+    assert linked("and 2 more under What the doctor found.") == (
+        'and 2 more under <a href="#findings">What the doctor found</a>.'
+    )

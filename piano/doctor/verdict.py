@@ -40,6 +40,8 @@ class Verdict(NamedTuple):
     """What to do about it; empty where nothing is."""
     steps: int
     """Steps it learned."""
+    faults: tuple[str, ...] = ()
+    """Everything that is not well beside findings, the weightiest first; the sentence names the first of them."""
 
 
 class Facts(NamedTuple):
@@ -104,13 +106,15 @@ def judge(
     faults = faults_of(facts, table(windows, events), steps=steps)
     if ruin:
         also = _also([*([ill.rstrip(".")] if ill else []), *faults])
-        return Verdict(True, f"{ruin}{also}", _advice(facts, steps) or advice, steps)
+        return Verdict(True, f"{ruin}{also}", _advice(facts, steps) or advice, steps, tuple(faults))
     music = f" Its music is {_score_sentence(facts.score)}." if facts.score else ""
     if ill:
-        return Verdict(False, f"{ill}{music}{_also(faults)}", advice or _advice(facts, steps), steps)
+        return Verdict(
+            False, f"{ill}{music}{_also(faults)}", advice or _advice(facts, steps), steps, tuple(faults)
+        )
     if faults:
         sentence = f"The run went through ({counted(steps, 'step')}), but not all is well: {_listed(faults)}."
-        return Verdict(False, f"{sentence}{music}", _advice(facts, steps), steps)
+        return Verdict(False, f"{sentence}{music}", _advice(facts, steps), steps, tuple(faults))
     sentence = f"Nothing is wrong with this run as far as its log tells ({counted(steps, 'step')})."
     return Verdict(False, f"{sentence}{music} Whether it sounds well, only ears tell.", "", steps)
 
@@ -326,7 +330,12 @@ def _codec_words(line: Mapping[str, Any]) -> str:
 
 def _listed(faults: Sequence[str]) -> str:
     more = len(faults) - MOST_NAMED
-    return "; ".join([*faults[:MOST_NAMED], *([f"and {more} more"] if more > 0 else [])])
+    return "; ".join([*faults[:MOST_NAMED], *([more_words(more)] if more > 0 else [])])
+
+
+def more_words(count: int) -> str:
+    """What stands in a sentence for faults that it does not name."""
+    return f"and {count} more"
 
 
 def _also(faults: Sequence[str]) -> str:

@@ -46,7 +46,7 @@ from piano.evaluation.report_training import (
     learning_section,
     timeline_of,
 )
-from piano.evaluation.report_verdict import headline, spoken, time_words
+from piano.evaluation.report_verdict import headline, linked, spoken, time_words
 from piano.evaluation.sound_cards import encode_png, notes_picture
 from piano.foundation import options as kinds
 from piano.foundation.checkpoint_format import read_best
@@ -251,6 +251,8 @@ def build_page(sources: Sources, options: argparse.Namespace) -> str:
         blind_section(heard),
     ]
     songs = len(manifest.groups["validation"] or manifest.songs["validation"]) if manifest else None
+    clips, measured_songs = measured_on(sources.scores, songs)
+    told = spoken(history, measured, clips=clips, songs=measured_songs)
     curious = [
         scores_section(
             sources.scores,
@@ -260,15 +262,13 @@ def build_page(sources: Sources, options: argparse.Namespace) -> str:
         comparison_section(sources.comparison, sources.run),
         copies_section(heard.of("noise"), sources.dataset, search=options.copies, watch=watched),
         curves_section(history, sources.config),
-        findings_section(history),
+        findings_section(history, told.faults),
         tournament_section(sources.tournament),
         music_section(sources.dataset, prepared_folders(sources, manifest)),
         settings_section(sources.run),
         machine_section(),
     ]
     is_shipped = sources.run.resolve() == shipped_folder().resolve()
-    clips, measured_songs = measured_on(sources.scores, songs)
-    told = spoken(history, measured, clips=clips, songs=measured_songs)
     lead = SHIPPED_WORDS if is_shipped else without_places(told.lead)
     title = options.title or headline(
         minutes=minutes, songs=len(manifest.songs["training"]) if manifest else 0,
@@ -287,8 +287,8 @@ def build_page(sources: Sources, options: argparse.Namespace) -> str:
         preview=preview(heard),
         run=escape(printable(sources.run.resolve().name)),
         key=run_key(sources.run),
-        verdict=paragraphs(lead or ("" if facts else NO_RECORD)),
-        facts=paragraphs(facts),
+        verdict=linked(paragraphs(lead or ("" if facts else NO_RECORD))),
+        facts=linked(paragraphs(facts)),
         contents=contents_html(here),
         sections="\n".join(map(section_html, here)),
         curious="\n".join(map(folded_html, folded)),

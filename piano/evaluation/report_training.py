@@ -33,6 +33,7 @@ from piano.evaluation.report_html import (
     table_html,
 )
 from piano.evaluation.report_sounds import Sound, load_sound, saved_samples, spread_epochs
+from piano.evaluation.report_verdict import FINDINGS_TITLE
 from piano.evaluation.sound_cards import card_strip, sound_card
 from piano.foundation.errors import AudioError
 from piano.foundation.screen_text import counted, join_names
@@ -43,6 +44,7 @@ MOST_EPOCHS, MOST_NOISES = 24, 2
 MOST_SAVED_SECONDS = 24 * 3 * 8.0
 """Of all saved samples on a page together, which keeps it small enough to send."""
 SAVED_SECONDS = 20.0
+WELL_WORDS = "Where the run ended, by its gates and by the numbers that have a healthy range."
 TREATMENTS = {"remedy": "remedy", "relaxed": "taken back", "finding closed": "healthy again"}
 """Lines of the log that follow a finding."""
 
@@ -302,12 +304,20 @@ def stage_table(stages: Sequence[Stage], history: Sequence[dict[str, Any]]) -> s
     )
 
 
-def findings_section(history: Sequence[dict[str, Any]]) -> Section:
-    """The doctor's findings with their evidence, then the gates."""
+def findings_section(history: Sequence[dict[str, Any]], faults: Sequence[str] = ()) -> Section:
+    """The doctor's findings with their evidence, then everything else that is not well, then the gates.
+
+    Parameters
+    ----------
+    history : sequence of dict
+        Lines of metrics.jsonl.
+    faults : sequence of str
+        Of the verdict: the head of the page names the first of them only.
+    """
     findings = findings_of(history)
     if not history:
         sentence = "There is no log of the training in this folder, so there are no findings and no gates."
-        return absent_section("findings", "What the doctor found", sentence)
+        return absent_section("findings", FINDINGS_TITLE, sentence)
     words = (
         "The doctor watches the numbers while the run learns. A finding says what it saw, by which number, and what to "
         "do; its number is the mark in the charts."
@@ -317,18 +327,27 @@ def findings_section(history: Sequence[dict[str, Any]]) -> Section:
         listed = f'<ol class="findings">{listed}</ol>'
     else:
         listed = paragraphs(
-            "There is no finding in this run's log. That says no more than that: the gates below, and your ears, say "
+            "There is no finding in this run's log. That says no more than that: what is below, and your ears, say "
             "whether it became music."
         )
     gates = last_gates(history).values()
     failed = sum(entry.get("passed") is False for entry in gates)
-    told = [counted(len(findings), "finding")] if findings or not failed else []
-    note = ", ".join(told + [f"{failed} of {counted(len(gates), 'gate')} not passed"] * bool(failed))
+    others = len(faults) - bool(failed)
+    told = [counted(len(findings), "finding")] if findings else []
+    told += [f"{failed} of {counted(len(gates), 'gate')} not passed"] if failed else []
+    told += (
+        [counted(others, "other thing that is not well", "other things that are not well")]
+        if others > 0
+        else []
+    )
+    note = ", ".join(told) or "0 findings"
+    items = "".join(f"<li>{escape(fault)}</li>" for fault in faults)
+    not_well = subheading("What else is not well", WELL_WORDS) + f"<ul>{items}</ul>" if faults else ""
     return Section(
         "findings",
-        "What the doctor found",
+        FINDINGS_TITLE,
         words,
-        listed + treatment_html(history) + gates_html(history),
+        listed + treatment_html(history) + not_well + gates_html(history),
         note,
     )
 

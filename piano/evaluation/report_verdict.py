@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from piano.doctor.verdict import run_verdict
+from piano.doctor.verdict import MOST_NAMED, more_words, run_verdict
 from piano.foundation.score_words import UNKNOWN, score_meaning, score_sentence
 from piano.foundation.screen_text import counted
 
+FINDINGS_TITLE = "What the doctor found"
 NUMBERS = (
     "no",
     "one",
@@ -59,6 +60,8 @@ class Spoken(NamedTuple):
     """What its music is like, or why there is no use in listening."""
     more: str
     """The rest, smaller."""
+    faults: Sequence[str] = ()
+    """Everything that is not well beside the doctor's findings."""
 
 
 def spoken(
@@ -84,6 +87,13 @@ def spoken(
     figures = {"kernel_score": score, "clips": clips, "songs": songs} if measured else None
     verdict = run_verdict(history, figures)
     advice = f" {verdict.advice}" if verdict.advice else ""
+    rest = more_words(len(verdict.faults) - MOST_NAMED)
+    sentence = verdict.sentence.replace(rest, f"{rest} under {FINDINGS_TITLE}")
     if verdict.is_ruined or not measured:
-        return Spoken(verdict.sentence, advice.strip())
-    return Spoken(f"Its music is {meaning}.", f"{verdict.sentence}{advice}")
+        return Spoken(sentence, advice.strip(), verdict.faults)
+    return Spoken(f"Its music is {meaning}.", f"{sentence}{advice}", verdict.faults)
+
+
+def linked(html: str) -> str:
+    """The head's words with a link to the part that names what they left out."""
+    return html.replace(f"under {FINDINGS_TITLE}", f'under <a href="#findings">{FINDINGS_TITLE}</a>')
