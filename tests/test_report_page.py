@@ -19,7 +19,7 @@ from piano.evaluation.report_charts import chart_html, round_steps
 from piano.evaluation.report_compared import comparison_section
 from piano.evaluation.report_copies import copies_section
 from piano.evaluation.report_gates import gate_html
-from piano.evaluation.report_html import paragraphs, table_html, without_places
+from piano.evaluation.report_html import paragraphs, short, table_html, without_places
 from piano.evaluation.report_listen import Wanted, gather_sounds, listen_section
 from piano.evaluation.report_scores import scores_section
 from piano.evaluation.report_sounds import collect_made_music, sounds_of_run
@@ -31,6 +31,7 @@ from piano.foundation.audio_io import open_writer, write_audio
 from piano.foundation.checkpoint_format import Best, write_best
 from piano.foundation.model_folder import shipped_folder
 from piano.foundation.receipt import Receipt, Source, model_hash
+from piano.foundation.screen_text import band_texts
 from piano.piano_model import VariationalAttentionModel
 from piano.stages import STAGE
 from piano.utilities import load_checkpoint
@@ -231,10 +232,11 @@ def test_the_page_of_the_shipped_model_has_its_nine_pieces_and_is_short() -> Non
 
 def test_a_headline_is_a_sentence_made_of_what_is_known() -> None:
     assert (
-        headline(minutes=3.2, songs=12, is_shipped=False)
+        headline(minutes=3.02, songs=12, is_shipped=False)
         == "What three minutes of learning made of twelve songs"
     )
     assert headline(minutes=150.0, songs=1, is_shipped=False) == "What 2.5 hours of learning made of one song"
+    assert headline(minutes=14.46, songs=0, is_shipped=False) == "What 14.5 minutes of learning sound like"
     assert headline(minutes=0.5, songs=0, is_shipped=False) == "What 30 seconds of learning sound like"
     assert "neural network" in headline(minutes=0, songs=0, is_shipped=False)
 
@@ -412,3 +414,13 @@ def test_all_that_is_not_well_is_named_where_the_head_says_and_more() -> None:
     assert linked("and 2 more under What the doctor found.") == (
         'and 2 more under <a href="#findings">What the doctor found</a>.'
     )
+
+
+@pytest.mark.parametrize(("numbers", "told"), [
+    ((0.704, 0.54, 0.7), ("0.704", "0.540", "0.700")), ((0.6, 0.54, 0.7), ("0.60", "0.54", "0.70")),
+    ((0.70, 0.54, 0.704), ("0.70", "0.54", "0.70")), ((99.9, 100.2, 300.0), ("99.90", "100", "300")),
+    ((250.4, 100.0, 250.2), ("250.4", "100.0", "250.2")),
+])  # fmt: skip
+def test_what_is_outside_its_band_is_seen_to_be(numbers, told) -> None:
+    value, low, high = numbers
+    assert band_texts(value, low, high, short) == told

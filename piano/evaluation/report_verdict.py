@@ -33,11 +33,12 @@ def spelled(number: int, noun: str) -> str:
 
 
 def time_words(minutes: float) -> str:
-    """How long, as one says it: 40 seconds, three minutes, 2.5 hours."""
+    """How long, rounded as on the screen: 40 seconds, three minutes, 14.5 minutes, 2.5 hours."""
     if minutes < 1:
         return counted(max(round(60 * minutes), 1), "second")
     if minutes < 90:
-        return spelled(round(minutes), "minute")
+        tenths = round(minutes, 1)
+        return spelled(int(tenths), "minute") if tenths.is_integer() else f"{tenths:.1f} minutes"
     hours = round(minutes / 60, 1)
     return spelled(int(hours), "hour") if hours.is_integer() else f"{hours:g} hours"
 
