@@ -15,16 +15,21 @@ from piano.doctor.verdict import run_verdict
 from piano.evaluation import report
 from piano.evaluation.curves import Chart, Curve, Mark, Stage, Timeline
 from piano.evaluation.memorisation import why_not_searched
-from piano.evaluation.report_charts import chart_html, round_steps
+from piano.evaluation.report_charts import chart_html, find_axis, round_steps
 from piano.evaluation.report_compared import comparison_section
 from piano.evaluation.report_copies import copies_section
 from piano.evaluation.report_gates import gate_html
 from piano.evaluation.report_html import paragraphs, short, table_html, without_places
-from piano.evaluation.report_listen import Wanted, gather_sounds, listen_section
+from piano.evaluation.report_listen import Heard, Wanted, contrast_section, gather_sounds, listen_section
 from piano.evaluation.report_scores import scores_section
-from piano.evaluation.report_sounds import collect_made_music, sounds_of_run
+from piano.evaluation.report_sounds import Kind, Sound, collect_made_music, sounds_of_run
 from piano.evaluation.report_titles import song_title, told_apart
-from piano.evaluation.report_training import findings_section, learning_section, training_sentence
+from piano.evaluation.report_training import (
+    curves_section,
+    findings_section,
+    learning_section,
+    training_sentence,
+)
 from piano.evaluation.report_verdict import headline, linked, spoken
 from piano.evaluation.sound_cards import sound_card, wave_html
 from piano.foundation.audio_io import open_writer, write_audio
@@ -207,6 +212,8 @@ def test_a_continuation_of_a_long_song_is_shown_around_its_seam(tmp_path: Path) 
 @pytest.mark.parametrize(("name", "title"), [
     ("bach-fuga_ii.mp3", "Bach fuga ii"), ("a/b/Song.flac", "Song"), ("-take1.mp3", "Take1"),
     ("x" * 200 + ".wav", "X" + "x" * 69 + "\u2026"), ("Mr. Smith", "Mr. Smith"),
+    ("satie-gymnopedie_no-1-37.mp3", "Satie gymnopedie no 1"), ("prelude op 28 4.mp3", "Prelude op 28 4"),
+    ("schumann-kinderscenen-traumerei-o-15-n-7-504.mp3", "Schumann kinderscenen traumerei o 15 n 7"),
 ])  # fmt: skip
 def test_names_of_files_become_titles(name: str, title: str) -> None:
     assert song_title(name) == title
@@ -424,3 +431,30 @@ def test_all_that_is_not_well_is_named_where_the_head_says_and_more() -> None:
 def test_what_is_outside_its_band_is_seen_to_be(numbers, told) -> None:
     value, low, high = numbers
     assert band_texts(value, low, high, short) == told
+
+
+@pytest.mark.parametrize(("height", "ends"), [(0.0, (0.0, 1.0)), (0.5, (0.0, 1.0)), (-3.0, (-6.0, 0.0))])
+def test_a_number_that_never_moved_has_an_axis_from_nothing(height: float, ends: tuple[float, float]) -> None:
+    curve = Curve("x", np.arange(3.0), np.full(3, height))
+    assert find_axis(Chart("x", "", [curve]), [curve])[:2] == ends
+
+
+def test_what_is_always_nothing_or_was_measured_once_is_told_and_not_drawn() -> None:
+    history = [
+        {"stage": "ear", "seconds": 60.0 * step, "none": 0.0, "moves": 1.0 * step} for step in range(5)
+    ]
+    history[2]["once"] = 0.25
+    content = curves_section(history, None).content
+    assert "Always 0, or measured once: none 0.00, once 0.25." in content
+    assert "<b>moves</b>" in content and "<b>none</b>" not in content and "<b>once</b>" not in content
+
+
+def test_made_and_real_stand_in_columns_of_one_height() -> None:
+    def sound(kind: Kind, number: int) -> Sound:
+        return Sound(kind, f"{kind} {number}", "", tone(0.5, 440), RATE)
+
+    heard = Heard(
+        [sound("noise", number) for number in range(2)] + [sound("real", n) for n in range(2)], [], []
+    )
+    shown, folded = contrast_section(heard).content.split("<details>")
+    assert titles(shown) == ["noise 1", "real 0"] and titles(folded) == ["real 1"]

@@ -29,6 +29,7 @@ from piano.evaluation.report_html import (
     absent_section,
     fold,
     paragraphs,
+    short,
     subheading,
     table_html,
 )
@@ -275,13 +276,26 @@ def other_curves(stages: dict[str, list[Curve]], timeline: Timeline) -> str:
         charts = "".join(
             chart_html(Chart(name.replace("_", " "), PLAIN_WORDS.get(name, ""), found), timeline)
             for name, found in others.items()
+            if is_worth_a_chart(found)
         )
+        told = [f"{name.replace('_', ' ')} {short(float(found[-1].values[-1]))}"
+                for name, found in others.items() if not is_worth_a_chart(found)]  # fmt: skip
+        still = f'<p class="quiet">Always 0, or measured once: {escape(", ".join(told))}.</p>' if told else ""
         steps = sum(stretch.steps for stretch in timeline.stages if stretch.name == stage)
-        if charts:
+        if charts or still:
             parts.append(
-                fold(f"Other numbers of {stage}", f'<div class="charts">{charts}</div>', note=counted(steps, "step"))
-            )  # fmt: skip
+                fold(
+                    f"Other numbers of {stage}",
+                    f'<div class="charts">{charts}</div>{still}',
+                    note=counted(steps, "step"),
+                )
+            )
     return "".join(parts)
+
+
+def is_worth_a_chart(curves: Sequence[Curve]) -> bool:
+    """Whether there is a line to draw: more than one point, and not all of them nothing."""
+    return sum(len(curve.values) for curve in curves) > 1 and any(curve.values.any() for curve in curves)
 
 
 def stage_table(stages: Sequence[Stage], history: Sequence[dict[str, Any]]) -> str:
