@@ -359,6 +359,43 @@ def test_stages_follow_each_other_without_a_gap() -> None:
     ]  # fmt: skip
 
 
+def test_a_stage_that_learned_again_has_a_stretch_and_a_line_for_each_time() -> None:
+    """A run of flow and ear got more time: flow and ear learned again, and the ear's ramp began anew."""
+    sittings = [("flow", 0, 3), ("ear", 3, 6), ("flow", 6, 9), ("ear", 9, 12)]
+    history: list[dict] = []
+    for stage, first, end in sittings:
+        history += [
+            {"stage": stage, "seconds": 60.0 * minute, "training/adv_ramp": (minute - first) / 2, stage: 1.0}
+            for minute in range(first, end)
+        ]
+        history.append(
+            {"event": "gate", "stage": stage, "seconds": 60.0 * end - 30, "name": "G", "passed": first > 0}
+        )
+    stages = find_stages(history)
+    assert [stage[:4] for stage in stages] == [
+        ("flow", 0.0, 3.0, 3), ("ear", 3.0, 6.0, 3), ("flow", 6.0, 9.0, 3), ("ear", 9.0, 11.5, 3)
+    ]  # fmt: skip
+    assert [curve.minutes.tolist() for curve in stage_curves(history)["ear"] if curve.name == "adv_ramp"] == [
+        [3.0, 4.0, 5.0], [9.0, 10.0, 11.0]
+    ]  # fmt: skip
+    assert [phase[1:3] for phase in find_phases(history)] == [(0.0, 1.0), (3.0, 4.0), (6.0, 7.0), (9.0, 10.0)]
+    section = curves_section(history, None)
+    assert "12 steps in 2 stages (flow and ear)" in section.words and section.note == "12 steps in 2 stages"
+    assert "given more time" in section.words
+    verdicts = re.findall(r'data-label="gate"><b class="(good|bad)', section.content)
+    assert verdicts == ["bad", "good", "good", "good"]
+    ramp = section.content.split("Other numbers of ear")[1].split("<b>adv ramp</b>")[1].split("</figure>")[0]
+    assert ramp.count('<path class="line line-0" d="M') == 3  # its legend, and a line for each time
+    assert ramp.count('class="band"') == 4
+
+
+def test_more_time_for_the_stage_that_ran_last_begins_a_new_stretch() -> None:
+    history: list[dict] = [{"stage": "ear", "seconds": 60.0 * minute, "ear_loss": 1.0} for minute in range(6)]
+    history.insert(3, {"event": "longer", "stage": "ear", "seconds": 120.0, "stages": ["ear"]})
+    assert [stage[:4] for stage in find_stages(history)] == [("ear", 0.0, 3.0, 3), ("ear", 3.0, 5.0, 3)]
+    assert len(stage_curves(history)["ear"]) == 2
+
+
 @pytest.mark.parametrize("is_log", [False, True])
 def test_a_curve_fills_its_picture_and_stays_in_it(is_log: bool) -> None:
     values = np.array([5.0, 9.0, 1.0, 4.0])

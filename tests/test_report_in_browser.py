@@ -242,3 +242,17 @@ def test_text_stands_out_from_the_paper(browser: Browser, is_dark: bool) -> None
     light = linear @ np.array([0.2126, 0.7152, 0.0722])  # WCAG 2.2, relative luminance
     words, papers = light[:-3, None], light[None, -3:]
     assert ((np.maximum(words, papers) + 0.05) / (np.minimum(words, papers) + 0.05)).min() >= 4.5
+
+
+def test_cards_beside_each_other_end_at_one_height_and_no_dot_is_cut(browser: Browser) -> None:
+    browser.set_width(DESKTOP)
+    open_all(browser)
+    ends = """[...document.querySelectorAll(".grid.large")].flatMap(grid => [...grid.children].map(card =>
+      card.getBoundingClientRect().bottom - card.querySelector(".picture").getBoundingClientRect().bottom))"""
+    found = browser.evaluate(ends)
+    assert found and max(map(abs, found)) < 1
+    browser.set_width(390)
+    cut = """[...document.querySelectorAll(".track b")].filter(dot => { const box = dot.getBoundingClientRect(),
+      room = dot.closest(".scroll").getBoundingClientRect();
+      return box.width && (box.left < room.left - .5 || box.right > room.right + .5); }).length"""
+    assert browser.evaluate("document.querySelectorAll('.track b').length") > 5 and browser.evaluate(cut) == 0

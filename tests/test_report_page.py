@@ -11,25 +11,34 @@ from report_run import DATASET_RATE, RATE, make_dataset, make_log, make_page, ma
 from tiny_run import tiny_config
 
 from piano.config_reader import DEFAULT_CONFIG, load_config_from_yaml
+from piano.doctor.verdict import run_verdict
 from piano.evaluation import report
 from piano.evaluation.curves import Chart, Curve, Mark, Stage, Timeline
 from piano.evaluation.memorisation import why_not_searched
-from piano.evaluation.report_charts import chart_html, round_steps
+from piano.evaluation.report_charts import chart_html, find_axis, round_steps
 from piano.evaluation.report_compared import comparison_section
 from piano.evaluation.report_copies import copies_section
 from piano.evaluation.report_gates import gate_html
-from piano.evaluation.report_html import paragraphs, table_html
-from piano.evaluation.report_listen import Wanted, gather_sounds, listen_section
+from piano.evaluation.report_html import paragraphs, short, table_html, without_places
+from piano.evaluation.report_listen import Heard, Wanted, contrast_section, gather_sounds, listen_section
 from piano.evaluation.report_scores import scores_section
-from piano.evaluation.report_sounds import collect_made_music, sounds_of_run
+from piano.evaluation.report_sounds import Kind, Sound, collect_made_music, sounds_of_run
 from piano.evaluation.report_titles import song_title, told_apart
-from piano.evaluation.report_training import learning_section
-from piano.evaluation.report_verdict import headline, spoken
-from piano.evaluation.sound_cards import wave_html
+from piano.evaluation.report_training import (
+    curves_section,
+    findings_section,
+    learning_section,
+    training_sentence,
+)
+from piano.evaluation.report_verdict import headline, linked, spoken
+from piano.evaluation.sound_cards import sound_card, wave_html
 from piano.foundation.audio_io import open_writer, write_audio
+from piano.foundation.checkpoint_format import Best, write_best
 from piano.foundation.model_folder import shipped_folder
 from piano.foundation.receipt import Receipt, Source, model_hash
+from piano.foundation.screen_text import band_texts
 from piano.piano_model import VariationalAttentionModel
+from piano.stages import STAGE
 from piano.utilities import load_checkpoint
 from piano.vae_utilities import save_checkpoint
 
@@ -118,26 +127,49 @@ def test_one_picture_a_piece_and_two_colours_where_the_model_takes_over(page: st
     )  # 240 bars, three of five seconds are the fragment's
 
 
+def save_model(folder: Path, *, epoch: int, seed: int) -> str:
+    """A checkpoint of a small generator; what a receipt calls it."""
+    torch.manual_seed(seed)
+    model = VariationalAttentionModel(**tiny_config(folder).model.model_dump())
+    save_checkpoint(model, epoch, folder, "generator")
+    content = load_checkpoint(folder, "generator", epoch)
+    return model_hash(content["model"], content["keywords"])
+
+
 def test_music_out_is_shown_if_this_model_made_it(tmp_path: Path) -> None:
     """By the hash in the receipt: a folder of the same name, or an epoch of the same number, is not enough."""
     run, other, out = tmp_path / "checkpoints", tmp_path / "other" / "checkpoints", tmp_path / "music_out"
-    for folder, seed in ((run, 0), (other, 1)):
-        torch.manual_seed(seed)
-        model = VariationalAttentionModel(**tiny_config(folder).model.model_dump())
-        save_checkpoint(model, 3, folder, "generator")
-    content = load_checkpoint(run, "generator", 3)
+    own = save_model(run, epoch=3, seed=0)
+    save_model(other, epoch=3, seed=1)
     told = receipt("sample", seed=7, seconds=1.0)
-    mine = told.model_copy(update={"model": model_hash(content["model"], content["keywords"])})
-    write_told(out / "mine.wav", mine, 1.0)
+    write_told(out / "mine.wav", told.model_copy(update={"model": own}), 1.0)
     write_told(out / "another_model.wav", told, 1.0)
     sounds, notes = sounds_of_run(run, [out, out, tmp_path / "none"], max_seconds=9.0)
     assert [sound.title for sound in sounds] == ["Sample 1, seed 7"]
-    assert len(notes) == 1 and "of this model is shown. Sounds of other models there: --music" in notes[0]
+    assert len(notes) == 1 and "of this model is shown. 1 sound of other models or epochs there" in notes[0]
     sounds, notes = sounds_of_run(other, [out], max_seconds=9.0)
     assert not sounds and "holds no sound of this model; --music" in notes[0]
     heard = gather_sounds(run, None, Wanted(None, None, None, 0, 9.0, [out]))
     assert [sound.title for sound in heard.of("noise")] == ["Sample 1, seed 7"]
     assert "of this model is shown" in listen_section(heard, "").content
+
+
+def test_sounds_of_earlier_epochs_are_not_shown_as_those_of_the_model_that_plays(tmp_path: Path) -> None:
+    run, out = tmp_path / "checkpoints", tmp_path / "music_out"
+    run.mkdir()
+    write_best(run, Best(7, 0.1, 1, "joint"))
+    for epoch in (1, 7, 13):
+        told = receipt("sample", seed=epoch, seconds=1.0)
+        model = save_model(run, epoch=epoch, seed=epoch)
+        write_told(out / f"a{epoch}.wav", told.model_copy(update={"model": model, "epoch": epoch}), 1.0)
+    sounds, notes = sounds_of_run(run, [out], max_seconds=9.0)
+    assert [sound.title for sound in sounds] == ["Sample 1, seed 7"]
+    assert "2 sounds of other models or epochs there" in notes[0]
+    write_best(run, None)
+    sounds, _ = sounds_of_run(run, [out], max_seconds=9.0)
+    assert [sound.title for sound in sounds] == ["Sample 1, seed 13"]
+    asked = collect_made_music(out, max_seconds=9.0)
+    assert [sound.words for sound in asked] == ["Epoch 13.", "Epoch 7.", "Epoch 1."]
 
 
 def test_an_option_is_never_broken_at_its_hyphens() -> None:
@@ -162,9 +194,26 @@ def test_files_get_titles_by_their_receipts(tmp_path: Path) -> None:
     assert [sound.takeover_seconds for sound in sounds[2:4]] == pytest.approx([1.0, 0.5])
 
 
+def test_a_continuation_of_a_long_song_is_shown_around_its_seam(tmp_path: Path) -> None:
+    told = receipt("full", seed=0, seconds=6.0, source="song.mp3")
+    with open_writer(tmp_path / "a.full.wav", RATE, 1, metadata={"comment": told.text()}) as writer:
+        writer.write(np.concatenate([tone(60.0, 300), tone(6.0, 900)], axis=1))
+    (sound,) = collect_made_music(tmp_path, max_seconds=20.0)
+    assert sound.takeover_seconds == pytest.approx(8.0) and sound.seconds == pytest.approx(14.0)
+    given, own = np.split(sound.waveform[0], [8 * RATE])
+    hertz = [np.abs(np.fft.rfft(part)).argmax() * RATE / len(part) for part in (given, own)]
+    assert hertz == pytest.approx([300, 900], abs=1)
+    assert "The last 8.0 s of 60.0 s of the fragment" in sound.words
+    assert 'class="takeover" style="left:57.1%"' in sound_card(sound)
+    (short,) = collect_made_music(tmp_path, max_seconds=5.0)
+    assert short.seconds == pytest.approx(5.0) and short.takeover_seconds == pytest.approx(2.0)
+
+
 @pytest.mark.parametrize(("name", "title"), [
     ("bach-fuga_ii.mp3", "Bach fuga ii"), ("a/b/Song.flac", "Song"), ("-take1.mp3", "Take1"),
     ("x" * 200 + ".wav", "X" + "x" * 69 + "\u2026"), ("Mr. Smith", "Mr. Smith"),
+    ("satie-gymnopedie_no-1-37.mp3", "Satie gymnopedie no 1"), ("prelude op 28 4.mp3", "Prelude op 28 4"),
+    ("schumann-kinderscenen-traumerei-o-15-n-7-504.mp3", "Schumann kinderscenen traumerei o 15 n 7"),
 ])  # fmt: skip
 def test_names_of_files_become_titles(name: str, title: str) -> None:
     assert song_title(name) == title
@@ -190,10 +239,11 @@ def test_the_page_of_the_shipped_model_has_its_nine_pieces_and_is_short() -> Non
 
 def test_a_headline_is_a_sentence_made_of_what_is_known() -> None:
     assert (
-        headline(minutes=3.2, songs=12, is_shipped=False)
+        headline(minutes=3.02, songs=12, is_shipped=False)
         == "What three minutes of learning made of twelve songs"
     )
     assert headline(minutes=150.0, songs=1, is_shipped=False) == "What 2.5 hours of learning made of one song"
+    assert headline(minutes=14.46, songs=0, is_shipped=False) == "What 14.5 minutes of learning sound like"
     assert headline(minutes=0.5, songs=0, is_shipped=False) == "What 30 seconds of learning sound like"
     assert "neural network" in headline(minutes=0, songs=0, is_shipped=False)
 
@@ -202,8 +252,8 @@ def test_no_praise_for_what_is_hardly_better_than_noise() -> None:
     bad = spoken([], 1.29, clips=20, songs=10)
     assert bad.lead.startswith("Its music is worse than noise (1.29")
     assert spoken([], 0.03, clips=20, songs=10).lead.startswith("Its music is near real music")
-    assert spoken([], None, clips=None, songs=None) == ("", "")
-    assert spoken([], 0.03, clips=2, songs=1) == ("", "")  # two clips tell nothing
+    assert spoken([], None, clips=None, songs=None)[:2] == ("", "")
+    assert spoken([], 0.03, clips=2, songs=1)[:2] == ("", "")  # two clips tell nothing
     ruined = spoken(make_log(), 0.93, clips=20, songs=10)
     assert "too few for anything" in ruined.lead and "hardly better than noise (0.93" in ruined.lead
 
@@ -213,7 +263,7 @@ def test_one_page_gives_one_figure_for_one_thing() -> None:
     gate = {"event": "score", "stage": "joint", "epoch": 3, "total_step": 20, "seconds": 900.0, "kernel_score": 0.26,
             "clips": 8, "songs": 1}  # fmt: skip
     for score in (0.28, 0.94):
-        told = " ".join(spoken([*make_log(), gate], score, clips=16, songs=8))
+        told = " ".join(spoken([*make_log(), gate], score, clips=16, songs=8)[:2])
         assert "0.26" not in told and f"{score}" in told and "16 clips of 8 songs" in told
 
 
@@ -317,3 +367,94 @@ def test_the_score_on_the_page_is_in_the_words_of_the_screen(tmp_path, value, cl
     scores = {"sets": {"samples": {"kernel_score": figure}}, "real": {"clips": clips, "songs": 12}}
     (tmp_path / "scores.json").write_text(json.dumps(scores))
     assert scores_section(tmp_path, how="").note == note
+
+
+def test_the_page_counts_gates_as_the_terminal_does() -> None:
+    """The last gate of every stage counts: what failed at first and was passed later has been passed."""
+    steps = [{"stage": "flow", "step": step, "total_step": step, "epoch": 1, "seconds": 60.0 * step, "flow": 1.0}
+             for step in range(200)]  # fmt: skip
+    gates = [{"event": "gate", "stage": stage, "seconds": 60.0 * minute, "name": name, "passed": is_passed}
+             for minute, (stage, name, is_passed) in enumerate([
+                 ("autoencoder", "G1", False), ("flow", "G2", True), ("autoencoder", "G1", True), ("flow", "G2", False)
+             ])]  # fmt: skip
+    history = [*steps, *gates]
+    assert "1 of 2 checks not passed" in run_verdict(history).sentence
+    section = findings_section(history)
+    assert section.note == "1 of 2 gates not passed" and "1 of 2 gates passed" in training_sentence(history)
+    assert section.content.count("measured again later") == 2 and "the last gate counts" in section.content
+
+
+def test_the_page_tells_no_folder_of_the_computer_it_was_made_on(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "anna" / "My runs" / "checkpoints")
+    (run / "evaluation" / "scores.json").unlink()  # the page then says which command measures this folder
+    text = (run / "config.yaml").read_text(encoding="utf-8")
+    start = "start_from: /home/anna/my models/older\n"
+    (run / "config.yaml").write_text(re.sub(r"start_from:.*\n", start, text), encoding="utf-8")
+    page = re.sub(r"base64,[A-Za-z0-9+/=]+", "", make_page(run, "--music", str(run / "music")))
+    assert "anna" not in page and "My runs" not in page and str(tmp_path) not in page
+    assert '<code>start_from</code></th><td data-label="this run">older</td>' in page
+    assert "report &#x27;checkpoints&#x27;" in page
+
+
+@pytest.mark.parametrize(("html", "told"), [
+    ("see /home/anna/x.wav.", "see x.wav."), ("<td>/a/b</td><i/>", "<td>b</td><i/>"), ("C:\\Users\\anna\\x", "x"),
+    ("music/satie/x.mp3 and/or a / b/ c </b>", "music/satie/x.mp3 and/or a / b/ c </b>"),
+    ("data:a/b;base64,AA/home/anna/x", "data:a/b;base64,AA/home/anna/x"), ("~/music/x", "~/music/x"),
+])  # fmt: skip
+def test_of_a_path_the_last_name_is_told(html: str, told: str) -> None:
+    assert without_places(html) == told
+
+
+def test_all_that_is_not_well_is_named_where_the_head_says_and_more() -> None:
+    """The head names a few faults only; the part below names every one, and its title does not say that all is well."""
+    stages = [stage for stage in STAGE if stage != "joint"]
+    history = [{"stage": "joint", "step": step, "total_step": step, "epoch": 1, "seconds": 1.0 * step, "flow": 1.0}
+               for step in range(40)]  # fmt: skip
+    history += [{"event": "gate", "stage": "joint", "seconds": 41.0, "name": "G", "passed": False}]
+    history += [{"event": "left out", "stage": stage, "seconds": 42.0} for stage in stages]
+    history += [{"event": "no score", "stage": "joint", "seconds": 43.0, "reason": "no clips"}]
+    told = spoken(history, None, clips=None, songs=None)
+    section = findings_section(history, told.faults)
+    assert len(told.faults) >= 3 and section.note.startswith("1 of 1 gate not passed, ")
+    assert all(f"<li>{fault}</li>" in section.content for fault in told.faults)
+    assert findings_section(history[:40]).note == "0 findings"
+    assert linked("and 2 more under What the doctor found.") == (
+        'and 2 more under <a href="#findings">What the doctor found</a>.'
+    )
+
+
+@pytest.mark.parametrize(("numbers", "told"), [
+    ((0.704, 0.54, 0.7), ("0.704", "0.540", "0.700")), ((0.6, 0.54, 0.7), ("0.60", "0.54", "0.70")),
+    ((0.70, 0.54, 0.704), ("0.70", "0.54", "0.70")), ((99.9, 100.2, 300.0), ("99.90", "100", "300")),
+    ((250.4, 100.0, 250.2), ("250.4", "100.0", "250.2")),
+])  # fmt: skip
+def test_what_is_outside_its_band_is_seen_to_be(numbers, told) -> None:
+    value, low, high = numbers
+    assert band_texts(value, low, high, short) == told
+
+
+@pytest.mark.parametrize(("height", "ends"), [(0.0, (0.0, 1.0)), (0.5, (0.0, 1.0)), (-3.0, (-6.0, 0.0))])
+def test_a_number_that_never_moved_has_an_axis_from_nothing(height: float, ends: tuple[float, float]) -> None:
+    curve = Curve("x", np.arange(3.0), np.full(3, height))
+    assert find_axis(Chart("x", "", [curve]), [curve])[:2] == ends
+
+
+def test_what_is_always_nothing_or_was_measured_once_is_told_and_not_drawn() -> None:
+    history = [
+        {"stage": "ear", "seconds": 60.0 * step, "none": 0.0, "moves": 1.0 * step} for step in range(5)
+    ]
+    history[2]["once"] = 0.25
+    content = curves_section(history, None).content
+    assert "Always 0, or measured once: none 0.00, once 0.25." in content
+    assert "<b>moves</b>" in content and "<b>none</b>" not in content and "<b>once</b>" not in content
+
+
+def test_made_and_real_stand_in_columns_of_one_height() -> None:
+    def sound(kind: Kind, number: int) -> Sound:
+        return Sound(kind, f"{kind} {number}", "", tone(0.5, 440), RATE)
+
+    heard = Heard(
+        [sound("noise", number) for number in range(2)] + [sound("real", n) for n in range(2)], [], []
+    )
+    shown, folded = contrast_section(heard).content.split("<details>")
+    assert titles(shown) == ["noise 1", "real 0"] and titles(folded) == ["real 1"]

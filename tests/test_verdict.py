@@ -316,7 +316,7 @@ def test_a_score_says_what_it_was_measured_on():
 
 def test_the_verdict_is_made_of_plain_values():
     verdict = run_verdict(run(value=1.2))
-    assert isinstance(verdict, Verdict) and [type(value) for value in verdict] == [bool, str, str, int]
+    assert isinstance(verdict, Verdict) and [type(value) for value in verdict] == [bool, str, str, int, tuple]
     assert Path(json.dumps(verdict._asdict()))
 
 

@@ -40,6 +40,8 @@ class Verdict(NamedTuple):
     """What to do about it; empty where nothing is."""
     steps: int
     """Steps it learned."""
+    faults: tuple[str, ...] = ()
+    """Everything that is not well beside findings, the weightiest first; the sentence names the first of them."""
 
 
 class Facts(NamedTuple):
@@ -104,13 +106,15 @@ def judge(
     faults = faults_of(facts, table(windows, events), steps=steps)
     if ruin:
         also = _also([*([ill.rstrip(".")] if ill else []), *faults])
-        return Verdict(True, f"{ruin}{also}", _advice(facts, steps) or advice, steps)
+        return Verdict(True, f"{ruin}{also}", _advice(facts, steps) or advice, steps, tuple(faults))
     music = f" Its music is {_score_sentence(facts.score)}." if facts.score else ""
     if ill:
-        return Verdict(False, f"{ill}{music}{_also(faults)}", advice or _advice(facts, steps), steps)
+        return Verdict(
+            False, f"{ill}{music}{_also(faults)}", advice or _advice(facts, steps), steps, tuple(faults)
+        )
     if faults:
         sentence = f"The run went through ({counted(steps, 'step')}), but not all is well: {_listed(faults)}."
-        return Verdict(False, f"{sentence}{music}", _advice(facts, steps), steps)
+        return Verdict(False, f"{sentence}{music}", _advice(facts, steps), steps, tuple(faults))
     sentence = f"Nothing is wrong with this run as far as its log tells ({counted(steps, 'step')})."
     return Verdict(False, f"{sentence}{music} Whether it sounds well, only ears tell.", "", steps)
 
@@ -215,8 +219,7 @@ def facts_of(events: Sequence[Mapping[str, Any]]) -> Facts:
     scores = [line for line in events if line.get("event") == "score" and is_number(line.get("kernel_score"))]
     scores = [line for line in scores if _words(line) != UNKNOWN]
     untold = [line for line in events if line.get("event") == "no score"]
-    gates = {line["stage"]: line for line in events
-             if line.get("event") == "gate" and line.get("stage") in STAGE}  # fmt: skip
+    gates = last_gates(events)
     learned = list(dict.fromkeys(str(line.get("stage", "")) for line in events if is_step(line)))
     left_out = dict.fromkeys(str(line.get("stage", "")) for line in events if line.get("event") == "left out")
     last = learned[-1] if learned else ""
@@ -227,6 +230,12 @@ def facts_of(events: Sequence[Mapping[str, Any]]) -> Facts:
         [stage for stage in left_out if stage in STAGE and stage not in learned],
         last if gates and last not in gates else "",
     )
+
+
+def last_gates(events: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """The last gate of every stage that had one: of a stage that learned again only that counts."""
+    return {line["stage"]: line for line in events
+            if line.get("event") == "gate" and line.get("stage") in STAGE}  # fmt: skip
 
 
 def ruin_of(facts: Facts, *, steps: int) -> str:
@@ -321,7 +330,12 @@ def _codec_words(line: Mapping[str, Any]) -> str:
 
 def _listed(faults: Sequence[str]) -> str:
     more = len(faults) - MOST_NAMED
-    return "; ".join([*faults[:MOST_NAMED], *([f"and {more} more"] if more > 0 else [])])
+    return "; ".join([*faults[:MOST_NAMED], *([more_words(more)] if more > 0 else [])])
+
+
+def more_words(count: int) -> str:
+    """What stands in a sentence for faults that it does not name."""
+    return f"and {count} more"
 
 
 def _also(faults: Sequence[str]) -> str:

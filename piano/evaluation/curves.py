@@ -1,7 +1,7 @@
 """Training curves: metrics.jsonl to stages, phases and the smoothed lines that charts are drawn from."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +24,8 @@ PHASES = {
     "adversary rising": lambda entry: float(entry.get(f"{TRAINING_PREFIX}adv_ramp", 1.0)) < 1.0,
 }
 """Stretches inside a stage, told by what its steps logged."""
+LONGER_EVENT = "longer"
+"""A line of the log at which a run was given more time: stages that were over may learn again."""
 MOST_POINTS = 240
 LEFT_OUT = 0.3
 """Share of a run that must be empty before a chart begins later."""
@@ -54,7 +56,7 @@ PLAIN_WORDS = {
 
 
 class Curve(NamedTuple):
-    """One number over one stage."""
+    """One number over one stretch of a stage."""
 
     name: str
     minutes: NDArray[np.float64]
@@ -64,7 +66,7 @@ class Curve(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """A stretch of the run."""
+    """A stretch of the run; a stage that learned again later has one for each time."""
 
     name: str
     start: float
@@ -95,7 +97,7 @@ class Chart(NamedTuple):
     title: str
     words: str
     curves: Sequence[Curve]
-    """Curves of one name are one line, broken between stages."""
+    """Curves of one name are one line, broken where its stage or the sitting ended."""
     level: Level | None = None
     band: tuple[float, float] | None = None
     """Healthy from, to."""
@@ -132,6 +134,34 @@ class Timeline(NamedTuple):
         )
 
 
+class Stretch(NamedTuple):
+    """Lines of a log that follow each other without another stage, or the begin of a longer sitting, between them."""
+
+    stage: str
+    steps: list[dict[str, Any]]
+    measured: list[dict[str, Any]]
+    """Steps and validations, in order."""
+
+
+def stretches(history: Iterable[dict[str, Any]]) -> list[Stretch]:
+    """The log's steps and validations in stretches, in order: a stage that was opened again has several."""
+    found: list[Stretch] = []
+    is_new = True
+    for entry in history:
+        event, stage = entry.get("event"), str(entry.get("stage"))
+        is_new = is_new or event == LONGER_EVENT
+        if "stage" not in entry or event not in (None, "validation"):
+            continue
+        last = next((stretch for stretch in reversed(found) if stretch.stage == stage), None)
+        if last is None or (event is None and (is_new or found[-1] is not last)):
+            last, is_new = Stretch(stage, [], []), False
+            found.append(last)
+        last.measured.append(entry)
+        if event is None:
+            last.steps.append(entry)
+    return found
+
+
 def stage_curves(history: Sequence[dict[str, Any]]) -> dict[str, list[Curve]]:
     """Gather every finite number that steps logged, by stage.
 
@@ -144,19 +174,19 @@ def stage_curves(history: Sequence[dict[str, Any]]) -> dict[str, list[Curve]]:
 
     Returns
     -------
-    dict from stage to its curves, both in the order in which they first appear
+    dict from stage to its curves, both in the order in which they first appear; a number of a stage that learned
+    several times has as many curves, in the order of time
     """
-    gathered: dict[str, dict[str, list[tuple[float, float]]]] = {}
-    for entry in history:
-        if entry.get("event", "validation") != "validation" or "stage" not in entry:
-            continue
-        numbers = gathered.setdefault(str(entry["stage"]), {})
-        for name, value in named_numbers(entry).items():
-            numbers.setdefault(name, []).append((minutes_of(entry), value))
-    return {
-        stage: [Curve(name, *np.array(points, dtype=np.float64).T) for name, points in numbers.items()]
-        for stage, numbers in gathered.items()
-    }
+    found: dict[str, list[Curve]] = {}
+    for stretch in stretches(history):
+        numbers: dict[str, list[tuple[float, float]]] = {}
+        for entry in stretch.measured:
+            for name, value in named_numbers(entry).items():
+                numbers.setdefault(name, []).append((minutes_of(entry), value))
+        found.setdefault(stretch.stage, []).extend(
+            Curve(name, *np.array(points, dtype=np.float64).T) for name, points in numbers.items()
+        )
+    return found
 
 
 def named_numbers(entry: dict[str, Any]) -> dict[str, float]:
@@ -184,33 +214,28 @@ def minutes_of(entry: dict[str, Any]) -> float:
 
 
 def find_stages(history: Sequence[dict[str, Any]]) -> list[Stage]:
-    """The stages of a run in order; a stage lasts until the next begins, what follows its steps (a gate) included."""
-    found: dict[str, list[float]] = {}
-    for entry in history:
-        if "event" not in entry and "stage" in entry:
-            found.setdefault(str(entry["stage"]), []).append(minutes_of(entry))
-    starts = [min(minutes) for minutes in found.values()] + [max(map(minutes_of, history), default=0.0)]
-    if found:
-        starts[0] = 0.0
+    """What the run learned, stretch by stretch; each lasts until the next begins, what follows its steps included."""
+    learned = [stretch for stretch in stretches(history) if stretch.steps]
+    starts = [min(map(minutes_of, stretch.steps)) for stretch in learned]
+    starts.append(max(map(minutes_of, history), default=0.0))
+    starts[0] = 0.0 if learned else starts[0]
     return [
-        Stage(name, start, end, len(minutes), number)
-        for number, ((name, minutes), start, end) in enumerate(
-            zip(found.items(), starts, starts[1:], strict=False), start=1
+        Stage(stretch.stage, start, end, len(stretch.steps), number)
+        for number, (stretch, start, end) in enumerate(
+            zip(learned, starts, starts[1:], strict=False), start=1
         )
     ]
 
 
 def find_phases(history: Sequence[dict[str, Any]]) -> list[Stage]:
     """Stretches of steps inside a stage in which the generator learned alone, or the adversary's weight still rose."""
-    found: dict[tuple[str, str], list[float]] = {}
-    for entry in history:
+    found = []
+    for stretch in stretches(history):
         for name, is_on in PHASES.items():
-            if "event" not in entry and "stage" in entry and is_on(entry):
-                found.setdefault((str(entry["stage"]), name), []).append(minutes_of(entry))
-    return [
-        Stage(f"{stage}: {name}", min(minutes), max(minutes), len(minutes))
-        for (stage, name), minutes in found.items()
-    ]
+            minutes = [minutes_of(entry) for entry in stretch.steps if is_on(entry)]
+            if minutes:
+                found.append(Stage(f"{stretch.stage}: {name}", min(minutes), max(minutes), len(minutes)))
+    return found
 
 
 def running_median(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:

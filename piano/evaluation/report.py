@@ -21,9 +21,11 @@ from piano.evaluation.report_html import (
     absent_html,
     contents_html,
     data_uri,
+    discreet,
     folded_html,
     paragraphs,
     section_html,
+    without_places,
 )
 from piano.evaluation.report_listen import (
     SHIPPED_WORDS,
@@ -44,7 +46,7 @@ from piano.evaluation.report_training import (
     learning_section,
     timeline_of,
 )
-from piano.evaluation.report_verdict import headline, spoken, time_words
+from piano.evaluation.report_verdict import headline, linked, spoken, time_words
 from piano.evaluation.sound_cards import encode_png, notes_picture
 from piano.foundation import options as kinds
 from piano.foundation.checkpoint_format import read_best
@@ -249,6 +251,8 @@ def build_page(sources: Sources, options: argparse.Namespace) -> str:
         blind_section(heard),
     ]
     songs = len(manifest.groups["validation"] or manifest.songs["validation"]) if manifest else None
+    clips, measured_songs = measured_on(sources.scores, songs)
+    told = spoken(history, measured, clips=clips, songs=measured_songs)
     curious = [
         scores_section(
             sources.scores,
@@ -258,22 +262,21 @@ def build_page(sources: Sources, options: argparse.Namespace) -> str:
         comparison_section(sources.comparison, sources.run),
         copies_section(heard.of("noise"), sources.dataset, search=options.copies, watch=watched),
         curves_section(history, sources.config),
-        findings_section(history),
+        findings_section(history, told.faults),
         tournament_section(sources.tournament),
         music_section(sources.dataset, prepared_folders(sources, manifest)),
         settings_section(sources.run),
         machine_section(),
     ]
     is_shipped = sources.run.resolve() == shipped_folder().resolve()
-    clips, measured_songs = measured_on(sources.scores, songs)
-    told = spoken(history, measured, clips=clips, songs=measured_songs)
-    lead = SHIPPED_WORDS if is_shipped else told.lead
+    lead = SHIPPED_WORDS if is_shipped else without_places(told.lead)
     title = options.title or headline(
         minutes=minutes, songs=len(manifest.songs["training"]) if manifest else 0,
         is_shipped=is_shipped,
     )  # fmt: skip
-    facts = " ".join(filter(None, [what_it_is(sources, manifest), told.more]))
+    facts = without_places(" ".join(filter(None, [what_it_is(sources, manifest), told.more])))
     page = string.Template(TEMPLATE.read_text(encoding="utf-8"))
+    open_parts, curious = ([discreet(section) for section in part] for part in (open_parts, curious))
     here, folded = ([section for section in part if not section.absent] for part in (open_parts, curious))
     absent = [section for section in (*open_parts, *curious) if section.absent]
     if holds_shipped(sources.run):
@@ -284,8 +287,8 @@ def build_page(sources: Sources, options: argparse.Namespace) -> str:
         preview=preview(heard),
         run=escape(printable(sources.run.resolve().name)),
         key=run_key(sources.run),
-        verdict=paragraphs(lead or ("" if facts else NO_RECORD)),
-        facts=paragraphs(facts),
+        verdict=linked(paragraphs(lead or ("" if facts else NO_RECORD))),
+        facts=linked(paragraphs(facts)),
         contents=contents_html(here),
         sections="\n".join(map(section_html, here)),
         curious="\n".join(map(folded_html, folded)),

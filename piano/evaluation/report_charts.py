@@ -75,8 +75,13 @@ def find_axis(chart: Chart, drawn: Sequence[Curve]) -> Axis:
     if chart.level and low - (high - low) <= chart.level.height <= high + (high - low):
         low, high = min(low, chart.level.height), max(high, chart.level.height)
     if high - low < 1e-9 * max(abs(high), 1.0):
-        low, high = low - 0.5 * max(abs(low), 1e-3), high + 0.5 * max(abs(high), 1e-3)
+        low, high = (0.5 * low, 2.0 * high) if chart.is_log else flat_axis(high)
     return Axis(low, high, chart.is_log)
+
+
+def flat_axis(height: float) -> tuple[float, float]:
+    """Ends of an axis for a number that never moved: from nothing to twice the number, to one for nothing."""
+    return (min(0.0, 2.0 * height), max(0.0, 2.0 * height)) if height else (0.0, 1.0)
 
 
 def draw_path(curve: Curve, axis: Axis, timeline: Timeline) -> str:
@@ -105,10 +110,10 @@ def chart_html(chart: Chart, timeline: Timeline) -> str:
     str
         HTML; colours come from the page. All words are outside the picture, so that they stay readable at any width.
     """
-    drawn = [smooth(curve) for curve in chart.curves]
+    drawn = sorted((smooth(curve) for curve in chart.curves), key=lambda curve: float(curve.minutes[0]))
     timeline = timeline.since(min(float(curve.minutes[0]) for curve in drawn))
     axis = find_axis(chart, drawn)
-    names = list(dict.fromkeys(curve.name for curve in drawn))
+    names = list(dict.fromkeys(curve.name for curve in chart.curves))
     paths = "".join(
         f'<path class="line line-{names.index(curve.name) % 4}{dot_class(curve)}" '
         f'd="{draw_path(curve, axis, timeline)}"/>'

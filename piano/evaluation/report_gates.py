@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -20,14 +20,18 @@ GATE_WORDS = {
 GATE_FRAME = {"event", "stage", "epoch", "total_step", "seconds", "name", "passed", "advice", "sentence"}
 
 
-def gates_html(history: Iterable[dict[str, Any]]) -> str:
-    """All gates of a run, in order; empty without one."""
-    gates = "".join(gate_html(entry) for entry in history if entry.get("event") == "gate")
+def gates_html(history: Sequence[dict[str, Any]]) -> str:
+    """All gates of a run, in order; empty without one. Those that were measured again later say so."""
+    measured = [entry for entry in history if entry.get("event") == "gate"]
+    last = {id(entry) for entry in {str(entry.get("stage")): entry for entry in measured}.values()}
+    gates = "".join(gate_html(entry, is_last=id(entry) in last) for entry in measured)
     words = "After every stage the run measures itself on music it never learned from."
+    if len(last) < len(measured):
+        words += " Where a stage learned again, the last gate counts."
     return subheading("Gates", words) + f'<ul class="gates">{gates}</ul>' if gates else ""
 
 
-def gate_html(entry: Mapping[str, Any]) -> str:
+def gate_html(entry: Mapping[str, Any], *, is_last: bool = True) -> str:
     """One gate: verdict, question, answer in a sentence, and what to do where it did not pass."""
     name = str(entry.get("name", entry.get("stage", "")))
     code = name.split(" ")[0]
@@ -38,7 +42,8 @@ def gate_html(entry: Mapping[str, Any]) -> str:
     rest = rest_of(entry) if answer else ""
     folded = fold("All its numbers", f'<p class="quiet">{escape(rest)}</p>') if rest else ""
     told = paragraphs(f"{asked}\n\n{answer or rest_of(entry)}")
-    return f"<li><p><b>{escape(printable(name))}</b> {verdict(entry)}</p>{told}{note}{folded}</li>"
+    later = "" if is_last else ' <span class="quiet">measured again later</span>'
+    return f"<li><p><b>{escape(printable(name))}</b> {verdict(entry)}{later}</p>{told}{note}{folded}</li>"
 
 
 def own_words(entry: Mapping[str, Any]) -> str:

@@ -12,6 +12,10 @@ from PIL import Image
 
 from piano.foundation.screen_text import join_names
 
+PLACES = re.compile(
+    r"""base64,[A-Za-z0-9+/=]+|(?:(?<=&#x27;)|(?<='))/(?:[^/<>&']+/)+|(?<![\w/.:<~\\])(?:/(?:[^/\s<>"']+/)+|[A-Za-z]:\\(?:[^\\\s<>"']+\\)+)"""
+)
+"""What an address carries, which is left alone; the folders of a path that leads from the root."""
 PICTURE_WIDTH = 1100
 """Of a picture that another command drew, in pixels."""
 
@@ -35,6 +39,16 @@ class Section(NamedTuple):
 def absent_section(key: str, title: str, sentence: str) -> Section:
     """A part that has nothing to show: it takes a line at the end of the page, and no more."""
     return Section(key, title, "", "", absent=sentence)
+
+
+def without_places(html: str) -> str:
+    """The same with the last names only of paths that lead from the root: a page that is sent tells no folders."""
+    return PLACES.sub(lambda found: found[0] if found[0].startswith("base64,") else "", html)
+
+
+def discreet(section: Section) -> Section:
+    """A part of the page without places of the computer it was made on."""
+    return Section(*map(without_places, section))
 
 
 def section_html(section: Section) -> str:

@@ -152,15 +152,17 @@ def contrast_section(heard: Heard) -> Section:
         return Section(
             "sounds", "More pieces", PICTURE_WORDS, card_grid([sound_card(sound) for sound in rest])
         )
+    pairs_shown = min(len(sounds) for sounds in (rest, real) if sounds) if rest or real else 0
+    pairs_shown = min(pairs_shown, CONTRASTED)  # columns of one height
     columns = [
-        (name, [sound_card(sound) for sound in sounds[:CONTRASTED]])
+        (name, [sound_card(sound) for sound in sounds[:pairs_shown]])
         for name, sounds in (("Made", rest), ("Real", real))
         if sounds
     ]
     pairs = "".join(
         f'<div>{subheading(name)}<div class="stack">{"".join(cards)}</div></div>' for name, cards in columns
     )
-    more = [sound_card(sound) for sound in (*rest[CONTRASTED:], *real[CONTRASTED:])]
+    more = [sound_card(sound) for sound in (*rest[pairs_shown:], *real[pairs_shown:])]
     folded = fold("More pieces", card_grid(more), note=f"{len(more)}") if more else ""
     if copies:
         words = "Real music through the autoencoder and back: the best this model could sound."

@@ -21,7 +21,7 @@ from piano.evaluation.report_html import (
 )
 from piano.foundation.doors import command
 from piano.foundation.score_words import score_sentence
-from piano.foundation.screen_text import counted
+from piano.foundation.screen_text import band_texts, counted
 
 SCORES_NAME = "scores.json"
 SET_WORDS = {
@@ -172,8 +172,9 @@ def descriptors_html(descriptors: Mapping[str, Any]) -> str:
             continue
         title = f"{name.replace('_', ' ')} {f'({units[name]})' if units.get(name) else ''}".strip()
         word = "" if row.get("in_band") else ' <b class="bad">outside</b>'
-        rows.append([escape(title) + word, band_track(mean[0], row["low"], row["high"]), short(mean[0]),
-                     f"{short(row['low'])} to {short(row['high'])}", short(row["noise"])])  # fmt: skip
+        value, low, high = band_texts(mean[0], row["low"], row["high"], short)
+        track = band_track(mean[0], row["low"], row["high"])
+        rows.append([escape(title) + word, track, value, f"{low} to {high}", short(row["noise"])])
     if not rows:
         return ""
     head = ["number", "on the band", "this model", "real music", "noise"]

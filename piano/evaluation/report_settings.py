@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from html import escape
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import torch
@@ -31,7 +31,9 @@ def settings_section(run: Path) -> Section:
     if not (run / CONFIG_NAME).is_file():
         return absent_section("settings", "Settings", f"There is no {CONFIG_NAME} in this folder.")
     own = {
-        name: value for name, value in read_settings(run).items() if name.split(".")[0] not in NOT_SETTINGS
+        name: without_place(value)
+        for name, value in read_settings(run).items()
+        if name.split(".")[0] not in NOT_SETTINGS
     }
     if not own:
         return absent_section("settings", "Settings", f"{CONFIG_NAME} in this folder cannot be read.")
@@ -52,12 +54,21 @@ def settings_section(run: Path) -> Section:
         )
     rows = [[f"<code>{escape(name)}</code>", shown(here), shown(usual)]
             for name, (here, usual) in found.values.items()]  # fmt: skip
-    words = f"Preset {preset}, with these changes. Folders are left out."
+    words = f"Preset {preset}, with these changes. Of paths only the last name is told."
     return Section(
         "settings", "Settings", words,
         table_html(["setting", "this run", "default"], rows, caption="Settings that differ from the defaults") + rest,
         note=f"preset {preset}, {counted(len(rows), 'change')}",
     )  # fmt: skip
+
+
+def without_place(value: Any) -> Any:
+    """A setting's value; of a path that leads from the root the last name only, since the page may be sent."""
+    if not isinstance(value, str):
+        return value
+    return next(
+        (kind(value).name for kind in (PurePosixPath, PureWindowsPath) if kind(value).is_absolute()), value
+    )
 
 
 def shown(value: Any) -> str:

@@ -24,10 +24,13 @@ from piano.foundation.dataset_format import DatasetManifest, open_pairs, read_ma
 from piano.foundation.doors import command
 from piano.foundation.errors import AudioError, CheckpointError
 from piano.foundation.receipt import Receipt, discreet_name, model_hash
-from piano.foundation.screen_text import printable
+from piano.foundation.screen_text import counted, printable
 from piano.utilities import load_checkpoint
 
 REAL_SECONDS = 20.0
+BEFORE_SEAM_SECONDS = 8.0
+BEFORE_SEAM_SHARE = 0.4
+"""Of a continuation that is too long to be shown whole: what is shown of its fragment, at most, and of the excerpt."""
 SAMPLES_FOLDER = "samples"
 SAVED_NAME = re.compile(r"epoch_(\d+)_(.+)\.wav")
 Kind = Literal["noise", "continuation", "reconstruction", "real"]
@@ -112,8 +115,13 @@ def dataset_music(folder: Path, *, count: int, seconds: float, split: str = "val
     return apart(sounds)
 
 
-def load_sound(path: Path, *, max_seconds: float) -> tuple[NDArray[np.float32], int]:
-    """The first `max_seconds` of a file at its own rate: waveform (channels, samples) and sample rate.
+def load_sound(path: Path, *, max_seconds: float, begin: float = 0.0) -> tuple[NDArray[np.float32], int]:
+    """At most `max_seconds` of a file from second `begin` on, at its own rate.
+
+    Returns
+    -------
+    waveform : np.ndarray [shape=(channels, samples)]
+    sample_rate : int
 
     Raises
     ------
@@ -122,7 +130,14 @@ def load_sound(path: Path, *, max_seconds: float) -> tuple[NDArray[np.float32], 
     """
     information = inspect_sound(path)
     rate, channels = information.samplerate, min(information.channels, 2)
-    return read_audio(path, sample_rate=rate, channels=channels, max_seconds=max_seconds), rate
+    waveform = read_audio(
+        path,
+        sample_rate=rate,
+        channels=channels,
+        max_seconds=begin + max_seconds,
+        last_seconds=min(max_seconds, information.duration - begin) if begin else None,
+    )
+    return waveform, rate
 
 
 def collect_made_music(folder: Path, *, max_seconds: float) -> list[Sound]:
@@ -142,15 +157,27 @@ def collect_made_music(folder: Path, *, max_seconds: float) -> list[Sound]:
 
 
 def describe_all(paths: Sequence[Path], *, max_seconds: float) -> list[Sound]:
-    """Made sounds with titles that all differ; a continuation whose whole is there too is not shown twice."""
+    """Made sounds with titles that all differ; a continuation whose whole is there too is not shown twice.
+
+    Where several models made them, each says its epoch, and those of the latest come first.
+    """
+    shown = [
+        (path, receipt_of(path))
+        for path in paths
+        if not (path.stem.endswith(".continuation") and companion(path, "full") in paths)
+    ]
+    is_mixed = len({receipt.model for _, receipt in shown if receipt}) > 1
+    if is_mixed:
+        shown.sort(key=lambda item: -item[1].epoch if item[1] else 1)
     numbers: Counter[Kind] = Counter()
     sounds = []
-    for path in paths:
-        if not (path.stem.endswith(".continuation") and companion(path, "full") in paths):
-            receipt = receipt_of(path)
-            kind = kind_of(path, receipt)
-            numbers[kind] += 1
-            sounds.append(describe(path, kind, receipt, paths, number=numbers[kind], max_seconds=max_seconds))
+    for path, receipt in shown:
+        kind = kind_of(path, receipt)
+        numbers[kind] += 1
+        sound = describe(path, kind, receipt, paths, number=numbers[kind], max_seconds=max_seconds)
+        if is_mixed and receipt:
+            sound = sound._replace(words=f"Epoch {receipt.epoch}. {sound.words}".strip())
+        sounds.append(sound)
     return apart(sounds)
 
 
@@ -170,46 +197,45 @@ def kind_of(path: Path, receipt: Receipt | None) -> Kind:
 
 
 def sounds_of_run(run: Path, folders: Iterable[Path], *, max_seconds: float) -> tuple[list[Sound], list[str]]:
-    """What `generate` made with the models of a run, by the receipts in the files, and sentences about it.
+    """What `generate` made with the epoch of a run that plays, by the receipts in the files, and sentences about it.
 
     Parameters
     ----------
     run : Path
-        Folder of checkpoints.
+        Folder of checkpoints. Sounds of its other epochs are counted, and not shown: they are of other models.
     folders : iterable of paths
         Where made sounds may lie; those that do not exist are passed over.
     max_seconds : float
         Of each sound.
     """
-    hashes: dict[int, str] = {}
+    model = ""
     sounds: list[Sound] = []
     notes = []
     for folder in dict.fromkeys(folder.resolve() for folder in folders):
         paths = find_audio_files(folder) if folder.is_dir() else []
-        own = [path for path in paths if _is_made_by(run, receipt_of(path), hashes)]
+        receipts = {path: receipt_of(path) for path in paths}
+        model = model or (hash_that_plays(run) if any(receipts.values()) else "")
+        own = [path for path, receipt in receipts.items() if receipt and model and receipt.model == model]
         name = printable(discreet_name(folder))
         if own:
             sounds += describe_all(own, max_seconds=max_seconds)
-            few = (
-                "" if len(own) == len(paths) else f" Sounds of other models there: --music {name} shows them."
-            )
-            notes.append(f"What {name} holds of this model is shown.{few}")
+            others = len(paths) - len(own)
+            few = f" {counted(others, 'sound')} of other models or epochs there: --music {name} shows all."
+            notes.append(f"What {name} holds of this model is shown.{few if others else ''}")
         elif paths:
             notes.append(f"{name} holds no sound of this model; --music {name} shows what is there.")
     return sounds, notes
 
 
-def _is_made_by(run: Path, receipt: Receipt | None, hashes: dict[int, str]) -> bool:
-    """Whether the model in a receipt is one of a run; `hashes` keeps what was looked up, by epoch."""
-    if receipt is None or receipt.epoch not in list_epochs(run, "generator"):
-        return False
-    if receipt.epoch not in hashes:
-        try:
-            content = load_checkpoint(run, "generator", receipt.epoch)
-        except CheckpointError:
-            return False
-        hashes[receipt.epoch] = model_hash(content.get("average") or content["model"], content["keywords"])
-    return hashes[receipt.epoch] == receipt.model
+def hash_that_plays(run: Path) -> str:
+    """Hash of the generator that plays if no epoch is named; empty where there is none that can be read."""
+    if not list_epochs(run, "generator"):
+        return ""
+    try:
+        content = load_checkpoint(run, "generator", "best")
+    except CheckpointError:
+        return ""
+    return model_hash(content.get("average") or content["model"], content["keywords"])
 
 
 def companion(path: Path, kind: str) -> Path:
@@ -221,19 +247,35 @@ def describe(
     path: Path, kind: Kind, receipt: Receipt | None, paths: Iterable[Path], *, number: int, max_seconds: float
 ) -> Sound:
     """A file with a title and words that say what it is."""
-    waveform, rate = load_sound(path, max_seconds=max_seconds)
+    takeover = takeover_of(path, receipt, paths) if kind == "continuation" else None
+    begin = seam_begin(takeover, sound_seconds(path), max_seconds) if takeover else 0.0
+    waveform, rate = load_sound(path, max_seconds=max_seconds, begin=begin)
     if kind == "noise":
         return Sound(kind, made_title(path, receipt, number), "", waveform, rate)
     if kind == "reconstruction":
         words = "Through the autoencoder and back."
         return Sound(kind, copied_title(path, receipt), words, waveform, rate)
-    title, takeover = continued_title(path, receipt, number), takeover_of(path, receipt, paths)
-    words = (
-        f"{takeover:.1f} s of the fragment it was given, then its own music."
-        if takeover
-        else "Its own music only: the fragment before it is not in this file."
-    )
-    return Sound(kind, title, words, waveform, rate, takeover)
+    title = continued_title(path, receipt, number)
+    if takeover is None:
+        words = "Its own music only: the fragment before it is not in this file."
+        return Sound(kind, title, words, waveform, rate)
+    given = f"The last {takeover - begin:.1f} s of {takeover:.1f} s" if begin else f"{takeover:.1f} s"
+    words = f"{given} of the fragment it was given, then its own music."
+    return Sound(kind, title, words, waveform, rate, takeover - begin)
+
+
+def seam_begin(takeover: float, length: float, most: float) -> float:
+    """The second from which a continuation is shown, so that the model's own music is in what is shown.
+
+    Parameters
+    ----------
+    takeover, length : float
+        Where the model takes over, and how long the sound is, in seconds.
+    most : float
+        Seconds that are shown; a sound that is no longer is shown whole.
+    """
+    before = min(BEFORE_SEAM_SECONDS, BEFORE_SEAM_SHARE * most)
+    return 0.0 if length <= most else max(takeover - before, 0.0)
 
 
 def takeover_of(path: Path, receipt: Receipt | None, paths: Iterable[Path]) -> float | None:

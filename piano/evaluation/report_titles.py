@@ -10,6 +10,8 @@ from piano.foundation.screen_text import printable
 
 LONGEST = 70
 """Letters of a title; more would fill the page with one file's name."""
+FILE_NUMBER = re.compile(r"(\b(?:no?|nr) \d+) \d+$", re.IGNORECASE)
+"""A number after that of the piece, as in `gymnopedie no 1 37`: of the file, not of the music."""
 UNTOLD = {"prompt", "fragment", "input", "audio", "recording"}
 """Names that say nothing of the music in the file."""
 
@@ -27,6 +29,7 @@ def song_title(name: str) -> str:
     stem = re.sub(r"\.[A-Za-z0-9]{1,5}$", "", printable(name).replace("\\", "/").rpartition("/")[2])
     words = re.sub(r"[\s_\-]+", " ", stem).strip()
     words = re.sub(r" take ?\d+$", "", words) or printable(name)
+    words = FILE_NUMBER.sub(r"\1", words)
     words = words if len(words) <= LONGEST else f"{words[:LONGEST].rstrip()}\u2026"
     return words[:1].upper() + words[1:]
 

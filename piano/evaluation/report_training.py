@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from piano.config_reader import Config
+from piano.doctor.verdict import last_gates
 from piano.evaluation.curves import (
     PLAIN_WORDS,
     RATE_PREFIX,
@@ -28,10 +29,12 @@ from piano.evaluation.report_html import (
     absent_section,
     fold,
     paragraphs,
+    short,
     subheading,
     table_html,
 )
 from piano.evaluation.report_sounds import Sound, load_sound, saved_samples, spread_epochs
+from piano.evaluation.report_verdict import FINDINGS_TITLE
 from piano.evaluation.sound_cards import card_strip, sound_card
 from piano.foundation.errors import AudioError
 from piano.foundation.screen_text import counted, join_names
@@ -42,6 +45,7 @@ MOST_EPOCHS, MOST_NOISES = 24, 2
 MOST_SAVED_SECONDS = 24 * 3 * 8.0
 """Of all saved samples on a page together, which keeps it small enough to send."""
 SAVED_SECONDS = 20.0
+WELL_WORDS = "Where the run ended, by its gates and by the numbers that have a healthy range."
 TREATMENTS = {"remedy": "remedy", "relaxed": "taken back", "finding closed": "healthy again"}
 """Lines of the log that follow a finding."""
 
@@ -220,14 +224,24 @@ def curves_section(history: Sequence[dict[str, Any]], config: Config | None) -> 
         words += " The numbered marks are the doctor's findings, listed below."
     if timeline.phases:
         words += " A bar at the foot of a chart: the generator learned alone, or the adversary's weight still rose."
+    names = stage_names(timeline)
+    if len(names) < len(timeline.stages):
+        words += (
+            " The run was given more time: a stage that learned again has a stripe and a row for each time."
+        )
     words = f"{training_sentence(history)}\n\n{words}"
     table = stage_table([*timeline.stages, *timeline.phases], history)
     steps = sum(stage.steps for stage in timeline.stages)
     return Section(
         "curves", "How it learned", words,
         table + f'<div class="charts">{drawn}</div>' + other_curves(stages, timeline),
-        note=f"{counted(steps, 'step')} in {counted(len(timeline.stages), 'stage')}",
+        note=f"{counted(steps, 'step')} in {counted(len(names), 'stage')}",
     )  # fmt: skip
+
+
+def stage_names(timeline: Timeline) -> list[str]:
+    """The stages of a run in order, each once."""
+    return list(dict.fromkeys(stage.name for stage in timeline.stages))
 
 
 def group_chart(group: Group, stages: dict[str, list[Curve]], config: Config | None) -> Chart | None:
@@ -253,32 +267,47 @@ def fewer_rates(rates: list[Curve]) -> list[Curve]:
 def other_curves(stages: dict[str, list[Curve]], timeline: Timeline) -> str:
     """Every number that has no place in a chart of its own, by stage."""
     placed = {name for group in GROUPS for names in group.names for name in names}
-    spans = {stage.name: stage for stage in timeline.stages}
     parts = []
     for stage, curves in stages.items():
-        others = [
-            curve for curve in curves if curve.name not in placed and not curve.name.startswith(RATE_PREFIX)
-        ]
+        others: dict[str, list[Curve]] = {}
+        for curve in curves:
+            if curve.name not in placed and not curve.name.startswith(RATE_PREFIX):
+                others.setdefault(curve.name, []).append(curve)
         charts = "".join(
-            chart_html(
-                Chart(curve.name.replace("_", " "), PLAIN_WORDS.get(curve.name, ""), [curve]), timeline
-            )
-            for curve in others
+            chart_html(Chart(name.replace("_", " "), PLAIN_WORDS.get(name, ""), found), timeline)
+            for name, found in others.items()
+            if is_worth_a_chart(found)
         )
-        if charts:
+        told = [f"{name.replace('_', ' ')} {short(float(found[-1].values[-1]))}"
+                for name, found in others.items() if not is_worth_a_chart(found)]  # fmt: skip
+        still = f'<p class="quiet">Always 0, or measured once: {escape(", ".join(told))}.</p>' if told else ""
+        steps = sum(stretch.steps for stretch in timeline.stages if stretch.name == stage)
+        if charts or still:
             parts.append(
-                fold(f"Other numbers of {stage}", f'<div class="charts">{charts}</div>',
-                     note=counted(spans[stage].steps, "step"))
-            )  # fmt: skip
+                fold(
+                    f"Other numbers of {stage}",
+                    f'<div class="charts">{charts}</div>{still}',
+                    note=counted(steps, "step"),
+                )
+            )
     return "".join(parts)
+
+
+def is_worth_a_chart(curves: Sequence[Curve]) -> bool:
+    """Whether there is a line to draw: more than one point, and not all of them nothing."""
+    return sum(len(curve.values) for curve in curves) > 1 and any(curve.values.any() for curve in curves)
 
 
 def stage_table(stages: Sequence[Stage], history: Sequence[dict[str, Any]]) -> str:
     """When each stage began and ended, and whether its gate was passed."""
-    verdicts = {str(entry.get("stage")): verdict(entry) for entry in history if entry.get("event") == "gate"}
+    verdicts = {}
+    for entry in (entry for entry in history if entry.get("event") == "gate"):
+        before = [stage.number for stage in stages
+                  if stage.name == entry.get("stage") and stage.start <= minutes_of(entry) + 1e-9]  # fmt: skip
+        verdicts |= {number: verdict(entry) for number in before[-1:]}
     rows = [
         [f"{stage.number}\u2002{escape(stage.name)}" if stage.number else escape(stage.name),
-         f"{stage.start:.1f}", f"{stage.end:.1f}", f"{stage.steps}", verdicts.get(stage.name, "")]
+         f"{stage.start:.1f}", f"{stage.end:.1f}", f"{stage.steps}", verdicts.get(stage.number, "")]
         for stage in stages
     ]  # fmt: skip
     return table_html(
@@ -289,12 +318,20 @@ def stage_table(stages: Sequence[Stage], history: Sequence[dict[str, Any]]) -> s
     )
 
 
-def findings_section(history: Sequence[dict[str, Any]]) -> Section:
-    """The doctor's findings with their evidence, then the gates."""
+def findings_section(history: Sequence[dict[str, Any]], faults: Sequence[str] = ()) -> Section:
+    """The doctor's findings with their evidence, then everything else that is not well, then the gates.
+
+    Parameters
+    ----------
+    history : sequence of dict
+        Lines of metrics.jsonl.
+    faults : sequence of str
+        Of the verdict: the head of the page names the first of them only.
+    """
     findings = findings_of(history)
     if not history:
         sentence = "There is no log of the training in this folder, so there are no findings and no gates."
-        return absent_section("findings", "What the doctor found", sentence)
+        return absent_section("findings", FINDINGS_TITLE, sentence)
     words = (
         "The doctor watches the numbers while the run learns. A finding says what it saw, by which number, and what to "
         "do; its number is the mark in the charts."
@@ -304,18 +341,27 @@ def findings_section(history: Sequence[dict[str, Any]]) -> Section:
         listed = f'<ol class="findings">{listed}</ol>'
     else:
         listed = paragraphs(
-            "There is no finding in this run's log. That says no more than that: the gates below, and your ears, say "
+            "There is no finding in this run's log. That says no more than that: what is below, and your ears, say "
             "whether it became music."
         )
-    gates = [entry for entry in history if entry.get("event") == "gate"]
-    failed = sum(not entry.get("passed") for entry in gates)
-    told = [counted(len(findings), "finding")] if findings or not failed else []
-    note = ", ".join(told + [f"{failed} of {counted(len(gates), 'gate')} not passed"] * bool(failed))
+    gates = last_gates(history).values()
+    failed = sum(entry.get("passed") is False for entry in gates)
+    others = len(faults) - bool(failed)
+    told = [counted(len(findings), "finding")] if findings else []
+    told += [f"{failed} of {counted(len(gates), 'gate')} not passed"] if failed else []
+    told += (
+        [counted(others, "other thing that is not well", "other things that are not well")]
+        if others > 0
+        else []
+    )
+    note = ", ".join(told) or "0 findings"
+    items = "".join(f"<li>{escape(fault)}</li>" for fault in faults)
+    not_well = subheading("What else is not well", WELL_WORDS) + f"<ul>{items}</ul>" if faults else ""
     return Section(
         "findings",
-        "What the doctor found",
+        FINDINGS_TITLE,
         words,
-        listed + treatment_html(history) + gates_html(history),
+        listed + treatment_html(history) + not_well + gates_html(history),
         note,
     )
 
@@ -364,10 +410,10 @@ def training_sentence(history: Sequence[dict[str, Any]]) -> str:
     if not history:
         return ""
     timeline = timeline_of(history)
-    names = [stage.name for stage in timeline.stages]
+    names = stage_names(timeline)
     steps = sum(stage.steps for stage in timeline.stages)
-    gates = [entry for entry in history if entry.get("event") == "gate"]
-    failed = sum(not entry.get("passed") for entry in gates)
+    gates = last_gates(history).values()
+    failed = sum(entry.get("passed") is False for entry in gates)
     sentence = (
         f"It learned for {timeline.minutes:.1f} minutes, {counted(steps, 'step')} in "
         f"{counted(len(names), 'stage')} ({join_names(names)})"

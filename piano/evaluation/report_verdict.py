@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from piano.doctor.verdict import run_verdict
+from piano.doctor.verdict import MOST_NAMED, more_words, run_verdict
 from piano.foundation.score_words import UNKNOWN, score_meaning, score_sentence
 from piano.foundation.screen_text import counted
 
+FINDINGS_TITLE = "What the doctor found"
 NUMBERS = (
     "no",
     "one",
@@ -32,11 +33,12 @@ def spelled(number: int, noun: str) -> str:
 
 
 def time_words(minutes: float) -> str:
-    """How long, as one says it: 40 seconds, three minutes, 2.5 hours."""
+    """How long, rounded as on the screen: 40 seconds, three minutes, 14.5 minutes, 2.5 hours."""
     if minutes < 1:
         return counted(max(round(60 * minutes), 1), "second")
     if minutes < 90:
-        return spelled(round(minutes), "minute")
+        tenths = round(minutes, 1)
+        return spelled(int(tenths), "minute") if tenths.is_integer() else f"{tenths:.1f} minutes"
     hours = round(minutes / 60, 1)
     return spelled(int(hours), "hour") if hours.is_integer() else f"{hours:g} hours"
 
@@ -59,6 +61,8 @@ class Spoken(NamedTuple):
     """What its music is like, or why there is no use in listening."""
     more: str
     """The rest, smaller."""
+    faults: Sequence[str] = ()
+    """Everything that is not well beside the doctor's findings."""
 
 
 def spoken(
@@ -84,6 +88,13 @@ def spoken(
     figures = {"kernel_score": score, "clips": clips, "songs": songs} if measured else None
     verdict = run_verdict(history, figures)
     advice = f" {verdict.advice}" if verdict.advice else ""
+    rest = more_words(len(verdict.faults) - MOST_NAMED)
+    sentence = verdict.sentence.replace(rest, f"{rest} under {FINDINGS_TITLE}")
     if verdict.is_ruined or not measured:
-        return Spoken(verdict.sentence, advice.strip())
-    return Spoken(f"Its music is {meaning}.", f"{verdict.sentence}{advice}")
+        return Spoken(sentence, advice.strip(), verdict.faults)
+    return Spoken(f"Its music is {meaning}.", f"{sentence}{advice}", verdict.faults)
+
+
+def linked(html: str) -> str:
+    """The head's words with a link to the part that names what they left out."""
+    return html.replace(f"under {FINDINGS_TITLE}", f'under <a href="#findings">{FINDINGS_TITLE}</a>')

@@ -15,7 +15,7 @@ from piano.evaluation.pictures import BLUE, GREEN, PLUM, QUIET, RED, save_figure
 from piano.evaluation.ruler import Continued, GeneratorScore, Reconstructed, Ruler
 from piano.evaluation.set_scores import SetScores
 from piano.foundation.score_words import is_drone, score_sentence, score_words
-from piano.foundation.screen_text import counted, fitting_table, wrapped_lines
+from piano.foundation.screen_text import band_texts, counted, fitting_table, wrapped_lines
 
 CANCELLING = -0.9
 """Correlation of left and right below which the mix of both is all but silent."""
@@ -101,8 +101,14 @@ def _descriptors_text(score: GeneratorScore) -> str:
     table = [["", "mean", "real 5-95 % band", "noise", "in band", "inside"]]
     for name, row in score.samples.descriptors.items():
         verdict = "yes" if row.is_inside else "NO"
-        band = f"{_short(row.low)} to {_short(row.high)}"
-        cells = [_figure(row.mean), band, _short(row.noise), verdict, f"{row.share_inside:.2f}"]
+        mean, low, high = band_texts(row.mean.value, row.low, row.high, _short)
+        cells = [
+            _figure(row.mean, mean),
+            f"{low} to {high}",
+            _short(row.noise),
+            verdict,
+            f"{row.share_inside:.2f}",
+        ]
         table.append([f"{name} {f'[{units[name]}]' if units[name] else ''}".strip(), *cells])
     return "\n".join([wrapped_lines(title), _table(table)])
 
@@ -181,10 +187,11 @@ def _short(value: float) -> str:
     )
 
 
-def _figure(figure: Figure) -> str:
+def _figure(figure: Figure, value: str = "") -> str:
+    """A figure with its interval; `value` is how it is written where that is known already."""
     if not math.isfinite(figure.value):
         return "-"
-    return f"{_short(figure.value)} [{_short(figure.low)}, {_short(figure.high)}]"
+    return f"{value or _short(figure.value)} [{_short(figure.low)}, {_short(figure.high)}]"
 
 
 def score_json(score: GeneratorScore, ruler: Ruler) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TextIO
 
 NEAR = 0.7
@@ -29,6 +29,30 @@ def printable(text: object) -> str:
 def counted(count: int, noun: str, plural: str | None = None) -> str:
     """`1 file`, `2 files`, `3,000 files`; `plural` where it is not the noun with an s."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def band_texts(value: float, low: float, high: float, short: Callable[[float], str]) -> tuple[str, str, str]:
+    """A value and the ends of its band in enough digits to see on which side of them it lies.
+
+    Parameters
+    ----------
+    value, low, high : float
+    short : callable
+        How a number is written where that is enough; its minus may be a typographic one.
+    """
+    numbers = (value, low, high)
+
+    def is_seen(texts: Sequence[str]) -> bool:
+        try:
+            first, begin, end = (float(text.replace("\u2212", "-")) for text in texts)
+        except ValueError:
+            return True  # a number that does not exist
+        return (first < begin, first > end) == (value < low, value > high)
+
+    texts = [tuple(map(short, numbers))]
+    texts += [tuple(f"{number:.{digits}f}" for number in numbers) for digits in range(1, 10)]
+    first, begin, end = next(filter(is_seen, texts), texts[-1])
+    return first, begin, end
 
 
 def wrapped(text: str, columns: int = 79) -> str:
