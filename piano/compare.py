@@ -145,7 +145,7 @@ def compare(options: argparse.Namespace) -> None:
     options.real = options.real or real_of(first, second)
     make_output_folder(options.output)
     claim_results(
-        options.output, ("comparison.json", "comparison.png"), command="compare", of=options.runs,
+        options.output, ("comparison.json", "comparison.png"), command="compare", of=[*options.runs, options.real],
         overwrite=options.overwrite,
     )  # fmt: skip
     ruler, _ = measure_real(options, Sound(first.generator.sample_rate, first.generator.sound_channels))
@@ -375,7 +375,7 @@ def draw_comparison(rows: dict[str, Compared], names: Names, path: Path) -> Path
                 above.annotate(f" {value:.2f}", (max(value, 0.0), place), va="center", fontsize="small")
             above.margins(x=0.2)
             shown = [textwrap.shorten(name, 24, placeholder="...") for name in names]
-            above.set_yticks([1, 0], shown if column == 0 else ["", ""])
+            above.set_yticks([1, 0], shown if column == 0 else ["", ""], parse_math=False)
             above.set_title(f"{measure_title(row.name)}\n({row.better} is better)", loc="left")
             gap = shown_difference(row)
             ends = [end if np.isfinite(end) else gap.value for end in (gap.low, gap.high)]
@@ -384,10 +384,12 @@ def draw_comparison(rows: dict[str, Compared], names: Names, path: Path) -> Path
             below.plot(gap.value, 0, "o", color=colours[row.verdict])
             below.set_yticks([])
             words = {"better": f"{shown[0]} is better", "worse": f"{shown[1]} is better"}
-            below.set_title(words.get(row.verdict, row.verdict), loc="left", color=colours[row.verdict])
+            below.set_title(
+                words.get(row.verdict, row.verdict), loc="left", parse_math=False, color=colours[row.verdict]
+            )
             side = "right" if row.better == "higher" else "left"
             below.set_xlabel(f"{side} of 0: {shown[0]} is better")
-        figure.suptitle(f"{names.first} is compared with {names.second}", x=0.01, ha="left")
+        figure.suptitle(f"{names.first} is compared with {names.second}", x=0.01, ha="left", parse_math=False)
         return save_figure(figure, path)
 
 

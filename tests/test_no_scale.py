@@ -115,7 +115,11 @@ def test_recordings_of_a_data_set_are_counted_not_its_stretches(tmp_path):
 
 def test_one_rule_says_when_copies_cannot_be_looked_for():
     assert why_not_searched(4) == ""
-    assert why_not_searched(1).startswith("Cannot tell: 1 recording never learned from is too few")
+    for songs, there in ((0, "there is none."), (1, "there is at most 1."), (3, "there are at most 3.")):
+        said = why_not_searched(songs)
+        assert said.startswith("Cannot tell: 4 recordings never learned from are needed") and said.endswith(
+            there
+        )
 
 
 def test_music_no_farther_from_itself_than_from_noise_makes_no_scale():
