@@ -94,7 +94,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--real",
         type=Path,
         required=True,
-        help="music never learned from: sound files or a data set (required)",
+        help="music not learned from (if it was, that is said): sound files or a data set (required)",
     )
     add(
         "--train",

@@ -146,10 +146,11 @@ def test_text_and_picture_have_one_sign_and_the_names_of_the_runs(tmp_path):
     )  # in the fault of the measure: first is worse
     assert shown_difference(recall) == pytest.approx((-1.0, -1.1, -0.9))
     assert measure_sentence(recall, A_B).startswith(
-        "recall (higher is better): tuesday is better, 0.000 against 1.000, difference -1.000 [-1.100, -0.900]"
+        "recall (higher is better): tuesday is better, 0.000 against 1.000, lead of monday -1.000 [-1.100, -0.900]"
     )
     score = compared("kernel_score", "lower", -0.04, 0.4, "better", -0.44)
     assert "monday is better, 0 (not told apart) against 0.40" in measure_sentence(score, A_B)
+    assert shown_difference(score) == pytest.approx((0.44, 0.34, 0.54))  # ahead is above 0 in every measure
     rows = {
         "kernel_score": score,
         "recall": recall,
