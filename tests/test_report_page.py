@@ -15,13 +15,14 @@ from piano.evaluation import report
 from piano.evaluation.curves import Chart, Curve, Mark, Stage, Timeline
 from piano.evaluation.learned_songs import Overlap
 from piano.evaluation.memorisation import why_not_searched
+from piano.evaluation.metrics import log_magnitude_ratio
 from piano.evaluation.report_charts import chart_html, round_steps
 from piano.evaluation.report_compared import comparison_section
 from piano.evaluation.report_copies import copies_section
 from piano.evaluation.report_gates import gate_html
 from piano.evaluation.report_html import paragraphs, short, table_html
 from piano.evaluation.report_listen import Wanted, gather_sounds, listen_section
-from piano.evaluation.report_scores import scores_section, warning_of
+from piano.evaluation.report_scores import reconstructions_html, scores_section, warning_of
 from piano.evaluation.report_sounds import collect_made_music, sounds_of_run
 from piano.evaluation.report_titles import song_title, told_apart
 from piano.evaluation.report_training import learning_section
@@ -294,6 +295,17 @@ def test_with_too_few_recordings_copies_cannot_be_told_and_the_screen_says_the_s
     assert copies_section(sounds, dataset, search="yes").absent == why_not_searched(1) != ""
 
 
+def test_a_copy_that_misses_everything_is_another_piece_not_the_average() -> None:
+    said = reconstructions_html({"R": 0.25, "P": 0.8})
+    assert "25 % of the levels are missed" in said and "as far off as another piece of music" in said
+    random = np.random.default_rng(0)
+    first, second = (0.1 * random.standard_normal((2, 1, 16_000)) * scale for scale in (1.0, 0.1))
+    clips = [first[0], second[0]]
+    assert log_magnitude_ratio(
+        reconstruction=clips[::-1], original=clips, sample_rate=16_000
+    ) == pytest.approx(1.0)
+
+
 def test_small_numbers_keep_digits_that_say_something() -> None:
     shown = [short(value) for value in (1.2e-5, -3e-4, 0.0, 1e-18, 2e-12, 0.012, 1.5, 123.4)]
     assert shown == ["1.2e-5", "\u22120.0003", "0.00", "0.00", "2e-12", "0.012", "1.50", "123"]
@@ -332,6 +344,9 @@ def test_tables_become_cards_on_a_phone_with_cells_that_name_themselves() -> Non
 
 def test_the_chosen_epoch_is_marked_and_not_praised(run: Path) -> None:
     section = learning_section(run, make_log(), best=2)
+    assert (
+        "at each of these epochs" in section.words and "every save" not in section.words
+    )  # some have no samples
     assert "Epoch 2, chosen" in section.content and "best" not in section.content + section.words
     assert section.content.count("--columns:3") == 2
 

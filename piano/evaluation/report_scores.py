@@ -249,8 +249,8 @@ def reconstructions_html(row: Any) -> str:
         return ""
     return subheading("Copies of real music") + (
         f"<p>Through the autoencoder and back, {100 * row['P']:.0f} % of the pitches are found again (P), and "
-        f"{100 * row['R']:.0f} % of the levels are missed (R): 0 % would be a perfect copy, 100 % knows nothing but "
-        "the average.</p>"
+        f"{100 * row['R']:.0f} % of the levels are missed (R): 0 % would be a perfect copy, 100 % is as far "
+        "off as another piece of music.</p>"
     )
 
 
