@@ -50,6 +50,8 @@ FOOLED, STRICT = 0.35, 1.0
 """d_loss (label: real) below which a judge is fooled, and above which it is strict; log 2 is the confusion point."""
 USELESS = 0.4
 """Mean probability of real music below which a judge is useless: its low opinion of fakes means nothing."""
+WRONG_WAY = 0.4
+"""A judge that ranks real music above fakes in no larger share of pairs prefers the fakes; 0.5 is guessing."""
 EXAMPLE = """examples:
   {musigan check-discriminator} --gen-ckpt 690
   {musigan check-discriminator} --all --checkpoints trial --output trial/check
@@ -221,6 +223,8 @@ def interpret(verdicts: list[Verdict]) -> str:
     if sound:
         lines.append(trend_sentence(sound))
     lines.append(control_sentence(last))
+    if wrong := [verdict for verdict in verdicts if verdict.told_apart <= WRONG_WAY]:
+        lines.append(wrong_way_sentence(wrong))
     useless = [verdict.discriminator_epoch for verdict in verdicts if verdict.real_probability < USELESS]
     if useless:
         lines.append(
@@ -270,9 +274,19 @@ def control_sentence(last: Verdict) -> str:
         return f"{shown}: it tells them apart."
     if last.told_apart > 0.6:
         return f"{shown}: it tells them apart more often than not."
-    if last.told_apart > 0.4:
+    if last.told_apart > WRONG_WAY:
         return f"{shown}: it cannot tell them apart (G is that good, or D has learned nothing: try --all)."
     return f"{shown}: it prefers the fakes."
+
+
+def wrong_way_sentence(wrong: list[Verdict]) -> str:
+    """What it means to tell apart fewer pairs than a coin does."""
+    worst = min(wrong, key=lambda verdict: verdict.told_apart)
+    return (
+        "Told apart is the share of pairs with real above fake, and 0.5 is guessing: a judge far below ranks the wrong "
+        f"way round: epochs {join(each.discriminator_epoch for each in wrong)}. Epoch {worst.discriminator_epoch} "
+        f"takes the fake for the real one in {1.0 - worst.told_apart:.0%} of pairs."
+    )
 
 
 def interpret_matrix(verdicts: list[Verdict]) -> str:
@@ -320,10 +334,10 @@ def table_text(verdicts: list[Verdict]) -> str:
     """One line for each discriminator; the rest of the numbers is in verdicts.csv."""
     names = [
         "epoch",
-        "d_loss",
-        "probability",
+        "fake: d_loss",
+        "fake: prob.",
         "real: d_loss",
-        "probability",
+        "real: prob.",
         "told apart",
         "ear",
         "professor",

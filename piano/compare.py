@@ -14,6 +14,7 @@ import torch
 
 from piano.evaluate import FEWEST_CLIPS, Sound, measure_real, watched
 from piano.evaluation.bootstrap import Figure
+from piano.evaluation.learned_songs import Learned, find_overlap, learned_by_model
 from piano.evaluation.measures import measure_title
 from piano.evaluation.music_folder import is_dataset
 from piano.evaluation.paired import PLAIN, Compared, MadeSet, compare_sets, overall, overall_words
@@ -35,6 +36,7 @@ from piano.foundation.screen_text import (
     HelpFormatter,
     columns,
     counted,
+    join_names,
     printable,
     text_table,
     tolerate_old_terminals,
@@ -43,7 +45,9 @@ from piano.foundation.screen_text import (
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import build_generator, load_checkpoint
 
-MOST_LOSSES = 12
+MOST_LOSSES, MOST_SETTINGS = 12, 4
+UNEQUAL = 1.25
+"""From so many times the steps on, one of two runs had much more of them."""
 EXAMPLE = """examples:
   {musigan compare} runs/monday runs/tuesday
   {musigan compare} checkpoints shipped --real ~/held_out
@@ -61,6 +65,8 @@ class Side(NamedTuple):
     steps: int
     generator: VariationalAttentionModel
     training: Training | None
+    learned: Learned | None = None
+    """What it is known to have learned from."""
 
 
 class Names(NamedTuple):
@@ -145,18 +151,25 @@ def compare(options: argparse.Namespace) -> None:
     options.real = options.real or real_of(first, second)
     make_output_folder(options.output)
     claim_results(
-        options.output, ("comparison.json", "comparison.png"), command="compare", of=options.runs,
+        options.output, ("comparison.json", "comparison.png"), command="compare", of=[*options.runs, options.real],
         overwrite=options.overwrite,
     )  # fmt: skip
-    ruler, _ = measure_real(options, Sound(first.generator.sample_rate, first.generator.sound_channels))
+    ruler, excerpts = measure_real(
+        options, Sound(first.generator.sample_rate, first.generator.sound_channels)
+    )
     if ruler.reason:
         raise DatasetError(f"the two cannot be compared: {ruler.reason}. Name other music with --real.")
+    warnings = [
+        overlap.warning(name)
+        for name, side in zip(short_names(first, second), sides, strict=True)
+        if (overlap := find_overlap(options.real, excerpts.files, side.learned)) and overlap.learned
+    ]
     rows = compare_clips(ruler, *(compose(side, options) for side in sides), seed=options.seed)
-    text = comparison_text(rows, first, second, ruler, is_verbose=options.verbose)
+    text = comparison_text(rows, first, second, ruler, made=options.count, is_verbose=options.verbose)
+    text = "\n".join([*map(wrapped, warnings), text])
     print("\n".join(map(printable, text.split("\n"))))
-    write_json(
-        options.output / "comparison.json", plain(comparison_json(rows, first, second, ruler, options))
-    )
+    told = comparison_json(rows, first, second, ruler, options) | {"warning": " ".join(warnings) or None}
+    write_json(options.output / "comparison.json", plain(told))
     draw_comparison(rows, short_names(first, second), options.output / "comparison.png")
     print(f"\nWritten to {printable(options.output)}")
 
@@ -169,7 +182,15 @@ def open_side(folder: Path, epoch: str, options: argparse.Namespace) -> Side:
     generator.sampling_dtype = sampling_dtype(device)
     name = f"{printable(folder)} (epoch {content['epoch']})"
     steps = generator.resolve_steps(options.steps)
-    return Side(name, folder, content["epoch"], steps, generator, training_of(folder))
+    return Side(
+        name,
+        folder,
+        content["epoch"],
+        steps,
+        generator,
+        training_of(folder),
+        learned_by_model(folder, content),
+    )
 
 
 def refuse_other_sound(first: Side, second: Side) -> None:
@@ -226,17 +247,22 @@ def made_set(ruler: Ruler, clips: Clips) -> MadeSet:
 
 
 def comparison_text(
-    rows: dict[str, Compared], first: Side, second: Side, ruler: Ruler, *, is_verbose: bool = False
+    rows: dict[str, Compared], first: Side, second: Side, ruler: Ruler, *, made: int, is_verbose: bool = False
 ) -> str:
-    """The answer, the figures it rests on, and with `is_verbose` every interval, loss and setting."""
+    """The answer, the figures it rests on, and with `is_verbose` every interval, loss and setting.
+
+    `made` is how many clips each of the two made.
+    """
     names = short_names(first, second)
     answer = overall_sentence(rows, names)
     few = ""
     if overall(rows) == "cannot tell":
-        few = " More samples (--count) or more songs (--real) would show smaller differences."
+        few = " More songs (--real) would show smaller differences."
+        if len(ruler.clips) >= made:  # else the real music gives no more clips, and samples alone help little
+            few = " More clips (--count) or more songs (--real) would show smaller differences."
     lines = [wrapped(f"{answer}{few}"), ""]
     lines.append(wrapped(
-        f"Each made {counted(len(ruler.clips), 'clip')}, held against as many of "
+        f"Each made {counted(made, 'clip')}, held against {counted(len(ruler.clips), 'clip')} of "
         f"{counted(ruler.songs, 'real song')}:"
     ))  # fmt: skip
     lines.append(figures_table(rows, names, clips=len(ruler.clips), songs=ruler.songs))
@@ -270,10 +296,9 @@ def figures_table(rows: dict[str, Compared], names: Names, *, clips: int, songs:
 
 
 def shown_difference(row: Compared) -> Figure:
-    """First minus second as the figures themselves stand, so that text and picture have one sign."""
-    gap, sign = row.difference, -1.0 if row.better == "higher" else 1.0
-    low, high = sorted((sign * gap.low, sign * gap.high))
-    return Figure(sign * gap.value + 0.0, low + 0.0, high + 0.0)
+    """How far the first is ahead, in text and picture: above 0 it is better, whatever the measure asks."""
+    gap = row.difference
+    return Figure(0.0 - gap.value, 0.0 - gap.high, 0.0 - gap.low)
 
 
 def measure_sentence(
@@ -286,7 +311,7 @@ def measure_sentence(
         "cannot tell": "cannot tell",
     }
     gap = shown_difference(row)
-    what = "difference of the distances from 1" if row.better == "near 1" else "difference"
+    what = f"lead of {names.first}{' in nearness to 1' if row.better == 'near 1' else ''}"
     values = [f"{value:.3f}" for value in (row.first, row.second)]
     if row.name == "kernel_score":
         values = [score_words(value, None, clips, songs) for value in (row.first, row.second)]
@@ -311,6 +336,7 @@ def training_lines(first: Side, second: Side, *, is_verbose: bool = True) -> lis
         return lines
     a, b = first.training, second.training
     settings = differing(a.settings, b.settings)
+    lines += filter(None, [unequal_words(first, second), settings_words(settings)])
     if "dataset_folder" in settings:
         lines.append(wrapped(
             "They learned from different data sets: make sure that --real holds what neither has heard."
@@ -330,6 +356,31 @@ def training_lines(first: Side, second: Side, *, is_verbose: bool = True) -> lis
         ]
     lines += ["Settings that differ:" if settings else "Their settings are the same."]
     return lines + [f"  {name}: {pair[0]} against {pair[1]}" for name, pair in settings.items()]
+
+
+def unequal_words(first: Side, second: Side) -> str:
+    """That one of the two learned much longer; empty where it did not, or where nobody knows."""
+    if first.training is None or second.training is None:
+        return ""
+    names = short_names(first, second)
+    steps = [sum(side.training.steps.values()) for side in (first, second) if side.training]
+    if not min(steps) or max(steps) < UNEQUAL * min(steps):
+        return ""
+    longer = names[steps.index(max(steps))]
+    return wrapped(
+        f"{longer} learned {max(steps) / min(steps):.1f} times as many steps as the other: what differs may come from "
+        "that alone."
+    )
+
+
+def settings_words(settings: dict[str, tuple[Any, Any]]) -> str:
+    """The settings that differ, in one sentence; empty where none does (other data sets have their own)."""
+    settings = {name: pair for name, pair in settings.items() if name != "dataset_folder"}
+    if not settings:
+        return ""
+    shown = [f"{name} ({pair[0]} against {pair[1]})" for name, pair in [*settings.items()][:MOST_SETTINGS]]
+    more = [f"{len(settings) - MOST_SETTINGS} more"] if len(settings) > MOST_SETTINGS else []
+    return wrapped(f"Settings that differ: {join_names([*shown, *more])}.")
 
 
 def trained_words(side: Side) -> str:
@@ -360,7 +411,7 @@ def comparison_json(
 
 
 def draw_comparison(rows: dict[str, Compared], names: Names, path: Path) -> Path:
-    """The two values of every measure, and below their difference with its interval, with the sign of the text."""
+    """The two values of every measure, and below how far the first is ahead, with its interval and the text's sign."""
     colours = {"better": GREEN, "worse": RED, "cannot tell": QUIET}
     with styled_figure(2, len(rows), size=(3.4 * len(rows), 5.0)) as (figure, axes):
         for column, row in enumerate(rows.values()):
@@ -375,7 +426,7 @@ def draw_comparison(rows: dict[str, Compared], names: Names, path: Path) -> Path
                 above.annotate(f" {value:.2f}", (max(value, 0.0), place), va="center", fontsize="small")
             above.margins(x=0.2)
             shown = [textwrap.shorten(name, 24, placeholder="...") for name in names]
-            above.set_yticks([1, 0], shown if column == 0 else ["", ""])
+            above.set_yticks([1, 0], shown if column == 0 else ["", ""], parse_math=False)
             above.set_title(f"{measure_title(row.name)}\n({row.better} is better)", loc="left")
             gap = shown_difference(row)
             ends = [end if np.isfinite(end) else gap.value for end in (gap.low, gap.high)]
@@ -384,10 +435,12 @@ def draw_comparison(rows: dict[str, Compared], names: Names, path: Path) -> Path
             below.plot(gap.value, 0, "o", color=colours[row.verdict])
             below.set_yticks([])
             words = {"better": f"{shown[0]} is better", "worse": f"{shown[1]} is better"}
-            below.set_title(words.get(row.verdict, row.verdict), loc="left", color=colours[row.verdict])
-            side = "right" if row.better == "higher" else "left"
-            below.set_xlabel(f"{side} of 0: {shown[0]} is better")
-        figure.suptitle(f"{names.first} is compared with {names.second}", x=0.01, ha="left")
+            below.set_title(
+                words.get(row.verdict, row.verdict), loc="left", parse_math=False, color=colours[row.verdict]
+            )
+            below.set_xlabel("how far ahead")
+        title = f"{names.first} is compared with {names.second}. Below, right of 0: {names.first} is better"
+        figure.suptitle(title, x=0.01, ha="left", parse_math=False)
         return save_figure(figure, path)
 
 

@@ -12,6 +12,14 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from piano.evaluation.learned_songs import (
+    Learned,
+    Overlap,
+    find_overlap,
+    learned_by_model,
+    learned_from_folder,
+    together,
+)
 from piano.evaluation.memorisation import PASSAGE_SECONDS, Library, build_library
 from piano.evaluation.music_folder import (
     Excerpts,
@@ -86,7 +94,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--real",
         type=Path,
         required=True,
-        help="music never learned from: sound files or a data set (required)",
+        help="music not learned from (if it was, that is said): sound files or a data set (required)",
     )
     add(
         "--train",
@@ -122,6 +130,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="(default: auto)")
     add("--threads", type=kinds.threads, help="CPU threads (default: what is fastest now)")
     add("--overwrite", action="store_true", help="replace results about something else (default: refuse)")
+    parser.set_defaults(place="--output")
     options = parser.parse_args(argv)
     if options.count < FEWEST_CLIPS:
         parser.error(f"--count must be at least {FEWEST_CLIPS}")
@@ -156,7 +165,9 @@ def evaluate(options: argparse.Namespace) -> None:
         generator.sampling_dtype = sampling_dtype(device)
         steps = generator.resolve_steps(options.steps)
         subject = f"epoch {content['epoch']} of {printable(options.checkpoints)}, {steps} steps"
-        ruler, score, made = evaluate_generator(options, generator)
+        ruler, score, made = evaluate_generator(
+            options, generator, learned_by_model(options.checkpoints, content)
+        )
     print(f"{subject}: {counted(len(made.samples), 'clip')} of {options.seconds:g} s\n")
     print(printable_lines(score_text(score, ruler)))
     write_report(score, ruler, made, output, subject)
@@ -169,9 +180,9 @@ def printable_lines(text: str) -> str:
 
 
 def evaluate_generator(
-    options: argparse.Namespace, generator: VariationalAttentionModel
+    options: argparse.Namespace, generator: VariationalAttentionModel, learned: Learned | None
 ) -> tuple[Ruler, GeneratorScore, Made]:
-    """Measure real music, then the generator."""
+    """Measure real music, then the generator; `learned` is what it is known to have learned from."""
     sound = Sound(generator.sample_rate, generator.sound_channels)
     ruler, excerpts = measure_real(options, sound)
     score, made = score_generator(
@@ -180,6 +191,7 @@ def evaluate_generator(
         count=options.count,
         stretches=spread(excerpts.stretches, options.prompts),
         library=read_library(options, sound),
+        overlap=overlap_of(options, excerpts, learned),
         steps=options.steps,
         seed=options.seed,
         watch=watched,
@@ -187,12 +199,18 @@ def evaluate_generator(
     return ruler, score, made
 
 
+def overlap_of(options: argparse.Namespace, excerpts: Excerpts, learned: Learned | None) -> Overlap | None:
+    """Which songs of --real were learned from, by what the model and --train say."""
+    named = learned_from_folder(options.train, options.real) if options.train else None
+    return find_overlap(options.real, excerpts.files, together(learned, named))
+
+
 def open_output(options: argparse.Namespace, measured: Path) -> None:
     """Make the folder for the results, unless it holds those about something else."""
     make_output_folder(options.output)
     claim_results(
-        options.output, ("scores.json", "samples.png"), command="evaluate", of=[measured],
-        overwrite=options.overwrite,
+        options.output, ("scores.json", "samples.png"), command="evaluate", of=[measured, options.real],
+        overwrite=options.overwrite, other=options.place,
     )  # fmt: skip
 
 
@@ -207,7 +225,7 @@ def evaluate_folder(options: argparse.Namespace) -> tuple[Ruler, GeneratorScore,
     if shared := same_music(options.generated, options.real):
         same = f"--generated and --real hold the same music ({shared}): the scores say nothing about it."
         print(f"{wrapped(same)}\n")
-    ruler, _ = measure_real(options, sound)
+    ruler, real = measure_real(options, sound)
     excerpts = read_music(options.generated, options, sound)
     refuse_few(excerpts, options.generated, options)
     made = Made(samples=excerpts.clips, continuations=[], reconstructions=[])
@@ -217,7 +235,14 @@ def evaluate_folder(options: argparse.Namespace) -> tuple[Ruler, GeneratorScore,
         files = None
     return (
         ruler,
-        score_made(ruler, made, files=files, library=read_library(options, sound), watch=watched),
+        score_made(
+            ruler,
+            made,
+            files=files,
+            library=read_library(options, sound),
+            overlap=overlap_of(options, real, None),
+            watch=watched,
+        ),
         made,
     )
 

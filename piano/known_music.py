@@ -119,11 +119,14 @@ def keys_of(manifest: DatasetManifest, split: str, kind: str, *, in_order: bool 
     if kind == "files" and manifest.sha256 is None:
         return torch.zeros(0, dtype=torch.int64)
     words = manifest.songs[split] if kind == "names" else (manifest.sha256 or {})[split]
-    digests = (hashlib.sha256(str(word).encode("utf-8", "surrogatepass")).digest() for word in words)
-    keys = torch.tensor(
-        [int.from_bytes(digest[:8], "big", signed=True) for digest in digests], dtype=torch.int64
-    )
+    keys = torch.tensor([key_of(str(word)) for word in words], dtype=torch.int64)
     return keys if in_order else torch.unique(keys)
+
+
+def key_of(word: str) -> int:
+    """A number of 64 bits for a song's name, or for the hash of its file in hexadecimal digits."""
+    digest = hashlib.sha256(word.encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
 
 
 def sound_of(*sets: AudioDataset) -> str:

@@ -16,6 +16,7 @@ from piano.check_discriminator import (
     interpret,
     interpret_matrix,
     main,
+    table_text,
     told_apart,
 )
 from piano.config_reader import load_config_from_yaml
@@ -191,6 +192,28 @@ def test_a_judge_that_calls_real_music_fake_is_named_useless_and_makes_no_trend(
 )
 def test_the_control_says_whether_the_newest_judge_can_tell(apart, words):
     assert words in interpret([verdict(epoch, 0.7, apart=apart) for epoch in (1, 2, 3)])
+
+
+def test_a_judge_that_ranks_the_wrong_way_round_is_said_to_in_a_sentence_and_columns_have_names_of_their_own():
+    judges = [verdict(1, 0.7, apart=0.07), verdict(2, 0.7, apart=0.3), verdict(3, 0.7, apart=0.9)]
+    text = interpret(judges)
+    assert (
+        "ranks the wrong way round: epochs 1, 2. Epoch 1 takes the fake for the real one in 93% of pairs"
+        in text
+    )
+    assert "wrong way" not in interpret(judges[2:])
+    head = table_text(judges).splitlines()[0]
+    names = (
+        "epoch",
+        "fake: d_loss",
+        "fake: prob.",
+        "real: d_loss",
+        "real: prob.",
+        "told apart",
+        "ear",
+        "professor",
+    )
+    assert " ".join(head.split()) == " ".join(names)
 
 
 def test_strictness_names_the_judge_that_ranks_old_fakes_below_real_music():

@@ -1,6 +1,8 @@
 """compare: better, worse or cannot tell; planted grades are told apart, and chance is not taken for a difference."""
 
+import hashlib
 import json
+import shutil
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,10 +14,12 @@ from piano import compare, evaluate, generate_music
 from piano.compare import main
 from piano.evaluation.distances import spectrum_noise
 from piano.evaluation.paired import MadeSet, compare_sets, overall, overall_words
+from piano.evaluation.report_compared import comparison_section
 from piano.evaluation.run_settings import differing
 from piano.evaluation.set_scores import Reference
 from piano.evaluation.training_figures import training_of
 from piano.foundation.run_log import RunLog
+from piano.known_music import key_of
 from piano.piano_model import VariationalAttentionModel
 from piano.vae_utilities import save_checkpoint
 from tests.make_audio import write_music
@@ -123,6 +127,7 @@ def test_the_command_says_it_in_sentences_writes_json_and_a_picture(
         == 0
     )
     screen = " ".join(capsys.readouterr().out.split())
+    assert "Each made 4 clips, held against 4 clips of" in screen and "More clips (--count)" in screen
     assert screen.index("It cannot be told whether a or b makes better music") < screen.index("variety 0")
     for words in ("kernel_score (lower is better): cannot tell", "flow.flow: 0.5 against 0.25",
                   "seed: 0 against 5", "it learned for 2.0 minutes, 3 steps."):  # fmt: skip
@@ -143,8 +148,45 @@ def test_the_answer_comes_first_and_fits_80_columns(home: Path, tmp_path: Path, 
     lines = capsys.readouterr().out.splitlines()
     said = "\n".join(lines[:-1])  # the last one names the folder
     assert [line for line in said.splitlines() if len(line) > 80] == []
+    assert "Settings that differ: seed (0 against 5)." in said and "times as many steps" not in said
     answer = said[said.index("It cannot be told") :]
     assert "[" not in answer and "flow.flow" not in answer
+
+
+def test_what_makes_the_two_unequal_and_what_would_help_is_said(home: Path, tmp_path: Path, capsys) -> None:
+    longer = tmp_path / "longer"
+    shutil.copytree(home / "b", longer)
+    log = RunLog(longer)
+    log.append(
+        [{"stage": "flow", "step": k, "total_step": k, "seconds": 60.0 * k, "flow": 0.2} for k in range(3, 6)]
+    )
+    songs = sorted((home / "real").iterdir())
+    music = {"identity": "x", "sound": "y", "names": torch.zeros(0, dtype=torch.int64)}
+    files = torch.tensor([key_of(hashlib.sha256(songs[0].read_bytes()).hexdigest())])
+    generator = VariationalAttentionModel(**tiny_config(longer).model.model_dump())
+    run = {"stateful": {"music": music | {"files": files}}}
+    save_checkpoint(generator, 3, longer, "generator", run=run)
+    arguments = [
+        str(home / "a"),
+        str(longer),
+        "--real",
+        str(home / "real"),
+        "--output",
+        str(tmp_path / "out"),
+    ]
+    assert main([*arguments, "--count", "30", "--seconds", "2", "--threads", "1", "--steps", "1"]) == 0
+    screen = " ".join(capsys.readouterr().out.split())
+    assert screen.startswith("Warning: longer learned from 1 of the 5 songs of the real music (real 0.wav)")
+    assert "longer learned 2.0 times as many steps as the other" in screen
+    assert "Each made 30 clips, held against 15 clips of 5 real songs" in screen and "--count" not in screen
+    assert json.loads((tmp_path / "out" / "comparison.json").read_text())["warning"].startswith(
+        "Warning: longer"
+    )
+    assert comparison_section(tmp_path / "out", longer).words.startswith("Warning: longer")
+    before = (tmp_path / "out" / "comparison.json").read_bytes()
+    (tmp_path / "other").mkdir()
+    assert main([*arguments[:2], "--real", str(tmp_path / "other"), "--output", str(tmp_path / "out")]) == 2
+    assert (tmp_path / "out" / "comparison.json").read_bytes() == before
 
 
 def test_no_interval_is_wider_than_what_can_be() -> None:
@@ -160,10 +202,10 @@ def test_no_interval_is_wider_than_what_can_be() -> None:
     [
         (
             {"kernel_score": "better", "diversity": "worse"},
-            "that of a is nearer to real music, but b is ahead in variety.",
+            "that of a is nearer to real music, but b is ahead in variety (nearer to that of real music).",
         ),
         ({"kernel_score": "worse", "recall": "worse"}, "b makes better music than a"),
-        ({"kernel_score": "cannot tell", "diversity": "better"}, "though a is ahead in variety."),
+        ({"kernel_score": "cannot tell", "diversity": "better"}, "though a is ahead in variety (nearer to"),
         ({"kernel_score": "cannot tell"}, "they differ no more than chance."),
     ],
 )  # fmt: skip

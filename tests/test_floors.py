@@ -77,6 +77,7 @@ FLOORS: list[tuple[float, str, list[str]]] = [
         WING,
         [
             "piano.evaluation.continuations",
+            "piano.evaluation.learned_songs",
             "piano.evaluation.memorisation",
             "piano.evaluation.ruler",
             "piano.evaluation.score_table",

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from piano.doctor.ranges import is_as_varied_as_music, is_ill, table
+from piano.doctor.signals import digest
 from piano.evaluation.clip_features import feature_matrix
 from piano.evaluation.distances import kernel_score, spectrum_noise
-from piano.evaluation.gates import SCORES_ON_THE_WAY, Gatekeeper, SampleGate
+from piano.evaluation.gates import SCORES_ON_THE_WAY, Gatekeeper, SampleGate, variety_advice, variety_words
 from piano.evaluation.run_ruler import RunRuler, clip_labels, validation_clips
 from piano.evaluation.score_cost import FEWEST_CLIPS, MOST_CLIPS, SHARE, Prices, ScoreCost
 from piano.foundation.checkpoint_format import complete_epochs, find_epoch, read_best
@@ -226,6 +228,25 @@ def test_the_gate_passes_music_and_stops_noise_and_silence():
     assert [gate.passes(steps) for steps in (1, 4, 16)] == [False, False, True]
     assert gate.figures()["distance_16"] < 0.5 * gate.noise_distance
     assert judged[16].kernel_score.value < 0.3 < 0.9 < judged[1].kernel_score.value
+
+
+@pytest.mark.parametrize(
+    ("diversity", "is_healthy"),
+    [(0.69, False), (0.7, True), (1.0, True), (1.49, True), (1.82, False), (math.nan, False)],
+)
+def test_gate_and_doctor_have_one_bound_of_variety(diversity, is_healthy):
+    assert is_as_varied_as_music(diversity) == is_healthy
+    lines = [
+        {"stage": "joint", "step": k, "total_step": k, "seconds": 1.0, "diversity": diversity}
+        for k in range(200)
+    ]
+    faults = [
+        row for row in table(digest(lines).windows, []) if "variety" in row.name and is_ill(row.reading)
+    ]
+    if diversity > 1.5:
+        assert [row.reading for row in faults] == ["more than music has: noise?"]
+    said, advice = variety_words(diversity), variety_advice(diversity)
+    assert "(0.7 to 1.5 is asked)" in said and ("often noise" in advice) == (diversity > 1.5)
 
 
 def test_every_judged_epoch_has_a_score_and_the_best_names_its_scale(judged):

@@ -121,7 +121,7 @@ def test_results_about_something_else_stay(tmp_path: Path) -> None:
     claim(first)  # the same run measured again
     with pytest.raises(ConfigError, match=r"scores.json is there already and holds other work.*--overwrite"):
         claim(second)
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match=r"holds other work \(about first\)"):
         claim(first, second)
     assert (out / "scores.json").read_text() == str((first,))
     claim(second, overwrite=True)

@@ -115,7 +115,11 @@ def test_recordings_of_a_data_set_are_counted_not_its_stretches(tmp_path):
 
 def test_one_rule_says_when_copies_cannot_be_looked_for():
     assert why_not_searched(4) == ""
-    assert why_not_searched(1).startswith("Cannot tell: 1 recording never learned from is too few")
+    for songs, there in ((0, "there is none."), (1, "there is at most 1."), (3, "there are at most 3.")):
+        said = why_not_searched(songs)
+        assert said.startswith("Cannot tell: 4 recordings never learned from are needed") and said.endswith(
+            there
+        )
 
 
 def test_music_no_farther_from_itself_than_from_noise_makes_no_scale():
@@ -142,10 +146,11 @@ def test_text_and_picture_have_one_sign_and_the_names_of_the_runs(tmp_path):
     )  # in the fault of the measure: first is worse
     assert shown_difference(recall) == pytest.approx((-1.0, -1.1, -0.9))
     assert measure_sentence(recall, A_B).startswith(
-        "recall (higher is better): tuesday is better, 0.000 against 1.000, difference -1.000 [-1.100, -0.900]"
+        "recall (higher is better): tuesday is better, 0.000 against 1.000, lead of monday -1.000 [-1.100, -0.900]"
     )
     score = compared("kernel_score", "lower", -0.04, 0.4, "better", -0.44)
     assert "monday is better, 0 (not told apart) against 0.40" in measure_sentence(score, A_B)
+    assert shown_difference(score) == pytest.approx((0.44, 0.34, 0.54))  # ahead is above 0 in every measure
     rows = {
         "kernel_score": score,
         "recall": recall,

@@ -1,5 +1,6 @@
 """Pictures show what is there: a note is a line at its name, treble that is gone is dark, files are whole PNGs."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,15 @@ def test_silence_stereo_and_very_short_sounds_can_be_drawn(tmp_path):
     for draw in (constant_q_grid, spectrogram_grid):
         path = draw({"silent": silent, "short": tone(440.0, 0.01)}, RATE, tmp_path / f"{draw.__name__}.png")
         assert brightness(path).size > 10_000
+
+
+@pytest.mark.parametrize("name", ["\u97f3\u697d.mp3", "a \U0001f3b9 b.wav", "$x_{.mp3 $"])
+def test_a_name_of_any_letters_is_drawn_without_a_word_on_the_screen(tmp_path, name):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        constant_q_grid({f"real music: {name}": tone(220.0)}, RATE, tmp_path / "q.png")
+        spectrogram_grid({name: tone(220.0)}, RATE, tmp_path / "s.png")
+    assert brightness(tmp_path / "q.png").size > 0
 
 
 def test_a_picture_replaces_the_old_one_and_leaves_nothing_else(tmp_path):

@@ -14,14 +14,16 @@ from piano.config_reader import DEFAULT_CONFIG, load_config_from_yaml
 from piano.doctor.verdict import run_verdict
 from piano.evaluation import report
 from piano.evaluation.curves import Chart, Curve, Mark, Stage, Timeline
+from piano.evaluation.learned_songs import Overlap
 from piano.evaluation.memorisation import why_not_searched
+from piano.evaluation.metrics import log_magnitude_ratio
 from piano.evaluation.report_charts import chart_html, find_axis, round_steps
 from piano.evaluation.report_compared import comparison_section
 from piano.evaluation.report_copies import copies_section
 from piano.evaluation.report_gates import gate_html
 from piano.evaluation.report_html import paragraphs, short, table_html, without_places
 from piano.evaluation.report_listen import Heard, Wanted, contrast_section, gather_sounds, listen_section
-from piano.evaluation.report_scores import scores_section
+from piano.evaluation.report_scores import reconstructions_html, scores_section, warning_of
 from piano.evaluation.report_sounds import Kind, Sound, collect_made_music, sounds_of_run
 from piano.evaluation.report_titles import song_title, told_apart
 from piano.evaluation.report_training import (
@@ -258,6 +260,17 @@ def test_no_praise_for_what_is_hardly_better_than_noise() -> None:
     assert "too few for anything" in ruined.lead and "hardly better than noise (0.93" in ruined.lead
 
 
+def test_the_head_of_the_page_says_what_takes_the_worth_from_a_score() -> None:
+    drone = spoken([], 0.3, clips=20, songs=10, alike=(0.96, 0.8))
+    assert drone.lead.endswith(
+        "It is a drone: 0.96 alike from one second to the next, real music up to 0.80."
+    )
+    assert "drone" not in spoken([], 0.3, clips=20, songs=10, alike=(0.7, 0.8)).lead
+    for history in ([], make_log()):
+        told = spoken(history, 0.2, clips=20, songs=10, warning="Warning: it learned from it.")
+        assert told.lead.startswith("Warning: it learned from it. ")
+
+
 def test_one_page_gives_one_figure_for_one_thing() -> None:
     """A gate on the way said 0.26, the ruler afterwards 0.28: the later and longer measurement is told."""
     gate = {"event": "score", "stage": "joint", "epoch": 3, "total_step": 20, "seconds": 900.0, "kernel_score": 0.26,
@@ -296,8 +309,8 @@ def test_two_models_stand_beside_each_other_by_their_names(run: Path, tmp_path: 
 
 
 @pytest.mark.parametrize(("said", "known", "words", "warns"), [
-    (14, 1, "14 clips of 1 song it", True), (14, 5, "14 clips of 5 songs it", False), (1, None, "of 1 song it", True),
-    (3, 9, "14 clips of 3 songs it", False),
+    (14, 1, "14 clips of 1 song;", True), (14, 5, "14 clips of 5 songs;", False), (1, None, "of 1 song;", True),
+    (3, 9, "14 clips of 3 songs;", False),
 ])  # fmt: skip
 def test_songs_are_counted_as_songs(
     tmp_path: Path, said: int, known: int | None, words: str, warns: bool
@@ -307,11 +320,50 @@ def test_songs_are_counted_as_songs(
     assert words in content and ("one song only" in content) == warns
 
 
+@pytest.mark.parametrize(("learned", "words"), [
+    (None, "of 3 songs; whether it learned from them is not known."),
+    ([], "of 3 songs; none of them is among those it learned from."),
+    (["a.mp3"], "of 3 songs; it learned from 1 song of them."),
+])  # fmt: skip
+def test_the_page_says_never_learned_from_only_where_that_is_known(tmp_path: Path, learned, words) -> None:
+    scores = make_scores()
+    real = {"clips": 14, "songs": 3, "learned_from": learned}
+    warning = Overlap(learned or [], 3).warning() or None
+    (tmp_path / "scores.json").write_text(json.dumps(scores | {"real": real, "warning": warning}))
+    section = scores_section(
+        tmp_path, how="", songs=1
+    )  # a validation set of one song, which was not measured on
+    assert words in section.content and "never learned from." not in section.content
+    assert (warning_of(tmp_path) == warning) if learned else (warning_of(tmp_path) == "")
+    assert section.note.startswith("flattered") == bool(learned)
+
+
 def test_with_too_few_recordings_copies_cannot_be_told_and_the_screen_says_the_same(tmp_path: Path) -> None:
     dataset = make_dataset(tmp_path / "dataset", held_out=1)
     write_audio(tmp_path / "music" / "a.wav", tone(6.0, 300, rate=DATASET_RATE), DATASET_RATE)
     sounds = collect_made_music(tmp_path / "music", max_seconds=9.0)
     assert copies_section(sounds, dataset, search="yes").absent == why_not_searched(1) != ""
+
+
+def test_a_copy_that_misses_everything_is_another_piece_not_the_average() -> None:
+    said = reconstructions_html({"R": 0.25, "P": 0.8})
+    assert "25 % of the levels are missed" in said and "as far off as another piece of music" in said
+    random = np.random.default_rng(0)
+    first, second = (0.1 * random.standard_normal((2, 1, 16_000)) * scale for scale in (1.0, 0.1))
+    clips = [first[0], second[0]]
+    assert log_magnitude_ratio(
+        reconstruction=clips[::-1], original=clips, sample_rate=16_000
+    ) == pytest.approx(1.0)
+
+
+def test_small_numbers_keep_digits_that_say_something() -> None:
+    shown = [short(value) for value in (1.2e-5, -3e-4, 0.0, 1e-18, 2e-12, 0.012, 1.5, 123.4)]
+    assert shown == ["1.2e-5", "\u22120.0003", "0.00", "0.00", "2e-12", "0.012", "1.50", "123"]
+    rate = Curve("learning_rate_ear", np.arange(3.0), np.array([3e-5, 2e-5, 1.5e-5]))
+    drawn = chart_html(
+        Chart("Learning rates", "", [rate], is_log=True), Timeline([Stage("ear", 0, 2, 3, 1)], [], 2.0)
+    )
+    assert "<span>1.5e-5</span>" in drawn and "<span>0.00</span>" not in drawn
 
 
 def test_axes_carry_round_values_and_short_stages_their_number() -> None:
@@ -342,6 +394,9 @@ def test_tables_become_cards_on_a_phone_with_cells_that_name_themselves() -> Non
 
 def test_the_chosen_epoch_is_marked_and_not_praised(run: Path) -> None:
     section = learning_section(run, make_log(), best=2)
+    assert (
+        "at each of these epochs" in section.words and "every save" not in section.words
+    )  # some have no samples
     assert "Epoch 2, chosen" in section.content and "best" not in section.content + section.words
     assert section.content.count("--columns:3") == 2
 

@@ -1,5 +1,6 @@
 """evaluate: figures, table and pictures of a tiny generator and of folders; what goes wrong is one sentence."""
 
+import hashlib
 import json
 import shutil
 from itertools import pairwise
@@ -13,6 +14,14 @@ import torch
 from data_prep.create_dataset import create_dataset
 from data_prep.prepare_dataset import main as prepare
 from piano.evaluate import main
+from piano.evaluation import report
+from piano.evaluation.learned_songs import (
+    Learned,
+    Overlap,
+    find_overlap,
+    learned_by_model,
+    learned_from_folder,
+)
 from piano.evaluation.measures import DESCRIPTORS, PAIR_MEASURES, SET_MEASURES
 from piano.evaluation.music_folder import chained_pairs, clip_starts, read_excerpts, read_songs
 from piano.evaluation.ruler import fit_ruler
@@ -20,10 +29,11 @@ from piano.evaluation.score_generator import compose_samples, score_generator
 from piano.foundation.audio_io import write_audio
 from piano.foundation.dataset_format import open_pairs
 from piano.foundation.decode_log import NOT_FINITE
+from piano.known_music import key_of
 from piano.piano_model import VariationalAttentionModel
 from piano.vae_utilities import save_checkpoint
 from tests.make_audio import make_music, write_music
-from tests.tiny_run import SAMPLE_RATE, tiny_config
+from tests.tiny_run import SAMPLE_RATE, tiny_config, write_dataset
 
 SONGS = 6
 SHORT = ["--count", "6", "--seconds", "4.5", "--threads", "1"]
@@ -131,6 +141,113 @@ def test_the_samples_judged_are_those_that_generate_would_write(home: Path) -> N
     judged = compose_samples(generator, count=2, seconds=1.0, seed=7, steps=2)
     written = generator.generate(1.0, count=2, seed=7, steps=2)
     np.testing.assert_array_equal(np.stack(judged), written.numpy())
+
+
+# --- was it learned from?
+
+
+def learned_checkpoint(folder: Path, **music: list[Path] | list[str]) -> Path:
+    """An untrained generator that says it learned from these files and names."""
+    torch.manual_seed(0)
+    generator = VariationalAttentionModel(**tiny_config(folder).model.model_dump())
+    keys = {
+        "files": [
+            key_of(hashlib.sha256(Path(path).read_bytes()).hexdigest()) for path in music.get("files", [])
+        ],
+        "names": [key_of(str(name)) for name in music.get("names", [])],
+    }
+    state = {kind: torch.tensor(values, dtype=torch.int64) for kind, values in keys.items()}
+    run = {"stateful": {"music": {"identity": "x", "sound": "y", **state}}}
+    save_checkpoint(generator, 3, folder / "checkpoints", "generator", run=run)
+    return folder / "checkpoints"
+
+
+def test_real_music_that_was_learned_from_is_said_first_and_kept(home: Path, tmp_path: Path, capsys) -> None:
+    songs = sorted((home / "real").rglob("*.wav"))
+    lesson = tmp_path / "music" / "lesson.wav"
+    write_music(lesson, 50, 19.0, SAMPLE_RATE)
+    checkpoints = learned_checkpoint(tmp_path, files=[*songs[:5], lesson])
+    renamed = tmp_path / "one"
+    renamed.mkdir()
+    shutil.copy(lesson, renamed / "other name.wav")
+    for real, warned in (
+        (home / "real", "learned from 5 of the 6 songs"),
+        (renamed, "learned from the one song"),
+    ):
+        arguments = ["--checkpoints", str(checkpoints), "--real", str(real), "--train", str(home / "train")]
+        output = tmp_path / real.name
+        assert main([*arguments, "--prompts", "0", "--output", str(output), *SHORT]) == 0
+        screen = " ".join(capsys.readouterr().out.split())
+        found = scores(output)
+        assert found["headline"].startswith("Warning: it ") and warned in found["headline"]
+        assert found["warning"] and f"Warning: it {warned}" in screen
+        assert screen.index("Warning: it") < screen.index("SETS OF CLIPS")
+        assert (
+            "Cannot tell: 4 recordings never learned from are needed" in screen
+        )  # five of six are no yardstick
+    assert found["real"]["learned_from"] == ["other name.wav"]
+
+
+def test_songs_count_by_file_where_all_were_hashed_and_by_name_where_not(home: Path, tmp_path: Path) -> None:
+    real = home / "real"
+    songs = sorted(real.rglob("*.wav"))
+    labels = [str(path.relative_to(real)) for path in songs]
+    names = [path.relative_to(real).as_posix() for path in songs]
+    keys = frozenset(map(key_of, names))
+    assert find_overlap(real, labels, None) is None
+    by_name = find_overlap(real, labels[:2], Learned(keys, frozenset()))
+    assert by_name == Overlap(labels[:2], 2)
+    other = frozenset(range(len(names)))  # hashes of other files under the same names
+    assert find_overlap(real, labels, Learned(keys, other)) == Overlap([], len(labels))
+    assert find_overlap(real, labels, learned_from_folder(real, real)) == Overlap(labels, len(labels))
+    assert find_overlap(real, labels, learned_from_folder(home / "train", real)) == Overlap([], len(labels))
+
+
+def test_a_run_of_an_earlier_version_knows_its_songs_by_dataset_json(tmp_path: Path) -> None:
+    assert learned_by_model(tmp_path, {}) is None
+    facts = {"identity": "abc", "songs": {"training": ["a.mp3"], "validation": ["b.mp3"]}}
+    (tmp_path / "dataset.json").write_text(json.dumps(facts))
+    assert learned_by_model(tmp_path, {"run": None}) == Learned(
+        frozenset([key_of("a.mp3")]), frozenset(), "abc"
+    )
+
+
+def test_validation_songs_of_a_data_set_were_not_learned_from_by_its_own_run(tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path / "dataset")
+    own = learned_from_folder(folder, folder)
+    labels = ["validation pair 0", "validation pair 1"]
+    assert find_overlap(folder, labels, own) == Overlap([], 2)
+    swapped = own._replace(names=frozenset([key_of("validation.mp3")]))
+    assert find_overlap(folder, labels, swapped) == Overlap(
+        labels, 2
+    )  # nobody knows which clip is of which song
+
+
+def test_results_against_other_music_are_not_replaced(home: Path, tmp_path: Path, capsys) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(home / "real", other)
+    arguments = ["--generated", str(home / "train"), "--output", str(tmp_path / "out"), *SHORT]
+    assert main([*arguments, "--real", str(home / "real")]) == 0
+    before = (tmp_path / "out" / "scores.json").read_bytes()
+    assert main([*arguments, "--real", str(other)]) == 2
+    assert (
+        "holds other work (about train and real). Choose another place with --output"
+        in capsys.readouterr().err
+    )
+    assert (tmp_path / "out" / "scores.json").read_bytes() == before
+    assert main([*arguments, "--real", str(home / "real")]) == 0  # the same measured again
+    assert main([*arguments, "--real", str(other), "--overwrite"]) == 0
+
+
+def test_the_report_measures_nothing_away_either(home: Path, tmp_path: Path, capsys) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(home / "checkpoints", run)
+    assert main(["--checkpoints", str(run), "--real", str(home / "real"), "--prompts", "0", *SHORT]) == 0
+    before = (run / "evaluation" / "scores.json").read_bytes()
+    capsys.readouterr()
+    assert report.main([str(run), "--evaluate", "--real", str(home / "train"), "--compose", "0"]) == 2
+    assert "Choose another place with --scores" in capsys.readouterr().err
+    assert (run / "evaluation" / "scores.json").read_bytes() == before
 
 
 # --- real music

@@ -154,6 +154,22 @@ def test_a_drone_and_a_piece_that_repeats_are_called_so():
     assert verdict.is_ruined and verdict.sentence.startswith(
         "It plays a drone: after 1,200 steps its music is 0.96 alike from one second to the next, real music up to 0.72"
     )
+    noisy = [*run(value=1.2)[:-1], score(1.1, self_similarity=0.96, self_similarity_real=0.72)]
+    assert (
+        "worse than noise" in run_verdict(noisy).sentence
+        and "It plays a drone" in run_verdict(noisy).sentence
+    )
+    later = {
+        "kernel_score": 0.4,
+        "clips": 24,
+        "songs": 12,
+        "self_similarity": 0.96,
+        "self_similarity_real": 0.8,
+    }
+    assert run_verdict(run(), later).sentence.startswith(
+        "It plays a drone"
+    )  # measured after the run was over
+    assert not run_verdict(run()).is_ruined
     slow = [*run(value=0.4)[:-1], score(0.3, self_similarity=0.96, self_similarity_real=0.97)]
     assert not run_verdict(slow).is_ruined  # the music it learned is as still
     same = [*run(value=0.4)[:-1], score(0.3, diversity=0.1)]

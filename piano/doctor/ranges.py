@@ -30,6 +30,8 @@ class Range(NamedTuple):
 
 
 INFINITY = float("inf")
+LEAST_VARIED, MOST_VARIED = 0.7, 1.5
+"""Variety of music over that of real music: less repeats itself, more is often noise. Gates ask for the same."""
 JUDGE = (
     Band(0.10, "collapse of the game: the judge knows everything"), Band(0.40, "the judge leads"),
     Band(0.70, "healthy"), Band(0.90, "the judge is behind"), Band(INFINITY, "failure of the judge"),
@@ -62,9 +64,9 @@ RANGES: tuple[Range, ...] = (
     *(Range(name, f"{words}L_G", "0.5 to 2", GENERATOR, game)
       for name, words, game in (("ear_adversarial", "ear: ", GAMES["ear"]),
                                 ("adversarial", "professor: ", GAMES["professor"]), ("g_loss", "", GAMES[""]))),
-    Range("diversity", "variety of what is generated / real", "0.7 to 1.5",
-          (Band(0.15, "mode collapse"), Band(0.3, "near mode collapse"), Band(0.5, "poor"), Band(0.7, "a little poor"),
-           Band(1.5, LEAST), Band(10.0, "more than music has: noise?"),
+    Range("diversity", "variety of what is generated / real", f"{LEAST_VARIED:g} to {MOST_VARIED:g}",
+          (Band(0.15, "mode collapse"), Band(0.3, "near mode collapse"), Band(0.5, "poor"),
+           Band(LEAST_VARIED, "a little poor"), Band(MOST_VARIED, LEAST), Band(10.0, "more than music has: noise?"),
            Band(INFINITY, "cannot tell: real music has none")), "the variety of what it makes"),
     Range("noise_spread", "spread of two continuations / real", "above 0.2",
           (Band(0.2, "the noise is ignored"), Band(INFINITY, LEAST)), "how different two continuations are"),
@@ -72,6 +74,13 @@ RANGES: tuple[Range, ...] = (
           (Band(0.5, "copies"), Band(INFINITY, LEAST)), "how near its music is to single pieces it learned from"),
 )  # fmt: skip
 """Bounds as in docs/loss-guide.md. L_D is normalised for label smoothing: 0 perfect, 0.693 confused."""
+
+
+def is_as_varied_as_music(diversity: float) -> bool:
+    """Whether a diversity reads as healthy: the bound of the doctor, and of the gate for one step."""
+    return next(known for known in RANGES if known.signal == "diversity").reading(diversity) == LEAST
+
+
 GATE_RANGES: tuple[Range, ...] = (
     Range("R", "reconstruction error R", "below 0.15 (tiny: 0.30)", (Band(0.15, LEAST), Band(0.30, "fair"),
           Band(0.6, "poor"), Band(INFINITY, "useless")), "how much of a sound is kept when it is written down"),

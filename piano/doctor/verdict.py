@@ -14,7 +14,7 @@ from piano.foundation.score_words import (
     FAR_FROM,
     HARDLY_FROM,
     UNKNOWN,
-    is_drone,
+    drone_words,
     is_number,
     score_sentence,
     score_words,
@@ -67,8 +67,9 @@ def run_verdict(lines: Iterable[Any], measured: Mapping[str, Any] | None = None)
     lines : iterable of dicts
         From `run_log.read_history`, or read one by one.
     measured : mapping, optional
-        `kernel_score`, `clips` and `songs` of a later and longer measurement of its music: they take the place of
-        those in the log, so that one page never gives two figures for one thing.
+        `kernel_score`, `clips`, `songs` and, where they are known, `self_similarity` and `self_similarity_real` of a
+        later and longer measurement of its music: they take the place of those in the log, so that one page never gives
+        two figures for one thing.
     """
     found = digest(lines)
     return judge(found.windows, diagnose(found.windows), found.kept, steps=found.steps, measured=measured)
@@ -87,8 +88,11 @@ def judge(
         return Verdict(True, "It learned nothing: not one step was taken.", LONGER, 0)
     has_died = died(events)
     ill, advice = illness(windows, findings, steps=steps, has_died=has_died)
+    facts = facts_of(events)
+    if measured is not None:
+        facts = facts._replace(score={**(facts.score or {}), **measured}, unknown="")
     if ill and (has_died or any(_is_fatal(finding) for finding in findings)):
-        return Verdict(True, ill, advice, steps)
+        return Verdict(True, f"{ill}{_also_drone(facts)}", advice, steps)
     if has_died:
         sentence = (
             f"The run died after {counted(steps, 'step')}: its last one gave something that is no number."
@@ -96,9 +100,6 @@ def judge(
         return Verdict(
             True, sentence, "Go on from the last good checkpoint with lower learning rates.", steps
         )
-    facts = facts_of(events)
-    if measured is not None:
-        facts = facts._replace(score={**(facts.score or {}), **measured}, unknown="")
     staged = any(window.stage in STAGE for window in windows) or bool(
         {str(line.get("stage")) for line in events} & STAGE.keys()
     )
@@ -245,20 +246,17 @@ def ruin_of(facts: Facts, *, steps: int) -> str:
     )  # it went on from a model
     if steps < FEWEST_STEPS and not is_music:
         heard = f": what it plays is {_score_sentence(facts.score)}" if facts.score else ""
-        return f"It learned for {counted(steps, 'step')}. That is too few for anything{heard}."
+        return f"It learned for {counted(steps, 'step')}. That is too few for anything{heard}.{_also_drone(facts)}"
     length = f"after {counted(steps, 'step')}"
     if facts.score and float(facts.score["kernel_score"]) >= HARDLY_FROM:
-        return f"It did not work: {length} its music is {_score_sentence(facts.score)}."
+        return f"It did not work: {length} its music is {_score_sentence(facts.score)}.{_also_drone(facts)}"
     codec = facts.gates.get(FIRST_STAGE, {})
     if _reads(codec, "R", lambda value: value >= 0.6) or _reads(codec, "P", lambda value: value < 0.4):
         lost = "too much of every sound is lost when it is written down and played back"
         return f"It did not work: {length} {lost} ({_codec_words(codec)}), so that nothing can sound well."
     score = facts.score or {}
-    if is_drone(score.get("self_similarity"), score.get("self_similarity_real")):
-        alike = f"{score['self_similarity']:.2f} alike from one second to the next"
-        real = score.get("self_similarity_real")
-        beside = f", real music up to {real:.2f}" if is_number(real) else ""
-        return f"It plays a drone: {length} its music is {alike}{beside}."
+    if alike := _drone(facts):
+        return f"It plays a drone: {length} its music is {alike}."
     if _reads(score, "diversity", lambda value: value < SAME):
         return (f"It plays the same piece again and again: {length} its pieces differ {score['diversity']:.2f} times "
                 "as much from each other as real ones.")  # fmt: skip
@@ -290,6 +288,17 @@ def faults_of(facts: Facts, rows: Sequence[Row], *, steps: int) -> list[str]:
 def _last_of_each(rows: Sequence[Row]) -> list[Row]:
     """A number that several stages had, as the last of them left it."""
     return list({row.name: row for row in rows}.values())
+
+
+def _drone(facts: Facts) -> str:
+    score = facts.score or {}
+    return drone_words(score.get("self_similarity"), score.get("self_similarity_real"))
+
+
+def _also_drone(facts: Facts) -> str:
+    """That it plays a drone, after what weighs more; empty where it plays none."""
+    alike = _drone(facts)
+    return f" It plays a drone: its music is {alike}." if alike else ""
 
 
 def _advice(facts: Facts, steps: int) -> str:

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from piano.doctor.ranges import LEAST_VARIED, MOST_VARIED, is_as_varied_as_music
 from piano.evaluation.clip_features import feature_matrix
 from piano.evaluation.metrics import log_magnitude_ratio, pitch_found_share
 from piano.evaluation.pictures import constant_q_grid
@@ -60,7 +61,6 @@ SCORES_ON_THE_WAY = 4
 """Scores in the middle of a stage of a run that is measured in epochs: where they fall depends on no clock."""
 ONE_STEP_TOLERANCE = 1.1
 """Fewer sampling steps are preferred while their kernel distance stays within this factor of the best."""
-MIN_DIVERSITY = 0.7
 MORE_MUSIC = (
     "prepare more music, or a larger --validation-fraction, so that there is something to hold it against"
 )
@@ -411,18 +411,31 @@ def judge_one_step(run: TrainingRun, keeper: Gatekeeper) -> Gate:
     set_default_steps(run, default)
     keeper.keep_score(run, gate.judged[default], steps=default)
     figures = gate.figures() | {"default_steps": default}
-    is_varied = gate.judged[1].diversity >= MIN_DIVERSITY
+    diversity = gate.judged[1].diversity
+    is_varied = is_as_varied_as_music(diversity)
     says = gate.words(1)
     if gate.judged[1].is_known:
-        says += (f" Its pieces differ {gate.judged[1].diversity:.2f} times as much from each other as real ones "
-                 f"(at least {MIN_DIVERSITY:g} is asked).")  # fmt: skip
+        says += f" {variety_words(diversity)}"
     says += f" What will be played takes {counted(default, 'step')}."
     advice = "one step is not there yet: train the professor stage longer"
     if gate.reason:
         advice = MORE_MUSIC
     elif gate.passes(1) and not is_varied:
-        advice = "one step is good but not varied enough: raise loss_weights.energy_score, or train longer"
+        advice = variety_advice(diversity)
     return Gate("G5 composing in one step", gate.passes(1) and is_varied, figures, advice, says)
+
+
+def variety_words(diversity: float) -> str:
+    """How varied compositions are, beside what is asked."""
+    return (f"Its pieces differ {diversity:.2f} times as much from each other as real ones "
+            f"({LEAST_VARIED:g} to {MOST_VARIED:g} is asked).")  # fmt: skip
+
+
+def variety_advice(diversity: float) -> str:
+    """What to do about music that is near to real music, but not as varied."""
+    if diversity > MOST_VARIED:
+        return "one step is more varied than music, which is often noise: listen to it, and train longer"
+    return "one step is good but not varied enough: raise loss_weights.energy_score, or train longer"
 
 
 def set_default_steps(run: TrainingRun, steps: int) -> None:

@@ -32,12 +32,14 @@ def why_not_searched(songs: int) -> str:
     Parameters
     ----------
     songs : int
-        Recordings that were never learned from: how like training music they are is what a copy is held against.
+        Recordings that, as far as is known, were never learned from: how like training music they are is what a copy is
+        held against.
     """
     if songs >= FEWEST_HELD_OUT:
         return ""
-    few = f"{counted(songs, 'recording')} never learned from {'is' if songs == 1 else 'are'} too few"
-    return f"Cannot tell: {few} to say what likeness is usual; {FEWEST_HELD_OUT} are needed."
+    there = "is none" if not songs else f"{'is' if songs == 1 else 'are'} at most {songs}"
+    needed = f"{counted(FEWEST_HELD_OUT, 'recording')} never learned from"
+    return f"Cannot tell: {needed} are needed to say what likeness is usual; there {there}."
 
 
 class Library(NamedTuple):

@@ -37,6 +37,8 @@ PLAIN = {
     "inside": "figures that lie where those of real music do",
 }  # fmt: skip
 """What the measures ask, for people who have not read docs/ruler.md."""
+AHEAD = PLAIN | {"diversity": "variety (nearer to that of real music)"}
+"""In what a model is ahead: more is not always better."""
 
 
 class Drawn(NamedTuple):
@@ -158,7 +160,7 @@ def overall_words(verdicts: Mapping[str, str], first: str, second: str) -> str:
     """
     decides = verdicts.get("kernel_score", "cannot tell")
     ahead = {
-        name: [PLAIN.get(key, key) for key, verdict in verdicts.items()
+        name: [AHEAD.get(key, key) for key, verdict in verdicts.items()
                if verdict == word and key != "kernel_score"]
         for name, word in ((first, "better"), (second, "worse"))
     }  # fmt: skip

@@ -1,5 +1,6 @@
 """Pictures of sound and of training, as PNG files: what one sees when listening is not at hand."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -116,7 +117,7 @@ def _grid(
         for axis, (title, waveform) in zip(axes.flat, rows.items(), strict=False):
             part = waveform if seconds is None else waveform[:, : round(seconds * sample_rate)]
             draw(axis, part, sample_rate)
-            axis.set_title(title, loc="left")
+            axis.set_title(title, loc="left", parse_math=False)  # a name is no formula
         for axis in axes.flat[len(rows) :]:
             axis.axis("off")
         for axis in axes.flat[max(len(rows) - columns, 0) : len(rows)]:
@@ -208,7 +209,9 @@ def save_figure(figure, path: Path) -> Path:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with replacing(path) as part:
+        with replacing(path) as part, warnings.catch_warnings():
+            # A letter that the font lacks is drawn as a box; nobody who measures music has to read of it.
+            warnings.filterwarnings("ignore", message="Glyph .* missing from")
             figure.savefig(part, dpi=DOTS_PER_INCH, format="png")
     finally:
         pyplot.close(figure)

@@ -38,7 +38,14 @@ from piano.evaluation.report_listen import (
     listen_section,
 )
 from piano.evaluation.report_music import hours, music_section
-from piano.evaluation.report_scores import kernel_score, measured_on, scores_section, tournament_section
+from piano.evaluation.report_scores import (
+    kernel_score,
+    likeness,
+    measured_on,
+    scores_section,
+    tournament_section,
+    warning_of,
+)
 from piano.evaluation.report_settings import machine_section, settings_section
 from piano.evaluation.report_training import (
     curves_section,
@@ -212,7 +219,9 @@ def measure(sources: Sources, options: argparse.Namespace) -> None:
             "--evaluate needs music the model never learned from: give it with --real or --dataset."
         )
     arguments = ["--checkpoints", str(sources.run), "--real", str(real), "--output", str(sources.scores)]
-    evaluate.evaluate(evaluate.parse_arguments(arguments))
+    asked = evaluate.parse_arguments([*arguments, *(["--overwrite"] if options.overwrite else [])])
+    asked.place = "--scores"
+    evaluate.evaluate(asked)
 
 
 def build_page(sources: Sources, options: argparse.Namespace) -> str:
@@ -252,7 +261,8 @@ def build_page(sources: Sources, options: argparse.Namespace) -> str:
     ]
     songs = len(manifest.groups["validation"] or manifest.songs["validation"]) if manifest else None
     clips, measured_songs = measured_on(sources.scores, songs)
-    told = spoken(history, measured, clips=clips, songs=measured_songs)
+    told = spoken(history, measured, clips=clips, songs=measured_songs, alike=likeness(sources.scores),
+                  warning=warning_of(sources.scores))  # fmt: skip
     curious = [
         scores_section(
             sources.scores,

@@ -44,7 +44,9 @@ def comparison_section(folder: Path, run: Path) -> Section:
     real = found.get("real")
     clips = real.get("clips") if isinstance(real, Mapping) else None
     against = f" Both were held against {clips} clips of real music." if is_number(clips) else ""
-    words = (
+    warned = found.get("warning")
+    before = f"{warned} " if isinstance(warned, str) else ""
+    words = before + (
         f"{capital(overall(found, first, second))}{against} The filled dot is {first}, the ring is {second}."
     )
     table = table_html(head, rows, caption=capital(f"{first} beside {second}"), numbers={2, 3})

@@ -201,9 +201,10 @@ def data_uri(kind: str, content: bytes) -> str:
 
 
 def short(value: float) -> str:
-    """A number in three digits, or none after the point where they would say nothing."""
+    """A number in two or three digits that say something: 123, 1.50, 0.012, 1.2e-5; what rounding left is 0.00."""
     size = abs(value)
-    if size < 1e-4:
+    if size < 1e-12:
         return "0.00"
     text = f"{size:.0f}" if size >= 100 else f"{size:.2f}" if size >= 0.1 else f"{size:.2g}"
+    text = text.replace("e-0", "e-")
     return f"\u2212{text}" if value < 0 else text

@@ -15,12 +15,13 @@ from piano.evaluation.report_html import (
     fold,
     paragraphs,
     picture_of,
+    running_text,
     short,
     subheading,
     table_html,
 )
 from piano.foundation.doors import command
-from piano.foundation.score_words import score_sentence
+from piano.foundation.score_words import is_number, score_sentence
 from piano.foundation.screen_text import band_texts, counted
 
 SCORES_NAME = "scores.json"
@@ -57,7 +58,9 @@ def scores_section(folder: Path, *, how: str, songs: int | None = None) -> Secti
         "song would, and what noise would. "
         "The bar around a dot is its 95 % interval; two dots whose bars overlap are not told apart."
     )
-    parts = [f'<p class="quiet">{escape(measured_words(scores, songs))}</p>', few_songs_html(scores, songs)]
+    warned = warning_of(folder)
+    parts = [f'<p class="bad">{running_text(warned)}</p>'] if warned else []
+    parts += [f'<p class="quiet">{escape(measured_words(scores, songs))}</p>', few_songs_html(scores, songs)]
     figures = "".join(measure_html(measure, scores["sets"]) for measure in SET_MEASURES)
     parts.append(f'<div class="measures">{figures}</div>')
     if isinstance(scores.get("descriptors"), dict):
@@ -71,25 +74,42 @@ def scores_section(folder: Path, *, how: str, songs: int | None = None) -> Secti
     clips = real.get("clips") if isinstance(real, Mapping) else None
     clips = clips if isinstance(clips, int) else None
     note = "" if value is None else score_sentence(value, None, clips, songs_of(scores, songs))
+    note = f"flattered, by music it learned from: {note}" if note and warned else note
     return Section("scores", title, words, "".join(parts), note)
 
 
 def songs_of(scores: Mapping[str, Any], songs: int | None) -> int | None:
-    """Of how many songs the real clips were: never more than the validation set has."""
+    """Of how many songs the real clips were; where an earlier version counted, never more than the validation set."""
     real = scores.get("real")
     said = real.get("songs") if isinstance(real, Mapping) else None
+    if isinstance(real, Mapping) and "learned_from" in real and isinstance(said, int):
+        return said
     known = [number for number in (said, songs) if isinstance(number, int) and number > 0]
     return min(known) if known else None
 
 
 def measured_words(scores: Mapping[str, Any], songs: int | None) -> str:
-    """What was measured against what."""
+    """What was measured against what, and whether that was learned from, as far as the scores say."""
     real = scores.get("real")
     clips = real.get("clips") if isinstance(real, Mapping) else None
     against = counted(clips, "clip") if isinstance(clips, int) else "clips"
     found = songs_of(scores, songs)
     of = f" of {counted(found, 'song')}" if found else ""
-    return f"Measured: {scores.get('subject', 'this model')}, against {against}{of} it never learned from."
+    learned = real.get("learned_from") if isinstance(real, Mapping) else None
+    if not isinstance(learned, list):
+        heard = "whether it learned from them is not known"
+    elif not learned:
+        heard = "none of them is among those it learned from"
+    else:
+        heard = f"it learned from {counted(len(learned), 'song')} of them"
+    return f"Measured: {scores.get('subject', 'this model')}, against {against}{of}; {heard}."
+
+
+def warning_of(folder: Path) -> str:
+    """That the real music was learned from, where scores.json in a folder says so; else empty."""
+    found = read_json(folder / SCORES_NAME)
+    said = found.get("warning") if isinstance(found, Mapping) else None
+    return said if isinstance(said, str) else ""
 
 
 def few_songs_html(scores: Mapping[str, Any], songs: int | None) -> str:
@@ -230,8 +250,8 @@ def reconstructions_html(row: Any) -> str:
         return ""
     return subheading("Copies of real music") + (
         f"<p>Through the autoencoder and back, {100 * row['P']:.0f} % of the pitches are found again (P), and "
-        f"{100 * row['R']:.0f} % of the levels are missed (R): 0 % would be a perfect copy, 100 % knows nothing but "
-        "the average.</p>"
+        f"{100 * row['R']:.0f} % of the levels are missed (R): 0 % would be a perfect copy, 100 % is as far "
+        "off as another piece of music.</p>"
     )
 
 
@@ -241,6 +261,16 @@ def kernel_score(folder: Path) -> float | None:
     sets = scores.get("sets") if isinstance(scores, dict) else None
     own = figure_of((sets or {}).get("samples"), "kernel_score") if isinstance(sets, dict) else None
     return None if own is None else own[0]
+
+
+def likeness(folder: Path) -> tuple[float, float] | None:
+    """How alike the music is from one second to the next, and what real clips stay below; None if not measured."""
+    scores = read_json(folder / SCORES_NAME)
+    rows = scores.get("descriptors") if isinstance(scores, Mapping) else None
+    row = rows.get("self_similarity_1s") if isinstance(rows, Mapping) else None
+    mean = figure_of(row, "mean")
+    high = row.get("high") if isinstance(row, Mapping) else None
+    return (mean[0], float(high)) if mean is not None and is_number(high) else None  # type: ignore[arg-type]
 
 
 def measured_on(folder: Path, songs: int | None) -> tuple[int | None, int | None]:

@@ -108,7 +108,7 @@ def learning_section(run: Path, history: Sequence[dict[str, Any]], *, best: int 
     noises = [name for name in saved if name.startswith("sample_")][:MOST_NOISES]
     shown = noises + [name for name in saved if name not in noises and not name.startswith("sample_")][:1]
     if not shown:
-        sentence = "There are no samples of its epochs in this folder: training writes some at every save."
+        sentence = "There are no samples of its epochs in this folder: training writes some at most saves."
         return absent_section("learning", title, sentence)
     places = epoch_places(history)
     rows, notes = [], []
@@ -122,8 +122,8 @@ def learning_section(run: Path, history: Sequence[dict[str, Any]], *, best: int 
     if not rows:
         return absent_section("learning", title, " ".join(notes) or "No sample of an epoch can be read.")
     words = (
-        "At every save the model played from the same noise, so this is one piece of music growing up. Press the "
-        "button and it plays on while the model behind it learns."
+        "The model played from the same noise at each of these epochs, so this is one piece of music growing up. Press "
+        "the button and it plays on while the model behind it learns."
     )
     if best is not None:
         words += (

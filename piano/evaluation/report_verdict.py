@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from piano.doctor.verdict import MOST_NAMED, more_words, run_verdict
-from piano.foundation.score_words import UNKNOWN, score_meaning, score_sentence
+from piano.foundation.score_words import UNKNOWN, drone_words, score_meaning, score_sentence
 from piano.foundation.screen_text import counted
 
 FINDINGS_TITLE = "What the doctor found"
@@ -66,7 +66,13 @@ class Spoken(NamedTuple):
 
 
 def spoken(
-    history: Sequence[Mapping[str, Any]], score: float | None, *, clips: int | None, songs: int | None
+    history: Sequence[Mapping[str, Any]],
+    score: float | None,
+    *,
+    clips: int | None,
+    songs: int | None,
+    alike: tuple[float, float] | None = None,
+    warning: str = "",
 ) -> Spoken:
     """The doctor's verdict on a run, and where its music lies.
 
@@ -78,14 +84,35 @@ def spoken(
         The kernel score of the ruler, where the music was measured.
     clips, songs : int, optional
         What it was measured on.
+    alike : tuple of float, optional
+        How alike its music is from one second to the next, and what real music stays below: it may be a drone.
+    warning : str
+        A sentence about the measurement that comes first, since nothing is to be believed without it.
     """
+    told = _spoken(history, score, clips=clips, songs=songs, alike=alike)
+    return told._replace(lead=f"{warning} {told.lead}".strip())
+
+
+def _spoken(
+    history: Sequence[Mapping[str, Any]],
+    score: float | None,
+    *,
+    clips: int | None,
+    songs: int | None,
+    alike: tuple[float, float] | None,
+) -> Spoken:
     meaning = score_meaning(score, clips, songs) if score is not None else ""
     measured = (
         "" if meaning in ("", UNKNOWN) else f"Its music is {score_sentence(score, None, clips, songs)}."
     )
     if not history:
-        return Spoken(measured, "")
-    figures = {"kernel_score": score, "clips": clips, "songs": songs} if measured else None
+        drone = drone_words(*alike) if alike and measured else ""
+        return Spoken(f"{measured} It is a drone: {drone}." if drone else measured, "")
+    figures: dict[str, Any] | None = None
+    if measured:
+        figures = {"kernel_score": score, "clips": clips, "songs": songs}
+        if alike:
+            figures |= {"self_similarity": alike[0], "self_similarity_real": alike[1]}
     verdict = run_verdict(history, figures)
     advice = f" {verdict.advice}" if verdict.advice else ""
     rest = more_words(len(verdict.faults) - MOST_NAMED)

@@ -10,6 +10,7 @@ from piano.evaluation.bootstrap import Figure, mean_figure
 from piano.evaluation.clip_features import feature_vector
 from piano.evaluation.continuations import Agreement, agreement, click_ratio, click_ratios_of_music
 from piano.evaluation.distances import aspect_gaps, spectrum_noise
+from piano.evaluation.learned_songs import Overlap
 from piano.evaluation.measures import DESCRIPTORS, PAIR_MEASURES, describe
 from piano.evaluation.memorisation import Memorisation
 from piano.evaluation.metrics import log_magnitude_ratio, pitch_found_share
@@ -127,6 +128,8 @@ class GeneratorScore(NamedTuple):
     memorisation: Memorisation | None = None
     not_searched: str = ""
     """Why there was no search for copies, though training music was named."""
+    overlap: Overlap | None = None
+    """Songs of the ruler that were learned from; None where that is not known."""
 
 
 def fit_ruler(

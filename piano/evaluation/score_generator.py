@@ -8,7 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from piano.evaluation.learned_songs import Overlap
 from piano.evaluation.memorisation import Library, find_copies, why_not_searched
+from piano.evaluation.music_folder import count_songs
 from piano.evaluation.ruler import (
     Clips,
     GeneratorScore,
@@ -100,6 +102,7 @@ def score_generator(
     count: int,
     stretches: Sequence[NDArray] = (),
     library: Library | None = None,
+    overlap: Overlap | None = None,
     reconstruct: bool = True,
     steps: int | str = "auto",
     seed: int = 0,
@@ -121,6 +124,8 @@ def score_generator(
         Real music of different songs: the first half is the prompt, the second what the song really plays next.
     library : Library, optional
         Training music to look for copies in.
+    overlap : Overlap, optional
+        Songs of the ruler that were learned from, where that is known: they say nothing of what likeness is usual.
     watch : callable, optional
         Shows progress.
 
@@ -138,7 +143,8 @@ def score_generator(
         ),
         reconstructions=reconstruct_clips(generator, ruler.clips, watch=watch) if reconstruct else [],
     )  # fmt: skip
-    return score_made(ruler, made, stretches=stretches, library=library, watch=watch), made
+    score = score_made(ruler, made, stretches=stretches, library=library, overlap=overlap, watch=watch)
+    return score, made
 
 
 def score_made(
@@ -148,6 +154,7 @@ def score_made(
     files: Sequence[Hashable] | None = None,
     stretches: Sequence[NDArray] = (),
     library: Library | None = None,
+    overlap: Overlap | None = None,
     watch: Watch = unwatched,
 ) -> GeneratorScore:
     """The figures of music that is there already; `files` labels the samples that were cut from one file."""
@@ -166,9 +173,12 @@ def score_made(
         reconstruction_sets = score_set(
             ruler.reference, features, ruler.files[: len(made.reconstructions)], seed=ruler.seed
         )
-    not_searched = why_not_searched(ruler.songs) if library is not None else ""
+    held_out = [place for place, label in enumerate(ruler.files) if not (overlap and overlap.holds(label))]
+    unheard = count_songs(ruler.files[place] for place in held_out)
+    not_searched = why_not_searched(unheard) if library is not None else ""
     if library is not None and not not_searched:
-        memorisation = find_copies(library, made.samples, ruler.clips, ruler.sample_rate)
+        clips = [ruler.clips[place] for place in held_out]
+        memorisation = find_copies(library, made.samples, clips, ruler.sample_rate)
     return GeneratorScore(
         samples=score_clips(ruler, made.samples, files=files, watch=watch),
         continuations=continuations,
@@ -176,4 +186,5 @@ def score_made(
         reconstruction_sets=reconstruction_sets,
         memorisation=memorisation,
         not_searched=not_searched,
+        overlap=overlap,
     )

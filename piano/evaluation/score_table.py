@@ -14,13 +14,15 @@ from piano.evaluation.memorisation import Memorisation
 from piano.evaluation.pictures import BLUE, GREEN, PLUM, QUIET, RED, save_figure, styled_figure
 from piano.evaluation.ruler import Continued, GeneratorScore, Reconstructed, Ruler
 from piano.evaluation.set_scores import SetScores
-from piano.foundation.score_words import is_drone, score_sentence, score_words
+from piano.foundation.score_words import drone_words, score_sentence, score_words
 from piano.foundation.screen_text import band_texts, counted, fitting_table, wrapped_lines
 
 CANCELLING = -0.9
 """Correlation of left and right below which the mix of both is all but silent."""
 CLEAR = 0.05
 """A continuation hears its prompt if the chance of its agreement is below this."""
+TOO_ALIKE = 0.95
+"""Likeness to training music, in the middle of real clips, above which they are of the training music themselves."""
 
 
 def score_text(score: GeneratorScore, ruler: Ruler) -> str:
@@ -53,21 +55,33 @@ def set_rows(score: GeneratorScore, ruler: Ruler) -> dict[str, SetScores]:
 
 def headline(score: GeneratorScore, ruler: Ruler) -> str:
     """What the scores come to, in a sentence or three, for someone who reads nothing else."""
+    told = [warned] if (warned := warning(score)) else []
     if ruler.reason:
-        return f"How good it is cannot be told: {ruler.reason}."
+        return " ".join([*told, f"How good it is cannot be told: {ruler.reason}."])
     figure = score.samples.sets.kernel_score
-    told = [f"Its music is {score_sentence(figure.value, figure[1:], len(ruler.clips), ruler.songs)}."]
+    told += [f"Its music is {score_sentence(figure.value, figure[1:], len(ruler.clips), ruler.songs)}."]
     described = score.samples.descriptors
     alike = described.get("self_similarity_1s")
     if (silent := described.get("silence_share")) and silent.mean.value > 0.9:
         told.append("It is silent.")
-    elif alike and is_drone(alike.mean.value, alike.high):
-        told.append(f"It is a drone: {alike.mean.value:.2f} alike from one second to the next, real music up to "
-                    f"{alike.high:.2f}.")  # fmt: skip
+    elif alike and (drone := drone_words(alike.mean.value, alike.high)):
+        told.append(f"It is a drone: {drone}.")
     sides = described.get("stereo_correlation")
     if sides and sides.mean.value < CANCELLING:
         told.append("Its two channels cancel each other in the mix, which is what is listened to here.")
     return " ".join(told)
+
+
+def warning(score: GeneratorScore) -> str:
+    """That the real music was learned from, where that is known or heard; else empty."""
+    if score.overlap and (said := score.overlap.warning()):
+        return said
+    if score.memorisation and score.memorisation.held_out_median > TOO_ALIKE:
+        return (
+            "Warning: --real seems to be part of --train, so the figures flatter it. "
+            "Name music it never learned from with --real."
+        )
+    return ""
 
 
 def _sets_text(score: GeneratorScore, ruler: Ruler) -> str:
@@ -160,7 +174,7 @@ def _memorisation_text(row: Memorisation) -> str:
         f"95 % below {row.held_out_high:.2f}",
         f"  copied: {row.copied_share:.0%} of the samples",
     ]
-    if row.held_out_median > 0.95:
+    if row.held_out_median > TOO_ALIKE:
         lines.append(
             "  --real seems to be part of --train: nothing can be said. Give music that was not learned."
         )
@@ -205,12 +219,14 @@ def score_json(score: GeneratorScore, ruler: Ruler) -> dict[str, Any]:
         "reconstructions": score.reconstructions,
         "memorisation": score.memorisation,
         "not_searched": score.not_searched or None,
+        "warning": warning(score) or None,
         "headline": headline(score, ruler),
         "score_words": score_words(
             score.samples.sets.kernel_score.value, score.samples.sets.kernel_score[1:], len(ruler.clips), ruler.songs
         ),
         "real": {"clips": len(ruler.clips), "songs": ruler.songs, "sample_rate": ruler.sample_rate,
-                 "seconds": ruler.clips[0].shape[1] / ruler.sample_rate, "seed": ruler.seed},
+                 "seconds": ruler.clips[0].shape[1] / ruler.sample_rate, "seed": ruler.seed,
+                 "learned_from": score.overlap.learned if score.overlap else None},
     })  # fmt: skip
 
 

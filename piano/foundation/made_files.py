@@ -161,6 +161,7 @@ def refuse_other_work(
     overwrite: bool,
     error: type[MusiganError] = ConfigError,
     other: str = "--output",
+    held: str = "other work",
 ) -> None:
     """Raise an error if `path` is there and holds something else than what may be made anew, without --overwrite.
 
@@ -175,6 +176,8 @@ def refuse_other_work(
         What to raise.
     other : str
         The option with which another place is chosen.
+    held : str
+        What is there, in words.
     """
     if overwrite or not (path.exists() or path.is_symlink()):
         return
@@ -182,13 +185,19 @@ def refuse_other_work(
         if is_own(path):
             return
     raise error(
-        f"{printable(path)} is there already and holds other work. "
+        f"{printable(path)} is there already and holds {held}. "
         f"Choose another place with {other}, or replace it with --overwrite."
     )
 
 
 def claim_results(
-    folder: Path, names: Iterable[str], *, command: str, of: Iterable[Path], overwrite: bool
+    folder: Path,
+    names: Iterable[str],
+    *,
+    command: str,
+    of: Iterable[Path],
+    overwrite: bool,
+    other: str = "--output",
 ) -> None:
     """Take a folder for the results of a command about certain folders, or refuse if it holds those about others.
 
@@ -201,9 +210,12 @@ def claim_results(
     command : str
         Which command it is.
     of : iterable of Path
-        What the results are about: the same run measured again replaces its own results.
+        What the results are about, all of it: a run and the music that it was held against. Only the same measured
+        again replaces its own results.
     overwrite : bool
         Whether --overwrite was given.
+    other : str
+        The option with which another place is chosen.
 
     Raises
     ------
@@ -213,11 +225,16 @@ def claim_results(
     mark = folder / f".{command}-of.json"
     mine = [str(path.resolve()) for path in of]
 
-    def is_own(_: Path) -> bool:
-        return json.loads(mark.read_text(encoding="ascii")) == mine
-
+    marked: Any = None
+    with contextlib.suppress(OSError, ValueError):
+        marked = json.loads(mark.read_text(encoding="ascii"))
+    held = "other work"
+    if isinstance(marked, list) and marked and all(isinstance(path, str) for path in marked):
+        held += f" (about {' and '.join(printable(Path(path).name or path) for path in marked)})"
     for name in names:
-        refuse_other_work(folder / name, is_own=is_own, overwrite=overwrite)
+        refuse_other_work(
+            folder / name, is_own=lambda _: marked == mine, overwrite=overwrite, other=other, held=held
+        )
     write_json(mark, mine)
 
 

@@ -97,5 +97,13 @@ def is_drone(similarity: Any, real: Any) -> bool:
     return is_number(similarity) and similarity > DRONE and (not is_number(real) or similarity > real)
 
 
+def drone_words(similarity: Any, real: Any) -> str:
+    """`0.96 alike from one second to the next, real music up to 0.80`; empty for music that is no drone."""
+    if not is_drone(similarity, real):
+        return ""
+    beside = f", real music up to {real:.2f}" if is_number(real) else ""
+    return f"{similarity:.2f} alike from one second to the next{beside}"
+
+
 def _has_ends(interval: Interval) -> bool:
     return interval is not None and all(is_number(end) for end in interval) and interval[0] < interval[1]
