@@ -161,6 +161,7 @@ def refuse_other_work(
     overwrite: bool,
     error: type[MusiganError] = ConfigError,
     other: str = "--output",
+    advice: str = "",
 ) -> None:
     """Raise an error if `path` is there and holds something else than what may be made anew, without --overwrite.
 
@@ -175,16 +176,16 @@ def refuse_other_work(
         What to raise.
     other : str
         The option with which another place is chosen.
+    advice : str
+        What to do instead of choosing by that option, where a command can be named.
     """
     if overwrite or not (path.exists() or path.is_symlink()):
         return
     with contextlib.suppress(OSError, ValueError):
         if is_own(path):
             return
-    raise error(
-        f"{printable(path)} is there already and holds other work. "
-        f"Choose another place with {other}, or replace it with --overwrite."
-    )
+    advice = advice or f"Choose another place with {other}, or replace it with --overwrite."
+    raise error(f"{printable(path)} is there already and holds other work. {advice}")
 
 
 def claim_results(
