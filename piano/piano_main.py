@@ -667,7 +667,7 @@ def best_in_words(run: "TrainingRun") -> str:
     how = f"kernel distance {best.kernel_distance:.3g}"
     if best.kernel_score is not None:
         how = score_sentence(best.kernel_score)
-    return f"Best, and what will be played: epoch {best.epoch} of stage {best.stage}, {best.steps} steps ({how}). "
+    return f"Best, and what will be played: {best.words} ({how}). "
 
 
 def tell(runtime: "Runtime", message: str) -> None:

@@ -94,7 +94,8 @@ def newest_readable(folder: Path, role: str, *, without: int, reason: Checkpoint
 def not_composing_yet(content: dict[str, Any]) -> str:
     """A sentence where a generator's checkpoint has not begun to learn composing; empty where it has.
 
-    The last layer of the flow begins as zeros and moves with its first step, whatever the stage of the run: a fine-tuned model composes from the start.
+    The last layer of the flow begins as zeros and moves with its first step, whatever the stage of the run:
+    a fine-tuned model composes from the start.
     """
     state = content.get("average") or content["model"]
     if any(

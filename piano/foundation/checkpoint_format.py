@@ -20,7 +20,7 @@ from piano.foundation.doors import train_first
 from piano.foundation.errors import CheckpointError
 from piano.foundation.finite import not_finite
 from piano.foundation.made_files import clear_leftovers, replacing, write_json
-from piano.foundation.screen_text import printable
+from piano.foundation.screen_text import counted, printable
 
 FORMAT_VERSION = 2
 ROLES = ("generator", "discriminator")
@@ -45,6 +45,11 @@ class Best(NamedTuple):
     """The stage that it belongs to."""
     kernel_score: float | None = None
     """The distance on the ruler's scale (SCALE); None where an earlier version judged."""
+
+    @property
+    def words(self) -> str:
+        """Which one it is, and how it is played."""
+        return f"epoch {self.epoch} of stage {self.stage}, in {counted(self.steps, 'step')}"
 
 
 def checkpoint_path(folder: Path, role: str, epoch: int) -> Path:
