@@ -15,7 +15,7 @@ from piano.foundation.errors import EXIT_INTERRUPTED, EXIT_RUINED, MusiganError,
 from piano.foundation.made_files import numbered
 from piano.foundation.model_folder import SHIPPED, holds_shipped, shipped_folder
 from piano.foundation.options import make_output_folder
-from piano.foundation.screen_text import HelpFormatter, command_lines, wrapped
+from piano.foundation.screen_text import CommandParser, command_lines, wrapped
 
 EXAMPLE = """examples:
   {musigan demo}                                 ten minutes of learning, and 6 or more for the rest
@@ -34,11 +34,10 @@ class DemoError(MusiganError):
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=program("demo"),
         description=__doc__,
         epilog=fill(EXAMPLE),
-        formatter_class=HelpFormatter,
     )
     add = parser.add_argument
     add("--minutes", type=float, default=10.0, help="of learning (default: %(default)g)")

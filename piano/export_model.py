@@ -20,7 +20,7 @@ from piano.foundation.model_folder import holds_shipped, named_folder
 from piano.foundation.options import make_output_folder
 from piano.foundation.randomness import keyed_noise
 from piano.foundation.receipt import model_hash
-from piano.foundation.screen_text import HelpFormatter, printable, wrapped
+from piano.foundation.screen_text import CommandParser, printable, wrapped
 from piano.foundation.shipped_format import read_shipped, shipped_path, write_shipped
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import (
@@ -43,11 +43,10 @@ EXAMPLE = """examples:
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=program("export"),
         description=__doc__,
         epilog=fill(EXAMPLE),
-        formatter_class=HelpFormatter,
     )
     add = parser.add_argument
     add("--config", type=Path, help="settings file (default: config.yaml here or beside the package)")

@@ -34,7 +34,7 @@ from piano.foundation.receipt import (
 )
 from piano.foundation.run_log import LOG_NAME, read_history
 from piano.foundation.runtime import available_cores, choose_device, fastest_threads, sampling_dtype
-from piano.foundation.screen_text import HelpFormatter, printable, wrapped
+from piano.foundation.screen_text import CommandParser, printable, wrapped
 from piano.foundation.sound_progress import Progress, say
 from piano.made_sounds import Shelf, Target, name_part, sample_name
 from piano.piano_model import VariationalAttentionModel
@@ -54,11 +54,11 @@ EXAMPLE = """examples:
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=program("generate"),
+        file_option="--prompt",
         description=__doc__,
         epilog=fill(EXAMPLE),
-        formatter_class=HelpFormatter,
     )
     parser.add_argument(
         "--config", type=Path, help="settings file (default: config.yaml here or beside the package)"

@@ -28,7 +28,7 @@ from piano.foundation.errors import (
 )
 from piano.foundation.model_folder import named_folder
 from piano.foundation.notify import Messenger
-from piano.foundation.screen_text import HelpFormatter, counted, printable, wrapped
+from piano.foundation.screen_text import CommandParser, counted, printable, wrapped
 from piano.foundation.stop_signals import StopRequest, stoppable
 from piano.resumed_settings import PLACES, own_settings, resumed_settings
 from piano.time_budget import LEAST_LEARNING_SHARE, clock, seconds_since_start
@@ -62,11 +62,10 @@ NO_NUMBERS = (ValueError, IndexError, ArithmeticError, RuntimeError, CheckpointE
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=program("train"),
         description=__doc__,
         epilog=fill(EXAMPLE),
-        formatter_class=HelpFormatter,
     )
     parser.add_argument(
         "--config", type=Path, help="settings file (default: config.yaml here or beside the package)"

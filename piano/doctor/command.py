@@ -32,7 +32,7 @@ from piano.foundation.errors import CheckpointError, TrainingError, run_command
 from piano.foundation.made_files import write_json
 from piano.foundation.model_folder import holds_shipped, named_folder
 from piano.foundation.run_log import LOG_NAME
-from piano.foundation.screen_text import HelpFormatter, printable, tolerate_old_terminals
+from piano.foundation.screen_text import CommandParser, printable, tolerate_old_terminals
 
 MOST_CHANGES = 20
 FOLDER, JSON_NAME = "doctor", "doctor.json"
@@ -366,9 +366,8 @@ def wrapped(text: str, indent: str) -> str:
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=program("doctor"), description=__doc__, epilog=fill(EXAMPLE),
-        formatter_class=HelpFormatter,
     )  # fmt: skip
     parser.add_argument("what", metavar="RUN|env|wiring", help="folder of a run, or env, or wiring")
     parser.add_argument(

@@ -54,7 +54,7 @@ from piano.foundation.errors import CheckpointError, ConfigError, DatasetError, 
 from piano.foundation.made_files import refuse_other_work, write_bytes
 from piano.foundation.model_folder import holds_shipped, named_folder, shipped_folder
 from piano.foundation.run_log import read_history
-from piano.foundation.screen_text import HelpFormatter, counted, printable, tolerate_old_terminals
+from piano.foundation.screen_text import CommandParser, counted, printable, tolerate_old_terminals
 
 TEMPLATE = Path(__file__).with_name("report_page.html")
 REPORT_NAME = "report.html"
@@ -82,9 +82,8 @@ class Sources(NamedTuple):
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=program("report"), description=__doc__, epilog=fill(EXAMPLE),
-        formatter_class=HelpFormatter,
     )  # fmt: skip
     add = parser.add_argument
     add("run", nargs="?", type=named_folder, metavar="RUN",
