@@ -26,7 +26,7 @@ from piano.foundation.errors import (
     TrainingError,
     run_command,
 )
-from piano.foundation.model_folder import named_folder
+from piano.foundation.model_folder import holds_model, named_folder, no_model_text
 from piano.foundation.notify import Messenger
 from piano.foundation.screen_text import CommandParser, counted, printable, wrapped
 from piano.foundation.stop_signals import StopRequest, stoppable
@@ -130,6 +130,8 @@ def train(config: Config, options: argparse.Namespace, *, go_on: str) -> int:
     began = time.monotonic() - seconds_since_start()
     messenger = Messenger(config.training.notify)
     look_at_dataset(config)
+    if config.start_from is not None and not config.resume_from_checkpoint:
+        look_at_start(named_folder(config.start_from))
     from piano.foundation.runtime import is_first_process
     from piano.piano_train import check_loss_weights
     from piano.run_keeper import own_folder
@@ -165,6 +167,12 @@ def look_at_dataset(config: Config) -> None:
         raise ConfigError("nothing would be learned: all epochs are 0. Give --minutes, or set epochs.")
     if not any(stage.share for _, stage in config.stages):
         raise ConfigError("nothing would be learned: the share of every stage is 0.")
+
+
+def look_at_start(folder: Path) -> None:
+    """Say at once that there is no model to fine-tune."""
+    if not holds_model(folder):
+        raise CheckpointError(no_model_text(folder, "generator"))
 
 
 def resume_command(arguments: list[str]) -> str:

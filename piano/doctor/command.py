@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from piano.config_reader import CONFIG_NAME, load_config_from_yaml
+from piano.config_reader import CONFIG_NAME, load_config_from_yaml, no_run_text
 from piano.doctor.env import env_text
 from piano.doctor.live import report
 from piano.doctor.ranges import Row, table
@@ -119,7 +119,7 @@ def no_log_text(folder: Path, error: OSError) -> str:
     """Why there is nothing to examine in a folder, and what the folder is."""
     name = printable(folder)
     if not folder.exists():
-        return f"there is no folder {name}, so it holds no {LOG_NAME}. {NAME_IT}"
+        return no_run_text(folder, "doctor")
     if not folder.is_dir():
         return f"{name} is a file. {NAME_IT}"
     if not isinstance(error, FileNotFoundError):

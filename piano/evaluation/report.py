@@ -13,7 +13,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from piano import evaluate
-from piano.config_reader import CONFIG_NAME, Config, load_config_from_yaml
+from piano.config_reader import CONFIG_NAME, Config, load_config_from_yaml, no_run_text
 from piano.evaluation.music_folder import Song, is_dataset
 from piano.evaluation.report_compared import comparison_section
 from piano.evaluation.report_copies import copies_section
@@ -145,9 +145,7 @@ def write_report(options: argparse.Namespace) -> None:
     """Build the page and write it; an older one stays until the new one is whole."""
     run = options.run or load_config_from_yaml().checkpoint_folder
     if not run.is_dir() and options.music is None:
-        raise CheckpointError(
-            f"there is no folder {printable(run)}. Name the folder of a run, as in: {command('report', 'checkpoints')}"
-        )
+        raise CheckpointError(no_run_text(run, "report"))
     output = options.output or (Path(REPORT_NAME) if holds_shipped(run) else run / REPORT_NAME)
     refuse_other_work(
         output, is_own=lambda path: is_page_of(path, run) or output == run / REPORT_NAME,

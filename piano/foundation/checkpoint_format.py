@@ -16,10 +16,10 @@ import torch
 
 from piano.foundation import bounds
 from piano.foundation.bounds import EPOCH, FINITE, SAMPLING_STEPS, outside, shown
-from piano.foundation.doors import train_first
 from piano.foundation.errors import CheckpointError
 from piano.foundation.finite import not_finite
 from piano.foundation.made_files import clear_leftovers, replacing, write_json
+from piano.foundation.model_folder import no_model_text
 from piano.foundation.screen_text import counted, printable
 
 FORMAT_VERSION = 2
@@ -102,7 +102,7 @@ def find_epoch(folder: Path, role: str, epoch: int | str) -> int:
     """
     have = list_epochs(folder, role)
     if not have:
-        raise CheckpointError(f"no {role} checkpoint in {printable(folder)}. {train_first()}")
+        raise CheckpointError(no_model_text(folder, role))
     if epoch == "best":
         best = read_best(folder)
         if best is not None and best.epoch in have:
