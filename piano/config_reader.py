@@ -21,7 +21,7 @@ from piano.foundation import bounds
 from piano.foundation.bounds import Bound, shown
 from piano.foundation.doors import command, train_first
 from piano.foundation.errors import ConfigError
-from piano.foundation.model_folder import SHIPPED
+from piano.foundation.model_folder import SHIPPED, holds_model
 from piano.foundation.screen_text import nearest, printable
 from piano.stages import STAGE, STAGE_NAMES, STAGES
 
@@ -398,7 +398,7 @@ def no_run_text(folder: Path, verb: str) -> str:
     told = f"there is no folder {printable(folder.absolute())}."
     with contextlib.suppress(ConfigError):
         own = load_config_from_yaml().checkpoint_folder
-        if own.is_dir() and own.absolute() != folder.absolute():
+        if holds_model(own) and own.absolute() != folder.absolute():
             return f"{told} The run of the settings is looked at with:\n  {command(verb, own)}"
     return f"{told} Name the folder that training wrote to (--checkpoints). {train_first()}"
 

@@ -356,8 +356,10 @@ def say_what_learns(run: "TrainingRun", *, is_minutes_given: bool = False) -> No
 
 def longer_command(run: "TrainingRun") -> str:
     """The command that gives a run about twice the time, or twice the epochs, that it has had."""
-    config, had = run.config, run.seconds / 60.0
-    more = ["--minutes", f"{2.0 * max(had, 5.0):.0f}"]
+    from piano.doctor.verdict import longer_minutes
+
+    config = run.config
+    more = ["--minutes", longer_minutes(run.seconds)]
     if run.budget is None:
         names = ("pretrain_epochs_g", "epochs")
         more = [word for name in names for word in ("--set", f"{name}={2 * getattr(config, name)}")]
@@ -489,6 +491,7 @@ def summary(run: "TrainingRun") -> str:
 
 def last_words(run: "TrainingRun", verdict: "Verdict") -> str:
     """What stands on the screen when all is done: how the run went, and what to do with it; `best.json` says it too."""
+    from piano.doctor.verdict import LONGER
     from piano.foundation.checkpoint_format import mark_best
 
     folder, words = run.config.checkpoint_folder, summary(run)
@@ -496,6 +499,8 @@ def last_words(run: "TrainingRun", verdict: "Verdict") -> str:
         mark_best(folder, is_ruined=verdict.is_ruined, verdict=verdict.sentence)
     if not verdict.is_ruined:
         advice = f" {verdict.advice}" if verdict.advice else ""
+        if verdict.advice == LONGER:
+            advice = f" Train it longer:\n  {longer_command(run)}"
         return f"{words}{advice}\nListen:\n  {command('generate', '--checkpoints', folder)}"
     return (
         f"{words}\nNot worth listening to yet. Train the same run longer:\n  {longer_command(run)}\n"

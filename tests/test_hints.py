@@ -43,6 +43,7 @@ def test_a_run_that_is_not_here_is_shown_where_it_is(tmp_path, monkeypatch, caps
     told = capsys.readouterr().err
     assert f"there is no folder {home / 'elsewhere'}" in told and "musigan prepare" in told
     (home / "checkpoints").mkdir()
+    (home / "checkpoints" / "generator_epoch_1.pt").touch()
     assert main(["elsewhere"]) == 2
     hint = capsys.readouterr().err.splitlines()[-1]
     assert shlex.split(hint) == ["musigan", verb, str(home / "checkpoints")]

@@ -85,7 +85,7 @@ def examine(folder: Path) -> Diagnosis:
     diagnosis = Diagnosis(
         said.sentence, findings, treatments(history), table(windows, history), {},
         found, restart_text(folder, findings, found, history), told_together(findings, stages_of(windows)),
-        is_ruined=said.is_ruined, advice=said.advice, steps=said.steps,
+        is_ruined=said.is_ruined, advice=said.advice_in(folder), steps=said.steps,
     )  # fmt: skip
     try:
         drawn = {index: draw_evidence(finding, folder / FOLDER)
@@ -257,7 +257,8 @@ def as_text(diagnosis: Diagnosis, folder: Path) -> str:
     """What is printed: the verdict, every finding, the table."""
     parts = [wrapped(f"VERDICT  {diagnosis.verdict}", "         ")]
     if diagnosis.advice and diagnosis.advice not in {finding.advice for finding in diagnosis.findings}:
-        parts[0] += f"\n{wrapped(f'DO       {diagnosis.advice}', '         ')}"
+        what, *lines = f"DO       {diagnosis.advice}".split("\n")
+        parts[0] = "\n".join([parts[0], wrapped(what, "         "), *lines])
     parts += [block_text(diagnosis, block) for block in diagnosis.blocks]
     if diagnosis.restart:
         parts.append(diagnosis.restart)

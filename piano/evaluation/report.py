@@ -263,7 +263,7 @@ def build_page(sources: Sources, options: argparse.Namespace) -> str:
     ]
     is_shipped = sources.run.resolve() == shipped_folder().resolve()
     clips, measured_songs = measured_on(sources.scores, songs)
-    told = spoken(history, measured, clips=clips, songs=measured_songs)
+    told = spoken(history, measured, clips=clips, songs=measured_songs, run=sources.run)
     lead = SHIPPED_WORDS if is_shipped else told.lead
     title = options.title or headline(
         minutes=minutes, songs=len(manifest.songs["training"]) if manifest else 0,

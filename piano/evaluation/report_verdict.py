@@ -1,6 +1,7 @@
 """The first words of the report: a headline that says what the page is, and a verdict in plain words."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from piano.doctor.verdict import run_verdict
@@ -62,7 +63,12 @@ class Spoken(NamedTuple):
 
 
 def spoken(
-    history: Sequence[Mapping[str, Any]], score: float | None, *, clips: int | None, songs: int | None
+    history: Sequence[Mapping[str, Any]],
+    score: float | None,
+    *,
+    clips: int | None,
+    songs: int | None,
+    run: Path | None = None,
 ) -> Spoken:
     """The doctor's verdict on a run, and where its music lies.
 
@@ -74,6 +80,8 @@ def spoken(
         The kernel score of the ruler, where the music was measured.
     clips, songs : int, optional
         What it was measured on.
+    run : Path, optional
+        Its folder, for the command in the advice.
     """
     meaning = score_meaning(score, clips, songs) if score is not None else ""
     measured = (
@@ -83,7 +91,8 @@ def spoken(
         return Spoken(measured, "")
     figures = {"kernel_score": score, "clips": clips, "songs": songs} if measured else None
     verdict = run_verdict(history, figures)
-    advice = f" {verdict.advice}" if verdict.advice else ""
+    told = verdict.advice_in(run) if run else verdict.advice
+    advice = f" {' '.join(told.split())}" if told else ""
     if verdict.is_ruined or not measured:
         return Spoken(verdict.sentence, advice.strip())
     return Spoken(f"Its music is {meaning}.", f"{verdict.sentence}{advice}")
