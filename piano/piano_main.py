@@ -26,7 +26,7 @@ from piano.foundation.errors import (
     TrainingError,
     run_command,
 )
-from piano.foundation.model_folder import holds_model, named_folder, no_model_text
+from piano.foundation.model_folder import SOURCES_NAME, holds_model, named_folder, no_model_text
 from piano.foundation.notify import Messenger
 from piano.foundation.screen_text import CommandParser, counted, printable, wrapped
 from piano.foundation.stop_signals import StopRequest, stoppable
@@ -314,13 +314,22 @@ def compare_music(run: "TrainingRun", music: "KnownMusic", *, is_forced: bool, i
         forget_judgements(run, sentence)
 
 
+def unknown_music_text(folder: Path) -> str:
+    """What to say where a model's file does not name what it learned from: where it is listed, if it is."""
+    listed = folder / SOURCES_NAME
+    if listed.is_file():
+        return (f"What this model learned from is listed in {printable(listed)}, not in the model itself: whether your "
+                "validation music is among it, please look there.")  # fmt: skip
+    return ("What this model learned from is not kept with it: whether it has heard your validation music before, only "
+            "its card can say.")  # fmt: skip
+
+
 def know_start(
     start: "Start", music: "KnownMusic", runtime: "Runtime", config: Config, *, is_forced: bool
 ) -> None:
     """What the model to fine-tune has learned from, against the data set; raises DatasetError."""
     if not music.inherit(start.music):
-        tell(runtime, "What this model learned from is not kept with it: whether it has heard your validation music "
-                      "before, only its card can say.")  # fmt: skip
+        tell(runtime, unknown_music_text(named_folder(config.start_from or "")))
     elif names := music.learned_from():
         from piano.known_music import these
 
@@ -401,7 +410,9 @@ def refuse_hurry(run: "TrainingRun") -> None:
         else f"only {clock(learning)} would be for learning on this machine now; the rest goes into loading, encoding, "
         "measuring and saving"
     )
-    raise ConfigError(f"of {minutes:g} minutes {only}. Give {enough}, or begin all the same with --anyway.")
+    raise ConfigError(
+        f"of {counted(minutes, 'minute')} {only}. Give {enough}, or begin all the same with --anyway."
+    )
 
 
 def refuse_nothing(run: "TrainingRun") -> None:
@@ -627,7 +638,7 @@ def introduce(config: Config, runtime: "Runtime", run: "TrainingRun", *, is_verb
     """Say what is about to happen."""
     # Half of every pair: neighbouring pairs share a segment.
     hours = len(run.training_set) * run.training_set.samples / 2 / config.model.sample_rate / 3600
-    length = f"{config.minutes:g} minutes, all included" if config.minutes else "the config's epochs"
+    length = f"{counted(config.minutes, 'minute')}, all included" if config.minutes else "the config's epochs"
     tell(runtime, f"Learning from {hours:.2f} hours of music (preset {config.preset}): {length}.")
     if is_verbose:
         sizes = {name: sum(p.numel() for p in network.parameters()) / 1e6

@@ -13,6 +13,9 @@ from piano.config_reader import load_config_from_yaml, no_run_text
 from piano.doctor import command as doctor
 from piano.evaluation import report
 from piano.foundation.audio_io import write_audio
+from piano.foundation.model_folder import shipped_folder
+from piano.foundation.screen_text import counted
+from piano.piano_main import unknown_music_text
 from tests.tiny_run import write_config, write_dataset
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -63,3 +66,17 @@ def test_a_misspelt_start_is_answered_before_pytorch_is_loaded(tmp_path) -> None
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
     assert "Did you mean shipped?" in done.stderr
+
+
+def test_what_a_model_learned_from_is_said_where_it_is_listed(tmp_path) -> None:
+    assert "only its card" in unknown_music_text(tmp_path)
+    (tmp_path / "SOURCES.tsv").write_text("split\ttitle\n")
+    assert str(tmp_path / "SOURCES.tsv") in unknown_music_text(tmp_path)
+    assert (shipped_folder() / "SOURCES.tsv").is_file()
+
+
+@pytest.mark.parametrize(
+    ("count", "told"), [(1, "1 minute"), (1.0, "1 minute"), (0.5, "0.5 minutes"), (1500, "1,500 minutes")]
+)
+def test_one_is_no_plural(count, told) -> None:
+    assert counted(count, "minute") == told

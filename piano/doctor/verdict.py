@@ -294,7 +294,8 @@ def faults_of(facts: Facts, rows: Sequence[Row], *, steps: int) -> list[str]:
     failed = [line for line in facts.gates.values() if line.get("passed") is False]
     if failed:
         names = join_names([STAGE[str(line["stage"])].topic for line in failed])
-        faults.append(f"{len(failed)} of {counted(len(facts.gates), 'check')} not passed: {names}")
+        which = f"{len(failed)} of {len(facts.gates)} checks" if len(facts.gates) > 1 else "its only check"
+        faults.append(f"{which} not passed: {names}")
     if facts.left_out:
         faults.append(f"no time was left for {join_names([STAGE[stage].topic for stage in facts.left_out])}")
     if steps < FEWEST_STEPS:

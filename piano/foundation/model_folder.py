@@ -8,6 +8,8 @@ from piano.foundation.screen_text import nearest, printable
 
 SHIPPED = "shipped"
 SUFFIX = ".safetensors"
+SOURCES_NAME = "SOURCES.tsv"
+"""Beside a model that is given away: the music that it learned from."""
 
 
 def shipped_folder() -> Path:

@@ -27,9 +27,10 @@ def printable(text: object) -> str:
     )
 
 
-def counted(count: int, noun: str, plural: str | None = None) -> str:
-    """`1 file`, `2 files`, `3,000 files`; `plural` where it is not the noun with an s."""
-    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+def counted(count: float, noun: str, plural: str | None = None) -> str:
+    """`1 file`, `2 files`, `3,000 files`, `0.5 files`; `plural` where it is not the noun with an s."""
+    number = f"{count:,}" if isinstance(count, int) else f"{count:,.6g}"
+    return f"{number} {noun if count == 1 else plural or noun + 's'}"
 
 
 def wrapped(text: str, columns: int = 79) -> str:
