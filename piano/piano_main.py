@@ -350,8 +350,9 @@ def say_what_learns(run: "TrainingRun", *, is_minutes_given: bool = False) -> No
     """
     from piano.stages import STAGE_NAMES
 
+    before = list(run.finished_stages)
     if longer := run.extend():
-        tell(run.runtime, longer)
+        tell(run.runtime, f"{longer}{failed_text(run, before)}")
     elif set(run.finished_stages) >= set(STAGE_NAMES):
         had = f"it has had {run.seconds / 60.0:.1f} minutes"
         advice = f"To learn longer, give the whole run more, for instance:\n  {longer_command(run)}"
@@ -361,6 +362,30 @@ def say_what_learns(run: "TrainingRun", *, is_minutes_given: bool = False) -> No
             f"this run has had {run.seconds / 60.0:.1f} minutes already, and --minutes is the time of all its sittings "
             f"together. Give more:\n  {longer_command(run)}"
         )
+
+
+def failed_text(run: "TrainingRun", before: list[str]) -> str:
+    """That a stage whose check was not passed stays as it is although the run got more time, and what reopens it.
+
+    Parameters
+    ----------
+    run : TrainingRun
+        Divided anew.
+    before : list of str
+        The stages that were over before that.
+    """
+    from piano.foundation.run_log import read_history
+    from piano.longer_run import minutes_to_reopen
+    from piano.stages import STAGE
+
+    passed = {line.get("stage"): line.get("passed") for line in read_history(run.config.checkpoint_folder)
+              if line.get("event") == "gate"}  # fmt: skip
+    stage = next((name for name in run.finished_stages if passed.get(name) is False), None)
+    if stage is None or run.budget is None:
+        return ""
+    need = minutes_to_reopen(stage, run.budget, run.learned, finished=before, now=run.seconds)
+    enough = f" give --minutes {need} or more" if need else " begin anew with other --checkpoints"
+    return f" The check of {STAGE[stage].topic} was not passed: for {stage} to learn again,{enough}."
 
 
 def longer_command(run: "TrainingRun") -> str:
