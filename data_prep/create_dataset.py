@@ -48,7 +48,7 @@ from piano.foundation.errors import DatasetError, run_command
 from piano.foundation.folder_lock import locked_folder, reading_folder
 from piano.foundation.made_files import unfinished
 from piano.foundation.screen_text import (
-    HelpFormatter,
+    CommandParser,
     command_lines,
     counted,
     printable,
@@ -614,11 +614,10 @@ def _write_header(stream: BinaryIO, shape: tuple[int, ...]) -> int:
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=program("dataset"),
         description="Cut prepared songs into pairs of neighbouring segments, split by recording.",
         epilog=fill(EXAMPLE),
-        formatter_class=HelpFormatter,
     )
     add = parser.add_argument
     add("--input", type=Path, help="a prepared folder (default: the config's prepared_folder)")

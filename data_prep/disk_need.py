@@ -1,16 +1,20 @@
 """How much disk a preparation will take, told before it begins: guessed from sizes of files and their headers."""
 
+import io
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from piano.foundation.dataset_format import PrepareSettings
+from piano.foundation.mpeg_frames import scan_mpeg, tags_length
 from piano.foundation.screen_text import counted
 
 _USUAL_BYTES = 20_000.0
 """Of an MP3 or the like, for a second of music: 160 kbit/s."""
 _LOOKED_INTO = 200
 """So many files are opened; the others are taken to be like them."""
+_LOOKED_AT_BYTES = 1 << 16
 _LEAST, _MOST = 500.0, 3_000_000.0
 """Bytes a second that are believed of a header."""
 
@@ -59,9 +63,11 @@ def guess_seconds(paths: Sequence[Path]) -> float:
 
 
 def _bytes_per_second(path: Path) -> float:
-    """Of a WAV or FLAC by its header, of everything else as usual; raises OSError."""
+    """Of a WAV or FLAC by its header, of an MP3 by some of its frames, of everything else as usual; raises OSError."""
     with open(path, "rb") as stream:
         head = stream.read(64)
+        if found := _mpeg_bytes_per_second(stream, path.stat().st_size):
+            return found
     found = _USUAL_BYTES
     if head[:4] == b"RIFF" and head[12:16] == b"fmt ":
         found = float(int.from_bytes(head[28:32], "little"))
@@ -70,6 +76,21 @@ def _bytes_per_second(path: Path) -> float:
         samples = int.from_bytes(head[21:26], "big") & (1 << 36) - 1
         found = path.stat().st_size * rate / samples if samples and rate else 4 * _USUAL_BYTES
     return found if _LEAST <= found <= _MOST else _USUAL_BYTES
+
+
+def _mpeg_bytes_per_second(stream: BinaryIO, size: int) -> float:
+    """Of the layer III frames at the begin and in the middle of a file; 0 where it does not begin with frames."""
+    tags = tags_length(stream)
+    length, seconds = 0, 0.0
+    for start in (tags, (tags + size) // 2):
+        stream.seek(start)
+        block = stream.read(_LOOKED_AT_BYTES)
+        runs = scan_mpeg(io.BytesIO(block)).runs
+        if start == tags and (not runs or runs[0].start):
+            return 0.0
+        length += sum(run.end - run.start for run in runs)
+        seconds += sum(run.samples / run.sample_rate for run in runs)
+    return length / seconds * size / max(size - tags, 1) if seconds else 0.0  # tags take room and no time
 
 
 def music_time(seconds: float) -> str:

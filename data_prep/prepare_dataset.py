@@ -65,7 +65,7 @@ from piano.foundation.doors import command, fill, program
 from piano.foundation.errors import DISK_ERRORS, DatasetError, run_command
 from piano.foundation.folder_lock import LOCK_NAME, locked_folder
 from piano.foundation.made_files import clear_leftovers
-from piano.foundation.screen_text import HelpFormatter, counted, printable, tolerate_old_terminals, wrapped
+from piano.foundation.screen_text import CommandParser, counted, printable, tolerate_old_terminals, wrapped
 
 EXAMPLE = "example:\n  {musigan prepare} ~/Music --output prepared --workers 4"
 _WRITING_FAILED = DISK_ERRORS.keys() - {errno.EIO}
@@ -659,11 +659,10 @@ def _remove_leftovers(
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=program("prepare"),
         description="Cut a folder of music into exact chunks.",
         epilog=fill(EXAMPLE),
-        formatter_class=HelpFormatter,
     )
     parser.add_argument(
         "folder", type=Path, help="music: MP3, WAV, FLAC, OGG, Opus, M4A ..., in any folders; or one file"

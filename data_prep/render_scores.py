@@ -26,7 +26,7 @@ from piano.foundation.doors import fill, program
 from piano.foundation.errors import AudioError, run_command
 from piano.foundation.made_files import clear_leftovers, refuse_other_work, unfinished
 from piano.foundation.options import make_output_folder
-from piano.foundation.screen_text import HelpFormatter, counted, printable
+from piano.foundation.screen_text import CommandParser, counted, printable
 
 BUILT_IN_SCORES = Path(__file__).resolve().parent / "scores"
 EXAMPLE = "example:\n  {musigan render-scores} --output music --takes 2"
@@ -343,11 +343,10 @@ def plan_jobs(arguments: argparse.Namespace) -> list[RenderJob]:
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=program("render-scores"),
         description=__doc__,
         epilog=fill(EXAMPLE),
-        formatter_class=HelpFormatter,
     )
     add = parser.add_argument
     add(

@@ -28,7 +28,7 @@ from piano.foundation.made_files import claim_results, write_bytes, write_json
 from piano.foundation.options import make_output_folder
 from piano.foundation.runtime import choose_threads
 from piano.foundation.screen_text import (
-    HelpFormatter,
+    CommandParser,
     columns,
     counted,
     csv_cell,
@@ -63,11 +63,10 @@ Broken off? The same command goes on where it stopped; judgements are kept in ju
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=program("check-discriminator"),
         description=__doc__,
         epilog=fill(EXAMPLE),
-        formatter_class=HelpFormatter,
     )
     parser.add_argument(
         "--gen-ckpt", type=kinds.epoch, default="latest", help="the generator's epoch (default: latest)"

@@ -33,7 +33,7 @@ from piano.foundation.options import make_output_folder
 from piano.foundation.runtime import choose_device, choose_threads, sampling_dtype
 from piano.foundation.score_words import score_words
 from piano.foundation.screen_text import (
-    HelpFormatter,
+    CommandParser,
     columns,
     counted,
     join_names,
@@ -92,9 +92,8 @@ def short_names(first: Side, second: Side) -> Names:
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=program("compare"), description=__doc__, epilog=fill(EXAMPLE),
-        formatter_class=HelpFormatter,
     )  # fmt: skip
     add = parser.add_argument
     add(

@@ -1,5 +1,6 @@
 """config.yaml, read once, into frozen and checked settings."""
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,8 +19,9 @@ from pydantic import (
 
 from piano.foundation import bounds
 from piano.foundation.bounds import Bound, shown
+from piano.foundation.doors import command, train_first
 from piano.foundation.errors import ConfigError
-from piano.foundation.model_folder import SHIPPED
+from piano.foundation.model_folder import SHIPPED, holds_model
 from piano.foundation.screen_text import nearest, printable
 from piano.stages import STAGE, STAGE_NAMES, STAGES
 
@@ -381,6 +383,24 @@ def find_config(path: Path | str | None = None) -> Path:
         if path.is_file():
             return path
     return DEFAULT_CONFIG
+
+
+def no_run_text(folder: Path, verb: str) -> str:
+    """That there is no folder of a run, where it was looked for, and where the project's own run lies.
+
+    Parameters
+    ----------
+    folder : Path
+        As it was named.
+    verb : str
+        The command that wants it.
+    """
+    told = f"there is no folder {printable(folder.absolute())}."
+    with contextlib.suppress(ConfigError):
+        own = load_config_from_yaml().checkpoint_folder
+        if holds_model(own) and own.absolute() != folder.absolute():
+            return f"{told} The run of the settings is looked at with:\n  {command(verb, own)}"
+    return f"{told} Name the folder that training wrote to (--checkpoints). {train_first()}"
 
 
 def load_config_from_yaml(

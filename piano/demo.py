@@ -15,7 +15,7 @@ from piano.foundation.errors import EXIT_INTERRUPTED, EXIT_RUINED, MusiganError,
 from piano.foundation.made_files import numbered
 from piano.foundation.model_folder import SHIPPED, holds_shipped, shipped_folder
 from piano.foundation.options import make_output_folder
-from piano.foundation.screen_text import HelpFormatter, command_lines, wrapped
+from piano.foundation.screen_text import CommandParser, command_lines, counted, wrapped
 
 EXAMPLE = """examples:
   {musigan demo}                                 ten minutes of learning, and 6 or more for the rest
@@ -34,11 +34,10 @@ class DemoError(MusiganError):
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=program("demo"),
         description=__doc__,
         epilog=fill(EXAMPLE),
-        formatter_class=HelpFormatter,
     )
     add = parser.add_argument
     add("--minutes", type=float, default=10.0, help="of learning (default: %(default)g)")
@@ -107,10 +106,14 @@ def run_demo(folder: Path, minutes: float, *, is_opened: bool = False) -> None:
     if is_hurried:
         say(
             5,
-            f"Learn for {minutes:g} minutes, from the shipped model on: from nothing wants {HURRIED_MINUTES:g} or more",
+            f"Learn for {counted(minutes, 'minute')}, from the shipped model on: from nothing "
+            f"wants {HURRIED_MINUTES:g} or more",
         )
     else:
-        say(5, f"Learn for {minutes:g} minutes, from nothing: autoencoder, flow, judges, adversarial stages")
+        say(
+            5,
+            f"Learn for {counted(minutes, 'minute')}, from nothing: autoencoder, flow, judges, adversarial stages",
+        )
     step("train", *(["--from", SHIPPED] if is_hurried else ["--preset", "tiny"]), "--minutes", f"{minutes:g}",
          "--dataset", dataset, "--checkpoints", run, *(["--anyway"] if is_hurried else []))  # fmt: skip
     say(6, "Compose: four samples from white noise, two continuations of a fragment")
@@ -162,7 +165,7 @@ def conclude(folder: Path, page: Path, minutes: float, *, is_hurried: bool, ship
         print(wrapped(first))
         show_sounds(folder / "shipped_out")
     start = "that model, after" if is_hurried else "your model, learned from nothing in"
-    print(wrapped(f"And this is what {start} {minutes:g} minutes with twelve old scores:"))
+    print(wrapped(f"And this is what {start} {counted(minutes, 'minute')} with twelve old scores:"))
     show_sounds(folder / "music_out")
     print(f"Both on one page: {page}")
     print(f"Next, your own music: {fill('{musigan prepare}')} ~/Music")

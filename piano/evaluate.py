@@ -46,7 +46,7 @@ from piano.foundation.options import make_output_folder
 from piano.foundation.runtime import choose_device, choose_threads, sampling_dtype
 from piano.foundation.score_words import FEW_SONGS as FEWEST_SONGS
 from piano.foundation.score_words import FEWEST_CLIPS
-from piano.foundation.screen_text import HelpFormatter, counted, printable, tolerate_old_terminals, wrapped
+from piano.foundation.screen_text import CommandParser, counted, printable, tolerate_old_terminals, wrapped
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import build_generator, load_checkpoint
 
@@ -72,9 +72,8 @@ class Sound(NamedTuple):
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=program("evaluate"), description=__doc__, epilog=fill(EXAMPLE),
-        formatter_class=HelpFormatter,
     )  # fmt: skip
     add = parser.add_argument
     source = parser.add_mutually_exclusive_group(required=True)

@@ -13,17 +13,24 @@ from piano.config_reader import load_config_from_yaml
 from piano.discriminator import Discriminator_with_mdisc
 from piano.foundation import options as kinds
 from piano.foundation.checkpoint_format import find_epoch
-from piano.foundation.doors import fill, program
+from piano.foundation.doors import command, fill, program
 from piano.foundation.errors import CheckpointError, run_command
 from piano.foundation.made_files import clear_leftovers, refuse_other_work
 from piano.foundation.model_folder import holds_shipped, named_folder
 from piano.foundation.options import make_output_folder
 from piano.foundation.randomness import keyed_noise
 from piano.foundation.receipt import model_hash
-from piano.foundation.screen_text import HelpFormatter, printable
+from piano.foundation.screen_text import CommandParser, printable, wrapped
 from piano.foundation.shipped_format import read_shipped, shipped_path, write_shipped
 from piano.piano_model import VariationalAttentionModel
-from piano.utilities import build, build_generator, load_checkpoint, load_generator
+from piano.utilities import (
+    ANY_EPOCH,
+    build,
+    build_generator,
+    load_checkpoint,
+    load_generator,
+    not_composing_yet,
+)
 
 KINDS = {"generator": VariationalAttentionModel, "discriminator": Discriminator_with_mdisc}
 EXPORTED = "exported"
@@ -36,11 +43,10 @@ EXAMPLE = """examples:
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=program("export"),
         description=__doc__,
         epilog=fill(EXAMPLE),
-        formatter_class=HelpFormatter,
     )
     add = parser.add_argument
     add("--config", type=Path, help="settings file (default: config.yaml here or beside the package)")
@@ -101,16 +107,26 @@ def export_model(
     Raises
     ------
     CheckpointError
-        One of the networks is not there; `folder` holds an exported model; or `output` holds another model.
+        One of the networks is not there; `folder` holds an exported model; `output` holds another model; or the epoch
+        has not begun to compose and was not asked for by its number.
     """
     if holds_shipped(folder):
         raise CheckpointError(
             f"{printable(folder)} holds a model as it is given away already, and no run: copy that folder instead."
         )
+    is_named = epoch not in ANY_EPOCH
     epoch = find_epoch(folder, "generator", epoch)
     contents = {
         role: load_checkpoint(folder, role, epoch) for role in KINDS
     }  # both are there, or nothing is written
+    words: list[object] = ["--checkpoints", folder, "--epoch", epoch, *(["--half"] if half else [])]
+    if sentence := not_composing_yet(contents["generator"]):
+        if not is_named:
+            again = command("export", *words, "--output", output)
+            raise CheckpointError(
+                f"{sentence}. Let the run go on, or export this epoch all the same:\n  {again}"
+            )
+        print(wrapped(f"{sentence[0].upper()}{sentence[1:]}."))
     make_output_folder(output)
     clear_leftovers(output)
     halved = {role: matrices_of(role, content) if half else frozenset() for role, content in contents.items()}
@@ -118,6 +134,9 @@ def export_model(
         refuse_other_work(
             shipped_path(output, role), overwrite=overwrite, error=CheckpointError,
             is_own=partial(is_same_model, role=role, content=content, halved=halved[role]),
+            advice="Put this one beside it, or in its place:\n"
+            f"  {command('export', *words, '--output', f'{output}_epoch_{epoch}')}\n"
+            f"  {command('export', *words, '--output', output, '--overwrite')}",
         )  # fmt: skip
     for role, content in contents.items():
         path = shipped_path(output, role)

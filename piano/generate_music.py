@@ -34,11 +34,11 @@ from piano.foundation.receipt import (
 )
 from piano.foundation.run_log import LOG_NAME, read_history
 from piano.foundation.runtime import available_cores, choose_device, fastest_threads, sampling_dtype
-from piano.foundation.screen_text import HelpFormatter, printable, wrapped
+from piano.foundation.screen_text import CommandParser, printable, wrapped
 from piano.foundation.sound_progress import Progress, say
 from piano.made_sounds import Shelf, Target, name_part, sample_name
 from piano.piano_model import VariationalAttentionModel
-from piano.utilities import build_generator, choose_folder, load_checkpoint
+from piano.utilities import build_generator, choose_folder, load_checkpoint, not_composing_yet
 
 FORMATS = ("wav", "flac", "mp3", "m4a")
 PROMPT_SECONDS = 120.0
@@ -54,11 +54,11 @@ EXAMPLE = """examples:
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=program("generate"),
+        file_option="--prompt",
         description=__doc__,
         epilog=fill(EXAMPLE),
-        formatter_class=HelpFormatter,
     )
     parser.add_argument(
         "--config", type=Path, help="settings file (default: config.yaml here or beside the package)"
@@ -150,6 +150,8 @@ def generate(options: argparse.Namespace) -> None:
     make_output_folder(folders[1])
     clear_leftovers(folders[1])
     introduce(folders[0], maker.content["epoch"])
+    if options.reconstruct is None and (sentence := not_composing_yet(maker.content)):
+        print(wrapped(f"{sentence[0].upper()}{sentence[1:]}."), file=sys.stderr, flush=True)
     for paths in maker.make(folders[1], items=range(options.count)):
         for path in paths:
             tqdm.write(printable(path))

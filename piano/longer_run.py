@@ -5,12 +5,14 @@ the stages after composing begin anew: what they were taught was to play against
 goes on with the time it had is never touched, so it stays equal to one that was never stopped.
 """
 
+import copy
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from piano.foundation.screen_text import counted
 from piano.stages import stages_of
-from piano.time_budget import ADVERSARIAL, TimeBudget, clock
+from piano.time_budget import ADVERSARIAL, MOST_MINUTES, TimeBudget, clock
 
 WORTH_IT = 0.1
 """A stage learns again for at least this part of what it has learned before."""
@@ -75,6 +77,18 @@ def reopen_by_time(
     if not any(is_worth_it(budget, name, more[name], learned) for name in late):
         return {}
     return {name: reopened(learned.get(name, Learned(0, 0.0)), counts=True) for name in late}
+
+
+def minutes_to_reopen(
+    stage: str, budget: TimeBudget, learned: Mapping[str, Learned], *, finished: Sequence[str], now: float
+) -> int | None:
+    """Whole minutes of the whole run from which on a stage that is over learns again; None: no number of them."""
+    for minutes in range(math.ceil(budget.seconds / 60.0), MOST_MINUTES):
+        longer = copy.copy(budget)
+        longer.seconds = 60.0 * minutes
+        if stage in reopen_by_time(longer, learned, finished=finished, now=now):
+            return minutes
+    return None
 
 
 def reopen_by_steps(

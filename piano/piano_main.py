@@ -26,9 +26,9 @@ from piano.foundation.errors import (
     TrainingError,
     run_command,
 )
-from piano.foundation.model_folder import named_folder
+from piano.foundation.model_folder import SOURCES_NAME, holds_model, named_folder, no_model_text
 from piano.foundation.notify import Messenger
-from piano.foundation.screen_text import HelpFormatter, counted, printable, wrapped
+from piano.foundation.screen_text import CommandParser, counted, printable, wrapped
 from piano.foundation.stop_signals import StopRequest, stoppable
 from piano.resumed_settings import PLACES, own_settings, resumed_settings
 from piano.time_budget import LEAST_LEARNING_SHARE, clock, seconds_since_start
@@ -62,11 +62,10 @@ NO_NUMBERS = (ValueError, IndexError, ArithmeticError, RuntimeError, CheckpointE
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=program("train"),
         description=__doc__,
         epilog=fill(EXAMPLE),
-        formatter_class=HelpFormatter,
     )
     parser.add_argument(
         "--config", type=Path, help="settings file (default: config.yaml here or beside the package)"
@@ -131,6 +130,8 @@ def train(config: Config, options: argparse.Namespace, *, go_on: str) -> int:
     began = time.monotonic() - seconds_since_start()
     messenger = Messenger(config.training.notify)
     look_at_dataset(config)
+    if config.start_from is not None and not config.resume_from_checkpoint:
+        look_at_start(named_folder(config.start_from))
     from piano.foundation.runtime import is_first_process
     from piano.piano_train import check_loss_weights
     from piano.run_keeper import own_folder
@@ -166,6 +167,12 @@ def look_at_dataset(config: Config) -> None:
         raise ConfigError("nothing would be learned: all epochs are 0. Give --minutes, or set epochs.")
     if not any(stage.share for _, stage in config.stages):
         raise ConfigError("nothing would be learned: the share of every stage is 0.")
+
+
+def look_at_start(folder: Path) -> None:
+    """Say at once that there is no model to fine-tune."""
+    if not holds_model(folder):
+        raise CheckpointError(no_model_text(folder, "generator"))
 
 
 def resume_command(arguments: list[str]) -> str:
@@ -307,13 +314,22 @@ def compare_music(run: "TrainingRun", music: "KnownMusic", *, is_forced: bool, i
         forget_judgements(run, sentence)
 
 
+def unknown_music_text(folder: Path) -> str:
+    """What to say where a model's file does not name what it learned from: where it is listed, if it is."""
+    listed = folder / SOURCES_NAME
+    if listed.is_file():
+        return (f"What this model learned from is listed in {printable(listed)}, not in the model itself: whether your "
+                "validation music is among it, please look there.")  # fmt: skip
+    return ("What this model learned from is not kept with it: whether it has heard your validation music before, only "
+            "its card can say.")  # fmt: skip
+
+
 def know_start(
     start: "Start", music: "KnownMusic", runtime: "Runtime", config: Config, *, is_forced: bool
 ) -> None:
     """What the model to fine-tune has learned from, against the data set; raises DatasetError."""
     if not music.inherit(start.music):
-        tell(runtime, "What this model learned from is not kept with it: whether it has heard your validation music "
-                      "before, only its card can say.")  # fmt: skip
+        tell(runtime, unknown_music_text(named_folder(config.start_from or "")))
     elif names := music.learned_from():
         from piano.known_music import these
 
@@ -334,8 +350,9 @@ def say_what_learns(run: "TrainingRun", *, is_minutes_given: bool = False) -> No
     """
     from piano.stages import STAGE_NAMES
 
+    before = list(run.finished_stages)
     if longer := run.extend():
-        tell(run.runtime, longer)
+        tell(run.runtime, f"{longer}{failed_text(run, before)}")
     elif set(run.finished_stages) >= set(STAGE_NAMES):
         had = f"it has had {run.seconds / 60.0:.1f} minutes"
         advice = f"To learn longer, give the whole run more, for instance:\n  {longer_command(run)}"
@@ -347,10 +364,36 @@ def say_what_learns(run: "TrainingRun", *, is_minutes_given: bool = False) -> No
         )
 
 
+def failed_text(run: "TrainingRun", before: list[str]) -> str:
+    """That a stage whose check was not passed stays as it is although the run got more time, and what reopens it.
+
+    Parameters
+    ----------
+    run : TrainingRun
+        Divided anew.
+    before : list of str
+        The stages that were over before that.
+    """
+    from piano.foundation.run_log import read_history
+    from piano.longer_run import minutes_to_reopen
+    from piano.stages import STAGE
+
+    passed = {line.get("stage"): line.get("passed") for line in read_history(run.config.checkpoint_folder)
+              if line.get("event") == "gate"}  # fmt: skip
+    stage = next((name for name in run.finished_stages if passed.get(name) is False), None)
+    if stage is None or run.budget is None:
+        return ""
+    need = minutes_to_reopen(stage, run.budget, run.learned, finished=before, now=run.seconds)
+    enough = f" give --minutes {need} or more" if need else " begin anew with other --checkpoints"
+    return f" The check of {STAGE[stage].topic} was not passed: for {stage} to learn again,{enough}."
+
+
 def longer_command(run: "TrainingRun") -> str:
     """The command that gives a run about twice the time, or twice the epochs, that it has had."""
-    config, had = run.config, run.seconds / 60.0
-    more = ["--minutes", f"{2.0 * max(had, 5.0):.0f}"]
+    from piano.doctor.verdict import longer_minutes
+
+    config = run.config
+    more = ["--minutes", longer_minutes(run.seconds)]
     if run.budget is None:
         names = ("pretrain_epochs_g", "epochs")
         more = [word for name in names for word in ("--set", f"{name}={2 * getattr(config, name)}")]
@@ -392,7 +435,9 @@ def refuse_hurry(run: "TrainingRun") -> None:
         else f"only {clock(learning)} would be for learning on this machine now; the rest goes into loading, encoding, "
         "measuring and saving"
     )
-    raise ConfigError(f"of {minutes:g} minutes {only}. Give {enough}, or begin all the same with --anyway.")
+    raise ConfigError(
+        f"of {counted(minutes, 'minute')} {only}. Give {enough}, or begin all the same with --anyway."
+    )
 
 
 def refuse_nothing(run: "TrainingRun") -> None:
@@ -482,6 +527,7 @@ def summary(run: "TrainingRun") -> str:
 
 def last_words(run: "TrainingRun", verdict: "Verdict") -> str:
     """What stands on the screen when all is done: how the run went, and what to do with it; `best.json` says it too."""
+    from piano.doctor.verdict import LONGER
     from piano.foundation.checkpoint_format import mark_best
 
     folder, words = run.config.checkpoint_folder, summary(run)
@@ -489,6 +535,8 @@ def last_words(run: "TrainingRun", verdict: "Verdict") -> str:
         mark_best(folder, is_ruined=verdict.is_ruined, verdict=verdict.sentence)
     if not verdict.is_ruined:
         advice = f" {verdict.advice}" if verdict.advice else ""
+        if verdict.advice == LONGER:
+            advice = f" Train it longer:\n  {longer_command(run)}"
         return f"{words}{advice}\nListen:\n  {command('generate', '--checkpoints', folder)}"
     return (
         f"{words}\nNot worth listening to yet. Train the same run longer:\n  {longer_command(run)}\n"
@@ -615,7 +663,7 @@ def introduce(config: Config, runtime: "Runtime", run: "TrainingRun", *, is_verb
     """Say what is about to happen."""
     # Half of every pair: neighbouring pairs share a segment.
     hours = len(run.training_set) * run.training_set.samples / 2 / config.model.sample_rate / 3600
-    length = f"{config.minutes:g} minutes, all included" if config.minutes else "the config's epochs"
+    length = f"{counted(config.minutes, 'minute')}, all included" if config.minutes else "the config's epochs"
     tell(runtime, f"Learning from {hours:.2f} hours of music (preset {config.preset}): {length}.")
     if is_verbose:
         sizes = {name: sum(p.numel() for p in network.parameters()) / 1e6
@@ -667,7 +715,7 @@ def best_in_words(run: "TrainingRun") -> str:
     how = f"kernel distance {best.kernel_distance:.3g}"
     if best.kernel_score is not None:
         how = score_sentence(best.kernel_score)
-    return f"Best, and what will be played: epoch {best.epoch} of stage {best.stage}, {best.steps} steps ({how}). "
+    return f"Best, and what will be played: {best.words} ({how}). "
 
 
 def tell(runtime: "Runtime", message: str) -> None:

@@ -28,7 +28,7 @@ from piano.foundation.receipt import (
     read_receipt,
 )
 from piano.foundation.runtime import available_cores, has_device
-from piano.foundation.screen_text import HelpFormatter, printable
+from piano.foundation.screen_text import CommandParser, printable
 from piano.generate_music import FORMATS, Maker, open_maker
 from piano.generate_music import parse_arguments as generate_arguments
 
@@ -43,9 +43,8 @@ EXAMPLE = """examples:
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=program("reproduce"), description=__doc__, epilog=fill(EXAMPLE),
-        formatter_class=HelpFormatter,
     )  # fmt: skip
     parser.add_argument("file", type=Path, help="a sound that generate wrote")
     parser.add_argument(

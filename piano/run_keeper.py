@@ -38,7 +38,7 @@ from piano.stages import LAST_STAGE
 from piano.time_budget import ENCODING, TimeBudget
 from piano.vae_utilities import save_checkpoint
 
-OF_THE_MUSIC = ("distance_noise", "distance_flow", "R_before_ear")
+OF_THE_MUSIC = ("distance_noise", "distance_flow", "R_before_ear", "P_before_ear")
 """Controllers that gates measured on validation music."""
 AN_END = 1.05
 """A run that is over was meant to take at most so much more time than it took."""

@@ -329,7 +329,7 @@ class TrainingRun:
         if self.budget is not None:
             self.budget.spent = {name: again.seconds for name, again in found.items()}
         if FIRST_STAGE in found:
-            for name in ("distance_noise", "R_before_ear"):
+            for name in ("distance_noise", "R_before_ear", "P_before_ear"):
                 self.controllers.pop(name, None)
         self.event("longer", stages=list(found), kept=kept)
         if self.budget is not None:

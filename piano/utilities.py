@@ -20,6 +20,7 @@ from piano.foundation.model_folder import holds_shipped, named_folder, shipped_f
 from piano.foundation.screen_text import printable
 from piano.foundation.shipped_format import read_shipped, shipped_path
 from piano.piano_model import VariationalAttentionModel
+from piano.stages import STAGE
 
 ANY_EPOCH = ("best", "latest")
 
@@ -88,6 +89,24 @@ def newest_readable(folder: Path, role: str, *, without: int, reason: Checkpoint
         logging.getLogger(__name__).warning(f"{printable(reason)}. Epoch {epoch} is taken instead.")
         return content
     raise reason
+
+
+def not_composing_yet(content: dict[str, Any]) -> str:
+    """A sentence where a generator's checkpoint has not begun to learn composing; empty where it has.
+
+    The last layer of the flow begins as zeros and moves with its first step, whatever the stage of the run:
+    a fine-tuned model composes from the start.
+    """
+    state = content.get("average") or content["model"]
+    if any(
+        name not in state or bool(state[name].any())
+        for name in ("attention.out.weight", "attention.out.bias")
+    ):
+        return ""
+    run = content.get("run")
+    stage = run.get("stage") if isinstance(run, dict) else None
+    where = f" (its run is in stage {stage})" if stage in STAGE else ""
+    return f"epoch {content['epoch']} has not learned to compose yet{where}: what it plays is noise"
 
 
 def load_generator(

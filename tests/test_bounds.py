@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from piano.foundation.bounds import SAMPLE_RATE, SECONDS, Bound
+from piano.foundation.bounds import MINUTES, SAMPLE_RATE, SECONDS, Bound
 
 
 def test_ends_belong_to_a_bound_and_what_is_no_number_does_not() -> None:
@@ -30,3 +30,8 @@ def test_a_refusal_says_what_is_allowed() -> None:
     with pytest.raises(ValueError) as refusal:
         Bound(1, 2).check("x" * 10_000, "rate")
     assert len(str(refusal.value)) <= 400
+
+
+def test_the_ends_of_a_bound_are_written_out() -> None:
+    assert str(MINUTES) == "a number above 0 to 5,270,400"
+    assert str(Bound(0.0, 0.25, is_whole=False)) == "a number from 0 to 0.25"

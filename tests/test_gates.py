@@ -10,14 +10,26 @@ import pytest
 
 from piano.doctor.ranges import is_as_varied_as_music, is_ill, table
 from piano.doctor.signals import digest
+from piano.doctor.verdict import FEWEST_STEPS
 from piano.evaluation.clip_features import feature_matrix
 from piano.evaluation.distances import kernel_score, spectrum_noise
-from piano.evaluation.gates import SCORES_ON_THE_WAY, Gatekeeper, SampleGate, variety_advice, variety_words
+from piano.evaluation.gates import (
+    SCORES_ON_THE_WAY,
+    Gatekeeper,
+    SampleGate,
+    judge_ear,
+    judge_judges,
+    reconstruction_figures,
+    variety_advice,
+    variety_words,
+    what_is_played,
+)
 from piano.evaluation.run_ruler import RunRuler, clip_labels, validation_clips
 from piano.evaluation.score_cost import FEWEST_CLIPS, MOST_CLIPS, SHARE, Prices, ScoreCost
 from piano.foundation.checkpoint_format import complete_epochs, find_epoch, read_best
 from piano.foundation.run_log import read_history
 from piano.foundation.score_words import is_drone
+from piano.piano_main import best_in_words
 from piano.piano_model import AudioDataset
 from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
 from piano.piano_train import train_vae_gan
@@ -61,6 +73,48 @@ def test_the_last_gate_sets_the_default_steps(judged):
     assert int(run.average.network.default_steps) == last["default_steps"]
     distances = {steps: last[f"distance_{steps}"] for steps in (1, 4, 8, 16)}
     assert distances[last["default_steps"]] <= 1.1 * min(distances.values())
+
+
+def test_the_gate_and_the_last_words_name_one_epoch_as_played(judged):
+    run, folder = judged
+    gates = [entry for entry in read_history(folder) if entry.get("event") == "gate"]
+    assert run.best is not None
+    assert (
+        f"What will be played is still {run.best.words}." in what_is_played(run)
+        or run.best.epoch == run.epoch
+    )
+    assert best_in_words(run).startswith(f"Best, and what will be played: {run.best.words} (")
+    assert gates[-1]["sentence"].count(run.best.words) == 1
+
+
+def test_judges_that_learned_for_a_few_steps_are_told_to_learn_longer_not_to_look_for_faults(judged):
+    run, folder = judged
+    keeper = Gatekeeper(folder, sample_seconds=1.0, sample_count=1)
+    gate = judge_judges(run, keeper)
+    steps = int(run.discriminator.trained_steps)
+    assert f"after {steps // 2} steps of learning, which is very few" in gate.says
+    assert "more time" in gate.advice and "wiring" not in gate.advice
+    run.discriminator.trained_steps.fill_(2 * FEWEST_STEPS)
+    later = judge_judges(run, keeper)
+    run.discriminator.trained_steps.fill_(steps)
+    assert "very few" not in later.says and "doctor wiring" in later.advice
+
+
+@pytest.mark.parametrize(
+    ("levels", "pitches", "lost"),
+    [(1.0, 1.0, ""), (1.0, 1.7, "pitches"), (0.8, 1.0, "levels"), (0.8, 1.7, "levels and pitches")],
+)
+def test_the_ear_may_cost_a_tenth_of_levels_and_of_pitches(judged, monkeypatch, levels, pitches, lost):
+    run, folder = judged
+    keeper = Gatekeeper(folder, sample_seconds=1.0, sample_count=1)
+    now = reconstruction_figures(run, keeper)
+    before = {"R_before_ear": levels * now["R"], "P_before_ear": pitches * now["P"]}
+    monkeypatch.setattr(run, "controllers", run.controllers | before)
+    gate = judge_ear(run, keeper)
+    assert gate.passed == (not lost)
+    assert f"{now['P']:.0%} of the pitches are found again ({before['P_before_ear']:.0%} before" in gate.says
+    assert f"{now['R']:.0%} of the levels are missed ({before['R_before_ear']:.0%} before" in gate.says
+    assert not lost or gate.advice.startswith(f"the {lost} got worse")
 
 
 def test_every_save_has_samples_a_continuation_and_their_picture(judged):

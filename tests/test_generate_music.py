@@ -19,9 +19,10 @@ from piano.foundation.receipt import read_receipt
 from piano.foundation.runtime import fastest_threads
 from piano.foundation.spooled_sound import SpooledSound
 from piano.generate_music import main, measured_threads
+from piano.piano_model import VariationalAttentionModel
 from piano.vae_utilities import save_checkpoint
 from tests.test_piano_model import build
-from tests.tiny_run import SAMPLE_RATE, tonal_pairs
+from tests.tiny_run import SAMPLE_RATE, SMALL, tonal_pairs
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -497,6 +498,25 @@ def test_a_run_whose_log_calls_it_ruined_is_played_with_a_word_about_it(tmp_path
     error = capsys.readouterr().err
     assert "This run's own log: " in error
     assert "--checkpoints shipped" in error
+
+
+def test_an_epoch_that_cannot_compose_yet_says_so_before_the_work(prompt, tmp_path, capsys):
+    untrained = VariationalAttentionModel(**SMALL["model"])
+    place = {"stage": "autoencoder", "finished_stages": []}
+    save_checkpoint(untrained, 1, tmp_path / "run", "generator", run=place)
+    save_checkpoint(
+        build(), 2, tmp_path / "run", "generator", run=place
+    )  # fine-tuned: it could compose before
+    sentence = (
+        "Epoch 1 has not learned to compose yet (its run is in stage autoencoder): what it plays is noise."
+    )
+    for epoch, options, is_said in (
+        ("1", (), True), ("1", ("--prompt", str(prompt)), True), ("1", ("--reconstruct", str(prompt)), False),
+        ("2", (), False),
+    ):  # fmt: skip
+        usual = () if "--reconstruct" in options else ("--seconds", "1", "--count", "1")
+        assert run(tmp_path / "run", tmp_path / epoch, "--epoch", epoch, *usual, *options) == 0
+        assert (sentence in " ".join(capsys.readouterr().err.split())) == is_said
 
 
 def test_a_prompt_of_nothing_but_impossible_numbers_is_not_called_quiet(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from piano.foundation.checkpoint_format import complete_epochs
 from piano.foundation.run_log import read_history
-from piano.longer_run import Learned, Reopened, learned_in, reopen_by_steps, reopen_by_time
+from piano.longer_run import Learned, Reopened, learned_in, minutes_to_reopen, reopen_by_steps, reopen_by_time
 from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
 from piano.piano_train import train_vae_gan
 from piano.stages import STAGE_NAMES
@@ -55,6 +55,15 @@ def test_a_stage_that_has_had_more_than_its_share_stays_as_it_is() -> None:
     found = reopen_by_time(budget(45.0), learned, finished=STAGE_NAMES, now=2400.0)
     assert list(found) == list(STAGE_NAMES[2:])
     assert found["professor"] == Reopened(1200, 1200, near(120.0))
+
+
+def test_the_minutes_from_which_on_a_stage_learns_again_are_the_fewest() -> None:
+    learned = had(600.0) | {"autoencoder": Learned(9000, 900.0)}
+    minutes = minutes_to_reopen("autoencoder", budget(40.0), learned, finished=STAGE_NAMES, now=1300.0)
+    assert minutes is not None and minutes > 40
+    for offered, is_open in ((minutes - 1, False), (minutes, True)):
+        found = reopen_by_time(budget(float(offered)), learned, finished=STAGE_NAMES, now=1300.0)
+        assert ("autoencoder" in found) == is_open
 
 
 def test_a_little_more_time_is_no_reason_to_open_a_stage_again() -> None:

@@ -36,7 +36,7 @@ from piano.foundation.errors import DatasetError, PassingError
 from piano.foundation.mpeg_frames import scan_mpeg
 from piano.foundation.native_sound import find_ffmpeg
 from piano.foundation.sound_reader import PIECE
-from tests.make_audio import write_float_wav, write_music
+from tests.make_audio import make_music, write_float_wav, write_music
 
 ROOT = Path(__file__).resolve().parent.parent
 RATE = 8000
@@ -789,3 +789,15 @@ def test_a_slow_drive_is_heard_from_after_every_piece_that_is_decoded(tmp_path: 
     ):
         pass  # one block
     assert len(heard) >= 5  # opened, and four pieces
+
+
+@pytest.mark.parametrize("compression", [0.0, 0.6, 0.95])
+def test_the_length_of_an_mp3_is_guessed_from_its_frames(tmp_path: Path, compression: float) -> None:
+    path = tmp_path / "a.mp3"
+    sound = np.concatenate([make_music(seed, 20.0, 44_100, 2) for seed in range(3)], axis=1)
+    soundfile.write(path, sound.T, 44_100, format="MP3", compression_level=compression)
+    tag = b"ID3\x04\0\0" + bytes([0, 6, 0, 0]) + bytes(6 << 14)  # a picture in front counts little
+    path.write_bytes(tag + path.read_bytes())
+    assert guess_seconds([path]) == pytest.approx(60.0, rel=0.2)
+    (tmp_path / "b.mp3").write_bytes(b"no frame in it" * 1000)
+    assert guess_seconds([tmp_path / "b.mp3"]) == pytest.approx(0.7)

@@ -1,6 +1,8 @@
 """What is put on a screen: commands that can be copied, tables as narrow as can be, one bar while music is made."""
 
 import argparse
+import importlib
+import inspect
 import io
 import os
 import shlex
@@ -9,7 +11,7 @@ import pytest
 from tqdm import tqdm
 
 from piano.foundation import sound_progress
-from piano.foundation.doors import train_first
+from piano.foundation.doors import VERBS, train_first
 from piano.foundation.screen_text import HelpFormatter, command_lines, for_screen, text_table
 
 
@@ -89,3 +91,26 @@ def test_long_sentences_are_broken_for_a_terminal_only(monkeypatch) -> None:
     lines = for_screen(sentence, Terminal()).split("\n")
     assert max(len(line) for line in lines[:-1]) <= 80 and " ".join(lines) == sentence
     assert for_screen(sentence, io.StringIO()) == sentence
+
+
+@pytest.mark.parametrize(
+    ("verb", "arguments", "told"),
+    [
+        ("train", ["--minuts", "10"], "unrecognized arguments: --minuts 10. Did you mean --minutes?"),
+        ("train", ["minutes=10"], "Did you mean --minutes?"),
+        ("prepare", ["music", "--ouptut=x"], "Did you mean --output?"),
+        ("generate", ["a song.mp3"], "A file is given with --prompt: --prompt 'a song.mp3'"),
+        ("train", ["--zzz"], "unrecognized arguments: --zzz\n"),
+    ],
+)
+def test_a_wrong_option_is_answered_with_the_one_that_is_meant(verb, arguments, told, capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module(VERBS[verb].module).main(arguments)
+    assert ended.value.code == 2
+    assert told in capsys.readouterr().err
+
+
+def test_every_verb_suggests_options() -> None:
+    for verb in VERBS.values():
+        source = inspect.getsource(importlib.import_module(verb.module))
+        assert "CommandParser(" in source and "ArgumentParser(" not in source, verb.module

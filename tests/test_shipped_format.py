@@ -1,6 +1,7 @@
 """A model that is given away reads back the same, and a hostile or damaged file gives one sentence."""
 
 import json
+import shlex
 import struct
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from piano.foundation.checkpoint_format import Best, write_best, write_whole
 from piano.foundation.errors import CheckpointError
 from piano.foundation.shipped_format import read_shipped, shipped_path, write_shipped
 from piano.piano_main import build_discriminator
+from piano.piano_model import VariationalAttentionModel
 from piano.utilities import (
     build_generator,
     choose_folder,
@@ -228,13 +230,43 @@ def test_an_export_goes_into_the_run_s_folder_and_replaces_no_other_model(folder
     capsys.readouterr()
     for other in (["--epoch", "12"], ["--half"]):
         assert main(["--checkpoints", str(folder), *other]) == 2
-        (sentence,) = capsys.readouterr().err.strip().splitlines()
+        sentence, _, instead = capsys.readouterr().err.strip().splitlines()
         assert "generator.safetensors is there already and holds other work" in sentence
-        assert "--overwrite" in sentence
+        assert instead.endswith("--overwrite")
         assert {path: path.read_bytes() for path in output.iterdir()} == before
     assert main(["--checkpoints", str(folder)]) == 0  # the same model once more is no other work
     assert main(["--checkpoints", str(folder), "--epoch", "12", "--overwrite"]) == 0
     assert load_checkpoint(output, "generator", "best")["epoch"] == 12
+
+
+def test_the_commands_that_an_export_proposes_work_as_they_are(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["--checkpoints", str(folder), "--output", "mine"]) == 0
+    capsys.readouterr()
+    assert main(["--checkpoints", str(folder), "--epoch", "12", "--output", "mine", "--half"]) == 2
+    beside, instead = (shlex.split(line)[2:] for line in capsys.readouterr().err.splitlines()[1:])
+    assert main(beside) == 0
+    assert load_checkpoint(Path("mine_epoch_12"), "generator")["epoch"] == 12
+    assert load_checkpoint(Path("mine"), "generator")["epoch"] == 3
+    assert main(instead) == 0
+    assert load_checkpoint(Path("mine"), "generator")["epoch"] == 12
+
+
+def test_an_epoch_that_cannot_compose_yet_is_exported_by_its_number_only(tmp_path, capsys):
+    run = tmp_path / "run"
+    generator = VariationalAttentionModel(**tiny_config(run).model.model_dump())
+    save_checkpoint(generator, 1, run, "generator", run={"stage": "autoencoder", "finished_stages": []})
+    save_checkpoint(build_discriminator(tiny_config(run), generator), 1, run, "discriminator")
+    assert main(["--checkpoints", str(run)]) == 2
+    first, again = capsys.readouterr().err.strip().splitlines()[-2:]
+    sentence = (
+        "epoch 1 has not learned to compose yet (its run is in stage autoencoder): what it plays is noise"
+    )
+    assert sentence in first
+    assert not (run / "exported").exists()
+    assert main(shlex.split(again)[2:]) == 0
+    assert sentence[1:] in " ".join(capsys.readouterr().out.split())
+    assert (run / "exported" / "generator.safetensors").is_file()
 
 
 def test_an_export_refuses_before_it_writes_one_of_two_files(folder, tmp_path, capsys):

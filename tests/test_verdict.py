@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from piano import piano_main
 from piano.doctor.command import as_text, examine, main
 from piano.doctor.signals import digest, windows_of
 from piano.doctor.verdict import Verdict, run_verdict
+from piano.evaluation.report_verdict import spoken
 from piano.foundation.score_words import score_meaning, score_sentence, score_words
 from piano.stages import STAGE_NAMES
 
@@ -81,7 +84,7 @@ def test_three_steps_are_too_few_for_anything():
         in verdict.sentence
     )
     assert "2 of 2 checks not passed: writing sound down and composing" in verdict.sentence
-    assert "--minutes" in verdict.advice
+    assert "--minutes" in verdict.advice_in(Path("mine"))
 
 
 def test_a_run_worse_than_noise_did_not_work_however_long_it_was():
@@ -332,7 +335,8 @@ def test_a_score_says_what_it_was_measured_on():
 
 def test_the_verdict_is_made_of_plain_values():
     verdict = run_verdict(run(value=1.2))
-    assert isinstance(verdict, Verdict) and [type(value) for value in verdict] == [bool, str, str, int, tuple]
+    assert isinstance(verdict, Verdict)
+    assert [type(value) for value in verdict] == [bool, str, str, int, tuple, float]
     assert Path(json.dumps(verdict._asdict()))
 
 
@@ -341,3 +345,20 @@ def test_a_log_that_is_a_pipe_is_not_waited_for(tmp_path, capsys) -> None:
     os.mkfifo(tmp_path / "metrics.jsonl")
     assert main([str(tmp_path)]) == 2
     assert "metrics.jsonl is no file" in capsys.readouterr().err
+
+
+def test_who_is_told_to_train_longer_is_told_the_whole_command(tmp_path, capsys):
+    lines = [*steps("autoencoder", 3, 0), {"event": "left out", "stage": "ear", "seconds": 1200.0}]
+    verdict = run_verdict(lines)
+    told, words = verdict.advice_in(tmp_path / "my run").split("\n")
+    assert told == "Train it longer (--minutes is the time of the whole run):"
+    command = ["musigan", "train", "--checkpoints", str(tmp_path / "my run"), "--resume", "--minutes", "40"]
+    assert shlex.split(words) == command
+    folder = tmp_path / "my run"
+    folder.mkdir()
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert main([str(folder)]) == 0
+    assert words in capsys.readouterr().out.split("\n")
+    assert words.strip() in spoken(lines, None, clips=None, songs=None, run=folder).more
+    options = piano_main.parse_arguments(command[2:])
+    assert options.minutes == 40.0 and options.checkpoints == folder

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from piano.config_reader import CONFIG_NAME, load_config_from_yaml
+from piano.config_reader import CONFIG_NAME, load_config_from_yaml, no_run_text
 from piano.doctor.env import env_text
 from piano.doctor.live import report
 from piano.doctor.ranges import Row, table
@@ -32,7 +32,7 @@ from piano.foundation.errors import CheckpointError, TrainingError, run_command
 from piano.foundation.made_files import write_json
 from piano.foundation.model_folder import holds_shipped, named_folder
 from piano.foundation.run_log import LOG_NAME
-from piano.foundation.screen_text import HelpFormatter, printable, tolerate_old_terminals
+from piano.foundation.screen_text import CommandParser, printable, tolerate_old_terminals
 
 MOST_CHANGES = 20
 FOLDER, JSON_NAME = "doctor", "doctor.json"
@@ -85,7 +85,7 @@ def examine(folder: Path) -> Diagnosis:
     diagnosis = Diagnosis(
         said.sentence, findings, treatments(history), table(windows, history), {},
         found, restart_text(folder, findings, found, history), told_together(findings, stages_of(windows)),
-        is_ruined=said.is_ruined, advice=said.advice, steps=said.steps,
+        is_ruined=said.is_ruined, advice=said.advice_in(folder), steps=said.steps,
     )  # fmt: skip
     try:
         drawn = {index: draw_evidence(finding, folder / FOLDER)
@@ -119,7 +119,7 @@ def no_log_text(folder: Path, error: OSError) -> str:
     """Why there is nothing to examine in a folder, and what the folder is."""
     name = printable(folder)
     if not folder.exists():
-        return f"there is no folder {name}, so it holds no {LOG_NAME}. {NAME_IT}"
+        return no_run_text(folder, "doctor")
     if not folder.is_dir():
         return f"{name} is a file. {NAME_IT}"
     if not isinstance(error, FileNotFoundError):
@@ -257,7 +257,8 @@ def as_text(diagnosis: Diagnosis, folder: Path) -> str:
     """What is printed: the verdict, every finding, the table."""
     parts = [wrapped(f"VERDICT  {diagnosis.verdict}", "         ")]
     if diagnosis.advice and diagnosis.advice not in {finding.advice for finding in diagnosis.findings}:
-        parts[0] += f"\n{wrapped(f'DO       {diagnosis.advice}', '         ')}"
+        what, *lines = f"DO       {diagnosis.advice}".split("\n")
+        parts[0] = "\n".join([parts[0], wrapped(what, "         "), *lines])
     parts += [block_text(diagnosis, block) for block in diagnosis.blocks]
     if diagnosis.restart:
         parts.append(diagnosis.restart)
@@ -366,9 +367,8 @@ def wrapped(text: str, indent: str) -> str:
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=program("doctor"), description=__doc__, epilog=fill(EXAMPLE),
-        formatter_class=HelpFormatter,
     )  # fmt: skip
     parser.add_argument("what", metavar="RUN|env|wiring", help="folder of a run, or env, or wiring")
     parser.add_argument(

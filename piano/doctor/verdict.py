@@ -5,11 +5,13 @@ made was passed, the music was not worse than it should be, and every figure rea
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from piano.doctor.ranges import Row, is_ill, table
 from piano.doctor.rules import Finding, Window, diagnose
 from piano.doctor.signals import WINDOW_STEPS, digest, is_spoilt, is_step
+from piano.foundation.doors import command
 from piano.foundation.score_words import (
     FAR_FROM,
     HARDLY_FROM,
@@ -27,7 +29,9 @@ FEWEST_STEPS = WINDOW_STEPS
 MOST_NAMED = 4
 SAME = 0.3
 """Variety of made music over real below which its pieces are all alike."""
-LONGER = "Train it longer: --resume with more --minutes, which are those of the whole run."
+LONGER = "Train it longer."
+LEAST_MINUTES = 10.0
+"""Of a run that is to be trained longer."""
 
 
 class Verdict(NamedTuple):
@@ -42,6 +46,20 @@ class Verdict(NamedTuple):
     """Steps it learned."""
     faults: tuple[str, ...] = ()
     """Everything that is not well beside findings, the weightiest first; the sentence names the first of them."""
+    seconds: float = 0.0
+    """How long it took so far, by its log."""
+
+    def advice_in(self, folder: Path) -> str:
+        """The advice, with the command where it is to train the run of a folder longer, on an indented line."""
+        if self.advice != LONGER:
+            return self.advice
+        words = ("--checkpoints", folder, "--resume", "--minutes", longer_minutes(self.seconds))
+        return f"Train it longer (--minutes is the time of the whole run):\n  {command('train', *words)}"
+
+
+def longer_minutes(seconds: float) -> str:
+    """About twice the time that a run has had, for --minutes."""
+    return f"{max(2.0 * seconds / 60.0, LEAST_MINUTES):.0f}"
 
 
 class Facts(NamedTuple):
@@ -84,6 +102,20 @@ def judge(
     measured: Mapping[str, Any] | None = None,
 ) -> Verdict:
     """The verdict on a run that was read already (`signals.digest`); `measured` as for `run_verdict`."""
+    times = (line.get("seconds") for line in events)
+    seconds = max((float(time) for time in times if is_number(time)), default=0.0)  # type: ignore[arg-type]
+    return _judge(windows, findings, events, steps=steps, measured=measured)._replace(seconds=seconds)
+
+
+def _judge(
+    windows: Sequence[Window],
+    findings: Sequence[Finding],
+    events: Sequence[Mapping[str, Any]],
+    *,
+    steps: int,
+    measured: Mapping[str, Any] | None,
+) -> Verdict:
+    """The verdict, but for the time."""
     if not steps:
         return Verdict(True, "It learned nothing: not one step was taken.", LONGER, 0)
     has_died = died(events)
@@ -269,7 +301,8 @@ def faults_of(facts: Facts, rows: Sequence[Row], *, steps: int) -> list[str]:
     failed = [line for line in facts.gates.values() if line.get("passed") is False]
     if failed:
         names = join_names([STAGE[str(line["stage"])].topic for line in failed])
-        faults.append(f"{len(failed)} of {counted(len(facts.gates), 'check')} not passed: {names}")
+        which = f"{len(failed)} of {len(facts.gates)} checks" if len(facts.gates) > 1 else "its only check"
+        faults.append(f"{which} not passed: {names}")
     if facts.left_out:
         faults.append(f"no time was left for {join_names([STAGE[stage].topic for stage in facts.left_out])}")
     if steps < FEWEST_STEPS:

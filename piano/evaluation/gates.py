@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from piano.doctor.ranges import LEAST_VARIED, MOST_VARIED, is_as_varied_as_music
+from piano.doctor.verdict import FEWEST_STEPS
 from piano.evaluation.clip_features import feature_matrix
 from piano.evaluation.metrics import log_magnitude_ratio, pitch_found_share
 from piano.evaluation.pictures import constant_q_grid
@@ -49,7 +50,7 @@ from piano.evaluation.training_pictures import (
 from piano.foundation.audio_io import write_audio
 from piano.foundation.doors import command
 from piano.foundation.run_log import read_history
-from piano.foundation.screen_text import counted, wrapped
+from piano.foundation.screen_text import counted, join_names, wrapped
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.piano_train import Composition, compose, draw_composition, judge_composition
 from piano.schedules import Step
@@ -61,6 +62,8 @@ SCORES_ON_THE_WAY = 4
 """Scores in the middle of a stage of a run that is measured in epochs: where they fall depends on no clock."""
 ONE_STEP_TOLERANCE = 1.1
 """Fewer sampling steps are preferred while their kernel distance stays within this factor of the best."""
+EAR_COST = 0.1
+"""The ear may cost this part of the levels and of the pitches that were right before it."""
 MORE_MUSIC = (
     "prepare more music, or a larger --validation-fraction, so that there is something to hold it against"
 )
@@ -287,7 +290,7 @@ def judge_reconstruction(run: TrainingRun, keeper: Gatekeeper) -> Gate:
     is_used = figures["active_dimensions"] > 0.0
     passed = figures["R"] <= bounds[0] and figures["P"] >= bounds[1] and is_used
     if math.isfinite(figures["R"]):
-        run.controllers["R_before_ear"] = figures["R"]
+        run.controllers |= known({"R_before_ear": figures["R"], "P_before_ear": figures["P"]})
     advice = "train longer, and listen to the reconstructions"
     says = reconstruction_words(
         figures, levels=f"at most {bounds[0]:.0%}", pitches=f"at least {bounds[1]:.0%}"
@@ -298,15 +301,14 @@ def judge_reconstruction(run: TrainingRun, keeper: Gatekeeper) -> Gate:
     return Gate("G1 writing sound down", passed, figures, advice, says)
 
 
-def reconstruction_words(figures: dict[str, float], *, levels: str, pitches: str = "") -> str:
+def reconstruction_words(figures: dict[str, float], *, levels: str, pitches: str) -> str:
     """What R and P mean, beside what is asked."""
     if not math.isfinite(figures["R"]):
         return (
             "How much is missed cannot be told: the validation music is silent, or one sound again and again."
         )
-    asked = f" ({pitches} is asked)" if pitches else ""
     return (f"Played back, {figures['R']:.0%} of the levels are missed ({levels} is asked), and {figures['P']:.0%} of "
-            f"the pitches are found again{asked}.")  # fmt: skip
+            f"the pitches are found again ({pitches} is asked).")  # fmt: skip
 
 
 def reconstruction_figures(run: TrainingRun, keeper: Gatekeeper) -> dict[str, float]:
@@ -416,8 +418,10 @@ def judge_one_step(run: TrainingRun, keeper: Gatekeeper) -> Gate:
     says = gate.words(1)
     if gate.judged[1].is_known:
         says += f" {variety_words(diversity)}"
-    says += f" What will be played takes {counted(default, 'step')}."
+    says += f" The fewest steps that are about as good as any are {default}.{what_is_played(run)}"
     advice = "one step is not there yet: train the professor stage longer"
+    if default == ONE_STEP:
+        advice = "one step is as good as more, but none is near enough yet: train the whole run longer"
     if gate.reason:
         advice = MORE_MUSIC
     elif gate.passes(1) and not is_varied:
@@ -438,6 +442,14 @@ def variety_advice(diversity: float) -> str:
     return "one step is good but not varied enough: raise loss_weights.energy_score, or train longer"
 
 
+def what_is_played(run: TrainingRun) -> str:
+    """Whether this epoch, just judged, or one before it is played from now on; empty where none was judged."""
+    if run.best is None:
+        return ""
+    which = "this epoch, " if run.best.epoch == run.epoch else "still "
+    return f" What will be played is {which}{run.best.words}."
+
+
 def set_default_steps(run: TrainingRun, steps: int) -> None:
     """What `--steps auto` will mean."""
     for network in (run.generator, run.average.network):
@@ -456,18 +468,36 @@ def judge_judges(run: TrainingRun, keeper: Gatekeeper) -> Gate:
             run.discriminator, batch, compose(run.generator, batch, batch.noise_a), is_real=False
         ).per_item()
         accuracy = float((real.unsqueeze(1) > fake.unsqueeze(0)).float().mean())
-    says = f"They rank real music above made music in {accuracy:.0%} of pairs (at least 65% is asked; 50% is chance)."
-    return Gate("G3 the judges", accuracy >= 0.65, {"accuracy": accuracy, "frames": frames},
-                f"see that gradients reach them: {command('doctor', 'wiring')}", says)  # fmt: skip
+    steps = int(run.discriminator.trained_steps) // len(STAGE["judges"].learns)  # every judge counts
+    is_early = steps < FEWEST_STEPS
+    after = f", after {counted(steps, 'step')} of learning, which is very few" if is_early else ""
+    pairs = f"in {accuracy:.0%} of pairs{after} (at least 65% is asked; 50% is chance)"
+    says = f"They rank real music above made music {pairs}."
+    advice = f"see that gradients reach them: {command('doctor', 'wiring')}"
+    if is_early:
+        advice = f"give the whole run more time, or this stage a larger part of it: stages.{run.stage}.share"
+    return Gate("G3 the judges", accuracy >= 0.65, {"accuracy": accuracy, "frames": frames}, advice, says)
 
 
 def judge_ear(run: TrainingRun, keeper: Gatekeeper) -> Gate:
-    """G4: the ear must not cost more than a tenth of the reconstruction."""
+    """G4: the ear must not cost more than a tenth of the reconstruction, of its levels or of its pitches."""
     figures = reconstruction_figures(run, keeper)
-    before = run.controllers.get("R_before_ear", figures["R"])
-    says = reconstruction_words(figures, levels=f"{before:.0%} before, at most a tenth more")
-    return Gate("G4 the ear", figures["R"] <= 1.1 * before, figures,
-                "writing sound down got worse by more than a tenth: lower the ear's share", says)  # fmt: skip
+    before = {name: run.controllers.get(f"{name}_before_ear", figures[name]) for name in ("R", "P")}
+    says = reconstruction_words(
+        figures,
+        levels=f"{before['R']:.0%} before, at most {EAR_COST:.0%} more",
+        pitches=f"{before['P']:.0%} before, at most {EAR_COST:.0%} fewer",
+    )
+    lost = [
+        what
+        for what, is_kept in (
+            ("levels", figures["R"] <= (1.0 + EAR_COST) * before["R"]),
+            ("pitches", figures["P"] >= (1.0 - EAR_COST) * before["P"]),
+        )
+        if not is_kept
+    ]
+    advice = f"the {join_names(lost)} got worse by more than a tenth: lower the ear's share"
+    return Gate("G4 the ear", not lost, figures, advice, says)
 
 
 GATES: dict[str, Callable[[TrainingRun, Gatekeeper], Gate]] = {

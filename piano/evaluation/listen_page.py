@@ -7,7 +7,7 @@ from pathlib import Path
 from piano.evaluation import report
 from piano.foundation import options as kinds
 from piano.foundation.doors import fill, program
-from piano.foundation.screen_text import HelpFormatter
+from piano.foundation.screen_text import CommandParser
 
 EXAMPLE = """example:
   python -m piano.evaluation.listen_page --music music_out --checkpoints checkpoints --output listen.html"""
@@ -15,11 +15,10 @@ EXAMPLE = """example:
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=program("listen"),
         description=__doc__,
         epilog=fill(EXAMPLE),
-        formatter_class=HelpFormatter,
     )
     add = parser.add_argument
     add(

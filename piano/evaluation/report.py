@@ -13,7 +13,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from piano import evaluate
-from piano.config_reader import CONFIG_NAME, Config, load_config_from_yaml
+from piano.config_reader import CONFIG_NAME, Config, load_config_from_yaml, no_run_text
 from piano.evaluation.music_folder import Song, is_dataset
 from piano.evaluation.report_compared import comparison_section
 from piano.evaluation.report_copies import copies_section
@@ -63,7 +63,7 @@ from piano.foundation.errors import CheckpointError, ConfigError, DatasetError, 
 from piano.foundation.made_files import refuse_other_work, write_bytes
 from piano.foundation.model_folder import holds_shipped, named_folder, shipped_folder
 from piano.foundation.run_log import read_history
-from piano.foundation.screen_text import HelpFormatter, counted, printable, tolerate_old_terminals
+from piano.foundation.screen_text import CommandParser, counted, printable, tolerate_old_terminals
 
 TEMPLATE = Path(__file__).with_name("report_page.html")
 REPORT_NAME = "report.html"
@@ -91,9 +91,8 @@ class Sources(NamedTuple):
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=program("report"), description=__doc__, epilog=fill(EXAMPLE),
-        formatter_class=HelpFormatter,
     )  # fmt: skip
     add = parser.add_argument
     add("run", nargs="?", type=named_folder, metavar="RUN",
@@ -155,9 +154,7 @@ def write_report(options: argparse.Namespace) -> None:
     """Build the page and write it; an older one stays until the new one is whole."""
     run = options.run or load_config_from_yaml().checkpoint_folder
     if not run.is_dir() and options.music is None:
-        raise CheckpointError(
-            f"there is no folder {printable(run)}. Name the folder of a run, as in: {command('report', 'checkpoints')}"
-        )
+        raise CheckpointError(no_run_text(run, "report"))
     output = options.output or (Path(REPORT_NAME) if holds_shipped(run) else run / REPORT_NAME)
     refuse_other_work(
         output, is_own=lambda path: is_page_of(path, run) or output == run / REPORT_NAME,
@@ -262,7 +259,7 @@ def build_page(sources: Sources, options: argparse.Namespace) -> str:
     songs = len(manifest.groups["validation"] or manifest.songs["validation"]) if manifest else None
     clips, measured_songs = measured_on(sources.scores, songs)
     told = spoken(history, measured, clips=clips, songs=measured_songs, alike=likeness(sources.scores),
-                  warning=warning_of(sources.scores))  # fmt: skip
+                  warning=warning_of(sources.scores), run=sources.run)  # fmt: skip
     curious = [
         scores_section(
             sources.scores,

@@ -1,6 +1,7 @@
 """The first words of the report: a headline that says what the page is, and a verdict in plain words."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from piano.doctor.verdict import MOST_NAMED, more_words, run_verdict
@@ -73,6 +74,7 @@ def spoken(
     songs: int | None,
     alike: tuple[float, float] | None = None,
     warning: str = "",
+    run: Path | None = None,
 ) -> Spoken:
     """The doctor's verdict on a run, and where its music lies.
 
@@ -88,8 +90,10 @@ def spoken(
         How alike its music is from one second to the next, and what real music stays below: it may be a drone.
     warning : str
         A sentence about the measurement that comes first, since nothing is to be believed without it.
+    run : Path, optional
+        Its folder, for the command in the advice.
     """
-    told = _spoken(history, score, clips=clips, songs=songs, alike=alike)
+    told = _spoken(history, score, clips=clips, songs=songs, alike=alike, run=run)
     return told._replace(lead=f"{warning} {told.lead}".strip())
 
 
@@ -100,6 +104,7 @@ def _spoken(
     clips: int | None,
     songs: int | None,
     alike: tuple[float, float] | None,
+    run: Path | None,
 ) -> Spoken:
     meaning = score_meaning(score, clips, songs) if score is not None else ""
     measured = (
@@ -114,7 +119,8 @@ def _spoken(
         if alike:
             figures |= {"self_similarity": alike[0], "self_similarity_real": alike[1]}
     verdict = run_verdict(history, figures)
-    advice = f" {verdict.advice}" if verdict.advice else ""
+    told = verdict.advice_in(run) if run else verdict.advice
+    advice = f" {' '.join(told.split())}" if told else ""
     rest = more_words(len(verdict.faults) - MOST_NAMED)
     sentence = verdict.sentence.replace(rest, f"{rest} under {FINDINGS_TITLE}")
     if verdict.is_ruined or not measured:

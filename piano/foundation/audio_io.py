@@ -22,7 +22,7 @@ from piano.foundation.decode_log import FAR_BEYOND, NOT_FINITE, ONE_SILENT, ONE_
 from piano.foundation.errors import AudioError
 from piano.foundation.native_sound import native_blocks
 from piano.foundation.screen_text import printable
-from piano.foundation.sound_names import AUDIO_SUFFIXES, UNKNOWN_SUFFIXES
+from piano.foundation.sound_names import AUDIO_SUFFIXES, UNKNOWN_SUFFIXES, sounds_below
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -100,7 +100,7 @@ def scan_folder(folder: Path, *, skip: Path | None = None) -> FolderScan:
             if name.startswith(".") and not (_TITLE_WITH_DOTS.match(name) and path.is_dir()):
                 if not path.is_dir():
                     left_out.append((path, "hidden"))
-                elif os.path.realpath(path) not in seen and (count := _count_audio(path)):
+                elif os.path.realpath(path) not in seen and (count := sum(1 for _ in sounds_below(path))):
                     hidden.append((path, count))
             elif path.is_dir():
                 visit(path)
@@ -115,13 +115,6 @@ def scan_folder(folder: Path, *, skip: Path | None = None) -> FolderScan:
 
     visit(folder)
     return FolderScan(audio=sorted(audio), left_out=sorted(left_out), hidden=sorted(hidden))
-
-
-def _count_audio(folder: Path) -> int:
-    """Sound files in a folder and the folders inside it, by their suffixes; links are not followed."""
-    return sum(
-        Path(name).suffix.lower() in AUDIO_SUFFIXES for _, _, names in os.walk(folder) for name in names
-    )
 
 
 def find_audio_files(folder: Path) -> list[Path]:

@@ -38,7 +38,7 @@ class Bound(NamedTuple):
     def __str__(self) -> str:
         """`a whole number from 1 to 8`."""
         low, high = (
-            f"{int(end):,}" if self.is_whole and abs(end) < 10**18 else f"{end:,.6g}"
+            f"{int(end):,}" if end == int(end) and abs(end) < 10**18 else f"{end:,.6g}"
             for end in (self.low, self.high)
         )
         begin = f"a {'whole ' if self.is_whole else ''}number {'above' if self.is_above else 'from'} {low}"

@@ -16,11 +16,11 @@ import torch
 
 from piano.foundation import bounds
 from piano.foundation.bounds import EPOCH, FINITE, SAMPLING_STEPS, outside, shown
-from piano.foundation.doors import train_first
 from piano.foundation.errors import CheckpointError
 from piano.foundation.finite import not_finite
 from piano.foundation.made_files import clear_leftovers, replacing, write_json
-from piano.foundation.screen_text import printable
+from piano.foundation.model_folder import no_model_text
+from piano.foundation.screen_text import counted, printable
 
 FORMAT_VERSION = 2
 ROLES = ("generator", "discriminator")
@@ -45,6 +45,11 @@ class Best(NamedTuple):
     """The stage that it belongs to."""
     kernel_score: float | None = None
     """The distance on the ruler's scale (SCALE); None where an earlier version judged."""
+
+    @property
+    def words(self) -> str:
+        """Which one it is, and how it is played."""
+        return f"epoch {self.epoch} of stage {self.stage}, in {counted(self.steps, 'step')}"
 
 
 def checkpoint_path(folder: Path, role: str, epoch: int) -> Path:
@@ -97,7 +102,7 @@ def find_epoch(folder: Path, role: str, epoch: int | str) -> int:
     """
     have = list_epochs(folder, role)
     if not have:
-        raise CheckpointError(f"no {role} checkpoint in {printable(folder)}. {train_first()}")
+        raise CheckpointError(no_model_text(folder, role))
     if epoch == "best":
         best = read_best(folder)
         if best is not None and best.epoch in have:

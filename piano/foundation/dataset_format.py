@@ -22,6 +22,7 @@ from piano.foundation.doors import command
 from piano.foundation.errors import DatasetError
 from piano.foundation.made_files import write_json
 from piano.foundation.screen_text import printable
+from piano.foundation.sound_names import sounds_below
 
 FORMAT_VERSION = 1
 """Of a prepared folder."""
@@ -749,6 +750,11 @@ def _read(kind: Any, folder: Path | str) -> Any:
             )
         return (_dataset_from_dict if is_dataset else _prepared_from_dict)(values)
     except FileNotFoundError:
+        if any(sounds_below(folder)):
+            raise DatasetError(
+                f"{printable(folder)} holds music as it is. Cut it first, then make pairs of it:\n"
+                f"  {command('prepare', Path(folder))}\n  {command('dataset')}"
+            ) from None
         raise DatasetError(
             f"there is no {what} in {printable(folder)} (no {MANIFEST_NAME}). {hint}"
         ) from None

@@ -162,6 +162,7 @@ def refuse_other_work(
     error: type[MusiganError] = ConfigError,
     other: str = "--output",
     held: str = "other work",
+    advice: str = "",
 ) -> None:
     """Raise an error if `path` is there and holds something else than what may be made anew, without --overwrite.
 
@@ -178,16 +179,16 @@ def refuse_other_work(
         The option with which another place is chosen.
     held : str
         What is there, in words.
+    advice : str
+        What to do instead of choosing by that option, where a command can be named.
     """
     if overwrite or not (path.exists() or path.is_symlink()):
         return
     with contextlib.suppress(OSError, ValueError):
         if is_own(path):
             return
-    raise error(
-        f"{printable(path)} is there already and holds {held}. "
-        f"Choose another place with {other}, or replace it with --overwrite."
-    )
+    advice = advice or f"Choose another place with {other}, or replace it with --overwrite."
+    raise error(f"{printable(path)} is there already and holds {held}. {advice}")
 
 
 def claim_results(

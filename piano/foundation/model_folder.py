@@ -3,8 +3,13 @@
 import contextlib
 from pathlib import Path
 
+from piano.foundation.doors import train_first
+from piano.foundation.screen_text import nearest, printable
+
 SHIPPED = "shipped"
 SUFFIX = ".safetensors"
+SOURCES_NAME = "SOURCES.tsv"
+"""Beside a model that is given away: the music that it learned from."""
 
 
 def shipped_folder() -> Path:
@@ -27,3 +32,19 @@ def named_folder(name: Path | str) -> Path:
     ):  # ~nobody: there is no such folder, as whoever looks into it will say
         path = path.expanduser()
     return shipped_folder() if path == Path(SHIPPED) and not path.is_dir() else path
+
+
+def holds_model(folder: Path) -> bool:
+    """Whether a folder holds a generator: of a run, or given away."""
+    return any(folder.glob("generator_epoch_*.pt")) or holds_shipped(folder)
+
+
+def no_model_text(folder: Path, role: str) -> str:
+    """What to say where a folder holds no network of a role: the folder that is probably meant, or how to get one."""
+    if not folder.exists():
+        beside = [SHIPPED]
+        with contextlib.suppress(OSError):
+            beside += [path.name for path in folder.absolute().parent.iterdir() if path.is_dir()]
+        if near := nearest(folder.name, beside):
+            return f"there is no folder {printable(folder)}. Did you mean {printable(near)}?"
+    return f"no {role} checkpoint in {printable(folder)}. {train_first()}"

@@ -5,6 +5,7 @@ import difflib
 import io
 import os
 import re
+import shlex
 import shutil
 import sys
 import textwrap
@@ -26,9 +27,10 @@ def printable(text: object) -> str:
     )
 
 
-def counted(count: int, noun: str, plural: str | None = None) -> str:
-    """`1 file`, `2 files`, `3,000 files`; `plural` where it is not the noun with an s."""
-    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+def counted(count: float, noun: str, plural: str | None = None) -> str:
+    """`1 file`, `2 files`, `3,000 files`, `0.5 files`; `plural` where it is not the noun with an s."""
+    number = f"{count:,}" if isinstance(count, int) else f"{count:,.6g}"
+    return f"{number} {noun if count == 1 else plural or noun + 's'}"
 
 
 def band_texts(value: float, low: float, high: float, short: Callable[[float], str]) -> tuple[str, str, str]:
@@ -165,6 +167,37 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
                 paragraph = []
             blocks.append(_example_line(line.rstrip(), width))
         return "\n".join(f"{indent}{line}".rstrip() for line in "\n".join(blocks[:-1]).split("\n"))
+
+
+class CommandParser(argparse.ArgumentParser):
+    """The command line of a command: its help fits the terminal, and of a wrong option it says which one is meant.
+
+    Parameters
+    ----------
+    file_option : str
+        With which option a file is given that was named without one; empty where files have no place.
+    """
+
+    def __init__(self, *, file_option: str = "", **words: Any) -> None:
+        super().__init__(**{"formatter_class": HelpFormatter, **words})
+        self.file_option = file_option
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        """As argparse, but for the sentence about what is not known."""
+        options, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {printable(' '.join(unknown))}{self._meant(unknown)}")
+        return options
+
+    def _meant(self, unknown: Sequence[str]) -> str:
+        """What the first of the unknown words was probably meant to be; empty where nothing is near."""
+        known = {name.lstrip("-"): name for name in self._option_string_actions if name.startswith("--")}
+        first = unknown[0].partition("=")[0]
+        if near := nearest(first.lstrip("-").replace("_", "-"), known):
+            return f". Did you mean {known[near]}?"
+        if self.file_option and not first.startswith("-"):
+            return f". A file is given with {self.file_option}: {self.file_option} {shlex.quote(printable(first))}"
+        return ""
 
 
 def _example_line(line: str, width: int) -> str:

@@ -1,5 +1,9 @@
 """Names of sound files: which suffixes are taken for music, and which are known and cannot be read."""
 
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
 FFMPEG_SUFFIXES = frozenset({
     ".m4a", ".m4b", ".m4r", ".mp4", ".mov", ".3gp", ".3g2", ".aac", ".adts", ".ac3", ".eac3", ".ec3",
     ".dts", ".dtshd", ".wma", ".asf", ".webm", ".mka", ".mkv", ".wv", ".ape", ".tta", ".tak", ".mpc",
@@ -20,3 +24,9 @@ UNKNOWN_SUFFIXES = frozenset({
     ".nki", ".sf2", ".sf3", ".sfz", ".gig", ".als", ".flp", ".ptx", ".rpp",
 })  # fmt: skip
 """Of sound or scores, but not of sound that can be decoded here."""
+
+
+def sounds_below(folder: Path | str) -> Iterator[str]:
+    """Names of the sound files in a folder and the folders inside it, by their suffixes; links are not followed."""
+    for _, _, names in os.walk(folder):
+        yield from (name for name in names if Path(name).suffix.lower() in AUDIO_SUFFIXES)
