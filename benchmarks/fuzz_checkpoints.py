@@ -168,7 +168,7 @@ def commands(folder: Path, config: Path, data: Path) -> dict[str, Callable[[], i
     short = [word for name in SHORT for word in ("--set", f"{name}=1")]
     return {
         "generate": lambda: generate_music.main([*model, *out, *small]),
-        "export": lambda: export_model.main([*model, "--output", str(folder.parent / "given")]),
+        "export": lambda: export_model.main([*model, "--epoch", "1", "--output", str(folder.parent / "given")]),
         "report": lambda: report_page.main(
             [str(folder), "--compose", "1", "--copies", "no", "--output", str(folder.parent / "page.html")]
         ),
@@ -189,7 +189,8 @@ def make_models(folder: Path) -> tuple[Path, Path, Path, Path]:
         0,
         EXIT_RUINED,
     )
-    assert export_model.main(["--checkpoints", str(run), "--output", str(given)]) == 0
+    # By its number: an epoch that has not learned to compose is given away only if it is asked for.
+    assert export_model.main(["--checkpoints", str(run), "--epoch", "1", "--output", str(given)]) == 0
     for epoch in complete_epochs(run)[1:]:  # a run with stages before it
         for role in ROLES:
             checkpoint_path(run, role, epoch).unlink()

@@ -227,6 +227,9 @@ def test_a_run_is_named_as_for_the_other_commands(tmp_path, monkeypatch, capsys)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("piano.foundation.model_folder.shipped_folder", lambda: tmp_path / "model")
     assert main(["shipped"]) == 2
+    assert f"there is no folder {tmp_path / 'model'}" in capsys.readouterr().err
+    (tmp_path / "model").mkdir()
+    assert main(["shipped"]) == 2
     assert "holds no metrics.jsonl" in capsys.readouterr().err
     write_leap(tmp_path / "model")
     assert main(["shipped"]) == 0
@@ -434,7 +437,7 @@ def test_the_command_says_in_one_sentence_why_a_run_failed(tmp_path):
     assert content["verdict"] == diagnosis.verdict
     assert (tmp_path / "doctor" / content["findings"][0]["picture"]).stat().st_size > 2000
     assert content["figures"][0]["reading"] == "collapse of the game: the judge knows everything"
-    with pytest.raises(CheckpointError, match="holds no metrics"):
+    with pytest.raises(CheckpointError, match="there is no folder"):
         examine(tmp_path / "elsewhere")
 
 

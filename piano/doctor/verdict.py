@@ -306,7 +306,7 @@ def faults_of(facts: Facts, rows: Sequence[Row], *, steps: int) -> list[str]:
     if facts.left_out:
         faults.append(f"no time was left for {join_names([STAGE[stage].topic for stage in facts.left_out])}")
     if steps < FEWEST_STEPS:
-        faults.append(f"{counted(steps, 'step')} are very few")
+        faults.append(f"{counted(steps, 'step')} of learning, which is very few")
     if facts.unknown:
         faults.append(f"how good its music is cannot be told ({printable(facts.unknown)})")
     faults += dict.fromkeys(
