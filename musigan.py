@@ -121,7 +121,7 @@ def main(argv: list[str] | None = None) -> int:
     if refused := run_command(require_current_folder):
         return refused
     try:
-        with waiting_told("PyTorch is being loaded ..."):
+        with waiting_told("Loading ..."):
             command = importlib.import_module(VERBS[name].module)
         return command.main(rest)
     except KeyboardInterrupt:  # while PyTorch is still being loaded: a command that runs says so itself

@@ -22,7 +22,7 @@ from piano.config_reader import load_config_from_yaml
 from piano.foundation.runtime import start_runtime
 from piano.piano_main import build_discriminator
 from piano.piano_model import AudioDataset, VariationalAttentionModel
-from piano.stages import TRAIN
+from piano.stages import STAGE_NAMES, TRAIN
 from piano.training_run import TrainingRun
 
 RAVE_RATE = 1.95
@@ -47,9 +47,7 @@ def main() -> None:
         overrides |= {"pretrain_epochs_g": 2, "epochs": 3} | dict(
             parse_override(text) for text in options.set
         )
-        overrides |= {
-            f"stages.{name}.share": 0.3 for name in ("autoencoder", "flow", "ear", "professor", "joint")
-        }
+        overrides |= {f"stages.{name}.share": 0.3 for name in STAGE_NAMES}
         config = load_config_from_yaml(preset=options.preset, overrides=overrides)
         runtime = start_runtime(**config.runtime.model_dump(), seed=0)
         random = np.random.default_rng(0)
@@ -60,8 +58,8 @@ def main() -> None:
         run = TrainingRun(config, runtime, generator, discriminator,
                           training_set=AudioDataset(music), validation_set=AudioDataset(music))  # fmt: skip
         print(f"{options.preset}: {torch.get_num_threads()} threads, {runtime.precision}, {runtime.device}")
-        for name, train in TRAIN.items():
-            measure(run, name, train)
+        for name in STAGE_NAMES:
+            measure(run, name, TRAIN[name])
         del run
         assert not any(Path(folder).glob("*.tmp"))
 

@@ -1,7 +1,7 @@
 """The stages of training: a row each, from which everything else reads.
 
 A new stage is a row here, its `train_...` function with its losses (piano_pretrain, piano_train; `trains` ties the
-two), and its numbers in the presets of config.yaml. Stages are learned in the order of the rows.
+two), and its numbers in the presets of config.yaml. Stages are learned in the order of the rows, which goes by kinds.
 """
 
 from collections.abc import Callable

@@ -404,7 +404,7 @@ class TrainingRun:
         self._finish_stage()
 
     def _adapt_threads(self) -> None:
-        """Go on with fewer threads where they were measured and the processor is no longer this run's alone."""
+        """Go on with fewer threads where they were measured at the start and real steps are faster with fewer."""
         if not self.runtime.adapts_threads:
             return
         if self._pilot is None:
@@ -414,8 +414,7 @@ class TrainingRun:
         if self._pilot.threads < before:
             self.event("threads", before=before, now=self._pilot.threads)
             self._tell(
-                f"Something else uses this machine's processor: training goes on with "
-                f"{counted(self._pilot.threads, 'thread')}, which is faster now than {before}"
+                f"Training goes on with {counted(self._pilot.threads, 'thread')}, which is faster now than {before}"
             )
 
     def _show(self) -> None:
@@ -531,9 +530,8 @@ class TrainingRun:
             self.schedules.early_stop.weights = None
         self.generator.load_state_dict(self.average.network.state_dict())
         self.average.updates = 0
-        if (
-            self.stage == COMPOSING_STAGE and self.steps_taken
-        ):  # without steps a trained one-step block is left alone
+        if self.stage == COMPOSING_STAGE and self.steps_taken:
+            # Without steps a trained one-step block is left alone.
             for network in (self.generator, self.average.network):
                 network.open_shortcut()
         self.screen.doing("Measuring its sound")

@@ -388,9 +388,9 @@ def test_a_current_folder_that_was_removed_is_one_sentence(
 
 def test_what_loads_for_long_says_so_on_a_terminal_only(monkeypatch, capsys) -> None:
     monkeypatch.setattr(musigan, "PATIENCE_SECONDS", 0.01)
-    for is_terminal, told in ((True, "PyTorch is being loaded ...\n"), (False, "")):
+    for is_terminal, told in ((True, "Loading ...\n"), (False, "")):
         monkeypatch.setattr(sys.stderr, "isatty", lambda is_terminal=is_terminal: is_terminal, raising=False)
-        with musigan.waiting_told("PyTorch is being loaded ..."):
+        with musigan.waiting_told("Loading ..."):
             time.sleep(0.2)
         assert capsys.readouterr().err == told
     with musigan.waiting_told("never"):

@@ -10,7 +10,12 @@ import soxr
 from scipy.signal import butter, sosfilt
 
 from piano.foundation.audio_io import read_audio
-from piano.foundation.fingerprint import Fingerprinter, find_same_recordings, fingerprint_length
+from piano.foundation.fingerprint import (
+    Fingerprinter,
+    find_same_recordings,
+    fingerprint_length,
+    words_of_energy,
+)
 from tests.make_audio import make_music
 
 RATE = 16_000
@@ -254,3 +259,21 @@ def test_the_length_of_a_fingerprint_is_known_beforehand():
 def test_the_benchmark_finds_what_it_planted(capsys: pytest.CaptureFixture[str]):
     assert bench_duplicates.main(["--songs", "130"]) == 0
     assert "groups of more than one recording: 0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("rate", [1_000, 3_000, 6_000, 16_000, 44_100])
+def test_a_fingerprint_is_the_change_of_energy_in_33_bands_up_to_half_the_rate(rate: int) -> None:
+    """Against the plain formula: at low rates the highest bands hold nothing."""
+    sound = 0.1 * np.random.default_rng(0).standard_normal(12 * rate).astype(np.float32)
+    made = Fingerprinter(rate)
+    made.add(sound[np.newaxis])
+    step = max(1, round(rate / 4000))
+    slow = sound[: len(sound) // step * step].reshape(-1, step).mean(axis=1)
+    frames = np.lib.stride_tricks.sliding_window_view(slow, 1024)[::256] * np.hanning(1025)[:-1]
+    power = np.abs(np.fft.rfft(frames, axis=1)) ** 2 / 1024
+    edges = np.round(np.geomspace(110.0, 1750.0, 34) / (rate / step) * 1024)
+    bins = np.arange(513)[:, np.newaxis]
+    words = words_of_energy(power @ ((edges[:-1] <= bins) & (bins < edges[1:])))
+    found = made.finish()
+    assert len(found) == len(words) == fingerprint_length(12 * rate, rate)
+    assert np.mean(found == words) > 0.98

@@ -91,6 +91,8 @@ def test_long_sentences_are_broken_for_a_terminal_only(monkeypatch) -> None:
     lines = for_screen(sentence, Terminal()).split("\n")
     assert max(len(line) for line in lines[:-1]) <= 80 and " ".join(lines) == sentence
     assert for_screen(sentence, io.StringIO()) == sentence
+    command = "  musigan train --checkpoints " + "a_long_name_" * 9
+    assert for_screen(f"Go on with:\n{command}", Terminal()).split("\n")[1] == command
 
 
 @pytest.mark.parametrize(

@@ -450,6 +450,19 @@ def test_a_wav_with_seven_bits_in_two_bytes_is_read_by_its_bytes(tmp_path: Path,
     assert np.array_equal(waveform, np.frombuffer(samples, "<i2").reshape(-1, 2).T / np.float32(32768))
 
 
+def test_bits_of_coded_sound_are_left_alone(tmp_path: Path, samples: bytes) -> None:
+    from piano.foundation.sound_lengths import read_layout
+    from piano.foundation.sound_source import SourceFile
+
+    for tag, is_mended in ((1, True), (0x45, False)):  # PCM; G.726, whose 4 bits do fill their bytes
+        data = bytearray(wav(samples, len(samples)))
+        data[20:22], data[34:36] = struct.pack("<H", tag), struct.pack("<H", 4)
+        (tmp_path / "a.wav").write_bytes(data)
+        with SourceFile(tmp_path / "a.wav") as source:
+            layout = read_layout(source.whole())
+        assert layout is not None and layout.is_mended == is_mended
+
+
 def test_aiffs_one_behind_the_other_are_all_decoded(tmp_path: Path, music: np.ndarray) -> None:
     one, other = encoded(music, "AIFF"), encoded(music[:, : RATE // 2], "AIFF", "PCM_24")
     waveform, notes = decode(tmp_path / "a.aiff", one + other + one)

@@ -68,16 +68,20 @@ class _FilterBank(NamedTuple):
     """Bin in which the lowest band begins."""
     last: int
     """Bin behind the highest band."""
+    filled: np.ndarray
+    """Which of the 33 bands hold a bin: at low sample rates the highest lie beyond the spectrum."""
     starts: np.ndarray
-    """[shape=(33,)] where each band begins, in numbers from bin `first` on, of which each bin has two"""
+    """Where each of these begins, in numbers from bin `first` on, of which each bin has two."""
 
 
 @lru_cache(maxsize=8)
 def _filter_bank(sample_rate: int) -> _FilterBank:
     rate = sample_rate / _step(sample_rate)
     edges = np.round(np.geomspace(_LOWEST_HZ, _HIGHEST_HZ, _BANDS + 1) / rate * _WINDOW).astype(int)
+    edges = np.minimum(edges, _WINDOW // 2 + 1)
+    filled = np.flatnonzero(np.diff(edges))
     window = np.hanning(_WINDOW + 1)[:-1] / np.sqrt(_WINDOW)
-    return _FilterBank(window, int(edges[0]), int(edges[-1]), 2 * (edges[:-1] - edges[0]))
+    return _FilterBank(window, int(edges[0]), int(edges[-1]), filled, 2 * (edges[filled] - edges[0]))
 
 
 class Fingerprinter:
@@ -115,7 +119,8 @@ class Fingerprinter:
         )  # numpy is five times as fast in double precision
         parts = np.ascontiguousarray(spectrum[:, bank.first : bank.last]).view(np.float64)
         np.square(parts, out=parts)
-        power = np.add.reduceat(parts, bank.starts, axis=1)
+        power = np.zeros((count, _BANDS))
+        power[:, bank.filled] = np.add.reduceat(parts, bank.starts, axis=1)
         energy = np.concatenate([self._energy, power])
         self._words.append(words_of_energy(energy))
         self._energy = energy[-(_SMOOTHING + _LAG - 1) :]

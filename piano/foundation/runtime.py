@@ -177,7 +177,7 @@ def choose_threads() -> int:
     return best
 
 
-THREAD_ROUNDS = 4
+THREAD_ROUNDS = 2
 _fastest: dict[int, int] = {}
 
 

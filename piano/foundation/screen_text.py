@@ -147,9 +147,9 @@ def wrapped_lines(text: str, width: int | None = None) -> str:
 
 
 def for_screen(text: str, stream: TextIO) -> str:
-    """A text with its long lines broken between words where the stream is a terminal; as it is for a file or a pipe."""
+    """A text for a terminal, its long lines broken between words, commands whole; as it is for a file or a pipe."""
     is_terminal = hasattr(stream, "isatty") and stream.isatty()
-    return wrapped_lines(text) if is_terminal else text
+    return wrapped(text, columns()) if is_terminal else text
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):

@@ -125,8 +125,8 @@ def _walk(part: SourcePart, kind: bytes, order: str, wanted: bytes, position: in
 
 
 def _mend_bits(form: bytes, order: str) -> bytes:
-    """Bits that fill fewer bytes than a sample has (7 bits in 2 bytes): libsndfile believes the bits."""
-    if len(form) < 24:
+    """Bits of PCM that fill fewer bytes than a sample has (7 bits in 2 bytes): libsndfile believes the bits."""
+    if len(form) < 24 or struct.unpack(f"{order}H", form[8:10])[0] not in (1, 0xFFFE):
         return form
     channels, align, bits = (int(struct.unpack(f"{order}H", form[at : at + 2])[0]) for at in (10, 20, 22))
     width = align // max(1, channels)
