@@ -44,10 +44,10 @@ def main() -> None:
             "steps_per_epoch": options.steps,
             "save_after_nepochs": 10**6,
         }
-        overrides |= {"pretrain_epochs_g": 2, "epochs": 3} | dict(
-            parse_override(text) for text in options.set
-        )
-        overrides |= {f"stages.{name}.share": 0.3 for name in STAGE_NAMES}
+        overrides |= {"pretrain_epochs_g": 2, "pretrain_epochs_d": 1, "epochs": 3}
+        for name in STAGE_NAMES:
+            overrides |= {f"stages.{name}.share": 0.3, f"stages.{name}.steps_per_epoch": options.steps}
+        overrides |= dict(parse_override(text) for text in options.set)
         config = load_config_from_yaml(preset=options.preset, overrides=overrides)
         runtime = start_runtime(**config.runtime.model_dump(), seed=0)
         random = np.random.default_rng(0)

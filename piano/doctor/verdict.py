@@ -226,13 +226,8 @@ def first_of(block: Sequence[Finding]) -> Finding:
 
 def in_stage(stage: str) -> str:
     """` in stage ear (sharpening ...)`."""
-    return (
-        f" in stage {stage} ({STAGE[stage].words})"
-        if stage in STAGE
-        else f" in stage {printable(stage)}"
-        if stage
-        else ""
-    )
+    words = f" ({STAGE[stage].words})" if stage in STAGE else ""
+    return f" in stage {printable(stage)}{words}" if stage else ""
 
 
 def in_stages(block: Sequence[Finding]) -> str:
