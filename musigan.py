@@ -21,12 +21,24 @@ PATIENCE_SECONDS = 2.0
 NEAR = 0.7
 """How like a known verb an unknown one must be (difflib's ratio) to be taken for it."""
 MEANT = {
-    "tournament": "check-discriminator --all", "judge": "check-discriminator", "judges": "check-discriminator",
-    "compose": "generate", "sample": "generate", "continue": "generate --prompt", "resume": "train --resume",
-    "reconstruct": "generate --reconstruct", "finetune": "train --from", "pretrain": "train",
-    "create-dataset": "dataset", "prepare-dataset": "prepare", "generate-music": "generate",
-    "export-model": "export", "score": "evaluate", "render": "render-scores", "version": "--version",
-}  # fmt: skip
+    "tournament": "check-discriminator --all",
+    "judge": "check-discriminator",
+    "judges": "check-discriminator",
+    "compose": "generate",
+    "sample": "generate",
+    "continue": "generate --prompt",
+    "resume": "train --resume",
+    "reconstruct": "generate --reconstruct",
+    "finetune": "train --from",
+    "pretrain": "train",
+    "create-dataset": "dataset",
+    "prepare-dataset": "prepare",
+    "generate-music": "generate",
+    "export-model": "export",
+    "score": "evaluate",
+    "render": "render-scores",
+    "version": "--version",
+}
 """What people call a thing that is done by another verb."""
 
 USAGE = "usage: musigan VERB [options]      (musigan VERB --help explains a verb)"

@@ -70,14 +70,10 @@ def make_energy(random: np.random.Generator, seconds: float, *, bars: int, tempo
             np.add.at(onset, (early[inside], band[inside]), power[inside] * (1 - late))
             np.add.at(onset, (early[inside] + 1, band[inside]), power[inside] * late)
     decays = np.asarray(lfilter([1.0], [1.0, -random.uniform(0.6, 0.85)], onset[:frames], axis=0))
-    return 1e-3 * np.asarray(lfilter([0.25, 0.5, 0.25], [1.0], decays, axis=0)) + 1e-7 * random.random(
-        (frames, BANDS)
-    )
+    return 1e-3 * np.asarray(lfilter([0.25, 0.5, 0.25], [1.0], decays, axis=0)) + 1e-7 * random.random((frames, BANDS))
 
 
-def copy_of(
-    energy: np.ndarray, random: np.random.Generator, *, speed: float = 1.0, noise: float = 0.25
-) -> np.ndarray:
+def copy_of(energy: np.ndarray, random: np.random.Generator, *, speed: float = 1.0, noise: float = 0.25) -> np.ndarray:
     """The fingerprint of a copy: later by a part of a frame, softer, with errors in every band."""
     times = np.arange(random.uniform(0.0, 20.0), len(energy) - 1, speed)
     early = times.astype(np.int64)
@@ -123,9 +119,7 @@ def make_library(songs: int, seed: int) -> Library:
         (200.0, 0, {"speed": 1.02}),
     ):
         for _ in range(5 * unit):
-            energy = song(
-                recording, 200.0 if seconds == 20.0 else seconds, **({"bars": bars} if bars else {})
-            )
+            energy = song(recording, 200.0 if seconds == 20.0 else seconds, **({"bars": bars} if bars else {}))
             add(words_of_energy(energy), recording)
             length = min(len(energy), round(seconds * FRAMES_PER_SECOND))
             start = int(random.integers(0, len(energy) - length + 1))
@@ -156,18 +150,14 @@ def make_library(songs: int, seed: int) -> Library:
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--songs", type=int, default=500, help="in the library (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the music (default: %(default)s)")
     options = parser.parse_args(argv)
     library = make_library(options.songs, options.seed)
     words = sum(map(len, library.prints))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(
-        f"{len(library.prints)} songs, {words / 1e6:.1f} million words, {before:.0f} MB at most to make them"
-    )
+    print(f"{len(library.prints)} songs, {words / 1e6:.1f} million words, {before:.0f} MB at most to make them")
     wall, cpu = time.perf_counter(), time.process_time()
     groups = find_same_recordings(library.prints)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
@@ -182,8 +172,7 @@ def main(argv: list[str] | None = None) -> int:
         if sizes[group] > sizes.get(largest.get(recording, -1), 0):
             largest[recording] = group
     found = sum(
-        groups[index] == largest[library.recordings[index]] and sizes[groups[index]] > 1
-        for index in library.planted
+        groups[index] == largest[library.recordings[index]] and sizes[groups[index]] > 1 for index in library.planted
     )
     wrong = sum(len(recordings) > 1 for recordings in members.values())
     print(f"{wall:.1f} s ({cpu:.1f} s CPU), peak memory {peak:.0f} MB with the fingerprints themselves")

@@ -46,20 +46,14 @@ def rate(generator: VariationalAttentionModel, seconds: float, steps: int, itera
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="tiny")
-    parser.add_argument(
-        "--checkpoints", type=Path, help="folder of a model, or shipped, in place of a preset"
-    )
+    parser.add_argument("--checkpoints", type=Path, help="folder of a model, or shipped, in place of a preset")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--memory", action="store_true", help="peak memory at 10 s, 2 min and 30 min instead")
     parser.add_argument("--peak", type=float, help="make this many seconds and print the peak memory in MB")
     parser.add_argument(
-        "--threads",
-        action="store_true",
-        help="the threads that generate chooses, what choosing costs, all speeds",
+        "--threads", action="store_true", help="the threads that generate chooses, what choosing costs, all speeds"
     )
     options = parser.parse_args()
     torch.set_num_threads(choose_threads())
@@ -81,9 +75,7 @@ def main() -> None:
         begin = time.perf_counter()
         chosen = measured_threads(generator)
         cost = time.perf_counter() - begin
-        print(
-            f"{chosen} of at most {MAX_THREADS} threads chosen in {cost:.2f} s (where OMP_NUM_THREADS is not set)"
-        )
+        print(f"{chosen} of at most {MAX_THREADS} threads chosen in {cost:.2f} s (where OMP_NUM_THREADS is not set)")
         for count in range(1, MAX_THREADS + 1):
             torch.set_num_threads(count)
             print(f"  {count} threads: {rate(generator, options.seconds, 4, 4):6.1f} x real time", flush=True)

@@ -37,9 +37,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--batch", type=int, default=16, help="clips in a batch (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=2.0, help="length of a clip (default: %(default)s)")
-    parser.add_argument(
-        "--sample-rate", type=int, default=16_000, help="samples a second (default: %(default)s)"
-    )
+    parser.add_argument("--sample-rate", type=int, default=16_000, help="samples a second (default: %(default)s)")
     parser.add_argument("--channels", type=int, default=1, choices=(1, 2), help="(default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=9, help="runs of each (default: %(default)s)")
@@ -118,9 +116,7 @@ def main(argv: list[str] | None = None) -> int:
     }
     works |= {f"{name} | alone": lambda n=name: GENERATOR_TERMS[n](outputs) for name in GENERATOR_TERMS}
     works |= {f"{name} | shared": lambda n=name: GENERATOR_TERMS[n](leaves) for name in MUSIC_TERMS}
-    works |= {
-        f"D {name} | shared": lambda n=name: DISCRIMINATOR_TERMS[n](leaves) for name in DISCRIMINATOR_TERMS
-    }
+    works |= {f"D {name} | shared": lambda n=name: DISCRIMINATOR_TERMS[n](leaves) for name in DISCRIMINATOR_TERMS}
     works["all music losses of a step"] = lambda: torch.stack(
         list(evaluate_terms(GENERATOR_TERMS, outputs, dict.fromkeys(MUSIC_TERMS, 1.0)).values())
     ).sum()

@@ -41,9 +41,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--audio", type=Path, help="folder of music (default: made by a formula)")
     parser.add_argument("--clips", type=int, default=4, help="clips to measure on (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=8.0, help="length of a clip (default: %(default)s)")
-    parser.add_argument(
-        "--sample-rate", type=int, default=16_000, help="samples a second (default: %(default)s)"
-    )
+    parser.add_argument("--sample-rate", type=int, default=16_000, help="samples a second (default: %(default)s)")
     parser.add_argument("--channels", type=int, default=1, choices=(1, 2), help="(default: %(default)s)")
     parser.add_argument("--n-fft", type=int, default=2048, help="window in samples (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
@@ -62,9 +60,7 @@ def struck_strings(seed: int, *, samples: int, sample_rate: int, channels: int) 
         for harmonic in range(1, 13):
             frequency = harmonic * pitch * math.sqrt(1 + 4e-4 * harmonic**2)
             if frequency < 0.48 * sample_rate:
-                string = np.exp(-time_ * (1.0 + 0.6 * harmonic)) * np.sin(
-                    2 * np.pi * frequency * time_ + harmonic
-                )
+                string = np.exp(-time_ * (1.0 + 0.6 * harmonic)) * np.sin(2 * np.pi * frequency * time_ + harmonic)
                 gains = np.array([[pan], [1 - pan]])[:channels] / harmonic
                 waveform[:, start:] += gains * string
     return torch.from_numpy(waveform.astype(np.float32))
@@ -79,9 +75,7 @@ def read_clips(arguments: argparse.Namespace) -> list[Tensor]:
         clips = [struck_strings(seed, samples=samples, **layout) for seed in range(arguments.clips)]
     else:
         paths = find_audio_files(arguments.audio)[: arguments.clips]
-        sounds = [
-            torch.from_numpy(read_audio(path, max_seconds=8 + arguments.seconds, **layout)) for path in paths
-        ]
+        sounds = [torch.from_numpy(read_audio(path, max_seconds=8 + arguments.seconds, **layout)) for path in paths]
         clips = [sound[:, -samples:] for sound in sounds if sound.shape[-1] >= samples]
     if not clips:
         raise AudioError(
@@ -154,12 +148,8 @@ def report(arguments: argparse.Namespace) -> None:
     clips = read_clips(arguments)
     spectra = [stft(clip, n_fft).abs() for clip in clips]
     seconds = clips[0].shape[-1] / sample_rate
-    print(
-        f"{len(clips)} clips of {seconds:.1f} s, {sample_rate} Hz, {arguments.channels} channels, n_fft {n_fft}"
-    )
-    print(
-        f"{'start':14s}{'iterations':>11s}{'convergence':>13s}{'mel dB':>9s}{'pitches':>9s}{'x real time':>13s}"
-    )
+    print(f"{len(clips)} clips of {seconds:.1f} s, {sample_rate} Hz, {arguments.channels} channels, n_fft {n_fft}")
+    print(f"{'start':14s}{'iterations':>11s}{'convergence':>13s}{'mel dB':>9s}{'pitches':>9s}{'x real time':>13s}")
 
     def line(start: str, iterations: int, sounds: list[Tensor], speed: str = "") -> None:
         pairs = list(zip(sounds, clips, strict=True))
@@ -170,17 +160,10 @@ def report(arguments: argparse.Namespace) -> None:
 
     for iterations in ITERATIONS:
         sounds = [reconstruct(magnitudes, iterations=iterations) for magnitudes in spectra]
-        line(
-            "single pass",
-            iterations,
-            sounds,
-            f"{seconds / best_seconds(spectra[0], iterations, arguments.runs):.0f}",
-        )
+        line("single pass", iterations, sounds, f"{seconds / best_seconds(spectra[0], iterations, arguments.runs):.0f}")
     for start in ("zero phase", "random phase"):
         for iterations in (0, 16):
-            sounds = [
-                whole_file(other_starts(spectrum)[start], spectrum, n_fft, iterations) for spectrum in spectra
-            ]
+            sounds = [whole_file(other_starts(spectrum)[start], spectrum, n_fft, iterations) for spectrum in spectra]
             line(start, iterations, sounds)
 
 

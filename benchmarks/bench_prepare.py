@@ -92,13 +92,7 @@ def _be_quiet() -> None:
 def time_preparation(music: Path, workers: int, sample_rate: int, channels: int, root: Path = ROOT) -> Timing:
     """The whole prepare_dataset command of a checkout."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [
-            sys.executable,
-            str(root / "data_prep" / "prepare_dataset.py"),
-            str(music),
-            "--output",
-            folder,
-        ]
+        command = [sys.executable, str(root / "data_prep" / "prepare_dataset.py"), str(music), "--output", folder]
         command += ["--workers", str(workers), "--sample-rate", str(sample_rate), "--channels", str(channels)]
         started, cpu = time.perf_counter(), _children_cpu()
         quiet = subprocess.DEVNULL
@@ -205,18 +199,12 @@ def _told(timing: Timing) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--music", type=Path, help="folder of MP3s (default: made-up songs)")
     parser.add_argument("--workers", type=int, default=2, help="processes (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each; 0: none (default: %(default)s)")
-    parser.add_argument(
-        "--long-hours", type=float, default=2.0, help="of the MP3 for the memory figure; 0: none"
-    )
-    parser.add_argument(
-        "--against", type=Path, metavar="CHECKOUT", help="time this checkout, not a bare pool"
-    )
+    parser.add_argument("--long-hours", type=float, default=2.0, help="of the MP3 for the memory figure; 0: none")
+    parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="time this checkout, not a bare pool")
     parser.add_argument("--tiny", type=int, default=0, metavar="COUNT", help="so many tiny WAVs, not songs")
     parser.add_argument("--bare", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)

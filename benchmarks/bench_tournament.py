@@ -32,12 +32,23 @@ SAMPLE_RATE = 8000
 CLIPS, SECONDS = 8, 4
 SETTINGS = {
     "model": {
-        "sample_rate": SAMPLE_RATE, "sound_channels": 1, "n_fft": 512, "latent_stride": 2, "latent_dim": 16,
-        "seq_len": 32768, "latent_seq_len": 125, "encoder_channels": 64, "encoder_layers": 1, "n_channels": 64,
-        "decoder_layers": 2, "attention_channels": 64, "num_heads": 2, "num_layers": 2,
+        "sample_rate": SAMPLE_RATE,
+        "sound_channels": 1,
+        "n_fft": 512,
+        "latent_stride": 2,
+        "latent_dim": 16,
+        "seq_len": 32768,
+        "latent_seq_len": 125,
+        "encoder_channels": 64,
+        "encoder_layers": 1,
+        "n_channels": 64,
+        "decoder_layers": 2,
+        "attention_channels": 64,
+        "num_heads": 2,
+        "num_layers": 2,
     },
     "discriminator": {"ear_channels": 32, "wave_windows": [], "professor_layers": 1},
-}  # fmt: skip
+}
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -45,12 +56,8 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=description, epilog=example, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--counts", type=int, nargs="+", default=[1, 10, 30, 100], help="checkpoints of each kind"
-    )
-    parser.add_argument(
-        "--memory", type=int, default=32, metavar="MB", help="what fakes may take (default: 32)"
-    )
+    parser.add_argument("--counts", type=int, nargs="+", default=[1, 10, 30, 100], help="checkpoints of each kind")
+    parser.add_argument("--memory", type=int, default=32, metavar="MB", help="what fakes may take (default: 32)")
     parser.add_argument("--run", nargs=2, metavar=("FOLDER", "MUSIC"), help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -62,9 +69,7 @@ def write_networks(folder: Path, config: Config, count: int) -> None:
         generator = VariationalAttentionModel(**config.model.model_dump())
         generator.default_steps.fill_(1)
         torch.nn.init.normal_(generator.shortcut.out.weight, std=0.2)
-        for name, tensor in encoder_of_first(
-            config
-        ).items():  # as after the autoencoder's stage: one encoder for all
+        for name, tensor in encoder_of_first(config).items():  # as after the autoencoder's stage: one encoder for all
             generator.autoencoder.state_dict()[name].copy_(tensor)
         save_checkpoint(generator, epoch, folder, "generator")
         judge = build_discriminator(config, generator)
@@ -78,17 +83,13 @@ def encoder_of_first(config: Config) -> dict[str, Tensor]:
         torch.manual_seed(0)
         generator = VariationalAttentionModel(**config.model.model_dump())
     encoder = ("embed", "encoder_blocks", "encoder_norm", "to_posterior")
-    return {
-        name: value for name, value in generator.autoencoder.state_dict().items() if name.startswith(encoder)
-    }
+    return {name: value for name, value in generator.autoencoder.state_dict().items() if name.startswith(encoder)}
 
 
 def write_music(folder: Path) -> None:
     """Something to stand for real music."""
     for clip in range(CLIPS):
-        noise = torch.randn(1, 2 * SECONDS * SAMPLE_RATE, generator=keyed_generator("music", clip)).cumsum(
-            dim=1
-        )
+        noise = torch.randn(1, 2 * SECONDS * SAMPLE_RATE, generator=keyed_generator("music", clip)).cumsum(dim=1)
         write_audio(folder / f"{clip}.wav", (0.1 * noise.sin()).numpy().astype(np.float32), SAMPLE_RATE)
 
 
@@ -118,23 +119,18 @@ def main() -> None:
             music.mkdir()
             write_networks(folder, config, count)
             write_music(music)
-            command = [
-                sys.executable,
-                __file__,
-                "--memory",
-                str(options.memory),
-                "--run",
-                str(folder),
-                str(music),
-            ]
+            command = [sys.executable, __file__, "--memory", str(options.memory), "--run", str(folder), str(music)]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
                 raise SystemExit(done.stderr.strip().splitlines()[-1])
             _, peak, seconds = done.stdout.strip().splitlines()[-1].split()
             stored = sum(path.stat().st_size for path in folder.glob("*.pt")) / 2**20
             kept = (folder / "out" / "judged.jsonl").stat().st_size / 2**20
-        print(f"  {count:4d} x {count:<4d} {stored:7.0f} MB of checkpoints: peak {peak:>5} MB, {seconds:>7} s, "
-              f"{kept:.1f} MB kept", flush=True)  # fmt: skip
+        print(
+            f"  {count:4d} x {count:<4d} {stored:7.0f} MB of checkpoints: peak {peak:>5} MB, {seconds:>7} s, "
+            f"{kept:.1f} MB kept",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

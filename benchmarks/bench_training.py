@@ -29,9 +29,7 @@ RAVE_RATE = 1.95
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--steps", type=int, default=8, help="steps of each stage (default: 8)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
@@ -39,11 +37,7 @@ def main() -> None:
     from piano.config_reader import parse_override
 
     with tempfile.TemporaryDirectory() as folder:
-        overrides = {
-            "checkpoint_folder": folder,
-            "steps_per_epoch": options.steps,
-            "save_after_nepochs": 10**6,
-        }
+        overrides = {"checkpoint_folder": folder, "steps_per_epoch": options.steps, "save_after_nepochs": 10**6}
         overrides |= {"pretrain_epochs_g": 2, "pretrain_epochs_d": 1, "epochs": 3}
         for name in STAGE_NAMES:
             overrides |= {f"stages.{name}.share": 0.3, f"stages.{name}.steps_per_epoch": options.steps}
@@ -55,8 +49,14 @@ def main() -> None:
         music = (0.1 * random.standard_normal(shape)).astype(np.float32)
         generator = VariationalAttentionModel(**config.model.model_dump()).to(runtime.device)
         discriminator = build_discriminator(config, generator).to(runtime.device)
-        run = TrainingRun(config, runtime, generator, discriminator,
-                          training_set=AudioDataset(music), validation_set=AudioDataset(music))  # fmt: skip
+        run = TrainingRun(
+            config,
+            runtime,
+            generator,
+            discriminator,
+            training_set=AudioDataset(music),
+            validation_set=AudioDataset(music),
+        )
         print(f"{options.preset}: {torch.get_num_threads()} threads, {runtime.precision}, {runtime.device}")
         for name in STAGE_NAMES:
             measure(run, name, TRAIN[name])
@@ -81,10 +81,7 @@ def measure(run: TrainingRun, name: str, train: Callable[[TrainingRun], None]) -
     spans = np.diff(stamps)
     rate = audio_seconds / float(np.median(spans))
     versus = f", {rate / RAVE_RATE:.1f} x RAVE v1's update" if name == "joint" else ""
-    print(
-        f"  {name:12s} {rate:8.1f} audio-s per s ({1e3 * float(np.median(spans)):.0f} ms a step{versus})",
-        flush=True,
-    )
+    print(f"  {name:12s} {rate:8.1f} audio-s per s ({1e3 * float(np.median(spans)):.0f} ms a step{versus})", flush=True)
 
 
 if __name__ == "__main__":

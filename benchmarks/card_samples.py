@@ -23,9 +23,7 @@ CONTINUATIONS = 3
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--checkpoints", type=Path, default=Path("shipped"), help="folder of a model (default: shipped)")
     add("--prompts", type=Path, required=True, help="folder of music the model never learned from (required)")
@@ -46,9 +44,7 @@ def write_samples(options: argparse.Namespace) -> None:
     output = options.output or shipped_folder() / "samples"
     prompts = find_audio_files(options.prompts)[:CONTINUATIONS] if options.prompts.is_dir() else []
     if len(prompts) < CONTINUATIONS:
-        raise AudioError(
-            f"{options.prompts} holds {len(prompts)} sound files, {CONTINUATIONS} prompts are needed"
-        )
+        raise AudioError(f"{options.prompts} holds {len(prompts)} sound files, {CONTINUATIONS} prompts are needed")
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
@@ -58,9 +54,11 @@ def write_samples(options: argparse.Namespace) -> None:
         generator = load_generator(options.checkpoints, "best")
         for path in prompts:
             heard = read_audio(
-                path, sample_rate=generator.sample_rate, channels=generator.sound_channels,
+                path,
+                sample_rate=generator.sample_rate,
+                channels=generator.sound_channels,
                 max_seconds=options.prompt_seconds,
-            )  # fmt: skip
+            )
             write_audio(work / "prompt.wav", heard, generator.sample_rate)
             compose(options, work, 0, "--prompt", str(work / "prompt.wav"))
             title = re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-")
@@ -71,10 +69,23 @@ def compose(options: argparse.Namespace, work: Path, seed: int, *prompt: str) ->
     """One file through the only door there is: generate_music with its defaults."""
     generate_music.generate(
         generate_music.parse_arguments(
-            ["--checkpoints", str(options.checkpoints), "--output", str(work), "--seed", str(seed),
-             "--seconds", f"{options.seconds:g}", "--count", "1", "--format", "mp3", *prompt]
+            [
+                "--checkpoints",
+                str(options.checkpoints),
+                "--output",
+                str(work),
+                "--seed",
+                str(seed),
+                "--seconds",
+                f"{options.seconds:g}",
+                "--count",
+                "1",
+                "--format",
+                "mp3",
+                *prompt,
+            ]
         )
-    )  # fmt: skip
+    )
 
 
 def keep(made: Path, target: Path) -> None:

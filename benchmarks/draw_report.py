@@ -23,9 +23,7 @@ COLOURS = 128
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("page", type=Path)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--width", type=int, default=1080, help="of the window, in pixels (default: 1080)")

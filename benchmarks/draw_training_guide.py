@@ -78,9 +78,7 @@ def events(folder: Path, kind: str, stage: str) -> list[dict[str, Any]]:
 def heard_line(label: str, folder: Path, stage: str = "professor", style: str = "o-") -> Line:
     """The validation loss at the end of every epoch of a stage."""
     found = events(folder, "validation", stage)
-    return Line(
-        label, [event["step"] for event in found], [event["validation_loss"] for event in found], style
-    )
+    return Line(label, [event["step"] for event in found], [event["validation_loss"] for event in found], style)
 
 
 def run_whole(folder: Path) -> dict[str, list[float]]:
@@ -126,10 +124,14 @@ def draw_beginning(work: Path, base: Path) -> None:
     folder = work / "beginning"
     train_professor(
         begin(
-            folder, pretrained=work / "pretrained", schedulers__pretrain_g_only=True, schedulers__g_pretrain_steps=16,
-            schedulers__adv_ramp_steps=24, schedulers__adv_ramp_type="cosine",
+            folder,
+            pretrained=work / "pretrained",
+            schedulers__pretrain_g_only=True,
+            schedulers__g_pretrain_steps=16,
+            schedulers__adv_ramp_steps=24,
+            schedulers__adv_ramp_type="cosine",
         )
-    )  # fmt: skip
+    )
     phase = Chart(
         "training/pretrain_phase, training/adv_ramp",
         [
@@ -144,8 +146,7 @@ def draw_beginning(work: Path, base: Path) -> None:
         mark=("confusion, log 2", 0.6931),
     )
     energy = Chart(
-        "energy score of validation music",
-        [heard_line("alone first", folder), heard_line("today's", base, style="o:")],
+        "energy score of validation music", [heard_line("alone first", folder), heard_line("today's", base, style="o:")]
     )
     chart_row([phase, losses, energy], OUTPUT / "beginning.png", x_label="step of the professor's stage")
 
@@ -155,14 +156,15 @@ def draw_plateau(work: Path) -> None:
     folder = work / "plateau"
     train_professor(
         begin(
-            folder, pretrained=work / "pretrained", schedulers__adv_ramp_steps=8,
+            folder,
+            pretrained=work / "pretrained",
+            schedulers__adv_ramp_steps=8,
             schedulers__g_plateau={"patience": 1, "factor": 0.5, "threshold": 0.01},
             schedulers__d_plateau={"patience": 2, "factor": 0.5, "threshold": 0.01},
         )
-    )  # fmt: skip
+    )
     rates = [
-        line(label, folder, f"rate:{name}")
-        for label, name in (("generator", SHORTCUT), ("professor", "professor"))
+        line(label, folder, f"rate:{name}") for label, name in (("generator", SHORTCUT), ("professor", "professor"))
     ]
     charts = [
         Chart("the generator's plateau looks at", [heard_line("validation_loss", folder)]),
@@ -176,10 +178,7 @@ def draw_early_stopping(work: Path) -> None:
     """An autoencoder that has too little to learn from: it learns it by heart, and is stopped."""
     folder = work / "early"
     settings = {"patience": 2, "threshold": 0.005}
-    stages = SHARES | {
-        "autoencoder": SHARES["autoencoder"] | {"share": 1.0},
-        "flow": SHARES["flow"] | {"share": 0.0},
-    }
+    stages = SHARES | {"autoencoder": SHARES["autoencoder"] | {"share": 1.0}, "flow": SHARES["flow"] | {"share": 0.0}}
     run = begin(folder, schedulers__early_stopping=settings, stages=stages, pretrain_epochs_g=60)
     run.training_set.pairs = tonal_pairs(1, seed=3)
     train_autoencoder(run)
@@ -200,8 +199,11 @@ def draw_average(heard: dict[str, list[float]]) -> None:
     """Validation by averaged and by plain weights."""
     epochs = [float(index + 1) for index in range(len(heard["plain"]))]
     lines = [Line(f"{name} weights", epochs, values) for name, values in heard.items()]
-    chart_row([Chart("the flow's loss on validation music", lines)], OUTPUT / "average.png",
-              x_label="epoch of the flow's stage")  # fmt: skip
+    chart_row(
+        [Chart("the flow's loss on validation music", lines)],
+        OUTPUT / "average.png",
+        x_label="epoch of the flow's stage",
+    )
 
 
 def draw_probabilities(base: Path) -> None:
@@ -209,20 +211,20 @@ def draw_probabilities(base: Path) -> None:
     charts = [
         Chart(
             f"the {judge}",
-            [line("D(y), real", base, f"{judge}_d_real", stage=judge),
-             line("D(G(x)), generated", base, f"{judge}_d_fake", stage=judge)],
+            [
+                line("D(y), real", base, f"{judge}_d_real", stage=judge),
+                line("D(G(x)), generated", base, f"{judge}_d_fake", stage=judge),
+            ],
             mark=("confusion, 1/2", 0.5),
         )
         for judge in ("ear", "professor")
-    ]  # fmt: skip
+    ]
     chart_row(charts, OUTPUT / "probabilities.png", x_label="step of the judge's stage")
 
 
 def main() -> None:
     """Run and draw everything."""
-    argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     torch.set_num_threads(1)
     OUTPUT.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:

@@ -49,15 +49,22 @@ def a_tensor(draw: random.Random, old: torch.Tensor) -> Any:
         number = draw.choice((float("nan"), float("inf"), 1e4, 1e20, 3e38, -1e20, 0.0, 1e-40))
         whole = not changed.is_floating_point()
         wanted = draw.choice((-1, 0, 10**9, 2**62)) if whole else number
-        flat[draw.randrange(flat.numel()) if draw.random() < 0.5 else slice(None)] = wanted if not (
-            whole and changed.dtype == torch.uint8
-        ) else 255  # fmt: skip
+        flat[draw.randrange(flat.numel()) if draw.random() < 0.5 else slice(None)] = (
+            wanted if not (whole and changed.dtype == torch.uint8) else 255
+        )
         return changed
     others = (
-        lambda: changed.double(), lambda: changed.half(), lambda: changed.flatten()[:1], lambda: changed.unsqueeze(0),
-        lambda: torch.zeros(1).expand(10**6, 10**6), lambda: changed.to(torch.complex64), lambda: changed.bool(),
-        lambda: torch.zeros(0), lambda: draw.choice(NUMBERS), lambda: changed.to(torch.bfloat16),
-    )  # fmt: skip
+        lambda: changed.double(),
+        lambda: changed.half(),
+        lambda: changed.flatten()[:1],
+        lambda: changed.unsqueeze(0),
+        lambda: torch.zeros(1).expand(10**6, 10**6),
+        lambda: changed.to(torch.complex64),
+        lambda: changed.bool(),
+        lambda: torch.zeros(0),
+        lambda: draw.choice(NUMBERS),
+        lambda: changed.to(torch.bfloat16),
+    )
     return draw.choice(others)()
 
 
@@ -176,7 +183,7 @@ def commands(folder: Path, config: Path, data: Path) -> dict[str, Callable[[], i
             [*train, *short, "--from", str(folder), "--checkpoints", str(folder.parent / "tuned")]
         ),
         "resume": lambda: piano_main.main([*train, *model, "--resume"]),
-    }  # fmt: skip
+    }
 
 
 def make_models(folder: Path) -> tuple[Path, Path, Path, Path]:
@@ -232,14 +239,10 @@ def fuzz(
 
 def main(argv: list[str] | None = None) -> int:
     """Fuzz, and print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=kinds.count, default=100, help="changed models (default: 100)")
     parser.add_argument("--seed", type=kinds.any_seed, default=0, help="of the changes (default: 0)")
-    parser.add_argument(
-        "--seconds", type=kinds.seconds, default=120.0, help="a command may take (default: 120)"
-    )
+    parser.add_argument("--seconds", type=kinds.seconds, default=120.0, help="a command may take (default: 120)")
     options = parser.parse_args(argv)
     return report(fuzz(options.count, options.seed, seconds=options.seconds))
 

@@ -59,9 +59,7 @@ def attempt(act: Callable[[], int], seconds: float) -> Outcome:
         return Outcome(TRACEBACK, f"letters that steer the terminal: {last[0]!r}"[:400])
     if status in (0, EXIT_RUINED):  # of training: it went to its end
         return Outcome(PASSED, last[0][:200])
-    return Outcome(
-        REFUSED if status == 2 and last[0] else TRACEBACK, last[0][:400] or f"status {status}, no word"
-    )
+    return Outcome(REFUSED if status == 2 and last[0] else TRACEBACK, last[0][:400] or f"status {status}, no word")
 
 
 def attempt_apart(act: Callable[[], int], seconds: float) -> Outcome:

@@ -126,9 +126,7 @@ def learn(path: Path, folder: Path) -> int:
     )
 
 
-def fuzz(
-    count: int, seed: int, *, run: bool, seconds: float, is_apart: bool = True
-) -> Iterator[tuple[str, Outcome]]:
+def fuzz(count: int, seed: int, *, run: bool, seconds: float, is_apart: bool = True) -> Iterator[tuple[str, Outcome]]:
     """What was changed, and what came of it, for `count` files of each kind of change."""
     draw = random.Random(seed)
     attempts = attempt_apart if is_apart else attempt
@@ -155,9 +153,7 @@ def fuzz(
 
 def main(argv: list[str] | None = None) -> int:
     """Fuzz, and print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=kinds.count, default=200, help="files (default: 200)")
     parser.add_argument("--seed", type=kinds.any_seed, default=0, help="of the changes (default: 0)")
     parser.add_argument("--run", action="store_true", help="train with those that are read (default: off)")

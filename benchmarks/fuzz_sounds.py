@@ -43,11 +43,22 @@ LIMIT_SECONDS = 240.0
 LARGEST_GROWTH = 400.0
 """Seconds of sound for a kilobyte of file: silence packs well, but not better than this."""
 SNDFILE_KINDS = (
-    ("wav", "WAV", "PCM_16"), ("wav", "WAV", "PCM_24"), ("wav", "WAV", "FLOAT"), ("wav", "WAV", "PCM_U8"),
-    ("wav", "WAV", "IMA_ADPCM"), ("wav", "WAVEX", "PCM_16"), ("w64", "W64", "PCM_16"), ("aiff", "AIFF", "PCM_16"),
-    ("au", "AU", "PCM_16"), ("caf", "CAF", "PCM_16"), ("flac", "FLAC", "PCM_16"), ("flac", "FLAC", "PCM_24"),
-    ("ogg", "OGG", "VORBIS"), ("opus", "OGG", "OPUS"), ("mp3", "MP3", "MPEG_LAYER_III"),
-)  # fmt: skip
+    ("wav", "WAV", "PCM_16"),
+    ("wav", "WAV", "PCM_24"),
+    ("wav", "WAV", "FLOAT"),
+    ("wav", "WAV", "PCM_U8"),
+    ("wav", "WAV", "IMA_ADPCM"),
+    ("wav", "WAVEX", "PCM_16"),
+    ("w64", "W64", "PCM_16"),
+    ("aiff", "AIFF", "PCM_16"),
+    ("au", "AU", "PCM_16"),
+    ("caf", "CAF", "PCM_16"),
+    ("flac", "FLAC", "PCM_16"),
+    ("flac", "FLAC", "PCM_24"),
+    ("ogg", "OGG", "VORBIS"),
+    ("opus", "OGG", "OPUS"),
+    ("mp3", "MP3", "MPEG_LAYER_III"),
+)
 
 
 class Mutant(NamedTuple):
@@ -68,9 +79,7 @@ def healthy_files(random_source: random.Random) -> dict[str, bytes]:
         channels = 1 + number % 2
         rate = random_source.choice([8_000, 16_000, 24_000, 48_000])
         buffer = io.BytesIO()
-        soundfile.write(
-            buffer, make_music(number, SECONDS, rate, channels).T, rate, format=container, subtype=subtype
-        )
+        soundfile.write(buffer, make_music(number, SECONDS, rate, channels).T, rate, format=container, subtype=subtype)
         made[f"{number:02d}_{container}_{subtype}.{suffix}"] = buffer.getvalue()
     if find_ffmpeg() is not None:
         with tempfile.TemporaryDirectory() as folder:
@@ -109,18 +118,12 @@ def zero(data: bytes, draw: random.Random) -> bytes:
 
 def repeat(data: bytes, draw: random.Random) -> bytes:
     start = place(data, draw)
-    return (
-        data[:start]
-        + data[start : start + draw.choice([16, 512, 9000])] * draw.choice([2, 20])
-        + data[start:]
-    )
+    return data[:start] + data[start : start + draw.choice([16, 512, 9000])] * draw.choice([2, 20]) + data[start:]
 
 
 def overwrite_number(data: bytes, draw: random.Random) -> bytes:
     start, width = draw.randrange(min(len(data), 96)), draw.choice([1, 2, 4, 8])
-    value = draw.choice(
-        [0, 1, 2, 255, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, draw.randrange(2**31)]
-    )
+    value = draw.choice([0, 1, 2, 255, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, draw.randrange(2**31)])
     number = (value % 2 ** (8 * width)).to_bytes(width, draw.choice(["little", "big"]))
     return data[:start] + number + data[start + width :]
 
@@ -134,9 +137,15 @@ def behead(data: bytes, draw: random.Random) -> bytes:
 
 
 MUTATIONS: dict[str, Callable[[bytes, random.Random], bytes]] = {
-    "bits flipped": flip_bits, "bytes cut out": cut_out, "bytes put in": put_in, "zeroed": zero, "repeated": repeat,
-    "number overwritten": overwrite_number, "cut short": cut_short, "beheaded": behead,
-}  # fmt: skip
+    "bits flipped": flip_bits,
+    "bytes cut out": cut_out,
+    "bytes put in": put_in,
+    "zeroed": zero,
+    "repeated": repeat,
+    "number overwritten": overwrite_number,
+    "cut short": cut_short,
+    "beheaded": behead,
+}
 
 
 def make_mutants(healthy: dict[str, bytes], count: int, draw: random.Random) -> list[Mutant]:
@@ -167,13 +176,20 @@ def prepare_batch(mutants: list[Mutant], healthy: dict[str, bytes], folder: Path
     for mutant in mutants:
         (music / mutant.name).write_bytes(mutant.data)
     command = [
-        sys.executable, str(ROOT / "data_prep" / "prepare_dataset.py"), str(music), "--output", str(output),
-        "--sample-rate", str(SAMPLE_RATE), "--channels", "1", "--workers", str(workers),
-    ]  # fmt: skip
+        sys.executable,
+        str(ROOT / "data_prep" / "prepare_dataset.py"),
+        str(music),
+        "--output",
+        str(output),
+        "--sample-rate",
+        str(SAMPLE_RATE),
+        "--channels",
+        "1",
+        "--workers",
+        str(workers),
+    ]
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=LIMIT_SECONDS
-        )
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=LIMIT_SECONDS)
     except subprocess.TimeoutExpired:
         return [f"endless: no end in {LIMIT_SECONDS:g} s with {', '.join(m.name for m in mutants)}"]
     if done.returncode or "Traceback" in done.stderr:
@@ -191,9 +207,7 @@ def prepare_batch(mutants: list[Mutant], healthy: dict[str, bytes], folder: Path
         elif entry["reason"] == "crashed":
             wrong.append(f"crashed: {name}: {entry['detail']}")
     for name, song in told.items():
-        pieces = [
-            np.fromfile(output / song["folder"] / chunk["file"], dtype=np.uint8) for chunk in song["chunks"]
-        ]
+        pieces = [np.fromfile(output / song["folder"] / chunk["file"], dtype=np.uint8) for chunk in song["chunks"]]
         sounds = [np.load(io.BytesIO(piece.tobytes()), allow_pickle=False) for piece in pieces]
         if not all(np.isfinite(sound).all() and np.abs(sound).max(initial=0) <= 1 for sound in sounds):
             wrong.append(f"untrue: {name} has samples that are not finite or beyond full scale")
@@ -246,9 +260,7 @@ def fuzz(count: int, seed: int, *, workers: int, keep: Path | None = None) -> in
             shutil.rmtree(folder)
             bar.update(len(batch))
     kinds = Counter(mutant.what for mutant in mutants)
-    print(
-        f"{count} mutated sounds of {len(healthy)} formats, seed {seed}: {time.perf_counter() - started:.0f} s"
-    )
+    print(f"{count} mutated sounds of {len(healthy)} formats, seed {seed}: {time.perf_counter() - started:.0f} s")
     print("mutations: " + ", ".join(f"{what} {number}" for what, number in sorted(kinds.items())))
     print("as a prompt: " + ", ".join(f"{what} {number}" for what, number in sorted(tally.items())))
     kinds_of_wrong = Counter(sentence.split(":")[0] for sentence in wrong)
@@ -259,9 +271,7 @@ def fuzz(count: int, seed: int, *, workers: int, keep: Path | None = None) -> in
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=400, help="mutated files (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     parser.add_argument("--workers", type=int, default=2, help="(default: %(default)s)")

@@ -69,9 +69,7 @@ def hash_runs(folder: Path) -> dict[str, str]:
         for network in (run.generator, run.discriminator):
             for value in network.state_dict().values():
                 digest.update(
-                    value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-                    if value.numel()
-                    else b""
+                    value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() if value.numel() else b""
                 )
         log = hashlib.sha256("\n".join(lines).encode()).hexdigest()
         found[name] = f"{len(lines)} lines {log[:16]}, weights {digest.hexdigest()[:16]}"
@@ -80,13 +78,9 @@ def hash_runs(folder: Path) -> dict[str, str]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkout", type=Path, default=ROOT, help="whose code runs (default: this one)")
-    parser.add_argument(
-        "--keep", type=Path, help="new folder for the runs and their lines, to see what differs"
-    )
+    parser.add_argument("--keep", type=Path, help="new folder for the runs and their lines, to see what differs")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.keep is not None and options.keep.exists():

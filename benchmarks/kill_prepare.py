@@ -31,42 +31,22 @@ SAMPLE_RATE = 16_000
 
 def command(music: Path, output: Path, workers: int) -> list[str]:
     return [
-        *(
-            sys.executable,
-            str(ROOT / "data_prep" / "prepare_dataset.py"),
-            str(music),
-            "--output",
-            str(output),
-        ),
-        *(
-            "--sample-rate",
-            str(SAMPLE_RATE),
-            "--channels",
-            "1",
-            "--chunk-seconds",
-            "10",
-            "--workers",
-            str(workers),
-        ),
+        *(sys.executable, str(ROOT / "data_prep" / "prepare_dataset.py"), str(music), "--output", str(output)),
+        *("--sample-rate", str(SAMPLE_RATE), "--channels", "1", "--chunk-seconds", "10", "--workers", str(workers)),
     ]
 
 
 def run_to_the_end(music: Path, output: Path, workers: int) -> float:
     """Seconds of an undisturbed run."""
     started = time.perf_counter()
-    subprocess.run(
-        command(music, output, workers), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    subprocess.run(command(music, output, workers), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return time.perf_counter() - started
 
 
 def run_and_kill(music: Path, output: Path, workers: int, after: float) -> bool:
     """Start a run and kill it, by chance with its workers or without; False if it ended before."""
     with subprocess.Popen(
-        command(music, output, workers),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
+        command(music, output, workers), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     ) as process:
         try:
             process.wait(timeout=after)
@@ -96,9 +76,7 @@ def finished_songs(output: Path) -> dict[str, int]:
 
 def check_chunk(path: Path, samples: int | None = None) -> None:
     chunk = np.load(path)
-    is_whole = (
-        chunk.dtype == np.float32 and chunk.ndim == 2 and (samples is None or chunk.shape[1] == samples)
-    )
+    is_whole = chunk.dtype == np.float32 and chunk.ndim == 2 and (samples is None or chunk.shape[1] == samples)
     if not is_whole or not np.isfinite(chunk).all() or np.abs(chunk).max() > 1.0:
         raise SystemExit(f"FAILED: {path} is not a whole chunk")
 
@@ -124,9 +102,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=10, help="how often (default: %(default)s)")
     parser.add_argument("--music", type=Path, help="folder of music (default: made-up songs)")
     parser.add_argument("--songs", type=int, default=12, help="made-up songs (default: %(default)s)")
@@ -154,10 +130,7 @@ def main(argv: list[str] | None = None) -> int:
             before = finished
             if was_killed:
                 kills += 1
-                print(
-                    f"kill {kills}: {len(finished)} songs finished, {visible} chunks seen, all whole",
-                    flush=True,
-                )
+                print(f"kill {kills}: {len(finished)} songs finished, {visible} chunks seen, all whole", flush=True)
             else:  # it ended: begin anew, so that every kill finds something to disturb
                 restarts += 1
                 for path in sorted(output.rglob("*"), reverse=True):
@@ -166,9 +139,7 @@ def main(argv: list[str] | None = None) -> int:
         run_to_the_end(music, output, options.workers)
         if contents(output) != contents(whole):
             raise SystemExit("FAILED: the result differs from an undisturbed run")
-    print(
-        f"{kills} kills, {restarts} runs that ended in between: nothing lost, nothing half written, same result"
-    )
+    print(f"{kills} kills, {restarts} runs that ended in between: nothing lost, nothing half written, same result")
     return 0
 
 

@@ -32,13 +32,7 @@ if __name__ == "__main__":  # before PyTorch is loaded; a test that imports this
     os.environ |= {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
 
 from piano import piano_main  # noqa: E402
-from piano.foundation.checkpoint_format import (  # noqa: E402
-    ROLES,
-    checkpoint_path,
-    complete_epochs,
-    list_epochs,
-    read_checkpoint,
-)
+from piano.foundation.checkpoint_format import ROLES, checkpoint_path, complete_epochs, list_epochs, read_checkpoint  # noqa: E402
 from piano.foundation.errors import EXIT_RUINED  # noqa: E402
 from piano.foundation.run_log import read_history  # noqa: E402
 from tests.same_run import assert_same, kept_content, log_without_clocks  # noqa: E402
@@ -47,17 +41,19 @@ from tests.tiny_run import write_config, write_dataset  # noqa: E402
 SAVE_INTERVAL = 2
 """Steps of an epoch; every epoch is saved."""
 SETTINGS = {
-    "steps_per_epoch": SAVE_INTERVAL, "sample_seconds": 0.5, "sample_count": 1, "keep_every": 4, "model__dropout": 0.1,
-}  # fmt: skip
+    "steps_per_epoch": SAVE_INTERVAL,
+    "sample_seconds": 0.5,
+    "sample_count": 1,
+    "keep_every": 4,
+    "model__dropout": 0.1,
+}
 EPOCHS_PER_KILL = 1.9
 """A run of so many epochs a kill is long enough to be killed that often."""
 LONGEST_WAIT = 300.0
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20, help="(default: 20)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
     options = parser.parse_args(argv)
@@ -88,8 +84,11 @@ def kill_again_and_again(kills: int, moments: random.Random, **length: Any) -> N
             process.kill()
             process.join()
             lost.append(check(broken))
-            print(f"kill {len(lost)}, {way}: {done(broken)} steps done, {lost[-1]} of them lost, "
-                  f"epoch {complete_epochs(broken / 'checkpoints')[-1:]}", flush=True)  # fmt: skip
+            print(
+                f"kill {len(lost)}, {way}: {done(broken)} steps done, {lost[-1]} of them lost, "
+                f"epoch {complete_epochs(broken / 'checkpoints')[-1:]}",
+                flush=True,
+            )
         last = start(broken)
         for process in (last, unbroken):
             process.join()
@@ -106,9 +105,11 @@ def kill_again_and_again(kills: int, moments: random.Random, **length: Any) -> N
         assert not left, left
     if not lost:
         raise SystemExit("training ended before it could be killed")
-    print(f"{len(lost)} kills; after each, every checkpoint loaded whole; steps lost: {statistics.mean(lost):.2f} "
-          f"in the mean, at most {max(lost)} (a save interval is {SAVE_INTERVAL}); what is left in the end "
-          "equals the run that was never killed, bit for bit, and so does its log")  # fmt: skip
+    print(
+        f"{len(lost)} kills; after each, every checkpoint loaded whole; steps lost: {statistics.mean(lost):.2f} "
+        f"in the mean, at most {max(lost)} (a save interval is {SAVE_INTERVAL}); what is left in the end "
+        "equals the run that was never killed, bit for bit, and so does its log"
+    )
 
 
 def print_difference(whole: list[dict], broken: list[dict]) -> None:

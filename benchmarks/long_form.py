@@ -28,9 +28,7 @@ SHOWN = ("loudness", "key_clarity", "beat_strength", "polyphony", "onset_rate")
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--checkpoints", type=named_folder, default=named_folder(Path("shipped")), help="(default: shipped)")
     add("--real", type=Path, required=True, help="music never learned from: files, or a data set (required)")
@@ -55,20 +53,19 @@ def compare(options: argparse.Namespace) -> None:
     generator = load_generator(options.checkpoints, "best")
     generator.sampling_dtype = sampling_dtype("cpu")
     excerpts = read_excerpts(
-        options.real, sample_rate=generator.sample_rate, channels=generator.sound_channels,
-        seconds=options.part, count=2 * options.count,
-    )  # fmt: skip
+        options.real,
+        sample_rate=generator.sample_rate,
+        channels=generator.sound_channels,
+        seconds=options.part,
+        count=2 * options.count,
+    )
     ruler = fit_ruler(excerpts.clips, list(excerpts.files), generator.sample_rate)
-    pieces = [
-        compose(generator, options, item)
-        for item in tqdm(range(options.count), desc="composing", unit="piece")
-    ]
+    pieces = [compose(generator, options, item) for item in tqdm(range(options.count), desc="composing", unit="piece")]
     part = round(options.part * generator.sample_rate)
     middle = (pieces[0].shape[1] - part) // 2
     stretches = {"first": 0, "middle": middle, "last": pieces[0].shape[1] - part}
     rows = {
-        name: judge(ruler, [piece[:, begin : begin + part] for piece in pieces])
-        for name, begin in stretches.items()
+        name: judge(ruler, [piece[:, begin : begin + part] for piece in pieces]) for name, begin in stretches.items()
     }
     print(f"{options.count} pieces of {options.seconds:g} s, stretches of {options.part:g} s; 95 % intervals")
     for name, figures in rows.items():

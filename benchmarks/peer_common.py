@@ -94,9 +94,13 @@ class Reference:
         labels = list(files) if files is not None else [f"new {index}" for index in range(len(sounds))]
         features = feature_matrix(list(sounds), self.sample_rate)
         verdict = kernel_score(
-            generated=features, real=self.features, noise=self.noise,
-            generated_files=labels, real_files=self.files, noise_files=self.files,
-        )  # fmt: skip
+            generated=features,
+            real=self.features,
+            noise=self.noise,
+            generated_files=labels,
+            real_files=self.files,
+            noise_files=self.files,
+        )
         return {
             "kernel_score": verdict.score,
             "kernel_distance": verdict.distance,
@@ -135,9 +139,7 @@ def make_dataset(music: Path, folder: Path, *, sample_rate: int, channels: int =
 def open_dataset(options: Any, folder: Path) -> Path:
     """The data set that was given, or one made of the music that was given; checked against the sample rate."""
     if options.dataset is None and options.music is None:
-        raise PeerError(
-            "name the music to learn from: --music FOLDER, or --dataset FOLDER if it is prepared."
-        )
+        raise PeerError("name the music to learn from: --music FOLDER, or --dataset FOLDER if it is prepared.")
     dataset = options.dataset or make_dataset(options.music, folder, sample_rate=options.sample_rate)
     manifest = read_manifest(dataset)
     if (manifest.sample_rate, manifest.channels) != (options.sample_rate, 1):
@@ -153,9 +155,7 @@ def autoencoder_only() -> dict[str, float]:
     return {f"stages.{stage}.share": float(stage == FIRST_STAGE) for stage in STAGE_NAMES}
 
 
-def train_ours(
-    dataset: Path, checkpoints: Path, *, minutes: float, seed: int, settings: Mapping[str, object]
-) -> float:
+def train_ours(dataset: Path, checkpoints: Path, *, minutes: float, seed: int, settings: Mapping[str, object]) -> float:
     """Train with piano_main in a process of its own, unless `checkpoints` holds that run; seconds it took in all.
 
     The clock of the budget is that of training itself: it starts when networks and data are there.
@@ -164,15 +164,23 @@ def train_ours(
     if done.exists():
         before = json.loads(done.read_text(encoding="utf-8"))
         if before["minutes"] != minutes:
-            raise PeerError(
-                f"{checkpoints} holds a run of {before['minutes']:g} minutes: use another --output."
-            )
+            raise PeerError(f"{checkpoints} holds a run of {before['minutes']:g} minutes: use another --output.")
         return float(before["seconds"])
     changes = {"save_after_nepochs": 10**6, "sample_count": 1, **settings}
     command = [
-        sys.executable, str(ROOT / "piano" / "piano_main.py"), "--preset", "tiny", "--minutes", str(minutes),
-        "--dataset", str(dataset.resolve()), "--checkpoints", str(checkpoints.resolve()), "--seed", str(seed),
-    ]  # fmt: skip
+        sys.executable,
+        str(ROOT / "piano" / "piano_main.py"),
+        "--preset",
+        "tiny",
+        "--minutes",
+        str(minutes),
+        "--dataset",
+        str(dataset.resolve()),
+        "--checkpoints",
+        str(checkpoints.resolve()),
+        "--seed",
+        str(seed),
+    ]
     for name, value in changes.items():
         command += ["--set", f"{name}={value}"]
     began = time.monotonic()
@@ -239,9 +247,7 @@ def commit() -> str:
     """Short name of the commit that was measured, with a + where files differ from it; empty outside of git."""
     try:
         answers = [
-            subprocess.run(
-                ["git", *words], cwd=ROOT, capture_output=True, text=True, check=True
-            ).stdout.strip()
+            subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
             for words in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
         ]
     except (OSError, subprocess.CalledProcessError):

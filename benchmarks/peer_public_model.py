@@ -57,9 +57,7 @@ class PublicGenerator(nn.Module):
             nn.Conv1d(1, WIDTH, 9, stride=2, padding=4), nn.BatchNorm1d(WIDTH, eps=EPSILON), nn.Dropout(0.2)
         )
         self.encode_2 = nn.Sequential(
-            nn.Conv1d(WIDTH, WIDTH, 7, stride=2, padding=3),
-            nn.BatchNorm1d(WIDTH, eps=EPSILON),
-            nn.Dropout(0.2),
+            nn.Conv1d(WIDTH, WIDTH, 7, stride=2, padding=3), nn.BatchNorm1d(WIDTH, eps=EPSILON), nn.Dropout(0.2)
         )
         self.to_frames = nn.AdaptiveAvgPool1d(latent_frames)
         self.mu, self.logvar = nn.Linear(WIDTH, latent_dim), nn.Linear(WIDTH, latent_dim)
@@ -90,9 +88,7 @@ class PublicGenerator(nn.Module):
 
 
 def _rise(kernel_size: int, stride: int, *, padding: int = 0, output_padding: int = 0) -> nn.Sequential:
-    rise = nn.ConvTranspose1d(
-        WIDTH, WIDTH, kernel_size, stride=stride, padding=padding, output_padding=output_padding
-    )
+    rise = nn.ConvTranspose1d(WIDTH, WIDTH, kernel_size, stride=stride, padding=padding, output_padding=output_padding)
     return nn.Sequential(rise, nn.BatchNorm1d(WIDTH, eps=EPSILON), nn.Dropout(0.2))
 
 
@@ -121,9 +117,7 @@ class PublicDiscriminator(nn.Module):
         """Logits (batch, 1) of (batch, 1, values)."""
         for layer, shortcut in zip(self.layers, self.shortcuts, strict=True):
             halved = layer(sound)
-            sound = (
-                halved + shortcut(sound)[..., : halved.shape[-1]]
-            )  # the first half, not every second value
+            sound = halved + shortcut(sound)[..., : halved.shape[-1]]  # the first half, not every second value
         features = sound.mean(dim=-1)
         projected = torch.einsum("bf,fok->bok", features, self.directions)
         gaps = (projected.unsqueeze(0) - projected.unsqueeze(1)).abs().sum(dim=3)

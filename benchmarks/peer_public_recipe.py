@@ -81,9 +81,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     title, examples, *notes = (__doc__ or "").split("\n\n")
     parser = argparse.ArgumentParser(
-        description="\n\n".join([title, *notes]), epilog="examples:\n" + examples,
+        description="\n\n".join([title, *notes]),
+        epilog="examples:\n" + examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     add = parser.add_argument
     add("--music", type=Path, help="folder of music to learn from (default: --dataset)")
     add("--dataset", type=Path, help="data set already made of it (default: made of --music in --output)")
@@ -101,12 +102,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--per-file", type=int, default=2, help="passages of a held-out file (default: %(default)s)")
     add("--files", type=int, help="only the first so many held-out files (default: all)")
     add("--chunks", type=int, help="only the first so many chunks, to try it out (default: all)")
-    add(
-        "--output",
-        type=Path,
-        default=Path("peer_results/public"),
-        help="folder of results (default: %(default)s)",
-    )
+    add("--output", type=Path, default=Path("peer_results/public"), help="folder of results (default: %(default)s)")
     options = parser.parse_args(argv)
     options.batch = options.batch or (16 if options.format == "keys" else 4)
     if options.minutes <= 0 or min(options.runs, options.threads, options.accumulation, options.per_file) < 1:
@@ -158,15 +154,12 @@ def build_networks(values: int, options: argparse.Namespace) -> Networks:
     generator = PublicGenerator(values=values, latent_frames=frames)
     discriminator = PublicDiscriminator(values=values)
     optimizers = [
-        AdamW(network.parameters(), lr=LEARNING_RATE, betas=(0.5, 0.999))
-        for network in (generator, discriminator)
+        AdamW(network.parameters(), lr=LEARNING_RATE, betas=(0.5, 0.999)) for network in (generator, discriminator)
     ]
     return Networks(generator, discriminator, *optimizers)
 
 
-def train_recipe(
-    chunks: Tensor, options: argparse.Namespace, *, seed: int
-) -> tuple[Networks, dict[str, Any]]:
+def train_recipe(chunks: Tensor, options: argparse.Namespace, *, seed: int) -> tuple[Networks, dict[str, Any]]:
     """Pretrain and train for the minutes given; the networks, and what was done."""
     torch.manual_seed(seed)
     networks = build_networks(chunks.shape[1], options)
@@ -179,10 +172,7 @@ def train_recipe(
         if seconds < PRETRAIN_SHARE * budget:
             stage, losses = "generator alone", pretrain_generator_step(networks, real)
         elif seconds < (PRETRAIN_SHARE + JUDGE_SHARE) * budget:
-            stage, losses = (
-                "discriminator alone",
-                pretrain_discriminator_step(networks, real, mended=options.mended),
-            )
+            stage, losses = ("discriminator alone", pretrain_discriminator_step(networks, real, mended=options.mended))
         else:
             stage = "adversarial"
             is_due = (steps[stage] + 1) % options.accumulation == 0
@@ -231,9 +221,7 @@ def pretrain_discriminator_step(networks: Networks, real: Tensor, *, mended: boo
         fake = networks.generator(draw_noise(len(real))).fake
     real_logits, fake_logits = networks.discriminator(real), networks.discriminator(fake)
     bce = functional.binary_cross_entropy_with_logits
-    loss = 0.5 * (
-        bce(real_logits, torch.ones_like(real_logits)) + bce(fake_logits, torch.zeros_like(fake_logits))
-    )
+    loss = 0.5 * (bce(real_logits, torch.ones_like(real_logits)) + bce(fake_logits, torch.zeros_like(fake_logits)))
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -259,9 +247,7 @@ def adversarial_step(
     fake = generator(draw_noise(len(real))).fake
     if options.mended:
         fake = fake.detach()
-    d_loss = discriminator_loss(
-        fake=fake, real=real, fake_logits=discriminator(fake), real_logits=discriminator(real)
-    )
+    d_loss = discriminator_loss(fake=fake, real=real, fake_logits=discriminator(fake), real_logits=discriminator(real))
     (d_loss / options.accumulation).backward()
     if is_due:
         d_optimizer.step()
@@ -298,9 +284,7 @@ def our_samples(dataset: Path, count: int, options: argparse.Namespace, *, seed:
         train_ours(dataset, checkpoints, minutes=options.minutes, seed=seed, settings=settings)
     generator = load_generator(checkpoints, "latest")
     if (generator.sample_rate, generator.sound_channels) != (options.sample_rate, 1):
-        raise PeerError(
-            f"{checkpoints} makes other sound than {options.sample_rate} Hz mono: train one that does."
-        )
+        raise PeerError(f"{checkpoints} makes other sound than {options.sample_rate} Hz mono: train one that does.")
     steps = generator.resolve_steps("auto")
     samples = round(options.seconds * options.sample_rate)
     return [level(sound) for sound in compose_clips(generator, count, samples, steps=steps)]
@@ -328,13 +312,23 @@ def compare(options: argparse.Namespace) -> None:
         sounds = recipe_samples(networks.generator, len(clips), options)
         results.append({OURS: reference.judge(ours), theirs: reference.judge(sounds)})
         notes.append(note)
-        write_result(options.output / f"result_{options.format}{'_mended' * options.mended}.json", {
-            "what": f"{options.minutes:g} minutes each, {options.threads} threads, {options.sample_rate} Hz mono",
-            "options": vars(options), "clips": len(clips), "runs": results, "recipe": notes,
-        })  # fmt: skip
+        write_result(
+            options.output / f"result_{options.format}{'_mended' * options.mended}.json",
+            {
+                "what": f"{options.minutes:g} minutes each, {options.threads} threads, {options.sample_rate} Hz mono",
+                "options": vars(options),
+                "clips": len(clips),
+                "runs": results,
+                "recipe": notes,
+            },
+        )
     ratios = [run[theirs]["kernel_score"] / max(run[OURS]["kernel_score"], 1e-3) for run in results]
-    print(dated(f"{options.minutes:g} minutes each, {options.threads} threads, {len(clips)} samples of "
-                f"{options.seconds:g} s, {options.runs} runs"))  # fmt: skip
+    print(
+        dated(
+            f"{options.minutes:g} minutes each, {options.threads} threads, {len(clips)} samples of "
+            f"{options.seconds:g} s, {options.runs} runs"
+        )
+    )
     print(markdown_table(gather(results), MEASURES))
     print(f"\nKernel score of the recipe over ours: {mean_and_spread(ratios)}")
 

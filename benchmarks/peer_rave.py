@@ -71,9 +71,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     title, examples, *notes = (__doc__ or "").split("\n\n")
     parser = argparse.ArgumentParser(
-        description="\n\n".join([title, *notes]), epilog="examples:\n" + examples,
+        description="\n\n".join([title, *notes]),
+        epilog="examples:\n" + examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     add = parser.add_argument
     add("--music", type=Path, help="folder of music to learn from (default: --dataset)")
     add("--dataset", type=Path, help="data set already made of it (default: made of --music in --output)")
@@ -99,9 +100,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     if options.minutes <= 0 or min(options.runs, options.threads, options.rave_batch, options.per_file) < 1:
         parser.error("--minutes, --runs, --threads, --rave-batch and --per-file must be positive")
     if options.rave_samples % 2048 or options.rave_samples <= 16_384:
-        parser.error(
-            "--rave-samples must be a multiple of 2048 above 16384, or RAVE's widest window does not fit"
-        )
+        parser.error("--rave-samples must be a multiple of 2048 above 16384, or RAVE's widest window does not fit")
     return options
 
 
@@ -110,9 +109,7 @@ def check_rave(python: Path) -> None:
     try:
         answer = subprocess.run([str(python), "-c", "import rave"], capture_output=True, text=True)
     except OSError as error:
-        raise PeerError(
-            f"{python} cannot be started ({error.strerror}): give --rave-python a Python."
-        ) from None
+        raise PeerError(f"{python} cannot be started ({error.strerror}): give --rave-python a Python.") from None
     if answer.returncode:
         reason = (answer.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise PeerError(f"{python} cannot import rave ({reason}): --help says how to install it.")
@@ -134,10 +131,16 @@ def run_rave(
     originals, rebuilt = folder / "clips.npy", folder / "rave.npy"
     np.save(originals, np.stack([clip.waveform[0] for clip in clips]))
     words = {
-        "minutes": options.minutes, "dataset": set_path(dataset, "training").resolve(), "clips": originals,
-        "output": rebuilt, "threads": options.threads, "sample-rate": options.sample_rate, "seed": seed,
-        "batch": options.rave_batch, "samples": options.rave_samples,
-    }  # fmt: skip
+        "minutes": options.minutes,
+        "dataset": set_path(dataset, "training").resolve(),
+        "clips": originals,
+        "output": rebuilt,
+        "threads": options.threads,
+        "sample-rate": options.sample_rate,
+        "seed": seed,
+        "batch": options.rave_batch,
+        "samples": options.rave_samples,
+    }
     arguments = [text for name, value in words.items() for text in (f"--{name}", str(value))]
     said = ask_rave(options.rave_python, ["train", *arguments])
     return np.load(rebuilt)[:, None], said
@@ -149,9 +152,12 @@ def run_ours(
     """Reconstructions (channels, samples) of our autoencoder trained for the budget."""
     settings: dict[str, object] = {
         **autoencoder_only(),
-        "runtime.threads": options.threads, "runtime.precision": options.precision, "runtime.device": "cpu",
-        "model.sample_rate": options.sample_rate, "model.seq_len": 10 * options.sample_rate,
-    }  # fmt: skip
+        "runtime.threads": options.threads,
+        "runtime.precision": options.precision,
+        "runtime.device": "cpu",
+        "model.sample_rate": options.sample_rate,
+        "model.seq_len": 10 * options.sample_rate,
+    }
     train_ours(dataset, folder, minutes=options.minutes, seed=seed, settings=settings)
     return reconstruct_clips(load_generator(folder, "latest"), [clip.waveform for clip in clips])
 
@@ -173,17 +179,26 @@ def compare(options: argparse.Namespace) -> None:
         ours = run_ours(dataset, clips, options.output / f"ours_{seed}", seed=seed, options=options)
         plan.next(f"run {seed + 1} of {options.runs}: RAVE")
         theirs, said = run_rave(dataset, clips, options.output / f"rave_{seed}", seed=seed, options=options)
-        results.append({
-            OURS: reference.judge_reconstructions(ours),
-            RAVE: reference.judge_reconstructions(list(theirs)),
-        })  # fmt: skip
+        results.append(
+            {OURS: reference.judge_reconstructions(ours), RAVE: reference.judge_reconstructions(list(theirs))}
+        )
         notes.append(said)
-        write_result(options.output / "result.json", {
-            "what": f"{options.minutes:g} minutes each, {options.threads} threads, {options.sample_rate} Hz mono",
-            "options": vars(options), "clips": len(clips), "runs": results, "rave": notes,
-        })  # fmt: skip
-    print(dated(f"{options.minutes:g} minutes each, {options.threads} threads, {len(clips)} held-out passages of "
-                f"{options.seconds:g} s, {options.runs} runs; lower is better"))  # fmt: skip
+        write_result(
+            options.output / "result.json",
+            {
+                "what": f"{options.minutes:g} minutes each, {options.threads} threads, {options.sample_rate} Hz mono",
+                "options": vars(options),
+                "clips": len(clips),
+                "runs": results,
+                "rave": notes,
+            },
+        )
+    print(
+        dated(
+            f"{options.minutes:g} minutes each, {options.threads} threads, {len(clips)} held-out passages of "
+            f"{options.seconds:g} s, {options.runs} runs; lower is better"
+        )
+    )
     print(markdown_table(gather(results), MEASURES))
 
 

@@ -74,9 +74,7 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
     model.train()
     steps, told, began = 0, 0.0, time.monotonic()
     while (seconds := time.monotonic() - began) < 60 * options.minutes:
-        waveforms = draw_batch(
-            pairs, options.batch, options.samples, sample_rate=options.sample_rate, draws=draws
-        )
+        waveforms = draw_batch(pairs, options.batch, options.samples, sample_rate=options.sample_rate, draws=draws)
         model.warmed_up = steps >= model.warmup  # its phase 1 lasts a million steps
         beta.on_train_batch_start(None, model, waveforms, steps)
         model.training_step(waveforms, steps)
@@ -87,11 +85,7 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
             rate = steps * options.batch * options.samples / options.sample_rate / seconds
             shown = ", ".join(f"{name} {value:.3g}" for name, value in losses.items())
             left = 60 * options.minutes - seconds
-            print(
-                f"RAVE step {steps}: {shown}, {rate:.1f} audio-s/s, {left:.0f} s left",
-                file=sys.stderr,
-                flush=True,
-            )
+            print(f"RAVE step {steps}: {shown}, {rate:.1f} audio-s/s, {left:.0f} s left", file=sys.stderr, flush=True)
     seconds = time.monotonic() - began
     np.save(options.output, reconstruct(model, np.load(options.clips)))
     audio = steps * options.batch * options.samples / options.sample_rate
@@ -139,9 +133,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     description, example, *notes = (__doc__ or "").split("\n\n")
     parser = argparse.ArgumentParser(
-        description="\n\n".join([description, *notes]), epilog="examples:\n" + example,
+        description="\n\n".join([description, *notes]),
+        epilog="examples:\n" + example,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     trainer, racer = commands.add_parser("train"), commands.add_parser("speed")
     for command in (trainer, racer):
@@ -150,9 +145,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     trainer.add_argument("--model", default="v1", help="one of RAVE's configurations (default: %(default)s)")
     trainer.add_argument("--minutes", type=float, required=True, help="budget of training (required)")
     trainer.add_argument("--dataset", type=Path, required=True, help="training_set.npy (required)")
-    trainer.add_argument(
-        "--clips", type=Path, required=True, help="npy (clips, samples) to rebuild (required)"
-    )
+    trainer.add_argument("--clips", type=Path, required=True, help="npy (clips, samples) to rebuild (required)")
     trainer.add_argument("--output", type=Path, required=True, help="npy for the reconstructions (required)")
     trainer.add_argument("--batch", type=int, default=8, help="crops of a step (default: %(default)s)")
     trainer.add_argument("--samples", type=int, default=131_072, help="of a crop (default: %(default)s)")

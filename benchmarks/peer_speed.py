@@ -38,15 +38,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     title, examples, *notes = (__doc__ or "").split("\n\n")
     parser = argparse.ArgumentParser(
-        description="\n\n".join([title, *notes]), epilog="examples:\n" + examples,
+        description="\n\n".join([title, *notes]),
+        epilog="examples:\n" + examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    add = parser.add_argument
-    add(
-        "--rave-python",
-        type=Path,
-        help="Python in which RAVE is installed (default: RAVE's figures are cited)",
     )
+    add = parser.add_argument
+    add("--rave-python", type=Path, help="Python in which RAVE is installed (default: RAVE's figures are cited)")
     add("--threads", type=int, default=2, help="CPU threads (default: %(default)s)")
     add("--seconds", type=float, default=30.0, help="of ours at once (default: %(default)g)")
     add("--rave-seconds", type=float, default=10.0, help="of RAVE at once (default: %(default)g)")
@@ -64,15 +61,11 @@ def time_ours(options: argparse.Namespace) -> dict[str, float]:
     rates = {}
     for preset in PRESETS:
         generator = build(preset)
-        sound = (
-            f"{generator.sample_rate / 1000:g} kHz {'stereo' if generator.sound_channels == 2 else 'mono'}"
-        )
+        sound = f"{generator.sample_rate / 1000:g} kHz {'stereo' if generator.sound_channels == 2 else 'mono'}"
         for steps, iterations in SETTINGS:
             rate(generator, 5.0, steps, iterations)
             best = max(rate(generator, options.seconds, steps, iterations) for _ in range(options.runs))
-            name = (
-                f"MusiGAN `{preset}`, {sound}, {steps} step{'s' * (steps > 1)}, {iterations} phase iterations"
-            )
+            name = f"MusiGAN `{preset}`, {sound}, {steps} step{'s' * (steps > 1)}, {iterations} phase iterations"
             rates[name] = best
             say(f"{name}: {best:.1f} x real time")
     return rates
@@ -80,8 +73,18 @@ def time_ours(options: argparse.Namespace) -> dict[str, float]:
 
 def time_rave(options: argparse.Namespace) -> dict[str, float]:
     """Times real time of RAVE's decoders."""
-    words = ["--threads", options.threads, "--sample-rate", RAVE_RATE, "--seconds", options.rave_seconds,
-             "--runs", options.runs, "--models", *RAVE_MODELS]  # fmt: skip
+    words = [
+        "--threads",
+        options.threads,
+        "--sample-rate",
+        RAVE_RATE,
+        "--seconds",
+        options.rave_seconds,
+        "--runs",
+        options.runs,
+        "--models",
+        *RAVE_MODELS,
+    ]
     return ask_rave(options.rave_python, ["speed", *(str(word) for word in words)])
 
 
@@ -95,16 +98,22 @@ def compare(options: argparse.Namespace) -> None:
     rave = time_rave(options) if options.rave_python else CITED_RAVE
     how = "measured" if options.rave_python else CITED
     rows = [(name, f"{value:.0f}x", "measured") for name, value in ours.items()]
-    rows += [
-        (f"RAVE {name}, 44.1 kHz mono, decoder only", f"{value:.0f}x", how) for name, value in rave.items()
-    ]
+    rows += [(f"RAVE {name}, 44.1 kHz mono, decoder only", f"{value:.0f}x", how) for name, value in rave.items()]
     rows.append(("Musika, 44.1 kHz stereo", f"{CITED_MUSIKA}x", CITED))
     print(dated(f"{options.threads} threads, seconds of sound per second"))
     print("\n".join(f"| {' | '.join(row)} |" for row in [("", "speed", "how"), ("---", "---", "---"), *rows]))
-    write_result(options.output, {
-        "what": f"times real time, {options.threads} threads", "options": vars(options), "ours": ours,
-        "rave": rave, "rave_is": how, "musika": CITED_MUSIKA, "musika_is": CITED,
-    })  # fmt: skip
+    write_result(
+        options.output,
+        {
+            "what": f"times real time, {options.threads} threads",
+            "options": vars(options),
+            "ours": ours,
+            "rave": rave,
+            "rave_is": how,
+            "musika": CITED_MUSIKA,
+            "musika_is": CITED,
+        },
+    )
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -18,13 +18,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from data_prep.defaults import (
-    Defaults,
-    add_config_options,
-    least_segment_samples,
-    load_defaults,
-    settings_for_segments,
-)
+from data_prep.defaults import Defaults, add_config_options, least_segment_samples, load_defaults, settings_for_segments
 from piano.foundation import bounds
 from piano.foundation import options as kinds
 from piano.foundation.dataset_format import (
@@ -162,13 +156,8 @@ def create_dataset(
             upper = sum(song.samples // segment_samples - 1 for song in recordings.songs)
             pair_bytes = 2 * settings.channels * segment_samples * 4
             _refuse_full_disk(output, upper * pair_bytes // 4)  # before a list is made of what files claim
-            cut = {
-                song.source: _cut_pairs(reader, song, recordings, segment_samples)
-                for song in recordings.songs
-            }
-            silent_pairs = sum(
-                song.samples // segment_samples - 1 - len(cut[song.source]) for song in recordings.songs
-            )
+            cut = {song.source: _cut_pairs(reader, song, recordings, segment_samples) for song in recordings.songs}
+            silent_pairs = sum(song.samples // segment_samples - 1 - len(cut[song.source]) for song in recordings.songs)
             songs, groups, pairs = _divide(recordings, cut, segment_samples, options)
             manifest = DatasetManifest(
                 sample_rate=settings.sample_rate,
@@ -181,13 +170,10 @@ def create_dataset(
                 groups={split: tuple(sorted(groups[split])) for split in SPLITS},
                 pair_songs={split: _song_of_each(pairs[split], songs[split]) for split in SPLITS},
                 song_groups={
-                    split: tuple(sorted(groups[split]).index(song.group) for song in songs[split])
-                    for split in SPLITS
+                    split: tuple(sorted(groups[split]).index(song.group) for song in songs[split]) for split in SPLITS
                 },
                 pair_starts={
-                    split: tuple(
-                        pair.start_sample for _, pair in sorted(pairs[split], key=lambda placed: placed[0])
-                    )
+                    split: tuple(pair.start_sample for _, pair in sorted(pairs[split], key=lambda placed: placed[0]))
                     for split in SPLITS
                 },
                 sha256={split: tuple(song.sha256 for song in songs[split]) for split in SPLITS},
@@ -195,10 +181,7 @@ def create_dataset(
                 prepared_folder=str(prepared.resolve()),
                 silent_pairs=silent_pairs,
                 is_split_inside=split_inside,
-                joined={
-                    name: tuple(part.source for part in parts)
-                    for name, parts in sorted(recordings.parts.items())
-                },
+                joined={name: tuple(part.source for part in parts) for name, parts in sorted(recordings.parts.items())},
             )
             with locked_folder(output):
                 _refuse_to_lose(output, manifest, overwrite=overwrite, tell=tell)
@@ -263,11 +246,7 @@ def _joined(name: str, parts: tuple[SongEntry, ...]) -> SongEntry:
 
 
 def read_run(
-    reader: ChunkReader,
-    song: SongEntry,
-    start: int,
-    stop: int,
-    parts: dict[str, tuple[SongEntry, ...]] | None = None,
+    reader: ChunkReader, song: SongEntry, start: int, stop: int, parts: dict[str, tuple[SongEntry, ...]] | None = None
 ) -> np.ndarray:
     """Samples [start, stop) of a song, or of several files one after the other.
 
@@ -288,9 +267,7 @@ def read_run(
     return np.concatenate(pieces, axis=1)
 
 
-def _cut_pairs(
-    reader: ChunkReader, song: SongEntry, recordings: Recordings, segment_samples: int
-) -> list[Pair]:
+def _cut_pairs(reader: ChunkReader, song: SongEntry, recordings: Recordings, segment_samples: int) -> list[Pair]:
     """The pairs of a song, without those that are silent from end to end beyond a small share."""
     pairs = [Pair(song, index * segment_samples) for index in range(song.samples // segment_samples - 1)]
     if song.silence_share * song.samples < 1.8 * segment_samples:  # nowhere a pair's length of silence
@@ -326,17 +303,10 @@ def _divide(
         return _Divided({split: [song] for split in SPLITS}, {split: {song.group} for split in SPLITS}, pairs)
     usable = [song for song in recordings.songs if cut[song.source]]
     # Silence that is not written must not count when sides are weighed.
-    weighed = [
-        dataclasses.replace(song, samples=(len(cut[song.source]) + 1) * segment_samples) for song in usable
-    ]
-    groups = split_groups(
-        weighed, segment_samples, validation_fraction=options.validation_fraction, seed=options.seed
-    )
+    weighed = [dataclasses.replace(song, samples=(len(cut[song.source]) + 1) * segment_samples) for song in usable]
+    groups = split_groups(weighed, segment_samples, validation_fraction=options.validation_fraction, seed=options.seed)
     songs = {split: [song for song in usable if song.group in groups[split]] for split in SPLITS}
-    pairs = {
-        split: _scramble([pair for song in songs[split] for pair in cut[song.source]], random)
-        for split in SPLITS
-    }
+    pairs = {split: _scramble([pair for song in songs[split] for pair in cut[song.source]], random) for split in SPLITS}
     return _Divided(songs, groups, pairs)
 
 
@@ -468,14 +438,11 @@ def _ways_out(
     ways = []
     needed = 4 * segment_samples + gap_samples(segment_samples, options.segment_seconds)
     if any(song.samples >= needed for song in recordings.songs):
-        ways.append(
-            f"hold back the end of the one for validation: `{command('dataset', *again, '--split-inside')}`"
-        )
+        ways.append(f"hold back the end of the one for validation: `{command('dataset', *again, '--split-inside')}`")
     joined = join_files(source, segment_samples)
     if not options.join_short and len({song.group for song in recordings.songs}) + len(joined) >= 2:
         ways.append(
-            "join the short files of each folder into recordings: "
-            f"`{command('dataset', *again, '--join-short')}`"
+            f"join the short files of each folder into recordings: `{command('dataset', *again, '--join-short')}`"
         )
     shorter = _shorter_segment(source, least_segment_samples(defaults))
     if shorter and shorter < segment_samples:
@@ -505,9 +472,7 @@ def _shorter_segment(source: PreparedManifest, least: int) -> int:
     return found // tenth * tenth if found // tenth * tenth >= least else found
 
 
-def _refuse_to_lose(
-    output: Path, now: DatasetManifest, *, overwrite: bool, tell: Callable[[str], object]
-) -> None:
+def _refuse_to_lose(output: Path, now: DatasetManifest, *, overwrite: bool, tell: Callable[[str], object]) -> None:
     """A data set that a run may have learned from is not replaced by one that would make its scores untrue."""
     try:
         before = read_manifest(output)
@@ -561,9 +526,7 @@ def _write(
                     f"cannot write {printable(set_path(output, split))}: {error.strerror or error}. It needs "
                     f"{len(pairs[split]) * pair_bytes / 1e9:.2f} GB; free some space, or use another --output."
                 ) from None
-        manifest_path(output).unlink(
-            missing_ok=True
-        )  # from here to the end there is no data set, rather than half
+        manifest_path(output).unlink(missing_ok=True)  # from here to the end there is no data set, rather than half
         for split, path in written.items():
             os.replace(path, set_path(output, split))
         write_manifest(output, manifest)
@@ -594,11 +557,7 @@ def _write_pairs(
         first_byte = _write_header(stream, shape)
         for place, pair in pairs:
             run = read_run(
-                reader,
-                pair.song,
-                pair.start_sample,
-                pair.start_sample + 2 * segment_samples,
-                recordings.parts,
+                reader, pair.song, pair.start_sample, pair.start_sample + 2 * segment_samples, recordings.parts
             )
             stream.seek(first_byte + place * pair_bytes)
             stream.write(np.ascontiguousarray(run.reshape(channels, 2, segment_samples).swapaxes(0, 1)).data)
@@ -622,11 +581,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--input", type=Path, help="a prepared folder (default: the config's prepared_folder)")
     add("--output", type=Path, help="folder for the pairs (default: the config's dataset_folder)")
-    add(
-        "--segment-seconds",
-        type=kinds.seconds,
-        help="half a pair (default: the model's in the config, 10 for tiny)",
-    )
+    add("--segment-seconds", type=kinds.seconds, help="half a pair (default: the model's in the config, 10 for tiny)")
     add(
         "--validation-fraction",
         type=kinds.real(bounds.SPLIT_SHARE),
@@ -735,9 +690,7 @@ def print_summary(manifest: DatasetManifest, output: Path) -> None:
         _print(f"left out: {counted(len(manifest.too_short) - _LISTED, 'more file')}, shorter than one pair")
     if manifest.silent_pairs:
         minutes = manifest.silent_pairs * manifest.segment_seconds / 60
-        _print(
-            f"left out: {minutes:.1f} minutes of silence inside songs ({counted(manifest.silent_pairs, 'pair')})"
-        )
+        _print(f"left out: {minutes:.1f} minutes of silence inside songs ({counted(manifest.silent_pairs, 'pair')})")
     if manifest.joined:
         files = sum(map(len, manifest.joined.values()))
         _print(

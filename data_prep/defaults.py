@@ -29,9 +29,7 @@ class Defaults(NamedTuple):
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
     """Add --config and --preset."""
-    parser.add_argument(
-        "--config", type=Path, help="settings file (default: config.yaml here or beside the project)"
-    )
+    parser.add_argument("--config", type=Path, help="settings file (default: config.yaml here or beside the project)")
     parser.add_argument("--preset", help="tiny, small, base or large (default: the config's)")
 
 
@@ -50,10 +48,7 @@ def load_defaults(config: Path | None, preset: str | None) -> Defaults:
     ConfigError
         If the file named does not exist, or a file is wrong.
     """
-    from piano.config_reader import (
-        find_config,
-        load_config_from_yaml,
-    )  # a third of a second; no worker needs it
+    from piano.config_reader import find_config, load_config_from_yaml  # a third of a second; no worker needs it
 
     try:
         found = find_config(config)
@@ -90,7 +85,5 @@ def settings_for_segments(defaults: Defaults, segment_samples: int) -> list[str]
     frames = 2 * segment_samples // defaults.hop_samples
     if frames < defaults.latent_seq_len:
         words.append(f"model.latent_seq_len={frames}")
-        words += [
-            f"stages.{name}.frames={frames}" for name, wanted in defaults.stage_frames if wanted > frames
-        ]
+        words += [f"stages.{name}.frames={frames}" for name, wanted in defaults.stage_frames if wanted > frames]
     return [part for word in words for part in ("--set", word)]

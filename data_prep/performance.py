@@ -49,9 +49,7 @@ class Performance(NamedTuple):
     """In order of `seconds`."""
 
 
-def perform(
-    score: Performance, random: np.random.Generator, *, tempo: float = 1.0, transpose: int = 0
-) -> Performance:
+def perform(score: Performance, random: np.random.Generator, *, tempo: float = 1.0, transpose: int = 0) -> Performance:
     """Play a score with slow rubato, shaped phrases, rolled chords, uneven fingers and a pedal.
 
     Parameters
@@ -70,9 +68,7 @@ def perform(
     Performance
         The same notes, in the same order for each key.
     """
-    starts, ends, keys, velocities = (
-        np.array(column, dtype=np.float64) for column in zip(*score.notes, strict=True)
-    )
+    starts, ends, keys, velocities = (np.array(column, dtype=np.float64) for column in zip(*score.notes, strict=True))
     grid, bent = bend_time(ends.max(), random, tempo=tempo)
     chord, rank = group_chords(starts, keys)
     played_starts = np.interp(starts, grid, bent)
@@ -84,9 +80,7 @@ def perform(
     played_keys = keys.astype(int) + fit_to_keyboard(keys, transpose)
     notes = sorted(
         Note(float(start), float(end), int(key), int(velocity))
-        for start, end, key, velocity in zip(
-            played_starts, played_ends, played_keys, dynamics.round(), strict=True
-        )
+        for start, end, key, velocity in zip(played_starts, played_ends, played_keys, dynamics.round(), strict=True)
     )
     written_pedal = [PedalMove(float(np.interp(at, grid, bent)), position) for at, position in score.pedal]
     return Performance(notes, written_pedal or choose_pedal(notes, random))
@@ -138,11 +132,7 @@ def group_chords(starts: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def shape_dynamics(
-    starts: np.ndarray,
-    keys: np.ndarray,
-    velocities: np.ndarray,
-    chord: np.ndarray,
-    random: np.random.Generator,
+    starts: np.ndarray, keys: np.ndarray, velocities: np.ndarray, chord: np.ndarray, random: np.random.Generator
 ) -> np.ndarray:
     """Loudness of every note: the written one or a level, with swelling phrases and a singing upper voice.
 

@@ -21,15 +21,7 @@ from tqdm import tqdm
 
 from data_prep.defaults import Defaults, add_config_options, load_defaults
 from data_prep.disk_need import disk_need
-from data_prep.prepare_report import (
-    REASONS,
-    REPORT_CSV,
-    REPORT_JSON,
-    Outcome,
-    Progress,
-    print_outcome,
-    write_reports,
-)
+from data_prep.prepare_report import REASONS, REPORT_CSV, REPORT_JSON, Outcome, Progress, print_outcome, write_reports
 from data_prep.prepare_song import (
     FINGERPRINT_NAME,
     RECORDS_FOLDER,
@@ -138,9 +130,7 @@ def prepare_folder(
         raise DatasetError(_no_music(scan, music))
     with locked_folder(output):
         before = _read_previous(output)
-        old_records = {
-            record.source: record for record in read_all_records(output) if record.song is not None
-        }
+        old_records = {record.source: record for record in read_all_records(output) if record.song is not None}
         sources, left_out = _look_at(scan.audio[:max_files], root)
         left_out += _not_opened(scan, root)
         hashes = _Hashes()
@@ -162,9 +152,7 @@ def prepare_folder(
             )
         kept = set(records)
         copies = _find_copies(sources, records, hashes)
-        crashed = _prepare_everything(
-            sources, copies, records, output, settings, workers, hashes, tell, left_out
-        )
+        crashed = _prepare_everything(sources, copies, records, output, settings, workers, hashes, tell, left_out)
         left_out += [record.left_out for record in records.values() if record.left_out is not None]
         songs = [record.song for _, record in sorted(records.items()) if record.song is not None]
         manifest = PreparedManifest(
@@ -218,9 +206,7 @@ class _Hashes:
         total = sum(source.size for source in todo)
         if total < _HASHED_QUIETLY:
             return
-        with tqdm(
-            total=total, desc="preparing: comparing files", unit="B", unit_scale=True, dynamic_ncols=True
-        ) as bar:
+        with tqdm(total=total, desc="preparing: comparing files", unit="B", unit_scale=True, dynamic_ncols=True) as bar:
             for source in todo:
                 self.of(source.path)
                 bar.update(source.size)
@@ -312,9 +298,7 @@ def _no_music(scan: FolderScan, music: Path) -> str:
     return f"no sound file is in {printable(music)}, only {', '.join(found)}. {kinds_read}. {advice}."
 
 
-def _known_songs(
-    before: PreparedManifest | None, old_records: dict[str, SourceRecord]
-) -> dict[str, SongEntry]:
+def _known_songs(before: PreparedManifest | None, old_records: dict[str, SourceRecord]) -> dict[str, SongEntry]:
     """The songs of the last manifest; of a run that was stopped before there was one, those it had finished."""
     if before is not None:
         return {song.source: song for song in before.songs}
@@ -472,9 +456,7 @@ def _usable_record(source: Source, output: Path, settings: PrepareSettings) -> S
     return record if all((folder / name).is_file() for name in names) else None
 
 
-def _find_copies(
-    sources: list[Source], records: dict[str, SourceRecord], hashes: _Hashes
-) -> list[list[Source]]:
+def _find_copies(sources: list[Source], records: dict[str, SourceRecord], hashes: _Hashes) -> list[list[Source]]:
     """Rows of two or more files with the same bytes; first the one already prepared, else the first by name."""
     same_size = Counter(source.size for source in sources)
     twins = [source for source in sources if same_size[source.size] > 1]
@@ -608,9 +590,7 @@ def _prepare_all(
 
 
 def _removed(output: Path) -> DatasetError:
-    return DatasetError(
-        f"{printable(output)} was removed or replaced while it was being filled. Start again."
-    )
+    return DatasetError(f"{printable(output)} was removed or replaced while it was being filled. Start again.")
 
 
 def _refuse_full_disk(
@@ -631,9 +611,7 @@ def _refuse_full_disk(
     )
 
 
-def _remove_leftovers(
-    output: Path, manifest: PreparedManifest, present: list[str], crashed: set[str]
-) -> None:
+def _remove_leftovers(output: Path, manifest: PreparedManifest, present: list[str], crashed: set[str]) -> None:
     """Remove chunks of old settings and of sources that are gone.
 
     What --max-files leaves aside may stay; so may what was made of a file that could not be read this time.
@@ -660,20 +638,14 @@ def _remove_leftovers(
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = CommandParser(
-        prog=program("prepare"),
-        description="Cut a folder of music into exact chunks.",
-        epilog=fill(EXAMPLE),
+        prog=program("prepare"), description="Cut a folder of music into exact chunks.", epilog=fill(EXAMPLE)
     )
     parser.add_argument(
         "folder", type=Path, help="music: MP3, WAV, FLAC, OGG, Opus, M4A ..., in any folders; or one file"
     )
     add = parser.add_argument
     add("--output", type=Path, help="folder for the chunks (default: the config's prepared_folder)")
-    add(
-        "--sample-rate",
-        type=kinds.sample_rate,
-        help="of the chunks, in Hz (default: the model's in the config)",
-    )
+    add("--sample-rate", type=kinds.sample_rate, help="of the chunks, in Hz (default: the model's in the config)")
     add(
         "--channels",
         type=kinds.whole(bounds.CHANNELS),
@@ -700,9 +672,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "use, %(default)s)",
     )
     add(
-        "--max-files",
-        type=kinds.whole(bounds.FILES),
-        help="only the first so many files, to try it out (default: all)",
+        "--max-files", type=kinds.whole(bounds.FILES), help="only the first so many files, to try it out (default: all)"
     )
     add(
         "--forget-missing",

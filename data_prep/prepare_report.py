@@ -34,17 +34,7 @@ REASONS = {
 }
 """Every reason code for a file that gave no chunk."""
 _LISTED_PER_REASON = 100
-_COLUMNS = (
-    "source",
-    "outcome",
-    "reason",
-    "detail",
-    "seconds",
-    "chunks",
-    "loudness_db",
-    "silence_share",
-    "group",
-)
+_COLUMNS = ("source", "outcome", "reason", "detail", "seconds", "chunks", "loudness_db", "silence_share", "group")
 
 
 class Outcome(NamedTuple):
@@ -145,10 +135,7 @@ def summarise(manifest: PreparedManifest) -> dict[str, float | int]:
         "chunks": sum(len(song.chunks) for song in manifest.songs),
         "recordings": len({song.group for song in manifest.songs}),
         "left_out": len(manifest.left_out),
-        **{
-            f"left_out_{reason}": count
-            for reason, count in Counter(e.reason for e in manifest.left_out).items()
-        },
+        **{f"left_out_{reason}": count for reason, count in Counter(e.reason for e in manifest.left_out).items()},
     }
 
 
@@ -160,9 +147,7 @@ def print_outcome(outcome: Outcome, output: Path) -> None:
             _print(f"remark: {printable(song.source)}: {printable(', '.join(song.notes))}")
         if song.group != song.source:
             _print(f"remark: {printable(song.source)}: the same recording as {printable(song.group)}")
-    _print_some(
-        [f"moved: {printable(old)} -> {printable(new)}: its chunks are kept" for old, new in outcome.moved]
-    )
+    _print_some([f"moved: {printable(old)} -> {printable(new)}: its chunks are kept" for old, new in outcome.moved])
     for source in outcome.gone:
         _print(f"gone: {printable(source)}: no longer in the music, its chunks are removed")
     listed: Counter[str] = Counter()
@@ -170,9 +155,7 @@ def print_outcome(outcome: Outcome, output: Path) -> None:
     if other:
         more = f" and {len(other) - _LISTED_PER_REASON:,} more" if len(other) > _LISTED_PER_REASON else ""
         names = ", ".join(other[:_LISTED_PER_REASON])
-        print(
-            wrapped(f"passed over, no music by {'its' if len(other) == 1 else 'their'} name: {names}{more}")
-        )
+        print(wrapped(f"passed over, no music by {'its' if len(other) == 1 else 'their'} name: {names}{more}"))
     for entry in manifest.left_out:
         if entry.reason == "not_audio":
             continue
@@ -182,9 +165,7 @@ def print_outcome(outcome: Outcome, output: Path) -> None:
             _print(f"left out: {printable(entry.source)}: {printable(entry.reason)} ({detail})")
     for reason, count in listed.items():
         if count > _LISTED_PER_REASON:
-            _print(
-                f"left out: {count - _LISTED_PER_REASON:,} more, {printable(reason)}; all are in {REPORT_CSV}"
-            )
+            _print(f"left out: {count - _LISTED_PER_REASON:,} more, {printable(reason)}; all are in {REPORT_CSV}")
     total = summarise(manifest)
     remarked = sum(bool(song.notes) or song.group != song.source for song in manifest.songs)
     seconds = sum(song.seconds for song in manifest.songs)
@@ -192,9 +173,7 @@ def print_outcome(outcome: Outcome, output: Path) -> None:
         f"{printable(output)}: {counted(len(manifest.songs), 'song')}, {music_time(seconds)}, "
         f"{counted(int(total['chunks']), 'chunk')}"
     )
-    _print(
-        f"  {outcome.prepared:,} prepared now, {outcome.kept:,} kept from before, {len(outcome.gone):,} gone"
-    )
+    _print(f"  {outcome.prepared:,} prepared now, {outcome.kept:,} kept from before, {len(outcome.gone):,} gone")
     told = [f"{counted(len(manifest.left_out), 'file')} left out"] * bool(manifest.left_out)
     told += [f"{counted(remarked, 'song')} with remarks"] * bool(remarked)
     if told:

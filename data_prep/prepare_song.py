@@ -94,12 +94,7 @@ def prepare_song(task: SongTask, tick: Callable[[float], None]) -> SourceRecord:
     status = path.stat()
     sha256 = task.sha256 or hash_file(path, tick)
     key = settings_key(task.settings)
-    identity = {
-        "source": task.source,
-        "size": status.st_size,
-        "mtime_ns": status.st_mtime_ns,
-        "sha256": sha256,
-    }
+    identity = {"source": task.source, "size": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": sha256}
     known = task.known
     if known is not None and known.sha256 == sha256 and known.settings_key == key:
         song = None if known.song is None else SongEntry(**{**vars(known.song), **identity})
@@ -117,10 +112,7 @@ def prepare_song(task: SongTask, tick: Callable[[float], None]) -> SourceRecord:
             shutil.rmtree(work, ignore_errors=True)
         is_song = isinstance(outcome, SongEntry)
         record = SourceRecord(
-            **identity,
-            settings_key=key,
-            song=outcome if is_song else None,
-            left_out=None if is_song else outcome,
+            **identity, settings_key=key, song=outcome if is_song else None, left_out=None if is_song else outcome
         )
     write_record(Path(task.output), record)
     return record
@@ -137,11 +129,7 @@ def hash_file(path: Path, tick: Callable[[float], None] = lambda _: None) -> str
 
 
 def _refuse_half_read(
-    path: Path,
-    before: os.stat_result,
-    sha256: str,
-    outcome: SongEntry | LeftOut,
-    tick: Callable[[float], None],
+    path: Path, before: os.stat_result, sha256: str, outcome: SongEntry | LeftOut, tick: Callable[[float], None]
 ) -> None:
     """Raise a PassingError if what came out may be the fault of the disk or of somebody who writes, not of the file.
 
@@ -195,9 +183,7 @@ def _read_record(path: Path) -> SourceRecord | None:
         left_out = values["left_out"] and left_out_from_dict(values["left_out"])
         record = SourceRecord(**{**values, "song": song, "left_out": left_out})
         texts = (record.source, record.sha256, record.settings_key)
-        is_right = all(isinstance(text, str) for text in texts) and (
-            song is None or song.source == record.source
-        )
+        is_right = all(isinstance(text, str) for text in texts) and (song is None or song.source == record.source)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return record if is_right else None
@@ -236,9 +222,7 @@ def _cut_song(
     cutter.finish()
     seconds = cutter.samples / settings.sample_rate
     if seconds < settings.min_seconds:
-        detail = (
-            f"{math.floor(1000 * seconds) / 1000:g} s long, at least {settings.min_seconds:g} s are needed"
-        )
+        detail = f"{math.floor(1000 * seconds) / 1000:g} s long, at least {settings.min_seconds:g} s are needed"
         return LeftOut(source=task.source, reason="too_short", detail=detail)
     levels = cutter.meter.levels()
     if levels.is_silent and NOT_FINITE in log.notes:
@@ -329,9 +313,7 @@ class _ChunkCutter:
 
     def _keep(self, raw: np.ndarray) -> None:
         name = f"chunk_{len(self.chunks):04d}.npy"
-        self.chunks.append(
-            ChunkEntry(file=name, start_sample=self.samples - raw.shape[1], samples=raw.shape[1])
-        )
+        self.chunks.append(ChunkEntry(file=name, start_sample=self.samples - raw.shape[1], samples=raw.shape[1]))
         if self._held_bytes + raw.nbytes <= _HELD_BYTES:  # most songs need no second trip to the disk
             self._held_bytes += raw.nbytes
             self._raw.append(raw)

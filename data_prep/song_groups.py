@@ -106,9 +106,7 @@ def _join(leaders: list[int], keys: Iterable[object]) -> list[int]:
 def _stem_keys(songs: list[SongEntry]) -> list[tuple[str, str, int] | None]:
     """What stems and their mix have in common: folder, name without the stem's word, exact length. Else None."""
     keys, of_stems = [], set()
-    in_folders = {
-        (_above(folder), song.samples) for song in songs if _above(folder := _folder_of(song)) is not None
-    }
+    in_folders = {(_above(folder), song.samples) for song in songs if _above(folder := _folder_of(song)) is not None}
     for song in songs:
         folder, name = _folder_of(song), song.source.rpartition("/")[2]
         words = [word for word in re.split(r"[\s_.,()\[\]-]+", name.rpartition(".")[0].casefold()) if word]

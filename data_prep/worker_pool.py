@@ -123,9 +123,7 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self._is_ready = False
         self.connection, far_end = context.Pipe()
-        self._process = context.Process(
-            target=_serve, args=(far_end, self._function, os.getpid()), daemon=True
-        )
+        self._process = context.Process(target=_serve, args=(far_end, self._function, os.getpid()), daemon=True)
         with _single_threaded():
             self._process.start()
         far_end.close()

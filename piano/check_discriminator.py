@@ -63,27 +63,15 @@ Broken off? The same command goes on where it stopped; judgements are kept in ju
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = CommandParser(
-        prog=program("check-discriminator"),
-        description=__doc__,
-        epilog=fill(EXAMPLE),
-    )
+    parser = CommandParser(prog=program("check-discriminator"), description=__doc__, epilog=fill(EXAMPLE))
     parser.add_argument(
         "--gen-ckpt", type=kinds.epoch, default="latest", help="the generator's epoch (default: latest)"
     )
-    parser.add_argument(
-        "--all", action="store_true", help="every generator against every discriminator (default: off)"
-    )
-    parser.add_argument(
-        "--config", type=Path, help="settings file (default: config.yaml here or beside the package)"
-    )
+    parser.add_argument("--all", action="store_true", help="every generator against every discriminator (default: off)")
+    parser.add_argument("--config", type=Path, help="settings file (default: config.yaml here or beside the package)")
     parser.add_argument("--checkpoints", type=Path, help="folder (default: the config's checkpoint_folder)")
-    parser.add_argument(
-        "--output", type=Path, help="folder (default: check_discriminator inside the checkpoints)"
-    )
-    parser.add_argument(
-        "--real", type=Path, help="real music: a data set folder, or sound files (default: as trained)"
-    )
+    parser.add_argument("--output", type=Path, help="folder (default: check_discriminator inside the checkpoints)")
+    parser.add_argument("--real", type=Path, help="real music: a data set folder, or sound files (default: as trained)")
     parser.add_argument("--count", type=kinds.count, default=16, help="fakes, and real clips (default: 16)")
     parser.add_argument(
         "--memory",
@@ -127,9 +115,8 @@ def check(options: argparse.Namespace) -> None:
     newest = find_epoch(folder, "generator", "latest" if options.all else options.gen_ckpt)
     make_output_folder(output)
     claim_results(  # judgements that were kept are only added to: they are no results
-        output, ("verdicts.json",), command="check-discriminator", of=[folder],
-        overwrite=options.overwrite,
-    )  # fmt: skip
+        output, ("verdicts.json",), command="check-discriminator", of=[folder], overwrite=options.overwrite
+    )
     tournament = play(
         folder,
         list_epochs(folder, "generator") if options.all else [newest],
@@ -244,9 +231,7 @@ def trend_sentence(verdicts: list[Verdict]) -> str:
         return "Fewer than three usable discriminators: no trend can be seen."
     rise = float(np.polyfit(np.arange(len(losses)), losses, 1)[0]) * (len(losses) - 1)
     if rise > 0.1:
-        fooled = [
-            v.discriminator_epoch for v in verdicts[: len(verdicts) // 2 + 1] if v.d_loss < CONFUSION - 0.05
-        ]
+        fooled = [v.discriminator_epoch for v in verdicts[: len(verdicts) // 2 + 1] if v.d_loss < CONFUSION - 0.05]
         which = f" (it fooled epochs {join(fooled)})" if fooled else ""
         return f"The loss rises with the epoch: later discriminators are stricter{which}. That is a healthy arms race."
     if rise < -0.1:
@@ -295,9 +280,11 @@ def interpret_matrix(verdicts: list[Verdict]) -> str:
     if strictest is None:
         return "No discriminator has an earlier generator to judge: save more epochs."
     newest = max(verdict.discriminator_epoch for verdict in verdicts)
-    lines = [f"Strictness, the share of earlier generators whose fakes a judge ranks below real music: "
-             f"{', '.join(f'{judge}: {share:.2f}' for judge, share in strictness.items())}.",
-             f"The strictest discriminator is epoch {strictest}: keep it for ranking and for restarts."]  # fmt: skip
+    lines = [
+        f"Strictness, the share of earlier generators whose fakes a judge ranks below real music: "
+        f"{', '.join(f'{judge}: {share:.2f}' for judge, share in strictness.items())}.",
+        f"The strictest discriminator is epoch {strictest}: keep it for ranking and for restarts.",
+    ]
     if strictness.get(newest, 1.0) < FEWEST_STRICT:
         lines.append(
             f"The newest one forgot old fakes, or never knew them (strictness below {FEWEST_STRICT}): "
@@ -331,21 +318,20 @@ def strictest_judge(verdicts: list[Verdict]) -> int | None:
 
 def table_text(verdicts: list[Verdict]) -> str:
     """One line for each discriminator; the rest of the numbers is in verdicts.csv."""
-    names = [
-        "epoch",
-        "fake: d_loss",
-        "fake: prob.",
-        "real: d_loss",
-        "real: prob.",
-        "told apart",
-        "ear",
-        "professor",
-    ]
+    names = ["epoch", "fake: d_loss", "fake: prob.", "real: d_loss", "real: prob.", "told apart", "ear", "professor"]
     rows = [
-        [str(v.discriminator_epoch), f"{v.d_loss:.3f}", f"{v.probability:.3f}", f"{v.real_d_loss:.3f}",
-         f"{v.real_probability:.3f}", f"{v.told_apart:.2f}", f"{v.ear_told_apart:.2f}", f"{v.professor_told_apart:.2f}"]
+        [
+            str(v.discriminator_epoch),
+            f"{v.d_loss:.3f}",
+            f"{v.probability:.3f}",
+            f"{v.real_d_loss:.3f}",
+            f"{v.real_probability:.3f}",
+            f"{v.told_apart:.2f}",
+            f"{v.ear_told_apart:.2f}",
+            f"{v.professor_told_apart:.2f}",
+        ]
         for v in verdicts
-    ]  # fmt: skip
+    ]
     return text_table([names, *rows], width=columns(), indent="", left=())
 
 

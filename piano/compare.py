@@ -92,24 +92,18 @@ def short_names(first: Side, second: Side) -> Names:
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = CommandParser(
-        prog=program("compare"), description=__doc__, epilog=fill(EXAMPLE),
-    )  # fmt: skip
+    parser = CommandParser(prog=program("compare"), description=__doc__, epilog=fill(EXAMPLE))
     add = parser.add_argument
+    add("runs", nargs=2, type=named_folder, metavar="RUN", help="folders of checkpoints, or shipped (required)")
     add(
-        "runs",
+        "--epochs",
         nargs=2,
-        type=named_folder,
-        metavar="RUN",
-        help="folders of checkpoints, or shipped (required)",
+        type=kinds.epoch,
+        default=("best", "best"),
+        metavar=("A", "B"),
+        help="of the first and of the second: numbers, latest or best (default: best best)",
     )
-    add("--epochs", nargs=2, type=kinds.epoch, default=("best", "best"), metavar=("A", "B"),
-        help="of the first and of the second: numbers, latest or best (default: best best)")  # fmt: skip
-    add(
-        "--real",
-        type=Path,
-        help="music neither learned from: sound files or a data set (default: the runs' data set)",
-    )
+    add("--real", type=Path, help="music neither learned from: sound files or a data set (default: the runs' data set)")
     add("--count", type=kinds.count, default=48, help="samples of each, and real clips (default: 48)")
     add("--seconds", type=kinds.seconds, default=10.0, help="length of each clip (default: 10)")
     add(
@@ -143,19 +137,19 @@ def main(argv: list[str] | None = None) -> int:
 def compare(options: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     torch.set_num_threads(options.threads or choose_threads())
-    sides = [open_side(folder, epoch, options)
-             for folder, epoch in zip(options.runs, options.epochs, strict=True)]  # fmt: skip
+    sides = [open_side(folder, epoch, options) for folder, epoch in zip(options.runs, options.epochs, strict=True)]
     first, second = sides
     refuse_other_sound(first, second)
     options.real = options.real or real_of(first, second)
     make_output_folder(options.output)
     claim_results(
-        options.output, ("comparison.json", "comparison.png"), command="compare", of=[*options.runs, options.real],
+        options.output,
+        ("comparison.json", "comparison.png"),
+        command="compare",
+        of=[*options.runs, options.real],
         overwrite=options.overwrite,
-    )  # fmt: skip
-    ruler, excerpts = measure_real(
-        options, Sound(first.generator.sample_rate, first.generator.sound_channels)
     )
+    ruler, excerpts = measure_real(options, Sound(first.generator.sample_rate, first.generator.sound_channels))
     if ruler.reason:
         raise DatasetError(f"the two cannot be compared: {ruler.reason}. Name other music with --real.")
     warnings = [
@@ -182,13 +176,7 @@ def open_side(folder: Path, epoch: str, options: argparse.Namespace) -> Side:
     name = f"{printable(folder)} (epoch {content['epoch']})"
     steps = generator.resolve_steps(options.steps)
     return Side(
-        name,
-        folder,
-        content["epoch"],
-        steps,
-        generator,
-        training_of(folder),
-        learned_by_model(folder, content),
+        name, folder, content["epoch"], steps, generator, training_of(folder), learned_by_model(folder, content)
     )
 
 
@@ -220,9 +208,8 @@ def real_of(first: Side, second: Side) -> Path:
 def compose(side: Side, options: argparse.Namespace) -> Clips:
     """Samples of one side."""
     return compose_samples(
-        side.generator, count=options.count, seconds=options.seconds, seed=options.seed, steps=side.steps,
-        watch=watched,
-    )  # fmt: skip
+        side.generator, count=options.count, seconds=options.seconds, seed=options.seed, steps=side.steps, watch=watched
+    )
 
 
 def compare_clips(ruler: Ruler, first: Clips, second: Clips, *, seed: int = 0) -> dict[str, Compared]:
@@ -260,18 +247,24 @@ def comparison_text(
         if len(ruler.clips) >= made:  # else the real music gives no more clips, and samples alone help little
             few = " More clips (--count) or more songs (--real) would show smaller differences."
     lines = [wrapped(f"{answer}{few}"), ""]
-    lines.append(wrapped(
-        f"Each made {counted(made, 'clip')}, held against {counted(len(ruler.clips), 'clip')} of "
-        f"{counted(ruler.songs, 'real song')}:"
-    ))  # fmt: skip
+    lines.append(
+        wrapped(
+            f"Each made {counted(made, 'clip')}, held against {counted(len(ruler.clips), 'clip')} of "
+            f"{counted(ruler.songs, 'real song')}:"
+        )
+    )
     lines.append(figures_table(rows, names, clips=len(ruler.clips), songs=ruler.songs))
     lines += ["", *training_lines(first, second, is_verbose=is_verbose)]
     if is_verbose:
-        lines += ["", wrapped("Differences, with intervals that hold for all measures together in 95 of 100 "
-                              "comparisons (docs/ruler.md):")]  # fmt: skip
         lines += [
-            wrapped(measure_sentence(row, names, clips=len(ruler.clips), songs=ruler.songs))
-            for row in rows.values()
+            "",
+            wrapped(
+                "Differences, with intervals that hold for all measures together in 95 of 100 "
+                "comparisons (docs/ruler.md):"
+            ),
+        ]
+        lines += [
+            wrapped(measure_sentence(row, names, clips=len(ruler.clips), songs=ruler.songs)) for row in rows.values()
         ]
     else:
         lines.append("Intervals, losses and settings: --verbose, or comparison.json.")
@@ -286,9 +279,7 @@ def figures_table(rows: dict[str, Compared], names: Names, *, clips: int, songs:
     for row in rows.values():
         values = [f"{value:.2f}" for value in (row.first, row.second)]
         if row.name == "kernel_score":
-            values = [
-                score_words(value, None, clips, songs).split(" (")[0] for value in (row.first, row.second)
-            ]
+            values = [score_words(value, None, clips, songs).split(" (")[0] for value in (row.first, row.second)]
         best = {"lower": "0", "higher": "1"}.get(row.better, "1")
         table.append([f"{PLAIN[row.name]}", *values, best, words[row.verdict]])
     return text_table(table, width=columns())
@@ -300,15 +291,9 @@ def shown_difference(row: Compared) -> Figure:
     return Figure(0.0 - gap.value, 0.0 - gap.high, 0.0 - gap.low)
 
 
-def measure_sentence(
-    row: Compared, names: Names, *, clips: int | None = None, songs: int | None = None
-) -> str:
+def measure_sentence(row: Compared, names: Names, *, clips: int | None = None, songs: int | None = None) -> str:
     """One measure in one sentence."""
-    words = {
-        "better": f"{names.first} is better",
-        "worse": f"{names.second} is better",
-        "cannot tell": "cannot tell",
-    }
+    words = {"better": f"{names.first} is better", "worse": f"{names.second} is better", "cannot tell": "cannot tell"}
     gap = shown_difference(row)
     what = f"lead of {names.first}{' in nearness to 1' if row.better == 'near 1' else ''}"
     values = [f"{value:.3f}" for value in (row.first, row.second)]
@@ -337,22 +322,18 @@ def training_lines(first: Side, second: Side, *, is_verbose: bool = True) -> lis
     settings = differing(a.settings, b.settings)
     lines += filter(None, [unequal_words(first, second), settings_words(settings)])
     if "dataset_folder" in settings:
-        lines.append(wrapped(
-            "They learned from different data sets: make sure that --real holds what neither has heard."
-        ))  # fmt: skip
+        lines.append(
+            wrapped("They learned from different data sets: make sure that --real holds what neither has heard.")
+        )
     if not is_verbose:
         return lines
     ranked = sorted(
         (name for name in a.losses if name in b.losses),
-        key=lambda name: (
-            -abs(a.losses[name] - b.losses[name]) / (abs(a.losses[name]) + abs(b.losses[name]) + 1e-9)
-        ),
+        key=lambda name: -abs(a.losses[name] - b.losses[name]) / (abs(a.losses[name]) + abs(b.losses[name]) + 1e-9),
     )
     if ranked:
         lines.append("Numbers at the end of their stage that differ most:")
-        lines += [
-            f"  {name}: {a.losses[name]:.4g} against {b.losses[name]:.4g}" for name in ranked[:MOST_LOSSES]
-        ]
+        lines += [f"  {name}: {a.losses[name]:.4g} against {b.losses[name]:.4g}" for name in ranked[:MOST_LOSSES]]
     lines += ["Settings that differ:" if settings else "Their settings are the same."]
     return lines + [f"  {name}: {pair[0]} against {pair[1]}" for name, pair in settings.items()]
 
@@ -398,15 +379,28 @@ def comparison_json(
     """Everything as plain values; verdicts are about the first."""
     a, b, names = first.training, second.training, short_names(first, second)
     return {
-        "runs": [{"folder": str(side.folder), "epoch": side.epoch, "steps": side.steps,
-                  "training": side.training and side.training._asdict()} for side in (first, second)],
+        "runs": [
+            {
+                "folder": str(side.folder),
+                "epoch": side.epoch,
+                "steps": side.steps,
+                "training": side.training and side.training._asdict(),
+            }
+            for side in (first, second)
+        ],
         "real": {"folder": str(options.real), "clips": len(ruler.clips), "songs": ruler.songs},
-        "count": options.count, "seconds": options.seconds, "seed": options.seed,
-        "verdict": overall(rows), "sentence": overall_sentence(rows, names), "names": list(names),
-        "measures": {name: row._asdict() | {"difference": row.difference._asdict(),
-                                            "sentence": measure_sentence(row, names)} for name, row in rows.items()},
+        "count": options.count,
+        "seconds": options.seconds,
+        "seed": options.seed,
+        "verdict": overall(rows),
+        "sentence": overall_sentence(rows, names),
+        "names": list(names),
+        "measures": {
+            name: row._asdict() | {"difference": row.difference._asdict(), "sentence": measure_sentence(row, names)}
+            for name, row in rows.items()
+        },
         "different_settings": differing(a.settings, b.settings) if a and b else None,
-    }  # fmt: skip
+    }
 
 
 def draw_comparison(rows: dict[str, Compared], names: Names, path: Path) -> Path:
@@ -418,9 +412,7 @@ def draw_comparison(rows: dict[str, Compared], names: Names, path: Path) -> Path
             values = [row.first, row.second]
             above.barh([1, 0], values, color=[PLUM, BLUE])
             if not any(abs(value) > 1e-9 for value in values):
-                above.set_xlim(
-                    0.0, 1.0
-                )  # two bars of no length: the number beside them is all there is to see
+                above.set_xlim(0.0, 1.0)  # two bars of no length: the number beside them is all there is to see
             for place, value in zip((1, 0), values, strict=True):
                 above.annotate(f" {value:.2f}", (max(value, 0.0), place), va="center", fontsize="small")
             above.margins(x=0.2)

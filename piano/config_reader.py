@@ -7,15 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    create_model,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
 
 from piano.foundation import bounds
 from piano.foundation.bounds import Bound, shown
@@ -352,9 +344,7 @@ class Config(Settings):
                     f"of segments (2 x model.seq_len = {2 * self.model.seq_len} samples)"
                 )
         if not any(stage.share for _, stage in self.stages):
-            raise ValueError(
-                "the share of every stage is 0, so that nothing would be learned: give one a share"
-            )
+            raise ValueError("the share of every stage is 0, so that nothing would be learned: give one a share")
         if self.discriminator.professor_layers > self.model.num_layers:
             raise ValueError(
                 f"discriminator.professor_layers ({self.discriminator.professor_layers}) must not exceed "
@@ -375,9 +365,7 @@ def find_config(path: Path | str | None = None) -> Path:
     if path is not None:
         found = expanded(Path(path))
         if odd_path(found) or not found.is_file():
-            raise ConfigError(
-                f"no settings file {printable(found)[:200]}. Give an existing one with --config."
-            )
+            raise ConfigError(f"no settings file {printable(found)[:200]}. Give an existing one with --config.")
         return found
     for path in (Path.cwd() / CONFIG_NAME, DEFAULT_CONFIG.parents[1] / CONFIG_NAME):
         if path.is_file():
@@ -438,9 +426,7 @@ def load_config_from_yaml(
     except RecursionError:
         raise ConfigError(f"{source.name}: its values are nested too deeply") from None
     home = home_of(source)
-    folders = {
-        name: home / expanded(getattr(config, name)) for name in FOLDER_SETTINGS if getattr(config, name)
-    }
+    folders = {name: home / expanded(getattr(config, name)) for name in FOLDER_SETTINGS if getattr(config, name)}
     if config.start_from and config.start_from != Path(SHIPPED):
         folders["start_from"] = home / expanded(config.start_from)
     return config.model_copy(update=folders)
@@ -494,8 +480,10 @@ def refuse_odd_names(name: str, written: Any) -> None:
         for key, value in section.items():
             if not isinstance(key, str):
                 inside = f" in {place}" if place else ""
-                raise ConfigError(f"{name}: {shown(key)}{inside} is no name of a setting (put names that YAML reads "
-                                  "otherwise in quotes)")  # fmt: skip
+                raise ConfigError(
+                    f"{name}: {shown(key)}{inside} is no name of a setting (put names that YAML reads "
+                    "otherwise in quotes)"
+                )
             waiting.append((f"{place}.{key}".strip(".")[-80:], value))
 
 
@@ -526,9 +514,7 @@ def home_of(source: Path) -> Path:
     return Path.cwd() if folder == DEFAULT_CONFIG.parent or "site-packages" in folder.parts else folder
 
 
-UNREADABLE = (
-    yaml.YAMLError, RecursionError, ValueError, ArithmeticError, LookupError, AttributeError, TypeError,
-)  # fmt: skip
+UNREADABLE = (yaml.YAMLError, RecursionError, ValueError, ArithmeticError, LookupError, AttributeError, TypeError)
 """What PyYAML raises for text that is no YAML, or says of a value what it is not (`!!timestamp x`, `!!bool x`)."""
 
 
@@ -608,9 +594,7 @@ def _set_dotted(values: dict[str, Any], key: str, value: Any) -> None:
     for section in sections:
         inside = values.get(section)
         if inside is not None and not isinstance(inside, Mapping):
-            raise ConfigError(
-                f"{printable(key)[:80]}: {printable(section)[:80]} is no section, but {shown(inside)}"
-            )
+            raise ConfigError(f"{printable(key)[:80]}: {printable(section)[:80]} is no section, but {shown(inside)}")
         values[section] = dict(inside or {})
         values = values[section]
     values[name] = value
@@ -620,9 +604,7 @@ def _explain(error: ValidationError) -> str:
     """The first complaint as one sentence."""
     first = error.errors()[0]
     # pydantic names the kinds that a value may have: `threads.constrained-int`
-    place = ".".join(
-        str(part) for part in first["loc"] if not str(part).startswith(("constrained-", "literal["))
-    )
+    place = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("constrained-", "literal[")))
     if first["type"] == "extra_forbidden":
         name = str(first["loc"][-1])
         if place in RENAMED:

@@ -34,11 +34,7 @@ class DemoError(MusiganError):
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = CommandParser(
-        prog=program("demo"),
-        description=__doc__,
-        epilog=fill(EXAMPLE),
-    )
+    parser = CommandParser(prog=program("demo"), description=__doc__, epilog=fill(EXAMPLE))
     add = parser.add_argument
     add("--minutes", type=float, default=10.0, help="of learning (default: %(default)g)")
     add("--output", type=Path, default=Path("demo"), help="folder for everything (default: %(default)s)")
@@ -84,6 +80,7 @@ def run_demo(folder: Path, minutes: float, *, is_opened: bool = False) -> None:
     say(1, "Listen first: the model that comes with the project")
     step("render-scores", "--match", "gymnopedie", "--seed", 1, "--max-seconds", 8, "--output", prompt.parent)
     if shipped:
+        step("generate", "--checkpoints", SHIPPED, "--seconds", 15, "--count", 2, "--output", folder / "shipped_out")
         step(
             "generate",
             "--checkpoints",
@@ -91,12 +88,12 @@ def run_demo(folder: Path, minutes: float, *, is_opened: bool = False) -> None:
             "--seconds",
             15,
             "--count",
-            2,
+            1,
+            "--prompt",
+            prompt,
             "--output",
             folder / "shipped_out",
         )
-        step("generate", "--checkpoints", SHIPPED, "--seconds", 15, "--count", 1, "--prompt", prompt,
-             "--output", folder / "shipped_out")  # fmt: skip
     say(2, "Music to learn from: play twelve Public Domain piano scores into MP3 files")
     step("render-scores", "--output", music)
     say(3, "Prepare: cut every song into exact chunks of two minutes, 16 kHz mono")
@@ -110,39 +107,72 @@ def run_demo(folder: Path, minutes: float, *, is_opened: bool = False) -> None:
             f"wants {HURRIED_MINUTES:g} or more",
         )
     else:
-        say(
-            5,
-            f"Learn for {counted(minutes, 'minute')}, from nothing: autoencoder, flow, judges, adversarial stages",
-        )
-    step("train", *(["--from", SHIPPED] if is_hurried else ["--preset", "tiny"]), "--minutes", f"{minutes:g}",
-         "--dataset", dataset, "--checkpoints", run, *(["--anyway"] if is_hurried else []))  # fmt: skip
-    say(6, "Compose: four samples from white noise, two continuations of a fragment")
-    step("generate", "--checkpoints", run, "--seconds", 20, "--count", 4, "--output", folder / "music_out")
-    step("generate", "--checkpoints", run, "--seconds", 20, "--count", 2, "--prompt", prompt,
-         "--output", folder / "music_out")  # fmt: skip
-    say(
-        7, "What happened: the doctor on the run, and every saved discriminator on the last generator's music"
-    )
-    step("doctor", run)
+        say(5, f"Learn for {counted(minutes, 'minute')}, from nothing: autoencoder, flow, judges, adversarial stages")
     step(
-        "check-discriminator",
-        "--gen-ckpt",
-        "latest",
+        "train",
+        *(["--from", SHIPPED] if is_hurried else ["--preset", "tiny"]),
+        "--minutes",
+        f"{minutes:g}",
+        "--dataset",
+        dataset,
         "--checkpoints",
         run,
+        *(["--anyway"] if is_hurried else []),
+    )
+    say(6, "Compose: four samples from white noise, two continuations of a fragment")
+    step("generate", "--checkpoints", run, "--seconds", 20, "--count", 4, "--output", folder / "music_out")
+    step(
+        "generate",
+        "--checkpoints",
+        run,
+        "--seconds",
+        20,
+        "--count",
+        2,
+        "--prompt",
+        prompt,
         "--output",
-        folder / "check_discriminator",
+        folder / "music_out",
+    )
+    say(7, "What happened: the doctor on the run, and every saved discriminator on the last generator's music")
+    step("doctor", run)
+    step(
+        "check-discriminator", "--gen-ckpt", "latest", "--checkpoints", run, "--output", folder / "check_discriminator"
     )
     say(8, "Measure: the generator's music against pieces it never learned")
-    step("evaluate", "--checkpoints", run, "--real", dataset, "--train", dataset, "--count", 16,
-         "--output", folder / "evaluation")  # fmt: skip
+    step(
+        "evaluate",
+        "--checkpoints",
+        run,
+        "--real",
+        dataset,
+        "--train",
+        dataset,
+        "--count",
+        16,
+        "--output",
+        folder / "evaluation",
+    )
     if shipped:
         step("compare", run, SHIPPED, "--real", dataset, "--count", 12, "--output", folder / "comparison")
     say(9, "Look and listen: one page that works offline")
     page = folder / "report.html"
     beside = ["--shipped", folder / "shipped_out", "--comparison", folder / "comparison"] if shipped else []
-    step("report", run, "--music", folder / "music_out", "--real", music, "--scores", folder / "evaluation",
-         "--tournament", folder / "check_discriminator", "--output", page, *beside)  # fmt: skip
+    step(
+        "report",
+        run,
+        "--music",
+        folder / "music_out",
+        "--real",
+        music,
+        "--scores",
+        folder / "evaluation",
+        "--tournament",
+        folder / "check_discriminator",
+        "--output",
+        page,
+        *beside,
+    )
     conclude(folder, page, minutes, is_hurried=is_hurried, shipped=shipped)
     if is_opened:
         webbrowser.open(page.resolve().as_uri())

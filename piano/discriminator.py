@@ -43,9 +43,7 @@ class MinibatchDiscrimination(nn.Module):
     queue: Tensor
     filled: Tensor
 
-    def __init__(
-        self, channels: int, *, num_kernels: int = 16, kernel_dim: int = 8, queue_size: int = 64
-    ) -> None:
+    def __init__(self, channels: int, *, num_kernels: int = 16, kernel_dim: int = 8, queue_size: int = 64) -> None:
         super().__init__()
         self.num_kernels = num_kernels
         self.norm = nn.LayerNorm(channels)
@@ -80,8 +78,9 @@ class MinibatchDiscrimination(nn.Module):
         return (likeness * weight).sum(dim=1) / weight.sum(dim=1).clamp_min(1.0)
 
     def _points(self, items: Tensor) -> Tensor:
-        return rearrange(self.project(self.norm(items)).float(), "items (kernels dim) -> items kernels dim",
-                         kernels=self.num_kernels)  # fmt: skip
+        return rearrange(
+            self.project(self.norm(items)).float(), "items (kernels dim) -> items kernels dim", kernels=self.num_kernels
+        )
 
     @torch.no_grad()
     def remember(self, pooled: Tensor, *, is_real: bool) -> None:
@@ -117,9 +116,7 @@ class FrameEar(nn.Module):
 class Ear(nn.Module):
     """Judges sound: one FrameEar on the codec's own magnitudes, one for each further window of the waveform."""
 
-    def __init__(
-        self, *, spectrum_values: int, sound_channels: int, channels: int, wave_windows: list[int]
-    ) -> None:
+    def __init__(self, *, spectrum_values: int, sound_channels: int, channels: int, wave_windows: list[int]) -> None:
         super().__init__()
         self.wave_windows = list(wave_windows)
         self.codec = FrameEar(spectrum_values, channels)
@@ -144,9 +141,7 @@ def compressed_planes(wave: Tensor, window: int) -> Tensor:
     spectrum = stft(wave, window)
     magnitude = (spectrum.real.square() + spectrum.imag.square() + 1e-8).sqrt()
     shrink = magnitude.pow(-0.7)
-    planes = torch.stack(
-        [spectrum.real * shrink, spectrum.imag * shrink, 0.3 * (magnitude + 1e-3).log() + 1.0], dim=-1
-    )
+    planes = torch.stack([spectrum.real * shrink, spectrum.imag * shrink, 0.3 * (magnitude + 1e-3).log() + 1.0], dim=-1)
     return rearrange(planes, "batch channels frames bins planes -> batch frames (channels bins planes)")
 
 
@@ -175,14 +170,7 @@ class Professor(nn.Module):
         learned = transformer.state_dict()
         self.transformer.load_state_dict({name: learned[name] for name in own})
 
-    def forward(
-        self,
-        latents: Tensor,
-        level: Tensor,
-        *,
-        is_real: bool,
-        is_prefix: Tensor | None = None,
-    ) -> Judgement:
+    def forward(self, latents: Tensor, level: Tensor, *, is_real: bool, is_prefix: Tensor | None = None) -> Judgement:
         """Judge whitened latents.
 
         Parameters
@@ -257,9 +245,11 @@ class Discriminator_with_mdisc(nn.Module):
         super().__init__()
         self.keywords = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         self.ear = Ear(
-            spectrum_values=spectrum_values, sound_channels=sound_channels,
-            channels=ear_channels, wave_windows=wave_windows,
-        )  # fmt: skip
+            spectrum_values=spectrum_values,
+            sound_channels=sound_channels,
+            channels=ear_channels,
+            wave_windows=wave_windows,
+        )
         self.professor = Professor(latent_dim, attention_channels, num_heads, num_layers)
         # A relativistic loss leaves the logits' origin free; the midpoint of real and fake is the origin reported.
         self.register_buffer("ear_offset", torch.zeros(()))
@@ -304,8 +294,11 @@ class Discriminator_with_mdisc(nn.Module):
             given = 0 if prefix is None else prefix.shape[1]
             whole = latents if prefix is None else torch.cat([prefix, latents], dim=1)
             level = s_d if isinstance(s_d, Tensor) else torch.full(whole.shape[:2], s_d, device=whole.device)
-            is_prefix = repeat(torch.arange(whole.shape[1], device=whole.device) < given, "frames -> batch frames",
-                               batch=whole.shape[0])  # fmt: skip
+            is_prefix = repeat(
+                torch.arange(whole.shape[1], device=whole.device) < given,
+                "frames -> batch frames",
+                batch=whole.shape[0],
+            )
             judgements["professor"] = self.professor(whole, level, is_real=is_real, is_prefix=is_prefix)
         return judgements
 

@@ -72,9 +72,7 @@ class Sound(NamedTuple):
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = CommandParser(
-        prog=program("evaluate"), description=__doc__, epilog=fill(EXAMPLE),
-    )  # fmt: skip
+    parser = CommandParser(prog=program("evaluate"), description=__doc__, epilog=fill(EXAMPLE))
     add = parser.add_argument
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
@@ -95,11 +93,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         required=True,
         help="music not learned from (if it was, that is said): sound files or a data set (required)",
     )
-    add(
-        "--train",
-        type=Path,
-        help="what was learned from, to look for copies: the same kinds (default: do not look)",
-    )
+    add("--train", type=Path, help="what was learned from, to look for copies: the same kinds (default: do not look)")
     add(
         "--epoch",
         type=kinds.epoch,
@@ -121,11 +115,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         default=16,
         help="real fragments to continue, one a song; 0 for none (default: 16)",
     )
-    add(
-        "--output",
-        type=Path,
-        help="folder (default: evaluation inside the checkpoints, or inside --generated)",
-    )
+    add("--output", type=Path, help="folder (default: evaluation inside the checkpoints, or inside --generated)")
     add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="(default: auto)")
     add("--threads", type=kinds.threads, help="CPU threads (default: what is fastest now)")
     add("--overwrite", action="store_true", help="replace results about something else (default: refuse)")
@@ -164,9 +154,7 @@ def evaluate(options: argparse.Namespace) -> None:
         generator.sampling_dtype = sampling_dtype(device)
         steps = generator.resolve_steps(options.steps)
         subject = f"epoch {content['epoch']} of {printable(options.checkpoints)}, {steps} steps"
-        ruler, score, made = evaluate_generator(
-            options, generator, learned_by_model(options.checkpoints, content)
-        )
+        ruler, score, made = evaluate_generator(options, generator, learned_by_model(options.checkpoints, content))
     print(f"{subject}: {counted(len(made.samples), 'clip')} of {options.seconds:g} s\n")
     print(printable_lines(score_text(score, ruler)))
     write_report(score, ruler, made, output, subject)
@@ -208,9 +196,13 @@ def open_output(options: argparse.Namespace, measured: Path) -> None:
     """Make the folder for the results, unless it holds those about something else."""
     make_output_folder(options.output)
     claim_results(
-        options.output, ("scores.json", "samples.png"), command="evaluate", of=[measured, options.real],
-        overwrite=options.overwrite, other=options.place,
-    )  # fmt: skip
+        options.output,
+        ("scores.json", "samples.png"),
+        command="evaluate",
+        of=[measured, options.real],
+        overwrite=options.overwrite,
+        other=options.place,
+    )
 
 
 def evaluate_folder(options: argparse.Namespace) -> tuple[Ruler, GeneratorScore, Made]:
@@ -253,9 +245,7 @@ def sound_of(folder: Path) -> Sound:
         return Sound(manifest.sample_rate, manifest.channels)
     paths = find_audio_files(folder)
     if not paths:
-        raise DatasetError(
-            f"there is no music in {printable(folder)}. Name a folder of sound files, or a data set."
-        )
+        raise DatasetError(f"there is no music in {printable(folder)}. Name a folder of sound files, or a data set.")
     reason: AudioError | None = None
     for path in paths[:MOST_TRIED]:
         log = DecodeLog()
@@ -314,9 +304,13 @@ def read_music(folder: Path, options: argparse.Namespace, sound: Sound) -> Excer
     """Clips of a folder, with progress."""
     with tqdm(desc=f"reading {folder.name}", unit="song", dynamic_ncols=True, leave=False) as bar:
         return read_excerpts(
-            folder, sample_rate=sound.sample_rate, channels=sound.channels, seconds=options.seconds,
-            count=options.count, tick=bar.update,
-        )  # fmt: skip
+            folder,
+            sample_rate=sound.sample_rate,
+            channels=sound.channels,
+            seconds=options.seconds,
+            count=options.count,
+            tick=bar.update,
+        )
 
 
 def measure_real(options: argparse.Namespace, sound: Sound) -> tuple[Ruler, Excerpts]:
@@ -326,8 +320,10 @@ def measure_real(options: argparse.Namespace, sound: Sound) -> tuple[Ruler, Exce
     files: list[Hashable] = list(excerpts.files)
     songs = count_songs(files)
     if songs < FEWEST_SONGS:  # halves of the songs cannot be compared: let passages stand in for songs
-        few = (f"Only {counted(songs, 'song')} in {printable(options.real)}: passages stand in for songs, so every "
-               "interval is too narrow. Take the figures as hints, and give more music with --real.")  # fmt: skip
+        few = (
+            f"Only {counted(songs, 'song')} in {printable(options.real)}: passages stand in for songs, so every "
+            "interval is too narrow. Take the figures as hints, and give more music with --real."
+        )
         print(f"{wrapped(few)}\n")
         files = [Passage(name, index) for index, name in enumerate(excerpts.files)]
     ruler = fit_ruler(excerpts.clips, files, sound.sample_rate, seed=options.seed, watch=watched)
@@ -349,20 +345,11 @@ def read_library(options: argparse.Namespace, sound: Sound) -> Library | None:
     )
     try:
         return build_library(
-            tqdm(
-                songs,
-                desc="reading training music",
-                total=len(only),
-                unit="song",
-                dynamic_ncols=True,
-                leave=False,
-            ),
+            tqdm(songs, desc="reading training music", total=len(only), unit="song", dynamic_ncols=True, leave=False),
             sound.sample_rate,
         )
     except ValueError as error:
-        raise ConfigError(
-            f"{printable(options.train)}: {error}. Name what was learned from with --train."
-        ) from None
+        raise ConfigError(f"{printable(options.train)}: {error}. Name what was learned from with --train.") from None
 
 
 def spread(items: list[np.ndarray], count: int) -> list[np.ndarray]:
@@ -370,8 +357,7 @@ def spread(items: list[np.ndarray], count: int) -> list[np.ndarray]:
     if not count:
         return []
     return [
-        items[index]
-        for index in np.unique(np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int))
+        items[index] for index in np.unique(np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int))
     ]
 
 
@@ -390,9 +376,7 @@ def write_report(score: GeneratorScore, ruler: Ruler, made: Made, output: Path, 
     write_json(output / "scores.json", {"subject": subject} | score_json(score, ruler))
     draw_scores(score, ruler, output / "scores.png")
     first = ruler.files[0]
-    shown = {
-        f"real music: {label_words(first.song if isinstance(first, Passage) else first)}": ruler.clips[0]
-    }
+    shown = {f"real music: {label_words(first.song if isinstance(first, Passage) else first)}": ruler.clips[0]}
     shown |= {f"generated: sample {index}": clip for index, clip in enumerate(made.samples[:SHOWN])}
     constant_q_grid(shown, ruler.sample_rate, output / "samples.png")
     for index, clip in enumerate(made.samples[:SHOWN]):

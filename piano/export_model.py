@@ -23,14 +23,7 @@ from piano.foundation.receipt import model_hash
 from piano.foundation.screen_text import CommandParser, printable, wrapped
 from piano.foundation.shipped_format import read_shipped, shipped_path, write_shipped
 from piano.piano_model import VariationalAttentionModel
-from piano.utilities import (
-    ANY_EPOCH,
-    build,
-    build_generator,
-    load_checkpoint,
-    load_generator,
-    not_composing_yet,
-)
+from piano.utilities import ANY_EPOCH, build, build_generator, load_checkpoint, load_generator, not_composing_yet
 
 KINDS = {"generator": VariationalAttentionModel, "discriminator": Discriminator_with_mdisc}
 EXPORTED = "exported"
@@ -43,11 +36,7 @@ EXAMPLE = """examples:
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = CommandParser(
-        prog=program("export"),
-        description=__doc__,
-        epilog=fill(EXAMPLE),
-    )
+    parser = CommandParser(prog=program("export"), description=__doc__, epilog=fill(EXAMPLE))
     add = parser.add_argument
     add("--config", type=Path, help="settings file (default: config.yaml here or beside the package)")
     add("--checkpoints", type=Path, help="folder of a run (default: the config's checkpoint_folder)")
@@ -57,11 +46,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         default="best",
         help="a number, latest, or best: what was judged best (default: best)",
     )
-    add(
-        "--output",
-        type=Path,
-        help="folder to write to (default: exported inside the run's folder)",
-    )
+    add("--output", type=Path, help="folder to write to (default: exported inside the run's folder)")
     add(
         "--half",
         action="store_true",
@@ -88,9 +73,7 @@ def main(argv: list[str] | None = None) -> int:
     return run_command(body)
 
 
-def export_model(
-    folder: Path, epoch: int | str, output: Path, *, half: bool = False, overwrite: bool = False
-) -> None:
+def export_model(folder: Path, epoch: int | str, output: Path, *, half: bool = False, overwrite: bool = False) -> None:
     """Write averaged generator and discriminator of one epoch to `output`, and say what was written.
 
     Parameters
@@ -116,34 +99,31 @@ def export_model(
         )
     is_named = epoch not in ANY_EPOCH
     epoch = find_epoch(folder, "generator", epoch)
-    contents = {
-        role: load_checkpoint(folder, role, epoch) for role in KINDS
-    }  # both are there, or nothing is written
+    contents = {role: load_checkpoint(folder, role, epoch) for role in KINDS}  # both are there, or nothing is written
     words: list[object] = ["--checkpoints", folder, "--epoch", epoch, *(["--half"] if half else [])]
     if sentence := not_composing_yet(contents["generator"]):
         if not is_named:
             again = command("export", *words, "--output", output)
-            raise CheckpointError(
-                f"{sentence}. Let the run go on, or export this epoch all the same:\n  {again}"
-            )
+            raise CheckpointError(f"{sentence}. Let the run go on, or export this epoch all the same:\n  {again}")
         print(wrapped(f"{sentence[0].upper()}{sentence[1:]}."))
     make_output_folder(output)
     clear_leftovers(output)
     halved = {role: matrices_of(role, content) if half else frozenset() for role, content in contents.items()}
     for role, content in contents.items():
         refuse_other_work(
-            shipped_path(output, role), overwrite=overwrite, error=CheckpointError,
+            shipped_path(output, role),
+            overwrite=overwrite,
+            error=CheckpointError,
             is_own=partial(is_same_model, role=role, content=content, halved=halved[role]),
             advice="Put this one beside it, or in its place:\n"
             f"  {command('export', *words, '--output', f'{output}_epoch_{epoch}')}\n"
             f"  {command('export', *words, '--output', output, '--overwrite')}",
-        )  # fmt: skip
+        )
     for role, content in contents.items():
         path = shipped_path(output, role)
         write_shipped(
-            path, role, epoch=epoch, keywords=content["keywords"], state=final_state(content),
-            halved=halved[role],
-        )  # fmt: skip
+            path, role, epoch=epoch, keywords=content["keywords"], state=final_state(content), halved=halved[role]
+        )
         print(f"{path}: epoch {epoch}, {path.stat().st_size / 1e6:.1f} MB")
     change = composed_change(build_generator(contents["generator"]), load_generator(output, "best"))
     print(f"What it composes in one step differs from the checkpoint's by {change:.3g} dB on average.")
@@ -166,10 +146,7 @@ def is_same_model(path: Path, *, role: str, content: dict[str, Any], halved: fro
         there = read_shipped(path, role)
     except CheckpointError:
         return False
-    wanted = {
-        name: value.half().float() if name in halved else value
-        for name, value in final_state(content).items()
-    }
+    wanted = {name: value.half().float() if name in halved else value for name, value in final_state(content).items()}
     return model_hash(there["model"], there["keywords"]) == model_hash(wanted, content["keywords"])
 
 
@@ -180,8 +157,10 @@ def composed_change(first: VariationalAttentionModel, second: VariationalAttenti
         0, 0, "export", first_frame=0, frames=first.latent_seq_len, channels=first.latent_dim
     ).unsqueeze(0)
     told = first.tell(first.style.draw(0, range(len(noise))), noise.shape[1])
-    levels = [network.autoencoder.log_magnitude(network.decode_spectrum(network.integrate(noise, steps=1, told=told)))
-              for network in (first, second)]  # fmt: skip
+    levels = [
+        network.autoencoder.log_magnitude(network.decode_spectrum(network.integrate(noise, steps=1, told=told)))
+        for network in (first, second)
+    ]
     return 20.0 / math.log(10.0) * float((levels[0] - levels[1]).abs().mean())
 
 

@@ -24,14 +24,7 @@ from piano.foundation.made_files import clear_leftovers
 from piano.foundation.model_folder import SHIPPED, named_folder, shipped_folder
 from piano.foundation.options import make_output_folder
 from piano.foundation.prompts import Heard, hear, without_fade_out, without_last_pause
-from piano.foundation.receipt import (
-    Kind,
-    Receipt,
-    discreet_name,
-    file_source,
-    model_hash,
-    own_versions,
-)
+from piano.foundation.receipt import Kind, Receipt, discreet_name, file_source, model_hash, own_versions
 from piano.foundation.run_log import LOG_NAME, read_history
 from piano.foundation.runtime import available_cores, choose_device, fastest_threads, sampling_dtype
 from piano.foundation.screen_text import CommandParser, printable, wrapped
@@ -54,15 +47,8 @@ EXAMPLE = """examples:
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = CommandParser(
-        prog=program("generate"),
-        file_option="--prompt",
-        description=__doc__,
-        epilog=fill(EXAMPLE),
-    )
-    parser.add_argument(
-        "--config", type=Path, help="settings file (default: config.yaml here or beside the package)"
-    )
+    parser = CommandParser(prog=program("generate"), file_option="--prompt", description=__doc__, epilog=fill(EXAMPLE))
+    parser.add_argument("--config", type=Path, help="settings file (default: config.yaml here or beside the package)")
     parser.add_argument(
         "--checkpoints",
         type=Path,
@@ -74,9 +60,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         default="best",
         help="a number, latest, or best: what was judged best (default: best)",
     )
-    parser.add_argument(
-        "--seconds", type=kinds.seconds, default=30.0, help="length of each sample (default: 30)"
-    )
+    parser.add_argument("--seconds", type=kinds.seconds, default=30.0, help="length of each sample (default: 30)")
     parser.add_argument("--count", type=kinds.count, default=8, help="how many samples (default: 8)")
     parser.add_argument(
         "--seed", type=kinds.any_seed, default=0, help="the same seed gives the same music (default: 0)"
@@ -95,14 +79,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--output", type=Path, help="folder (default: the config's music_out_folder)")
     parser.add_argument(
-        "--format",
-        choices=FORMATS,
-        default="wav",
-        help="of the files written; m4a needs ffmpeg (default: wav)",
+        "--format", choices=FORMATS, default="wav", help="of the files written; m4a needs ffmpeg (default: wav)"
     )
-    parser.add_argument(
-        "--prompt", type=Path, help="a fragment to continue, of any format and rate (default: none)"
-    )
+    parser.add_argument("--prompt", type=Path, help="a fragment to continue, of any format and rate (default: none)")
     parser.add_argument(
         "--reconstruct",
         type=Path,
@@ -111,9 +90,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="write what the autoencoder makes of these (default: none)",
     )
     parser.add_argument("--noise", type=Path, help="a file of noise that is the seed (default: none)")
-    parser.add_argument(
-        "--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="(default: auto)"
-    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="(default: auto)")
     parser.add_argument(
         "--threads",
         type=kinds.threads,
@@ -245,20 +222,24 @@ class Maker(NamedTuple):
         else:
             yield from compose_samples(self, output, list(items))
 
-    def receipts(
-        self, *kinds: Kind, source: Path | None, seconds: float
-    ) -> Callable[[int], dict[Kind, Receipt]]:
+    def receipts(self, *kinds: Kind, source: Path | None, seconds: float) -> Callable[[int], dict[Kind, Receipt]]:
         """What each kind of file of a sample says of itself, for every number of a sample."""
         generator, options = self.generator, self.options
         state = self.content.get("average") or self.content["model"]
         common = {
-            "model": model_hash(state, self.content["keywords"]), "epoch": self.content["epoch"],
+            "model": model_hash(state, self.content["keywords"]),
+            "epoch": self.content["epoch"],
             "folder": SHIPPED if self.folder == shipped_folder() else discreet_name(self.folder),
-            "seed": options.seed, "seconds": seconds, "steps": generator.resolve_steps(options.steps),
-            "phase_iterations": options.phase_iterations, "source": source and file_source(source),
-            "device": generator.device.type, "dtype": str(generator.sampling_dtype).removeprefix("torch."),
-            "threads": torch.get_num_threads(), "versions": own_versions(),
-        }  # fmt: skip
+            "seed": options.seed,
+            "seconds": seconds,
+            "steps": generator.resolve_steps(options.steps),
+            "phase_iterations": options.phase_iterations,
+            "source": source and file_source(source),
+            "device": generator.device.type,
+            "dtype": str(generator.sampling_dtype).removeprefix("torch."),
+            "threads": torch.get_num_threads(),
+            "versions": own_versions(),
+        }
         return lambda item: {kind: Receipt(kind=kind, item=item, **common) for kind in kinds}
 
 
@@ -279,13 +260,15 @@ def compose_samples(maker: Maker, output: Path, items: list[int]) -> Iterator[li
         progress.expect(len(items) * round(options.seconds * generator.sample_rate))
         for number, item in enumerate(items, start=1):
             progress.begin(number, len(items))
-            target = Target(
-                maker.shelf, output / sample_name(options.noise, options.seed, item), receipts(item)
-            )
+            target = Target(maker.shelf, output / sample_name(options.noise, options.seed, item), receipts(item))
             sounds = generator.stream(
-                seconds=options.seconds, seed=options.seed, item=item, steps=options.steps, noise=noise,
+                seconds=options.seconds,
+                seed=options.seed,
+                item=item,
+                steps=options.steps,
+                noise=noise,
                 phase_iterations=options.phase_iterations,
-            )  # fmt: skip
+            )
             yield target.write(sounds, progress)
 
 
@@ -305,9 +288,13 @@ def continue_prompt(maker: Maker, output: Path, items: list[int]) -> Iterator[li
                 maker.shelf, output / sample_name(options.prompt, options.seed, item), receipts(item), heard
             )
             sounds = generator.stream(
-                seconds=options.seconds, seed=options.seed, item=item, steps=options.steps, prompt=prompt,
+                seconds=options.seconds,
+                seed=options.seed,
+                item=item,
+                steps=options.steps,
+                prompt=prompt,
                 phase_iterations=options.phase_iterations,
-            )  # fmt: skip
+            )
             yield target.write(as_loud_as(heard, sounds, rate), progress)
 
 
@@ -345,9 +332,7 @@ def hear_prompt(generator: VariationalAttentionModel, path: Path) -> tuple[Heard
             f"fades out in its last {softer:.0f} s, so that the music goes on from what comes before, as loud as that"
         )
     elif pause := heard.waveform.shape[-1] - sounding.shape[-1]:
-        notes.append(
-            f"silent in its last {pause / rate:.1f} s, so that the music goes on from what comes before"
-        )
+        notes.append(f"silent in its last {pause / rate:.1f} s, so that the music goes on from what comes before")
     if heard.is_nearly_silent:
         notes.append("its continuation has the usual level")
     return heard, torch.from_numpy(heard.prepared(sounding)), notes
@@ -396,20 +381,15 @@ def reconstruct_file(maker: Maker, path: Path, output: Path, progress: Progress)
     offset = torch.from_numpy(heard.levels.offset).float().unsqueeze(1).to(generator.device)
     with torch.inference_mode():
         prepared = (torch.from_numpy(heard.prepared(block)) for block in heard.blocks(rate))
-        sounds = generator.stream_decode(
-            encode_pieces(generator, prepared), phase_iterations=options.phase_iterations
-        )
-        return target.write(
-            trim((sound[0] / heard.gain + offset for sound in sounds), heard.samples), progress
-        )
+        sounds = generator.stream_decode(encode_pieces(generator, prepared), phase_iterations=options.phase_iterations)
+        return target.write(trim((sound[0] / heard.gain + offset for sound in sounds), heard.samples), progress)
 
 
 def levelling_gain(waveform: Tensor) -> float:
     """What brings a waveform (channels, samples) to the level of prepared music; divide by it afterwards."""
     rms = float(waveform.square().mean().sqrt())
     return min(
-        10 ** (LOUDNESS_DBFS / 20) / max(rms, 1e-6),
-        10 ** (PEAK_DBFS / 20) / max(float(waveform.abs().max()), 1e-6),
+        10 ** (LOUDNESS_DBFS / 20) / max(rms, 1e-6), 10 ** (PEAK_DBFS / 20) / max(float(waveform.abs().max()), 1e-6)
     )
 
 
@@ -459,9 +439,7 @@ def read_noise(generator: VariationalAttentionModel, path: Path, seconds: float)
             f"Give a longer file or a smaller --seconds."
         )
     if not np.std(waveform) > 0.0:
-        raise AudioError(
-            f"{printable(path)} is silent: white noise is needed. Leave out --noise, or name another."
-        )
+        raise AudioError(f"{printable(path)} is silent: white noise is needed. Leave out --noise, or name another.")
     return generator.noise_from_waveform(torch.from_numpy(np.pad(waveform, (0, -len(waveform) % hop))))
 
 

@@ -67,6 +67,4 @@ class KeptJudgements:
             with self.path.open("ab") as file:
                 file.write(line)
         except OSError as error:
-            raise CheckpointError(
-                f"cannot write {self.path}: {error.strerror}. Choose another --output."
-            ) from None
+            raise CheckpointError(f"cannot write {self.path}: {error.strerror}. Choose another --output.") from None

@@ -102,9 +102,7 @@ def items_with_wave(generator: VariationalAttentionModel, latents: Tensor, spect
     return Items(latents, spectrum, cache(wave))
 
 
-def family_logits(
-    discriminator: Discriminator_with_mdisc, items: Items, *, is_real: bool
-) -> dict[str, Tensor]:
+def family_logits(discriminator: Discriminator_with_mdisc, items: Items, *, is_real: bool) -> dict[str, Tensor]:
     """Centred logits of ear and professor [shape=(items,)], each kind before its own crowd as in training."""
     wave = items.wave() if discriminator.ear.wave_windows else None
     judgements = discriminator(wave=wave, latents=items.latents, spectrum=items.spectrum, is_real=is_real)
@@ -162,9 +160,7 @@ def sanity_probes(real: Tensor, sample_rate: int) -> dict[str, Tensor]:
     }
 
 
-def real_clips(
-    source: Path, generator: VariationalAttentionModel, count: int, *, may_be_files: bool
-) -> Clips:
+def real_clips(source: Path, generator: VariationalAttentionModel, count: int, *, may_be_files: bool) -> Clips:
     """Real music never trained on, each clip as long as the attention's window.
 
     Parameters
@@ -189,9 +185,7 @@ def real_clips(
         generator.sample_rate,
         generator.sound_channels,
     ):
-        raise DatasetError(
-            f"the data set in {source} has another rate or number of channels than the generator"
-        )
+        raise DatasetError(f"the data set in {source} has another rate or number of channels than the generator")
     places = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int).tolist()
     labels: Sequence[object] = dataset.labels or range(len(dataset))
     waveforms = torch.stack([dataset.crop(place, 0, samples) for place in places])
@@ -242,8 +236,6 @@ def tensor_digest(*tensors: Tensor) -> str:
 
 def code_digest(generator: VariationalAttentionModel) -> str:
     """A short hash of the way from sound to latents: equal for all generators since the encoder was frozen."""
-    encoder = [
-        tensor for module in generator.autoencoder.encoder_modules for tensor in module.state_dict().values()
-    ]
+    encoder = [tensor for module in generator.autoencoder.encoder_modules for tensor in module.state_dict().values()]
     spectrum = (generator.autoencoder.mean_spectrum, generator.autoencoder.spectrum_scale)
     return tensor_digest(*encoder, *spectrum, generator.normaliser.mean, generator.normaliser.whiten)

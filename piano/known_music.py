@@ -63,9 +63,7 @@ class KnownMusic:
             **{kind: torch.as_tensor(state[kind], dtype=torch.int64).flatten() for kind in self.learned},
         }
         self.before = before
-        self.learned = {
-            kind: torch.unique(torch.cat([own, before[kind]])) for kind, own in self.learned.items()
-        }
+        self.learned = {kind: torch.unique(torch.cat([own, before[kind]])) for kind, own in self.learned.items()}
 
     def inherit(self, state: Any) -> bool:
         """Take over what a model that is fine-tuned learned from; whether it says so in words that can be read."""
@@ -135,9 +133,7 @@ def sound_of(*sets: AudioDataset) -> str:
     for one in sets:
         middle = one.pairs.shape[-1] // 2
         for index in np.unique(np.linspace(0, len(one) - 1, LISTENED_PAIRS).astype(int)) if len(one) else ():
-            digest.update(
-                np.ascontiguousarray(one.pairs[index, :, :, middle : middle + LISTENED_SAMPLES]).tobytes()
-            )
+            digest.update(np.ascontiguousarray(one.pairs[index, :, :, middle : middle + LISTENED_SAMPLES]).tobytes())
     return digest.hexdigest()
 
 

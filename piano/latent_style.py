@@ -46,14 +46,7 @@ class Pulse(NamedTuple):
     def numbers(self) -> Tensor:
         """What is kept of it in a style [shape=(batch, PULSE_NUMBERS)]; the phase is not."""
         return torch.stack(
-            [
-                2.0 * self.frequency.log(),
-                self.strength,
-                self.octave.real,
-                self.octave.imag,
-                self.octave.abs(),
-            ],
-            dim=1,
+            [2.0 * self.frequency.log(), self.strength, self.octave.real, self.octave.imag, self.octave.abs()], dim=1
         )
 
     def signals(self, frames: int, *, first_frame: int, frames_per_second: float) -> Tensor:
@@ -162,10 +155,12 @@ class LatentStyle(nn.Module):
         items = torch.randint(len(latents), (count,), generator=random)
         offsets = torch.randint(latents.shape[1] - frames + 1, (count,), generator=random)
         places = offsets.unsqueeze(1) + torch.arange(frames)
-        measured = torch.cat([
-            self.measure(latents[items[part, None], places[part]].to(self.mean.device))[0]
-            for part in torch.arange(count).split(256)
-        ])  # fmt: skip
+        measured = torch.cat(
+            [
+                self.measure(latents[items[part, None], places[part]].to(self.mean.device))[0]
+                for part in torch.arange(count).split(256)
+            ]
+        )
         return require_finite(measured, "latents of the training music")
 
     def measure(self, latents: Tensor) -> tuple[Tensor, Pulse]:
@@ -174,9 +169,11 @@ class LatentStyle(nn.Module):
         pulse = find_pulse(movement, self.frames_per_second)
         spread = movement.std(dim=1).clamp_min(0.01)
         numbers = [
-            latents.mean(dim=1), latents.std(dim=1).clamp_min(0.05).log(),
-            torch.stack([movement.mean(dim=1).clamp_min(0.01).log(), spread.log()], dim=1), pulse.numbers(),
-        ]  # fmt: skip
+            latents.mean(dim=1),
+            latents.std(dim=1).clamp_min(0.05).log(),
+            torch.stack([movement.mean(dim=1).clamp_min(0.01).log(), spread.log()], dim=1),
+            pulse.numbers(),
+        ]
         return torch.cat(numbers, dim=1), pulse
 
     @torch.no_grad()
@@ -196,9 +193,7 @@ class LatentStyle(nn.Module):
         for item in items:
             random = keyed_generator(seed, item, "style", *again)
             anchor = self.anchors[int(torch.randint(NUM_ANCHORS, (1,), generator=random))]
-            noise = keyed_noise(
-                seed, item, "style spread", *again, first_frame=0, frames=1, channels=self.style_dim
-            )[0]
+            noise = keyed_noise(seed, item, "style spread", *again, first_frame=0, frames=1, channels=self.style_dim)[0]
             vectors.append(anchor + ANCHOR_SPREAD * noise.to(anchor.device))
             phases.append(2.0 * math.pi * torch.rand((), generator=random))
         vector = torch.stack(vectors)

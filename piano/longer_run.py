@@ -92,16 +92,10 @@ def minutes_to_reopen(
 
 
 def reopen_by_steps(
-    before: Mapping[str, int],
-    planned: Mapping[str, int],
-    learned: Mapping[str, Learned],
-    *,
-    finished: Sequence[str],
+    before: Mapping[str, int], planned: Mapping[str, int], learned: Mapping[str, Learned], *, finished: Sequence[str]
 ) -> dict[str, Reopened]:
     """The same for a run that is measured in epochs: `before` and `planned` are steps by stage, then and now."""
-    longer = [
-        name for name in planned if name in finished and planned[name] > before.get(name, planned[name])
-    ]
+    longer = [name for name in planned if name in finished and planned[name] > before.get(name, planned[name])]
     if not longer:
         return {}
     names = [name for name in planned if planned[name]]
@@ -135,15 +129,12 @@ def learned_in(history: Iterable[Mapping[str, Any]]) -> dict[str, Learned]:
         if isinstance(seconds, int | float):
             times.setdefault(stage, []).append(float(seconds))
     return {
-        name: Learned(count, max(times.get(name, [0.0])) - min(times.get(name, [0.0])))
-        for name, count in steps.items()
+        name: Learned(count, max(times.get(name, [0.0])) - min(times.get(name, [0.0]))) for name, count in steps.items()
     }
 
 
 def longer_in_words(more: Mapping[str, float], kept: Sequence[str]) -> str:
     """What will learn and what will not, for the screen."""
     parts = [f"{name} {clock(seconds)}" for name, seconds in more.items()]
-    rest = (
-        f" {' and '.join(kept)} {'stays as it is' if len(kept) == 1 else 'stay as they are'}." if kept else ""
-    )
+    rest = f" {' and '.join(kept)} {'stays as it is' if len(kept) == 1 else 'stay as they are'}." if kept else ""
     return f"The whole time is divided anew. {counted(len(parts), 'stage')} will learn: {', '.join(parts)}.{rest}"

@@ -318,9 +318,7 @@ def discriminator_loss(
     return 0.5 * torch.stack(halves).mean()
 
 
-def generator_adversarial_loss(
-    real_logits: Logits | None, fake_logits: Logits, objective: Objective = "bce"
-) -> Tensor:
+def generator_adversarial_loss(real_logits: Logits | None, fake_logits: Logits, objective: Objective = "bce") -> Tensor:
     """What the generator minimises against the discriminator, never with a smoothed label.
 
     `bce`: BCE(fake, 1), the form whose gradient does not vanish when the discriminator wins.
@@ -341,9 +339,7 @@ def generator_adversarial_loss(
     if real_logits is None:
         raise ValueError("the relativistic objective compares with real logits, got None")
     pairs = zip(_heads(real_logits), _heads(fake_logits), strict=True)
-    return torch.stack(
-        [functional.softplus(_paired(real.detach(), fake)).mean() for real, fake in pairs]
-    ).mean()
+    return torch.stack([functional.softplus(_paired(real.detach(), fake)).mean() for real, fake in pairs]).mean()
 
 
 def confusion_floor(smoothing: float = 0.0, objective: Objective = "bce") -> float:
@@ -394,9 +390,7 @@ def lecam_loss(
     Tensor [shape=()]
     """
     pairs = zip(_heads(real_logits), _heads(fake_logits), strict=True)
-    penalties = [
-        (real - fake_average).square().mean() + (fake - real_average).square().mean() for real, fake in pairs
-    ]
+    penalties = [(real - fake_average).square().mean() + (fake - real_average).square().mean() for real, fake in pairs]
     return torch.stack(penalties).mean()
 
 
@@ -434,9 +428,7 @@ def _is_relativistic(objective: str) -> bool:
 def _paired(first: Tensor, second: Tensor) -> Tensor:
     """Difference of logits that belong together; broadcasting would compare each with every other."""
     if first.shape != second.shape:
-        raise ValueError(
-            f"logits in pairs need equal shapes, got {tuple(first.shape)}, {tuple(second.shape)}"
-        )
+        raise ValueError(f"logits in pairs need equal shapes, got {tuple(first.shape)}, {tuple(second.shape)}")
     return first - second
 
 
@@ -471,9 +463,7 @@ def no_seconds_loss(
     known = _known_music(real, reference, sample_rate)
     limit = known.dissonance_limit if known else classes.new_tensor(UNCALIBRATED_DISSONANCE)
     allowed = known.dissonance_excess if known else classes.new_zeros(())
-    return functional.relu(
-        dissonance_excess(dissonance(classes), gate, limit.to(classes)) - allowed.to(classes)
-    )
+    return functional.relu(dissonance_excess(dissonance(classes), gate, limit.to(classes)) - allowed.to(classes))
 
 
 def no_silence_loss(
@@ -547,16 +537,12 @@ def melody_loss(
     return _at_most_one(functional.relu(excess - known.similarity_excess.to(classes)))
 
 
-def _known_music(
-    real: Music | None, reference: MusicStatistics | None, sample_rate: int
-) -> MusicStatistics | None:
+def _known_music(real: Music | None, reference: MusicStatistics | None, sample_rate: int) -> MusicStatistics | None:
     """Statistics of a real batch if there is one, or the calibrated ones."""
     if real is None:
         return reference
     with torch.no_grad():
-        return music_statistics(
-            real if isinstance(real, MusicFeatures) else music_features(real, sample_rate)
-        )
+        return music_statistics(real if isinstance(real, MusicFeatures) else music_features(real, sample_rate))
 
 
 def _needed_music(reference: MusicStatistics | None, loss: str) -> MusicStatistics:
@@ -671,11 +657,7 @@ def silence_loss_d(
 
 
 def compute_std_loss_d(
-    real_music: Music,
-    fake_music: Music,
-    d_fake_logits: Logits | None = None,
-    keys: int = 33,
-    epsilon: float = 1e-8,
+    real_music: Music, fake_music: Music, d_fake_logits: Logits | None = None, keys: int = 33, epsilon: float = 1e-8
 ) -> Tensor:
     """Distance of the dynamics: standard deviation of `keys` chunks of each clip, in dB.
 
@@ -883,9 +865,7 @@ def _judged(loss: Callable[..., Tensor], setting: str) -> Term:
 
     def term(out: StepOutputs) -> Tensor:
         real, fake, logits = out.need("real", "fake", "fake_logits")
-        return loss(
-            real_music=real, fake_music=fake, d_fake_logits=logits, **{setting: getattr(out, setting)}
-        )
+        return loss(real_music=real, fake_music=fake, d_fake_logits=logits, **{setting: getattr(out, setting)})
 
     return term
 
@@ -947,9 +927,7 @@ DISCRIMINATOR_TERMS: dict[str, Term] = {
 }
 
 
-def evaluate_terms(
-    table: Mapping[str, Term], outputs: StepOutputs, weights: Mapping[str, float]
-) -> dict[str, Tensor]:
+def evaluate_terms(table: Mapping[str, Term], outputs: StepOutputs, weights: Mapping[str, float]) -> dict[str, Tensor]:
     """Unweighted value of every term whose weight is not zero; the others are not computed.
 
     Parameters

@@ -20,15 +20,7 @@ COPIES = (4, 3)
 """Of every weight of generator and discriminator: itself, its gradient, a moment of its optimiser; the average."""
 KEPT_PER_LAYER = 4
 """Hidden layers of a block that its backward pass needs, at the least."""
-CLUSTER = (
-    "MASTER_ADDR",
-    "SLURM_JOB_ID",
-    "TORCHELASTIC_RUN_ID",
-    "LSB_JOBID",
-    "PBS_JOBID",
-    "NODE_RANK",
-    "GROUP_RANK",
-)
+CLUSTER = ("MASTER_ADDR", "SLURM_JOB_ID", "TORCHELASTIC_RUN_ID", "LSB_JOBID", "PBS_JOBID", "NODE_RANK", "GROUP_RANK")
 """Variables by which a process knows of other nodes."""
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
@@ -72,14 +64,10 @@ def refuse_impossible(
 def refuse_processes(config: Config, device: str, environment: Mapping[str, str]) -> None:
     """As many processes as the machine has devices for, and nodes only where there are others; raises ConfigError."""
     wanted, nodes = config.runtime.devices, config.runtime.nodes
-    there = {"cuda": torch.cuda.device_count, "mps": lambda: 1}.get(
-        device, lambda: max(2, available_cores())
-    )()
+    there = {"cuda": torch.cuda.device_count, "mps": lambda: 1}.get(device, lambda: max(2, available_cores()))()
     if wanted > there:
         kind = "cores" if device == "cpu" else f"{device} devices"
-        raise ConfigError(
-            f"runtime.devices is {wanted}, and this machine has {there} {kind} to run on: give fewer."
-        )
+        raise ConfigError(f"runtime.devices is {wanted}, and this machine has {there} {kind} to run on: give fewer.")
     if nodes > 1 and not any(environment.get(name) for name in CLUSTER):
         raise ConfigError(
             f"runtime.nodes is {nodes}, and nothing here knows of other nodes: start the run with a launcher "
@@ -96,9 +84,7 @@ def batch_bytes(config: Config) -> dict[str, int]:
         batch = stage.batch_size or config.batch_size
         frames = stage.frames * (batch // parts)
         if not STAGE[name].composes:
-            waveform = (
-                stage.frames * batch * model.hop_samples * model.sound_channels
-            )  # the whole batch is drawn
+            waveform = stage.frames * batch * model.hop_samples * model.sound_channels  # the whole batch is drawn
             widths = model.encoder_channels * model.encoder_layers + model.n_channels * model.decoder_layers
             hidden = frames * model.latent_stride * (values + KEPT_PER_LAYER * widths)
         else:
@@ -140,9 +126,10 @@ def _windows_memory() -> int | None:
         """MEMORYSTATUSEX."""
 
         _fields_ = (
-            ("length", ctypes.c_ulong), ("load", ctypes.c_ulong),
+            ("length", ctypes.c_ulong),
+            ("load", ctypes.c_ulong),
             *((name, ctypes.c_ulonglong) for name in ("total", "free", "a", "b", "c", "d", "e")),
-        )  # fmt: skip
+        )
 
     status = Status(length=ctypes.sizeof(Status))
     try:

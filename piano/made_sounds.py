@@ -30,9 +30,7 @@ def sample_name(source: Path | None, seed: int, item: int) -> str:
 
 def name_part(path: Path) -> str:
     """A file's name without suffix, as part of another one: no letter that a disk or a terminal minds, not too long."""
-    kept = "".join(
-        letter if letter.isprintable() and letter not in '/\\:*?"<>|' else "_" for letter in path.stem
-    )
+    kept = "".join(letter if letter.isprintable() and letter not in '/\\:*?"<>|' else "_" for letter in path.stem)
     return kept.encode()[:LONGEST_NAME_PART].decode(errors="ignore").strip(" .") or "sound"
 
 
@@ -72,9 +70,7 @@ class Target(NamedTuple):
         is_replacing = self.shelf.is_replacing
         present = self.find_present()
         if present and not is_replacing:
-            say(
-                f"{printable(present[0])} is there already, made in just this way (--overwrite makes it again)."
-            )
+            say(f"{printable(present[0])} is there already, made in just this way (--overwrite makes it again).")
             progress.skip()
             return present
         channels = self.shelf.channels
@@ -87,9 +83,7 @@ class Target(NamedTuple):
             names: dict[Kind, Path] = {
                 kind: self.start.with_name(self.start.name + end) for kind, end in self.endings().items()
             }
-            made: dict[Kind, Path] = {
-                kind: stack.enter_context(unfinished(name)) for kind, name in names.items()
-            }
+            made: dict[Kind, Path] = {kind: stack.enter_context(unfinished(name)) for kind, name in names.items()}
             for kind, temporary in made.items():
                 self._fill(kind, names[kind], temporary, spool)
             self._report(spool)
@@ -125,9 +119,8 @@ class Target(NamedTuple):
         rate, heard = self.shelf.sample_rate, self.heard if kind == "full" else None
         subtype = None if heard is None else fitting_subtype(name, source_subtype(heard.path))
         with open_writer(
-            name, rate, spool.channels, metadata={"comment": self.says[kind].text()}, subtype=subtype,
-            into=temporary,
-        ) as writer:  # fmt: skip
+            name, rate, spool.channels, metadata={"comment": self.says[kind].text()}, subtype=subtype, into=temporary
+        ) as writer:
             for block in heard.blocks(rate) if heard is not None else ():
                 writer.write(block)
             for piece in spool.pieces():

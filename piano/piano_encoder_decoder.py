@@ -80,15 +80,10 @@ class VariationalEncoderDecoder(nn.Module):
 
         self.embed = nn.Linear(values, encoder_channels)
         self.encoder_blocks = nn.Sequential(
-            *(
-                ConvNeXtBlock(encoder_channels, residual_scale=1.0 / encoder_layers)
-                for _ in range(encoder_layers)
-            )
+            *(ConvNeXtBlock(encoder_channels, residual_scale=1.0 / encoder_layers) for _ in range(encoder_layers))
         )
         self.encoder_norm = nn.LayerNorm(encoder_channels)
-        self.to_posterior = FrameConvolution(
-            encoder_channels, 2 * latent_dim, latent_stride, stride=latent_stride
-        )
+        self.to_posterior = FrameConvolution(encoder_channels, 2 * latent_dim, latent_stride, stride=latent_stride)
 
         self.from_latent = FrameConvolution(latent_dim, n_channels * latent_stride, 3)
         self.decoder_blocks = nn.Sequential(
@@ -142,9 +137,7 @@ class VariationalEncoderDecoder(nn.Module):
         padded = functional.pad(waveform.float(), (0, -samples % self.hop_samples))
         spectrum = stft(padded, self.n_fft)[..., : padded.shape[-1] // self.hop_length, :]
         log_magnitude = (spectrum.abs() + MAGNITUDE_FLOOR).log()
-        return self.normalise(
-            rearrange(log_magnitude, "batch channels frames bins -> batch frames (channels bins)")
-        )
+        return self.normalise(rearrange(log_magnitude, "batch channels frames bins -> batch frames (channels bins)"))
 
     def normalise(self, log_magnitude: Tensor) -> Tensor:
         """Log magnitudes in units of the data's spread around its mean spectrum."""
@@ -154,9 +147,7 @@ class VariationalEncoderDecoder(nn.Module):
         """Inverse of `normalise`."""
         return spectrum * self.spectrum_scale + self.mean_spectrum
 
-    def magnitude(
-        self, spectrum: Tensor, *, texture: Texture | None = None, noise: Tensor | None = None
-    ) -> Tensor:
+    def magnitude(self, spectrum: Tensor, *, texture: Texture | None = None, noise: Tensor | None = None) -> Tensor:
         """Linear magnitudes [shape=(batch, channels, frames, bins)] of a normalised spectrum.
 
         Parameters
@@ -175,9 +166,10 @@ class VariationalEncoderDecoder(nn.Module):
     def planes(self, spectrum: Tensor) -> Tensor:
         """Log magnitudes (batch, channels, frames, bins) of a normalised spectrum."""
         return rearrange(
-            self.log_magnitude(spectrum.float()), "batch frames (channels bins) -> batch channels frames bins",
+            self.log_magnitude(spectrum.float()),
+            "batch frames (channels bins) -> batch channels frames bins",
             channels=self.sound_channels,
-        )  # fmt: skip
+        )
 
     def posterior(self, spectrum: Tensor) -> tuple[Tensor, Tensor]:
         """mu and logvar [shape=(batch, latent_frames, latent_dim)] of a normalised spectrum."""
@@ -199,9 +191,10 @@ class VariationalEncoderDecoder(nn.Module):
         if self.latent_dropout.p > 0.0:
             latent = self.latent_dropout(latent.transpose(1, 2)).transpose(1, 2)
         hidden = rearrange(
-            self.from_latent(latent), "batch frames (stride channels) -> batch (frames stride) channels",
+            self.from_latent(latent),
+            "batch frames (stride channels) -> batch (frames stride) channels",
             stride=self.latent_stride,
-        )  # fmt: skip
+        )
         return self.head(self.decoder_norm(self.decoder_blocks(hidden))).float()
 
     def decoder(self, latent: Tensor, *, phase_iterations: int = 16) -> Tensor:

@@ -41,9 +41,7 @@ class Start(NamedTuple):
             discriminator.load_state_dict(self.discriminator)
 
 
-def start_from(
-    config: Config, folder: Path, generator: dict[str, Any], judges: dict[str, Any] | None
-) -> Start:
+def start_from(config: Config, folder: Path, generator: dict[str, Any], judges: dict[str, Any] | None) -> Start:
     """Fit the settings to a trained model: its architecture, the stages of fine-tuning.
 
     Parameters
@@ -81,12 +79,8 @@ def start_from(
             f"the model in {folder} does not fit these settings: {' '.join(str(error).split())[:160]}"
         ) from None
     own = config.model.model_dump()
-    changed = [
-        f"{name} {value} for {own[name]}" for name, value in model.model_dump().items() if value != own[name]
-    ]
-    architecture = (
-        f"its architecture replaces the settings' ({', '.join(changed)})" if changed else "same architecture"
-    )
+    changed = [f"{name} {value} for {own[name]}" for name, value in model.model_dump().items() if value != own[name]]
+    architecture = f"its architecture replaces the settings' ({', '.join(changed)})" if changed else "same architecture"
     return Start(
         adopted,
         generator.get("average") or generator["model"],
@@ -127,9 +121,7 @@ def finetune_generator(run: TrainingRun) -> None:
 def tune_decoder(run: TrainingRun) -> None:
     """The decoder learns the new sound from the latents of the encoder as it is."""
     autoencoder = run.generator.autoencoder
-    optimizer = AdamW(
-        decoder_parameters(autoencoder), lr=run.rate("autoencoder"), betas=(0.8, 0.99), weight_decay=0.01
-    )
+    optimizer = AdamW(decoder_parameters(autoencoder), lr=run.rate("autoencoder"), betas=(0.8, 0.99), weight_decay=0.01)
     player = Player("decoder", optimizer, decoding_turn)
     autoencoder.train()
     with frozen(*autoencoder.encoder_modules):

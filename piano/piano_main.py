@@ -62,14 +62,8 @@ NO_NUMBERS = (ValueError, IndexError, ArithmeticError, RuntimeError, CheckpointE
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = CommandParser(
-        prog=program("train"),
-        description=__doc__,
-        epilog=fill(EXAMPLE),
-    )
-    parser.add_argument(
-        "--config", type=Path, help="settings file (default: config.yaml here or beside the package)"
-    )
+    parser = CommandParser(prog=program("train"), description=__doc__, epilog=fill(EXAMPLE))
+    parser.add_argument("--config", type=Path, help="settings file (default: config.yaml here or beside the package)")
     parser.add_argument("--preset", help="tiny, small, base or large (default: the config's)")
     parser.add_argument(
         "--minutes",
@@ -79,32 +73,33 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--dataset", type=Path, help="folder made by create_dataset (default: the config's dataset_folder)"
     )
+    parser.add_argument("--checkpoints", type=Path, help="folder to write to (default: the config's checkpoint_folder)")
     parser.add_argument(
-        "--checkpoints", type=Path, help="folder to write to (default: the config's checkpoint_folder)"
+        "--resume",
+        nargs="?",
+        type=kinds.epoch_number,
+        const=0,
+        metavar="EPOCH",
+        help="continue, from an epoch or from the newest complete checkpoint (default: off)",
     )
     parser.add_argument(
-        "--resume", nargs="?", type=kinds.epoch_number, const=0, metavar="EPOCH",
-        help="continue, from an epoch or from the newest complete checkpoint (default: off)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--from", dest="start_from", metavar="FOLDER",
+        "--from",
+        dest="start_from",
+        metavar="FOLDER",
         help="fine-tune a trained model: shipped, or a folder of checkpoints (default: from nothing)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--anyway", action="store_true",
+        "--anyway",
+        action="store_true",
         help="begin although the time is too short to learn much, or judge by music that was learned from "
         "(default: say so and stop)",
-    )  # fmt: skip
+    )
     how_much = parser.add_mutually_exclusive_group()
     how_much.add_argument("--quiet", action="store_true", help="say only how it ended (default: one bar)")
     how_much.add_argument("--verbose", action="store_true", help="show every number (default: one bar)")
     parser.add_argument("--seed", type=kinds.seed, help="of every random choice (default: the config's)")
-    parser.add_argument(
-        "--devices", type=kinds.processes, help="processes on this node (default: the config's)"
-    )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="any setting (default: none)"
-    )
+    parser.add_argument("--devices", type=kinds.processes, help="processes on this node (default: the config's)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any setting (default: none)")
     return parser.parse_args(argv)
 
 
@@ -113,9 +108,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parse_arguments(argv)
     go_on = resume_command(sys.argv[1:] if argv is None else argv)
     statuses: list[int] = []
-    refused = run_command(
-        lambda: statuses.append(train(read_config(options), options, go_on=go_on)), is_work=True
-    )
+    refused = run_command(lambda: statuses.append(train(read_config(options), options, go_on=go_on)), is_work=True)
     return refused or statuses[0]
 
 
@@ -146,9 +139,7 @@ def train(config: Config, options: argparse.Namespace, *, go_on: str) -> int:
                 print(wrapped(words), flush=True)
             return EXIT_RUINED if verdict.is_ruined else 0
     except StoppedBySignal as stopped:
-        raise StoppedBySignal(
-            f"{stopped} Go on with:\n  {go_on}" if is_main else "", stopped.signal
-        ) from None
+        raise StoppedBySignal(f"{stopped} Go on with:\n  {go_on}" if is_main else "", stopped.signal) from None
 
 
 def look_at_dataset(config: Config) -> None:
@@ -183,9 +174,7 @@ def resume_command(arguments: list[str]) -> str:
     words = [*arguments, ""]
     for before, word, after in zip(["", *words], words, words[1:], strict=False):
         is_value = before == "--from" or (before == "--resume" and word.isdigit())
-        is_source = "checkpoint_folder_load=" in (
-            after if word == "--set" else word if before == "--set" else ""
-        )
+        is_source = "checkpoint_folder_load=" in (after if word == "--set" else word if before == "--set" else "")
         if not (is_value or is_source or dropped.fullmatch(word)):
             kept.append(word)
     return command("train", *kept, "--resume")
@@ -242,14 +231,20 @@ def train_alone(
         config.checkpoint_folder, sample_seconds=config.sample_seconds, sample_count=config.sample_count
     )
     run = TrainingRun(
-        config, runtime, generator, discriminator,
-        training_set=training_set, validation_set=validation_set,
-        after_save=gatekeeper.write_due_samples, after_stage=gatekeeper.judge_stage,
-        before_save=gatekeeper.score_epoch, began=began,
+        config,
+        runtime,
+        generator,
+        discriminator,
+        training_set=training_set,
+        validation_set=validation_set,
+        after_save=gatekeeper.write_due_samples,
+        after_stage=gatekeeper.judge_stage,
+        before_save=gatekeeper.score_epoch,
+        began=began,
         doctor=None if config.doctor == "off" else Doctor(config.doctor, window=config.doctor_window),
         validate=validation_losses,
         loudness="quiet" if options.quiet else "verbose" if options.verbose else "normal",
-    )  # fmt: skip
+    )
     run.stop = stop
     run.stateful["music"] = music
     if run.budget is not None:
@@ -300,8 +295,11 @@ def compare_music(run: "TrainingRun", music: "KnownMusic", *, is_forced: bool, i
 
     folder = run.config.dataset_folder
     if music.before is None:
-        tell(run.runtime, "An earlier version began this run and did not keep which music it learned from: "
-                          "whether the data set is still the same cannot be told.")  # fmt: skip
+        tell(
+            run.runtime,
+            "An earlier version began this run and did not keep which music it learned from: "
+            "whether the data set is still the same cannot be told.",
+        )
     elif not music.is_same:
         sentence = music.change_in_words(folder)
         if music.learned_from() and not (is_forced or is_other):
@@ -318,15 +316,17 @@ def unknown_music_text(folder: Path) -> str:
     """What to say where a model's file does not name what it learned from: where it is listed, if it is."""
     listed = folder / SOURCES_NAME
     if listed.is_file():
-        return (f"What this model learned from is listed in {printable(listed)}, not in the model itself: whether your "
-                "validation music is among it, please look there.")  # fmt: skip
-    return ("What this model learned from is not kept with it: whether it has heard your validation music before, only "
-            "its card can say.")  # fmt: skip
+        return (
+            f"What this model learned from is listed in {printable(listed)}, not in the model itself: whether your "
+            "validation music is among it, please look there."
+        )
+    return (
+        "What this model learned from is not kept with it: whether it has heard your validation music before, only "
+        "its card can say."
+    )
 
 
-def know_start(
-    start: "Start", music: "KnownMusic", runtime: "Runtime", config: Config, *, is_forced: bool
-) -> None:
+def know_start(start: "Start", music: "KnownMusic", runtime: "Runtime", config: Config, *, is_forced: bool) -> None:
     """What the model to fine-tune has learned from, against the data set; raises DatasetError."""
     if not music.inherit(start.music):
         tell(runtime, unknown_music_text(named_folder(config.start_from or "")))
@@ -378,8 +378,11 @@ def failed_text(run: "TrainingRun", before: list[str]) -> str:
     from piano.longer_run import minutes_to_reopen
     from piano.stages import STAGE
 
-    passed = {line.get("stage"): line.get("passed") for line in read_history(run.config.checkpoint_folder)
-              if line.get("event") == "gate"}  # fmt: skip
+    passed = {
+        line.get("stage"): line.get("passed")
+        for line in read_history(run.config.checkpoint_folder)
+        if line.get("event") == "gate"
+    }
     stage = next((name for name in run.finished_stages if passed.get(name) is False), None)
     if stage is None or run.budget is None:
         return ""
@@ -403,9 +406,7 @@ def longer_command(run: "TrainingRun") -> str:
 def is_without_samples(run: "TrainingRun") -> bool:
     """Whether the epoch that was resumed from is whole and its samples are missing."""
     is_whole = run.epoch and run.epoch == run.saved_epoch and not run.config.checkpoint_folder_load
-    return bool(is_whole) and not any(
-        (run.config.checkpoint_folder / "samples").glob(f"epoch_{run.epoch:04d}_*")
-    )
+    return bool(is_whole) and not any((run.config.checkpoint_folder / "samples").glob(f"epoch_{run.epoch:04d}_*"))
 
 
 def refuse_hurry(run: "TrainingRun") -> None:
@@ -435,17 +436,13 @@ def refuse_hurry(run: "TrainingRun") -> None:
         else f"only {clock(learning)} would be for learning on this machine now; the rest goes into loading, encoding, "
         "measuring and saving"
     )
-    raise ConfigError(
-        f"of {counted(minutes, 'minute')} {only}. Give {enough}, or begin all the same with --anyway."
-    )
+    raise ConfigError(f"of {counted(minutes, 'minute')} {only}. Give {enough}, or begin all the same with --anyway.")
 
 
 def refuse_nothing(run: "TrainingRun") -> None:
     """A run that took no step has made no model: that is no success; raises TrainingError."""
     if not run.total_step:
-        raise TrainingError(
-            "nothing was learned: the time was over before the first step. Give more --minutes."
-        )
+        raise TrainingError("nothing was learned: the time was over before the first step. Give more --minutes.")
 
 
 def write_settings(config: Config, music: "KnownMusic") -> None:
@@ -512,9 +509,8 @@ def verdict_of(run: "TrainingRun") -> "Verdict":
     history = read_history(run.log.path.parent)
     changed = max((place for place, line in enumerate(history) if line.get("event") == "data set"), default=0)
     return run_verdict(
-        line for place, line in enumerate(history)
-        if place >= changed or line.get("event") not in ("gate", "score")
-    )  # fmt: skip
+        line for place, line in enumerate(history) if place >= changed or line.get("event") not in ("gate", "score")
+    )
 
 
 def summary(run: "TrainingRun") -> str:
@@ -582,9 +578,7 @@ def find_start(config: Config) -> "Start | None":
 
     folder = named_folder(config.start_from)
     generator = load_checkpoint(folder, "generator", "best")
-    has_judges = shipped_path(folder, "discriminator").is_file() or generator["epoch"] in complete_epochs(
-        folder
-    )
+    has_judges = shipped_path(folder, "discriminator").is_file() or generator["epoch"] in complete_epochs(folder)
     judges = load_checkpoint(folder, "discriminator", generator["epoch"]) if has_judges else None
     for kind, content in ((VariationalAttentionModel, generator), (Discriminator_with_mdisc, judges)):
         if content is not None:
@@ -634,14 +628,7 @@ def open_split(config: Config, split: str) -> "AudioDataset":
                 f"the data set in {config.dataset_folder} has {name} {has}, "
                 f"{'the model' if config.start_from else f'preset {config.preset}'} needs {needs}. "
                 "Make it again, from the folder of the music:\n  "
-                + command(
-                    "prepare",
-                    "FOLDER",
-                    "--sample-rate",
-                    model.sample_rate,
-                    "--channels",
-                    model.sound_channels,
-                )
+                + command("prepare", "FOLDER", "--sample-rate", model.sample_rate, "--channels", model.sound_channels)
                 + f"\n  {command('dataset', '--segment-seconds', f'{model.segment_seconds:.10g}')}"
             )
     refuse_useless(dataset, split, config.dataset_folder)
@@ -666,10 +653,15 @@ def introduce(config: Config, runtime: "Runtime", run: "TrainingRun", *, is_verb
     length = f"{counted(config.minutes, 'minute')}, all included" if config.minutes else "the config's epochs"
     tell(runtime, f"Learning from {hours:.2f} hours of music (preset {config.preset}): {length}.")
     if is_verbose:
-        sizes = {name: sum(p.numel() for p in network.parameters()) / 1e6
-                 for name, network in (("generator", run.generator), ("discriminator", run.discriminator))}  # fmt: skip
-        tell(runtime, f"Generator {sizes['generator']:.1f} M parameters, discriminator {sizes['discriminator']:.1f} M; "
-                      f"{runtime.device} x {runtime.world_size}, {runtime.precision}")  # fmt: skip
+        sizes = {
+            name: sum(p.numel() for p in network.parameters()) / 1e6
+            for name, network in (("generator", run.generator), ("discriminator", run.discriminator))
+        }
+        tell(
+            runtime,
+            f"Generator {sizes['generator']:.1f} M parameters, discriminator {sizes['discriminator']:.1f} M; "
+            f"{runtime.device} x {runtime.world_size}, {runtime.precision}",
+        )
         if plan := plan_in_words(run):
             tell(runtime, plan)
 
@@ -682,12 +674,12 @@ def too_little_memory(run: "TrainingRun") -> str:
     processes = config.runtime.devices * config.runtime.nodes
     batches = [run.batch_size(name) for name in STAGE_NAMES]
     begin = config.accumulation_steps + 1
-    parts = (
-        n for n in range(begin, min(batches) + 1) if all(batch % (n * processes) == 0 for batch in batches)
-    )
+    parts = (n for n in range(begin, min(batches) + 1) if all(batch % (n * processes) == 0 for batch in batches))
     go_on = "--resume " if run.saved_epoch else ""
-    advice = next((f"Give {go_on}--set accumulation_steps={n}: the same steps, each in {n} parts" for n in parts),
-                  "Choose a smaller preset or batch_size")  # fmt: skip
+    advice = next(
+        (f"Give {go_on}--set accumulation_steps={n}: the same steps, each in {n} parts" for n in parts),
+        "Choose a smaller preset or batch_size",
+    )
     return f"the memory of {run.runtime.device} is too small for the batch of stage {stage}. {advice}."
 
 

@@ -96,20 +96,11 @@ class LatentFlow(nn.Module):
     """
 
     def __init__(
-        self,
-        latent_dim: int,
-        channels: int,
-        num_heads: int,
-        num_layers: int,
-        *,
-        style_dim: int,
-        dropout: float = 0.0,
+        self, latent_dim: int, channels: int, num_heads: int, num_layers: int, *, style_dim: int, dropout: float = 0.0
     ) -> None:
         super().__init__()
         self.transformer = LatentTransformer(latent_dim, channels, num_heads, num_layers, dropout=dropout)
-        self.style = nn.Sequential(
-            nn.Linear(style_dim + 1, channels), nn.SiLU(), nn.Linear(channels, channels)
-        )
+        self.style = nn.Sequential(nn.Linear(style_dim + 1, channels), nn.SiLU(), nn.Linear(channels, channels))
         self.pulse = nn.Linear(PULSE_SIGNALS, channels)
         self.out_norm = nn.LayerNorm(channels)
         self.out = nn.Linear(channels, latent_dim)
@@ -183,19 +174,23 @@ class VariationalAttentionModel(nn.Module):
         self.latent_dim = latent_dim
         self.latent_seq_len = latent_seq_len
         self.autoencoder = VariationalEncoderDecoder(
-            sound_channels=sound_channels, n_fft=n_fft, latent_stride=latent_stride, latent_dim=latent_dim,
-            encoder_channels=encoder_channels, encoder_layers=encoder_layers,
-            n_channels=n_channels, decoder_layers=decoder_layers,
-        )  # fmt: skip
+            sound_channels=sound_channels,
+            n_fft=n_fft,
+            latent_stride=latent_stride,
+            latent_dim=latent_dim,
+            encoder_channels=encoder_channels,
+            encoder_layers=encoder_layers,
+            n_channels=n_channels,
+            decoder_layers=decoder_layers,
+        )
         self.normaliser = LatentNormaliser(latent_dim)
         self.style = LatentStyle(latent_dim, style_dim, self.frames_per_second)
         self.attention, self.shortcut = (
             LatentFlow(
-                latent_dim, attention_channels, num_heads, num_layers,
-                style_dim=self.style.style_dim, dropout=dropout,
+                latent_dim, attention_channels, num_heads, num_layers, style_dim=self.style.style_dim, dropout=dropout
             )
             for _ in range(2)
-        )  # fmt: skip
+        )
         self.textures = nn.ModuleDict({"flow": Texture(n_fft), "shortcut": Texture(n_fft)})
         self.register_buffer("default_steps", torch.tensor(16))
         self.sampling_dtype = torch.float32
@@ -234,12 +229,7 @@ class VariationalAttentionModel(nn.Module):
         return self.autoencoder.decode_spectrum(self.normaliser.inverse(latents))
 
     def decode(
-        self,
-        latents: Tensor,
-        *,
-        phase_iterations: int = 16,
-        texture_seed: int | None = None,
-        steps: int = 16,
+        self, latents: Tensor, *, phase_iterations: int = 16, texture_seed: int | None = None, steps: int = 16
     ) -> Tensor:
         """Waveform (batch, channels, samples) of whitened latents (batch, frames, latent_dim).
 
@@ -254,28 +244,36 @@ class VariationalAttentionModel(nn.Module):
         """What is added to compositions of so many steps."""
         return cast(Texture, self.textures["shortcut" if steps == 1 else "flow"])
 
-    def _finished(
-        self, spectrum: Tensor, texture_key: tuple[int, int] | None, first_frame: int, steps: int
-    ) -> Tensor:
+    def _finished(self, spectrum: Tensor, texture_key: tuple[int, int] | None, first_frame: int, steps: int) -> Tensor:
         """Magnitudes (batch, channels, frames, bins) of a spectrum; textured if there is a key (seed, first item)."""
         require_finite(self.autoencoder.log_magnitude(spectrum.float()), "spectra")
         if texture_key is None:
             return require_finite(self.autoencoder.magnitude(spectrum), "magnitudes")
         seed, first_item = texture_key
-        noise = torch.stack([
-            self._texture_noise((seed, first_item + item), first_frame, spectrum.shape[1])
-            for item in range(len(spectrum))
-        ])  # fmt: skip
+        noise = torch.stack(
+            [
+                self._texture_noise((seed, first_item + item), first_frame, spectrum.shape[1])
+                for item in range(len(spectrum))
+            ]
+        )
         magnitudes = self.autoencoder.magnitude(spectrum, texture=self.texture_of(steps), noise=noise)
         return require_finite(magnitudes, "magnitudes")
 
     def _texture_noise(self, key: tuple[int, int], first_frame: int, frames: int) -> Tensor:
         """White noise (channels, frames + 3, hop_length) of an item's spectrum frames, the same in every piece."""
-        return torch.stack([
-            keyed_noise(*key, "texture", channel, first_frame=first_frame, frames=frames + 3,
-                        channels=self.autoencoder.hop_length)
-            for channel in range(self.sound_channels)
-        ]).to(self.device)  # fmt: skip
+        return torch.stack(
+            [
+                keyed_noise(
+                    *key,
+                    "texture",
+                    channel,
+                    first_frame=first_frame,
+                    frames=frames + 3,
+                    channels=self.autoencoder.hop_length,
+                )
+                for channel in range(self.sound_channels)
+            ]
+        ).to(self.device)
 
     @torch.no_grad()
     def fit_texture(self, waveforms: Tensor, latents: Tensor, noise: Tensor, *, steps: int) -> None:
@@ -305,9 +303,7 @@ class VariationalAttentionModel(nn.Module):
         """What the flow is told about `frames` frames in this style, from `first_frame` on."""
         return style.told(frames, first_frame=first_frame, frames_per_second=self.frames_per_second)
 
-    def integrate(
-        self, noise: Tensor, *, steps: int, told: ToldStyle, prefix: Tensor | None = None
-    ) -> Tensor:
+    def integrate(self, noise: Tensor, *, steps: int, told: ToldStyle, prefix: Tensor | None = None) -> Tensor:
         """Walk from white noise to latents in `steps` evaluations of the attention block.
 
         Parameters
@@ -335,9 +331,7 @@ class VariationalAttentionModel(nn.Module):
         for index in range(steps):
             now, then = (shifted(1.0 - (index + turn) / steps, LEVEL_SHIFT) for turn in (0, 1))
             level[:, kept:] = now
-            with torch.autocast(
-                noise.device.type, dtype=torch.bfloat16, enabled=self.sampling_dtype == torch.bfloat16
-            ):
+            with torch.autocast(noise.device.type, dtype=torch.bfloat16, enabled=self.sampling_dtype == torch.bfloat16):
                 endpoint = network(latents, level, told)
             moved = endpoint + then / now * (latents - endpoint)
             latents = torch.cat([latents[:, :kept], moved[:, kept:]], dim=1)
@@ -349,9 +343,16 @@ class VariationalAttentionModel(nn.Module):
 
     @torch.inference_mode()
     def stream_latents(
-        self, *, count: int, seed: int, steps: int | str = "auto", prefix: Tensor | None = None,
-        noise: Tensor | None = None, first_item: int = 0, attempt: int = 0,
-    ) -> Iterator[Tensor]:  # fmt: skip
+        self,
+        *,
+        count: int,
+        seed: int,
+        steps: int | str = "auto",
+        prefix: Tensor | None = None,
+        noise: Tensor | None = None,
+        first_item: int = 0,
+        attempt: int = 0,
+    ) -> Iterator[Tensor]:
         """Endless latents in pieces of two thirds of a window; each piece continues the one before.
 
         Parameters
@@ -386,13 +387,13 @@ class VariationalAttentionModel(nn.Module):
         while noise is None or position < noise.shape[0]:
             wanted = self.latent_seq_len - history.shape[1]
             fresh = self._noise_frames(noise, count, seed, first_item, position, wanted).to(device)
-            held = self._noise_frames(None, count, seed, first_item, -1, history.shape[1], held=True).to(
-                device
-            )
+            held = self._noise_frames(None, count, seed, first_item, -1, history.shape[1], held=True).to(device)
             window = self.integrate(
-                torch.cat([held, fresh], dim=1), steps=steps, prefix=history if history.shape[1] else None,
+                torch.cat([held, fresh], dim=1),
+                steps=steps,
+                prefix=history if history.shape[1] else None,
                 told=self.tell(style, held.shape[1] + fresh.shape[1], first_frame=begin),
-            )  # fmt: skip
+            )
             piece = require_finite(window[:, history.shape[1] :], "latents")
             yield piece
             position += piece.shape[1]
@@ -420,11 +421,19 @@ class VariationalAttentionModel(nn.Module):
         if noise is not None:
             return noise[position : position + frames].expand(count, -1, -1)
         purpose = "prefix" if held else "music"
-        return torch.stack([
-            keyed_noise(seed, first_item + item, purpose,
-                        first_frame=max(position, 0), frames=frames, channels=self.latent_dim)
-            for item in range(count)
-        ])  # fmt: skip
+        return torch.stack(
+            [
+                keyed_noise(
+                    seed,
+                    first_item + item,
+                    purpose,
+                    first_frame=max(position, 0),
+                    frames=frames,
+                    channels=self.latent_dim,
+                )
+                for item in range(count)
+            ]
+        )
 
     @torch.inference_mode()
     def sample_latents(self, frames: int, *, count: int, seed: int, steps: int | str = "auto") -> Tensor:
@@ -439,10 +448,16 @@ class VariationalAttentionModel(nn.Module):
 
     @torch.inference_mode()
     def stream_decode(
-        self, pieces: Iterator[Tensor], *, phase_iterations: int = 16, prompt: Tensor | None = None,
-        context: Tensor | None = None, texture_key: tuple[int, int] | None = None, steps: int = 16,
+        self,
+        pieces: Iterator[Tensor],
+        *,
+        phase_iterations: int = 16,
+        prompt: Tensor | None = None,
+        context: Tensor | None = None,
+        texture_key: tuple[int, int] | None = None,
+        steps: int = 16,
         gain: float = 1.0,
-    ) -> Iterator[Tensor]:  # fmt: skip
+    ) -> Iterator[Tensor]:
         """Waveform pieces (count, channels, samples) of latent pieces (count, frames, latent_dim), in bounded memory.
 
         Parameters
@@ -477,8 +492,7 @@ class VariationalAttentionModel(nn.Module):
             sounds = [phase.push(magnitude) for phase, magnitude in zip(phases, magnitudes, strict=True)]
             if is_last:
                 sounds = [
-                    torch.cat([sound, phase.finish()], dim=-1)
-                    for sound, phase in zip(sounds, phases, strict=True)
+                    torch.cat([sound, phase.finish()], dim=-1) for sound, phase in zip(sounds, phases, strict=True)
                 ]
             keep_from = max(ready - margin, 0)
             buffer, done = buffer[:, keep_from:], ready - keep_from
@@ -492,9 +506,16 @@ class VariationalAttentionModel(nn.Module):
 
     @torch.inference_mode()
     def stream(
-        self, *, seconds: float, seed: int, steps: int | str = "auto", phase_iterations: int = 16,
-        prompt: Tensor | None = None, noise: Tensor | None = None, item: int = 0,
-    ) -> Iterator[Tensor]:  # fmt: skip
+        self,
+        *,
+        seconds: float,
+        seed: int,
+        steps: int | str = "auto",
+        phase_iterations: int = 16,
+        prompt: Tensor | None = None,
+        noise: Tensor | None = None,
+        item: int = 0,
+    ) -> Iterator[Tensor]:
         """Music as it is made: waveform pieces (channels, samples), `seconds` long together.
 
         Parameters
@@ -543,9 +564,7 @@ class VariationalAttentionModel(nn.Module):
         low, high = self.texture_of(self.resolve_steps(steps)).softest_and_loudest
         loudest: tuple[float, Iterator[Tensor]] | None = None
         for attempt in range(STYLE_ATTEMPTS):
-            pieces = self.stream_latents(
-                count=1, seed=seed, steps=steps, noise=noise, first_item=item, attempt=attempt
-            )
+            pieces = self.stream_latents(count=1, seed=seed, steps=steps, noise=noise, first_item=item, attempt=attempt)
             first = next(pieces)
             spectrum = self.decode_spectrum(first)
             magnitudes = self._finished(spectrum, (seed, item), 0, self.resolve_steps(steps))
@@ -558,32 +577,41 @@ class VariationalAttentionModel(nn.Module):
         return pieces, math.exp(max(low - level, 0.0) + min(high - level, 0.0))
 
     def generate(
-        self, seconds: float, *, count: int = 1, seed: int = 0, steps: int | str = "auto", phase_iterations: int = 16,
-        noise: Tensor | None = None,
-    ) -> Tensor:  # fmt: skip
-        """New music from white noise: waveform (count, channels, samples)."""
-        return torch.stack([
-            torch.cat(list(self.stream(seconds=seconds, seed=seed, steps=steps, item=item, noise=noise,
-                                       phase_iterations=phase_iterations)), dim=-1)
-            for item in range(count)
-        ])  # fmt: skip
-
-    def continue_(
         self,
-        start: Tensor,
         seconds: float,
         *,
+        count: int = 1,
         seed: int = 0,
         steps: int | str = "auto",
         phase_iterations: int = 16,
+        noise: Tensor | None = None,
+    ) -> Tensor:
+        """New music from white noise: waveform (count, channels, samples)."""
+        return torch.stack(
+            [
+                torch.cat(
+                    list(
+                        self.stream(
+                            seconds=seconds,
+                            seed=seed,
+                            steps=steps,
+                            item=item,
+                            noise=noise,
+                            phase_iterations=phase_iterations,
+                        )
+                    ),
+                    dim=-1,
+                )
+                for item in range(count)
+            ]
+        )
+
+    def continue_(
+        self, start: Tensor, seconds: float, *, seed: int = 0, steps: int | str = "auto", phase_iterations: int = 16
     ) -> Tensor:
         """What comes after `start` (channels, samples): waveform (channels, samples), the start not included."""
         return torch.cat(
-            list(
-                self.stream(
-                    seconds=seconds, seed=seed, steps=steps, prompt=start, phase_iterations=phase_iterations
-                )
-            ),
+            list(self.stream(seconds=seconds, seed=seed, steps=steps, prompt=start, phase_iterations=phase_iterations)),
             dim=-1,
         )
 
@@ -596,9 +624,7 @@ class VariationalAttentionModel(nn.Module):
         samples = (samples - samples.mean()) / samples.std().clamp_min(1e-9)
         usable = len(samples) // self.hop_samples * self.hop_samples
         blocks = rearrange(samples[:usable], "(frames hop) -> frames hop", hop=self.hop_samples)
-        square = torch.randn(
-            self.hop_samples, self.latent_dim, generator=keyed_generator("noise to latents")
-        ).double()
+        square = torch.randn(self.hop_samples, self.latent_dim, generator=keyed_generator("noise to latents")).double()
         return (blocks @ torch.linalg.qr(square).Q).float()
 
 

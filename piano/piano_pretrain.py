@@ -20,15 +20,7 @@ from piano.latent_style import ToldStyle
 from piano.loss_functions import endpoint_flow_loss, kl_divergence_loss, magnitude_loss
 from piano.piano_encoder_decoder import VariationalEncoderDecoder
 from piano.piano_model import VariationalAttentionModel, shifted
-from piano.piano_train import (
-    PREFIX_NOISE,
-    draw_both,
-    ear_turn,
-    judge,
-    on_composition,
-    on_sound,
-    professor_turn,
-)
+from piano.piano_train import PREFIX_NOISE, draw_both, ear_turn, judge, on_composition, on_sound, professor_turn
 from piano.schedules import Step
 from piano.stages import TRAIN, stages_of, trains
 from piano.training_run import TrainingRun
@@ -121,17 +113,21 @@ def draw_noisy_sounds(run: TrainingRun, step: Step, *, beta: float = 0.0) -> lis
     noise = step.noise("posterior", batch_size, frames, run.generator.latent_dim)
     jitter = LATENT_NOISE * step.uniform("jitter", batch_size, 1, 1) * step.noise("latent", *noise.shape)
     noise, jitter = noise.to(waveforms.device), jitter.to(waveforms.device)
-    return [NoisySound(waveforms[part], noise[part], jitter[part], beta)
-            for part in run.micro_batches("autoencoder")]  # fmt: skip
+    return [NoisySound(waveforms[part], noise[part], jitter[part], beta) for part in run.micro_batches("autoencoder")]
 
 
 def autoencoder_turn(game: Game, sound: NoisySound) -> Turn:
     """Reconstruction, and the rate at its weight."""
     passed, latent_dim = autoencoder_pass(game, sound), game.generator.latent_dim
-    return Turn(passed.total(sound.beta), {
-        "reconstruction": passed.reconstruction, "kl": passed.kl,
-        "kl_ratio": passed.kl / (game.config.kl_target * latent_dim), "kl_dead_share": passed.dead_share,
-    })  # fmt: skip
+    return Turn(
+        passed.total(sound.beta),
+        {
+            "reconstruction": passed.reconstruction,
+            "kl": passed.kl,
+            "kl_ratio": passed.kl / (game.config.kl_target * latent_dim),
+            "kl_dead_share": passed.dead_share,
+        },
+    )
 
 
 class AutoencoderPass(NamedTuple):
@@ -155,9 +151,7 @@ def autoencoder_pass(game: Game, sound: NoisySound) -> AutoencoderPass:
         spectrum = autoencoder.analyse(sound.waveforms)
     with game.autocast():
         mu, logvar = autoencoder.posterior(spectrum)
-        decoded = autoencoder.decode_spectrum(
-            autoencoder.reparameterize(mu, logvar, sound.noise) + sound.jitter
-        )
+        decoded = autoencoder.decode_spectrum(autoencoder.reparameterize(mu, logvar, sound.noise) + sound.jitter)
     loss = magnitude_loss(autoencoder.log_magnitude(decoded), autoencoder.log_magnitude(spectrum))
     return AutoencoderPass(
         loss,
@@ -236,8 +230,9 @@ def draw_noisy_latents(run: TrainingRun, step: Step) -> list[NoisyLatents]:
     level = draw_levels(step, batch_size, frames).to(latents.device)
     noise = step.noise("noise", *latents.shape).to(latents.device)
     told = tell_some(run.generator, step, latents)
-    return [NoisyLatents(latents[part], level[part], noise[part], told.part(part))
-            for part in run.micro_batches("flow")]  # fmt: skip
+    return [
+        NoisyLatents(latents[part], level[part], noise[part], told.part(part)) for part in run.micro_batches("flow")
+    ]
 
 
 def flow_turn(game: Game, batch: NoisyLatents) -> Turn:

@@ -84,8 +84,12 @@ def train_ear(run: TrainingRun) -> None:
     """The decoder learns to make reconstructions that the ear takes for real."""
     ear = judge(run, "ear", ear_turn, stage="ear")
     parameters = decoder_parameters(run.generator.autoencoder)
-    decoder = Player("decoder", AdamW(parameters, lr=run.rate("ear"), betas=(0.8, 0.99), weight_decay=0.0),
-                     decoder_turn, prefix="decoder_")  # fmt: skip
+    decoder = Player(
+        "decoder",
+        AdamW(parameters, lr=run.rate("ear"), betas=(0.8, 0.99), weight_decay=0.0),
+        decoder_turn,
+        prefix="decoder_",
+    )
     run.generator.train()
     run.discriminator.train()
     for step in run.steps("ear", optimizers_of(decoder, ear)):
@@ -98,8 +102,12 @@ def train_professor(run: TrainingRun) -> None:
     """The shortcut, a copy of the attention block, learns to compose in one step what the professor takes for real."""
     professor = judge(run, "professor", professor_turn, stage="professor")
     parameters = run.generator.shortcut.parameters()
-    shortcut = Player("shortcut", AdamW(parameters, lr=run.rate("professor"), betas=(0.0, 0.99), weight_decay=0.0),
-                      shortcut_turn, prefix="shortcut_")  # fmt: skip
+    shortcut = Player(
+        "shortcut",
+        AdamW(parameters, lr=run.rate("professor"), betas=(0.0, 0.99), weight_decay=0.0),
+        shortcut_turn,
+        prefix="shortcut_",
+    )
     run.generator.train()
     run.discriminator.train()
     for step in run.steps("professor", optimizers_of(shortcut, professor)):
@@ -114,8 +122,9 @@ def train_joint(run: TrainingRun) -> None:
     professor = judge(run, "professor", on_composition(professor_turn), stage="joint", factor=JOINT_RATE)
     parameters = [*run.generator.shortcut.parameters(), *decoder_parameters(run.generator.autoencoder)]
     rate = JOINT_RATE * run.rate("joint")
-    generator = Player("generator", AdamW(parameters, lr=rate, betas=(0.0, 0.99), weight_decay=0.0),
-                       joint_turn, prefix="generator_")  # fmt: skip
+    generator = Player(
+        "generator", AdamW(parameters, lr=rate, betas=(0.0, 0.99), weight_decay=0.0), joint_turn, prefix="generator_"
+    )
     run.generator.train()
     run.discriminator.train()
     for step in run.steps("joint", optimizers_of(generator, ear, professor)):
@@ -160,10 +169,7 @@ class Composition(NamedTuple):
 
     def part(self, which: slice | Tensor) -> "Composition":
         """Some of the items."""
-        parts = {
-            name: field.part(which) if name == "told" else field[which]
-            for name, field in self._asdict().items()
-        }
+        parts = {name: field.part(which) if name == "told" else field[which] for name, field in self._asdict().items()}
         return Composition(**parts)
 
 
@@ -207,11 +213,13 @@ def draw_composition(run: TrainingRun, step: Step, stage: str, *, split: str = "
     length = 0.25 + 0.5 * step.uniform("prefix length", batch_size, 1)
     is_prefix = has_prefix & (torch.arange(frames) / frames < length)
     fields = {
-        "noise_a": step.noise("noise a", *latents.shape), "noise_b": step.noise("noise b", *latents.shape),
-        "is_prefix": is_prefix, "given": PREFIX_NOISE * step.uniform("given", batch_size, 1),
+        "noise_a": step.noise("noise a", *latents.shape),
+        "noise_b": step.noise("noise b", *latents.shape),
+        "is_prefix": is_prefix,
+        "given": PREFIX_NOISE * step.uniform("given", batch_size, 1),
         "judge_level": MAX_JUDGE_LEVEL * step.uniform("judge level", batch_size, 1),
         "judge_noise": step.noise("judge noise", *latents.shape),
-    }  # fmt: skip
+    }
     there = {name: field.to(latents.device) for name, field in fields.items()}
     told = run.generator.tell(run.generator.style.describe(latents), frames)
     return Composition(latents=latents, told=told, **there)
@@ -314,9 +322,11 @@ def judge_turn(game: Game, name: str, total: Tensor, verdicts: Verdicts) -> Turn
     values = {
         **verdicts.parts,
         "dn": normalised_discriminator_loss(verdicts.parts["loss"], game.config.smoothing, objective),
-        "real": real.mean(), "fake": fake.mean(),
-        "d_real": (real - origin).sigmoid().mean(), "d_fake": (fake - origin).sigmoid().mean(),
-    }  # fmt: skip
+        "real": real.mean(),
+        "fake": fake.mean(),
+        "d_real": (real - origin).sigmoid().mean(),
+        "d_fake": (fake - origin).sigmoid().mean(),
+    }
 
     def settle(parts: int) -> dict[str, Tensor]:
         game.discriminator.centre(name, verdicts.real, verdicts.fake)
@@ -331,9 +341,11 @@ def ear_verdicts(game: Game, real: Tensor, fake: Tensor) -> Verdicts:
     with game.autocast():
         on_real = judge_sound(game.discriminator, autoencoder, real)
         on_fake = judge_sound(game.discriminator, autoencoder, fake.detach())
-        parts = {"loss": discriminator_loss(
-            on_real.heads, on_fake.heads, objective=game.config.objective_ear, smoothing=game.config.smoothing
-        )}  # fmt: skip
+        parts = {
+            "loss": discriminator_loss(
+                on_real.heads, on_fake.heads, objective=game.config.objective_ear, smoothing=game.config.smoothing
+            )
+        }
     if penalty_is_due(game, "ear"):
 
         def again(moved: Tensor) -> Tensor:
@@ -369,9 +381,7 @@ def professor_verdicts(game: Game, batch: Composition, fake: Tensor) -> Verdicts
     with game.autocast():
         on_real = judge_composition(judges, batch, batch.latents, is_real=True)
         on_fake = judge_composition(judges, batch, fake.detach(), is_real=False)
-        loss = discriminator_loss(
-            on_real.heads, on_fake.heads, objective=objective, smoothing=config.smoothing
-        )
+        loss = discriminator_loss(on_real.heads, on_fake.heads, objective=objective, smoothing=config.smoothing)
     parts = {"loss": loss, "mismatched": torch.zeros_like(loss)}  # in every process, whatever its items are
     has_prefix = batch.is_prefix.any(dim=1)
     if len(fake) > 1 and bool(has_prefix.any()):
@@ -379,9 +389,13 @@ def professor_verdicts(game: Game, batch: Composition, fake: Tensor) -> Verdicts
         swapped = torch.where(batch.is_prefix.unsqueeze(-1), batch.latents, strangers)[has_prefix]
         with game.autocast():
             on_swapped = judge_composition(judges, batch.part(has_prefix), swapped, is_real=False)
-            parts["mismatched"] = MISMATCH_WEIGHT * has_prefix.float().mean() * discriminator_loss(
-                on_real.logits["whole"][has_prefix], on_swapped.logits["whole"], objective=objective
-            )  # fmt: skip
+            parts["mismatched"] = (
+                MISMATCH_WEIGHT
+                * has_prefix.float().mean()
+                * discriminator_loss(
+                    on_real.logits["whole"][has_prefix], on_swapped.logits["whole"], objective=objective
+                )
+            )
     if penalty_is_due(game, "professor"):
 
         def judged(moved: Tensor, *, is_real: bool) -> list[Tensor]:
@@ -455,11 +469,14 @@ def decoder_turn(game: Game, sound: Sound) -> Turn:
                 on_real.heads, on_fake.heads, objective=game.config.objective_ear
             ),
             "feature_matching": feature_matching_loss(real_maps=on_real.features, fake_maps=on_fake.features),
-        }  # fmt: skip
+        }
     ramp = {"reconstruction": 1.0, "adversarial": opening.ramp, "feature_matching": opening.ramp}
     total, norms = balanced(fake, terms, {name: EAR_SHARES[name] * ramp[name] for name in terms})
-    return Turn(total, {f"ear_{name}": value for name, value in terms.items()}
-                | {f"ear_gradient_{name}": norm for name, norm in norms.items()})  # fmt: skip
+    return Turn(
+        total,
+        {f"ear_{name}": value for name, value in terms.items()}
+        | {f"ear_gradient_{name}": norm for name, norm in norms.items()},
+    )
 
 
 def shortcut_turn(game: Game, batch: Composition) -> Turn:
@@ -467,9 +484,7 @@ def shortcut_turn(game: Game, batch: Composition) -> Turn:
     weights = game.config.loss_weights
     if game.step.opening.is_alone:
         with game.autocast():
-            draw_a, draw_b = (
-                compose(game.generator, batch, noise) for noise in (batch.noise_a, batch.noise_b)
-            )
+            draw_a, draw_b = (compose(game.generator, batch, noise) for noise in (batch.noise_a, batch.noise_b))
             score = energy_score_loss(draw_a, draw_b, batch.latents)
         return Turn(weights["energy_score"] * score, {"energy_score": score})
     factors = {
@@ -515,17 +530,13 @@ def joint_sound_turn(game: Game, batch: Both) -> Turn:
         with torch.no_grad():
             on_real = judge_sound(game.discriminator, autoencoder, sound.real)
     reconstruction = magnitude_loss(autoencoder.log_magnitude(rebuilt), autoencoder.log_magnitude(sound.real))
-    adversarial = generator_adversarial_loss(
-        on_real.heads, on_fake.heads, objective=game.config.objective_ear
-    )
+    adversarial = generator_adversarial_loss(on_real.heads, on_fake.heads, objective=game.config.objective_ear)
     terms = {"reconstruction": reconstruction, "ear_adversarial": adversarial}
     total = reconstruction + JOINT_EAR_WEIGHT * opening.ramp * adversarial
     weights = music_weights(game, MUSIC_TERMS)
     if any(weights.values()):
         outputs = StepOutputs(
-            real=sound.waveforms,
-            fake=held_waveform(autoencoder, composed),
-            sample_rate=game.generator.sample_rate,
+            real=sound.waveforms, fake=held_waveform(autoencoder, composed), sample_rate=game.generator.sample_rate
         )
         music = evaluate_terms(MUSIC_TERMS, share_music_features(outputs), weights)
         terms |= music
@@ -556,9 +567,7 @@ def rebuild(game: Game, sound: Sound) -> Tensor:
     return magnitude_loss(autoencoder.log_magnitude(fake), autoencoder.log_magnitude(sound.real))
 
 
-def balanced(
-    output: Tensor, terms: dict[str, Tensor], shares: dict[str, float]
-) -> tuple[Tensor, dict[str, Tensor]]:
+def balanced(output: Tensor, terms: dict[str, Tensor], shares: dict[str, float]) -> tuple[Tensor, dict[str, Tensor]]:
     """A loss whose gradient at `output` gives each term its share (EnCodec, arXiv 2210.13438).
 
     Returns
@@ -569,16 +578,13 @@ def balanced(
         Norm of the gradient that each term had by itself.
     """
     gradients = {
-        name: torch.autograd.grad(value, output, retain_graph=True)[0]
-        for name, value in terms.items()
-        if shares[name]
+        name: torch.autograd.grad(value, output, retain_graph=True)[0] for name, value in terms.items() if shares[name]
     }
     norms = {name: gradient.norm() for name, gradient in gradients.items()}
     size = norms[next(iter(terms))]
     whole = sum(shares.values())
     mixed = sum(
-        shares[name] / whole * gradient * size / norms[name].clamp_min(1e-12)
-        for name, gradient in gradients.items()
+        shares[name] / whole * gradient * size / norms[name].clamp_min(1e-12) for name, gradient in gradients.items()
     )
     return (output * mixed).sum(), norms
 
@@ -603,8 +609,4 @@ def check_loss_weights(weights: Mapping[str, float]) -> None:
 
 def music_weights(game: Game, table: Mapping[str, Term]) -> dict[str, float]:
     """Weights of the music losses that a table (the generator's or the judges') knows."""
-    return {
-        name: weight
-        for name, weight in game.config.loss_weights.items()
-        if name in MUSIC_TERMS and name in table
-    }
+    return {name: weight for name, weight in game.config.loss_weights.items() if name in MUSIC_TERMS and name in table}

@@ -36,9 +36,7 @@ class Player:
         There is no model, or it is damaged.
     """
 
-    def __init__(
-        self, model: str | Path = "shipped", *, epoch: int | str = "best", device: str = "auto"
-    ) -> None:
+    def __init__(self, model: str | Path = "shipped", *, epoch: int | str = "best", device: str = "auto") -> None:
         place = choose_device(device)
         self.generator: VariationalAttentionModel = load_generator(named_folder(model), epoch, device=place)
         self.generator.sampling_dtype = sampling_dtype(place)
@@ -75,13 +73,7 @@ class Player:
         return _joined(self.generator.stream(seconds=seconds, seed=seed, item=item, steps=steps))
 
     def continue_(
-        self,
-        path: str | Path,
-        seconds: float = 30.0,
-        *,
-        seed: int = 0,
-        item: int = 0,
-        steps: int | str = "auto",
+        self, path: str | Path, seconds: float = 30.0, *, seed: int = 0, item: int = 0, steps: int | str = "auto"
     ) -> NDArray[np.float32]:
         """What comes after the sound of a file, at its level; the file itself is not part of it.
 

@@ -18,15 +18,7 @@ from piano.foundation.made_files import replacing
 from piano.foundation.model_folder import named_folder
 from piano.foundation.native_sound import sndfile_name
 from piano.foundation.options import make_output_folder
-from piano.foundation.receipt import (
-    Receipt,
-    file_source,
-    find_below,
-    is_below,
-    model_hash,
-    own_versions,
-    read_receipt,
-)
+from piano.foundation.receipt import Receipt, file_source, find_below, is_below, model_hash, own_versions, read_receipt
 from piano.foundation.runtime import available_cores, has_device
 from piano.foundation.screen_text import CommandParser, printable
 from piano.generate_music import FORMATS, Maker, open_maker
@@ -43,22 +35,17 @@ EXAMPLE = """examples:
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = CommandParser(
-        prog=program("reproduce"), description=__doc__, epilog=fill(EXAMPLE),
-    )  # fmt: skip
+    parser = CommandParser(prog=program("reproduce"), description=__doc__, epilog=fill(EXAMPLE))
     parser.add_argument("file", type=Path, help="a sound that generate wrote")
     parser.add_argument(
-        "--checkpoints",
+        "--checkpoints", type=Path, help="folder of the model, or shipped (default: the one the receipt names)"
+    )
+    parser.add_argument(
+        "--source",
         type=Path,
-        help="folder of the model, or shipped (default: the one the receipt names)",
-    )
-    parser.add_argument(
-        "--source", type=Path,
         help="the prompt, noise or song it was made from (default: looked for here and beside the file)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--output", type=Path, help="keep the new file under this new name (default: not kept)"
     )
+    parser.add_argument("--output", type=Path, help="keep the new file under this new name (default: not kept)")
     return parser.parse_args(argv)
 
 
@@ -189,11 +176,7 @@ class Difference(NamedTuple):
         """What a person wants to know of it."""
         if self.is_identical:
             return f"identical, all {self.samples} samples."
-        lengths = (
-            ""
-            if self.samples == self.other_samples
-            else f" {self.samples} samples, now {self.other_samples};"
-        )
+        lengths = "" if self.samples == self.other_samples else f" {self.samples} samples, now {self.other_samples};"
         size = f"at most {self.largest:.2g} of full scale, signal to difference {self.ratio_db:.1f} dB"
         return f"differs:{lengths} {size}."
 
@@ -225,12 +208,12 @@ def read_sound(path: Path) -> np.ndarray:
 def other_conditions(receipt: Receipt, maker: Maker) -> list[str]:
     """What was different when the sound was first made."""
     here = {
-        "device": maker.generator.device.type, "threads": torch.get_num_threads(),
-        "dtype": str(maker.generator.sampling_dtype).removeprefix("torch."), **own_versions(),
-    }  # fmt: skip
-    then = {
-        "device": receipt.device, "threads": receipt.threads, "dtype": receipt.dtype, **receipt.versions,
-    }  # fmt: skip
+        "device": maker.generator.device.type,
+        "threads": torch.get_num_threads(),
+        "dtype": str(maker.generator.sampling_dtype).removeprefix("torch."),
+        **own_versions(),
+    }
+    then = {"device": receipt.device, "threads": receipt.threads, "dtype": receipt.dtype, **receipt.versions}
     return [
         f"{name} {printable(then[name])[:40]}, here {value}"
         for name, value in here.items()

@@ -45,10 +45,7 @@ def resumed_settings(
     if not (folder / CONFIG_NAME).is_file():
         return load_config_from_yaml(source, preset=preset, overrides=given)
     own = load_config_from_yaml(folder / CONFIG_NAME)
-    wanted = {
-        "training.notify": asked.training.notify,
-        **given,
-    }  # addresses are never written into a run's folder
+    wanted = {"training.notify": asked.training.notify, **given}  # addresses are never written into a run's folder
     wanted |= {name: getattr(asked, name) for name in PLACES if name in given or name in RESUME_SETTINGS}
     if source is None:
         if preset not in (None, own.preset):
@@ -84,8 +81,13 @@ def tell_unused(own: Config, given: Mapping[str, Any]) -> None:
     if pairs and is_first_process():
         rows = [f"{name} ({shown(here)}, the run: {shown(had)})" for name, (here, had) in pairs.items()]
         more = f" and {len(rows) - MOST_NAMES} more" if len(rows) > MOST_NAMES else ""
-        print(wrapped(f"The run goes on with its own settings; not used of {found.name}: "
-                      f"{', '.join(rows[:MOST_NAMES])}{more}. Change one with --set."), flush=True)  # fmt: skip
+        print(
+            wrapped(
+                f"The run goes on with its own settings; not used of {found.name}: "
+                f"{', '.join(rows[:MOST_NAMES])}{more}. Change one with --set."
+            ),
+            flush=True,
+        )
 
 
 def tell_changed(own: Config, config: Config, given: Mapping[str, Any], source: Path) -> None:
@@ -96,9 +98,7 @@ def tell_changed(own: Config, config: Config, given: Mapping[str, Any], source: 
         print(wrapped(f"{printable(source)} changes the run's settings: {', '.join(rows)}."), flush=True)
 
 
-def told_apart(
-    here: Config, own: Config, given: Mapping[str, Any], *, adopted: bool
-) -> dict[str, tuple[Any, Any]]:
+def told_apart(here: Config, own: Config, given: Mapping[str, Any], *, adopted: bool) -> dict[str, tuple[Any, Any]]:
     """Settings with dotted names of which a file says otherwise than the run, but for what was given anyway."""
     silent = (*NOT_TOLD, *given, *(ADOPTED if adopted else ()))
     pairs = differing(*(flatten(config.model_dump(mode="json")) for config in (here, own)))

@@ -150,9 +150,7 @@ def leave_nothing(folder: Path) -> None:
 def refuse_full_disk(folder: Path, *networks: nn.Module) -> None:
     """Find out before training whether a checkpoint fits on the disk; raises CheckpointError."""
     needed = STATES_OF_A_PARAMETER * sum(
-        value.numel() * value.element_size()
-        for network in networks
-        for value in network.state_dict().values()
+        value.numel() * value.element_size() for network in networks for value in network.state_dict().values()
     )
     free = shutil.disk_usage(folder).free
     if free < needed:
@@ -176,15 +174,23 @@ def save(run: KeptRun, epoch: int) -> None:
     folder, config = run.config.checkpoint_folder, run.config
     save_checkpoint(run.discriminator, epoch, folder, "discriminator", run={"total_step": run.total_step})
     save_checkpoint(
-        run.generator, epoch, folder, "generator",
-        optimizers=run.optimizer_states(), average=run.average.network.state_dict(), run=position(run),
-    )  # fmt: skip
+        run.generator,
+        epoch,
+        folder,
+        "generator",
+        optimizers=run.optimizer_states(),
+        average=run.average.network.state_dict(),
+        run=position(run),
+    )
     write_best(folder, run.best)
     own = [other for other in complete_epochs(folder) if other <= epoch]
     kept = epochs_to_keep(
-        own, every=config.keep_every, last=config.keep_last, best=run.best.epoch if run.best else None,
+        own,
+        every=config.keep_every,
+        last=config.keep_last,
+        best=run.best.epoch if run.best else None,
         interval=config.save_after_nepochs,
-    )  # fmt: skip
+    )
     for other in set(own) - set(kept):
         for role in reversed(ROLES):  # without its discriminator, a generator is no pair to resume from
             checkpoint_path(folder, role, other).unlink(missing_ok=True)
@@ -193,16 +199,27 @@ def save(run: KeptRun, epoch: int) -> None:
 def position(run: KeptRun) -> dict[str, Any]:
     """Where a run stands, in tensors and plain values."""
     return {
-        "stage": run.stage, "stage_step": run.stage_step, "stage_began": run.stage_began,
-        "finished_stages": list(run.finished_stages), "epoch": run.epoch, "total_step": run.total_step,
-        "seconds": run.seconds, "controllers": dict(run.controllers), "average_updates": run.average.updates,
-        "seed": run.config.seed, "random": torch.get_rng_state(), "device_random": device_random(run.runtime),
-        "precision": run.runtime.precision, "threads": torch.get_num_threads(), "log_bytes": log_bytes(run.log),
+        "stage": run.stage,
+        "stage_step": run.stage_step,
+        "stage_began": run.stage_began,
+        "finished_stages": list(run.finished_stages),
+        "epoch": run.epoch,
+        "total_step": run.total_step,
+        "seconds": run.seconds,
+        "controllers": dict(run.controllers),
+        "average_updates": run.average.updates,
+        "seed": run.config.seed,
+        "random": torch.get_rng_state(),
+        "device_random": device_random(run.runtime),
+        "precision": run.runtime.precision,
+        "threads": torch.get_num_threads(),
+        "log_bytes": log_bytes(run.log),
         "best": run.best._asdict() if run.best else None,
         "stateful": {name: keeper.state_dict() for name, keeper in run.stateful.items()},
         "learned": {name: list(had) for name, had in run.learned.items()},
-        "reopened": {name: list(again) for name, again in run.reopened.items()}, "planned": run.planned(),
-    }  # fmt: skip
+        "reopened": {name: list(again) for name, again in run.reopened.items()},
+        "planned": run.planned(),
+    }
 
 
 def resume(run: KeptRun) -> int:
@@ -213,10 +230,7 @@ def resume(run: KeptRun) -> int:
     CheckpointError
         There is none, or not the one asked for.
     """
-    folder, wanted = (
-        Path(run.config.checkpoint_folder_load or run.config.checkpoint_folder),
-        run.config.resume_epoch,
-    )
+    folder, wanted = (Path(run.config.checkpoint_folder_load or run.config.checkpoint_folder), run.config.resume_epoch)
     epochs = complete_epochs(folder)
     if wanted is not None:
         if wanted not in epochs:
@@ -237,18 +251,14 @@ def resume(run: KeptRun) -> int:
         check_position(generator, run.stateful)
         adopt(run, generator, discriminator)
         return epoch
-    raise CheckpointError(
-        f"no complete checkpoint to resume from in {folder}. Train without --resume to begin."
-    )
+    raise CheckpointError(f"no complete checkpoint to resume from in {folder}. Train without --resume to begin.")
 
 
 def total_step(content: dict[str, Any]) -> int:
     """Steps that a checkpoint's run had taken; raises CheckpointError where it does not say."""
     place = content.get("run")
     if not isinstance(place, dict) or type(place.get("total_step")) is not int:
-        raise CheckpointError(
-            f"the {content['role']} of epoch {content['epoch']} does not say where its run stood"
-        )
+        raise CheckpointError(f"the {content['role']} of epoch {content['epoch']} does not say where its run stood")
     return place["total_step"]
 
 
@@ -286,10 +296,7 @@ def adopt_position(run: KeptRun, there: dict[str, Any]) -> None:
     else:  # an earlier version: its log says as much, and a run that is over had its time
         run.learned = learned_in(read_history(run.log.path.parent))
         is_over = run.stage == LAST_STAGE and LAST_STAGE in run.finished_stages
-        run.planned_before = {
-            "minutes": AN_END * there["seconds"] / 60.0 if is_over else math.inf,
-            "steps": {},
-        }
+        run.planned_before = {"minutes": AN_END * there["seconds"] / 60.0 if is_over else math.inf, "steps": {}}
     for name, keeper in run.stateful.items():
         if name in there.get("stateful", {}):
             keeper.load_state_dict(there["stateful"][name])

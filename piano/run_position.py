@@ -19,9 +19,13 @@ CLOCK = Bound(0.0, 60.0 * bounds.MINUTES.high, is_whole=False)
 """Seconds that a run has taken."""
 CONTROL = Bound(-1e30, 1e30, is_whole=False)
 NUMBERS = {
-    "stage_step": bounds.STEPS, "stage_began": CLOCK, "epoch": bounds.EPOCH, "total_step": bounds.STEPS,
-    "seconds": CLOCK, "average_updates": bounds.STEPS,
-}  # fmt: skip
+    "stage_step": bounds.STEPS,
+    "stage_began": CLOCK,
+    "epoch": bounds.EPOCH,
+    "total_step": bounds.STEPS,
+    "seconds": CLOCK,
+    "average_updates": bounds.STEPS,
+}
 """What every checkpoint to resume from has."""
 OPTIONAL = {"threads": bounds.THREADS, "log_bytes": bounds.NATURAL}
 DEEPEST = 12

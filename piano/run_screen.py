@@ -55,8 +55,11 @@ class RunScreen:
         if self._bar is None:
             return
         if self.loudness == "verbose":
-            shown = [f"{name} {value:.3g}" for name, value in line.items()
-                     if isinstance(value, float) and name not in HIDDEN_NUMBERS and "/" not in name]  # fmt: skip
+            shown = [
+                f"{name} {value:.3g}"
+                for name, value in line.items()
+                if isinstance(value, float) and name not in HIDDEN_NUMBERS and "/" not in name
+            ]
             self._numbers = f", {stage}: {', '.join(shown[:5])}, {rate:.0f} audio-s/s"
         else:
             name, words = STAGE[stage].shown
@@ -83,10 +86,15 @@ class RunScreen:
     def _open(self, stage: str, done: float) -> tqdm | None:
         if self._bar is None and self.is_main and self.loudness != "quiet":
             self._bar = tqdm(
-                total=PARTS, desc=STAGE[stage].doing, bar_format=SHORT, leave=False, mininterval=0.5,
+                total=PARTS,
+                desc=STAGE[stage].doing,
+                bar_format=SHORT,
+                leave=False,
+                mininterval=0.5,
                 initial=min(PARTS, round(PARTS * done)),
-                dynamic_ncols=self.loudness == "verbose", ncols=None if self.loudness == "verbose" else self._width(),
-            )  # fmt: skip
+                dynamic_ncols=self.loudness == "verbose",
+                ncols=None if self.loudness == "verbose" else self._width(),
+            )
         return self._bar
 
     @staticmethod

@@ -100,9 +100,14 @@ class PlateauRate:
         if settings.patience is not None:
             # An absolute threshold, for a relative one is no threshold for a loss that may be negative.
             self._plateau = ReduceLROnPlateau(
-                self._carrier, factor=settings.factor, patience=settings.patience, min_lr=settings.min_lr,
-                threshold=settings.threshold, threshold_mode="abs", eps=0.0,
-            )  # fmt: skip
+                self._carrier,
+                factor=settings.factor,
+                patience=settings.patience,
+                min_lr=settings.min_lr,
+                threshold=settings.threshold,
+                threshold_mode="abs",
+                eps=0.0,
+            )
 
     @property
     def rate(self) -> float:
@@ -154,8 +159,12 @@ class EarlyStop:
 
     def state_dict(self) -> dict[str, Any]:
         """Counters, and the weights that are kept."""
-        return {"best": self.best, "bad_epochs": self.bad_epochs, "has_stopped": self.has_stopped,
-                "weights": copy.copy(self.weights)}  # fmt: skip
+        return {
+            "best": self.best,
+            "bad_epochs": self.bad_epochs,
+            "has_stopped": self.has_stopped,
+            "weights": copy.copy(self.weights),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict`."""
@@ -327,10 +336,13 @@ class Schedules:
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed run needs to go on as if nothing had happened: plain values, and the best weights."""
         return {
-            "stage": self.stage, "warmup_steps": self.warmup_steps, "ramp_from": self._ramp_from,
-            "sums": copy.deepcopy(self._sums), "early_stop": self.early_stop.state_dict(),
+            "stage": self.stage,
+            "warmup_steps": self.warmup_steps,
+            "ramp_from": self._ramp_from,
+            "sums": copy.deepcopy(self._sums),
+            "early_stop": self.early_stop.state_dict(),
             "rates": {name: base.state_dict() for name, base in self._bases.items()},
-        } | ({"first": self.first} if self.first else {})  # fmt: skip
+        } | ({"first": self.first} if self.first else {})
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict`; the rates take effect at the next `attach`."""

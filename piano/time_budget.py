@@ -20,9 +20,7 @@ AIM = 0.99
 """Part of the minutes that is planned: a run may end a little early, and should not end late."""
 EXIT_SECONDS = 0.7
 """From the last checkpoint to the end of the process."""
-EXTRAS = tuple(
-    stage.name for stage in sorted(STAGES, key=lambda stage: stage.is_extra, reverse=True) if stage.is_extra
-)
+EXTRAS = tuple(stage.name for stage in sorted(STAGES, key=lambda stage: stage.is_extra, reverse=True) if stage.is_extra)
 ADVERSARIAL = (*stages_of("judging"), *stages_of("adversarial"))
 CORE = next(name for name in stages_of("adversarial") if name not in EXTRAS)
 LEAST_LEARNING, LEAST_AFTER_FLOW = 0.5, 0.1
@@ -58,9 +56,7 @@ class TimeBudget:
         From a stage to the kinds of texture that are measured after it.
     """
 
-    def __init__(
-        self, seconds: float, shares: Mapping[str, float], textures: Mapping[str, tuple[str, ...]]
-    ) -> None:
+    def __init__(self, seconds: float, shares: Mapping[str, float], textures: Mapping[str, tuple[str, ...]]) -> None:
         self.seconds = seconds
         self.shares = dict(shares)
         self.textures = dict(textures)
@@ -83,8 +79,7 @@ class TimeBudget:
     def closing(self, stage: str) -> float:
         """Seconds that have to be kept for what follows the last step of a stage."""
         textures = sum(
-            self.measured.get(kind, self.measured.get(TEXTURE_OF_MANY, 0.0))
-            for kind in self.textures.get(stage, ())
+            self.measured.get(kind, self.measured.get(TEXTURE_OF_MANY, 0.0)) for kind in self.textures.get(stage, ())
         )
         return textures + self.expected_gate(stage) + self.measured.get(SAVING, 0.0)
 

@@ -145,9 +145,7 @@ def play(
     """
     judgements = KeptJudgements(kept)
     field = _Field(folder, real, settings, judgements, {} if left_out is None else left_out, left_out is None)
-    contenders = [
-        Contender(epoch, file_digest(checkpoint_path(folder, "generator", epoch))) for epoch in generators
-    ]
+    contenders = [Contender(epoch, file_digest(checkpoint_path(folder, "generator", epoch))) for epoch in generators]
     known, total = 0, len(judges) * (len(contenders) + 1 + len(PROBES))
     with tqdm(total=total, desc="judging", unit="judgement", dynamic_ncols=True) as bar:
         waiting: list[tuple[Player, Items]] = []
@@ -175,11 +173,7 @@ def play(
 
 
 def hear(
-    folder: Path,
-    judges: list[Judge],
-    players: list[tuple[Player, Items]],
-    judgements: KeptJudgements,
-    bar: tqdm,
+    folder: Path, judges: list[Judge], players: list[tuple[Player, Items]], judgements: KeptJudgements, bar: tqdm
 ) -> None:
     """Load each judge once and let it hear all these players, where it has not before."""
     for judge in judges:
@@ -199,9 +193,14 @@ class _Field:
     """The players in the order in which they go before the judges: controls first, then the generators."""
 
     def __init__(
-        self, folder: Path, real: Clips, settings: Settings, kept: KeptJudgements, left_out: dict[str, str],
+        self,
+        folder: Path,
+        real: Clips,
+        settings: Settings,
+        kept: KeptJudgements,
+        left_out: dict[str, str],
         is_strict: bool,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.folder = folder
         self.real = real
         self.settings = settings
@@ -267,21 +266,22 @@ class _Field:
 
     def real_player(self, contender: Contender, code: str) -> Player:
         """Real music as this generator's encoder hears it."""
-        return Player(
-            "real music", self.real_key(code), True, lambda: self._sound(contender, self.real.waveforms)
-        )
+        return Player("real music", self.real_key(code), True, lambda: self._sound(contender, self.real.waveforms))
 
     def probe_players(self, contender: Contender, code: str) -> Iterator[Player]:
         """The probes as this generator's encoder hears them."""
         for name in PROBES:
-            yield Player(
-                name, self.probe_key(name, code), False, lambda name=name: self._probe(contender, name)
-            )
+            yield Player(name, self.probe_key(name, code), False, lambda name=name: self._probe(contender, name))
 
     def fake_player(self, contender: Contender) -> Player:
         """A generator's own music."""
-        return Player(f"generator {contender.epoch}", self.fake_key(contender), False,
-                      lambda: self._fakes(contender), contender.epoch)  # fmt: skip
+        return Player(
+            f"generator {contender.epoch}",
+            self.fake_key(contender),
+            False,
+            lambda: self._fakes(contender),
+            contender.epoch,
+        )
 
     def _sound(self, contender: Contender, waveforms: Tensor) -> Items:
         return items_of_sound(self.load(contender.epoch), waveforms)
@@ -311,19 +311,12 @@ class _Field:
 
 
 def _gather(
-    field: _Field,
-    contenders: list[Contender],
-    judges: list[Judge],
-    real: Clips,
-    kept: KeptJudgements,
-    known: int,
+    field: _Field, contenders: list[Contender], judges: list[Judge], real: Clips, kept: KeptJudgements, known: int
 ) -> Tournament:
     """The judgements as arrays and as verdicts."""
     present = [contender for contender in contenders if contender.epoch not in field.dropped]
     if not present:
-        raise CheckpointError(
-            f"no generator in {field.folder} could be judged: {'; '.join(field.left_out.values())}"
-        )
+        raise CheckpointError(f"no generator in {field.folder} could be judged: {'; '.join(field.left_out.values())}")
 
     def logits(judge: Judge, key: str) -> Logits:
         return kept.logits[judge.digest, key]
@@ -342,9 +335,7 @@ def _gather(
 
     judges = [judge for judge in judges if finite(judge)]
     if not judges:
-        raise CheckpointError(
-            f"every discriminator in {field.folder} answers with numbers that are not finite."
-        )
+        raise CheckpointError(f"every discriminator in {field.folder} answers with numbers that are not finite.")
     fake = over_generators(field.fake_key)
     real_logits = over_generators(lambda contender: field.real_key(field.facts(contender)[0]))
     judged = Judged(
@@ -362,10 +353,13 @@ def _gather(
     )
     verdicts = [
         pass_verdict(
-            judge.epoch, contender.epoch, torch.from_numpy(fake[row, column]),
-            torch.from_numpy(real_logits[row, column]), trained_steps=judge.trained_steps,
+            judge.epoch,
+            contender.epoch,
+            torch.from_numpy(fake[row, column]),
+            torch.from_numpy(real_logits[row, column]),
+            trained_steps=judge.trained_steps,
         )
         for column, contender in enumerate(present)
         for row, judge in enumerate(judges)
-    ]  # fmt: skip
+    ]
     return Tournament(judged, verdicts, known, field.left_out)

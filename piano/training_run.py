@@ -34,15 +34,7 @@ from piano.run_keeper import Stateful
 from piano.run_position import check_optimizer
 from piano.run_screen import Loudness, RunScreen
 from piano.schedules import SETTLED, Schedules, Step
-from piano.stages import (
-    COMPOSING_STAGE,
-    FIRST_STAGE,
-    STAGE,
-    STAGE_NAMES,
-    STAGES,
-    Part,
-    stages_of,
-)
+from piano.stages import COMPOSING_STAGE, FIRST_STAGE, STAGE, STAGE_NAMES, STAGES, Part, stages_of
 from piano.time_budget import ENCODING, SAVING, TimeBudget, texture_of
 
 NORMALISER_FRAMES = 50_000
@@ -153,9 +145,7 @@ class TrainingRun:
         self.doctor = doctor
         self.validate = validate
         self.schedules = Schedules(config.schedulers)
-        self.log = RunLog(
-            config.checkpoint_folder, is_active=runtime.is_main, loggers=config.training.loggers
-        )
+        self.log = RunLog(config.checkpoint_folder, is_active=runtime.is_main, loggers=config.training.loggers)
         self.stage = ""
         self.stage_step = 0
         self.stage_began = 0.0
@@ -289,10 +279,7 @@ class TrainingRun:
 
     def planned(self) -> dict[str, Any]:
         """For how long this run is meant, now: a later sitting sees by it whether it has got more."""
-        return {
-            "minutes": self.config.minutes,
-            "steps": {stage: self.stage_steps(stage) for stage in STAGE_NAMES},
-        }
+        return {"minutes": self.config.minutes, "steps": {stage: self.stage_steps(stage) for stage in STAGE_NAMES}}
 
     def learned_so_far(self) -> dict[str, Learned]:
         """What every stage has had, the present one too."""
@@ -313,14 +300,10 @@ class TrainingRun:
                 return ""
             found = reopen_by_time(self.budget, learned, finished=self.finished_stages, now=self.seconds)
         elif before["minutes"] is None:
-            found = reopen_by_steps(
-                before["steps"], self.planned()["steps"], learned, finished=self.finished_stages
-            )
+            found = reopen_by_steps(before["steps"], self.planned()["steps"], learned, finished=self.finished_stages)
         else:
             return ""
-        found = {
-            name: again for name in STAGE_NAMES if (again := self._agree_on(found.get(name))) is not None
-        }
+        found = {name: again for name in STAGE_NAMES if (again := self._agree_on(found.get(name))) is not None}
         if not found:
             return ""
         kept = [stage for stage in STAGE_NAMES if stage in self.finished_stages and stage not in found]
@@ -334,11 +317,7 @@ class TrainingRun:
         self.event("longer", stages=list(found), kept=kept)
         if self.budget is not None:
             first = next(iter(found))
-            more = {
-                name: seconds
-                for name, seconds in self.budget.plan(first, self.seconds).items()
-                if name in found
-            }
+            more = {name: seconds for name, seconds in self.budget.plan(first, self.seconds).items() if name in found}
             return longer_in_words(more, kept)
         steps = self.planned()["steps"]
         parts = [f"{name} {counted(steps[name] - again.steps, 'step')}" for name, again in found.items()]
@@ -433,10 +412,14 @@ class TrainingRun:
         items, frames = self.batch_size(self.stage), self.settings(self.stage).frames
         audio_seconds = items * frames / self.generator.frames_per_second
         entry = {
-            "stage": self.stage, "epoch": self.epoch + 1, "step": self.stage_step, "total_step": self.total_step,
-            "seconds": round(self.seconds, 3), "audio_seconds": audio_seconds,
+            "stage": self.stage,
+            "epoch": self.epoch + 1,
+            "step": self.stage_step,
+            "total_step": self.total_step,
+            "seconds": round(self.seconds, 3),
+            "audio_seconds": audio_seconds,
             "learning_rate": {name: pair[0].param_groups[0]["lr"] for name, pair in self._optimizers.items()},
-        }  # fmt: skip
+        }
         entry |= self.schedules.numbers(self._opening)
         tensors = {}
         for name, value in terms.items():
@@ -470,9 +453,7 @@ class TrainingRun:
         lines = []
         for entry, tensors in self._pending:
             if tensors:
-                stacked = self.runtime.mean(
-                    torch.stack([value.reshape(()) for value in tensors.values()])
-                ).tolist()
+                stacked = self.runtime.mean(torch.stack([value.reshape(()) for value in tensors.values()])).tolist()
                 entry.update(zip(tensors, stacked, strict=True))
             lines.append(entry)
         self._pending = []
@@ -517,8 +498,10 @@ class TrainingRun:
             self.event("plateau", optimizer=name, base_rate=rate)
         if end.has_stopped:
             self.event("early_stop", best=self.schedules.early_stop.best)
-            self._tell(f"{self.stage}: no better for {self.schedules.early_stop.bad_epochs} epochs; "
-                       f"stopped, its best epoch is kept")  # fmt: skip
+            self._tell(
+                f"{self.stage}: no better for {self.schedules.early_stop.bad_epochs} epochs; "
+                f"stopped, its best epoch is kept"
+            )
 
     def _finish_stage(self) -> None:
         """Adopt the averaged weights, judge them, save."""
@@ -563,17 +546,21 @@ class TrainingRun:
 
     def event(self, kind: str, **fields: Any) -> None:
         """Write a line that is not a step: a gate, a refusal, a remedy."""
-        entry = {"event": kind, "stage": self.stage, "epoch": self.epoch, "total_step": self.total_step,
-                 "seconds": round(self.seconds, 3), **fields}  # fmt: skip
+        entry = {
+            "event": kind,
+            "stage": self.stage,
+            "epoch": self.epoch,
+            "total_step": self.total_step,
+            "seconds": round(self.seconds, 3),
+            **fields,
+        }
         self.log.append([entry])
 
     # --- keeping ---------------------------------------------------------------------------------------------------
 
     def score(self, kernel_distance: float, *, steps: int, kernel_score: float | None = None) -> None:
         """Note how far whole compositions of the averaged weights are from validation music; the next save keeps it."""
-        if math.isfinite(kernel_distance) and (
-            self.best is None or kernel_distance <= self.best.kernel_distance
-        ):
+        if math.isfinite(kernel_distance) and (self.best is None or kernel_distance <= self.best.kernel_distance):
             self.best = Best(self.epoch, kernel_distance, steps, self.stage, kernel_score)
 
     def save(self) -> None:
@@ -594,9 +581,7 @@ class TrainingRun:
 
     def _save_as(self, epoch: int) -> None:
         self.runtime.wait()
-        if not (
-            is_finite(self.average.network) and is_finite(self.generator) and is_finite(self.discriminator)
-        ):
+        if not (is_finite(self.average.network) and is_finite(self.generator) and is_finite(self.discriminator)):
             raise TrainingError(self._diverged("weights became NaN or infinite"))
         if self.runtime.is_main:
             self._mend_folder()
@@ -607,8 +592,10 @@ class TrainingRun:
     def _mend_folder(self) -> None:
         """Make the folder again that somebody removed while the run was working in it."""
         if self.papers is not None and not (self.config.checkpoint_folder / CONFIG_NAME).is_file():
-            self._tell(f"{printable(self.config.checkpoint_folder)} was emptied or removed: it is made again, and "
-                       "holds the run from here on")  # fmt: skip
+            self._tell(
+                f"{printable(self.config.checkpoint_folder)} was emptied or removed: it is made again, and "
+                "holds the run from here on"
+            )
             self.papers()
 
     def ruin(self) -> str:
@@ -619,9 +606,7 @@ class TrainingRun:
         frames = min(16, self.training_set.samples // network.hop_samples)
         try:
             with torch.inference_mode():
-                sound = self.training_set.crop(0, 0, frames * network.hop_samples)[None].to(
-                    self.runtime.device
-                )
+                sound = self.training_set.crop(0, 0, frames * network.hop_samples)[None].to(self.runtime.device)
                 latents = network.encode(sound)
                 made = [
                     latents,
@@ -694,9 +679,7 @@ class TrainingRun:
         """Random crops of the training set (batch, channels, samples), `frames` latent frames long, on the device."""
         samples = frames * self.generator.hop_samples
         indices = torch.randint(len(self.training_set), (batch_size,), generator=step.random("pair"))
-        offsets = torch.randint(
-            self.training_set.samples - samples + 1, (batch_size,), generator=step.random("offset")
-        )
+        offsets = torch.randint(self.training_set.samples - samples + 1, (batch_size,), generator=step.random("offset"))
         waveforms = self.training_set.crops(indices, offsets, samples)
         refuse_broken(self.training_set, indices, waveforms)
         return waveforms.to(self.runtime.device, non_blocking=True)
@@ -756,19 +739,14 @@ class TrainingRun:
         spectrum_frames = frames * network.autoencoder.latent_stride
         waveforms = self.draw_waveforms(step, -(-TEXTURE_FRAMES // spectrum_frames), frames)
         noise = step.noise(
-            "noise",
-            waveforms.shape[0] * waveforms.shape[1],
-            spectrum_frames + 3,
-            network.autoencoder.hop_length,
+            "noise", waveforms.shape[0] * waveforms.shape[1], spectrum_frames + 3, network.autoencoder.hop_length
         ).to(waveforms.device)
         for steps in STAGE[self.stage].textures:
             with self.measure(texture_of(steps)):
                 if not self._can_compose():
                     latents = network.encode(waveforms)
                 else:
-                    latents = network.sample_latents(
-                        frames, count=len(waveforms), seed=TEXTURE_SEED, steps=steps
-                    )
+                    latents = network.sample_latents(frames, count=len(waveforms), seed=TEXTURE_SEED, steps=steps)
                 network.fit_texture(waveforms, latents, noise, steps=steps)
         self.generator.textures.load_state_dict(network.textures.state_dict())
 
@@ -784,9 +762,7 @@ class TrainingRun:
 def is_finite(network: nn.Module) -> bool:
     """Whether all numbers of a network are numbers."""
     return all(
-        bool(torch.isfinite(value).all())
-        for value in network.state_dict().values()
-        if value.is_floating_point()
+        bool(torch.isfinite(value).all()) for value in network.state_dict().values() if value.is_floating_point()
     )
 
 
@@ -801,9 +777,12 @@ def refuse_broken(dataset: AudioDataset, indices: Sequence[int] | Tensor, wavefo
 
 @torch.inference_mode()
 def encode_dataset(
-    generator: VariationalAttentionModel, dataset: AudioDataset, runtime: Runtime, *,
+    generator: VariationalAttentionModel,
+    dataset: AudioDataset,
+    runtime: Runtime,
+    *,
     between: Callable[[], None] = lambda: None,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Latent means (pairs, frames, latent_dim) of every pair of a data set, on the CPU, before whitening.
 
     `between` is called before every batch; what it raises ends the encoding.
@@ -816,9 +795,7 @@ def encode_dataset(
         waveforms = torch.stack([dataset[item] for item in places])
         refuse_broken(dataset, places, waveforms)
         with runtime.autocast():
-            pieces.append(
-                generator.autoencoder.encoder(waveforms.to(runtime.device))[0][:, :frames].float().cpu()
-            )
+            pieces.append(generator.autoencoder.encoder(waveforms.to(runtime.device))[0][:, :frames].float().cpu())
     means = torch.cat(pieces).clone()
     if not bool(torch.isfinite(means).all()):
         raise TrainingError(

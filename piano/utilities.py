@@ -8,13 +8,7 @@ import torch
 from torch import nn
 
 from piano.discriminator import Discriminator_with_mdisc
-from piano.foundation.checkpoint_format import (
-    checkpoint_path,
-    find_epoch,
-    list_epochs,
-    read_best,
-    read_checkpoint,
-)
+from piano.foundation.checkpoint_format import checkpoint_path, find_epoch, list_epochs, read_best, read_checkpoint
 from piano.foundation.errors import CheckpointError
 from piano.foundation.model_folder import holds_shipped, named_folder, shipped_folder
 from piano.foundation.screen_text import printable
@@ -98,10 +92,7 @@ def not_composing_yet(content: dict[str, Any]) -> str:
     a fine-tuned model composes from the start.
     """
     state = content.get("average") or content["model"]
-    if any(
-        name not in state or bool(state[name].any())
-        for name in ("attention.out.weight", "attention.out.bias")
-    ):
+    if any(name not in state or bool(state[name].any()) for name in ("attention.out.weight", "attention.out.bias")):
         return ""
     run = content.get("run")
     stage = run.get("stage") if isinstance(run, dict) else None
@@ -132,17 +123,22 @@ def load_discriminator(
     return build(Discriminator_with_mdisc, content, content["model"], device)
 
 
-def build(
-    kind: type[nn.Module], content: dict[str, Any], state: dict[str, Any], device: torch.device | str
-) -> Any:
+def build(kind: type[nn.Module], content: dict[str, Any], state: dict[str, Any], device: torch.device | str) -> Any:
     """A network of class `kind` from a checkpoint's keywords and a state; raises CheckpointError."""
     try:
         refuse_other_sizes(kind, content["keywords"], state)
         network = kind(**content["keywords"])
         network.load_state_dict(state)
     except (
-        TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError, LookupError, AssertionError, MemoryError,
-    ) as error:  # fmt: skip
+        TypeError,
+        ValueError,
+        RuntimeError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        AssertionError,
+        MemoryError,
+    ) as error:
         raise CheckpointError(
             f"the {content['role']} of epoch {content['epoch']} does not fit this version: "
             f"{printable(' '.join(str(error).split()))[:160]}. See piano/update_checkpoint.py."

@@ -10,11 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from piano.loss_functions import (
-    discriminator_loss,
-    energy_score_loss,
-    magnitude_loss,
-)
+from piano.loss_functions import discriminator_loss, energy_score_loss, magnitude_loss
 from piano.piano_pretrain import NoisyLatents, draw_levels, flow_pass
 from piano.piano_train import compose, draw_composition, judge_composition, judge_sound
 from piano.schedules import Step
@@ -48,9 +44,7 @@ def sound_losses(run: TrainingRun, step: Step, *, with_ear: bool) -> dict[str, T
     with run.runtime.autocast():
         mean, _ = autoencoder.posterior(real)
         fake = autoencoder.decode_spectrum(mean)
-    losses = {
-        "validation_loss": magnitude_loss(autoencoder.log_magnitude(fake), autoencoder.log_magnitude(real))
-    }
+    losses = {"validation_loss": magnitude_loss(autoencoder.log_magnitude(fake), autoencoder.log_magnitude(real))}
     if with_ear:
         with run.runtime.autocast():
             on_real, on_fake = (judge_sound(run.discriminator, autoencoder, sound) for sound in (real, fake))

@@ -18,9 +18,7 @@ PATIENCE_SECONDS = 120.0
 
 def find_chromium() -> str | None:
     """The browser's program, if there is one; it is driven over file descriptors 3 and 4, which Windows lacks."""
-    return (
-        next((path for name in NAMES if (path := shutil.which(name))), None) if os.name == "posix" else None
-    )
+    return next((path for name in NAMES if (path := shutil.which(name))), None) if os.name == "posix" else None
 
 
 class Browser:
@@ -45,13 +43,7 @@ class Browser:
 
     def set_width(self, width: int, *, height: int = 800, is_dark: bool = False) -> None:
         """Size of the window in CSS pixels, and the colours the reader prefers."""
-        self.send(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=height,
-            deviceScaleFactor=1,
-            mobile=False,
-        )
+        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         scheme = "dark" if is_dark else "light"
         self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
@@ -72,9 +64,7 @@ class Browser:
         """Press and release a key."""
         text = {"text": "\r"} if key == "Enter" else {}
         for kind in ("keyDown" if text else "rawKeyDown", "keyUp"):
-            self.send(
-                "Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **text
-            )
+            self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **text)
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Ask, and return the answer; what the browser reports meanwhile goes to `events`."""
@@ -116,15 +106,29 @@ def chromium(program: str, profile: Path) -> Iterator[Browser]:
         os.dup2(ends[1], 4)
 
     flags = [
-        "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--mute-audio", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions",
-        "--autoplay-policy=no-user-gesture-required", "--host-resolver-rules=MAP * ~NOTFOUND",
-        "--remote-debugging-pipe", f"--user-data-dir={profile}",
-    ]  # fmt: skip
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--mute-audio",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--disable-extensions",
+        "--autoplay-policy=no-user-gesture-required",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+        "--remote-debugging-pipe",
+        f"--user-data-dir={profile}",
+    ]
     process = subprocess.Popen(
-        [program, *flags], preexec_fn=place, pass_fds=(3, 4),
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [program, *flags],
+        preexec_fn=place,
+        pass_fds=(3, 4),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     for end in (read_commands, write_answers, *ends):
         os.close(end)
     browser = Browser(process, write_commands, read_answers)

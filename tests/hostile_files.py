@@ -74,26 +74,31 @@ def generate(folder: Path) -> int:
 CHECKPOINT = Opened("checkpoint (`.pt`)", lambda folder: folder / "generator_epoch_1.pt", generate)
 SHIPPED = Opened("model (`.safetensors`)", lambda folder: folder / "generator.safetensors", generate)
 PAIRS = Opened(
-    "data set (`.npy`)", lambda folder: set_path(folder, "training"),
+    "data set (`.npy`)",
+    lambda folder: set_path(folder, "training"),
     lambda folder: run_command(lambda: (open_pairs(folder, "training"), None)[1]),
-)  # fmt: skip
+)
 MANIFEST = Opened("manifest (`.json`)", manifest_path, PAIRS.give)
 PREPARED = Opened(
-    "prepared folder (`manifest.json`)", manifest_path,
+    "prepared folder (`manifest.json`)",
+    manifest_path,
     lambda folder: create_dataset.main(["--input", str(folder), "--output", str(folder / "out")]),
-)  # fmt: skip
+)
 SETTINGS = Opened(
-    "settings (`.yaml`)", lambda folder: folder / "config.yaml",
+    "settings (`.yaml`)",
+    lambda folder: folder / "config.yaml",
     lambda folder: run_command(lambda: (load_config_from_yaml(folder / "config.yaml"), None)[1]),
-)  # fmt: skip
+)
 MUSIC = Opened(
-    "sound", lambda folder: folder / "sound.mp3",
+    "sound",
+    lambda folder: folder / "sound.mp3",
     lambda folder: run_command(lambda: (read_audio(folder / "sound.mp3", sample_rate=8000, channels=1), None)[1]),
-)  # fmt: skip
+)
 SOUND = Opened(
-    "receipt in a sound", lambda folder: folder / "sound.wav",
+    "receipt in a sound",
+    lambda folder: folder / "sound.wav",
     lambda folder: reproduce.main([str(folder / "sound.wav")]),
-)  # fmt: skip
+)
 
 
 def torch_bytes(value: Any) -> bytes:
@@ -105,8 +110,16 @@ def torch_bytes(value: Any) -> bytes:
 
 def checkpoint(**changes: Any) -> bytes:
     """A checkpoint that is right but for the changes."""
-    content = {"format_version": FORMAT_VERSION, "role": "generator", "epoch": 1, "keywords": {"n_fft": 512},
-               "model": {"weight": torch.zeros(2)}, "average": None, "optimizers": {}, "run": {}}  # fmt: skip
+    content = {
+        "format_version": FORMAT_VERSION,
+        "role": "generator",
+        "epoch": 1,
+        "keywords": {"n_fft": 512},
+        "model": {"weight": torch.zeros(2)},
+        "average": None,
+        "optimizers": {},
+        "run": {},
+    }
     return torch_bytes({**content, **changes})
 
 
@@ -167,11 +180,22 @@ def manifest(**changes: Any) -> bytes:
 def prepared(*, settings: dict[str, Any] | None = None, **changes: Any) -> bytes:
     """A prepared folder's manifest with one song that is right but for the changes."""
     song = SongEntry(
-        source="song.mp3", size=10, mtime_ns=0, sha256="ab" * 32, folder="song-12345678", source_sample_rate=16_000,
-        source_channels=1, samples=32_000, seconds=2.0, loudness_db=-18.0, peak_db=-1.0, gain_db=0.0,
-        silence_share=0.0, group="song.mp3",
+        source="song.mp3",
+        size=10,
+        mtime_ns=0,
+        sha256="ab" * 32,
+        folder="song-12345678",
+        source_sample_rate=16_000,
+        source_channels=1,
+        samples=32_000,
+        seconds=2.0,
+        loudness_db=-18.0,
+        peak_db=-1.0,
+        gain_db=0.0,
+        silence_share=0.0,
+        group="song.mp3",
         chunks=(ChunkEntry(file="chunk_0000.npy", start_sample=0, samples=32_000),),
-    )  # fmt: skip
+    )
     values = {
         "version": 1,
         "settings": {
@@ -215,8 +239,12 @@ def sound(comment: str | None, *, seconds: float = 0.5) -> bytes:
     """A WAV file with a comment."""
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "sound.wav"
-        write_audio(path, np.zeros((1, round(8000 * seconds)), np.float32), 8000,
-                    metadata={"comment": comment} if comment is not None else {})  # fmt: skip
+        write_audio(
+            path,
+            np.zeros((1, round(8000 * seconds)), np.float32),
+            8000,
+            metadata={"comment": comment} if comment is not None else {},
+        )
         return path.read_bytes()
 
 
@@ -231,9 +259,20 @@ def wav_header(*, rate: int, channels: int = 1, samples: int = 600) -> bytes:
 def receipt(**changes: Any) -> str:
     """A receipt that is right but for the changes."""
     values = Receipt(
-        kind="sample", model="0" * 64, folder="nowhere", epoch=1, seed=0, item=0, seconds=0.5, steps=2,
-        phase_iterations=2, device="cpu", dtype="float32", threads=1, versions={},
-    ).model_dump()  # fmt: skip
+        kind="sample",
+        model="0" * 64,
+        folder="nowhere",
+        epoch=1,
+        seed=0,
+        item=0,
+        seconds=0.5,
+        steps=2,
+        phase_iterations=2,
+        device="cpu",
+        dtype="float32",
+        threads=1,
+        versions={},
+    ).model_dump()
     return json.dumps({**values, **changes})
 
 
@@ -252,12 +291,17 @@ FILES: list[tuple[Opened, str, Callable[[], bytes]]] = [
     (CHECKPOINT, "a TorchScript program", script_archive),
     (CHECKPOINT, "a compressed archive", lambda: deflated(checkpoint())),
     (CHECKPOINT, "a compressed archive that unpacks into 32 MB", lambda: deflated(checkpoint(), more=32_000_000)),
-    (CHECKPOINT, "a weight of 10^12 numbers that are all the same one",
-     lambda: checkpoint(model={"weight": torch.zeros(1).expand(10**6, 10**6)})),
-    (CHECKPOINT, "a sparse weight of 10^12 numbers",
-     lambda: checkpoint(model={"weight": sparse()})),
-    (CHECKPOINT, "a weight without storage",
-     lambda: checkpoint(model={"weight": torch.zeros(10**6, 10**6, device="meta")})),
+    (
+        CHECKPOINT,
+        "a weight of 10^12 numbers that are all the same one",
+        lambda: checkpoint(model={"weight": torch.zeros(1).expand(10**6, 10**6)}),
+    ),
+    (CHECKPOINT, "a sparse weight of 10^12 numbers", lambda: checkpoint(model={"weight": sparse()})),
+    (
+        CHECKPOINT,
+        "a weight without storage",
+        lambda: checkpoint(model={"weight": torch.zeros(10**6, 10**6, device="meta")}),
+    ),
     (CHECKPOINT, "keywords that ask for 10^9 layers", lambda: checkpoint(keywords={"n_fft": 512, "num_layers": 10**9})),
     (CHECKPOINT, "keywords that are words", lambda: checkpoint(keywords={"n_fft": "; rm -rf /"})),
     (CHECKPOINT, "weights that are words", lambda: checkpoint(model={"weight": "heavy"})),
@@ -274,13 +318,19 @@ FILES: list[tuple[Opened, str, Callable[[], bytes]]] = [
     (CHECKPOINT, "a window of 2 frames", lambda: checkpoint(keywords={"latent_seq_len": 2})),
     (CHECKPOINT, "a sample rate of 10^9", lambda: checkpoint(keywords={"sample_rate": 10**9})),
     (CHECKPOINT, "a sample rate of 0", lambda: checkpoint(keywords={"sample_rate": 0})),
-    (CHECKPOINT, "heads that do not share their channels",
-     lambda: checkpoint(keywords={"attention_channels": 32, "num_heads": 5})),
+    (
+        CHECKPOINT,
+        "heads that do not share their channels",
+        lambda: checkpoint(keywords={"attention_channels": 32, "num_heads": 5}),
+    ),
     (CHECKPOINT, "an epoch below 0", lambda: checkpoint(epoch=-3)),
     (CHECKPOINT, "10^9 sampling steps by default", lambda: checkpoint(model={"default_steps": torch.tensor(10**9)})),
     (CHECKPOINT, "a weight that is not finite", lambda: checkpoint(model={"weight": torch.tensor([1.0, torch.nan])})),
-    (CHECKPOINT, "escape codes in the name of such a weight",
-     lambda: checkpoint(model={"\x1b]0;owned\x07": torch.tensor(torch.inf)})),
+    (
+        CHECKPOINT,
+        "escape codes in the name of such a weight",
+        lambda: checkpoint(model={"\x1b]0;owned\x07": torch.tensor(torch.inf)}),
+    ),
     (CHECKPOINT, "cut in the middle", lambda: checkpoint()[:700]),
     (CHECKPOINT, "cut by a few bytes", lambda: checkpoint()[:-20]),
     (CHECKPOINT, "empty", lambda: b""),
@@ -296,13 +346,23 @@ FILES: list[tuple[Opened, str, Callable[[], bytes]]] = [
     (SHIPPED, "a window of 10^6 frames", lambda: safetensors(keywords='{"latent_seq_len": 1000000}')),
     (SHIPPED, "a window of half a frame", lambda: safetensors(keywords='{"latent_seq_len": 0.5}')),
     (SHIPPED, "a sample rate of 2^31 - 1", lambda: safetensors(keywords='{"sample_rate": 2147483647}')),
-    (SHIPPED, "10^9 sampling steps by default", lambda: safetensors_bytes(
-        {"default_steps": torch.tensor(10**9)},
-        {"format_version": "1", "role": "generator", "epoch": "1", "keywords": "{}"})),
+    (
+        SHIPPED,
+        "10^9 sampling steps by default",
+        lambda: safetensors_bytes(
+            {"default_steps": torch.tensor(10**9)},
+            {"format_version": "1", "role": "generator", "epoch": "1", "keywords": "{}"},
+        ),
+    ),
     (SHIPPED, "a role with escape codes", lambda: safetensors(role="\x1b]0;owned\x07")),
-    (SHIPPED, "escape codes in the name of a weight that is not finite", lambda: safetensors_bytes(
-        {"\x1b]0;owned\x07": torch.tensor(torch.nan)},
-        {"format_version": "1", "role": "generator", "epoch": "1", "keywords": "{}"})),
+    (
+        SHIPPED,
+        "escape codes in the name of a weight that is not finite",
+        lambda: safetensors_bytes(
+            {"\x1b]0;owned\x07": torch.tensor(torch.nan)},
+            {"format_version": "1", "role": "generator", "epoch": "1", "keywords": "{}"},
+        ),
+    ),
     (SHIPPED, "cut in the middle", lambda: safetensors()[:100]),
     (PAIRS, "Python objects, one of which calls `os.system`", objects),
     (PAIRS, "a header that calls `os.system`", lambda: npy(f"__import__('os').system('touch {MARK}')")),
@@ -364,16 +424,24 @@ FILES: list[tuple[Opened, str, Callable[[], bytes]]] = [
     (SETTINGS, "a loss weight that is no number", lambda: settings("loss_weights.melody: .nan")),
     (SETTINGS, "a window of 4 samples", lambda: settings("model: {n_fft: 4}")),
     (SETTINGS, "10^9 layers", lambda: settings("model: {num_layers: 1000000000}")),
-    (SETTINGS, "10,000 windows of the waveform",
-     lambda: settings(f"discriminator: {{wave_windows: {[512] * 10_000}}}")),
+    (
+        SETTINGS,
+        "10,000 windows of the waveform",
+        lambda: settings(f"discriminator: {{wave_windows: {[512] * 10_000}}}"),
+    ),
     (SETTINGS, "10^30 threads", lambda: settings("runtime.threads: 1000000000000000000000000000000")),
     (SETTINGS, "a million processes", lambda: settings("runtime.devices: 1000000")),
     (SETTINGS, "a null character in a folder", lambda: settings('dataset_folder: "a\\0b"')),
     (SETTINGS, "a home folder of nobody", lambda: settings("dataset_folder: ~nosuchuser/x")),
     (SETTINGS, "shares of stages that do not exist", lambda: settings("finetune.shares: {nothing: 1.0}")),
-    (SETTINGS, "no share for any stage", lambda: settings(
-        "stages: {autoencoder: {share: 0}, flow: {share: 0}, judges: {share: 0}, ear: {share: 0}, "
-        "professor: {share: 0}, joint: {share: 0}}")),
+    (
+        SETTINGS,
+        "no share for any stage",
+        lambda: settings(
+            "stages: {autoencoder: {share: 0}, flow: {share: 0}, judges: {share: 0}, ear: {share: 0}, "
+            "professor: {share: 0}, joint: {share: 0}}"
+        ),
+    ),
     (MUSIC, "a rate of one sample a second", lambda: wav_header(rate=1)),
     (MUSIC, "a rate of 2^31 - 1 with 1,024 channels", lambda: wav_header(rate=2**31 - 1, channels=1024, samples=2048)),
     (MUSIC, "a header and no samples", lambda: wav_header(rate=44_100, samples=0)),
@@ -394,16 +462,21 @@ FILES: list[tuple[Opened, str, Callable[[], bytes]]] = [
     (SOUND, "a seed of 1,000 digits", lambda: sound(receipt(seed=10**1000))),
     (SOUND, "a claim of 100 hours", lambda: sound(receipt(seconds=360_000.0))),
     (SOUND, "a model in a folder of the system", lambda: sound(receipt(folder="/../../etc"))),
-    (SOUND, "a source in a folder of the system",
-     lambda: sound(receipt(source={"name": "/../../etc/passwd", "sha256": "0" * 64}))),
-    (SOUND, "a source that never ends",
-     lambda: sound(receipt(source={"name": "/proc/kmsg", "sha256": "0" * 64}))),
-    (SOUND, "a source above its folder",
-     lambda: sound(receipt(source={"name": "../manifest.json", "sha256": "0" * 64}))),
+    (
+        SOUND,
+        "a source in a folder of the system",
+        lambda: sound(receipt(source={"name": "/../../etc/passwd", "sha256": "0" * 64})),
+    ),
+    (SOUND, "a source that never ends", lambda: sound(receipt(source={"name": "/proc/kmsg", "sha256": "0" * 64}))),
+    (
+        SOUND,
+        "a source above its folder",
+        lambda: sound(receipt(source={"name": "../manifest.json", "sha256": "0" * 64})),
+    ),
     (SOUND, "a model in the home folder of nobody", lambda: sound(receipt(folder="~nosuchuser/x"))),
     (SOUND, "escape codes for a folder", lambda: sound(receipt(folder="\x1b]0;owned\x07"))),
     (SOUND, "a page of text", lambda: b"This is no sound.\n" * 50),
-]  # fmt: skip
+]
 
 NAMES = ["\x1b]0;owned\x07.wav", "two\nlines.wav", "undecodable \udcff.wav", "right\u202evaw.to.left"]
 """Names of files, of which none holds any sound."""
@@ -421,10 +494,7 @@ def refusals(folder: Path) -> Iterator[Refusal]:
         place.mkdir()
         path = place / os.fsencode(name).decode("utf-8", "surrogateescape")
         path.write_bytes(b"no sound")
-        yield refusal(
-            "name of a sound", f"`{ascii(name)[1:-1]}`",
-            lambda path=path: reproduce.main([str(path)]),
-        )  # fmt: skip
+        yield refusal("name of a sound", f"`{ascii(name)[1:-1]}`", lambda path=path: reproduce.main([str(path)]))
 
 
 def refusal(kind: str, attack: str, give: Callable[[], int]) -> Refusal:
@@ -437,9 +507,11 @@ def refusal(kind: str, attack: str, give: Callable[[], int]) -> Refusal:
 
 def main() -> int:
     """Print the page."""
-    print("# Hostile files\n\nMade and printed by `python -m tests.hostile_files`; `tests/test_hostile_files.py` "
-          "holds every row to be true.\nNo file is ever unpickled: nothing in it can run. Each is refused with one "
-          "sentence and exit status 2.\n")  # fmt: skip
+    print(
+        "# Hostile files\n\nMade and printed by `python -m tests.hostile_files`; `tests/test_hostile_files.py` "
+        "holds every row to be true.\nNo file is ever unpickled: nothing in it can run. Each is refused with one "
+        "sentence and exit status 2.\n"
+    )
     kind = ""
     with tempfile.TemporaryDirectory() as name:
         os.chdir(name)

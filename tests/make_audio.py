@@ -42,14 +42,10 @@ def _note(frequency: float, seconds: float, sample_rate: int) -> np.ndarray:
     time = np.arange(round(seconds * sample_rate), dtype=np.float32) / sample_rate
     partials = [k for k in range(1, 5) if k * frequency < sample_rate / 2]
     tone = sum(np.sin(2 * np.pi * k * frequency * time) / k for k in partials)
-    return (tone * np.exp(-4.0 * time / max(seconds, 1e-3)) * np.minimum(1.0, 200.0 * time)).astype(
-        np.float32
-    )
+    return (tone * np.exp(-4.0 * time / max(seconds, 1e-3)) * np.minimum(1.0, 200.0 * time)).astype(np.float32)
 
 
-def write_music(
-    path: Path, seed: int, seconds: float, sample_rate: int = 16_000, channels: int = 1
-) -> np.ndarray:
+def write_music(path: Path, seed: int, seconds: float, sample_rate: int = 16_000, channels: int = 1) -> np.ndarray:
     """Write `make_music` to a file whose suffix chooses the format; returns the waveform."""
     waveform = make_music(seed, seconds, sample_rate, channels)
     write_audio(path, waveform, sample_rate)

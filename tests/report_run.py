@@ -45,22 +45,56 @@ def make_music(folder: Path) -> Path:
 def make_log() -> list[dict[str, Any]]:
     """Steps of two stages, two gates and a finding."""
     steps = [
-        {"stage": stage, "step": step, "epoch": epoch, "total_step": step, "seconds": 60.0 * (step + 10 * (epoch - 1)),
-         "learning_rate": {name: 0.001}, name: 2.0 - step / 10, other: float(step)}
+        {
+            "stage": stage,
+            "step": step,
+            "epoch": epoch,
+            "total_step": step,
+            "seconds": 60.0 * (step + 10 * (epoch - 1)),
+            "learning_rate": {name: 0.001},
+            name: 2.0 - step / 10,
+            other: float(step),
+        }
         for epoch, stage, name, other in STAGES
         for step in range(10)
-    ]  # fmt: skip
+    ]
     gates: list[dict[str, Any]] = [
-        {"event": "gate", "stage": "autoencoder", "epoch": 1, "seconds": 540.0, "total_step": 9, "name": "G1 copies",
-         "passed": True, "d": 0.25},
-        {"event": "gate", "stage": "professor", "epoch": 2, "seconds": 1140.0, "total_step": 9, "name": "G5",
-         "passed": False, "advice": "train longer"},
-    ]  # fmt: skip
+        {
+            "event": "gate",
+            "stage": "autoencoder",
+            "epoch": 1,
+            "seconds": 540.0,
+            "total_step": 9,
+            "name": "G1 copies",
+            "passed": True,
+            "d": 0.25,
+        },
+        {
+            "event": "gate",
+            "stage": "professor",
+            "epoch": 2,
+            "seconds": 1140.0,
+            "total_step": 9,
+            "name": "G5",
+            "passed": False,
+            "advice": "train longer",
+        },
+    ]
     finding = {
-        "event": "finding", "name": "d_overpowering", "severity": "warning", "sentence": "D sees through <everything>.",
-        "signal": "dn", "value": 0.05, "threshold": 0.1, "advice": "slow D down", "remedy": "D learning rate halved",
-        "stage": "professor", "epoch": 2, "total_step": 15, "seconds": 900.0,
-    }  # fmt: skip
+        "event": "finding",
+        "name": "d_overpowering",
+        "severity": "warning",
+        "sentence": "D sees through <everything>.",
+        "signal": "dn",
+        "value": 0.05,
+        "threshold": 0.1,
+        "advice": "slow D down",
+        "remedy": "D learning rate halved",
+        "stage": "professor",
+        "epoch": 2,
+        "total_step": 15,
+        "seconds": 900.0,
+    }
     return steps + gates + [finding]
 
 
@@ -68,16 +102,12 @@ def make_scores() -> dict[str, Any]:
     """scores.json as evaluate.py writes it, with figures of our own."""
 
     def sets(kernel_score: float) -> SetScores:
-        return SetScores(
-            *(Figure(value, value - 0.02, value + 0.02) for value in (kernel_score, 0.5, 0.4, 0.9))
-        )
+        return SetScores(*(Figure(value, value - 0.02, value + 0.02) for value in (kernel_score, 0.5, 0.4, 0.9)))
 
     def described(mean: float) -> Described:
         return Described(Figure(mean, mean - 0.1, mean + 0.1), mean, 1.0, 2.0, 1.5, 9.0, 0.8)
 
-    samples = Scores(
-        sets(0.123), {"polyphony": described(1.2), "onset_rate": described(5.0)}, {"timbre": 0.2}
-    )
+    samples = Scores(sets(0.123), {"polyphony": described(1.2), "onset_rate": described(5.0)}, {"timbre": 0.2})
     nothing, scale = np.zeros((1, RATE)), {"other real music": sets(0.01), "white noise": sets(1.1)}
     reference: Any = SimpleNamespace(reason="")  # only scoring asks for more of it
     songs = [f"song {index}" for index in range(8)]
@@ -103,17 +133,23 @@ def make_dataset(folder: Path, *, songs: int = 6, held_out: int = 5) -> Path:
             ]
             pair[:] = 0.3 * np.concatenate(notes, axis=1).reshape(1, 2, samples).swapaxes(0, 1)
         np.save(set_path(folder, split), pairs)
-    names = {
-        split: tuple(f"{split} song {index}.mp3" for index in range(count)) for split, count in counts.items()
-    }
+    names = {split: tuple(f"{split} song {index}.mp3" for index in range(count)) for split, count in counts.items()}
     places = {split: tuple(range(count)) for split, count in counts.items()}
     write_manifest(
         folder,
         DatasetManifest(
-            sample_rate=DATASET_RATE, channels=1, segment_samples=samples, seed=0, validation_fraction=0.25,
-            pairs=counts, songs=names, groups=names, pair_songs=places, song_groups=places,
+            sample_rate=DATASET_RATE,
+            channels=1,
+            segment_samples=samples,
+            seed=0,
+            validation_fraction=0.25,
+            pairs=counts,
+            songs=names,
+            groups=names,
+            pair_songs=places,
+            song_groups=places,
         ),
-    )  # fmt: skip
+    )
     return folder
 
 

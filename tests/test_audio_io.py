@@ -33,9 +33,7 @@ from piano.foundation.screen_text import printable
 from tests.make_audio import make_music, write_float_wav, write_music
 
 RATE = 16_000
-needs_ffmpeg = pytest.mark.skipif(
-    find_ffmpeg() is None, reason="no ffmpeg program: pip install imageio-ffmpeg"
-)
+needs_ffmpeg = pytest.mark.skipif(find_ffmpeg() is None, reason="no ffmpeg program: pip install imageio-ffmpeg")
 
 
 def tone(frequency: float, seconds: float, sample_rate: int, channels: int = 1) -> np.ndarray:
@@ -62,9 +60,7 @@ def mp3_bytes(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("suffix", "tolerance"), [(".wav", 1e-4), (".flac", 1e-4), (".mp3", 0.05), (".ogg", 0.05)]
-)
+@pytest.mark.parametrize(("suffix", "tolerance"), [(".wav", 1e-4), (".flac", 1e-4), (".mp3", 0.05), (".ogg", 0.05)])
 def test_what_is_written_is_read_back(tmp_path: Path, suffix: str, tolerance: float):
     written = make_music(0, 2.0, RATE, 2)
     write_audio(tmp_path / f"deep/song{suffix}", written, RATE)
@@ -100,9 +96,7 @@ def test_m4a_without_an_encoder_is_one_sentence_before_anything_is_written(tmp_p
 
 
 def test_tags_are_written(tmp_path: Path):
-    write_audio(
-        tmp_path / "song.flac", make_music(0, 0.5), RATE, metadata={"title": "Étude", "artist": "noise"}
-    )
+    write_audio(tmp_path / "song.flac", make_music(0, 0.5), RATE, metadata={"title": "Étude", "artist": "noise"})
     with soundfile.SoundFile(tmp_path / "song.flac") as file:
         assert (file.title, file.artist) == ("Étude", "noise")
 
@@ -144,9 +138,7 @@ def test_an_unknown_format_and_an_impossible_rate_are_refused_in_one_sentence(tm
 def test_blocks_of_any_size_give_the_same_samples(tmp_path: Path, block_seconds: float):
     write_music(tmp_path / "song.wav", 3, 2.0, 22_050, 2)
     whole = read_audio(tmp_path / "song.wav", sample_rate=RATE, channels=1)
-    blocks = list(
-        decode_blocks(tmp_path / "song.wav", sample_rate=RATE, channels=1, block_seconds=block_seconds)
-    )
+    blocks = list(decode_blocks(tmp_path / "song.wav", sample_rate=RATE, channels=1, block_seconds=block_seconds))
     assert np.allclose(np.concatenate(blocks, axis=1), whole, atol=1e-6)
 
 
@@ -251,9 +243,7 @@ def test_a_length_header_of_649_days_costs_nothing(tmp_path: Path, mp3_bytes: by
 
 
 def test_a_lying_id3_tag_is_looked_behind(tmp_path: Path, mp3_bytes: bytes):
-    (tmp_path / "lies.mp3").write_bytes(
-        b"ID3\x03\x00\x00\x5f\x2e\x08\x00" + mp3_bytes[mp3_bytes.index(b"\xff\xfb") :]
-    )
+    (tmp_path / "lies.mp3").write_bytes(b"ID3\x03\x00\x00\x5f\x2e\x08\x00" + mp3_bytes[mp3_bytes.index(b"\xff\xfb") :])
     waveform, _ = decode(tmp_path / "lies.mp3")
     assert abs(waveform.shape[1] / RATE - 4.0) < 0.1
 
@@ -314,11 +304,7 @@ def test_what_is_not_sound_is_refused_in_one_sentence(tmp_path: Path, content: b
 
 def test_a_missing_file_a_folder_and_a_header_without_sound_are_refused(tmp_path: Path):
     write_float_wav(tmp_path / "none.wav", np.zeros((1, 0), dtype=np.float32))
-    for name, words in (
-        ("missing.mp3", "is not a file"),
-        (".", "is not a file"),
-        ("none.wav", "holds no sound"),
-    ):
+    for name, words in (("missing.mp3", "is not a file"), (".", "is not a file"), ("none.wav", "holds no sound")):
         with pytest.raises(AudioError, match=words):
             decode(tmp_path / name)
 
@@ -340,9 +326,7 @@ def test_memory_does_not_grow_with_the_length_of_a_file(tmp_path: Path):
         tracemalloc.start()
         count = sum(
             block.shape[1]
-            for block in decode_blocks(
-                tmp_path / f"{seconds}.wav", sample_rate=RATE, channels=1, block_seconds=1.0
-            )
+            for block in decode_blocks(tmp_path / f"{seconds}.wav", sample_rate=RATE, channels=1, block_seconds=1.0)
         )
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
@@ -351,15 +335,7 @@ def test_memory_does_not_grow_with_the_length_of_a_file(tmp_path: Path):
 
 
 def test_files_are_found_in_all_folders_sorted_and_without_hidden_ones(tmp_path: Path):
-    for name in (
-        "b.MP3",
-        "a/z.flac",
-        "a/folder.mp3/inside.ogg",
-        ".hidden.mp3",
-        ".trash/gone.mp3",
-        "notes.txt",
-        "bare",
-    ):
+    for name in ("b.MP3", "a/z.flac", "a/folder.mp3/inside.ogg", ".hidden.mp3", ".trash/gone.mp3", "notes.txt", "bare"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     found = [path.relative_to(tmp_path).as_posix() for path in find_audio_files(tmp_path)]
@@ -405,9 +381,7 @@ def make_m4a(path: Path) -> None:
 def test_formats_of_ffmpeg_are_decoded_in_blocks(tmp_path: Path, suffix: str):
     make_m4a(tmp_path / f"song{suffix}")
     log = DecodeLog()
-    blocks = list(
-        decode_blocks(tmp_path / f"song{suffix}", sample_rate=RATE, channels=2, block_seconds=0.25, log=log)
-    )
+    blocks = list(decode_blocks(tmp_path / f"song{suffix}", sample_rate=RATE, channels=2, block_seconds=0.25, log=log))
     waveform = np.concatenate(blocks, axis=1)
     assert len(blocks) >= 8
     assert abs(waveform.shape[1] / RATE - 2.0) < 0.15
@@ -472,12 +446,20 @@ def test_tags_in_front_and_behind_cost_nothing_and_give_no_note(tmp_path: Path, 
 
 @pytest.mark.parametrize(
     ("rate", "subtype"),
-    [(8000, "PCM_16"), (11_025, "PCM_24"), (22_255, "PCM_16"), (44_056, "FLOAT"), (88_200, "PCM_24"),
-     (96_000, "PCM_16"), (192_000, "DOUBLE"), (44_100, "PCM_U8"), (44_100, "ULAW"), (44_100, "IMA_ADPCM")],
-)  # fmt: skip
-def test_any_rate_and_subtype_gives_what_soxr_gives_of_the_whole_file(
-    tmp_path: Path, rate: int, subtype: str
-):
+    [
+        (8000, "PCM_16"),
+        (11_025, "PCM_24"),
+        (22_255, "PCM_16"),
+        (44_056, "FLOAT"),
+        (88_200, "PCM_24"),
+        (96_000, "PCM_16"),
+        (192_000, "DOUBLE"),
+        (44_100, "PCM_U8"),
+        (44_100, "ULAW"),
+        (44_100, "IMA_ADPCM"),
+    ],
+)
+def test_any_rate_and_subtype_gives_what_soxr_gives_of_the_whole_file(tmp_path: Path, rate: int, subtype: str):
     path = tmp_path / "a.wav"
     soundfile.write(path, make_music(0, 1.0, rate)[0], rate, subtype=subtype)
     samples, _ = soundfile.read(path, dtype="float32")

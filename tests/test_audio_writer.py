@@ -40,8 +40,7 @@ def test_the_writer_tells_what_it_cut_off(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("suffix", "subtype", "step"),
-    [(".wav", "PCM_24", 2**-23), (".flac", "PCM_24", 2**-23), (".wav", "FLOAT", 0.0)],
+    ("suffix", "subtype", "step"), [(".wav", "PCM_24", 2**-23), (".flac", "PCM_24", 2**-23), (".wav", "FLOAT", 0.0)]
 )
 def test_what_is_exact_stays_exact(tmp_path: Path, suffix: str, subtype: str, step: float):
     waveform = make_music(2, 0.5, RATE)
@@ -66,11 +65,7 @@ def test_the_subtype_that_fits_a_format(tmp_path: Path):
     write_float_wav(tmp_path / "a.wav", make_music(0, 0.1))
     write_audio(tmp_path / "b.mp3", make_music(0, 0.1), RATE)
     (tmp_path / "c.wav").write_bytes(b"nothing")
-    assert [source_subtype(tmp_path / name) for name in ("a.wav", "b.mp3", "c.wav")] == [
-        "FLOAT",
-        "PCM_16",
-        "PCM_16",
-    ]
+    assert [source_subtype(tmp_path / name) for name in ("a.wav", "b.mp3", "c.wav")] == ["FLOAT", "PCM_16", "PCM_16"]
     with (
         pytest.raises(ValueError, match="not written as FLOAT"),
         open_writer(tmp_path / "d.flac", RATE, 1, subtype="FLOAT"),

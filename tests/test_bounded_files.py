@@ -35,37 +35,33 @@ def generator():
 
 
 def play(folder: Path, *more: str) -> int:
-    arguments = [
-        "--checkpoints",
-        str(folder),
-        "--output",
-        str(folder / "out"),
-        "--seconds",
-        "0.5",
-        "--count",
-        "1",
-    ]
-    return generate_music.main(
-        [*arguments, "--epoch", "latest", "--device", "cpu", "--phase-iterations", "1", *more]
-    )
+    arguments = ["--checkpoints", str(folder), "--output", str(folder / "out"), "--seconds", "0.5", "--count", "1"]
+    return generate_music.main([*arguments, "--epoch", "latest", "--device", "cpu", "--phase-iterations", "1", *more])
 
 
 @pytest.mark.parametrize("is_shipped", [False, True])
 @pytest.mark.parametrize(
     "changes",
-    [{"latent_seq_len": 10**6}, {"latent_seq_len": 2**31 - 1}, {"latent_seq_len": 2}, {"latent_seq_len": 0},
-     {"latent_seq_len": 16.5}, {"sample_rate": 10**9}, {"sample_rate": 0}, {"sample_rate": 0.5}, {"num_heads": 5},
-     {"sample_rate": True}, {"epoch": -1}, {"default_steps": 10**9}, {"default_steps": 0}, {"default_steps": -5}],
-)  # fmt: skip
-def test_a_number_without_a_tensor_is_bounded_in_both_formats(
-    generator, tmp_path, capsys, is_shipped, changes
-):
-    keywords = generator.keywords | {
-        name: value for name, value in changes.items() if name in generator.keywords
-    }
-    state = generator.state_dict() | {
-        name: torch.tensor(value) for name, value in changes.items() if "steps" in name
-    }
+    [
+        {"latent_seq_len": 10**6},
+        {"latent_seq_len": 2**31 - 1},
+        {"latent_seq_len": 2},
+        {"latent_seq_len": 0},
+        {"latent_seq_len": 16.5},
+        {"sample_rate": 10**9},
+        {"sample_rate": 0},
+        {"sample_rate": 0.5},
+        {"num_heads": 5},
+        {"sample_rate": True},
+        {"epoch": -1},
+        {"default_steps": 10**9},
+        {"default_steps": 0},
+        {"default_steps": -5},
+    ],
+)
+def test_a_number_without_a_tensor_is_bounded_in_both_formats(generator, tmp_path, capsys, is_shipped, changes):
+    keywords = generator.keywords | {name: value for name, value in changes.items() if name in generator.keywords}
+    state = generator.state_dict() | {name: torch.tensor(value) for name, value in changes.items() if "steps" in name}
     epoch = changes.get("epoch", 1)
     if is_shipped:
         path = shipped_path(tmp_path, "generator")
@@ -141,16 +137,41 @@ def saved(tmp_path_factory) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("stage", 5), ("stage", "dessert"), ("stage_step", "many"), ("stage_step", 10**15), ("stage_began", math.nan),
-     ("seconds", "long"), ("seconds", math.nan), ("seconds", -1.0), ("seconds", math.inf), ("epoch", "first"),
-     ("epoch", 10**8), ("total_step", -1), ("controllers", "beta"), ("controllers", {"beta": "x"}),
-     ("controllers", {"beta": math.nan}), ("finished_stages", "flow"), ("finished_stages", ["dessert"]),
-     ("average_updates", 0.5), ("average_updates", None), ("random", None), ("random", torch.zeros(3)),
-     ("precision", "8"), ("threads", 10**30), ("log_bytes", -1), ("log_bytes", "x"), ("best", "good"),
-     ("best", {"epoch": "x"}), ("best", {"epoch": 1, "kernel_distance": math.nan, "steps": 1, "stage": ""}),
-     ("stateful", {"schedules": 5}), ("stateful", {"schedules": {"stage": 5}}),
-     ("stateful", {"schedules": {"early_stop": {"bad_epochs": "x"}}}), ("stateful", {"budget": {"saving": math.nan}})],
-)  # fmt: skip
+    [
+        ("stage", 5),
+        ("stage", "dessert"),
+        ("stage_step", "many"),
+        ("stage_step", 10**15),
+        ("stage_began", math.nan),
+        ("seconds", "long"),
+        ("seconds", math.nan),
+        ("seconds", -1.0),
+        ("seconds", math.inf),
+        ("epoch", "first"),
+        ("epoch", 10**8),
+        ("total_step", -1),
+        ("controllers", "beta"),
+        ("controllers", {"beta": "x"}),
+        ("controllers", {"beta": math.nan}),
+        ("finished_stages", "flow"),
+        ("finished_stages", ["dessert"]),
+        ("average_updates", 0.5),
+        ("average_updates", None),
+        ("random", None),
+        ("random", torch.zeros(3)),
+        ("precision", "8"),
+        ("threads", 10**30),
+        ("log_bytes", -1),
+        ("log_bytes", "x"),
+        ("best", "good"),
+        ("best", {"epoch": "x"}),
+        ("best", {"epoch": 1, "kernel_distance": math.nan, "steps": 1, "stage": ""}),
+        ("stateful", {"schedules": 5}),
+        ("stateful", {"schedules": {"stage": 5}}),
+        ("stateful", {"schedules": {"early_stop": {"bad_epochs": "x"}}}),
+        ("stateful", {"budget": {"saving": math.nan}}),
+    ],
+)
 def test_every_field_of_a_run_position_is_checked(saved, name, value):
     content = saved["content"]
     edited = content | {"run": content["run"] | {name: value}}
@@ -202,9 +223,18 @@ def test_numbers_are_read_with_plain_digits_and_within_their_bounds():
     assert kinds.count("12") == 12 and kinds.seconds("1e1") == 10.0 and kinds.any_seed("-5") == -5
     assert kinds.steps("auto") == "auto" and kinds.steps("+04") == "4" and kinds.epoch("best") == "best"
     assert kinds.any_seed(str(2**64)) == 2**64
-    for kind, text in ((kinds.count, "0"), (kinds.count, "²"), (kinds.count, "1.0"), (kinds.seed, str(2**63)),
-                       (kinds.steps, "0"), (kinds.steps, "1001"), (kinds.epoch, "newest"), (kinds.threads, "9" * 5000),
-                       (kinds.minutes, "nan"), (kinds.processes, "1000000")):  # fmt: skip
+    for kind, text in (
+        (kinds.count, "0"),
+        (kinds.count, "²"),
+        (kinds.count, "1.0"),
+        (kinds.seed, str(2**63)),
+        (kinds.steps, "0"),
+        (kinds.steps, "1001"),
+        (kinds.epoch, "newest"),
+        (kinds.threads, "9" * 5000),
+        (kinds.minutes, "nan"),
+        (kinds.processes, "1000000"),
+    ):
         with pytest.raises(Exception, match=" is not a ") as refusal:
             kind(text)
         assert len(str(refusal.value)) < 200
@@ -216,27 +246,13 @@ def test_a_receipt_s_names_stay_in_the_folder(tmp_path):
     (tmp_path / "music" / "link.wav").symlink_to(tmp_path / "above.wav")
     (tmp_path / "above.wav").write_bytes(b"x")
     assert find_below("music/a.wav", tmp_path) == tmp_path / "music" / "a.wav"
-    for name in (
-        "../above.wav",
-        "/proc/kmsg",
-        "~root/x",
-        "",
-        ".",
-        "a/../../above.wav",
-        "link.wav",
-        "C:\\x",
-        "n" * 400,
-    ):
+    for name in ("../above.wav", "/proc/kmsg", "~root/x", "", ".", "a/../../above.wav", "link.wav", "C:\\x", "n" * 400):
         assert find_below(name, tmp_path / "music") is None
     assert is_below("runs/mine") and not is_below("~nosuchuser/x")
 
 
 def test_a_receipt_asks_for_no_more_than_a_composition_may_take():
-    limits = {
-        "steps": bounds.SAMPLING_STEPS,
-        "phase_iterations": bounds.PHASE_ITERATIONS,
-        "threads": bounds.THREADS,
-    }
+    limits = {"steps": bounds.SAMPLING_STEPS, "phase_iterations": bounds.PHASE_ITERATIONS, "threads": bounds.THREADS}
     for name, bound in limits.items():
         (most,) = [item.le for item in Receipt.model_fields[name].metadata if hasattr(item, "le")]
         assert most == bound.high
@@ -247,16 +263,39 @@ def test_a_receipt_asks_for_no_more_than_a_composition_may_take():
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("learning_rate", math.inf), ("kl_target", math.inf), ("penalty", math.nan), ("loss_weights.melody", math.nan),
-     ("loss_weights.melody", math.inf), ("seed", 2**64), ("seed", -(2**63) - 1), ("minutes", math.inf),
-     ("minutes", "inf"), ("sample_seconds", math.inf), ("model.n_fft", 8), ("model.latent_dim", 1),
-     ("stages.flow.frames", 1), ("stages.ear.frames", 10**9), ("stages.ear.frames", 2_000), ("runtime.threads", 10**30),
-     ("model.num_layers", 10**9), ("discriminator.wave_windows", [1024] * 17), ("discriminator.wave_windows", [18]),
-     ("discriminator.professor_layers", 9), ("runtime.devices", 10**6), ("finetune.shares", {"x": 1.0}),
-     ("finetune.shares", {"flow": math.nan}), ("dataset_folder", "a\0b"), ("dataset_folder", "\ud800"),
-     ("dataset_folder", "x" * 300), ("dataset_folder", "~nosuchuser"), ("model", 3),
-     ("schedulers.g_plateau.min_lr", math.nan), ("preset.tiny", 3)],
-)  # fmt: skip
+    [
+        ("learning_rate", math.inf),
+        ("kl_target", math.inf),
+        ("penalty", math.nan),
+        ("loss_weights.melody", math.nan),
+        ("loss_weights.melody", math.inf),
+        ("seed", 2**64),
+        ("seed", -(2**63) - 1),
+        ("minutes", math.inf),
+        ("minutes", "inf"),
+        ("sample_seconds", math.inf),
+        ("model.n_fft", 8),
+        ("model.latent_dim", 1),
+        ("stages.flow.frames", 1),
+        ("stages.ear.frames", 10**9),
+        ("stages.ear.frames", 2_000),
+        ("runtime.threads", 10**30),
+        ("model.num_layers", 10**9),
+        ("discriminator.wave_windows", [1024] * 17),
+        ("discriminator.wave_windows", [18]),
+        ("discriminator.professor_layers", 9),
+        ("runtime.devices", 10**6),
+        ("finetune.shares", {"x": 1.0}),
+        ("finetune.shares", {"flow": math.nan}),
+        ("dataset_folder", "a\0b"),
+        ("dataset_folder", "\ud800"),
+        ("dataset_folder", "x" * 300),
+        ("dataset_folder", "~nosuchuser"),
+        ("model", 3),
+        ("schedulers.g_plateau.min_lr", math.nan),
+        ("preset.tiny", 3),
+    ],
+)
 def test_a_setting_that_no_run_can_have_is_one_sentence(key, value):
     with pytest.raises(ConfigError) as refusal:
         load_config_from_yaml(overrides={key: value})

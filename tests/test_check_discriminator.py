@@ -45,12 +45,7 @@ def folder(tmp_path_factory) -> Path:
 
 
 def test_every_discriminator_judges_the_generator_and_real_music(folder, tmp_path, capsys):
-    assert (
-        main(
-            ["--gen-ckpt", "latest", "--checkpoints", str(folder), "--output", str(tmp_path), "--count", "3"]
-        )
-        == 0
-    )
+    assert main(["--gen-ckpt", "latest", "--checkpoints", str(folder), "--output", str(tmp_path), "--count", "3"]) == 0
     rows = list(csv.DictReader((tmp_path / "verdicts.csv").open()))
     judges = [int(row["discriminator_epoch"]) for row in rows]
     assert judges == [epoch for epoch in complete_epochs(folder) if epoch >= judges[0]]
@@ -77,12 +72,7 @@ def test_the_same_seed_gives_the_same_verdicts(folder, tmp_path):
 
 
 def test_all_judges_every_generator_with_every_discriminator(folder, tmp_path, capsys):
-    assert (
-        main(
-            ["--all", "--checkpoints", str(folder), "--output", str(tmp_path), "--count", "2", "--steps", "1"]
-        )
-        == 0
-    )
+    assert main(["--all", "--checkpoints", str(folder), "--output", str(tmp_path), "--count", "2", "--steps", "1"]) == 0
     verdicts = json.loads((tmp_path / "verdicts.json").read_text())
     judges = {verdict["discriminator_epoch"] for verdict in verdicts}
     assert len(verdicts) == len(complete_epochs(folder)) * len(judges)
@@ -146,9 +136,7 @@ def test_told_apart_is_the_share_of_pairs_in_order():
     assert told_apart(high + 100.0, low + 100.0) == 1.0
 
 
-def verdict(
-    judge: int, loss: float, *, real_logit: float = 1.0, generator: int = 10, apart: float = 0.8
-) -> Verdict:
+def verdict(judge: int, loss: float, *, real_logit: float = 1.0, generator: int = 10, apart: float = 0.8) -> Verdict:
     real = 1.0 / (1.0 + math.exp(-real_logit))
     return Verdict(judge, generator, loss, 0.5, 0.0, 0.3, real, real_logit, apart, apart, apart, 100)
 
@@ -187,8 +175,7 @@ def test_a_judge_that_calls_real_music_fake_is_named_useless_and_makes_no_trend(
 
 
 @pytest.mark.parametrize(
-    ("apart", "words"),
-    [(0.95, "it tells them apart."), (0.5, "cannot tell them apart"), (0.2, "prefers the fakes")],
+    ("apart", "words"), [(0.95, "it tells them apart."), (0.5, "cannot tell them apart"), (0.2, "prefers the fakes")]
 )
 def test_the_control_says_whether_the_newest_judge_can_tell(apart, words):
     assert words in interpret([verdict(epoch, 0.7, apart=apart) for epoch in (1, 2, 3)])
@@ -197,22 +184,10 @@ def test_the_control_says_whether_the_newest_judge_can_tell(apart, words):
 def test_a_judge_that_ranks_the_wrong_way_round_is_said_to_in_a_sentence_and_columns_have_names_of_their_own():
     judges = [verdict(1, 0.7, apart=0.07), verdict(2, 0.7, apart=0.3), verdict(3, 0.7, apart=0.9)]
     text = interpret(judges)
-    assert (
-        "ranks the wrong way round: epochs 1, 2. Epoch 1 takes the fake for the real one in 93% of pairs"
-        in text
-    )
+    assert "ranks the wrong way round: epochs 1, 2. Epoch 1 takes the fake for the real one in 93% of pairs" in text
     assert "wrong way" not in interpret(judges[2:])
     head = table_text(judges).splitlines()[0]
-    names = (
-        "epoch",
-        "fake: d_loss",
-        "fake: prob.",
-        "real: d_loss",
-        "real: prob.",
-        "told apart",
-        "ear",
-        "professor",
-    )
+    names = ("epoch", "fake: d_loss", "fake: prob.", "real: d_loss", "real: prob.", "told apart", "ear", "professor")
     assert " ".join(head.split()) == " ".join(names)
 
 
@@ -225,9 +200,7 @@ def test_strictness_names_the_judge_that_ranks_old_fakes_below_real_music():
     assert "save more epochs" in interpret_matrix([verdict(3, 1.0, generator=5)])
 
 
-def test_real_files_are_read_until_there_are_enough_and_an_unreadable_one_is_named(
-    tmp_path, monkeypatch, caplog
-):
+def test_real_files_are_read_until_there_are_enough_and_an_unreadable_one_is_named(tmp_path, monkeypatch, caplog):
     generator = VariationalAttentionModel(**tiny_config(tmp_path).model.model_dump())
     for name in "bcde":
         write_music(tmp_path / f"{name}.wav", ord(name), 3.0, SAMPLE_RATE)

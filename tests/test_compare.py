@@ -109,28 +109,22 @@ def home(tmp_path_factory) -> Path:
         write_config(folder / name, **changed).replace(folder / name / "config.yaml")
         log = RunLog(folder / name)
         loss = 0.5 if name == "a" else 0.25
-        log.append(
-            [
-                {"stage": "flow", "step": k, "total_step": k, "seconds": 60.0 * k, "flow": loss}
-                for k in range(3)
-            ]
-        )
+        log.append([{"stage": "flow", "step": k, "total_step": k, "seconds": 60.0 * k, "flow": loss} for k in range(3)])
     return folder
 
 
-def test_the_command_says_it_in_sentences_writes_json_and_a_picture(
-    home: Path, tmp_path: Path, capsys
-) -> None:
+def test_the_command_says_it_in_sentences_writes_json_and_a_picture(home: Path, tmp_path: Path, capsys) -> None:
     arguments = [str(home / "a"), str(home / "b"), "--real", str(home / "real"), "--output", str(tmp_path)]
-    assert (
-        main([*arguments, "--count", "4", "--seconds", "2", "--threads", "1", "--steps", "1", "--verbose"])
-        == 0
-    )
+    assert main([*arguments, "--count", "4", "--seconds", "2", "--threads", "1", "--steps", "1", "--verbose"]) == 0
     screen = " ".join(capsys.readouterr().out.split())
     assert "Each made 4 clips, held against 4 clips of" in screen and "More clips (--count)" in screen
     assert screen.index("It cannot be told whether a or b makes better music") < screen.index("variety 0")
-    for words in ("kernel_score (lower is better): cannot tell", "flow.flow: 0.5 against 0.25",
-                  "seed: 0 against 5", "it learned for 2.0 minutes, 3 steps."):  # fmt: skip
+    for words in (
+        "kernel_score (lower is better): cannot tell",
+        "flow.flow: 0.5 against 0.25",
+        "seed: 0 against 5",
+        "it learned for 2.0 minutes, 3 steps.",
+    ):
         assert words in screen
     found = json.loads((tmp_path / "comparison.json").read_text())
     assert found["verdict"] == "cannot tell"  # the same weights from the same seeds: the same music
@@ -157,31 +151,20 @@ def test_what_makes_the_two_unequal_and_what_would_help_is_said(home: Path, tmp_
     longer = tmp_path / "longer"
     shutil.copytree(home / "b", longer)
     log = RunLog(longer)
-    log.append(
-        [{"stage": "flow", "step": k, "total_step": k, "seconds": 60.0 * k, "flow": 0.2} for k in range(3, 6)]
-    )
+    log.append([{"stage": "flow", "step": k, "total_step": k, "seconds": 60.0 * k, "flow": 0.2} for k in range(3, 6)])
     songs = sorted((home / "real").iterdir())
     music = {"identity": "x", "sound": "y", "names": torch.zeros(0, dtype=torch.int64)}
     files = torch.tensor([key_of(hashlib.sha256(songs[0].read_bytes()).hexdigest())])
     generator = VariationalAttentionModel(**tiny_config(longer).model.model_dump())
     run = {"stateful": {"music": music | {"files": files}}}
     save_checkpoint(generator, 3, longer, "generator", run=run)
-    arguments = [
-        str(home / "a"),
-        str(longer),
-        "--real",
-        str(home / "real"),
-        "--output",
-        str(tmp_path / "out"),
-    ]
+    arguments = [str(home / "a"), str(longer), "--real", str(home / "real"), "--output", str(tmp_path / "out")]
     assert main([*arguments, "--count", "30", "--seconds", "2", "--threads", "1", "--steps", "1"]) == 0
     screen = " ".join(capsys.readouterr().out.split())
     assert screen.startswith("Warning: longer learned from 1 of the 5 songs of the real music (real 0.wav)")
     assert "longer learned 2.0 times as many steps as the other" in screen
     assert "Each made 30 clips, held against 15 clips of 5 real songs" in screen and "--count" not in screen
-    assert json.loads((tmp_path / "out" / "comparison.json").read_text())["warning"].startswith(
-        "Warning: longer"
-    )
+    assert json.loads((tmp_path / "out" / "comparison.json").read_text())["warning"].startswith("Warning: longer")
     assert comparison_section(tmp_path / "out", longer).words.startswith("Warning: longer")
     before = (tmp_path / "out" / "comparison.json").read_bytes()
     (tmp_path / "other").mkdir()
@@ -208,7 +191,7 @@ def test_no_interval_is_wider_than_what_can_be() -> None:
         ({"kernel_score": "cannot tell", "diversity": "better"}, "though a is ahead in variety (nearer to"),
         ({"kernel_score": "cannot tell"}, "they differ no more than chance."),
     ],
-)  # fmt: skip
+)
 def test_the_answer_does_not_contradict_itself(verdicts, answer: str) -> None:
     told = overall_words(verdicts, "a", "b")
     assert answer in told
@@ -243,9 +226,7 @@ def test_nothing_is_known_of_a_model_that_was_given_away(home: Path, tmp_path: P
     assert not {"checkpoint_folder", "presets"} & differing(a.settings, b.settings).keys()
 
 
-@pytest.mark.parametrize(
-    "option", [["--seed", "-1"], ["--threads", "-1"], ["--threads", "0"], ["--seed", str(2**63)]]
-)
+@pytest.mark.parametrize("option", [["--seed", "-1"], ["--threads", "-1"], ["--threads", "0"], ["--seed", str(2**63)]])
 def test_a_number_without_sense_is_refused_by_every_command_that_takes_it(option, capsys):
     for command, needed in ((main, ["a", "b"]), (evaluate.main, ["--checkpoints", "a", "--real", "b"])):
         with pytest.raises(SystemExit) as stopped:
@@ -264,9 +245,7 @@ def composing_commands(home: Path) -> list[tuple]:
     ]
 
 
-def test_a_device_that_is_not_here_is_one_sentence_of_every_command(
-    home: Path, tmp_path, monkeypatch, capsys
-):
+def test_a_device_that_is_not_here_is_one_sentence_of_every_command(home: Path, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for command, words in composing_commands(home):
         assert command([*words, "--output", str(tmp_path), "--device", "cuda"]) == 2
@@ -274,9 +253,7 @@ def test_a_device_that_is_not_here_is_one_sentence_of_every_command(
         assert line.startswith("Error: this machine has no cuda device")
 
 
-def test_a_folder_that_cannot_be_written_is_found_out_before_the_work(
-    home: Path, tmp_path, monkeypatch, capsys
-):
+def test_a_folder_that_cannot_be_written_is_found_out_before_the_work(home: Path, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("no folder")
     for module in (compare, evaluate):
         monkeypatch.setattr(module, "measure_real", None)  # too early to be called

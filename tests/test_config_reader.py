@@ -92,18 +92,12 @@ def test_the_current_folder_s_config_is_found_before_the_package_s(tmp_path, mon
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "epochs: 3\nseed: 1\nepochs: 9\n",
-        "model: {n_fft: 512, n_fft: 1024}\n",
-        "presets: [1]\npresets: {tiny: {}}\n",
-    ],
+    ["epochs: 3\nseed: 1\nepochs: 9\n", "model: {n_fft: 512, n_fft: 1024}\n", "presets: [1]\npresets: {tiny: {}}\n"],
 )
 def test_a_setting_that_is_there_twice_is_refused(tmp_path, text):
     path = tmp_path / "config.yaml"
     path.write_text(text)
-    with pytest.raises(
-        ConfigError, match=r"config\.yaml is not readable YAML: \w+ is there twice \(line \d\)"
-    ):
+    with pytest.raises(ConfigError, match=r"config\.yaml is not readable YAML: \w+ is there twice \(line \d\)"):
         load_config_from_yaml(path)
 
 

@@ -77,9 +77,7 @@ def test_the_pairs_are_all_neighbours_of_all_songs(prepared: Path, tmp_path: Pat
 
 def test_no_recording_is_in_both_splits(prepared: Path, tmp_path: Path):
     for seed in range(5):
-        assert (
-            make(prepared, tmp_path, "--seed", str(seed), "--validation-fraction", "0.3", "--overwrite") == 0
-        )
+        assert make(prepared, tmp_path, "--seed", str(seed), "--validation-fraction", "0.3", "--overwrite") == 0
         manifest = read_manifest(tmp_path)
         groups = {song.source: song.group for song in read_prepared_manifest(prepared).songs}
         assert groups["song 4 again.ogg"] == groups["song 4.flac"]
@@ -98,9 +96,7 @@ def test_every_pair_is_labelled_with_the_recording_it_was_cut_from(prepared: Pat
     for split in SPLITS:
         labels = manifest.pair_labels(split)
         assert manifest.pair_songs is not None and labels is not None
-        for pair, place, label in zip(
-            open_pairs(tmp_path, split), manifest.pair_songs[split], labels, strict=True
-        ):
+        for pair, place, label in zip(open_pairs(tmp_path, split), manifest.pair_songs[split], labels, strict=True):
             source = manifest.songs[split][place]
             whole = whole_song(prepared, songs[source])
             starts = range(0, whole.shape[1] - SEGMENT + 1, SEGMENT)
@@ -110,9 +106,7 @@ def test_every_pair_is_labelled_with_the_recording_it_was_cut_from(prepared: Pat
     assert "song 4 again.ogg" in checked
 
 
-def test_songs_too_short_for_a_pair_are_named(
-    prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_songs_too_short_for_a_pair_are_named(prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert make(prepared, tmp_path) == 0
     assert read_manifest(tmp_path).too_short == ("too short.flac",)
     assert "left out: too short.flac: shorter than one pair (1 s)" in capsys.readouterr().out
@@ -123,9 +117,7 @@ def test_pairs_are_scrambled_by_the_seed(prepared: Path, tmp_path: Path):
         assert make(prepared, tmp_path / name, "--seed", seed) == 0
     for split in SPLITS:
         assert set_path(tmp_path / "a", split).read_bytes() == set_path(tmp_path / "b", split).read_bytes()
-    assert (
-        set_path(tmp_path / "a", "training").read_bytes() != set_path(tmp_path / "c", "training").read_bytes()
-    )
+    assert set_path(tmp_path / "a", "training").read_bytes() != set_path(tmp_path / "c", "training").read_bytes()
     starts = open_pairs(tmp_path / "a", "training")[:, 0]
     follows = open_pairs(tmp_path / "a", "training")[:, 1]
     in_order = sum(np.array_equal(follows[i], starts[i + 1]) for i in range(len(starts) - 1))
@@ -134,12 +126,7 @@ def test_pairs_are_scrambled_by_the_seed(prepared: Path, tmp_path: Path):
 
 def test_the_files_say_what_the_manifest_says_and_nothing_else_is_left(prepared: Path, tmp_path: Path):
     assert make(prepared, tmp_path) == 0
-    assert sorted(os.listdir(tmp_path)) == [
-        ".lock",
-        "manifest.json",
-        "training_set.npy",
-        "validation_set.npy",
-    ]
+    assert sorted(os.listdir(tmp_path)) == [".lock", "manifest.json", "training_set.npy", "validation_set.npy"]
     manifest = read_manifest(tmp_path)
     assert (manifest.sample_rate, manifest.channels, manifest.segment_samples) == (RATE, 2, SEGMENT)
     chunks = split_and_append_chunks(open_pairs(tmp_path, "training"))
@@ -157,9 +144,7 @@ def test_a_run_crosses_the_borders_of_chunks(prepared: Path):
             assert np.array_equal(read_run(reader, song, 0, song.samples), whole)
 
 
-def test_too_little_music_says_how_much_is_needed(
-    prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_too_little_music_says_how_much_is_needed(prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["--input", str(prepared), "--output", str(tmp_path / "out"), "--segment-seconds", "4"]) == 2
     message = capsys.readouterr().err
     assert message.startswith("Error: too little music to split")
@@ -227,10 +212,7 @@ def test_a_failed_run_leaves_the_old_data_set_and_no_half_files(prepared: Path, 
     song = read_prepared_manifest(broken).songs[0]
     (broken / song.folder / song.chunks[0].file).unlink()
     assert make(broken, output, "--seed", "5", "--overwrite") == 2
-    assert (
-        f"Run `musigan prepare {prepared.parent / 'music'} --output {broken}` again"
-        in capsys.readouterr().err
-    )
+    assert f"Run `musigan prepare {prepared.parent / 'music'} --output {broken}` again" in capsys.readouterr().err
     assert {split: set_path(output, split).read_bytes() for split in SPLITS} == old
     assert read_manifest(output).seed == 0
     assert make(prepared, output, "--seed", "5", "--overwrite") == 0
@@ -279,11 +261,7 @@ def entries(lengths: list[int]) -> list[SongEntry]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    st.lists(st.integers(2, 40), min_size=2, max_size=30),
-    st.floats(0.01, 0.99),
-    st.integers(0, 5),
-)
+@given(st.lists(st.integers(2, 40), min_size=2, max_size=30), st.floats(0.01, 0.99), st.integers(0, 5))
 def test_a_split_is_complete_disjoint_and_near_the_fraction(lengths: list[int], fraction: float, seed: int):
     songs = entries(lengths)
     groups = split_groups(songs, 1, validation_fraction=fraction, seed=seed)
@@ -291,9 +269,7 @@ def test_a_split_is_complete_disjoint_and_near_the_fraction(lengths: list[int], 
     assert not groups["training"] & groups["validation"]
     assert groups["training"]
     assert groups["validation"]
-    sizes = {
-        name: sum(song.samples - 1 for song in songs if song.group == name) for name in map(str, range(30))
-    }
+    sizes = {name: sum(song.samples - 1 for song in songs if song.group == name) for name in map(str, range(30))}
     share = sum(sizes[name] for name in groups["validation"])
     assert abs(share - fraction * sum(sizes.values())) <= max(sizes.values())
     assert groups == split_groups(songs[::-1], 1, validation_fraction=fraction, seed=seed)

@@ -130,19 +130,13 @@ def test_lengths_in_seconds_and_samples_agree():
 
 
 def test_a_missing_manifest_says_how_to_make_one(tmp_path: Path):
-    with pytest.raises(
-        DatasetError, match=r"there is no data set in .*manifest\.json.*musigan dataset --output"
-    ):
+    with pytest.raises(DatasetError, match=r"there is no data set in .*manifest\.json.*musigan dataset --output"):
         read_manifest(tmp_path)
-    with pytest.raises(
-        DatasetError, match=r"there is no prepared folder in .*manifest\.json.*musigan prepare"
-    ):
+    with pytest.raises(DatasetError, match=r"there is no prepared folder in .*manifest\.json.*musigan prepare"):
         read_prepared_manifest(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", "{}", "null", '{"version": 1}', '{"version": 1, "songs": 3}', "\xff"]
-)
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "null", '{"version": 1}', '{"version": 1, "songs": 3}', "\xff"])
 def test_a_damaged_manifest_is_named(tmp_path: Path, text: str):
     manifest_path(tmp_path).write_text(text, encoding="latin-1")
     for read in (read_manifest, read_prepared_manifest):

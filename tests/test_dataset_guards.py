@@ -61,15 +61,13 @@ def test_a_data_set_remembers_its_prepared_folder_and_what_its_songs_are(prepare
     manifest = read_manifest(tmp_path / "a")
     assert manifest.prepared_folder == str(prepared)
     hashes = {song.source: song.sha256 for song in read_prepared_manifest(prepared).songs}
-    assert manifest.sha256 == {
-        split: tuple(hashes[name] for name in manifest.songs[split]) for split in SPLITS
-    }
+    assert manifest.sha256 == {split: tuple(hashes[name] for name in manifest.songs[split]) for split in SPLITS}
     assert set(recording_sides(manifest)) == set(hashes.values())
     assert manifest.pair_starts is not None
     assert manifest.pair_songs is not None
-    assert sorted(
-        zip(manifest.pair_songs["validation"], manifest.pair_starts["validation"], strict=True)
-    ) == [(0, RATE * start) for start in range(11)]
+    assert sorted(zip(manifest.pair_songs["validation"], manifest.pair_starts["validation"], strict=True)) == [
+        (0, RATE * start) for start in range(11)
+    ]
     assert make(prepared, tmp_path / "b") == 0
     assert dataset_identity(read_manifest(tmp_path / "b")) == dataset_identity(manifest)
 
@@ -82,9 +80,7 @@ def test_songs_that_change_sides_are_refused_until_it_is_wanted(
     before = {split: set_path(tmp_path, split).read_bytes() for split in SPLITS}
     learned = set(read_manifest(tmp_path).songs["training"])
     for seed in range(1, 30):
-        other = create_dataset(
-            prepared, tmp_path / f"s{seed}", segment_seconds=1.0, validation_fraction=0.4, seed=seed
-        )
+        other = create_dataset(prepared, tmp_path / f"s{seed}", segment_seconds=1.0, validation_fraction=0.4, seed=seed)
         moved = 2 * len(learned - set(other.songs["training"]))
         if moved:
             break
@@ -106,25 +102,14 @@ def test_a_data_set_of_other_music_is_not_replaced(prepared: Path, tmp_path: Pat
         write_music(tmp_path / f"music/{seed}.flac", seed, 6.0, RATE)
     prepare_folder(tmp_path / "music", tmp_path / "other", SETTINGS)
     assert make(tmp_path / "other", tmp_path / "out") == 2
-    assert (
-        "holds a data set of other music: 5 of its 5 songs would no longer be in it"
-        in capsys.readouterr().err
-    )
+    assert "holds a data set of other music: 5 of its 5 songs would no longer be in it" in capsys.readouterr().err
     assert make(tmp_path / "other", tmp_path / "out", "--overwrite") == 0
 
 
 def test_a_data_set_of_an_older_version_is_guarded_by_names(prepared: Path, tmp_path: Path, capsys):
     assert make(prepared, tmp_path) == 0
     values = json.loads(manifest_path(tmp_path).read_text())
-    for name in (
-        "sha256",
-        "pair_starts",
-        "prepared_folder",
-        "silent_pairs",
-        "is_split_inside",
-        "joined",
-        "identity",
-    ):
+    for name in ("sha256", "pair_starts", "prepared_folder", "silent_pairs", "is_split_inside", "joined", "identity"):
         del values[name]
     values["version"] = 2
     values["songs"] = {"training": values["songs"]["validation"], "validation": values["songs"]["training"]}
@@ -189,9 +174,7 @@ def test_one_recording_is_offered_its_own_end_and_no_shorter_segments(
     manifest = read_manifest(tmp_path / "out")
     assert manifest.is_split_inside
     assert manifest.pair_starts is not None
-    assert sorted(manifest.pair_starts["validation"]) == [
-        RATE * start for start in range(53, 59)
-    ]  # a tenth of 59
+    assert sorted(manifest.pair_starts["validation"]) == [RATE * start for start in range(53, 59)]  # a tenth of 59
     assert sorted(manifest.pair_starts["training"]) == [RATE * start for start in range(42)]
     ends = [start + 2 * RATE for start in manifest.pair_starts["training"]]
     assert min(manifest.pair_starts["validation"]) - max(ends) == 10 * RATE  # what neither side has
@@ -216,9 +199,7 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sample pack: forty sounds of 0.8 to 1.4 s in two folders."""
     folder = tmp_path_factory.mktemp("pack")
     for seed in range(40):
-        write_music(
-            folder / f"music/{'kicks' if seed % 2 else 'pads'}/{seed:02d}.wav", seed, 0.8 + 0.015 * seed, RATE
-        )
+        write_music(folder / f"music/{'kicks' if seed % 2 else 'pads'}/{seed:02d}.wav", seed, 0.8 + 0.015 * seed, RATE)
     prepare_folder(folder / "music", folder / "prepared", SETTINGS)
     return folder / "prepared"
 
@@ -246,9 +227,7 @@ def test_a_sample_pack_is_shown_two_ways_and_both_work(pack: Path, tmp_path: Pat
         wholes = []
         for name in manifest.songs[split]:
             parts = [songs[part] for part in manifest.joined[name]]
-            wholes.append(
-                np.concatenate([np.load(pack / part.folder / part.chunks[0].file) for part in parts], axis=1)
-            )
+            wholes.append(np.concatenate([np.load(pack / part.folder / part.chunks[0].file) for part in parts], axis=1))
         for pair, song, start in zip(
             open_pairs(output, split), manifest.pair_songs[split], manifest.pair_starts[split], strict=True
         ):
@@ -260,9 +239,7 @@ def test_a_sample_pack_is_shown_two_ways_and_both_work(pack: Path, tmp_path: Pat
 def test_the_shorter_segments_that_are_named_fit_the_music_and_the_model(tmp_path: Path, capsys):
     for seed in range(8):
         write_music(tmp_path / f"music/{seed}.flac", seed, 3.0 + 0.1 * seed, 16_000)
-    prepare_folder(
-        tmp_path / "music", tmp_path / "prepared", dataclasses.replace(SETTINGS, sample_rate=16_000)
-    )
+    prepare_folder(tmp_path / "music", tmp_path / "prepared", dataclasses.replace(SETTINGS, sample_rate=16_000))
     words = ["--input", str(tmp_path / "prepared"), "--output", str(tmp_path / "out")]
     assert main(words) == 2
     said = capsys.readouterr().err
@@ -296,10 +273,7 @@ def test_silence_inside_a_song_is_not_written_and_its_minutes_are_told(tmp_path:
     gap = np.zeros((1, 120 * RATE), np.float32)
     put(tmp_path / "music/hidden track.wav", np.concatenate([music[0], gap, music[1]], axis=1))
     put(tmp_path / "music/other.wav", music[2])
-    put(
-        tmp_path / "music/pause.wav",
-        np.concatenate([music[2][:, ::-1], gap[:, : 2 * RATE], music[1]], axis=1),
-    )
+    put(tmp_path / "music/pause.wav", np.concatenate([music[2][:, ::-1], gap[:, : 2 * RATE], music[1]], axis=1))
     prepare_folder(tmp_path / "music", tmp_path / "prepared", SETTINGS)
     assert make(tmp_path / "prepared", tmp_path / "out", "--validation-fraction", "0.3") == 0
     manifest = read_manifest(tmp_path / "out")
@@ -323,9 +297,7 @@ def test_a_disk_that_fills_up_is_one_sentence_and_leaves_nothing(prepared: Path,
         "from data_prep.create_dataset import main; sys.exit(main(sys.argv[1:]))"
     )
     words = ["--input", str(prepared), "--output", str(tmp_path / "out"), "--segment-seconds", "1"]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
     last = done.stderr.splitlines()[-1]
     assert "Error: cannot write " in last
@@ -422,8 +394,7 @@ def test_errors_are_of_the_right_kind(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("name", "text"),
-    [("manifest.json", '{"mine": 1}'), ("training_set.npy", "precious"), ("manifest.json", "[1]")],
+    ("name", "text"), [("manifest.json", '{"mine": 1}'), ("training_set.npy", "precious"), ("manifest.json", "[1]")]
 )
 def test_a_data_set_is_not_written_over_somebody_s_files(prepared: Path, tmp_path: Path, name, text, capsys):
     out = tmp_path / "out"

@@ -37,9 +37,7 @@ def test_a_second_demo_gets_a_folder_of_its_own(tmp_path: Path, monkeypatch, cap
 
 @pytest.mark.parametrize(("minutes", "start"), [(3, ["--from", "shipped"]), (10, ["--preset", "tiny"])])
 def test_a_hurried_demo_goes_on_from_the_shipped_model(tmp_path: Path, monkeypatch, minutes, start) -> None:
-    training = next(
-        words for words in run_dry(tmp_path / "demo", minutes, monkeypatch) if words[0] == "train"
-    )
+    training = next(words for words in run_dry(tmp_path / "demo", minutes, monkeypatch) if words[0] == "train")
     assert training[1:3] == start
     assert training[3:5] == ["--minutes", str(minutes)]
 

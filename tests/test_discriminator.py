@@ -10,9 +10,15 @@ from piano.foundation.layers import LatentTransformer
 def build(**changes) -> Discriminator_with_mdisc:
     torch.manual_seed(0)
     keywords = {
-        "sound_channels": 1, "spectrum_values": 257, "latent_dim": 8, "ear_channels": 16, "wave_windows": [256, 128],
-        "attention_channels": 32, "num_heads": 2, "num_layers": 2,
-    }  # fmt: skip
+        "sound_channels": 1,
+        "spectrum_values": 257,
+        "latent_dim": 8,
+        "ear_channels": 16,
+        "wave_windows": [256, 128],
+        "attention_channels": 32,
+        "num_heads": 2,
+        "num_layers": 2,
+    }
     return Discriminator_with_mdisc(**(keywords | changes))
 
 
@@ -73,9 +79,7 @@ def test_every_family_judges_what_it_is_given():
 def test_a_prefix_changes_the_judgement_of_what_follows():
     judge = build()
     rest = torch.randn(2, 12, 8)
-    first, second = (
-        judge(latents=rest, prefix=torch.randn(2, 6, 8))["professor"].per_item() for _ in range(2)
-    )
+    first, second = (judge(latents=rest, prefix=torch.randn(2, 6, 8))["professor"].per_item() for _ in range(2))
     assert not torch.allclose(first, second)
     as_prefix = judge(latents=rest[:, 6:], prefix=rest[:, :6])["professor"].per_item()
     assert not torch.allclose(as_prefix, judge(latents=rest)["professor"].per_item())
@@ -99,10 +103,7 @@ def test_the_professor_starts_from_the_pretrained_attention():
 
 def test_the_reported_origin_moves_to_the_midpoint_of_real_and_fake():
     judge = build()
-    real, fake = (
-        judge(latents=torch.randn(4, 20, 8))["professor"],
-        judge(latents=torch.zeros(4, 20, 8))["professor"],
-    )
+    real, fake = (judge(latents=torch.randn(4, 20, 8))["professor"], judge(latents=torch.zeros(4, 20, 8))["professor"])
     for _ in range(200):
         judge.centre("professor", real, fake)
     middle = 0.5 * (real.per_item().mean() + fake.per_item().mean())

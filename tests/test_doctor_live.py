@@ -71,12 +71,9 @@ def test_the_doctor_resumes_where_it_was(whole, tmp_path, stop_after):
     train_all(second)
     assert_same(state(second), state(finished))
     signals = [
-        [entry for entry in read_history(place) if entry.get("event") == "signals"]
-        for place in (tmp_path, folder)
+        [entry for entry in read_history(place) if entry.get("event") == "signals"] for place in (tmp_path, folder)
     ]
-    without_clock = [
-        [{k: v for k, v in entry.items() if k != "seconds"} for entry in entries] for entries in signals
-    ]
+    without_clock = [[{k: v for k, v in entry.items() if k != "seconds"} for entry in entries] for entries in signals]
     assert without_clock[0] == without_clock[1]
 
 
@@ -85,13 +82,7 @@ def test_measuring_says_what_a_stage_has_and_leaves_the_modes(whole):
     run.stage = "joint"
     run.generator.train()
     found = measure(run)
-    assert {
-        "diversity",
-        "noise_spread",
-        "ear_probes",
-        "professor_probes",
-        "professor_accuracy",
-    } <= found.keys()
+    assert {"diversity", "noise_spread", "ear_probes", "professor_probes", "professor_accuracy"} <= found.keys()
     assert run.generator.training and measure(run) == found
 
 

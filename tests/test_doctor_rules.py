@@ -68,9 +68,7 @@ def test_a_rule_names_its_sickness_and_only_after_its_patience(name):
 
 def test_advice_names_commands_by_the_door_that_was_used(monkeypatch):
     monkeypatch.setattr(doors, "_front", "python musigan.py")
-    said = {
-        finding.name: finding.advice for name in SICK for finding in diagnose(log((6, {}), (10, SICK[name])))
-    }
+    said = {finding.name: finding.advice for name in SICK for finding in diagnose(log((6, {}), (10, SICK[name])))}
     assert "`python musigan.py doctor wiring`" in said["wiring"]
     assert "`python musigan.py evaluate`" in said["memorisation"]
     assert "`python musigan.py train --from shipped`" in said["one song only"]
@@ -82,8 +80,9 @@ def test_rules_of_two_names_and_courses():
     assert "oscillation" in names([Window(i, "", HEALTHY | {"d_loss": v}) for i, v in enumerate(swinging)])
     falling = [0.7 - 0.03 * index + 0.02 * (index % 2) for index in range(20)] + [0.12, 0.14] * 4
     assert "oscillation" not in names([Window(i, "", HEALTHY | {"d_loss": v}) for i, v in enumerate(falling)])
-    worse = [Window(i, "", HEALTHY | {"flow_training": 0.5 - 0.01 * i, "flow_validation": 0.5 + 0.01 * i})
-             for i in range(6)]  # fmt: skip
+    worse = [
+        Window(i, "", HEALTHY | {"flow_training": 0.5 - 0.01 * i, "flow_validation": 0.5 + 0.01 * i}) for i in range(6)
+    ]
     assert "G overfitting" in names(worse)
     level = {"d_loss": 0.69, "d_real": 0.5, "d_fake": 0.5}
     assert names(log((12, level))) == {"Nash equilibrium"}
@@ -99,19 +98,20 @@ def test_a_judge_that_leaps_is_told_from_one_that_does_not_learn():
     assert "learning_rate_disc" in leaping[0].advice and "Lower" in leaping[0].advice
     still = diagnose(log((6, {}), (6, {"d_loss": 2.0, "step_size": 1e-4})))
     assert [finding.name for finding in still] == ["D failure"]
-    assert (
-        names(log((12, {"step_size": 0.01}))) == set()
-    )  # large steps of a judge that is right are its beginning
+    assert names(log((12, {"step_size": 0.01}))) == set()  # large steps of a judge that is right are its beginning
 
 
 SUSPECTS = (
     ({"learning_rate_disc": 0.05}, "D divergence", ["learning_rate_disc"]),
     ({"learning_rate_disc": 0.05, "penalty": 0.9}, "D overpowering", ["learning_rate_disc", "penalty"]),
-    ({"stages.ear.learning_rate_disc": 0.05, "stages.professor.learning_rate_disc": 0.05}, "D divergence",
-     ["stages.ear.learning_rate_disc"]),
+    (
+        {"stages.ear.learning_rate_disc": 0.05, "stages.professor.learning_rate_disc": 0.05},
+        "D divergence",
+        ["stages.ear.learning_rate_disc"],
+    ),
     ({"loss_weights.energy_score": 0.0}, "mode collapse", ["loss_weights.energy_score"]),
     ({"seed": 5, "model.num_layers": 9}, "D divergence", []),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize(("unlike", "name", "named"), SUSPECTS)
@@ -137,22 +137,16 @@ def test_how_far_a_setting_is_off_is_said_in_numbers():
 
 @pytest.mark.parametrize("preset", ["tiny", "of one's own"])
 def test_what_a_run_has_unlike_its_preset_is_printed_and_kept(tmp_path, preset):
-    lines = [
-        {"stage": "ear", "step": i, "total_step": i, "epoch": 1, "ear_dn": 2.0, "seconds": i}
-        for i in range(40)
-    ]
+    lines = [{"stage": "ear", "step": i, "total_step": i, "epoch": 1, "ear_dn": 2.0, "seconds": i} for i in range(40)]
     signals = {"event": "signals", "stage": "ear", "epoch": 1, "seconds": 1, "ear_step_size": 0.1}
     (tmp_path / "metrics.jsonl").write_text(
-        "\n".join(json.dumps(line) for line in [*lines, signals | {"total_step": 40}]) + "\n",
-        encoding="utf-8",
+        "\n".join(json.dumps(line) for line in [*lines, signals | {"total_step": 40}]) + "\n", encoding="utf-8"
     )
     settings = nested((default_settings("tiny") or {}) | {"learning_rate_disc": 0.05, "preset": preset})
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     text = unwrapped(as_text(examine(tmp_path), tmp_path))
     assert "cause? learning_rate_disc is 0.05 here; preset tiny has 0.0004 (125 times as much)" in text
-    assert (
-        "SETTINGS unlike preset tiny:" if preset == "tiny" else "SETTINGS its own preset is not in"
-    ) in text
+    assert ("SETTINGS unlike preset tiny:" if preset == "tiny" else "SETTINGS its own preset is not in") in text
     kept = json.loads((tmp_path / "doctor" / "doctor.json").read_text(encoding="utf-8"))
     assert kept["changed_settings"]["learning_rate_disc"] == [0.05, 0.0004]
     assert [one["setting"] for one in kept["findings"][0]["suspects"]] == ["learning_rate_disc"]
@@ -163,10 +157,20 @@ def test_what_a_run_has_unlike_its_preset_is_printed_and_kept(tmp_path, preset):
 def write_leap(folder: Path) -> None:
     """A run whose ear leaps from step 70 on, in its eighth epoch, with learning_rate_disc 125 times the usual."""
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [{"stage": "autoencoder" if step < 40 else "ear", "step": step, "total_step": step, "epoch": step // 10 + 1,
-              "seconds": step} for step in range(90)]  # fmt: skip
-    sick = [{"event": "signals", "stage": "ear", "epoch": 9, "seconds": 9, "total_step": step, "ear_step_size": size}
-            for step, size in ((50, 0.001), (60, 0.001), (70, 0.1), (80, 0.1))]  # fmt: skip
+    lines = [
+        {
+            "stage": "autoencoder" if step < 40 else "ear",
+            "step": step,
+            "total_step": step,
+            "epoch": step // 10 + 1,
+            "seconds": step,
+        }
+        for step in range(90)
+    ]
+    sick = [
+        {"event": "signals", "stage": "ear", "epoch": 9, "seconds": 9, "total_step": step, "ear_step_size": size}
+        for step, size in ((50, 0.001), (60, 0.001), (70, 0.1), (80, 0.1))
+    ]
     entries = sorted([*lines, *sick], key=lambda entry: entry["total_step"])
     (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, entries)) + "\n", encoding="utf-8")
     settings = nested((default_settings("tiny") or {}) | {"learning_rate_disc": 0.05})
@@ -323,15 +327,15 @@ def test_what_lasted_until_a_stage_ended_is_told_from_what_lasted_until_the_run_
     windows = staged(("judges", 2, {}), ("judges", 2, LEAPS), ("ear", 4, LEAPS), ("joint", 8, {}))
     findings = diagnose(windows)
     assert [(f.stage, f.is_open, f.until_stage_end) for f in findings] == [
-        ("judges", False, True), ("ear", False, True)]  # fmt: skip
+        ("judges", False, True),
+        ("ear", False, True),
+    ]
     assert verdict_of(windows).startswith(
         "The run went through (1,600 steps), but fell ill: The ear changes by 10.0 % of its weights a step"
     )
     called = "(It is called D divergence in stages judges and ear; first seen at step 300.)"
     assert called in verdict_of(windows)
-    assert verdict_of(windows[:8]).startswith("The run failed: The ear changes") and called in verdict_of(
-        windows[:8]
-    )
+    assert verdict_of(windows[:8]).startswith("The run failed: The ear changes") and called in verdict_of(windows[:8])
     assert [f.is_open for f in diagnose(windows[:8])] == [False, True]
     came_out = staged(("ear", 4, {}), ("ear", 3, LOST), ("ear", 8, {}), ("joint", 4, {}))
     assert verdict_of(came_out).startswith(
@@ -345,17 +349,10 @@ def test_what_lasted_until_a_stage_ended_is_told_from_what_lasted_until_the_run_
 
 def test_findings_of_one_rule_in_stages_that_follow_each_other_are_told_together(tmp_path):
     lines = []
-    for stage, sizes in (
-        ("judges", [1e-3, 0.1]),
-        ("ear", [0.1, 0.1]),
-        ("professor", [1e-3] * 2),
-        ("joint", [0.1]),
-    ):
+    for stage, sizes in (("judges", [1e-3, 0.1]), ("ear", [0.1, 0.1]), ("professor", [1e-3] * 2), ("joint", [0.1])):
         for size in sizes:
             step = len(lines) + 8
-            lines += [
-                {"stage": stage, "total_step": step - 8 + i, "step": i, "ear_dn": 0.6} for i in range(8)
-            ]
+            lines += [{"stage": stage, "total_step": step - 8 + i, "step": i, "ear_dn": 0.6} for i in range(8)]
             lines.append({"event": "signals", "stage": stage, "total_step": step, "ear_step_size": size})
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     diagnosis = examine(tmp_path)
@@ -364,10 +361,7 @@ def test_findings_of_one_rule_in_stages_that_follow_each_other_are_told_together
     assert text.count("Lower learning_rate_disc, and go on") == 2
     assert "CRITICAL D divergence in stages judges and ear, first seen at step 17 " in text
     assert " signal judges, step 17 until the stage ended: ear_step_size = 0.1 (bound 0.03) " in text
-    assert (
-        "CRITICAL D divergence in stage joint (sound and composition together), step 62 and still at the"
-        in text
-    )
+    assert "CRITICAL D divergence in stage joint (sound and composition together), step 62 and still at the" in text
     kept = json.loads((tmp_path / "doctor" / "doctor.json").read_text())
     assert [one["until_stage_end"] for one in kept["findings"]] == [True, True, False]
 
@@ -410,11 +404,7 @@ def test_windows_divide_an_epoch_evenly():
 
 def test_a_log_becomes_windows_with_or_without_a_doctor_in_the_run():
     lines = [{"stage": "ear", "total_step": i, "step": i, "ear_loss": 0.5 + 0.1 * (i % 2)} for i in range(20)]
-    marked = [
-        *lines[:10],
-        {"event": "signals", "stage": "ear", "total_step": 10, "diversity": 0.8},
-        *lines[10:],
-    ]
+    marked = [*lines[:10], {"event": "signals", "stage": "ear", "total_step": 10, "diversity": 0.8}, *lines[10:]]
     assert [(w.step, w.signals.get("diversity")) for w in windows_of(marked)] == [(10, 0.8)]
     assert [w.step for w in windows_of(lines)] == [8, 16]
     assert summarise(lines)["ear_loss"] == pytest.approx(0.55)
@@ -424,14 +414,10 @@ def test_a_log_becomes_windows_with_or_without_a_doctor_in_the_run():
 
 def test_the_command_says_in_one_sentence_why_a_run_failed(tmp_path):
     losses = [0.6] * 24 + [0.01] * 72
-    lines = [
-        {"stage": "professor", "total_step": i, "step": i, "professor_dn": v} for i, v in enumerate(losses)
-    ]
+    lines = [{"stage": "professor", "total_step": i, "step": i, "professor_dn": v} for i, v in enumerate(losses)]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     diagnosis = examine(tmp_path)
-    assert diagnosis.verdict.startswith(
-        "The run failed: The professor tells real from generated almost without"
-    )
+    assert diagnosis.verdict.startswith("The run failed: The professor tells real from generated almost without")
     assert "(It is called D overpowering; first seen at step 48 in stage professor" in diagnosis.verdict
     content = json.loads((tmp_path / "doctor" / "doctor.json").read_text())
     assert content["verdict"] == diagnosis.verdict

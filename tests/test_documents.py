@@ -7,9 +7,7 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
 FOLDERS = ("docs", "tutorial", "checkpoints", "findings", "data_prep", "benchmarks")
-DOCUMENTS = sorted(
-    [*PROJECT.glob("*.md"), *(path for name in FOLDERS for path in (PROJECT / name).rglob("*.md"))]
-)
+DOCUMENTS = sorted([*PROJECT.glob("*.md"), *(path for name in FOLDERS for path in (PROJECT / name).rglob("*.md"))])
 
 
 def links(document: Path) -> list[str]:
@@ -42,14 +40,7 @@ def test_every_picture_is_shown_in_a_document() -> None:
 
 def test_the_readme_has_plain_words_before_its_research_tables() -> None:
     text = (PROJECT / "README.md").read_text(encoding="utf-8")
-    order = [
-        "## Hear it",
-        "## Install",
-        "## Your own music",
-        "## What it reaches",
-        "## For researchers",
-        "## Licence",
-    ]
+    order = ["## Hear it", "## Install", "## Your own music", "## What it reaches", "## For researchers", "## Licence"]
     places = [text.index(title) for title in order]
     assert places == sorted(places)
     plain = text[text.index("## What it reaches") : text.index("## Where to read first")]

@@ -21,9 +21,7 @@ from data_prep import prepare_dataset
 from musigan import VERBS
 
 PROJECT = Path(__file__).resolve().parent.parent
-PROCESSES = (
-    2  # starting PyTorch takes a second or more of a core; more at once would only wait for each other
-)
+PROCESSES = 2  # starting PyTorch takes a second or more of a core; more at once would only wait for each other
 SCRIPT_FOLDERS = sorted({Path(*verb.module.split(".")[:-1]) for verb in VERBS.values()})
 
 DOCUMENTED = {
@@ -97,8 +95,7 @@ def answers() -> dict[tuple[str, str], Future[subprocess.CompletedProcess[str]]]
     with ThreadPoolExecutor(PROCESSES) as pool:
         starts = {(door, verb): DOORS[door](verb) for door in DOORS for verb in VERBS}
         return {
-            key: pool.submit(ask, [*start.arguments, "--help"], PROJECT / start.folder)
-            for key, start in starts.items()
+            key: pool.submit(ask, [*start.arguments, "--help"], PROJECT / start.folder) for key, start in starts.items()
         }
 
 
@@ -118,9 +115,7 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
         f"{sys.executable} -c 'from piano.foundation.errors import run_command; "
         "raise SystemExit(run_command(lambda: [print(i, flush=True) for i in range(99999)]))' | head -n 1"
     )
-    done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command], cwd=PROJECT, capture_output=True, text=True
-    )
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=PROJECT, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
 
 
@@ -177,9 +172,7 @@ def test_documented_names_can_be_imported_bare_from_inside_the_folder() -> None:
     assert answer.returncode == 0, answer.stderr
 
 
-@pytest.mark.parametrize(
-    "module", ["musigan", *(verb.module for verb in VERBS.values() if "data_prep" in verb.module)]
-)
+@pytest.mark.parametrize("module", ["musigan", *(verb.module for verb in VERBS.values() if "data_prep" in verb.module)])
 def test_commands_that_do_not_learn_start_without_pytorch(module: str) -> None:
     answer = ask(["-c", f"import sys, {module}; print('torch' in sys.modules)"])
     assert answer.stdout == "False\n", answer.stderr
@@ -230,9 +223,7 @@ def test_an_unknown_verb_names_the_nearest(capsys: pytest.CaptureFixture[str]) -
 
 def shown_commands(text: str) -> list[tuple[str, list[str]]]:
     """Verb and options of every command line in a text that starts one of our commands."""
-    verbs = {script(verb).as_posix(): verb for verb in VERBS} | {
-        verb.module: name for name, verb in VERBS.items()
-    }
+    verbs = {script(verb).as_posix(): verb for verb in VERBS} | {verb.module: name for name, verb in VERBS.items()}
     found = []
     for line in re.findall(r"(?:musigan|python|\$\(RUN\))(?: -m)? [^`\n|&#]+", text):
         try:
@@ -259,9 +250,10 @@ def test_every_command_of_the_demo_exists_with_its_options(answers, tmp_path: Pa
 
     commands: list[tuple[str, list[str]]] = []
     monkeypatch.setattr(
-        piano.demo, "step",
+        piano.demo,
+        "step",
         lambda verb, *words: commands.append((verb, [word for word in map(str, words) if word.startswith("--")])),
-    )  # fmt: skip
+    )
     for minutes in (3.0, 10.0):
         piano.demo.run_demo(tmp_path / f"demo{minutes}", minutes)
     assert {verb for verb, _ in commands} > {"generate", "train", "report", "compare", "evaluate", "doctor"}
@@ -316,17 +308,13 @@ def test_no_sentence_names_a_command_by_one_door_only() -> None:
     found = []
     for path in [*(PROJECT / "piano").rglob("*.py"), *(PROJECT / "data_prep").rglob("*.py")]:
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        told = {
-            node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)
-        }  # docstrings address programmers
+        told = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings address programmers
         texts = [
             node.value
             for node in ast.walk(tree)
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in told
         ]
-        found += [
-            f"{path.name}: {text}" for text in texts if literal.search(text) and text.strip() not in known
-        ]
+        found += [f"{path.name}: {text}" for text in texts if literal.search(text) and text.strip() not in known]
     assert found == []
 
 
@@ -345,10 +333,7 @@ def test_usage_names_the_command_as_it_was_typed(answers) -> None:
     [
         (["prepare_dataset.py", "no such folder"], "there is no folder"),
         (["piano_main.py", "--dataset", "no such folder"], "no such folder"),
-        (
-            ["check_discriminator.py", "--gen-ckpt", "690", "--checkpoints", "no such folder"],
-            "no such folder",
-        ),
+        (["check_discriminator.py", "--gen-ckpt", "690", "--checkpoints", "no such folder"], "no such folder"),
     ],
 )
 def test_the_three_documented_commands_work_from_the_project_folder(arguments: list[str], told: str) -> None:
@@ -370,17 +355,12 @@ def test_ctrl_c_while_a_command_is_being_loaded_is_no_traceback(monkeypatch, cap
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows keeps the folder that a process is in")
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "listen"])
-def test_a_current_folder_that_was_removed_is_one_sentence(
-    verb: str, tmp_path: Path, monkeypatch, capsys
-) -> None:
+def test_a_current_folder_that_was_removed_is_one_sentence(verb: str, tmp_path: Path, monkeypatch, capsys) -> None:
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     assert musigan.main([verb]) == 2
-    assert (
-        capsys.readouterr().err
-        == "Error: the current folder was removed. Change to one that exists: `cd ~`.\n"
-    )
+    assert capsys.readouterr().err == "Error: the current folder was removed. Change to one that exists: `cd ~`.\n"
     if verb == "prepare":
         assert prepare_dataset.main([str(tmp_path)]) == 2
         assert "the current folder was removed" in capsys.readouterr().err

@@ -53,8 +53,7 @@ EVERY_FEATURE = {
 AWKWARD = {
     "silence": torch.zeros(1, 1, 16_000),
     "full-scale square": torch.ones(1, 1, 16_000).mul(torch.arange(16_000) // 50 % 2 * 2 - 1.0),
-    "stereo of opposite sign": chord([C4], 16_000, seconds=1.0).repeat(1, 2, 1)
-    * torch.tensor([[[1.0], [-1.0]]]),
+    "stereo of opposite sign": chord([C4], 16_000, seconds=1.0).repeat(1, 2, 1) * torch.tensor([[[1.0], [-1.0]]]),
     "one sample": torch.ones(1, 1, 1),
     "shorter than every window": white_noise(300),
 }
@@ -136,9 +135,7 @@ def test_channels_of_opposite_sign_do_not_cancel() -> None:
     stereo = AWKWARD["stereo of opposite sign"]
     mono = stereo[:, :1]
     for name in ("loudness", "chroma", "log_mel"):
-        torch.testing.assert_close(
-            EVERY_FEATURE[name](stereo), EVERY_FEATURE[name](mono), atol=1e-4, rtol=1e-4
-        )
+        torch.testing.assert_close(EVERY_FEATURE[name](stereo), EVERY_FEATURE[name](mono), atol=1e-4, rtol=1e-4)
 
 
 def test_log_mel_holds_the_energy_of_each_band() -> None:
@@ -153,9 +150,7 @@ def test_log_mel_holds_the_energy_of_each_band() -> None:
     ("sample_rate", "n_fft", "bands"), [(16_000, 1024, 64), (44_100, 2048, 160), (16_000, 128, 10)]
 )
 @pytest.mark.parametrize("area_normalised", [False, True])
-def test_mel_filters_are_those_of_librosa(
-    sample_rate: int, n_fft: int, bands: int, area_normalised: bool
-) -> None:
+def test_mel_filters_are_those_of_librosa(sample_rate: int, n_fft: int, bands: int, area_normalised: bool) -> None:
     ours = mel_filterbank(sample_rate, n_fft, bands, area_normalised, torch.float64, torch.device("cpu"))
     norm = "slaney" if area_normalised else None
     theirs = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=bands, norm=norm, dtype=np.float64)
@@ -166,9 +161,7 @@ def test_mel_filters_are_those_of_librosa(
 def test_magnitudes_are_those_of_librosa_over_the_root_of_the_window() -> None:
     waveform = white_noise(5_000).double()
     theirs = np.abs(librosa.stft(waveform[0, 0].numpy(), n_fft=512, hop_length=128, pad_mode="constant"))
-    np.testing.assert_allclose(
-        stft_magnitude(waveform, 512, 128)[0, 0].numpy(), theirs / 512**0.5, atol=1e-12
-    )
+    np.testing.assert_allclose(stft_magnitude(waveform, 512, 128)[0, 0].numpy(), theirs / 512**0.5, atol=1e-12)
 
 
 def test_onsets_stand_where_notes_begin() -> None:

@@ -9,14 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from piano.foundation.audio_io import (
-    AUDIO_SUFFIXES,
-    DecodeLog,
-    decode_blocks,
-    read_audio,
-    scan_folder,
-    write_audio,
-)
+from piano.foundation.audio_io import AUDIO_SUFFIXES, DecodeLog, decode_blocks, read_audio, scan_folder, write_audio
 from piano.foundation.decode_log import CODED, CUT_SHORT, DAMAGED, JOINED
 from piano.foundation.errors import AudioError
 from piano.foundation.ffmpeg_sound import find_ffmpeg
@@ -64,16 +57,31 @@ def like(waveform: np.ndarray, song: Path, *, seconds: float = SECONDS) -> bool:
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("a.m4a", ()), ("a.m4b", ()), ("a.mp4", ()), ("a.mov", ("-c:a", "aac")), ("a.aac", ()), ("a.wma", ()),
-        ("a.wv", ()), ("a.tta", ()), ("a.mka", ("-c:a", "aac")), ("a.webm", ("-c:a", "libopus")), ("a.ac3", ()),
-        ("a.dts", ("-strict", "-2", "-c:a", "dca")), ("a.mp2", ()), ("a.caf", ()), ("a.w64", ()), ("a.au", ()),
-        ("a.aifc", ("-f", "aiff")), ("a.oga", ("-c:a", "flac")),
-        ("a.wav", ("-c:a", "ac3")), ("a.wav", ("-c:a", "wmav2")),
+        ("a.m4a", ()),
+        ("a.m4b", ()),
+        ("a.mp4", ()),
+        ("a.mov", ("-c:a", "aac")),
+        ("a.aac", ()),
+        ("a.wma", ()),
+        ("a.wv", ()),
+        ("a.tta", ()),
+        ("a.mka", ("-c:a", "aac")),
+        ("a.webm", ("-c:a", "libopus")),
+        ("a.ac3", ()),
+        ("a.dts", ("-strict", "-2", "-c:a", "dca")),
+        ("a.mp2", ()),
+        ("a.caf", ()),
+        ("a.w64", ()),
+        ("a.au", ()),
+        ("a.aifc", ("-f", "aiff")),
+        ("a.oga", ("-c:a", "flac")),
+        ("a.wav", ("-c:a", "ac3")),
+        ("a.wav", ("-c:a", "wmav2")),
         ("a.flac", ("-sample_fmt", "s16", "-bits_per_raw_sample", "12")),
         ("a.flac", ("-sample_fmt", "s32", "-bits_per_raw_sample", "20", "-strict", "-2")),
         ("a.flac", ("-sample_fmt", "s32", "-bits_per_raw_sample", "32", "-strict", "-2")),
     ],
-)  # fmt: skip
+)
 def test_a_format_is_read_under_any_name(song: Path, tmp_path: Path, name: str, options: tuple[str, ...]):
     path = convert(song, tmp_path / name, *options)
     assert path.suffix in AUDIO_SUFFIXES
@@ -98,19 +106,7 @@ def test_chained_ogg_flac_and_ogg_with_pictures(song: Path, tmp_path: Path):
     assert waveform.shape[1] == 2 * SECONDS * RATE and notes == [JOINED]
     film = tmp_path / "film.ogv"
     pictures = ["-f", "lavfi", "-i", f"testsrc=duration={SECONDS}:size=64x64:rate=5"]
-    command = [
-        FFMPEG,
-        "-v",
-        "error",
-        *pictures,
-        "-i",
-        str(song),
-        "-c:v",
-        "libtheora",
-        "-c:a",
-        "libvorbis",
-        str(film),
-    ]
+    command = [FFMPEG, "-v", "error", *pictures, "-i", str(song), "-c:v", "libtheora", "-c:a", "libvorbis", str(film)]
     if subprocess.run(command, check=False, capture_output=True).returncode == 0:
         waveform, notes = decode(film)
         assert like(waveform, song) and notes == []
@@ -124,22 +120,14 @@ def test_a_cut_m4a_says_how_many_seconds_are_missing(song: Path, tmp_path: Path)
     waveform, [note] = decode(path)
     missing = SECONDS - waveform.shape[1] / RATE
     assert 2.0 < missing < 4.0 and note == f"{CUT_SHORT}: {missing:.1f} s missing"
-    path.write_bytes(
-        data[: len(data) // 2] + np.random.default_rng(0).bytes(500) + data[len(data) // 2 + 500 :]
-    )
+    path.write_bytes(data[: len(data) // 2] + np.random.default_rng(0).bytes(500) + data[len(data) // 2 + 500 :])
     assert decode(path)[1][0].startswith(DAMAGED)
 
 
 def wav(data: bytes, rate: int = RATE) -> bytes:
     form = struct.pack("<IHHIIHH", 16, 1, 2, rate, rate * 4, 4, 16)
     return (
-        b"RIFF"
-        + struct.pack("<I", 36 + len(data))
-        + b"WAVEfmt "
-        + form
-        + b"data"
-        + struct.pack("<I", len(data))
-        + data
+        b"RIFF" + struct.pack("<I", 36 + len(data)) + b"WAVEfmt " + form + b"data" + struct.pack("<I", len(data)) + data
     )
 
 
@@ -148,9 +136,7 @@ def test_surround_sound_in_place_of_samples_is_recognised(song: Path, tmp_path: 
     swapped = np.frombuffer(dts[: len(dts) // 2 * 2], ">u2").astype("<u2").tobytes()
     ac3 = convert(song, tmp_path / "a.ac3")
     burst = tmp_path / "a.spdif"
-    subprocess.run(
-        [FFMPEG, "-v", "error", "-i", str(ac3), "-c", "copy", "-f", "spdif", str(burst)], check=True
-    )
+    subprocess.run([FFMPEG, "-v", "error", "-i", str(ac3), "-c", "copy", "-f", "spdif", str(burst)], check=True)
     for data in (dts, swapped, burst.read_bytes(), ac3.read_bytes(), bytes(4000) + swapped):
         (tmp_path / "rip.wav").write_bytes(wav(data))
         waveform, notes = decode(tmp_path / "rip.wav")
@@ -164,9 +150,10 @@ def test_without_ffmpeg_the_reason_is_true_and_says_what_to_install(
     song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     paths = [
-        convert(song, tmp_path / "a.m4b"), convert(song, tmp_path / "b.wav", "-c:a", "ac3"),
+        convert(song, tmp_path / "a.m4b"),
+        convert(song, tmp_path / "b.wav", "-c:a", "ac3"),
         convert(song, tmp_path / "c.flac", "-sample_fmt", "s32", "-bits_per_raw_sample", "32", "-strict", "-2"),
-    ]  # fmt: skip
+    ]
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     monkeypatch.setenv("PATH", str(tmp_path))
     for path in paths:
@@ -174,13 +161,9 @@ def test_without_ffmpeg_the_reason_is_true_and_says_what_to_install(
             read_audio(path, sample_rate=RATE, channels=1)
 
 
-@pytest.mark.parametrize(
-    "text", ["#EXTM3U\n#EXTINF:9,\nsecret.wav\n", "ffconcat version 1.0\nfile secret.wav\n"]
-)
+@pytest.mark.parametrize("text", ["#EXTM3U\n#EXTINF:9,\nsecret.wav\n", "ffconcat version 1.0\nfile secret.wav\n"])
 @pytest.mark.parametrize("name", ["list.m4a", "list.mp3", "list.wma", "list.mka"])
-def test_a_playlist_under_the_name_of_a_sound_opens_no_other_file(
-    tmp_path: Path, song: Path, text: str, name: str
-):
+def test_a_playlist_under_the_name_of_a_sound_opens_no_other_file(tmp_path: Path, song: Path, text: str, name: str):
     (tmp_path / "secret.wav").write_bytes(song.read_bytes())
     (tmp_path / name).write_text(text)
     with pytest.raises(AudioError):
@@ -199,9 +182,7 @@ def test_names_of_sounds_that_are_not_read_have_a_reason_of_their_own(tmp_path: 
 @pytest.mark.parametrize("name", ["two.m4a", "two.mp4", "two.mkv", "two.mka", "two.ogg"])
 def test_a_second_track_of_sound_is_not_read_and_that_is_said(song: Path, tmp_path: Path, name: str):
     target = tmp_path / name
-    convert(
-        song, target, "-map", "0:a", "-map", "0:a", *(["-c:a", "libvorbis"] if name.endswith("ogg") else [])
-    )
+    convert(song, target, "-map", "0:a", "-map", "0:a", *(["-c:a", "libvorbis"] if name.endswith("ogg") else []))
     waveform, notes = decode(target)
     assert notes == ["only the first of several audio tracks read"]
     assert like(waveform, song)
@@ -211,11 +192,7 @@ def test_a_second_track_of_sound_is_not_read_and_that_is_said(song: Path, tmp_pa
 def test_m4as_one_behind_the_other_are_all_decoded(song: Path, tmp_path: Path):
     first = convert(song, tmp_path / "a.m4a").read_bytes()
     second = convert(song, tmp_path / "b.m4a", "-t", "3", "-movflags", "+faststart").read_bytes()
-    for name, data, seconds in (
-        ("ab", first + second, 9),
-        ("ba", second + first, 9),
-        ("cut", first + second[:900], 6),
-    ):
+    for name, data, seconds in (("ab", first + second, 9), ("ba", second + first, 9), ("cut", first + second[:900], 6)):
         (tmp_path / f"{name}.m4a").write_bytes(data)
         waveform, notes = decode(tmp_path / f"{name}.m4a")
         assert abs(waveform.shape[1] / RATE - seconds) < 0.1

@@ -10,12 +10,7 @@ import soxr
 from scipy.signal import butter, sosfilt
 
 from piano.foundation.audio_io import read_audio
-from piano.foundation.fingerprint import (
-    Fingerprinter,
-    find_same_recordings,
-    fingerprint_length,
-    words_of_energy,
-)
+from piano.foundation.fingerprint import Fingerprinter, find_same_recordings, fingerprint_length, words_of_energy
 from tests.make_audio import make_music
 
 RATE = 16_000
@@ -208,11 +203,7 @@ def techno(seed: int, seconds: float = 40.0) -> np.ndarray:
     waveform = np.zeros(round(seconds * RATE) + 2 * step)
     for index in range(round(seconds * RATE) // step):
         place = index % 16
-        sound = (
-            0.6
-            * np.exp(-5 * time)
-            * sum(np.sin(2 * np.pi * pitches[place] * k * time) / k for k in range(1, 9))
-        )
+        sound = 0.6 * np.exp(-5 * time) * sum(np.sin(2 * np.pi * pitches[place] * k * time) / k for k in range(1, 9))
         sound += kick * (place % 4 == 0) + 0.4 * snare * (place % 8 == 4) + 0.2 * hat * (place % 4 == 2)
         waveform[index * step : (index + 2) * step] += sound
     return (0.3 * waveform[np.newaxis]).astype(np.float32)
@@ -233,9 +224,9 @@ def test_silence_tones_and_noise_match_nothing():
     sounds += [0.5 * np.sin(2 * np.pi * hertz * time) for hertz in (220.0, 220.0, 440.0, 441.0)]
     sounds += [0.1 * random.standard_normal(len(time)) for _ in range(4)]
     sounds += [np.sign(np.sin(2 * np.pi * hertz * time)) for hertz in (100.0, 50.0)]
-    assert find_same_recordings(
-        [fingerprint(sound[np.newaxis].astype(np.float32)) for sound in sounds]
-    ) == list(range(len(sounds)))
+    assert find_same_recordings([fingerprint(sound[np.newaxis].astype(np.float32)) for sound in sounds]) == list(
+        range(len(sounds))
+    )
 
 
 def test_a_shared_jingle_is_no_shared_recording():
@@ -243,8 +234,7 @@ def test_a_shared_jingle_is_no_shared_recording():
     songs = [make_music(seed, 40.0, RATE) for seed in range(4)]
     for seconds, groups in ((8, [0, 1, 2, 3]), (16, [0, 0, 0, 0])):
         together = [
-            np.concatenate([songs[0][:, : seconds * RATE], song[:, seconds * RATE :]], axis=1)
-            for song in songs
+            np.concatenate([songs[0][:, : seconds * RATE], song[:, seconds * RATE :]], axis=1) for song in songs
         ]
         assert find_same_recordings([fingerprint(song) for song in together]) == groups
 

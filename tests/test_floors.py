@@ -16,16 +16,7 @@ FLOORS: list[tuple[float, str, list[str]]] = [
     (1, WING, ["piano.foundation"]),
     (1.5, "", ["piano.stages"]),
     (2, "", ["piano.config_reader", "piano.split_and_append_chunks", "piano.loss_functions"]),
-    (
-        2,
-        "",
-        [
-            "piano.piano_encoder_decoder",
-            "piano.discriminator",
-            "piano.vae_utilities",
-            "piano.update_checkpoint",
-        ],
-    ),
+    (2, "", ["piano.piano_encoder_decoder", "piano.discriminator", "piano.vae_utilities", "piano.update_checkpoint"]),
     (2, "", ["piano.latent_style"]),
     (
         2,
@@ -151,8 +142,15 @@ WITHOUT_TORCH = [
     "piano.foundation.dataset_format",
     "musigan",
 ]
-SHIMS = {"piano/piano.py", "piano/evaluation/piano.py", "piano/doctor/piano.py", "data_prep/piano.py",
-         "data_prep/data_prep.py", "tutorial/piano.py", "tutorial/tutorial.py"}  # fmt: skip
+SHIMS = {
+    "piano/piano.py",
+    "piano/evaluation/piano.py",
+    "piano/doctor/piano.py",
+    "data_prep/piano.py",
+    "data_prep/data_prep.py",
+    "tutorial/piano.py",
+    "tutorial/tutorial.py",
+}
 """Three lines each, so that scripts run from inside their folder; they import nothing of ours."""
 
 
@@ -184,9 +182,7 @@ def imports(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path.name}: imports inside the project are absolute"
             base = node.module or ""
-            found |= {
-                f"{base}.{alias.name}" if f"{base}.{alias.name}" in MODULES else base for alias in node.names
-            }
+            found |= {f"{base}.{alias.name}" if f"{base}.{alias.name}" in MODULES else base for alias in node.names}
     return found
 
 

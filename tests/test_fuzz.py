@@ -26,9 +26,7 @@ def test_a_song_that_is_lost_is_noticed(tmp_path, monkeypatch) -> None:
 
     healthy = dict(list(healthy_files(random.Random(0)).items())[:1])
     monkeypatch.setattr(fuzz_sounds, "SECONDS", 60.0)  # the songs are shorter than they should be now
-    wrong = prepare_batch(
-        [Mutant("m.wav", "random", np.random.default_rng(0).bytes(3000))], healthy, tmp_path, 1
-    )
+    wrong = prepare_batch([Mutant("m.wav", "random", np.random.default_rng(0).bytes(3000))], healthy, tmp_path, 1)
     assert len(wrong) == 1 and wrong[0].startswith("lost: healthy_")
 
 

@@ -57,10 +57,7 @@ def test_every_stage_has_a_gate_with_finite_figures(judged):
     assert [gate["stage"] for gate in gates] == ["autoencoder", "flow", "judges", "ear", "professor", "joint"]
     for gate in gates:
         assert gate["passed"] or gate["advice"]
-        assert (
-            gate["sentence"].startswith(f"{gate['name']}: ")
-            and "_" not in gate["sentence"].split("loss_w")[0]
-        )
+        assert gate["sentence"].startswith(f"{gate['name']}: ") and "_" not in gate["sentence"].split("loss_w")[0]
         figures = [value for value in gate.values() if isinstance(value, float)]
         assert np.isfinite(figures).all()
     assert {"R", "P"} <= gates[0].keys()
@@ -79,10 +76,7 @@ def test_the_gate_and_the_last_words_name_one_epoch_as_played(judged):
     run, folder = judged
     gates = [entry for entry in read_history(folder) if entry.get("event") == "gate"]
     assert run.best is not None
-    assert (
-        f"What will be played is still {run.best.words}." in what_is_played(run)
-        or run.best.epoch == run.epoch
-    )
+    assert f"What will be played is still {run.best.words}." in what_is_played(run) or run.best.epoch == run.epoch
     assert best_in_words(run).startswith(f"Best, and what will be played: {run.best.words} (")
     assert gates[-1]["sentence"].count(run.best.words) == 1
 
@@ -158,8 +152,9 @@ def test_every_validation_clip_carries_the_label_of_its_own_pair(pairs):
         return
     assert labels is not None
     for label, clip in zip(labels, clips, strict=True):
-        own = [waves[index].transpose(1, 0, 2).reshape(1, -1) for index in range(pairs)
-               if f"song {index // 2}" == label]  # fmt: skip
+        own = [
+            waves[index].transpose(1, 0, 2).reshape(1, -1) for index in range(pairs) if f"song {index // 2}" == label
+        ]
         assert any(
             np.array_equal(clip, whole[:, start : start + SAMPLE_RATE])
             for whole in own
@@ -207,9 +202,7 @@ def validated_on(folder: Path, pairs: np.ndarray, labels: list[str] | None = Non
     ],
     ids=["silence", "one clip", "one pair"],
 )
-def test_music_that_makes_no_scale_gives_no_score_no_best_and_no_gate_that_was_passed(
-    tmp_path, pairs, reason
-):
+def test_music_that_makes_no_scale_gives_no_score_no_best_and_no_gate_that_was_passed(tmp_path, pairs, reason):
     history = validated_on(tmp_path, pairs)
     kinds = {entry["event"] for entry in history if "event" in entry}
     assert "score" not in kinds
@@ -217,9 +210,7 @@ def test_music_that_makes_no_scale_gives_no_score_no_best_and_no_gate_that_was_p
     assert [entry["reason"] for entry in untold] == [reason, reason]
     gates = [entry for entry in history if entry.get("event") == "gate"]
     assert not any(gate["passed"] for gate in gates)
-    assert not [
-        value for gate in gates for value in gate.values() if isinstance(value, float) and abs(value) > 1e3
-    ]
+    assert not [value for gate in gates for value in gate.values() if isinstance(value, float) and abs(value) > 1e3]
     assert f"cannot be told: {reason}" in gates[1]["sentence"]
     if reason.startswith("the clips"):
         assert "cannot be told" in gates[0]["sentence"] and {"R", "P"}.isdisjoint(gates[0])
@@ -264,10 +255,13 @@ def test_training_scores_as_the_ruler_does():
     judged = ruler.judge(made)
     noise = spectrum_noise(ruler.clips, SAMPLE_RATE, seed=1234)
     known = kernel_score(
-        generated=feature_matrix(made, SAMPLE_RATE), real=feature_matrix(ruler.clips, SAMPLE_RATE),
-        noise=feature_matrix(noise, SAMPLE_RATE), real_files=ruler.labels,
-        generated_files=[("made", index) for index in range(8)], seed=1234,
-    )  # fmt: skip
+        generated=feature_matrix(made, SAMPLE_RATE),
+        real=feature_matrix(ruler.clips, SAMPLE_RATE),
+        noise=feature_matrix(noise, SAMPLE_RATE),
+        real_files=ruler.labels,
+        generated_files=[("made", index) for index in range(8)],
+        seed=1234,
+    )
     assert judged.kernel_distance == pytest.approx(known.distance, abs=1e-9)
     assert judged.kernel_score.value == pytest.approx(known.score, abs=0.02)  # floors of 8 and 40 halves
 
@@ -290,13 +284,8 @@ def test_the_gate_passes_music_and_stops_noise_and_silence():
 )
 def test_gate_and_doctor_have_one_bound_of_variety(diversity, is_healthy):
     assert is_as_varied_as_music(diversity) == is_healthy
-    lines = [
-        {"stage": "joint", "step": k, "total_step": k, "seconds": 1.0, "diversity": diversity}
-        for k in range(200)
-    ]
-    faults = [
-        row for row in table(digest(lines).windows, []) if "variety" in row.name and is_ill(row.reading)
-    ]
+    lines = [{"stage": "joint", "step": k, "total_step": k, "seconds": 1.0, "diversity": diversity} for k in range(200)]
+    faults = [row for row in table(digest(lines).windows, []) if "variety" in row.name and is_ill(row.reading)]
     if diversity > 1.5:
         assert [row.reading for row in faults] == ["more than music has: noise?"]
     said, advice = variety_words(diversity), variety_advice(diversity)
@@ -317,9 +306,7 @@ def test_every_judged_epoch_has_a_score_and_the_best_names_its_scale(judged):
     assert "0 = other real music" in json.loads((folder / "best.json").read_text())["scale"]
 
 
-def test_an_epoch_in_the_middle_of_a_stage_can_be_the_best_and_is_played_with_the_steps_it_was_judged_with(
-    tmp_path,
-):
+def test_an_epoch_in_the_middle_of_a_stage_can_be_the_best_and_is_played_with_the_steps_it_was_judged_with(tmp_path):
     run = start_run(tiny_config(tmp_path, epochs=60))
     gatekeeper = Gatekeeper(tmp_path, sample_seconds=1.0, sample_count=1)
     run.stage, run.epoch = "professor", 4

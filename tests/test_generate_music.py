@@ -44,8 +44,21 @@ def prompt(tmp_path_factory) -> Path:
 
 
 def run(checkpoints: Path, output: Path, *arguments: str) -> int:
-    return main(["--checkpoints", str(checkpoints), "--output", str(output), "--device", "cpu", "--steps", "2",
-                 "--phase-iterations", "2", *arguments])  # fmt: skip
+    return main(
+        [
+            "--checkpoints",
+            str(checkpoints),
+            "--output",
+            str(output),
+            "--device",
+            "cpu",
+            "--steps",
+            "2",
+            "--phase-iterations",
+            "2",
+            *arguments,
+        ]
+    )
 
 
 def test_samples_have_name_rate_length_and_differ(checkpoints, tmp_path):
@@ -79,9 +92,7 @@ def test_every_format_is_written_and_read_back(checkpoints, tmp_path, suffix):
 def test_a_continuation_begins_with_the_prompt_unaltered(checkpoints, prompt, tmp_path):
     assert run(checkpoints, tmp_path, "--prompt", str(prompt), "--seconds", "1", "--count", "1") == 0
     full, _ = soundfile.read(tmp_path / "fragment_seed0_sample_0000.full.wav", dtype="float32")
-    continuation, _ = soundfile.read(
-        tmp_path / "fragment_seed0_sample_0000.continuation.wav", dtype="float32"
-    )
+    continuation, _ = soundfile.read(tmp_path / "fragment_seed0_sample_0000.continuation.wav", dtype="float32")
     heard = read_audio(prompt, sample_rate=SAMPLE_RATE, channels=1)[0]
     assert len(continuation) == SAMPLE_RATE
     assert len(full) == len(heard) + len(continuation)
@@ -94,9 +105,7 @@ def test_a_quiet_prompt_is_continued_as_quietly(checkpoints, prompt, tmp_path):
     quiet = tmp_path / "quiet.wav"
     write_audio(quiet, 0.1 * loud, SAMPLE_RATE)
     for path, folder in ((prompt, "loud"), (quiet, "quiet")):
-        assert (
-            run(checkpoints, tmp_path / folder, "--prompt", str(path), "--seconds", "1", "--count", "1") == 0
-        )
+        assert run(checkpoints, tmp_path / folder, "--prompt", str(path), "--seconds", "1", "--count", "1") == 0
     levels = [
         np.std(soundfile.read(next((tmp_path / folder).glob("*_seed0_sample_0000.continuation.wav")))[0])
         for folder in ("loud", "quiet")
@@ -116,11 +125,20 @@ def test_a_noise_file_is_the_seed(checkpoints, tmp_path):
     for seed in (0, 1):
         noise = torch.randn(1, 3 * SAMPLE_RATE, generator=torch.Generator().manual_seed(seed)).numpy()
         write_audio(tmp_path / f"noise{seed}.wav", 0.1 * noise, SAMPLE_RATE)
-        assert run(checkpoints, tmp_path / str(seed), "--noise", str(tmp_path / f"noise{seed}.wav"),
-                   "--seconds", "2", "--count", "1") == 0  # fmt: skip
-    first, second = (
-        soundfile.read(tmp_path / str(seed) / f"noise{seed}_seed0_sample_0000.wav")[0] for seed in (0, 1)
-    )
+        assert (
+            run(
+                checkpoints,
+                tmp_path / str(seed),
+                "--noise",
+                str(tmp_path / f"noise{seed}.wav"),
+                "--seconds",
+                "2",
+                "--count",
+                "1",
+            )
+            == 0
+        )
+    first, second = (soundfile.read(tmp_path / str(seed) / f"noise{seed}_seed0_sample_0000.wav")[0] for seed in (0, 1))
     assert not np.allclose(first, second, atol=1e-3)
 
 
@@ -132,9 +150,7 @@ def test_a_noise_file_is_the_seed(checkpoints, tmp_path):
         (["--noise", "short.wav", "--seconds", "30"], "Give a longer file"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_status_two(
-    checkpoints, tmp_path, capsys, monkeypatch, arguments, message
-):
+def test_a_mistake_is_one_sentence_and_status_two(checkpoints, tmp_path, capsys, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     write_audio(Path("short.wav"), 0.1 * np.ones((1, SAMPLE_RATE), dtype=np.float32), SAMPLE_RATE)
     assert run(checkpoints, tmp_path / "out", *arguments) == 2
@@ -208,22 +224,27 @@ def test_what_is_there_already_is_said(checkpoints, tmp_path, capsys):
 def test_prompts_of_one_name_from_two_folders_keep_their_pairs_together(checkpoints, tmp_path):
     for folder, gain in (("a", 1.0), ("b", 0.5)):
         write_audio(tmp_path / folder / "x.wav", gain * music(), SAMPLE_RATE)
-        assert run(checkpoints, tmp_path / "out", "--count", "1", "--seconds", "1",
-                   "--prompt", str(tmp_path / folder / "x.wav")) == 0  # fmt: skip
-    made = [
-        f"x_seed0_sample_0000{number}.{kind}.wav"
-        for number in ("", "-2")
-        for kind in ("full", "continuation")
-    ]
+        assert (
+            run(
+                checkpoints,
+                tmp_path / "out",
+                "--count",
+                "1",
+                "--seconds",
+                "1",
+                "--prompt",
+                str(tmp_path / folder / "x.wav"),
+            )
+            == 0
+        )
+    made = [f"x_seed0_sample_0000{number}.{kind}.wav" for number in ("", "-2") for kind in ("full", "continuation")]
     assert names(tmp_path / "out") == sorted(made)
     for number, gain in (("", 1.0), ("-2", 0.5)):
         full, _ = soundfile.read(tmp_path / "out" / f"x_seed0_sample_0000{number}.full.wav", always_2d=True)
         np.testing.assert_allclose(full[: 3 * SAMPLE_RATE, 0], gain * music()[0], atol=2 / 2**15)
 
 
-def test_songs_of_one_name_are_all_reconstructed_and_one_that_cannot_be_stops_no_other(
-    checkpoints, tmp_path, capsys
-):
+def test_songs_of_one_name_are_all_reconstructed_and_one_that_cannot_be_stops_no_other(checkpoints, tmp_path, capsys):
     paths = [tmp_path / folder / "x.wav" for folder in ("a", "b", "c")]
     for path, waveform in zip(paths, (music(1.0), music(2.0), 0 * music(1.0)), strict=True):
         write_audio(path, waveform, SAMPLE_RATE)
@@ -237,14 +258,31 @@ def test_songs_of_one_name_are_all_reconstructed_and_one_that_cannot_be_stops_no
 
 
 def test_two_commands_at_once_lose_nothing(checkpoints, tmp_path):
-    command = [sys.executable, str(ROOT / "musigan.py"), "generate", "--checkpoints", str(checkpoints),
-               "--output", str(tmp_path), "--device", "cpu", "--phase-iterations", "2", "--count", "2"]  # fmt: skip
+    command = [
+        sys.executable,
+        str(ROOT / "musigan.py"),
+        "generate",
+        "--checkpoints",
+        str(checkpoints),
+        "--output",
+        str(tmp_path),
+        "--device",
+        "cpu",
+        "--phase-iterations",
+        "2",
+        "--count",
+        "2",
+    ]
     write_audio(tmp_path / "in" / "p.wav", music(), SAMPLE_RATE)
     processes = [
-        subprocess.Popen([*command, "--steps", steps, "--seconds", "1", "--prompt", str(tmp_path / "in" / "p.wav")],
-                         stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        subprocess.Popen(
+            [*command, "--steps", steps, "--seconds", "1", "--prompt", str(tmp_path / "in" / "p.wav")],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
         for steps in ("1", "2")
-    ]  # fmt: skip
+    ]
     printed = [process.communicate()[0].split() for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
     assert len({*printed[0], *printed[1]}) == 8
@@ -260,12 +298,7 @@ def test_a_loud_prompt_clips_nothing_and_that_is_said(checkpoints, tmp_path, cap
         (["--prompt"], "hot_seed0_sample_0000.continuation"),
         (["--reconstruct"], "hot.reconstruction"),
     ):
-        assert (
-            run(
-                checkpoints, tmp_path, "--count", "1", "--seconds", "1", *arguments, str(tmp_path / "hot.wav")
-            )
-            == 0
-        )
+        assert run(checkpoints, tmp_path, "--count", "1", "--seconds", "1", *arguments, str(tmp_path / "hot.wav")) == 0
         made, _ = soundfile.read(tmp_path / f"{name}.wav")
         assert np.abs(made).max() < 1.0
         assert ("softer as a whole" in capsys.readouterr().err) == (np.abs(made).max() > 0.985)
@@ -283,9 +316,7 @@ def test_a_spool_has_one_gain_and_counts_what_would_clip(tmp_path):
         assert spool.over == 3
         assert spool.gain == pytest.approx(10 ** (-0.1 / 20) / 4.0)
         np.testing.assert_allclose(again, sound * spool.gain, rtol=1e-6)
-        assert spool.rms_db == pytest.approx(
-            20 * np.log10(np.sqrt(np.mean(sound.astype(float) ** 2))), abs=1e-3
-        )
+        assert spool.rms_db == pytest.approx(20 * np.log10(np.sqrt(np.mean(sound.astype(float) ** 2))), abs=1e-3)
         spool.close()
     assert not list(tmp_path.iterdir())
 
@@ -356,9 +387,13 @@ def test_the_level_of_a_prompt_is_that_of_what_sounds(tmp_path):
 
 @pytest.mark.parametrize(
     ("factor", "notes"),
-    [(1.0, ()), (20.0, ("beyond full scale in ",)), (1e30, (FAR_BEYOND, "beyond full scale in ")),
- (0.01, ("nearly silent (-",))],
-)  # fmt: skip
+    [
+        (1.0, ()),
+        (20.0, ("beyond full scale in ",)),
+        (1e30, (FAR_BEYOND, "beyond full scale in ")),
+        (0.01, ("nearly silent (-",)),
+    ],
+)
 def test_the_level_of_a_prompt_is_said_in_the_same_words(tmp_path, factor, notes):
     said = heard(tmp_path / "p.wav", factor * music().astype(np.float64), "DOUBLE").notes
     assert len(said) == len(notes)
@@ -367,9 +402,13 @@ def test_the_level_of_a_prompt_is_said_in_the_same_words(tmp_path, factor, notes
 
 @pytest.mark.parametrize(
     ("waveform", "but"),
-    [(np.zeros(16000), ""), (1e200 * music()[0].astype(np.float64), "numbers that are none (NaN, infinity, or far too"),
-     (np.full(16000, np.nan), "numbers that are none (NaN"), (np.full(16000, 0.5), "a constant offset, nothing")],
-)  # fmt: skip
+    [
+        (np.zeros(16000), ""),
+        (1e200 * music()[0].astype(np.float64), "numbers that are none (NaN, infinity, or far too"),
+        (np.full(16000, np.nan), "numbers that are none (NaN"),
+        (np.full(16000, 0.5), "a constant offset, nothing"),
+    ],
+)
 def test_why_a_prompt_is_silent_is_true(tmp_path, waveform, but):
     with pytest.raises(AudioError, match=r"p\.wav is silent: .*nothing in it is above -66 dB") as refusal:
         heard(tmp_path / "p.wav", waveform[np.newaxis], "DOUBLE")
@@ -378,45 +417,47 @@ def test_why_a_prompt_is_silent_is_true(tmp_path, waveform, but):
 
 def test_a_nearly_silent_prompt_gets_music_that_can_be_heard(checkpoints, tmp_path, capsys):
     soundfile.write(tmp_path / "faint.wav", 0.01 * music()[0], SAMPLE_RATE, "FLOAT")
-    assert (
-        run(checkpoints, tmp_path, "--prompt", str(tmp_path / "faint.wav"), "--seconds", "1", "--count", "1")
-        == 0
-    )
+    assert run(checkpoints, tmp_path, "--prompt", str(tmp_path / "faint.wav"), "--seconds", "1", "--count", "1") == 0
     assert "faint.wav: nearly silent (-" in capsys.readouterr().err
     loud = tmp_path / "loud.wav"
     soundfile.write(loud, music()[0], SAMPLE_RATE, "FLOAT")
     assert run(checkpoints, tmp_path, "--prompt", str(loud), "--seconds", "1", "--count", "1") == 0
     levels = [
-        np.std(soundfile.read(tmp_path / f"{name}_seed0_sample_0000.continuation.wav")[0])
-        for name in ("faint", "loud")
+        np.std(soundfile.read(tmp_path / f"{name}_seed0_sample_0000.continuation.wav")[0]) for name in ("faint", "loud")
     ]
     assert levels[0] > 0.5 * levels[1]
 
 
-@pytest.mark.parametrize(("subtype", "suffix", "kept"), [
-    ("FLOAT", "wav", "FLOAT"), ("PCM_24", "wav", "PCM_24"), ("PCM_24", "flac", "PCM_24"), ("PCM_16", "wav", "PCM_16"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("subtype", "suffix", "kept"),
+    [("FLOAT", "wav", "FLOAT"), ("PCM_24", "wav", "PCM_24"), ("PCM_24", "flac", "PCM_24"), ("PCM_16", "wav", "PCM_16")],
+)
 def test_a_full_file_begins_with_the_prompt_s_own_numbers(checkpoints, tmp_path, subtype, suffix, kept):
     path = tmp_path / f"p.{'flac' if suffix == 'flac' else 'wav'}"
     waveform = (20.0 if subtype == "FLOAT" else 1.0) * music()[0]
     soundfile.write(path, waveform, SAMPLE_RATE, subtype)
-    assert (
-        run(
-            checkpoints, tmp_path, "--prompt", str(path), "--seconds", "1", "--count", "1", "--format", suffix
-        )
-        == 0
-    )
+    assert run(checkpoints, tmp_path, "--prompt", str(path), "--seconds", "1", "--count", "1", "--format", suffix) == 0
     full = tmp_path / f"p_seed0_sample_0000.full.{suffix}"
     assert soundfile.info(full).subtype == kept
     before, after = (soundfile.read(name, dtype="float64")[0] for name in (path, full))
     np.testing.assert_array_equal(after[: len(before)], before)
 
 
-@pytest.mark.parametrize("arguments", [
-    ["--prompt", "a.wav", "--noise", "b.wav"], ["--reconstruct", "a.wav", "--noise", "b.wav"],
-    ["--reconstruct", "a.wav", "--prompt", "b.wav"], ["--steps", "1001"], ["--seconds", "nan"], ["--seconds", "1e9"],
-    ["--phase-iterations", "100000"], ["--threads", "5000"], ["--count", "0"], ["--epoch", "soon"],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--prompt", "a.wav", "--noise", "b.wav"],
+        ["--reconstruct", "a.wav", "--noise", "b.wav"],
+        ["--reconstruct", "a.wav", "--prompt", "b.wav"],
+        ["--steps", "1001"],
+        ["--seconds", "nan"],
+        ["--seconds", "1e9"],
+        ["--phase-iterations", "100000"],
+        ["--threads", "5000"],
+        ["--count", "0"],
+        ["--epoch", "soon"],
+    ],
+)
 def test_what_cannot_be_meant_is_an_argument_error(checkpoints, tmp_path, arguments):
     with pytest.raises(SystemExit) as stopped:
         run(checkpoints, tmp_path / "out", *arguments)
@@ -491,9 +532,7 @@ def test_a_run_whose_log_calls_it_ruined_is_played_with_a_word_about_it(tmp_path
     save_checkpoint(build(), 3, tmp_path / "run", "generator")
     assert run(tmp_path / "run", tmp_path / "out", "--seconds", "1", "--count", "1") == 0
     assert "own log" not in capsys.readouterr().err
-    (tmp_path / "run" / "metrics.jsonl").write_text(
-        '{"step": 1, "epoch": 1, "stage": "autoencoder", "loss": 1.0}\n'
-    )
+    (tmp_path / "run" / "metrics.jsonl").write_text('{"step": 1, "epoch": 1, "stage": "autoencoder", "loss": 1.0}\n')
     assert run(tmp_path / "run", tmp_path / "out", "--seconds", "1", "--count", "1", "--seed", "1") == 0
     error = capsys.readouterr().err
     assert "This run's own log: " in error
@@ -504,16 +543,14 @@ def test_an_epoch_that_cannot_compose_yet_says_so_before_the_work(prompt, tmp_pa
     untrained = VariationalAttentionModel(**SMALL["model"])
     place = {"stage": "autoencoder", "finished_stages": []}
     save_checkpoint(untrained, 1, tmp_path / "run", "generator", run=place)
-    save_checkpoint(
-        build(), 2, tmp_path / "run", "generator", run=place
-    )  # fine-tuned: it could compose before
-    sentence = (
-        "Epoch 1 has not learned to compose yet (its run is in stage autoencoder): what it plays is noise."
-    )
+    save_checkpoint(build(), 2, tmp_path / "run", "generator", run=place)  # fine-tuned: it could compose before
+    sentence = "Epoch 1 has not learned to compose yet (its run is in stage autoencoder): what it plays is noise."
     for epoch, options, is_said in (
-        ("1", (), True), ("1", ("--prompt", str(prompt)), True), ("1", ("--reconstruct", str(prompt)), False),
+        ("1", (), True),
+        ("1", ("--prompt", str(prompt)), True),
+        ("1", ("--reconstruct", str(prompt)), False),
         ("2", (), False),
-    ):  # fmt: skip
+    ):
         usual = () if "--reconstruct" in options else ("--seconds", "1", "--count", "1")
         assert run(tmp_path / "run", tmp_path / epoch, "--epoch", epoch, *usual, *options) == 0
         assert (sentence in " ".join(capsys.readouterr().err.split())) == is_said

@@ -18,9 +18,7 @@ from piano.piano_pretrain import pretrain_generator, train_autoencoder
 from piano.training_run import TrainingRun
 from tests.tiny_run import start_run, tiny_config, write_config, write_dataset
 
-SHORT = {
-    "pretrain_epochs_g": 4, "pretrain_epochs_d": 0, "epochs": 0, "sample_seconds": 0.5, "doctor": "off",
-}  # fmt: skip
+SHORT = {"pretrain_epochs_g": 4, "pretrain_epochs_d": 0, "epochs": 0, "sample_seconds": 0.5, "doctor": "off"}
 
 
 def poison(run: TrainingRun, value: float) -> None:
@@ -44,9 +42,7 @@ def test_a_diverged_model_ends_in_a_sentence_wherever_it_is_noticed(tmp_path, va
         with pytest.raises(TrainingError, match="diverged"), reported(run, Messenger([])):
             work(run)
             run.save()
-            raise TrainingError(
-                "diverged without a word"
-            )  # what came out was finite: nothing was wrong with it
+            raise TrainingError("diverged without a word")  # what came out was finite: nothing was wrong with it
     if not torch.isfinite(torch.tensor(value)):
         assert not complete_epochs(tmp_path)
 
@@ -86,9 +82,7 @@ def train(project: Path, *more: str) -> int:
     return piano_main.main(["--config", str(project / "config.yaml"), *more])
 
 
-def test_a_folder_that_is_removed_in_the_middle_is_made_again_and_can_be_resumed(
-    project, monkeypatch, capsys
-) -> None:
+def test_a_folder_that_is_removed_in_the_middle_is_made_again_and_can_be_resumed(project, monkeypatch, capsys) -> None:
     write_samples = Gatekeeper.write_samples
 
     def remove(gatekeeper, run):

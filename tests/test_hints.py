@@ -61,9 +61,13 @@ def test_a_misspelt_start_is_answered_before_pytorch_is_loaded(tmp_path) -> None
         "sys.exit(9 if 'torch' in sys.modules else status)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, "--from", "shiped", "--minutes", "5"], cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", script, "--from", "shiped", "--minutes", "5"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 2, done.stderr
     assert "Did you mean shipped?" in done.stderr
 

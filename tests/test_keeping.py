@@ -152,10 +152,7 @@ def test_signals_are_real_and_a_gate_is_finished_first(tmp_path):
     run = start_run(tiny_config(tmp_path))
     run.after_stage = judge
     before = signal.getsignal(signal.SIGINT)
-    with (
-        stoppable() as run.stop,
-        pytest.raises(StoppedBySignal, match="Stopped and saved at epoch 2") as stopped,
-    ):
+    with stoppable() as run.stop, pytest.raises(StoppedBySignal, match="Stopped and saved at epoch 2") as stopped:
         train_autoencoder(run)
     assert stopped.value.signal == signal.SIGINT
     assert signal.getsignal(signal.SIGINT) is before
@@ -203,21 +200,20 @@ def project(tmp_path_factory) -> Path:
 
 
 def command(project: Path, *more: str) -> list[str]:
-    return [
-        sys.executable,
-        str(PROJECT / "piano/piano_main.py"),
-        "--config",
-        str(project / "config.yaml"),
-        *more,
-    ]
+    return [sys.executable, str(PROJECT / "piano/piano_main.py"), "--config", str(project / "config.yaml"), *more]
 
 
 def test_a_stopped_command_names_the_command_that_goes_on_and_it_does(project):
     """Two real processes: SIGTERM in the first, SIGINT in the one that its last line tells to start."""
     folder, steps, line = project / "checkpoints", [], shlex.join(command(project))
     for number in (signal.SIGTERM, signal.SIGINT):
-        process = subprocess.Popen(shlex.split(line), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                                   env=os.environ | {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"})  # fmt: skip
+        process = subprocess.Popen(
+            shlex.split(line),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"},
+        )
         until, before = time.monotonic() + 120, len(read_history(folder))
         while len(read_history(folder)) < before + 3 and process.poll() is None and time.monotonic() < until:
             time.sleep(0.05)
@@ -245,20 +241,8 @@ def test_the_command_that_goes_on_keeps_what_was_asked_for(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["piano/piano_main.py"])
     monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)  # pytest may be a module that is run
     assert piano_main.resume_command(["--resume"]) == "python piano/piano_main.py --resume"
-    branched = [
-        "--resume",
-        "20",
-        "--checkpoints",
-        "b",
-        "--set",
-        "checkpoint_folder_load=a",
-        "--set",
-        "seed=3",
-    ]
-    assert (
-        piano_main.resume_command(branched)
-        == "python piano/piano_main.py --checkpoints b --set seed=3 --resume"
-    )
+    branched = ["--resume", "20", "--checkpoints", "b", "--set", "checkpoint_folder_load=a", "--set", "seed=3"]
+    assert piano_main.resume_command(branched) == "python piano/piano_main.py --checkpoints b --set seed=3 --resume"
 
 
 def test_a_lock_does_not_outlive_a_killed_process(tmp_path):
@@ -266,12 +250,12 @@ def test_a_lock_does_not_outlive_a_killed_process(tmp_path):
         "import sys, time; from pathlib import Path; from piano.foundation.folder_lock import locked_folder\n"
         "with locked_folder(Path(sys.argv[1])):\n    print('locked', flush=True)\n    time.sleep(60)"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path)], cwd=PROJECT, stdout=subprocess.PIPE
-    )
+    process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=PROJECT, stdout=subprocess.PIPE)
     assert process.stdout and process.stdout.readline() == b"locked\n"
-    with pytest.raises(CheckpointError, match="another run is working in .* use another --checkpoints"), \
-         own_folder(tiny_config(tmp_path)):  # fmt: skip
+    with (
+        pytest.raises(CheckpointError, match="another run is working in .* use another --checkpoints"),
+        own_folder(tiny_config(tmp_path)),
+    ):
         pass
     process.kill()
     process.communicate()
@@ -308,12 +292,8 @@ def test_a_disk_that_fills_up_in_the_middle_is_one_sentence_and_keeps_what_was_w
     assert "Traceback" not in error
     assert "Error: cannot write" in error.strip().splitlines()[-1]
     left = {path.name for path in (tmp_path / "checkpoints").iterdir()}
-    assert left - {"loss.png"} == {
-        "config.yaml",
-        "dataset.json",
-        "metrics.jsonl",
-        ".lock",
-    }  # the curve fits, the networks do not
+    # The curve fits, the networks do not.
+    assert left - {"loss.png"} == {"config.yaml", "dataset.json", "metrics.jsonl", ".lock"}
 
 
 def test_a_disk_without_room_for_one_checkpoint_is_found_out_before_training(tmp_path):
@@ -391,8 +371,10 @@ def test_a_run_keeps_what_its_settings_say_and_nothing_of_it_is_half(tmp_path):
 def test_a_run_is_not_continued_into_the_folder_of_another(tmp_path):
     for name in ("a", "b"):
         start_run(tiny_config(tmp_path / name)).save()
-    with pytest.raises(CheckpointError, match="Set checkpoint_folder_load to null"), \
-         own_folder(tiny_config(tmp_path / "a", checkpoint_folder_load=str(tmp_path / "b"))):  # fmt: skip
+    with (
+        pytest.raises(CheckpointError, match="Set checkpoint_folder_load to null"),
+        own_folder(tiny_config(tmp_path / "a", checkpoint_folder_load=str(tmp_path / "b"))),
+    ):
         pass
 
 
@@ -407,8 +389,10 @@ def test_a_run_goes_on_from_any_epoch_in_a_folder_of_its_own(tmp_path):
         assert branch.resume() == 2 and branch.total_step == 20
         assert [entry["at"] for entry in read_history(tmp_path / "b")] == [1, 2]
     assert list_epochs(tmp_path / "a", "generator") == [1, 2, 3]
-    with pytest.raises(CheckpointError, match="holds later epochs, up to 3.*--checkpoints .*a-from-2 --set"), \
-         own_folder(tiny_config(tmp_path / "a", resume_epoch=2)):  # fmt: skip
+    with (
+        pytest.raises(CheckpointError, match="holds later epochs, up to 3.*--checkpoints .*a-from-2 --set"),
+        own_folder(tiny_config(tmp_path / "a", resume_epoch=2)),
+    ):
         pass
     with own_folder(tiny_config(tmp_path / "a", resume_epoch=3)):
         pass  # the newest, by its number

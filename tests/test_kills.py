@@ -17,11 +17,7 @@ def test_a_killed_training_loses_nothing(capsys) -> None:
     kill_training.kill_again_and_again(
         1, random.Random(1), pretrain_epochs_g=2, pretrain_epochs_d=0, epochs=0, stages__flow__share=0.0
     )
-    assert (
-        capsys.readouterr()
-        .out.splitlines()[-1]
-        .startswith("1 kills; after each, every checkpoint loaded whole")
-    )
+    assert capsys.readouterr().out.splitlines()[-1].startswith("1 kills; after each, every checkpoint loaded whole")
 
 
 def test_a_killed_preparation_loses_nothing(capsys) -> None:

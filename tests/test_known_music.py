@@ -19,9 +19,7 @@ from piano.known_music import KnownMusic, refuse_useless
 from piano.piano_model import AudioDataset
 from tests.tiny_run import write_config, write_dataset
 
-SHORT = {
-    "pretrain_epochs_g": 2, "pretrain_epochs_d": 0, "epochs": 0, "sample_seconds": 0.5, "doctor": "off",
-}  # fmt: skip
+SHORT = {"pretrain_epochs_g": 2, "pretrain_epochs_d": 0, "epochs": 0, "sample_seconds": 0.5, "doctor": "off"}
 
 
 def rename(folder: Path, **songs: tuple[str, ...]) -> None:
@@ -30,9 +28,7 @@ def rename(folder: Path, **songs: tuple[str, ...]) -> None:
 
 
 def music_of(folder: Path) -> KnownMusic:
-    return KnownMusic(
-        AudioDataset.from_folder(folder, "training"), AudioDataset.from_folder(folder, "validation")
-    )
+    return KnownMusic(AudioDataset.from_folder(folder, "training"), AudioDataset.from_folder(folder, "validation"))
 
 
 def went_on(before: KnownMusic, folder: Path) -> KnownMusic:
@@ -108,14 +104,7 @@ def project(trained: Path, tmp_path) -> Path:
 
 def resume(project: Path, *more: str, dataset: str = "dataset") -> int:
     return piano_main.main(
-        [
-            "--checkpoints",
-            str(project / "checkpoints"),
-            "--resume",
-            "--dataset",
-            str(project / dataset),
-            *more,
-        ]
+        ["--checkpoints", str(project / "checkpoints"), "--resume", "--dataset", str(project / dataset), *more]
     )
 
 
@@ -160,8 +149,14 @@ def test_a_checkpoint_of_an_earlier_version_goes_on_with_a_note(project: Path, c
 
 def test_fine_tuning_is_not_judged_by_what_the_model_learned_from(project: Path, tmp_path, capsys) -> None:
     rename(project / "dataset", training=("validation.mp3",), validation=("training.mp3",))
-    arguments = ["--config", str(project / "config.yaml"), "--from", str(project / "checkpoints"),
-                 "--checkpoints", str(tmp_path / "tuned")]  # fmt: skip
+    arguments = [
+        "--config",
+        str(project / "config.yaml"),
+        "--from",
+        str(project / "checkpoints"),
+        "--checkpoints",
+        str(tmp_path / "tuned"),
+    ]
     assert piano_main.main(arguments) == 2
     assert "training.mp3 was learned from by the model" in capsys.readouterr().err
     assert not (tmp_path / "tuned").exists()
@@ -176,9 +171,7 @@ def test_one_number_that_is_none_is_found_before_the_first_step(tmp_path, capsys
     pairs.flush()
     assert piano_main.main(["--config", str(write_config(tmp_path))]) == 2
     error = capsys.readouterr().err
-    assert error.startswith(
-        f"Error: pair 1 of {set_path(tmp_path / 'dataset', split)} holds numbers that are"
-    )
+    assert error.startswith(f"Error: pair 1 of {set_path(tmp_path / 'dataset', split)} holds numbers that are")
     assert not (tmp_path / "checkpoints").exists()
 
 
@@ -202,8 +195,11 @@ def test_no_data_set_is_said_before_pytorch_is_loaded(tmp_path) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", code, "--dataset", str(tmp_path / "none"), "--checkpoints", str(tmp_path / "new")],
-        capture_output=True, text=True, check=True, cwd=Path(__file__).resolve().parent.parent,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).resolve().parent.parent,
+    )
     assert done.stdout == "2 False\n"
     assert done.stderr.partition(": ")[2].startswith(f"{tmp_path / 'none'} holds no data set. Make one")
     assert not (tmp_path / "new").exists()

@@ -44,14 +44,10 @@ def test_a_planted_pulse_is_found_with_its_phase() -> None:
     movement = (latents[:, 1:] - latents[:, :-1]).square().mean(dim=-1).sqrt()
     pulse = find_pulse(movement, RATE)
     octaves = (pulse.frequency / frequency).log2()
-    torch.testing.assert_close(
-        octaves, octaves.round(), atol=0.03, rtol=0.0
-    )  # the beat, or its half or double
+    torch.testing.assert_close(octaves, octaves.round(), atol=0.03, rtol=0.0)  # the beat, or its half or double
     told = pulse.signals(125, first_frame=0, frames_per_second=RATE)
     heard = (told[..., 0] + told[..., 2])[:, 1:]
-    alike = torch.stack(
-        [torch.corrcoef(torch.stack(pair))[0, 1] for pair in zip(heard, movement, strict=True)]
-    )
+    alike = torch.stack([torch.corrcoef(torch.stack(pair))[0, 1] for pair in zip(heard, movement, strict=True)])
     assert alike.min() > 0.4
 
 
@@ -60,8 +56,7 @@ def test_noise_has_less_of_a_pulse_than_a_beat() -> None:
     latents = beating_latents(torch.full((32,), 1.7), torch.zeros(32))
     beat = (latents[:, 1:] - latents[:, :-1]).square().mean(dim=-1).sqrt()
     strengths = [
-        (pulse.strength + pulse.octave.abs()).mean()
-        for pulse in (find_pulse(noise, RATE), find_pulse(beat, RATE))
+        (pulse.strength + pulse.octave.abs()).mean() for pulse in (find_pulse(noise, RATE), find_pulse(beat, RATE))
     ]
     assert strengths[1] > 1.5 * strengths[0]
 

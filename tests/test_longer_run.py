@@ -75,8 +75,9 @@ def test_more_epochs_are_counted_in_steps() -> None:
     learned = {name: Learned(10, 1.0) for name in STAGE_NAMES}
     assert reopen_by_steps(before, before, learned, finished=STAGE_NAMES) == {}
     found = reopen_by_steps(before, before | {"flow": 30}, learned, finished=STAGE_NAMES)
-    assert found == {name: Reopened(10, 10 if name == "flow" else 0, 1.0 if name == "flow" else 0.0)
-                     for name in STAGE_NAMES[1:]}  # fmt: skip
+    assert found == {
+        name: Reopened(10, 10 if name == "flow" else 0, 1.0 if name == "flow" else 0.0) for name in STAGE_NAMES[1:]
+    }
     found = reopen_by_steps(before, before | {"professor": 30, "joint": 20}, learned, finished=STAGE_NAMES)
     assert found == dict.fromkeys(("professor", "joint"), Reopened(10, 10, 1.0))
 
@@ -111,9 +112,7 @@ def test_a_run_with_more_epochs_learns_everything_further(short, tmp_path) -> No
     run.resume()
     before = copy.deepcopy(run.generator.state_dict())
     said = run.extend()
-    assert said.startswith(
-        "The whole run is divided anew. These learn: autoencoder 4 steps, flow 4 steps, judges 2 "
-    )
+    assert said.startswith("The whole run is divided anew. These learn: autoencoder 4 steps, flow 4 steps, judges 2 ")
     assert run.extend() == ""
     old = len(steps_by_stage(short))
     train_all(run)
@@ -121,18 +120,31 @@ def test_a_run_with_more_epochs_learns_everything_further(short, tmp_path) -> No
     assert new[:4] == [("autoencoder", step) for step in range(4, 8)]
     assert new[4:8] == [("flow", step) for step in range(4, 8)]
     assert [stage for stage, _ in new[8:]] == [
-        "judges", "judges", "ear", "ear", "ear", "ear", "professor", "professor", "professor", "professor",
-        "joint", "joint", "joint", "joint",
-    ]  # fmt: skip
-    rates = [line["learning_rate"]["autoencoder"] for line in read_history(tmp_path) if line["stage"] == "autoencoder"
-             and "step" in line and line["total_step"] >= old]  # fmt: skip
+        "judges",
+        "judges",
+        "ear",
+        "ear",
+        "ear",
+        "ear",
+        "professor",
+        "professor",
+        "professor",
+        "professor",
+        "joint",
+        "joint",
+        "joint",
+        "joint",
+    ]
+    rates = [
+        line["learning_rate"]["autoencoder"]
+        for line in read_history(tmp_path)
+        if line["stage"] == "autoencoder" and "step" in line and line["total_step"] >= old
+    ]
     assert rates[-1] < rates[1]  # the cosine goes on from the middle of the whole stage
     assert not torch.equal(before["normaliser.whiten"], run.generator.normaliser.whiten)
     latents = run.latents("training").flatten(0, 1)
     covariance = latents.T @ latents / len(latents)
-    assert (
-        float((covariance - torch.eye(len(covariance))).abs().max()) < 0.2
-    )  # whitened for the encoder of now
+    assert float((covariance - torch.eye(len(covariance))).abs().max()) < 0.2  # whitened for the encoder of now
     assert set(run.finished_stages) == set(STAGE_NAMES)
 
 
@@ -140,9 +152,7 @@ def test_stopped_in_the_middle_a_longer_run_ends_the_same(short, tmp_path) -> No
     ends = []
     for stop_after in (None, 13):
         folder = tmp_path / str(stop_after)
-        first = start_run(
-            tiny_config(folder, keep_every=1, pretrain_epochs_g=8, checkpoint_folder_load=str(short))
-        )
+        first = start_run(tiny_config(folder, keep_every=1, pretrain_epochs_g=8, checkpoint_folder_load=str(short)))
         first.resume()
         first.extend()
 

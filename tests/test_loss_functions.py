@@ -214,9 +214,7 @@ def test_music_losses_and_their_gradients_are_finite_on_awkward_music(loss, fake
 @every_music_loss
 def test_music_losses_have_the_right_gradient(loss) -> None:
     real = torch.stack([noise(1, 24_000, level=0.2), tune(0, 1.5), tune(4, 1.5)]).double()
-    fake = torch.stack(
-        [torch.cat([tones([low, low + 1], 0.5), tones([low + 4], 1.0)], dim=1) for low in (60, 63.5)]
-    )
+    fake = torch.stack([torch.cat([tones([low, low + 1], 0.5), tones([low + 4], 1.0)], dim=1) for low in (60, 63.5)])
     fake[..., 18_000:] = 0.0  # nearly silent
     fake = (fake + noise(2, 1, 24_000, level=1e-3, seed=2)).double().requires_grad_()
     assert 1e-4 < loss(real, fake).item() < 1.0
@@ -399,9 +397,7 @@ def test_no_seconds_hears_pitches_and_not_the_shape_of_the_wave() -> None:
 def test_turning_the_sign_of_a_waveform_changes_nothing(name: str, real: Tensor) -> None:
     """Thresholds, signed differences and "probabilities" were taken from signed samples."""
     fake = silenced(clashing(real, 0.5), 0.3)
-    assert MUSIC_LOSSES[name](real, -fake).item() == pytest.approx(
-        MUSIC_LOSSES[name](real, fake).item(), abs=1e-6
-    )
+    assert MUSIC_LOSSES[name](real, -fake).item() == pytest.approx(MUSIC_LOSSES[name](real, fake).item(), abs=1e-6)
 
 
 def test_no_silence_has_a_gradient_towards_more_sound_and_none_towards_endless_loudness(real: Tensor) -> None:
@@ -428,9 +424,7 @@ def test_as_much_silence_as_real_music_has_is_free(real: Tensor) -> None:
             assert value.item() == pytest.approx(expected, abs=0.02)
 
 
-@pytest.mark.parametrize(
-    "name", ["melody_loss", "melody_loss_d", "compute_std_loss_d", "min_max_stats_loss_d"]
-)
+@pytest.mark.parametrize("name", ["melody_loss", "melody_loss_d", "compute_std_loss_d", "min_max_stats_loss_d"])
 def test_every_clip_of_the_batch_counts(name: str, real: Tensor) -> None:
     """Only the last item of the batch was used."""
     for index in range(len(real)):
@@ -455,9 +449,7 @@ def test_melodies_are_compared_and_not_the_phase_of_their_waves(real: Tensor) ->
     later = functional.pad(real, (160, 0))[..., : real.shape[-1]]
     stranger = drowned(real, 1.0)
     assert melody_loss_d(real, later, sample_rate=RATE).item() < 0.02
-    assert melody_loss_d(real, later, sample_rate=RATE) < 0.1 * melody_loss_d(
-        real, stranger, sample_rate=RATE
-    )
+    assert melody_loss_d(real, later, sample_rate=RATE) < 0.1 * melody_loss_d(real, stranger, sample_rate=RATE)
 
 
 def test_silence_loss_of_the_generator_is_not_a_constant(real: Tensor) -> None:
@@ -470,9 +462,8 @@ def test_silence_loss_of_the_generator_is_not_a_constant(real: Tensor) -> None:
     assert (fake.grad * fake).sum().item() < 0.0
 
 
-@pytest.mark.parametrize(
-    "name", sorted(MUSIC_LOSSES.keys() - {"kl_loss_songs_d"})
-)  # a twin for every clip is less variety
+# A twin for every clip is less variety, which is what kl_loss_songs_d measures.
+@pytest.mark.parametrize("name", sorted(MUSIC_LOSSES.keys() - {"kl_loss_songs_d"}))
 def test_a_batch_counted_twice_costs_the_same(name: str, real: Tensor) -> None:
     """Inner products summed over the batch grew with it."""
     loss = MUSIC_LOSSES[name]
@@ -646,8 +637,7 @@ def test_feature_matching_is_relative_and_moves_the_fake_only() -> None:
 def test_flow_weights_are_those_of_the_velocity_up_to_twenty_five() -> None:
     level = torch.tensor([[0.0, 0.02, 0.1, 0.2, 0.5, 1.0]])
     losses = [
-        endpoint_flow_loss(torch.ones(1, 1, 4), torch.zeros(1, 1, 4), level[:, i : i + 1]).item()
-        for i in range(6)
+        endpoint_flow_loss(torch.ones(1, 1, 4), torch.zeros(1, 1, 4), level[:, i : i + 1]).item() for i in range(6)
     ]
     assert losses == pytest.approx([0.0, 0.0, 25.0, 25.0, 4.0, 1.0])
 
@@ -656,10 +646,7 @@ def test_accumulated_flow_losses_equal_the_large_batch() -> None:
     predicted, target = noise(6, 5, 3).double(), noise(6, 5, 3, seed=1).double()
     level = torch.rand(6, 5, generator=seeded()).double()
     level[:2] = 0.0  # a micro-batch with nothing to predict
-    parts = [
-        endpoint_flow_loss(*part)
-        for part in zip(*(t.split(2) for t in (predicted, target, level)), strict=True)
-    ]
+    parts = [endpoint_flow_loss(*part) for part in zip(*(t.split(2) for t in (predicted, target, level)), strict=True)]
     torch.testing.assert_close(torch.stack(parts).mean(), endpoint_flow_loss(predicted, target, level))
 
 
@@ -880,9 +867,7 @@ def test_every_term_reaches_the_network_it_is_meant_for(table, name: str) -> Non
 
 def test_a_weight_of_zero_is_not_computed() -> None:
     weights = dict.fromkeys(GENERATOR_TERMS, 0.0) | {"kl_divergence": 0.1}
-    terms = evaluate_terms(
-        GENERATOR_TERMS, StepOutputs(mu=torch.ones(1, 1, 2), logvar=torch.zeros(1, 1, 2)), weights
-    )
+    terms = evaluate_terms(GENERATOR_TERMS, StepOutputs(mu=torch.ones(1, 1, 2), logvar=torch.zeros(1, 1, 2)), weights)
     assert {name: value.item() for name, value in terms.items()} == {"kl_divergence": 1.0}  # and not weighted
 
 
@@ -894,9 +879,7 @@ def test_a_misspelt_loss_is_named_with_the_nearest_known_one() -> None:
 def test_a_term_whose_input_was_not_made_says_which() -> None:
     with pytest.raises(ValueError, match="noise_level"):
         evaluate_terms(
-            GENERATOR_TERMS,
-            StepOutputs(endpoint=torch.zeros(1), target_latents=torch.zeros(1)),
-            {"endpoint_flow": 1.0},
+            GENERATOR_TERMS, StepOutputs(endpoint=torch.zeros(1), target_latents=torch.zeros(1)), {"endpoint_flow": 1.0}
         )
 
 
@@ -919,17 +902,13 @@ def test_music_is_heard_once_for_all_terms(monkeypatch: pytest.MonkeyPatch, real
 def test_calibrated_statistics_make_a_real_batch_unnecessary(real: Tensor) -> None:
     reference = calibrate_music_statistics([real], sample_rate=RATE)
     weights = {"no_seconds": 1.0, "no_silence": 1.0, "silence": 1.0, "melody": 1.0}
-    terms = evaluate_terms(
-        GENERATOR_TERMS, StepOutputs(fake=clashing(real, 1.0), reference=reference), weights
-    )
+    terms = evaluate_terms(GENERATOR_TERMS, StepOutputs(fake=clashing(real, 1.0), reference=reference), weights)
     assert terms["no_seconds"].item() > 0.1
     with pytest.raises(ValueError, match="real"):
         evaluate_terms(GENERATOR_TERMS, StepOutputs(fake=real), {"silence_d": 1.0})
 
 
 def test_real_music_is_heard_without_gradient(real: Tensor) -> None:
-    shared = share_music_features(
-        StepOutputs(real=real.clone().requires_grad_(), fake=real.clone().requires_grad_())
-    )
+    shared = share_music_features(StepOutputs(real=real.clone().requires_grad_(), fake=real.clone().requires_grad_()))
     assert not shared.real.chroma.requires_grad  # type: ignore[union-attr]
     assert shared.fake.chroma.requires_grad  # type: ignore[union-attr]

@@ -140,9 +140,7 @@ def low_passed(clip: np.ndarray, hz: float) -> np.ndarray:
 
 
 def tone(hz: float, seconds: float = 3.0, amplitude: float = 0.1) -> np.ndarray:
-    return (amplitude * np.sin(2 * np.pi * hz * np.arange(round(seconds * RATE)) / RATE)).astype(np.float32)[
-        None
-    ]
+    return (amplitude * np.sin(2 * np.pi * hz * np.arange(round(seconds * RATE)) / RATE)).astype(np.float32)[None]
 
 
 # --- the spectrum under it all
@@ -261,8 +259,7 @@ def test_scale_gives_every_aspect_the_same_weight_and_bounds_absurd_numbers() ->
     scale = FeatureScale.fit(music_features())
     scaled = scale.transform(music_features())
     shares = [
-        group.var(axis=0).sum()
-        for group in np.split(scaled, np.cumsum(list(FEATURE_GROUPS.values()))[:-1], axis=1)
+        group.var(axis=0).sum() for group in np.split(scaled, np.cumsum(list(FEATURE_GROUPS.values()))[:-1], axis=1)
     ]
     assert sum(shares) == pytest.approx(1.0, abs=0.35)
     assert max(shares) < 2.5 * min(shares)
@@ -285,9 +282,7 @@ def test_a_dimension_that_never_moves_does_not_drown_the_others() -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10_000), offset=st.floats(0.0, 3.0))
-def test_kernel_distance_is_zero_on_average_for_equal_sets_and_grows_with_the_offset(
-    seed: int, offset: float
-) -> None:
+def test_kernel_distance_is_zero_on_average_for_equal_sets_and_grows_with_the_offset(seed: int, offset: float) -> None:
     random = np.random.default_rng(seed)
     a, b = random.standard_normal((60, 8)), random.standard_normal((60, 8))
     near = kernel_distance(a + offset, b)
@@ -313,9 +308,7 @@ def test_real_music_scores_zero_and_noise_one() -> None:
     others = [piece(song) for song in range(100, 116)]
     assert score(others, files=[f"other {index}" for index in range(16)]) == pytest.approx(0.0, abs=0.08)
     assert score(spectrum_noise(music(), RATE, seed=2)) == pytest.approx(1.0, abs=0.05)
-    floor, spread = real_floor(
-        FeatureScale.fit(music_features()).transform(music_features()), real_files=FILES
-    )
+    floor, spread = real_floor(FeatureScale.fit(music_features()).transform(music_features()), real_files=FILES)
     assert abs(floor) < 0.05
     assert spread < 0.1
 
@@ -346,9 +339,7 @@ def test_the_ladder_of_damage_is_scored_in_order() -> None:
 
 def test_aspect_gaps_name_what_is_wrong() -> None:
     real = music_features()
-    dull = aspect_gaps(
-        generated=feature_matrix([low_passed(clip, 2000) for clip in music()], RATE), real=real
-    )
+    dull = aspect_gaps(generated=feature_matrix([low_passed(clip, 2000) for clip in music()], RATE), real=real)
     cut = aspect_gaps(
         generated=feature_matrix([shuffled(clip, 0.5, k) for k, clip in enumerate(music())], RATE), real=real
     )
@@ -359,12 +350,8 @@ def test_aspect_gaps_name_what_is_wrong() -> None:
 
 def test_diversity_is_one_for_other_music_and_zero_for_one_clip_again_and_again() -> None:
     others = feature_matrix([piece(song) for song in range(100, 112)], RATE)
-    assert diversity(generated=others, real=music_features(), real_files=FILES) == pytest.approx(
-        1.0, abs=0.25
-    )
-    assert diversity(generated=np.repeat(others[:1], 8, axis=0), real=music_features()) == pytest.approx(
-        0.0, abs=1e-6
-    )
+    assert diversity(generated=others, real=music_features(), real_files=FILES) == pytest.approx(1.0, abs=0.25)
+    assert diversity(generated=np.repeat(others[:1], 8, axis=0), real=music_features()) == pytest.approx(0.0, abs=1e-6)
 
 
 def test_spectrum_noise_has_the_music_s_spectrum_and_each_clip_s_loudness_and_no_pitch() -> None:
@@ -391,13 +378,7 @@ def test_spectrum_noise_has_the_music_s_spectrum_and_each_clip_s_loudness_and_no
 
 
 def test_pitch_window_lasts_93_ms_or_more() -> None:
-    assert [pitch_window(rate) for rate in (8_000, 16_000, 22_050, 44_100, 48_000)] == [
-        1024,
-        2048,
-        2048,
-        4096,
-        8192,
-    ]
+    assert [pitch_window(rate) for rate in (8_000, 16_000, 22_050, 44_100, 48_000)] == [1024, 2048, 2048, 4096, 8192]
 
 
 def test_a_perfect_reconstruction_has_r_0_and_p_1_and_an_unrelated_one_r_1() -> None:
@@ -405,9 +386,9 @@ def test_a_perfect_reconstruction_has_r_0_and_p_1_and_an_unrelated_one_r_1() -> 
     assert log_magnitude_ratio(reconstruction=originals, original=originals, sample_rate=RATE) == 0.0
     assert pitch_found_share(reconstruction=originals, original=originals, sample_rate=RATE) == 1.0
     unrelated = originals[1:] + originals[:1]
-    assert log_magnitude_ratio(
-        reconstruction=unrelated, original=originals, sample_rate=RATE
-    ) == pytest.approx(1, abs=0.1)
+    assert log_magnitude_ratio(reconstruction=unrelated, original=originals, sample_rate=RATE) == pytest.approx(
+        1, abs=0.1
+    )
     assert pitch_found_share(reconstruction=unrelated, original=originals, sample_rate=RATE) < 0.4
 
 
@@ -417,9 +398,7 @@ def test_r_follows_its_definition() -> None:
 
     def levels(clip: np.ndarray) -> np.ndarray:
         padded = np.pad(clip[0], 1024)
-        frames = np.stack(
-            [padded[start : start + 2048] for start in range(0, clip.shape[1] // 512 * 512, 512)]
-        )
+        frames = np.stack([padded[start : start + 2048] for start in range(0, clip.shape[1] // 512 * 512, 512)])
         return np.log(np.abs(np.fft.rfft(frames * signal.get_window("hann", 2048))) / np.sqrt(2048) + 1e-3)
 
     error = np.mean([np.abs(levels(a) - levels(b)).mean() for a, b in zip(copies, originals, strict=True)])
@@ -435,8 +414,7 @@ def test_p_sees_what_mel_bands_cannot_a_hum_without_pitch() -> None:
     blurred = [smeared(clip, 3) for clip in originals]
     noise = spectrum_noise(originals, RATE, seed=0)
     found = [
-        pitch_found_share(reconstruction=copy, original=originals, sample_rate=RATE)
-        for copy in (blurred, hums, noise)
+        pitch_found_share(reconstruction=copy, original=originals, sample_rate=RATE) for copy in (blurred, hums, noise)
     ]
     assert found[0] > 0.9
     assert found[1] < 0.6

@@ -10,9 +10,7 @@ from piano.foundation.mpeg_frames import length_header, scan_mpeg
 from tests.make_audio import write_music
 
 
-@pytest.fixture(
-    scope="module", params=[(44_100, 2), (44_100, 1), (22_050, 1), (11_025, 2), (48_000, 2)], ids=str
-)
+@pytest.fixture(scope="module", params=[(44_100, 2), (44_100, 1), (22_050, 1), (11_025, 2), (48_000, 2)], ids=str)
 def song(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, int, int]:
     sample_rate, channels = request.param
     path: Path = tmp_path_factory.mktemp("mpeg") / "song.mp3"

@@ -33,9 +33,7 @@ def test_orthogonalised_matrices_have_singular_values_about_one() -> None:
         before = torch.linalg.svdvals(matrix / matrix.norm())
         after = torch.linalg.svdvals(orthogonalise(matrix, torch.float32))
         assert after.max() < 1.3
-        assert (
-            after.quantile(0.1) > 0.5
-        )  # the smallest of a square matrix are next to nothing, and stay small
+        assert after.quantile(0.1) > 0.5  # the smallest of a square matrix are next to nothing, and stay small
         assert before.max() < 0.3
 
 
@@ -48,9 +46,7 @@ def test_only_matrices_of_blocks_are_orthogonalised() -> None:
 def test_query_key_and_value_are_orthogonalised_apart() -> None:
     weight = nn.Parameter(torch.zeros(24, 8))
     random = torch.Generator().manual_seed(1)
-    weight.grad = (
-        torch.randn(24, 8, generator=random) * torch.tensor([100.0, 1.0, 0.01]).repeat_interleave(8)[:, None]
-    )
+    weight.grad = torch.randn(24, 8, generator=random) * torch.tensor([100.0, 1.0, 0.01]).repeat_interleave(8)[:, None]
     Muon([weight], [], lr=1.0, weight_decay=0.0).step()
     sizes = [part.norm() for part in weight.detach().split(8)]
     assert max(sizes) < 1.5 * min(sizes)

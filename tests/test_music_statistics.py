@@ -117,9 +117,7 @@ def test_gated_mean_of_closed_gates_is_the_plain_mean() -> None:
 
 
 def test_silence_rises_in_a_straight_line_from_minus_fifty_to_minus_eighty() -> None:
-    torch.testing.assert_close(
-        silence_share(torch.tensor([-20.0, -50, -65, -80])), torch.tensor([0, 0, 0.5, 1.0])
-    )
+    torch.testing.assert_close(silence_share(torch.tensor([-20.0, -50, -65, -80])), torch.tensor([0, 0, 0.5, 1.0]))
 
 
 def test_chunks_are_equal_and_in_order() -> None:

@@ -8,14 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from piano.compare import (
-    Names,
-    draw_comparison,
-    measure_sentence,
-    overall_sentence,
-    short_names,
-    shown_difference,
-)
+from piano.compare import Names, draw_comparison, measure_sentence, overall_sentence, short_names, shown_difference
 from piano.evaluate import main, same_music
 from piano.evaluation.bootstrap import Figure
 from piano.evaluation.memorisation import why_not_searched
@@ -105,8 +98,10 @@ def test_a_folder_held_against_itself_or_a_copy_is_noticed_by_content(music, tmp
 def test_recordings_of_a_data_set_are_counted_not_its_stretches(tmp_path):
     folder = write_dataset(tmp_path / "dataset")
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest |= {"pair_songs": {"training": [0] * 6, "validation": [0, 0]},
-                 "song_groups": {"training": [0], "validation": [0]}}  # fmt: skip
+    manifest |= {
+        "pair_songs": {"training": [0] * 6, "validation": [0, 0]},
+        "song_groups": {"training": [0], "validation": [0]},
+    }
     (folder / "manifest.json").write_text(json.dumps(manifest))
     excerpts = read_excerpts(folder, sample_rate=SAMPLE_RATE, channels=1, seconds=1.0, count=6)
     assert len(excerpts.clips) == 6 and count_songs(excerpts.files) == 1
@@ -117,9 +112,7 @@ def test_one_rule_says_when_copies_cannot_be_looked_for():
     assert why_not_searched(4) == ""
     for songs, there in ((0, "there is none."), (1, "there is at most 1."), (3, "there are at most 3.")):
         said = why_not_searched(songs)
-        assert said.startswith("Cannot tell: 4 recordings never learned from are needed") and said.endswith(
-            there
-        )
+        assert said.startswith("Cannot tell: 4 recordings never learned from are needed") and said.endswith(there)
 
 
 def test_music_no_farther_from_itself_than_from_noise_makes_no_scale():
@@ -141,9 +134,7 @@ def compared(name: str, better: str, first: float, second: float, verdict: Any, 
 
 
 def test_text_and_picture_have_one_sign_and_the_names_of_the_runs(tmp_path):
-    recall = compared(
-        "recall", "higher", 0.0, 1.0, "worse", 1.0
-    )  # in the fault of the measure: first is worse
+    recall = compared("recall", "higher", 0.0, 1.0, "worse", 1.0)  # in the fault of the measure: first is worse
     assert shown_difference(recall) == pytest.approx((-1.0, -1.1, -0.9))
     assert measure_sentence(recall, A_B).startswith(
         "recall (higher is better): tuesday is better, 0.000 against 1.000, lead of monday -1.000 [-1.100, -0.900]"
@@ -151,11 +142,7 @@ def test_text_and_picture_have_one_sign_and_the_names_of_the_runs(tmp_path):
     score = compared("kernel_score", "lower", -0.04, 0.4, "better", -0.44)
     assert "monday is better, 0 (not told apart) against 0.40" in measure_sentence(score, A_B)
     assert shown_difference(score) == pytest.approx((0.44, 0.34, 0.54))  # ahead is above 0 in every measure
-    rows = {
-        "kernel_score": score,
-        "recall": recall,
-        "coverage": compared("coverage", "higher", 0, 0, "cannot tell", 0),
-    }
+    rows = {"kernel_score": score, "recall": recall, "coverage": compared("coverage", "higher", 0, 0, "cannot tell", 0)}
     assert overall_sentence(rows, A_B) == (
         "It cannot be told whether monday or tuesday makes better music: that of monday is nearer to real music, "
         "but tuesday is ahead in how much of real music it could have made."

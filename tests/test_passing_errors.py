@@ -65,9 +65,7 @@ def test_a_disk_that_fails_in_the_middle_is_not_damage(
 ):
     path = sounds / f"a{suffix}"
     be_flaky(monkeypatch, path, failures=failures)
-    with pytest.raises(
-        PassingError, match="Input/output error. The disk or the network failed, not the file"
-    ):
+    with pytest.raises(PassingError, match="Input/output error. The disk or the network failed, not the file"):
         read_audio(path, sample_rate=RATE, channels=1)
     monkeypatch.undo()
     assert abs(read_audio(path, sample_rate=RATE, channels=1).shape[1] / RATE - 8.0) < 0.1
@@ -97,9 +95,7 @@ def test_what_ffmpeg_could_not_read_to_its_end_is_looked_at(
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_file_that_becomes_shorter_while_it_is_read_is_not_damage(
-    sounds: Path, tmp_path: Path, suffix: str
-):
+def test_a_file_that_becomes_shorter_while_it_is_read_is_not_damage(sounds: Path, tmp_path: Path, suffix: str):
     path = tmp_path / f"a{suffix}"
     path.write_bytes((sounds / f"a{suffix}").read_bytes())
     blocks = decode_blocks(path, sample_rate=RATE, channels=1, block_seconds=0.5)
@@ -110,11 +106,7 @@ def test_a_file_that_becomes_shorter_while_it_is_read_is_not_damage(
 
 
 def test_damage_and_missing_files_are_no_passing_errors(sounds: Path, tmp_path: Path):
-    for path, data in (
-        (tmp_path / "a.wav", b"RIFF"),
-        (tmp_path / "b.mp3", b"text"),
-        (tmp_path / "c.mp3", None),
-    ):
+    for path, data in ((tmp_path / "a.wav", b"RIFF"), (tmp_path / "b.mp3", b"text"), (tmp_path / "c.mp3", None)):
         if data is not None:
             path.write_bytes(data)
         with pytest.raises(AudioError) as caught:
@@ -167,9 +159,13 @@ def test_a_drive_that_fails_under_the_whole_program(sounds: Path, tmp_path: Path
         environment = {"LD_PRELOAD": str(tmp_path / "shim.so"), "FAILURES": failures}
         environment["BEHIND"] = str(path.stat().st_size * 3 // 5)
         said = subprocess.run(
-            [sys.executable, "-c", code, str(path)], cwd=Path(__file__).resolve().parent.parent,
-            env={**os.environ, **environment}, capture_output=True, text=True, check=True,
-        ).stdout.strip()  # fmt: skip
+            [sys.executable, "-c", code, str(path)],
+            cwd=Path(__file__).resolve().parent.parent,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
         if said != "PassingError":
             assert failures == "1"
             samples, notes = said.split(" ", 1)

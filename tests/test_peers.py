@@ -130,9 +130,7 @@ def test_a_folder_of_music_becomes_a_data_set_once(tmp_path: Path) -> None:
     music.mkdir()
     for index in range(3):
         write_audio(
-            music / f"{index}.wav",
-            (noise(index, samples=21 * RATE) + tone(440, samples=21 * RATE)).numpy(),
-            RATE,
+            music / f"{index}.wav", (noise(index, samples=21 * RATE) + tone(440, samples=21 * RATE)).numpy(), RATE
         )
     made = make_dataset(music, tmp_path, sample_rate=8000)
     manifest = read_manifest(made)
@@ -190,10 +188,7 @@ def test_one_step_of_the_recipe_moves_both_networks(mended: bool) -> None:
     arguments = ["--held-out", "music", "--seconds", "0.4", "--batch", "4"] + ["--mended"] * mended
     options = peer_public_recipe.parse_arguments(arguments)
     networks = peer_public_recipe.build_networks(33 * 20, options)
-    before = [
-        networks.generator.mu.weight.detach().clone(),
-        networks.discriminator.out.weight.detach().clone(),
-    ]
+    before = [networks.generator.mu.weight.detach().clone(), networks.discriminator.out.weight.detach().clone()]
     real = torch.randn(4, 1, 660)
     peer_public_recipe.NOISE_SAMPLES, kept = 4800, peer_public_recipe.NOISE_SAMPLES
     try:
@@ -236,12 +231,8 @@ def test_every_script_answers_help_with_an_example(script, capsys: pytest.Captur
     assert "example" in help_text and f"{script.__name__}.py" in help_text
 
 
-def test_a_python_without_rave_is_told_of_in_one_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert (
-        peer_speed.main(["--rave-python", str(tmp_path / "none"), "--output", str(tmp_path / "r.json")]) == 2
-    )
+def test_a_python_without_rave_is_told_of_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert peer_speed.main(["--rave-python", str(tmp_path / "none"), "--output", str(tmp_path / "r.json")]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "cannot be started" in error
 

@@ -58,9 +58,15 @@ def peer_window(n_fft: int) -> Tensor:
 def test_stft_equals_the_first_frames_of_torch_stft(n_fft: int, samples: int) -> None:
     waveform = torch.randn(2, 3, samples, generator=torch.Generator().manual_seed(0))
     peer = torch.stft(
-        waveform.flatten(0, 1), n_fft, n_fft // 4, window=peer_window(n_fft), center=True, pad_mode="constant",
-        normalized=True, return_complex=True,
-    ).transpose(1, 2)  # fmt: skip
+        waveform.flatten(0, 1),
+        n_fft,
+        n_fft // 4,
+        window=peer_window(n_fft),
+        center=True,
+        pad_mode="constant",
+        normalized=True,
+        return_complex=True,
+    ).transpose(1, 2)
     own = stft(waveform, n_fft)
     assert own.shape == (2, 3, math.ceil(samples / (n_fft // 4)), n_fft // 2 + 1)
     torch.testing.assert_close(own.flatten(0, 1), peer[:, : own.shape[2]], atol=1e-5, rtol=0)
@@ -69,13 +75,16 @@ def test_stft_equals_the_first_frames_of_torch_stft(n_fft: int, samples: int) ->
 @pytest.mark.parametrize(("n_fft", "samples"), [(2048, 20 * 512), (512, 901), (64, 160)])
 def test_istft_equals_torch_istft_on_any_spectrum(n_fft: int, samples: int) -> None:
     frames = math.ceil(samples / (n_fft // 4))
-    spectrum = torch.randn(
-        2, frames, n_fft // 2 + 1, dtype=torch.complex64, generator=torch.Generator().manual_seed(1)
-    )
+    spectrum = torch.randn(2, frames, n_fft // 2 + 1, dtype=torch.complex64, generator=torch.Generator().manual_seed(1))
     peer = torch.istft(
-        spectrum.transpose(1, 2), n_fft, n_fft // 4, window=peer_window(n_fft), center=True, normalized=True,
+        spectrum.transpose(1, 2),
+        n_fft,
+        n_fft // 4,
+        window=peer_window(n_fft),
+        center=True,
+        normalized=True,
         length=samples,
-    )  # fmt: skip
+    )
     torch.testing.assert_close(istft(spectrum, samples), peer, atol=1e-5, rtol=1e-5)
 
 
@@ -111,9 +120,7 @@ def whole_recording_at_once(magnitudes: Tensor, iterations: int) -> Tensor:
 
 @pytest.mark.parametrize("iterations", [0, 1, 2, 5, 16])
 @pytest.mark.parametrize("frames", [1, 2, 3, 4, 6, 33, 110])
-def test_the_stream_of_iterations_equals_iterating_over_the_whole_recording(
-    iterations: int, frames: int
-) -> None:
+def test_the_stream_of_iterations_equals_iterating_over_the_whole_recording(iterations: int, frames: int) -> None:
     magnitudes = stft(notes([60, 64, 67, 72]), N_FFT).abs()[:, :frames]
     streamed = reconstruct(magnitudes, iterations=iterations)
     assert streamed.shape == (1, frames * HOP)
@@ -193,9 +200,7 @@ def test_a_pure_tone_keeps_its_frequency_without_jumps(frequency: float, iterati
     # Against the best tone of the original frequency, piece by piece: amplitude steady, phase without a jump.
     pieces = sound.unfold(0, 1024, 512)
     time = (torch.arange(1024) + 512 * torch.arange(pieces.shape[0])[:, None]) / SAMPLE_RATE
-    phasor = (
-        pieces * torch.polar(torch.ones(()), -2 * math.pi * frequency * time) * torch.hann_window(1024)
-    ).sum(-1)
+    phasor = (pieces * torch.polar(torch.ones(()), -2 * math.pi * frequency * time) * torch.hann_window(1024)).sum(-1)
     turns = torch.angle(phasor[1:] * phasor[:-1].conj()) / (2 * math.pi)
     assert turns.abs().max() < 0.02
     assert phasor.abs().std() / phasor.abs().mean() < 0.03
@@ -215,9 +220,7 @@ def test_the_single_pass_beats_zero_and_random_phase_clearly() -> None:
 
 def test_more_iterations_come_nearer_to_the_magnitudes() -> None:
     magnitudes = stft(notes([48, 60, 64, 67, 55, 72]), N_FFT).abs()
-    distances = [
-        distance(reconstruct(magnitudes, iterations=count), magnitudes) for count in (0, 2, 4, 8, 16, 32)
-    ]
+    distances = [distance(reconstruct(magnitudes, iterations=count), magnitudes) for count in (0, 2, 4, 8, 16, 32)]
     assert distances == sorted(distances, reverse=True)
     assert distances[4] < 0.5 * distances[0]
 
@@ -346,9 +349,7 @@ def test_held_phase_passes_the_gradient_to_the_magnitudes_only() -> None:
     bin_, frame, step = int(magnitude[0, 0, 20].argmax()), 20, 1e-2
     moved = magnitude.clone()
     moved[0, 0, frame, bin_] += step
-    slope = (
-        istft(moved * phase, sound.shape[-1]).double().square().sum() - linear.double().square().sum()
-    ) / step
+    slope = (istft(moved * phase, sound.shape[-1]).double().square().sum() - linear.double().square().sum()) / step
     expected = float(gradient[0, 0, frame, bin_] / log_magnitude.detach().exp()[0, 0, frame, bin_])
     assert float(slope) == pytest.approx(expected, rel=0.05)
 
@@ -385,7 +386,5 @@ def test_a_gpu_makes_the_same_sound() -> None:
     prompt = notes([57])
     for given_prompt in (None, prompt):
         own = reconstruct(magnitudes, iterations=4, prompt=given_prompt)
-        gpu = reconstruct(
-            magnitudes.cuda(), iterations=4, prompt=None if given_prompt is None else given_prompt.cuda()
-        )
+        gpu = reconstruct(magnitudes.cuda(), iterations=4, prompt=None if given_prompt is None else given_prompt.cuda())
         torch.testing.assert_close(gpu.cpu(), own, atol=2e-3, rtol=0)

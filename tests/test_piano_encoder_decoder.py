@@ -12,17 +12,21 @@ from piano.piano_encoder_decoder import VariationalEncoderDecoder
 def build(channels: int = 1, **changes) -> VariationalEncoderDecoder:
     torch.manual_seed(0)
     keywords = {
-        "sound_channels": channels, "n_fft": 512, "latent_stride": 2, "latent_dim": 8, "encoder_channels": 24,
-        "encoder_layers": 1, "n_channels": 24, "decoder_layers": 2,
-    }  # fmt: skip
+        "sound_channels": channels,
+        "n_fft": 512,
+        "latent_stride": 2,
+        "latent_dim": 8,
+        "encoder_channels": 24,
+        "encoder_layers": 1,
+        "n_channels": 24,
+        "decoder_layers": 2,
+    }
     return VariationalEncoderDecoder(**(keywords | changes))
 
 
 def chord(samples: int, *, channels: int = 1, batch: int = 2) -> torch.Tensor:
     time = torch.arange(samples) / 8000.0
-    tone = torch.stack([0.1 * torch.sin(2 * math.pi * pitch * time) for pitch in (220.0, 277.2, 330.0)]).sum(
-        dim=0
-    )
+    tone = torch.stack([0.1 * torch.sin(2 * math.pi * pitch * time) for pitch in (220.0, 277.2, 330.0)]).sum(dim=0)
     return tone.expand(batch, channels, -1).clone()
 
 
@@ -54,9 +58,7 @@ def test_logvar_stays_in_its_range_for_absurd_input():
 
 def test_the_posterior_sample_has_the_posterior_s_spread():
     mu, logvar = torch.full((1, 20000, 1), 3.0), torch.full((1, 20000, 1), math.log(0.25))
-    sample = build().reparameterize(
-        mu, logvar, torch.randn(mu.shape, generator=torch.Generator().manual_seed(0))
-    )
+    sample = build().reparameterize(mu, logvar, torch.randn(mu.shape, generator=torch.Generator().manual_seed(0)))
     assert sample.mean().item() == pytest.approx(3.0, abs=0.02)
     assert sample.std().item() == pytest.approx(0.5, abs=0.01)
 
@@ -72,9 +74,7 @@ def test_fitting_the_spectrum_centres_and_scales_the_data():
 
 def test_principal_components_let_a_linear_code_rebuild_the_spectrum():
     autoencoder = build()
-    waveform = torch.randn(1, 1, 65536, generator=torch.Generator().manual_seed(1)) * 0.05 + chord(
-        65536, batch=1
-    )
+    waveform = torch.randn(1, 1, 65536, generator=torch.Generator().manual_seed(1)) * 0.05 + chord(65536, batch=1)
     autoencoder.fit_spectrum(waveform)
     spectrum = autoencoder.analyse(waveform)
     weight = autoencoder.embed.weight

@@ -30,9 +30,7 @@ def base(tmp_path_factory) -> Path:
 def tune(base: Path, folder: Path, *arguments: str, **overrides) -> int:
     """Fine-tune in `folder`, with other architecture in the settings than the model's."""
     folder.mkdir(exist_ok=True)
-    settings = tiny_config(
-        folder / "checkpoints", **{"model__num_layers": 3, "model__n_channels": 16} | overrides
-    )
+    settings = tiny_config(folder / "checkpoints", **{"model__num_layers": 3, "model__n_channels": 16} | overrides)
     settings = settings.model_copy(update={"dataset_folder": base / "dataset"})
     (folder / "config.yaml").write_text(dump_config(settings))
     return piano_main.main(["--config", str(folder / "config.yaml"), *arguments])
@@ -49,8 +47,15 @@ def test_fine_tuning_keeps_encoder_statistics_and_normaliser_and_moves_the_rest(
     before, after = load_generator(base / "given"), load_generator(tuned)
     assert after.keywords == before.keywords
     first, second = before.state_dict(), after.state_dict()
-    kept = ("normaliser.", "autoencoder.mean_spectrum", "autoencoder.spectrum_scale", "autoencoder.embed.",
-            "autoencoder.encoder_blocks.", "autoencoder.encoder_norm.", "autoencoder.to_posterior.")  # fmt: skip
+    kept = (
+        "normaliser.",
+        "autoencoder.mean_spectrum",
+        "autoencoder.spectrum_scale",
+        "autoencoder.embed.",
+        "autoencoder.encoder_blocks.",
+        "autoencoder.encoder_norm.",
+        "autoencoder.to_posterior.",
+    )
     same = {name for name in first if torch.equal(first[name], second[name])}
     assert {name for name in first if name.startswith(kept)} <= same
     learned = {name for name, _ in before.named_parameters() if not name.startswith(kept)}
@@ -84,9 +89,7 @@ def test_a_stage_without_steps_leaves_the_one_step_block_alone(base, tmp_path):
     skipped = ("--set", "pretrain_epochs_g=0", "--set", "epochs=0")
     assert tune(base, tmp_path, "--from", str(base / "given"), *skipped) == EXIT_RUINED
     before, after = load_generator(base / "given").shortcut, load_generator(tmp_path / "checkpoints").shortcut
-    assert all(
-        torch.equal(old, new) for old, new in zip(before.parameters(), after.parameters(), strict=True)
-    )
+    assert all(torch.equal(old, new) for old, new in zip(before.parameters(), after.parameters(), strict=True))
 
 
 class Interrupted(Exception):
@@ -120,9 +123,7 @@ def test_a_model_that_is_not_there_or_does_not_fit_is_one_sentence(base, tmp_pat
     assert tune(base, tmp_path / "a", "--from", str(tmp_path / "nothing")) == 2
     assert "no generator checkpoint" in capsys.readouterr().err
     write_dataset(tmp_path / "stereo", channels=2)
-    assert (
-        tune(base, tmp_path / "b", "--from", str(base / "given"), "--dataset", str(tmp_path / "stereo")) == 2
-    )
+    assert tune(base, tmp_path / "b", "--from", str(base / "given"), "--dataset", str(tmp_path / "stereo")) == 2
     assert "has channels 2, the model needs 1" in capsys.readouterr().err
     content = load_checkpoint(base / "given", "generator")
     other = content | {"keywords": content["keywords"] | {"latent_seq_len": 4}}

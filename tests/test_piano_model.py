@@ -9,13 +9,7 @@ import torch
 from piano.foundation.errors import CheckpointError
 from piano.foundation.randomness import keyed_noise
 from piano.latent_style import ToldStyle
-from piano.piano_model import (
-    AudioDataset,
-    LatentFlow,
-    LatentNormaliser,
-    VariationalAttentionModel,
-    take_frames,
-)
+from piano.piano_model import AudioDataset, LatentFlow, LatentNormaliser, VariationalAttentionModel, take_frames
 from tests.tiny_run import SAMPLE_RATE, SMALL, tonal_pairs
 
 
@@ -182,9 +176,7 @@ def test_a_crop_across_the_seam_is_the_song_as_it_was():
 @pytest.mark.parametrize("frames", [1, 31, 32, 33, 54, 55, 100])
 def test_noise_for_whole_windows_is_what_a_stream_takes(generator, frames):
     needed, have = generator.whole_windows(frames), 0
-    for piece in generator.stream_latents(
-        count=1, seed=0, steps=1, noise=torch.zeros(needed, generator.latent_dim)
-    ):
+    for piece in generator.stream_latents(count=1, seed=0, steps=1, noise=torch.zeros(needed, generator.latent_dim)):
         assert have < frames  # not a window too many
         have += piece.shape[1]
     assert have == needed >= frames
@@ -207,9 +199,7 @@ def unchecked_loudness(generator: VariationalAttentionModel) -> torch.Tensor:
     return generator._finished(generator.decode_spectrum(first), (3, 0), 0, 2).square().mean().log() / 2
 
 
-@pytest.mark.parametrize(
-    ("shift", "expected"), [(-2.0, -20 * math.log10(math.e)), (2.0, 20 * math.log10(math.e))]
-)
+@pytest.mark.parametrize(("shift", "expected"), [(-2.0, -20 * math.log10(math.e)), (2.0, 20 * math.log10(math.e))])
 def test_a_composition_is_brought_into_the_range_of_music_with_one_gain(shift, expected):
     generator = build()
     texture = generator.texture_of(2)
@@ -252,9 +242,6 @@ def test_a_broken_model_is_a_sentence(generator):
     broken = build()
     with torch.no_grad():
         broken.autoencoder.head.bias[3] = float("nan")
-    for make in (
-        lambda: broken.generate(1.0, steps=1),
-        lambda: broken.continue_(torch.randn(1, 8000), 1.0, steps=1),
-    ):
+    for make in (lambda: broken.generate(1.0, steps=1), lambda: broken.continue_(torch.randn(1, 8000), 1.0, steps=1)):
         with pytest.raises(CheckpointError, match="not finite"):
             make()

@@ -33,15 +33,27 @@ def player(folder) -> Player:
 
 
 def test_it_composes_and_continues_what_the_command_writes(folder, player, tmp_path):
-    common = ["--checkpoints", str(folder), "--output", str(tmp_path), "--device", "cpu", "--seconds", "1.5",
-              "--count", "1", "--steps", "2", "--seed", "3"]  # fmt: skip
+    common = [
+        "--checkpoints",
+        str(folder),
+        "--output",
+        str(tmp_path),
+        "--device",
+        "cpu",
+        "--seconds",
+        "1.5",
+        "--count",
+        "1",
+        "--steps",
+        "2",
+        "--seed",
+        "3",
+    ]
     assert generate_music.main(common) == 0
     assert generate_music.main([*common, "--prompt", str(folder / "prompt.wav")]) == 0
     made = {
         "seed3_sample_0000.wav": player.compose(1.5, seed=3, steps=2),
-        "prompt_seed3_sample_0000.continuation.wav": player.continue_(
-            folder / "prompt.wav", 1.5, seed=3, steps=2
-        ),
+        "prompt_seed3_sample_0000.continuation.wav": player.continue_(folder / "prompt.wav", 1.5, seed=3, steps=2),
     }
     for name, waveform in made.items():
         written, rate = soundfile.read(tmp_path / name, dtype="float32")

@@ -41,9 +41,7 @@ def prepare(music: Path, output: Path, *options: str, status: int = 0) -> Prepar
 
 def continuous(output: Path, song: SongEntry) -> np.ndarray:
     """The song put together from its chunks; overlapping samples must agree."""
-    whole = np.full(
-        (load_chunk(output, song, song.chunks[0]).shape[0], song.samples), np.nan, dtype=np.float32
-    )
+    whole = np.full((load_chunk(output, song, song.chunks[0]).shape[0], song.samples), np.nan, dtype=np.float32)
     for chunk in song.chunks:
         place = whole[:, chunk.start_sample : chunk.start_sample + chunk.samples]
         samples = load_chunk(output, song, chunk)
@@ -85,11 +83,7 @@ def prepared(music: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_chunk_is_exact_and_together_they_are_the_whole_song(music: Path, prepared: Path):
     manifest = read_prepared_manifest(prepared)
-    assert [song.source for song in manifest.songs] == [
-        "deep/er/short.wav",
-        "exact.flac",
-        "rock/Long – 'l'été' 音.mp3",
-    ]
+    assert [song.source for song in manifest.songs] == ["deep/er/short.wav", "exact.flac", "rock/Long – 'l'été' 音.mp3"]
     short, exact, long = manifest.songs
     assert [(c.start_sample, c.samples) for c in short.chunks] == [(0, 24_000)]
     assert [(c.start_sample, c.samples) for c in exact.chunks] == [(0, 32_000), (32_000, 32_000)]
@@ -205,9 +199,7 @@ def test_a_lost_chunk_is_made_again(music: Path, prepared: Path, tmp_path: Path)
     assert contents(tmp_path / "out") == contents(prepared)
 
 
-def test_only_so_many_files_as_asked_and_the_others_are_not_lost(
-    music: Path, prepared: Path, tmp_path: Path, capsys
-):
+def test_only_so_many_files_as_asked_and_the_others_are_not_lost(music: Path, prepared: Path, tmp_path: Path, capsys):
     shutil.copytree(prepared, tmp_path / "out")
     manifest = prepare(music, tmp_path / "out", "--max-files", "1")
     assert [song.source for song in manifest.songs] == ["deep/er/short.wav"]
@@ -229,9 +221,7 @@ def test_stereo_is_kept(tmp_path: Path):
     assert np.allclose(whole, written * 10 ** (song.gain_db / 20), rtol=2e-3, atol=1e-3)
 
 
-def test_identical_files_are_kept_once_and_other_copies_are_grouped(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_identical_files_are_kept_once_and_other_copies_are_grouped(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     music = tmp_path / "music"
     waveform = write_music(music / "a.wav", 1, 14.0)
     shutil.copy(music / "a.wav", music / "z copy.wav")
@@ -254,11 +244,7 @@ def test_identical_files_are_kept_once_and_other_copies_are_grouped(
     again = prepare(music, tmp_path / "out")
     assert again.songs == manifest.songs
     (music / "a.wav").unlink()
-    assert [song.source for song in prepare(music, tmp_path / "out").songs] == [
-        "a first.wav",
-        "low.mp3",
-        "other.wav",
-    ]
+    assert [song.source for song in prepare(music, tmp_path / "out").songs] == ["a first.wav", "low.mp3", "other.wav"]
 
 
 @pytest.fixture(scope="module")
@@ -297,14 +283,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.skipif(os.name == "nt", reason="the names are not possible on Windows")
 def test_hostile_files_cost_a_line_each_and_nothing_else(hostile: Path, tmp_path: Path):
-    command = [
-        sys.executable,
-        "prepare_dataset.py",
-        str(hostile),
-        "--output",
-        str(tmp_path / "out"),
-        *OPTIONS,
-    ]
+    command = [sys.executable, "prepare_dataset.py", str(hostile), "--output", str(tmp_path / "out"), *OPTIONS]
     done = subprocess.run(command, cwd=ROOT / "data_prep", capture_output=True, check=False, timeout=120)
     shown, errors = done.stdout.decode(), done.stderr.decode()
     assert done.returncode == 0, errors
@@ -332,10 +311,7 @@ def test_hostile_files_cost_a_line_each_and_nothing_else(hostile: Path, tmp_path
     notes = {song.source: song.notes for song in manifest.songs if song.notes}
     [clicks] = notes.pop("click.wav")
     assert clicks.startswith("isolated clicks clipped: 1, up to ")
-    assert notes == {
-        "nan.wav": (NOT_FINITE,),
-        "offset.wav": ("constant offset removed",),
-    }
+    assert notes == {"nan.wav": (NOT_FINITE,), "offset.wav": ("constant offset removed",)}
     for song in manifest.songs:
         whole = continuous(tmp_path / "out", song)
         assert np.isfinite(whole).all()
@@ -383,20 +359,9 @@ def test_a_missing_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_rate_channels_and_folder_come_from_the_config(music: Path, tmp_path: Path):
     config = (ROOT / "config.yaml").read_text(encoding="utf-8")
-    (tmp_path / "config.yaml").write_text(
-        config.replace("prepared_folder: prepared", "prepared_folder: chunks")
-    )
+    (tmp_path / "config.yaml").write_text(config.replace("prepared_folder: prepared", "prepared_folder: chunks"))
     for preset, expected in (("tiny", (16_000, 1)), ("small", (44_100, 2))):
-        options = [
-            "--config",
-            str(tmp_path / "config.yaml"),
-            "--preset",
-            preset,
-            "--max-files",
-            "1",
-            "--workers",
-            "1",
-        ]
+        options = ["--config", str(tmp_path / "config.yaml"), "--preset", preset, "--max-files", "1", "--workers", "1"]
         assert main([str(music), *options]) == 0
         found = read_prepared_manifest(tmp_path / "chunks").settings
         assert (found.sample_rate, found.channels) == expected
@@ -461,8 +426,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(tmp_path: Path):
 def test_folder_names_are_safe_and_differ():
     settings = PrepareSettings(sample_rate=RATE, channels=1, chunk_seconds=120, min_seconds=1)
     names = [
-        song_folder(source, "00", settings)
-        for source in ("../..", "CON", "a/b", "c/b", "音\n\x1b\udcff", "x" * 300)
+        song_folder(source, "00", settings) for source in ("../..", "CON", "a/b", "c/b", "音\n\x1b\udcff", "x" * 300)
     ]
     assert len(set(names)) == len(names)
     for name in names:
@@ -497,7 +461,4 @@ def test_a_song_of_one_loud_note_keeps_its_quiet_part(tmp_path: Path):
     [song] = prepare(tmp_path / "music", tmp_path / "out").songs
     quiet, loud = (load_chunk(tmp_path / "out", song, chunk) for chunk in song.chunks)
     ratio = np.sqrt(np.mean(quiet**2) / np.mean(loud**2))
-    assert (
-        abs(ratio / np.sqrt(np.mean(waveform[:, :32_000] ** 2) / np.mean(waveform[:, 32_000:] ** 2)) - 1)
-        < 0.01
-    )
+    assert abs(ratio / np.sqrt(np.mean(waveform[:, :32_000] ** 2) / np.mean(waveform[:, 32_000:] ** 2)) - 1) < 0.01

@@ -244,9 +244,7 @@ def test_a_copy_stands_only_for_a_song_that_there_is(tmp_path: Path, monkeypatch
         return real(path, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(prepare_song_module, "decode_blocks", by_suffix)
-    monkeypatch.setattr(
-        "data_prep.worker_pool.multiprocessing.current_process", lambda: _Daemon
-    )  # in this process
+    monkeypatch.setattr("data_prep.worker_pool.multiprocessing.current_process", lambda: _Daemon)  # in this process
     manifest = prepare_folder(music, tmp_path / "out", SETTINGS).manifest
     assert [song.source for song in manifest.songs] == ["b.flac"]
     assert {entry.source: (entry.reason, entry.detail) for entry in manifest.left_out} == {
@@ -255,9 +253,7 @@ def test_a_copy_stands_only_for_a_song_that_there_is(tmp_path: Path, monkeypatch
     for name in ("b.flac", "c.flac"):
         (music / name).unlink()
     manifest = prepare_folder(music, tmp_path / "out", SETTINGS).manifest
-    assert [song.source for song in manifest.songs] == [
-        "a.xyz.wav"
-    ]  # the same bytes: its chunks are taken over
+    assert [song.source for song in manifest.songs] == ["a.xyz.wav"]  # the same bytes: its chunks are taken over
     manifest = prepare_folder(music, tmp_path / "new", SETTINGS).manifest
     assert manifest.songs == ()
     assert {entry.source: entry.reason for entry in manifest.left_out} == {
@@ -271,21 +267,10 @@ def test_the_same_aac_under_two_names_is_one_song(tmp_path: Path):
     music = tmp_path / "music"
     write_music(tmp_path / "x.wav", 1, 6.0, 16_000)
     music.mkdir()
-    words = [
-        str(find_ffmpeg()),
-        "-v",
-        "error",
-        "-i",
-        str(tmp_path / "x.wav"),
-        "-c:a",
-        "aac",
-        str(music / "b.aac"),
-    ]
+    words = [str(find_ffmpeg()), "-v", "error", "-i", str(tmp_path / "x.wav"), "-c:a", "aac", str(music / "b.aac")]
     subprocess.run(words, check=True)
     shutil.copy(music / "b.aac", music / "a.mp3")
-    manifest = prepare_folder(
-        music, tmp_path / "out", dataclasses.replace(SETTINGS, min_seconds=1.0)
-    ).manifest
+    manifest = prepare_folder(music, tmp_path / "out", dataclasses.replace(SETTINGS, min_seconds=1.0)).manifest
     [song], [copy] = manifest.songs, manifest.left_out
     assert abs(song.seconds - 6) < 0.2
     assert (copy.reason, copy.detail) == ("duplicate", f"same as {song.source}")
@@ -311,9 +296,7 @@ def test_music_and_output_are_two_folders(album: tuple[Path, Path], tmp_path: Pa
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_one_file_is_taken_as_it_is(
-    album: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_one_file_is_taken_as_it_is(album: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     song = album[0] / "a/Track 00.wav"
     assert main([str(song), "--output", str(tmp_path / "out"), *OPTIONS]) == 0
     [entry] = read_prepared_manifest(tmp_path / "out").songs
@@ -332,13 +315,7 @@ def test_a_spreadsheet_gets_no_formulas(tmp_path: Path):
     prepare_folder(tmp_path / "music", tmp_path / "out", SETTINGS)
     with open(tmp_path / "out/report.csv", encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert {row["source"] for row in rows} == {
-        "'=1+1.wav",
-        "'+plus.wav",
-        "'-minus.wav",
-        "'@at.wav",
-        "plain.wav",
-    }
+    assert {row["source"] for row in rows} == {"'=1+1.wav", "'+plus.wav", "'-minus.wav", "'@at.wav", "plain.wav"}
     assert {row["group"] for row in rows} == {row["source"] for row in rows}
     assert all(float(row["loudness_db"]) < 0 for row in rows)  # a number keeps its sign
     report = json.loads((tmp_path / "out/report.json").read_text())
@@ -360,9 +337,7 @@ def test_the_room_that_is_needed_is_told_before(tmp_path: Path):
     huge = disk_need([tmp_path / "c.mp3"] * 100_000, tmp_path, SETTINGS)
     assert huge.endswith("GB are free. That will not be enough.")
     assert disk_need([], tmp_path, SETTINGS) == ""
-    (tmp_path / "d.wav").write_bytes(
-        b"RIFF\0\0\0\0WAVEfmt " + bytes(40)
-    )  # a header that lies is not believed
+    (tmp_path / "d.wav").write_bytes(b"RIFF\0\0\0\0WAVEfmt " + bytes(40))  # a header that lies is not believed
     assert guess_seconds([tmp_path / "d.wav"]) < 1
 
 
@@ -391,9 +366,7 @@ def task_for(music: Path, output: Path) -> SongTask:
 
 
 @pytest.mark.parametrize("error", [PassingError("the network is down"), OSError(5, "Input/output error")])
-def test_a_failing_disk_is_not_taken_for_a_bad_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
-):
+def test_a_failing_disk_is_not_taken_for_a_bad_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception):
     write_music(tmp_path / "one.wav", 1, 2.0, RATE)
     task = task_for(tmp_path / "one.wav", tmp_path / "out")
     real = prepare_song_module.decode_blocks
@@ -527,9 +500,7 @@ def test_a_full_disk_names_the_file_that_takes_the_room(tmp_path: Path):
         "from data_prep.prepare_dataset import main; sys.exit(main(sys.argv[1:]))"
     )
     words = [str(music), "--output", str(tmp_path / "out"), *OPTIONS, "--chunk-seconds", "30"]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
     last = done.stderr.splitlines()[-1]
     assert "no room for chunks in" in last
@@ -697,10 +668,7 @@ def test_a_file_of_nothing_but_impossible_numbers_is_not_called_silent(tmp_path:
     assert reasons.pop("zeros.wav") == ("silent", "nothing above -66 dB")
     assert set(reasons) == {"inf.wav", "nan.wav", "huge.wav"}
     assert set(reasons.values()) == {
-        (
-            "unreadable",
-            "nothing but numbers that are none (NaN, infinity, or far too large) and what is below -66 dB",
-        )
+        ("unreadable", "nothing but numbers that are none (NaN, infinity, or far too large) and what is below -66 dB")
     }
     assert [(song.source, song.notes) for song in manifest.songs] == [("large.wav", (FAR_BEYOND,))]
 
@@ -784,9 +752,7 @@ def test_the_bar_of_a_preparation_is_wide_enough_to_be_seen(monkeypatch, capsys)
 def test_a_slow_drive_is_heard_from_after_every_piece_that_is_decoded(tmp_path: Path) -> None:
     write_float_wav(tmp_path / "a.wav", np.zeros((1, 4 * PIECE)), 384_000)
     heard: list[int] = []
-    for _ in decode_blocks(
-        tmp_path / "a.wav", sample_rate=384_000, channels=1, alive=lambda: heard.append(1)
-    ):
+    for _ in decode_blocks(tmp_path / "a.wav", sample_rate=384_000, channels=1, alive=lambda: heard.append(1)):
         pass  # one block
     assert len(heard) >= 5  # opened, and four pieces
 

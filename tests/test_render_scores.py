@@ -83,9 +83,7 @@ def midi_bytes(track: bytes, *, division: int = 96) -> bytes:
         (None, "is no file"),
     ],
 )
-def test_a_score_that_nobody_can_play_is_refused_at_once(
-    tmp_path: Path, content: bytes | None, reason: str
-) -> None:
+def test_a_score_that_nobody_can_play_is_refused_at_once(tmp_path: Path, content: bytes | None, reason: str) -> None:
     path = tmp_path / "x\x1b[31m.mid"
     if content is None:
         os.mkfifo(path)
@@ -114,9 +112,7 @@ def test_every_built_in_score_is_public_domain_and_within_the_keyboard(path: Pat
     tempo=st.floats(0.5, 2.0),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_a_performance_keeps_the_notes_of_the_score(
-    keys: list[int], transpose: int, tempo: float, seed: int
-) -> None:
+def test_a_performance_keeps_the_notes_of_the_score(keys: list[int], transpose: int, tempo: float, seed: int) -> None:
     played = perform(scale(keys), np.random.default_rng(seed), tempo=tempo, transpose=transpose).notes
     assert len(played) == len(keys)
     shift = (np.array([note.key for note in played]) - np.array(keys)).tolist()
@@ -132,9 +128,7 @@ def test_a_performance_keeps_the_notes_of_the_score(
 def test_a_performance_takes_about_the_written_time_divided_by_the_tempo() -> None:
     score = scale([60, 64, 67, 72] * 30)
     for tempo in (0.5, 1.0, 2.0):
-        lengths = [
-            perform(score, np.random.default_rng(seed), tempo=tempo).notes[-1].end for seed in range(8)
-        ]
+        lengths = [perform(score, np.random.default_rng(seed), tempo=tempo).notes[-1].end for seed in range(8)]
         assert np.mean(lengths) == pytest.approx(score.notes[-1].end / tempo, rel=0.05)
 
 
@@ -175,8 +169,7 @@ def test_the_piano_sounds_the_written_pitch() -> None:
 
 def test_another_program_is_another_instrument_at_the_same_pitch() -> None:
     grand, bright = (
-        synthesise(A4, find_soundfont(), sample_rate=RATE, max_seconds=1.0, program=number)
-        for number in (0, 1)
+        synthesise(A4, find_soundfont(), sample_rate=RATE, max_seconds=1.0, program=number) for number in (0, 1)
     )
     assert np.abs(grand - bright).max() > 0.05
     assert np.abs(np.fft.rfft(bright.mean(axis=0) * np.hanning(RATE))).argmax() == pytest.approx(440, abs=3)
@@ -201,9 +194,7 @@ def test_the_command_renders_the_same_bytes_twice_with_title_and_composer(tmp_pa
         assert np.sqrt(np.mean(file.read() ** 2)) > 0.01
 
 
-def test_another_sound_of_that_name_stays_unless_it_may_go(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_another_sound_of_that_name_stays_unless_it_may_go(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     score = ["--match", "gymnopedie-no-1", "--max-seconds", "1", "--workers", "1", "--output", str(tmp_path)]
     assert render_scores.main(score) == 0
     (path,) = tmp_path.iterdir()
@@ -227,16 +218,7 @@ def test_one_broken_score_among_others_is_named_and_left_out(
         tmp_path / "fine.mid",
         [mido.Message("note_on", note=60, velocity=70), mido.Message("note_off", note=60, time=480)],
     )
-    arguments = [
-        "--scores",
-        str(tmp_path),
-        "--output",
-        str(tmp_path / "out"),
-        "--format",
-        "flac",
-        "--workers",
-        "1",
-    ]
+    arguments = ["--scores", str(tmp_path), "--output", str(tmp_path / "out"), "--format", "flac", "--workers", "1"]
     assert render_scores.main(arguments) == 0
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["fine-take0.flac"]
     said = capsys.readouterr().out

@@ -13,15 +13,7 @@ from PIL import Image
 from report_run import DATASET_RATE, RATE, make_dataset, make_log, make_page, make_run, tone
 
 from piano.evaluation import listen_page, report
-from piano.evaluation.curves import (
-    Chart,
-    Curve,
-    Timeline,
-    find_phases,
-    find_stages,
-    running_median,
-    stage_curves,
-)
+from piano.evaluation.curves import Chart, Curve, Timeline, find_phases, find_stages, running_median, stage_curves
 from piano.evaluation.report_charts import chart_html
 from piano.evaluation.report_music import find_trouble, listen_to
 from piano.evaluation.report_scores import tournament_section
@@ -109,8 +101,13 @@ def test_the_page_is_one_file_that_needs_no_network(page: str) -> None:
 
 
 def test_every_player_plays_the_sound_of_its_title(page: str) -> None:
-    expected = {"Sample 1": (2.0, 440), "Sample 2": (2.0, 880), "Continuation 1": (5.0, 220),
-                "Epoch 1, one piece": (1.0, 310), "Epoch 3, a fragment, continued": (1.0, 530)}  # fmt: skip
+    expected = {
+        "Sample 1": (2.0, 440),
+        "Sample 2": (2.0, 880),
+        "Continuation 1": (5.0, 220),
+        "Epoch 1, one piece": (1.0, 310),
+        "Epoch 3, a fragment, continued": (1.0, 530),
+    }
     for name, (seconds, hertz) in expected.items():
         waveform, rate = sound_of(page, name)
         assert rate == RATE
@@ -155,24 +152,16 @@ def test_gates_findings_and_curves_of_the_log_are_on_the_page(page: str) -> None
     assert "D sees through &lt;everything&gt;." in findings and "dn 0.05, threshold 0.1" in findings
     assert "D learning rate halved" in findings and "slow D down" in findings
     assert "reconstruction from 2 to 1.1" in curves and "professor_loss from 2 to 1.1" in curves
-    whole, late = (
-        curves.count(f'class="finding" style="left:{place}%"><b>1</b>') for place in ("78.95", "55.56")
-    )
-    assert (whole, late) == (3, 2) and curves.count(
-        'class="plot"'
-    ) == 5  # what began late is drawn from its stage on
-    words = (
-        "It learned for 19.0 minutes, 20 steps in 2 stages (autoencoder and professor); 1 of 2 gates passed"
-    )
+    whole, late = (curves.count(f'class="finding" style="left:{place}%"><b>1</b>') for place in ("78.95", "55.56"))
+    assert (whole, late) == (3, 2) and curves.count('class="plot"') == 5  # what began late is drawn from its stage on
+    words = "It learned for 19.0 minutes, 20 steps in 2 stages (autoencoder and professor); 1 of 2 gates passed"
     assert words in curves
 
 
 def test_scores_stand_beside_their_scale(page: str) -> None:
     scores = part(page, "scores")
     assert "this model&#x27;s music" in scores and "0.12 <small>0.10 to 0.14</small>" in scores
-    assert (
-        scores.index("this model&#x27;s") < scores.index(">other real music<") < scores.index("white noise")
-    )
+    assert scores.index("this model&#x27;s") < scores.index(">other real music<") < scores.index("white noise")
     assert scores.index("onset rate") < scores.index("polyphony")  # what is off comes first
     assert "near real music (0.12, where 0 is other real music and 1 is noise" in page
 
@@ -203,10 +192,7 @@ def test_a_sick_data_set_is_called_sick(tmp_path: Path) -> None:
     np.save(set_path(dataset, "training"), pairs)
     manifest = read_manifest(dataset)
     trouble = " ".join(find_trouble(manifest, listen_to(dataset, manifest)))
-    assert (
-        "More than half of the music is silence." in trouble
-        and "5 of 6 segments are nearly silent" in trouble
-    )
+    assert "More than half of the music is silence." in trouble and "5 of 6 segments are nearly silent" in trouble
 
 
 def test_a_planted_copy_is_found_and_both_passages_can_be_heard(tmp_path: Path) -> None:
@@ -214,9 +200,7 @@ def test_a_planted_copy_is_found_and_both_passages_can_be_heard(tmp_path: Path) 
     learned = np.concatenate(list(open_pairs(dataset, "training")[3]), axis=1)
     write_audio(tmp_path / "music" / "stolen.wav", learned, DATASET_RATE)
     write_audio(
-        tmp_path / "music" / "own.wav",
-        np.concatenate(list(open_pairs(dataset, "validation")[0]), axis=1),
-        DATASET_RATE,
+        tmp_path / "music" / "own.wav", np.concatenate(list(open_pairs(dataset, "validation")[0]), axis=1), DATASET_RATE
     )
     page = make_page(tmp_path, "--music", str(tmp_path / "music"), "--dataset", str(dataset))
     copies = part(page, "copies")
@@ -252,17 +236,7 @@ def test_what_is_not_there_is_said_and_is_no_error(run: Path, tmp_path: Path) ->
     assert len(Reader(page).all("audio")) == 4
     assert "There is no record of a training" in page
     absent = part(page, "absent")
-    parts = (
-        "learning",
-        "curves",
-        "findings",
-        "scores",
-        "copies",
-        "tournament",
-        "music",
-        "settings",
-        "comparison",
-    )
+    parts = ("learning", "curves", "findings", "scores", "copies", "tournament", "music", "settings", "comparison")
     assert [key for key in parts if f'id="{key}"' in page] == []
     assert absent.count("<li>") == len(parts) + 1  # the blind test too
     empty = make_page(tmp_path, "--compose", "1")
@@ -275,9 +249,7 @@ def test_a_folder_that_is_not_there_is_one_sentence_and_status_2(
     assert report.main([str(tmp_path / "none")]) == 2
     complaint = capsys.readouterr().err
     assert complaint.startswith("Error: there is no folder") and complaint.count("\n") == 1
-    assert (
-        report.main([str(tmp_path), "--music", str(tmp_path), "--output", str(tmp_path / "page.html")]) == 2
-    )
+    assert report.main([str(tmp_path), "--music", str(tmp_path), "--output", str(tmp_path / "page.html")]) == 2
     complaint = capsys.readouterr().err
     assert complaint.startswith("Error: there is no sound in") and complaint.count("\n") == 1
     assert not (tmp_path / "page.html").exists()
@@ -322,19 +294,32 @@ def test_a_picture_has_low_tones_at_its_bottom_and_the_loudest_brightest() -> No
     assert picture.shape[0] <= 260 and picture.shape[1] <= 900
     brightness = picture.mean(axis=1)
     assert brightness.argmax() == pytest.approx(len(picture) - 1 - 30 * len(picture) / 600, abs=1)
-    assert (
-        brightness.max() > brightness[len(picture) // 2 - 1 : len(picture) // 2 + 1].max() > brightness.min()
-    )
+    assert brightness.max() > brightness[len(picture) // 2 - 1 : len(picture) // 2 + 1].max() > brightness.min()
 
 
 def test_curves_keep_every_number_of_a_step_and_nothing_else() -> None:
     history = [
-        {"stage": "flow", "step": 0, "epoch": 1, "seconds": 30.0, "flow": 3.0, "note": "x",
-         "learning_rate": {"a": 1.0}},
+        {
+            "stage": "flow",
+            "step": 0,
+            "epoch": 1,
+            "seconds": 30.0,
+            "flow": 3.0,
+            "note": "x",
+            "learning_rate": {"a": 1.0},
+        },
         {"event": "gate", "stage": "flow", "figure": 1.0},
-        {"stage": "flow", "step": 1, "epoch": 1, "seconds": 60.0, "flow": 2, "is_on": True, "late": 5.0,
-         "bad": float("nan")},
-    ]  # fmt: skip
+        {
+            "stage": "flow",
+            "step": 1,
+            "epoch": 1,
+            "seconds": 60.0,
+            "flow": 2,
+            "is_on": True,
+            "late": 5.0,
+            "bad": float("nan"),
+        },
+    ]
     curves = stage_curves(history)["flow"]
     assert [curve.name for curve in curves] == ["learning rate, a", "flow", "late"]
     assert curves[1].minutes.tolist() == [0.5, 1.0] and curves[1].values.tolist() == [3.0, 2.0]
@@ -355,8 +340,9 @@ def test_phases_and_validations_of_the_log_are_drawn() -> None:
 def test_stages_follow_each_other_without_a_gap() -> None:
     stages = find_stages(make_log())
     assert [(stage.name, stage.start, stage.end, stage.steps) for stage in stages] == [
-        ("autoencoder", 0.0, 10.0, 10), ("professor", 10.0, 19.0, 10)
-    ]  # fmt: skip
+        ("autoencoder", 0.0, 10.0, 10),
+        ("professor", 10.0, 19.0, 10),
+    ]
 
 
 def test_a_stage_that_learned_again_has_a_stretch_and_a_line_for_each_time() -> None:
@@ -368,16 +354,18 @@ def test_a_stage_that_learned_again_has_a_stretch_and_a_line_for_each_time() -> 
             {"stage": stage, "seconds": 60.0 * minute, "training/adv_ramp": (minute - first) / 2, stage: 1.0}
             for minute in range(first, end)
         ]
-        history.append(
-            {"event": "gate", "stage": stage, "seconds": 60.0 * end - 30, "name": "G", "passed": first > 0}
-        )
+        history.append({"event": "gate", "stage": stage, "seconds": 60.0 * end - 30, "name": "G", "passed": first > 0})
     stages = find_stages(history)
     assert [stage[:4] for stage in stages] == [
-        ("flow", 0.0, 3.0, 3), ("ear", 3.0, 6.0, 3), ("flow", 6.0, 9.0, 3), ("ear", 9.0, 11.5, 3)
-    ]  # fmt: skip
+        ("flow", 0.0, 3.0, 3),
+        ("ear", 3.0, 6.0, 3),
+        ("flow", 6.0, 9.0, 3),
+        ("ear", 9.0, 11.5, 3),
+    ]
     assert [curve.minutes.tolist() for curve in stage_curves(history)["ear"] if curve.name == "adv_ramp"] == [
-        [3.0, 4.0, 5.0], [9.0, 10.0, 11.0]
-    ]  # fmt: skip
+        [3.0, 4.0, 5.0],
+        [9.0, 10.0, 11.0],
+    ]
     assert [phase[1:3] for phase in find_phases(history)] == [(0.0, 1.0), (3.0, 4.0), (6.0, 7.0), (9.0, 10.0)]
     section = curves_section(history, None)
     assert "12 steps in 2 stages (flow and ear)" in section.words and section.note == "12 steps in 2 stages"
@@ -399,9 +387,7 @@ def test_more_time_for_the_stage_that_ran_last_begins_a_new_stretch() -> None:
 @pytest.mark.parametrize("is_log", [False, True])
 def test_a_curve_fills_its_picture_and_stays_in_it(is_log: bool) -> None:
     values = np.array([5.0, 9.0, 1.0, 4.0])
-    chart = chart_html(
-        Chart("x", "", [Curve("x", np.arange(4.0), values)], is_log=is_log), Timeline([], [], 3.0)
-    )
+    chart = chart_html(Chart("x", "", [Curve("x", np.arange(4.0), values)], is_log=is_log), Timeline([], [], 3.0))
     drawn = re.findall(r'aria-hidden="true"><path class="line line-0" d="M([^"]+)"/></svg></?[^l]', chart)[-1]
     points = np.array([point.split() for point in drawn.split("L")], float)
     assert points[:, 1].argmin() == 1 and points[:, 1].argmax() == 2  # y grows downwards

@@ -89,9 +89,12 @@ def test_the_keyboard_reaches_and_works_every_player(browser: Browser) -> None:
     reached = []
     for _ in range(10 * len(wanted)):
         browser.press(*TAB)
-        reached.append(browser.evaluate(
-            "[document.activeElement.className, document.activeElement.closest('.sound')?.dataset.name,"
-            " getComputedStyle(document.activeElement).outlineStyle]"))  # fmt: skip
+        reached.append(
+            browser.evaluate(
+                "[document.activeElement.className, document.activeElement.closest('.sound')?.dataset.name,"
+                " getComputedStyle(document.activeElement).outlineStyle]"
+            )
+        )
         if {name for kind, name, _ in reached if kind == "play"} == wanted:
             break
     assert {name for kind, name, _ in reached if kind == "play"} == wanted
@@ -124,17 +127,13 @@ def test_everything_has_a_name_of_its_own_for_a_screen_reader(browser: Browser) 
 
 
 def test_headings_come_in_order_and_the_contents_lead_to_them(browser: Browser) -> None:
-    levels = browser.evaluate(
-        "[...document.querySelectorAll('h1, h2, h3, h4')].map(part => Number(part.tagName[1]))"
-    )
+    levels = browser.evaluate("[...document.querySelectorAll('h1, h2, h3, h4')].map(part => Number(part.tagName[1]))")
     assert levels[0] == 1 and levels.count(1) == 1
     assert all(after <= before + 1 for before, after in pairwise(levels))
     lost = """[...document.querySelectorAll("nav a")]
       .filter(link => !document.querySelector(link.hash)?.querySelector("h2")).length"""
     assert browser.evaluate(lost) == 0
-    assert browser.evaluate(
-        "document.querySelectorAll('nav a').length === document.querySelectorAll('h2').length"
-    )
+    assert browser.evaluate("document.querySelectorAll('nav a').length === document.querySelectorAll('h2').length")
 
 
 def test_a_row_grows_from_epoch_to_epoch_at_one_place_of_the_piece(browser: Browser) -> None:
@@ -185,9 +184,7 @@ def test_the_blind_test_hides_the_names_and_counts_what_was_right(browser: Brows
             )
         assert browser.evaluate(said) == "Which one is real?"
         assert browser.evaluate(shown) == ["Play A", "Play B", "A is real", "B is real"]
-        browser.evaluate(
-            f"[...{box}.querySelectorAll('button')].find(b => b.textContent === 'A is real').click()"
-        )
+        browser.evaluate(f"[...{box}.querySelectorAll('button')].find(b => b.textContent === 'A is real').click()")
         answer = browser.evaluate(said)
         assert "The real one was Validation song" in answer and "the made one Sample" in answer
         assert (" of 5 right" if round_number == 5 else f" of {round_number} so far.") in answer
@@ -233,9 +230,7 @@ def test_text_stands_out_from_the_paper(browser: Browser, is_dark: bool) -> None
     browser.set_width(DESKTOP, is_dark=is_dark)
     script = """["--ink", "--quiet", "--accent", "--good", "--bad", "--one", "--two", "--three", "--four", "--paper",
       "--wash", "--wash-good"].map(name => getComputedStyle(document.documentElement).getPropertyValue(name).trim())"""
-    colours = [
-        [int(text[place : place + 2], 16) / 255 for place in (1, 3, 5)] for text in browser.evaluate(script)
-    ]
+    colours = [[int(text[place : place + 2], 16) / 255 for place in (1, 3, 5)] for text in browser.evaluate(script)]
     linear = np.where(
         np.array(colours) <= 0.04045, np.array(colours) / 12.92, ((np.array(colours) + 0.055) / 1.055) ** 2.4
     )

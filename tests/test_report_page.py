@@ -26,12 +26,7 @@ from piano.evaluation.report_listen import Heard, Wanted, contrast_section, gath
 from piano.evaluation.report_scores import reconstructions_html, scores_section, warning_of
 from piano.evaluation.report_sounds import Kind, Sound, collect_made_music, sounds_of_run
 from piano.evaluation.report_titles import song_title, told_apart
-from piano.evaluation.report_training import (
-    curves_section,
-    findings_section,
-    learning_section,
-    training_sentence,
-)
+from piano.evaluation.report_training import curves_section, findings_section, learning_section, training_sentence
 from piano.evaluation.report_verdict import headline, linked, spoken
 from piano.evaluation.sound_cards import sound_card, wave_html
 from piano.foundation.audio_io import open_writer, write_audio
@@ -75,11 +70,24 @@ def comparison(folder: Path) -> dict:
 
 def receipt(kind: str, *, seed: int, seconds: float, source: str = "") -> Receipt:
     """What generate_music would write into a file."""
-    return Receipt.model_validate({
-        "kind": kind, "model": "0" * 64, "folder": "checkpoints", "epoch": 3, "seed": seed, "item": 0,
-        "seconds": seconds, "steps": 1, "phase_iterations": 2, "device": "cpu", "dtype": "float32", "threads": 1,
-        "versions": {}, "source": Source(name=source, sha256="0" * 64) if source else None,
-    })  # fmt: skip
+    return Receipt.model_validate(
+        {
+            "kind": kind,
+            "model": "0" * 64,
+            "folder": "checkpoints",
+            "epoch": 3,
+            "seed": seed,
+            "item": 0,
+            "seconds": seconds,
+            "steps": 1,
+            "phase_iterations": 2,
+            "device": "cpu",
+            "dtype": "float32",
+            "threads": 1,
+            "versions": {},
+            "source": Source(name=source, sha256="0" * 64) if source else None,
+        }
+    )
 
 
 def write_told(path: Path, told: Receipt, seconds: float) -> None:
@@ -97,11 +105,7 @@ def titles(html: str) -> list[str]:
 def test_the_best_sound_comes_first_then_what_this_run_made(page: str) -> None:
     assert "<h1>What 19 minutes of learning made of six songs</h1>" in page
     listen = re.search(r'<section id="listen".*?</section>', page, re.DOTALL)[0]  # type: ignore[index]
-    assert titles(listen) == [
-        "Sample 1, the project&#x27;s model",
-        "Sample 2, the project&#x27;s model",
-        "Sample 1",
-    ]
+    assert titles(listen) == ["Sample 1, the project&#x27;s model", "Sample 2, the project&#x27;s model", "Sample 1"]
     assert listen.index("The model that comes with the project") < listen.index("What these 19 minutes made")
     order = re.findall(r'<section[^>]*id="([a-z]+)"', page)
     assert order[:5] == ["listen", "sounds", "learning", "continuations", "blind"] and order[5] == "curious"
@@ -120,13 +124,9 @@ def test_all_but_the_music_is_folded_and_the_head_tells_what_a_link_shows(page: 
 def test_one_picture_a_piece_and_two_colours_where_the_model_takes_over(page: str, run: Path) -> None:
     cards = re.findall(r'<figure class="sound (?:hero|large)".*?</figure>', page, re.DOTALL)
     assert len(cards) >= 8 and all(card.count("<img") == 1 for card in cards)
-    (whole,) = (
-        sound for sound in collect_made_music(run / "music", max_seconds=60.0) if sound.takeover_seconds
-    )
+    (whole,) = (sound for sound in collect_made_music(run / "music", max_seconds=60.0) if sound.takeover_seconds)
     given, own = re.findall(r'<path class="(?:given|own)" d="([^"]+)"', wave_html(whole))
-    assert (
-        given.count("M") == 144 and own.count("M") == 96
-    )  # 240 bars, three of five seconds are the fragment's
+    assert given.count("M") == 144 and own.count("M") == 96  # 240 bars, three of five seconds are the fragment's
 
 
 def save_model(folder: Path, *, epoch: int, seed: int) -> str:
@@ -175,9 +175,7 @@ def test_sounds_of_earlier_epochs_are_not_shown_as_those_of_the_model_that_plays
 
 
 def test_an_option_is_never_broken_at_its_hyphens() -> None:
-    assert '(<span class="whole">--checkpoints</span>)' in paragraphs(
-        "another folder (--checkpoints), well-made"
-    )
+    assert '(<span class="whole">--checkpoints</span>)' in paragraphs("another folder (--checkpoints), well-made")
     assert paragraphs("a -- b <i>") == "<p>a -- b &lt;i&gt;</p>"
 
 
@@ -190,9 +188,12 @@ def test_files_get_titles_by_their_receipts(tmp_path: Path) -> None:
     write_told(tmp_path / "e.wav", receipt("reconstruction", seed=0, seconds=1.0, source="My song.flac"), 1.0)
     sounds = collect_made_music(tmp_path, max_seconds=9.0)
     assert [sound.title for sound in sounds] == [
-        "Sample 1, seed 7", "Sample 2, seed 7", "Continuation of Satie gymnopedie no 1", "Continuation 2",
+        "Sample 1, seed 7",
+        "Sample 2, seed 7",
+        "Continuation of Satie gymnopedie no 1",
+        "Continuation 2",
         "Copy of My song",
-    ]  # fmt: skip
+    ]
     assert [sound.takeover_seconds for sound in sounds[2:4]] == pytest.approx([1.0, 0.5])
 
 
@@ -211,12 +212,19 @@ def test_a_continuation_of_a_long_song_is_shown_around_its_seam(tmp_path: Path) 
     assert short.seconds == pytest.approx(5.0) and short.takeover_seconds == pytest.approx(2.0)
 
 
-@pytest.mark.parametrize(("name", "title"), [
-    ("bach-fuga_ii.mp3", "Bach fuga ii"), ("a/b/Song.flac", "Song"), ("-take1.mp3", "Take1"),
-    ("x" * 200 + ".wav", "X" + "x" * 69 + "\u2026"), ("Mr. Smith", "Mr. Smith"),
-    ("satie-gymnopedie_no-1-37.mp3", "Satie gymnopedie no 1"), ("prelude op 28 4.mp3", "Prelude op 28 4"),
-    ("schumann-kinderscenen-traumerei-o-15-n-7-504.mp3", "Schumann kinderscenen traumerei o 15 n 7"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("bach-fuga_ii.mp3", "Bach fuga ii"),
+        ("a/b/Song.flac", "Song"),
+        ("-take1.mp3", "Take1"),
+        ("x" * 200 + ".wav", "X" + "x" * 69 + "\u2026"),
+        ("Mr. Smith", "Mr. Smith"),
+        ("satie-gymnopedie_no-1-37.mp3", "Satie gymnopedie no 1"),
+        ("prelude op 28 4.mp3", "Prelude op 28 4"),
+        ("schumann-kinderscenen-traumerei-o-15-n-7-504.mp3", "Schumann kinderscenen traumerei o 15 n 7"),
+    ],
+)
 def test_names_of_files_become_titles(name: str, title: str) -> None:
     assert song_title(name) == title
 
@@ -233,17 +241,12 @@ def test_the_page_of_the_shipped_model_has_its_nine_pieces_and_is_short() -> Non
     assert sum(name.startswith("Continuation of ") for name in names) == 3
     assert "<h1>Music out of noise, by the model that comes with MusiGAN</h1>" in page
     for key in ("learning", "curves", "findings", "settings"):
-        assert (
-            f'id="{key}"' not in page and key not in page[page.index('id="curious"') : page.index("<footer>")]
-        )
+        assert f'id="{key}"' not in page and key not in page[page.index('id="curious"') : page.index("<footer>")]
     assert page.count('class="missing"') == 0
 
 
 def test_a_headline_is_a_sentence_made_of_what_is_known() -> None:
-    assert (
-        headline(minutes=3.02, songs=12, is_shipped=False)
-        == "What three minutes of learning made of twelve songs"
-    )
+    assert headline(minutes=3.02, songs=12, is_shipped=False) == "What three minutes of learning made of twelve songs"
     assert headline(minutes=150.0, songs=1, is_shipped=False) == "What 2.5 hours of learning made of one song"
     assert headline(minutes=14.46, songs=0, is_shipped=False) == "What 14.5 minutes of learning sound like"
     assert headline(minutes=0.5, songs=0, is_shipped=False) == "What 30 seconds of learning sound like"
@@ -262,9 +265,7 @@ def test_no_praise_for_what_is_hardly_better_than_noise() -> None:
 
 def test_the_head_of_the_page_says_what_takes_the_worth_from_a_score() -> None:
     drone = spoken([], 0.3, clips=20, songs=10, alike=(0.96, 0.8))
-    assert drone.lead.endswith(
-        "It is a drone: 0.96 alike from one second to the next, real music up to 0.80."
-    )
+    assert drone.lead.endswith("It is a drone: 0.96 alike from one second to the next, real music up to 0.80.")
     assert "drone" not in spoken([], 0.3, clips=20, songs=10, alike=(0.7, 0.8)).lead
     for history in ([], make_log()):
         told = spoken(history, 0.2, clips=20, songs=10, warning="Warning: it learned from it.")
@@ -273,27 +274,48 @@ def test_the_head_of_the_page_says_what_takes_the_worth_from_a_score() -> None:
 
 def test_one_page_gives_one_figure_for_one_thing() -> None:
     """A gate on the way said 0.26, the ruler afterwards 0.28: the later and longer measurement is told."""
-    gate = {"event": "score", "stage": "joint", "epoch": 3, "total_step": 20, "seconds": 900.0, "kernel_score": 0.26,
-            "clips": 8, "songs": 1}  # fmt: skip
+    gate = {
+        "event": "score",
+        "stage": "joint",
+        "epoch": 3,
+        "total_step": 20,
+        "seconds": 900.0,
+        "kernel_score": 0.26,
+        "clips": 8,
+        "songs": 1,
+    }
     for score in (0.28, 0.94):
         told = " ".join(spoken([*make_log(), gate], score, clips=16, songs=8)[:2])
         assert "0.26" not in told and f"{score}" in told and "16 clips of 8 songs" in told
 
 
 def test_gates_are_sentences_and_nothing_in_them_is_raw() -> None:
-    entry = {"event": "gate", "stage": "flow", "name": "G2 flow", "passed": False, "advice": "train <b>",
-             "seconds": 1.0, "distance_16": 0.45, "distance_noise": 0.9, "diversity_16": 1.93, "silence_16": 0.3,
-             "silence_real": 0.0,
-             "more": {"a_b": 0.25, "c": [1, 2]}}  # fmt: skip
+    entry = {
+        "event": "gate",
+        "stage": "flow",
+        "name": "G2 flow",
+        "passed": False,
+        "advice": "train <b>",
+        "seconds": 1.0,
+        "distance_16": 0.45,
+        "distance_noise": 0.9,
+        "diversity_16": 1.93,
+        "silence_16": 0.3,
+        "silence_real": 0.0,
+        "more": {"a_b": 0.25, "c": [1, 2]},
+    }
     said = gate_html(entry)
     words = "Its music of 16 steps is 0.50 times as far from real music as decoded noise is; 30\u202f% of it is silent"
     assert words in said and "1.93 times as varied" in said and "train &lt;b&gt;" in said
     assert "{" not in said and "more a b 0.25, c 1.00, 2.00" in said
-    told = {"name": "G2 composing", "passed": False, "advice": "train longer", "distance_16": 0.4,
-            "sentence": "G2 composing: NOT passed. It is <far>. Train longer."}  # fmt: skip
-    assert (
-        "<p>It is &lt;far&gt;.</p>" in gate_html(told) and gate_html(told).lower().count("train longer") == 1
-    )
+    told = {
+        "name": "G2 composing",
+        "passed": False,
+        "advice": "train longer",
+        "distance_16": 0.4,
+        "sentence": "G2 composing: NOT passed. It is <far>. Train longer.",
+    }
+    assert "<p>It is &lt;far&gt;.</p>" in gate_html(told) and gate_html(told).lower().count("train longer") == 1
     plain = gate_html({"name": "my gate", "passed": True, "d": 0.25, "e": True})
     assert "<p>d 0.25, e True</p>" in plain
 
@@ -308,31 +330,35 @@ def test_two_models_stand_beside_each_other_by_their_names(run: Path, tmp_path: 
     assert not broken.absent and "<td" not in broken.content
 
 
-@pytest.mark.parametrize(("said", "known", "words", "warns"), [
-    (14, 1, "14 clips of 1 song;", True), (14, 5, "14 clips of 5 songs;", False), (1, None, "of 1 song;", True),
-    (3, 9, "14 clips of 3 songs;", False),
-])  # fmt: skip
-def test_songs_are_counted_as_songs(
-    tmp_path: Path, said: int, known: int | None, words: str, warns: bool
-) -> None:
+@pytest.mark.parametrize(
+    ("said", "known", "words", "warns"),
+    [
+        (14, 1, "14 clips of 1 song;", True),
+        (14, 5, "14 clips of 5 songs;", False),
+        (1, None, "of 1 song;", True),
+        (3, 9, "14 clips of 3 songs;", False),
+    ],
+)
+def test_songs_are_counted_as_songs(tmp_path: Path, said: int, known: int | None, words: str, warns: bool) -> None:
     (tmp_path / "scores.json").write_text(json.dumps(make_scores() | {"real": {"clips": 14, "songs": said}}))
     content = scores_section(tmp_path, how="", songs=known).content
     assert words in content and ("one song only" in content) == warns
 
 
-@pytest.mark.parametrize(("learned", "words"), [
-    (None, "of 3 songs; whether it learned from them is not known."),
-    ([], "of 3 songs; none of them is among those it learned from."),
-    (["a.mp3"], "of 3 songs; it learned from 1 song of them."),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("learned", "words"),
+    [
+        (None, "of 3 songs; whether it learned from them is not known."),
+        ([], "of 3 songs; none of them is among those it learned from."),
+        (["a.mp3"], "of 3 songs; it learned from 1 song of them."),
+    ],
+)
 def test_the_page_says_never_learned_from_only_where_that_is_known(tmp_path: Path, learned, words) -> None:
     scores = make_scores()
     real = {"clips": 14, "songs": 3, "learned_from": learned}
     warning = Overlap(learned or [], 3).warning() or None
     (tmp_path / "scores.json").write_text(json.dumps(scores | {"real": real, "warning": warning}))
-    section = scores_section(
-        tmp_path, how="", songs=1
-    )  # a validation set of one song, which was not measured on
+    section = scores_section(tmp_path, how="", songs=1)  # a validation set of one song, which was not measured on
     assert words in section.content and "never learned from." not in section.content
     assert (warning_of(tmp_path) == warning) if learned else (warning_of(tmp_path) == "")
     assert section.note.startswith("flattered") == bool(learned)
@@ -351,37 +377,31 @@ def test_a_copy_that_misses_everything_is_another_piece_not_the_average() -> Non
     random = np.random.default_rng(0)
     first, second = (0.1 * random.standard_normal((2, 1, 16_000)) * scale for scale in (1.0, 0.1))
     clips = [first[0], second[0]]
-    assert log_magnitude_ratio(
-        reconstruction=clips[::-1], original=clips, sample_rate=16_000
-    ) == pytest.approx(1.0)
+    assert log_magnitude_ratio(reconstruction=clips[::-1], original=clips, sample_rate=16_000) == pytest.approx(1.0)
 
 
 def test_small_numbers_keep_digits_that_say_something() -> None:
     shown = [short(value) for value in (1.2e-5, -3e-4, 0.0, 1e-18, 2e-12, 0.012, 1.5, 123.4)]
     assert shown == ["1.2e-5", "\u22120.0003", "0.00", "0.00", "2e-12", "0.012", "1.50", "123"]
     rate = Curve("learning_rate_ear", np.arange(3.0), np.array([3e-5, 2e-5, 1.5e-5]))
-    drawn = chart_html(
-        Chart("Learning rates", "", [rate], is_log=True), Timeline([Stage("ear", 0, 2, 3, 1)], [], 2.0)
-    )
+    drawn = chart_html(Chart("Learning rates", "", [rate], is_log=True), Timeline([Stage("ear", 0, 2, 3, 1)], [], 2.0))
     assert "<span>1.5e-5</span>" in drawn and "<span>0.00</span>" not in drawn
 
 
 def test_axes_carry_round_values_and_short_stages_their_number() -> None:
     assert round_steps(0.27, 97.15, 4) == [50.0] and round_steps(0.27, 97.15, 5) == [20.0, 40.0, 60.0, 80.0]
     assert round_steps(0.0, 1.0, 4) == [0.0, 0.5, 1.0] and round_steps(2.0, 2.0, 4) == [2.0]
-    stages = [
-        Stage("autoencoder", 0, 60, 9, 1),
-        Stage("judges", 60, 62, 2, 2),
-        Stage("professor", 62, 100, 9, 3),
-    ]
+    stages = [Stage("autoencoder", 0, 60, 9, 1), Stage("judges", 60, 62, 2, 2), Stage("professor", 62, 100, 9, 3)]
     timeline = Timeline(stages, [Mark(1, 90.0)], 100.0)
     values = np.linspace(0.27, 97.15, 50)
     drawn = chart_html(Chart("x", "", [Curve("x", np.linspace(0, 100, 50), values)]), timeline)
     ticks = [float(text) for text in re.findall(r'class="tick"[^>]*>([^<]+)<', drawn)]
     assert ticks == [20, 40, 60, 80]
     assert re.findall(r">([^<>]+)</span>", drawn.split('class="names')[1].split("</div>")[0]) == [
-        "autoencoder", "2", "professor"
-    ]  # fmt: skip
+        "autoencoder",
+        "2",
+        "professor",
+    ]
     late = chart_html(Chart("x", "", [Curve("x", np.linspace(62, 100, 50), values)]), timeline)
     assert "left:73.68%" in late and "autoencoder" not in late.split('class="names')[1]
 
@@ -394,9 +414,7 @@ def test_tables_become_cards_on_a_phone_with_cells_that_name_themselves() -> Non
 
 def test_the_chosen_epoch_is_marked_and_not_praised(run: Path) -> None:
     section = learning_section(run, make_log(), best=2)
-    assert (
-        "at each of these epochs" in section.words and "every save" not in section.words
-    )  # some have no samples
+    assert "at each of these epochs" in section.words and "every save" not in section.words  # some have no samples
     assert "Epoch 2, chosen" in section.content and "best" not in section.content + section.words
     assert section.content.count("--columns:3") == 2
 
@@ -413,10 +431,12 @@ def test_a_page_says_from_which_model_a_run_went_on(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("value", "clips", "note"),
-    [(0.4, 24, "some way from real music (0.40, where 0 is other real music and 1 is noise; 24 clips of 12 songs)"),
-     (-0.1, 24, "not told apart from real music with this few songs (24 clips of 12 songs)"),
-     (0.4, 2, "cannot tell (only 2 clips of real music, 4 are needed)")],
-)  # fmt: skip
+    [
+        (0.4, 24, "some way from real music (0.40, where 0 is other real music and 1 is noise; 24 clips of 12 songs)"),
+        (-0.1, 24, "not told apart from real music with this few songs (24 clips of 12 songs)"),
+        (0.4, 2, "cannot tell (only 2 clips of real music, 4 are needed)"),
+    ],
+)
 def test_the_score_on_the_page_is_in_the_words_of_the_screen(tmp_path, value, clips, note) -> None:
     figure = {"value": value, "low": value - 0.1, "high": value + 0.1}
     scores = {"sets": {"samples": {"kernel_score": figure}}, "real": {"clips": clips, "songs": 12}}
@@ -426,12 +446,16 @@ def test_the_score_on_the_page_is_in_the_words_of_the_screen(tmp_path, value, cl
 
 def test_the_page_counts_gates_as_the_terminal_does() -> None:
     """The last gate of every stage counts: what failed at first and was passed later has been passed."""
-    steps = [{"stage": "flow", "step": step, "total_step": step, "epoch": 1, "seconds": 60.0 * step, "flow": 1.0}
-             for step in range(200)]  # fmt: skip
-    gates = [{"event": "gate", "stage": stage, "seconds": 60.0 * minute, "name": name, "passed": is_passed}
-             for minute, (stage, name, is_passed) in enumerate([
-                 ("autoencoder", "G1", False), ("flow", "G2", True), ("autoencoder", "G1", True), ("flow", "G2", False)
-             ])]  # fmt: skip
+    steps = [
+        {"stage": "flow", "step": step, "total_step": step, "epoch": 1, "seconds": 60.0 * step, "flow": 1.0}
+        for step in range(200)
+    ]
+    gates = [
+        {"event": "gate", "stage": stage, "seconds": 60.0 * minute, "name": name, "passed": is_passed}
+        for minute, (stage, name, is_passed) in enumerate(
+            [("autoencoder", "G1", False), ("flow", "G2", True), ("autoencoder", "G1", True), ("flow", "G2", False)]
+        )
+    ]
     history = [*steps, *gates]
     assert "1 of 2 checks not passed" in run_verdict(history).sentence
     section = findings_section(history)
@@ -451,11 +475,17 @@ def test_the_page_tells_no_folder_of_the_computer_it_was_made_on(tmp_path: Path)
     assert "report &#x27;checkpoints&#x27;" in page
 
 
-@pytest.mark.parametrize(("html", "told"), [
-    ("see /home/anna/x.wav.", "see x.wav."), ("<td>/a/b</td><i/>", "<td>b</td><i/>"), ("C:\\Users\\anna\\x", "x"),
-    ("music/satie/x.mp3 and/or a / b/ c </b>", "music/satie/x.mp3 and/or a / b/ c </b>"),
-    ("data:a/b;base64,AA/home/anna/x", "data:a/b;base64,AA/home/anna/x"), ("~/music/x", "~/music/x"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("html", "told"),
+    [
+        ("see /home/anna/x.wav.", "see x.wav."),
+        ("<td>/a/b</td><i/>", "<td>b</td><i/>"),
+        ("C:\\Users\\anna\\x", "x"),
+        ("music/satie/x.mp3 and/or a / b/ c </b>", "music/satie/x.mp3 and/or a / b/ c </b>"),
+        ("data:a/b;base64,AA/home/anna/x", "data:a/b;base64,AA/home/anna/x"),
+        ("~/music/x", "~/music/x"),
+    ],
+)
 def test_of_a_path_the_last_name_is_told(html: str, told: str) -> None:
     assert without_places(html) == told
 
@@ -463,8 +493,10 @@ def test_of_a_path_the_last_name_is_told(html: str, told: str) -> None:
 def test_all_that_is_not_well_is_named_where_the_head_says_and_more() -> None:
     """The head names a few faults only; the part below names every one, and its title does not say that all is well."""
     stages = [stage for stage in STAGE if stage != "joint"]
-    history = [{"stage": "joint", "step": step, "total_step": step, "epoch": 1, "seconds": 1.0 * step, "flow": 1.0}
-               for step in range(40)]  # fmt: skip
+    history = [
+        {"stage": "joint", "step": step, "total_step": step, "epoch": 1, "seconds": 1.0 * step, "flow": 1.0}
+        for step in range(40)
+    ]
     history += [{"event": "gate", "stage": "joint", "seconds": 41.0, "name": "G", "passed": False}]
     history += [{"event": "left out", "stage": stage, "seconds": 42.0} for stage in stages]
     history += [{"event": "no score", "stage": "joint", "seconds": 43.0, "reason": "no clips"}]
@@ -478,11 +510,16 @@ def test_all_that_is_not_well_is_named_where_the_head_says_and_more() -> None:
     )
 
 
-@pytest.mark.parametrize(("numbers", "told"), [
-    ((0.704, 0.54, 0.7), ("0.704", "0.540", "0.700")), ((0.6, 0.54, 0.7), ("0.60", "0.54", "0.70")),
-    ((0.70, 0.54, 0.704), ("0.70", "0.54", "0.70")), ((99.9, 100.2, 300.0), ("99.90", "100", "300")),
-    ((250.4, 100.0, 250.2), ("250.4", "100.0", "250.2")),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("numbers", "told"),
+    [
+        ((0.704, 0.54, 0.7), ("0.704", "0.540", "0.700")),
+        ((0.6, 0.54, 0.7), ("0.60", "0.54", "0.70")),
+        ((0.70, 0.54, 0.704), ("0.70", "0.54", "0.70")),
+        ((99.9, 100.2, 300.0), ("99.90", "100", "300")),
+        ((250.4, 100.0, 250.2), ("250.4", "100.0", "250.2")),
+    ],
+)
 def test_what_is_outside_its_band_is_seen_to_be(numbers, told) -> None:
     value, low, high = numbers
     assert band_texts(value, low, high, short) == told
@@ -495,9 +532,7 @@ def test_a_number_that_never_moved_has_an_axis_from_nothing(height: float, ends:
 
 
 def test_what_is_always_nothing_or_was_measured_once_is_told_and_not_drawn() -> None:
-    history = [
-        {"stage": "ear", "seconds": 60.0 * step, "none": 0.0, "moves": 1.0 * step} for step in range(5)
-    ]
+    history = [{"stage": "ear", "seconds": 60.0 * step, "none": 0.0, "moves": 1.0 * step} for step in range(5)]
     history[2]["once"] = 0.25
     content = curves_section(history, None).content
     assert "Always 0, or measured once: none 0.00, once 0.25." in content
@@ -508,8 +543,6 @@ def test_made_and_real_stand_in_columns_of_one_height() -> None:
     def sound(kind: Kind, number: int) -> Sound:
         return Sound(kind, f"{kind} {number}", "", tone(0.5, 440), RATE)
 
-    heard = Heard(
-        [sound("noise", number) for number in range(2)] + [sound("real", n) for n in range(2)], [], []
-    )
+    heard = Heard([sound("noise", number) for number in range(2)] + [sound("real", n) for n in range(2)], [], [])
     shown, folded = contrast_section(heard).content.split("<details>")
     assert titles(shown) == ["noise 1", "real 0"] and titles(folded) == ["real 1"]

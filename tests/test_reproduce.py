@@ -36,10 +36,7 @@ def here(tmp_path, monkeypatch) -> Path:
 
 def make(*arguments: str) -> None:
     model = ["--checkpoints", "model", "--epoch", "3", "--output", "out", "--device", "cpu", "--threads", "1"]
-    assert (
-        generate_music.main([*model, "--steps", "2", "--phase-iterations", "2", "--seconds", "1", *arguments])
-        == 0
-    )
+    assert generate_music.main([*model, "--steps", "2", "--phase-iterations", "2", "--seconds", "1", *arguments]) == 0
 
 
 @pytest.mark.parametrize(
@@ -143,9 +140,7 @@ def test_a_prompt_that_is_gone_or_changed_is_told(here, capsys):
 def test_a_given_away_model_has_the_hash_of_its_checkpoint_and_half_of_it_another(here):
     generator = build()
     state = generator.state_dict()
-    assert model_hash(dict(reversed(state.items())), generator.keywords) == model_hash(
-        state, generator.keywords
-    )
+    assert model_hash(dict(reversed(state.items())), generator.keywords) == model_hash(state, generator.keywords)
     changed = {name: value.clone() for name, value in state.items()}
     changed["autoencoder.head.bias"].view(torch.int32)[0] ^= 1  # the last bit of one number
     assert model_hash(changed, generator.keywords) != model_hash(state, generator.keywords)
@@ -153,9 +148,7 @@ def test_a_given_away_model_has_the_hash_of_its_checkpoint_and_half_of_it_anothe
     assert read_receipt(Path("out/seed0_sample_0000.wav")).model == model_hash(state, generator.keywords)
 
 
-def test_a_copy_goes_to_a_new_folder_too_and_a_bad_place_is_found_out_before_composing(
-    here, capsys, monkeypatch
-):
+def test_a_copy_goes_to_a_new_folder_too_and_a_bad_place_is_found_out_before_composing(here, capsys, monkeypatch):
     make("--count", "1")
     assert main(["out/seed0_sample_0000.wav", "--output", "new/folder/again.wav"]) == 0
     assert Path("new/folder/again.wav").is_file()

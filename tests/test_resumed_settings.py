@@ -33,8 +33,20 @@ def test_a_plain_resume_has_the_time_the_seed_and_every_setting_of_the_run(tmp_p
 
 def test_what_is_given_now_wins_and_null_takes_a_setting_away(tmp_path):
     run = leave_run(tmp_path / "run", minutes=60, seed=3)
-    config = resumed("--checkpoints", run, "--set", "epochs=50", "--seed", 4, "--minutes", 5, "--devices", 2,
-                     "--dataset", tmp_path / "other")  # fmt: skip
+    config = resumed(
+        "--checkpoints",
+        run,
+        "--set",
+        "epochs=50",
+        "--seed",
+        4,
+        "--minutes",
+        5,
+        "--devices",
+        2,
+        "--dataset",
+        tmp_path / "other",
+    )
     assert (config.epochs, config.seed, config.minutes, config.runtime.devices) == (50, 4, 5.0, 2)
     assert config.dataset_folder == tmp_path / "other"
     assert config.batch_size == 4  # the run's own, which no preset has
@@ -77,18 +89,12 @@ def test_config_yaml_does_not_count_and_one_line_says_so(tmp_path, monkeypatch, 
     (tmp_path / "config.yaml").write_text(dump_config(same))
     resumed("--checkpoints", run)
     assert capsys.readouterr().out == ""  # folders are no matter of learning
-    changed = {
-        "seed": 9,
-        "epochs": 7,
-        "stages": same.stages.model_copy(update={"ear": dict(same.stages)["joint"]}),
-    }
+    changed = {"seed": 9, "epochs": 7, "stages": same.stages.model_copy(update={"ear": dict(same.stages)["joint"]})}
     (tmp_path / "config.yaml").write_text(dump_config(same.model_copy(update=changed)))
     config = resumed("--checkpoints", run, "--set", "epochs=50")
     assert (config.seed, config.epochs) == (3, 50)
     line = " ".join(capsys.readouterr().out.split())
-    assert (
-        "not used of config.yaml: seed (9, the run: 3), stages.ear.frames (32, the run: 16). Change" in line
-    )
+    assert "not used of config.yaml: seed (9, the run: 3), stages.ear.frames (32, the run: 16). Change" in line
     names = {name: 0.5 for name in same.loss_weights}
     (tmp_path / "config.yaml").write_text(dump_config(same.model_copy(update={"loss_weights": names})))
     resumed("--checkpoints", run)
@@ -101,9 +107,7 @@ def test_a_file_that_is_named_counts_and_one_line_says_what_it_changes(tmp_path,
     other = leave_run(tmp_path / "other", seed=9, minutes=60) / "config.yaml"
     config = resumed("--config", other, "--checkpoints", run)
     assert (config.seed, config.checkpoint_folder) == (9, run)
-    assert (
-        " ".join(capsys.readouterr().out.split()) == f"{other} changes the run's settings: seed (9, was 3)."
-    )
+    assert " ".join(capsys.readouterr().out.split()) == f"{other} changes the run's settings: seed (9, was 3)."
     resumed("--config", other, "--checkpoints", run, "--seed", 5)
     assert capsys.readouterr().out == ""
 
@@ -166,6 +170,4 @@ def test_a_data_set_that_is_gone_is_one_sentence(tmp_path, capsys):
     run = leave_run(tmp_path / "run", dataset_folder=str(tmp_path / "gone"))
     assert piano_main.main(["--checkpoints", str(run), "--resume"]) == 2
     line = capsys.readouterr().err.splitlines()[0]
-    assert (
-        line.partition(": ")[2] == f"{tmp_path / 'gone'} holds no data set. Make one from a folder of music:"
-    )
+    assert line.partition(": ")[2] == f"{tmp_path / 'gone'} holds no data set. Make one from a folder of music:"

@@ -13,15 +13,7 @@ from piano.evaluation.continuations import agreement, click_ratio, click_ratios_
 from piano.evaluation.distances import spectrum_noise
 from piano.evaluation.memorisation import Library, build_library, find_copies, nearest_passages
 from piano.evaluation.music_folder import Song, level_song
-from piano.evaluation.ruler import (
-    Ruler,
-    Scores,
-    describe_all,
-    fit_ruler,
-    score_clips,
-    score_reconstructions,
-    unwatched,
-)
+from piano.evaluation.ruler import Ruler, Scores, describe_all, fit_ruler, score_clips, score_reconstructions, unwatched
 from piano.evaluation.set_scores import SetScores, score_set
 from piano.foundation.errors import AudioError
 
@@ -86,9 +78,7 @@ def low_passed(clip: np.ndarray, hz: float) -> np.ndarray:
 
 def shuffled(clip: np.ndarray, seconds: float, seed: int) -> np.ndarray:
     pieces = np.array_split(clip, round(clip.shape[1] / RATE / seconds), axis=1)
-    return np.concatenate(
-        [pieces[index] for index in np.random.default_rng(seed).permutation(len(pieces))], axis=1
-    )
+    return np.concatenate([pieces[index] for index in np.random.default_rng(seed).permutation(len(pieces))], axis=1)
 
 
 def noisy(clip: np.ndarray, share: float, seed: int) -> np.ndarray:
@@ -152,9 +142,7 @@ def test_a_low_pass_at_4_khz_is_caught_by_the_bandwidth() -> None:
 
 
 def test_shuffling_by_half_a_second_is_caught_by_the_kernel_score_and_named() -> None:
-    row = score_clips(
-        ruler(), [shuffled(clip, 0.5, seed) for seed, clip in enumerate(others())], files=names()
-    )
+    row = score_clips(ruler(), [shuffled(clip, 0.5, seed) for seed, clip in enumerate(others())], files=names())
     assert row.sets.kernel_score.low > score_of_others().sets.kernel_score.high
     assert row.gaps["continuity"] > 2 * score_of_others().gaps["continuity"]
 
@@ -186,17 +174,12 @@ def test_a_whistle_an_offset_silence_and_softness_are_each_caught_by_their_own_n
 def test_a_worse_model_never_scores_better_than_a_good_one() -> None:
     """Three planted grades, each of two kinds: noise in the sound, and cuts in the music."""
     grades = {
-        "noise": [
-            [noisy(clip, share, seed) for seed, clip in enumerate(others())] for share in (0.02, 0.15, 0.6)
-        ],
-        "cuts": [
-            [shuffled(clip, length, seed) for seed, clip in enumerate(others())] for length in (1.0, 0.4, 0.1)
-        ],
+        "noise": [[noisy(clip, share, seed) for seed, clip in enumerate(others())] for share in (0.02, 0.15, 0.6)],
+        "cuts": [[shuffled(clip, length, seed) for seed, clip in enumerate(others())] for length in (1.0, 0.4, 0.1)],
     }
     for name, models in grades.items():
         rows = [
-            score_set(ruler().reference, feature_matrix(clips, RATE), names(), seed=ruler().seed)
-            for clips in models
+            score_set(ruler().reference, feature_matrix(clips, RATE), names(), seed=ruler().seed) for clips in models
         ]
         scores = [score_of_others().sets.kernel_score.value, *(row.kernel_score.value for row in rows)]
         recalls = [score_of_others().sets.recall.value, *(row.recall.value for row in rows)]
@@ -229,14 +212,9 @@ def test_a_planted_copy_is_found_and_named_with_its_time() -> None:
     assert found.median < found.threshold
 
 
-def test_another_performance_of_a_learned_piece_is_nearer_than_another_piece_but_no_copy_of_the_sound() -> (
-    None
-):
+def test_another_performance_of_a_learned_piece_is_nearer_than_another_piece_but_no_copy_of_the_sound() -> None:
     played = perform(
-        read_score(sorted(BUILT_IN_SCORES.glob("*.mid"))[2]),
-        np.random.default_rng(99),
-        tempo=1.15,
-        transpose=3,
+        read_score(sorted(BUILT_IN_SCORES.glob("*.mid"))[2]), np.random.default_rng(99), tempo=1.15, transpose=3
     )
     waveform = synthesise(played, SOUNDFONT, sample_rate=RATE, max_seconds=14.0).mean(axis=0, keepdims=True)
     own = nearest_passages(library(), [cut(songs()[2], 8.0, 5.0)], RATE)[0]
@@ -253,9 +231,7 @@ def test_silence_is_no_copy_of_anything() -> None:
 # --- continuations
 
 
-def test_continuations_are_found_to_keep_key_and_tempo_of_their_own_prompt_and_shuffled_ones_are_not() -> (
-    None
-):
+def test_continuations_are_found_to_keep_key_and_tempo_of_their_own_prompt_and_shuffled_ones_are_not() -> None:
     prompts, following = ([cut(song, start, 10.0) for song in songs()] for start in (2.0, 12.0))
     own = agreement(prompts, following, RATE)
     for aspect in ("key", "tempo", "timbre"):

@@ -15,13 +15,7 @@ from data_prep.create_dataset import create_dataset
 from data_prep.prepare_dataset import main as prepare
 from piano.evaluate import main
 from piano.evaluation import report
-from piano.evaluation.learned_songs import (
-    Learned,
-    Overlap,
-    find_overlap,
-    learned_by_model,
-    learned_from_folder,
-)
+from piano.evaluation.learned_songs import Learned, Overlap, find_overlap, learned_by_model, learned_from_folder
 from piano.evaluation.measures import DESCRIPTORS, PAIR_MEASURES, SET_MEASURES
 from piano.evaluation.music_folder import chained_pairs, clip_starts, read_excerpts, read_songs
 from piano.evaluation.ruler import fit_ruler
@@ -59,32 +53,35 @@ def scores(folder: Path) -> dict:
 def test_a_generator_is_measured_by_every_measure_and_an_untrained_one_is_far_from_music(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status = main([
-        "--checkpoints", str(home / "checkpoints"), "--real", str(home / "real"), "--train", str(home / "train"),
-        "--output", str(tmp_path), "--prompts", "4", *SHORT,
-    ])  # fmt: skip
+    status = main(
+        [
+            "--checkpoints",
+            str(home / "checkpoints"),
+            "--real",
+            str(home / "real"),
+            "--train",
+            str(home / "train"),
+            "--output",
+            str(tmp_path),
+            "--prompts",
+            "4",
+            *SHORT,
+        ]
+    )
     assert status == 0
     found = scores(tmp_path)
     for row in ("samples", "reconstructions", "other real music", "one song repeated", "white noise"):
         assert found["sets"][row].keys() == {measure.name for measure in SET_MEASURES}
-        assert all(
-            figure["low"] <= figure["value"] <= figure["high"] for figure in found["sets"][row].values()
-        )
+        assert all(figure["low"] <= figure["value"] <= figure["high"] for figure in found["sets"][row].values())
     assert found["sets"]["samples"]["kernel_score"]["low"] > 0.2
     assert found["sets"]["samples"]["coverage"]["value"] == 0.0
-    applicable = {row.name for row in DESCRIPTORS} - {
-        "stereo_correlation",
-        "self_similarity_4s",
-        "self_similarity_8s",
-    }
+    applicable = {row.name for row in DESCRIPTORS} - {"stereo_correlation", "self_similarity_4s", "self_similarity_8s"}
     assert found["descriptors"].keys() == applicable
     assert not all(row["in_band"] for row in found["descriptors"].values())
     assert found["reconstructions"]["pairs"].keys() == {row.name for row in PAIR_MEASURES}
     assert found["continuations"]["agreement"].keys() == {"key", "tempo", "timbre"}
     assert found["memorisation"]["copied_share"] == 0.0
-    assert {near["song"] for near in found["memorisation"]["nearest"]} <= {
-        f"train {k}.wav" for k in range(SONGS)
-    }
+    assert {near["song"] for near in found["memorisation"]["nearest"]} <= {f"train {k}.wav" for k in range(SONGS)}
     screen = capsys.readouterr().out
     assert "epoch 3" in screen
     for word in ("SETS OF CLIPS", "SINGLE NUMBERS", "CONTINUATIONS", "RECONSTRUCTIONS", "MEMORISATION"):
@@ -100,17 +97,24 @@ def test_a_folder_of_copied_music_scores_like_music_and_every_copy_is_named(
     for index in range(SONGS):
         passage = 0.2 * make_music(100 + index, 8.0, SAMPLE_RATE)[:, 2 * SAMPLE_RATE : 7 * SAMPLE_RATE]
         write_audio(copies / f"made {index}.flac", passage, SAMPLE_RATE)
-    status = main([
-        "--generated", str(copies), "--real", str(home / "real"), "--train", str(home / "train"),
-        "--output", str(tmp_path), *SHORT,
-    ])  # fmt: skip
+    status = main(
+        [
+            "--generated",
+            str(copies),
+            "--real",
+            str(home / "real"),
+            "--train",
+            str(home / "train"),
+            "--output",
+            str(tmp_path),
+            *SHORT,
+        ]
+    )
     assert status == 0
     found = scores(tmp_path)
     assert found["sets"]["samples"]["kernel_score"]["value"] < 0.2
     assert found["memorisation"]["copied_share"] == 1.0
-    assert [near["song"] for near in found["memorisation"]["nearest"]] == [
-        f"train {k}.wav" for k in range(SONGS)
-    ]
+    assert [near["song"] for near in found["memorisation"]["nearest"]] == [f"train {k}.wav" for k in range(SONGS)]
     assert found["continuations"] is None
     assert "COPY: train" in capsys.readouterr().out
 
@@ -151,9 +155,7 @@ def learned_checkpoint(folder: Path, **music: list[Path] | list[str]) -> Path:
     torch.manual_seed(0)
     generator = VariationalAttentionModel(**tiny_config(folder).model.model_dump())
     keys = {
-        "files": [
-            key_of(hashlib.sha256(Path(path).read_bytes()).hexdigest()) for path in music.get("files", [])
-        ],
+        "files": [key_of(hashlib.sha256(Path(path).read_bytes()).hexdigest()) for path in music.get("files", [])],
         "names": [key_of(str(name)) for name in music.get("names", [])],
     }
     state = {kind: torch.tensor(values, dtype=torch.int64) for kind, values in keys.items()}
@@ -170,10 +172,7 @@ def test_real_music_that_was_learned_from_is_said_first_and_kept(home: Path, tmp
     renamed = tmp_path / "one"
     renamed.mkdir()
     shutil.copy(lesson, renamed / "other name.wav")
-    for real, warned in (
-        (home / "real", "learned from 5 of the 6 songs"),
-        (renamed, "learned from the one song"),
-    ):
+    for real, warned in ((home / "real", "learned from 5 of the 6 songs"), (renamed, "learned from the one song")):
         arguments = ["--checkpoints", str(checkpoints), "--real", str(real), "--train", str(home / "train")]
         output = tmp_path / real.name
         assert main([*arguments, "--prompts", "0", "--output", str(output), *SHORT]) == 0
@@ -182,9 +181,7 @@ def test_real_music_that_was_learned_from_is_said_first_and_kept(home: Path, tmp
         assert found["headline"].startswith("Warning: it ") and warned in found["headline"]
         assert found["warning"] and f"Warning: it {warned}" in screen
         assert screen.index("Warning: it") < screen.index("SETS OF CLIPS")
-        assert (
-            "Cannot tell: 4 recordings never learned from are needed" in screen
-        )  # five of six are no yardstick
+        assert "Cannot tell: 4 recordings never learned from are needed" in screen  # five of six are no yardstick
     assert found["real"]["learned_from"] == ["other name.wav"]
 
 
@@ -207,9 +204,7 @@ def test_a_run_of_an_earlier_version_knows_its_songs_by_dataset_json(tmp_path: P
     assert learned_by_model(tmp_path, {}) is None
     facts = {"identity": "abc", "songs": {"training": ["a.mp3"], "validation": ["b.mp3"]}}
     (tmp_path / "dataset.json").write_text(json.dumps(facts))
-    assert learned_by_model(tmp_path, {"run": None}) == Learned(
-        frozenset([key_of("a.mp3")]), frozenset(), "abc"
-    )
+    assert learned_by_model(tmp_path, {"run": None}) == Learned(frozenset([key_of("a.mp3")]), frozenset(), "abc")
 
 
 def test_validation_songs_of_a_data_set_were_not_learned_from_by_its_own_run(tmp_path: Path) -> None:
@@ -218,9 +213,7 @@ def test_validation_songs_of_a_data_set_were_not_learned_from_by_its_own_run(tmp
     labels = ["validation pair 0", "validation pair 1"]
     assert find_overlap(folder, labels, own) == Overlap([], 2)
     swapped = own._replace(names=frozenset([key_of("validation.mp3")]))
-    assert find_overlap(folder, labels, swapped) == Overlap(
-        labels, 2
-    )  # nobody knows which clip is of which song
+    assert find_overlap(folder, labels, swapped) == Overlap(labels, 2)  # nobody knows which clip is of which song
 
 
 def test_results_against_other_music_are_not_replaced(home: Path, tmp_path: Path, capsys) -> None:
@@ -230,10 +223,7 @@ def test_results_against_other_music_are_not_replaced(home: Path, tmp_path: Path
     assert main([*arguments, "--real", str(home / "real")]) == 0
     before = (tmp_path / "out" / "scores.json").read_bytes()
     assert main([*arguments, "--real", str(other)]) == 2
-    assert (
-        "holds other work (about train and real). Choose another place with --output"
-        in capsys.readouterr().err
-    )
+    assert "holds other work (about train and real). Choose another place with --output" in capsys.readouterr().err
     assert (tmp_path / "out" / "scores.json").read_bytes() == before
     assert main([*arguments, "--real", str(home / "real")]) == 0  # the same measured again
     assert main([*arguments, "--real", str(other), "--overwrite"]) == 0
@@ -253,20 +243,32 @@ def test_the_report_measures_nothing_away_either(home: Path, tmp_path: Path, cap
 # --- real music
 
 
-def test_songs_of_a_data_set_are_put_together_again_from_their_scrambled_pairs(
-    home: Path, tmp_path: Path
-) -> None:
-    assert prepare([str(home / "real"), "--output", str(tmp_path / "prepared"),
-                    "--sample-rate", str(SAMPLE_RATE), "--channels", "1", "--min-seconds", "1"]) == 0  # fmt: skip
-    create_dataset(
-        tmp_path / "prepared", tmp_path / "dataset", segment_seconds=2.0, validation_fraction=0.3, seed=0
+def test_songs_of_a_data_set_are_put_together_again_from_their_scrambled_pairs(home: Path, tmp_path: Path) -> None:
+    assert (
+        prepare(
+            [
+                str(home / "real"),
+                "--output",
+                str(tmp_path / "prepared"),
+                "--sample-rate",
+                str(SAMPLE_RATE),
+                "--channels",
+                "1",
+                "--min-seconds",
+                "1",
+            ]
+        )
+        == 0
     )
+    create_dataset(tmp_path / "prepared", tmp_path / "dataset", segment_seconds=2.0, validation_fraction=0.3, seed=0)
     training = open_pairs(tmp_path / "dataset", "training")
     chains = chained_pairs(training)
     assert sorted(index for chain in chains for index in chain) == list(range(len(training)))
     assert {len(chain) for chain in chains} == {4}  # five segments of two seconds in eleven
-    folder_songs = {song.waveform[:, : 10 * SAMPLE_RATE].tobytes()
-                    for song in read_songs(home / "real", sample_rate=SAMPLE_RATE, channels=1)}  # fmt: skip
+    folder_songs = {
+        song.waveform[:, : 10 * SAMPLE_RATE].tobytes()
+        for song in read_songs(home / "real", sample_rate=SAMPLE_RATE, channels=1)
+    }
     for split in ("training", "validation"):
         for song in read_songs(tmp_path / "dataset", sample_rate=SAMPLE_RATE, channels=1, split=split):
             assert song.waveform.tobytes() in folder_songs
@@ -292,14 +294,8 @@ def test_clips_are_spread_over_songs_and_do_not_overlap(home: Path) -> None:
     [
         (["--checkpoints", "nowhere", "--real", "real"], "Error: "),
         (["--checkpoints", "checkpoints", "--real", "nowhere"], "Error: there is no folder nowhere"),
-        (
-            ["--checkpoints", "checkpoints", "--real", "checkpoints"],
-            "Error: there is no music in checkpoints",
-        ),
-        (
-            ["--checkpoints", "checkpoints", "--real", "real", "--seconds", "60"],
-            "Error: no song in real lasts",
-        ),
+        (["--checkpoints", "checkpoints", "--real", "checkpoints"], "Error: there is no music in checkpoints"),
+        (["--checkpoints", "checkpoints", "--real", "real", "--seconds", "60"], "Error: no song in real lasts"),
         (["--checkpoints", "checkpoints", "--real", "real", "--epoch", "4"], "Error: "),
         (["--generated", "checkpoints", "--real", "real"], "Error: there is no music in checkpoints"),
     ],

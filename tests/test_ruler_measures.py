@@ -32,9 +32,7 @@ def noise(seed: int, seconds: float = 3.0, size: float = 0.1, channels: int = 1)
 
 
 def tone(hz: float, seconds: float = 3.0, amplitude: float = 0.1) -> np.ndarray:
-    return (amplitude * np.sin(2 * np.pi * hz * np.arange(round(seconds * RATE)) / RATE)).astype(np.float32)[
-        None
-    ]
+    return (amplitude * np.sin(2 * np.pi * hz * np.arange(round(seconds * RATE)) / RATE)).astype(np.float32)[None]
 
 
 # --- intervals
@@ -53,9 +51,7 @@ def test_the_interval_of_a_mean_has_the_width_of_the_textbook_and_counts_files_n
 
 @settings(max_examples=25)
 @given(files=st.lists(st.integers(0, 4), min_size=1, max_size=12), seed=st.integers(0, 99))
-def test_clips_of_a_file_are_drawn_together_and_as_many_files_as_there_are(
-    files: list[int], seed: int
-) -> None:
+def test_clips_of_a_file_are_drawn_together_and_as_many_files_as_there_are(files: list[int], seed: int) -> None:
     weights = file_weights(files, resamples=20, seed=seed)
     first = [files.index(file) for file in files]
     np.testing.assert_array_equal(weights, weights[:, first])
@@ -80,8 +76,9 @@ def test_the_kernel_score_is_that_of_distances() -> None:
     files = [index // 2 for index in range(40)]
     reference = Reference.fit(real, files, bad)
     scored = score_set(reference, made, [("made", index) for index in range(30)]).kernel_score
-    known = kernel_score(generated=made, real=real, noise=bad, real_files=files,
-                         generated_files=[("made", index) for index in range(30)])  # fmt: skip
+    known = kernel_score(
+        generated=made, real=real, noise=bad, real_files=files, generated_files=[("made", index) for index in range(30)]
+    )
     assert scored.value == pytest.approx(known.score, abs=1e-9)
     assert scored.low < scored.value < scored.high
 
@@ -90,18 +87,14 @@ def test_the_interval_of_the_kernel_score_holds_zero_for_real_music_nineteen_tim
     bad, held = drawn(20, 1000, centre=3.0), 0
     for seed in range(40):
         reference = Reference.fit(drawn(40, seed), range(40), bad)
-        held += score_set(
-            reference, drawn(40, 500 + seed), [("made", k) for k in range(40)]
-        ).kernel_score.holds(0.0)
+        held += score_set(reference, drawn(40, 500 + seed), [("made", k) for k in range(40)]).kernel_score.holds(0.0)
     assert held >= 36
 
 
 def test_the_interval_shrinks_with_more_clips() -> None:
     def width(count: int) -> float:
         reference = Reference.fit(drawn(count, 0), range(count), drawn(20, 2, centre=3.0))
-        figure = score_set(
-            reference, drawn(count, 1, centre=0.7), [("made", k) for k in range(count)]
-        ).kernel_score
+        figure = score_set(reference, drawn(count, 1, centre=0.7), [("made", k) for k in range(count)]).kernel_score
         return figure.high - figure.low
 
     assert width(160) < 0.7 * width(40)
@@ -120,10 +113,15 @@ def test_coverage_of_equal_draws_is_what_the_paper_derives() -> None:
     """Lemma 2 of Naeem et al.: 1 - (N - 1)...(N - k) / ((2N - 1)...(2N - k)) for equal numbers."""
     count, k = 100, 3
     shares = [
-        covered(drawn(count, seed), drawn(count, 99 - seed), set_files=[("made", i) for i in range(count)],
-                real_files=range(count), k=k).mean()
+        covered(
+            drawn(count, seed),
+            drawn(count, 99 - seed),
+            set_files=[("made", i) for i in range(count)],
+            real_files=range(count),
+            k=k,
+        ).mean()
         for seed in range(20)
-    ]  # fmt: skip
+    ]
     expected = 1 - math.prod((count - i) / (2 * count - i) for i in range(1, k + 1))
     assert np.mean(shares) == pytest.approx(expected, abs=0.02)
 
@@ -157,10 +155,7 @@ def test_every_figure_of_a_set_is_in_the_table_of_measures() -> None:
 def test_raw_features_of_any_width_can_be_scored() -> None:
     width = sum(FEATURE_GROUPS.values())
     reference = Reference.fit(drawn(10, 0, width=width), range(10), drawn(5, 1, width=width, centre=4.0))
-    assert (
-        score_set(reference, drawn(6, 2, width=width), ["a", "b", "c", "d", "e", "f"]).kernel_score.value
-        < 0.3
-    )
+    assert score_set(reference, drawn(6, 2, width=width), ["a", "b", "c", "d", "e", "f"]).kernel_score.value < 0.3
     assert kernel_distance(drawn(10, 0), drawn(10, 3)) < 0.5
 
 
@@ -205,12 +200,8 @@ def test_rolloff_bandwidth_offset_and_stereo_correlation_of_known_sounds() -> No
     assert descriptors.bandwidth(Clip(tone(1000.0), RATE)) < 1500.0
     assert descriptors.offset(Clip(noise(0, size=0.1) + 0.1, RATE)) == pytest.approx(0.5**0.5, abs=0.01)
     left, right = noise(0), noise(1)
-    assert descriptors.stereo_correlation(Clip(np.concatenate([left, left]), RATE)) == pytest.approx(
-        1.0, abs=1e-3
-    )
-    assert descriptors.stereo_correlation(Clip(np.concatenate([left, -left]), RATE)) == pytest.approx(
-        -1.0, abs=1e-3
-    )
+    assert descriptors.stereo_correlation(Clip(np.concatenate([left, left]), RATE)) == pytest.approx(1.0, abs=1e-3)
+    assert descriptors.stereo_correlation(Clip(np.concatenate([left, -left]), RATE)) == pytest.approx(-1.0, abs=1e-3)
     assert abs(descriptors.stereo_correlation(Clip(np.concatenate([left, right]), RATE))) < 0.05
 
 
@@ -223,9 +214,7 @@ def test_integrated_loudness_is_that_of_the_standard(rate: int) -> None:
     stereo = 10 ** (-23 / 20) * np.concatenate([sine, sine])
     assert descriptors.integrated_loudness(Clip(stereo, rate)) == pytest.approx(-23.0, abs=0.05)
     # Case 3: what is 13 dB softer than the rest is not counted.
-    quiet = np.concatenate(
-        [10 ** (-13 / 20) * stereo, stereo, stereo, stereo, 10 ** (-13 / 20) * stereo], axis=1
-    )
+    quiet = np.concatenate([10 ** (-13 / 20) * stereo, stereo, stereo, stereo, 10 ** (-13 / 20) * stereo], axis=1)
     assert descriptors.integrated_loudness(Clip(quiet, rate)) == pytest.approx(-23.0, abs=0.12)
     low = np.sin(2 * np.pi * 30 * time).astype(np.float32)[None]
     assert descriptors.integrated_loudness(Clip(low, rate)) < -8.0  # ears hear little of 30 Hz, RMS all of it

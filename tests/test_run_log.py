@@ -18,27 +18,24 @@ from tests.tiny_run import start_run, tiny_config
 
 def step(index: int, value: float) -> dict:
     return {
-        "stage": "ear", "step": index, "total_step": index, "seconds": 0.5, "learning_rate": {"ear": 1e-3},
-        "ear_loss": value, "training/adv_ramp": 0.25,
-    }  # fmt: skip
+        "stage": "ear",
+        "step": index,
+        "total_step": index,
+        "seconds": 0.5,
+        "learning_rate": {"ear": 1e-3},
+        "ear_loss": value,
+        "training/adv_ramp": 0.25,
+    }
 
 
 def shown(folder: Path) -> EventAccumulator:
     """What TensorBoard would show of a run."""
-    return EventAccumulator(
-        str(folder / "tensorboard"), size_guidance={"audio": 0, "images": 0, "scalars": 0}
-    ).Reload()
+    return EventAccumulator(str(folder / "tensorboard"), size_guidance={"audio": 0, "images": 0, "scalars": 0}).Reload()
 
 
 def test_tensorboard_shows_numbers_sound_and_pictures(tmp_path):
     log = RunLog(tmp_path, loggers=["tensorboard"])
-    log.append(
-        [
-            step(0, 0.7),
-            step(1, 0.6),
-            {"event": "gate", "total_step": 2, "passed": True, "R": 0.2, "advice": ""},
-        ]
-    )
+    log.append([step(0, 0.7), step(1, 0.6), {"event": "gate", "total_step": 2, "passed": True, "R": 0.2, "advice": ""}])
     sound = np.stack([np.full(800, 0.5), np.full(800, 0.25)]).astype(np.float32)
     Image.new("RGB", (30, 20), (10, 200, 30)).save(tmp_path / "picture.png")
     log.show(2, {"sample_0": sound}, {"loss": tmp_path / "picture.png"}, sample_rate=8000)
@@ -102,8 +99,11 @@ def test_a_process_that_is_not_the_main_one_writes_nothing(tmp_path):
 
 def test_names_group_by_stage_by_event_or_as_they_say():
     assert scalars_of(step(3, 0.5)) == {
-        "learning_rate/ear": 1e-3, "ear/ear_loss": 0.5, "ear/seconds": 0.5, "training/adv_ramp": 0.25,
-    }  # fmt: skip
+        "learning_rate/ear": 1e-3,
+        "ear/ear_loss": 0.5,
+        "ear/seconds": 0.5,
+        "training/adv_ramp": 0.25,
+    }
     event = {"event": "validation", "stage": "ear", "total_step": 3, "seconds": 1.0, "validation_loss": 0.4}
     assert scalars_of(event) == {"validation/validation_loss": 0.4}
 
@@ -120,7 +120,4 @@ def test_weights_and_biases_keeps_an_offline_run_without_an_account(tmp_path, mo
         time.sleep(0.1)
     assert b"ear/ear_loss" in kept.read_bytes()
     assert (tmp_path / WANDB_ID_NAME).read_text() in kept.name
-    assert [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [
-        0,
-        1,
-    ]
+    assert [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [0, 1]

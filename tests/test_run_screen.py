@@ -48,7 +48,10 @@ def test_a_bar_that_is_switched_off_or_quiet_shows_nothing(capsys) -> None:
     assert shown(capsys) == []
     code = "from piano.run_screen import RunScreen as R; s = R(); s.show('flow', 0.5); s.numbers('flow', {}, rate=1.0)"
     done = subprocess.run(
-        [sys.executable, "-c", f"{code}; s.doing('x'); s.close()"], env=os.environ | {"TQDM_DISABLE": "1"},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [sys.executable, "-c", f"{code}; s.doing('x'); s.close()"],
+        env=os.environ | {"TQDM_DISABLE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stderr == ""

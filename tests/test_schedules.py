@@ -25,9 +25,7 @@ def schedules(stage: str = "professor", *, warmup_steps: int = 0, **settings) ->
 def end_epoch(made: Schedules, value: float, judge_loss: float = 0.6, *, mark: float = 0.0) -> EpochEnd:
     """An epoch late in a stage with this validation loss; `mark` stands for the weights of then."""
     made.note({"professor_loss": judge_loss, "energy_score": value, "adversarial": 1.0})
-    return made.end_epoch(
-        500, 0.5, validation={"validation_loss": value}, weights={"weight": torch.tensor(mark)}
-    )
+    return made.end_epoch(500, 0.5, validation={"validation_loss": value}, weights={"weight": torch.tensor(mark)})
 
 
 @pytest.mark.parametrize(("index", "progress"), [(0, 0.0), (3, 0.1), (9, 0.11), (10, 0.2), (200, 1.0)])
@@ -91,16 +89,7 @@ def test_each_network_has_a_plateau_of_its_own():
     )
     lowered = [end_epoch(made, 1.0, 0.6).lowered for _ in range(8)]
     # The first epoch is the best; then two bad ones for the generator, three for the judge.
-    assert lowered == [
-        {},
-        {},
-        {"shortcut": 5e-4},
-        {"professor": 2e-4},
-        {"shortcut": 3e-4},
-        {},
-        {"professor": 2e-5},
-        {},
-    ]
+    assert lowered == [{}, {}, {"shortcut": 5e-4}, {"professor": 2e-4}, {"shortcut": 3e-4}, {}, {"professor": 2e-5}, {}]
     assert made.rates(500, 0.0) == pytest.approx({"shortcut": 3e-4, "professor": 2e-5})
 
 
@@ -111,9 +100,7 @@ def test_a_metric_that_falls_keeps_the_rate_and_one_that_is_negative_can_stand_s
         made.note({"energy_score": -float(epoch), "adversarial": -float(epoch)})
         assert not made.end_epoch(500, 0.5, validation={"validation_loss": -float(epoch)}, weights={}).lowered
     made.note({"energy_score": -3.0, "adversarial": -3.0})
-    assert made.end_epoch(500, 0.5, validation={"validation_loss": -3.0}, weights={}).lowered == {
-        "shortcut": 5e-4
-    }
+    assert made.end_epoch(500, 0.5, validation={"validation_loss": -3.0}, weights={}).lowered == {"shortcut": 5e-4}
 
 
 @pytest.mark.parametrize(
@@ -127,9 +114,7 @@ def test_a_metric_that_falls_keeps_the_rate_and_one_that_is_negative_can_stand_s
 )
 def test_plateaus_and_early_stopping_are_blind_until_the_stage_is_under_way(settings, index, progress):
     made = schedules(
-        g_plateau=GeneratorPlateauSettings(patience=0),
-        early_stopping=EarlyStoppingSettings(patience=0),
-        **settings,
+        g_plateau=GeneratorPlateauSettings(patience=0), early_stopping=EarlyStoppingSettings(patience=0), **settings
     )
     for _ in range(5):
         end = made.end_epoch(index, progress, validation={"validation_loss": 1.0}, weights={})
@@ -148,9 +133,12 @@ def test_early_stopping_holds_the_weights_of_the_best_epoch():
 @pytest.mark.parametrize("cut", range(7))
 def test_a_resumed_schedule_decides_as_one_that_never_stopped(cut, tmp_path):
     settings = {
-        "g_plateau": GeneratorPlateauSettings(patience=1), "d_plateau": DiscriminatorPlateauSettings(patience=0),
-        "early_stopping": EarlyStoppingSettings(patience=3), "pretrain_g_only": True, "g_pretrain_steps": 3,
-    }  # fmt: skip
+        "g_plateau": GeneratorPlateauSettings(patience=1),
+        "d_plateau": DiscriminatorPlateauSettings(patience=0),
+        "early_stopping": EarlyStoppingSettings(patience=3),
+        "pretrain_g_only": True,
+        "g_pretrain_steps": 3,
+    }
     values = [1.0, 0.8, 0.9, 0.85, 0.7, 0.71, 0.72]
 
     def go(made: Schedules, epochs: range) -> list:

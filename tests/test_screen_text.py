@@ -17,9 +17,7 @@ from piano.foundation.screen_text import HelpFormatter, command_lines, for_scree
 
 @pytest.mark.skipif(os.name != "posix", reason="other shells go on in a next line in other ways")
 def test_a_broken_command_line_is_still_the_same_command() -> None:
-    line = (
-        "musigan report demo/checkpoints --music 'my music' --real demo/music --scores demo/evaluation --open"
-    )
+    line = "musigan report demo/checkpoints --music 'my music' --real demo/music --scores demo/evaluation --open"
     broken = command_lines(line, 60)
     assert max(map(len, broken.splitlines())) <= 60
     assert len(broken.splitlines()) > 1
@@ -45,9 +43,11 @@ def test_a_table_is_as_wide_as_its_cells() -> None:
 def test_help_wraps_its_paragraphs_and_keeps_its_examples(monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     parser = argparse.ArgumentParser(
-        prog="x", formatter_class=HelpFormatter, description="One word after the other. " * 5,
+        prog="x",
+        formatter_class=HelpFormatter,
+        description="One word after the other. " * 5,
         epilog="examples:\n  x one    what it does, in more words than fit beside it on the line\n  x two",
-    )  # fmt: skip
+    )
     lines = parser.format_help().splitlines()
     assert max(map(len, lines)) <= 60
     at = lines.index("examples:")
@@ -58,9 +58,7 @@ def test_help_wraps_its_paragraphs_and_keeps_its_examples(monkeypatch) -> None:
 
 def test_the_bar_shows_no_share_before_there_is_one(monkeypatch) -> None:
     screen = io.StringIO()
-    monkeypatch.setattr(
-        sound_progress, "tqdm", lambda **words: tqdm(**(words | {"file": screen, "mininterval": 0}))
-    )
+    monkeypatch.setattr(sound_progress, "tqdm", lambda **words: tqdm(**(words | {"file": screen, "mininterval": 0})))
     with sound_progress.Progress("sample", 100) as progress:
         progress.expect(2000)
         assert screen.getvalue() == ""

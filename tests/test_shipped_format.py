@@ -19,13 +19,7 @@ from piano.foundation.errors import CheckpointError
 from piano.foundation.shipped_format import read_shipped, shipped_path, write_shipped
 from piano.piano_main import build_discriminator
 from piano.piano_model import VariationalAttentionModel
-from piano.utilities import (
-    build_generator,
-    choose_folder,
-    load_checkpoint,
-    load_discriminator,
-    load_generator,
-)
+from piano.utilities import build_generator, choose_folder, load_checkpoint, load_discriminator, load_generator
 from piano.vae_utilities import save_checkpoint
 from tests.test_piano_model import build
 from tests.tiny_run import tiny_config
@@ -97,8 +91,9 @@ def test_half_precision_halves_matrices_only_and_changes_the_sound_little(folder
 def test_a_number_that_half_precision_cannot_hold_or_that_is_none_is_refused(tmp_path):
     path = tmp_path / "generator.safetensors"
     with pytest.raises(CheckpointError, match="leave out --half"):
-        write_shipped(path, "generator", epoch=1, keywords={}, state={"w": torch.full((2, 2), 1e5)},
-                      halved=frozenset({"w"}))  # fmt: skip
+        write_shipped(
+            path, "generator", epoch=1, keywords={}, state={"w": torch.full((2, 2), 1e5)}, halved=frozenset({"w"})
+        )
     with pytest.raises(CheckpointError, match="not finite"):
         write_shipped(path, "generator", epoch=1, keywords={}, state={"w": torch.tensor(float("nan"))})
     assert not path.exists()
@@ -107,10 +102,17 @@ def test_a_number_that_half_precision_cannot_hold_or_that_is_none_is_refused(tmp
 def rewritten(shipped: Path, target: Path, **changes: Any) -> Path:
     """A copy of the generator with changed metadata; None removes a field."""
     content = read_shipped(shipped_path(shipped, "generator"), "generator")
-    metadata = {"format_version": "1", "role": "generator", "epoch": "3",
-                "keywords": json.dumps(content["keywords"])} | changes  # fmt: skip
-    save_file(content["model"], shipped_path(target, "generator"),
-              metadata={name: value for name, value in metadata.items() if value is not None})  # fmt: skip
+    metadata = {
+        "format_version": "1",
+        "role": "generator",
+        "epoch": "3",
+        "keywords": json.dumps(content["keywords"]),
+    } | changes
+    save_file(
+        content["model"],
+        shipped_path(target, "generator"),
+        metadata={name: value for name, value in metadata.items() if value is not None},
+    )
     return shipped_path(target, "generator")
 
 
@@ -138,9 +140,18 @@ def test_a_header_that_lies_gives_one_sentence(shipped, tmp_path, changes, messa
 
 @pytest.mark.parametrize(
     "changes",
-    [{"num_layers": 10**9}, {"n_channels": 10**7}, {"attention_channels": 10**7}, {"num_heads": 0}, {"n_fft": 0},
-     {"latent_stride": 0}, {"surprise": 1}, {"encoder_layers": 3}, {"latent_dim": 7.5}],
-)  # fmt: skip
+    [
+        {"num_layers": 10**9},
+        {"n_channels": 10**7},
+        {"attention_channels": 10**7},
+        {"num_heads": 0},
+        {"n_fft": 0},
+        {"latent_stride": 0},
+        {"surprise": 1},
+        {"encoder_layers": 3},
+        {"latent_dim": 7.5},
+    ],
+)
 def test_keywords_that_ask_for_another_network_are_refused_before_memory_is_taken(shipped, tmp_path, changes):
     rewritten(shipped, tmp_path, keywords=json.dumps(build().keywords | changes))
     with pytest.raises(CheckpointError, match="does not fit this version|is damaged: its .* must be"):
@@ -151,11 +162,16 @@ def test_no_damage_to_a_file_is_a_traceback(shipped, tmp_path, capsys):
     whole = shipped_path(shipped, "generator").read_bytes()
     (header,) = struct.unpack("<Q", whole[:8])
     damaged = {
-        "empty": b"", "short": whole[:5], "cut": whole[:-100], "no header": whole[8 + header :],
-        "long header": struct.pack("<Q", 2**62) + whole[8:], "pickle": b"\x80\x04cos\nsystem\n(S'true'\ntR.",
-        "zeros": bytes(1000), "page": b"<html>not found</html>" * 10,
+        "empty": b"",
+        "short": whole[:5],
+        "cut": whole[:-100],
+        "no header": whole[8 + header :],
+        "long header": struct.pack("<Q", 2**62) + whole[8:],
+        "pickle": b"\x80\x04cos\nsystem\n(S'true'\ntR.",
+        "zeros": bytes(1000),
+        "page": b"<html>not found</html>" * 10,
         "not finite": whole[:-4] + struct.pack("<f", float("inf")),
-    }  # fmt: skip
+    }
     for data in damaged.values():
         shipped_path(tmp_path, "generator").write_bytes(data)
         arguments = ["--checkpoints", str(tmp_path), "--output", str(tmp_path / "out"), "--device", "cpu"]
@@ -223,9 +239,7 @@ def test_a_full_disk_leaves_the_old_file_and_one_sentence(tmp_path):
 def test_an_export_goes_into_the_run_s_folder_and_replaces_no_other_model(folder, tmp_path, capsys):
     assert main(["--checkpoints", str(folder)]) == 0
     output = folder / "exported"
-    assert sorted(path.name for path in output.iterdir()) == [
-        "discriminator.safetensors", "generator.safetensors"
-    ]  # fmt: skip
+    assert sorted(path.name for path in output.iterdir()) == ["discriminator.safetensors", "generator.safetensors"]
     before = {path: path.read_bytes() for path in output.iterdir()}
     capsys.readouterr()
     for other in (["--epoch", "12"], ["--half"]):
@@ -259,9 +273,7 @@ def test_an_epoch_that_cannot_compose_yet_is_exported_by_its_number_only(tmp_pat
     save_checkpoint(build_discriminator(tiny_config(run), generator), 1, run, "discriminator")
     assert main(["--checkpoints", str(run)]) == 2
     first, again = capsys.readouterr().err.strip().splitlines()[-2:]
-    sentence = (
-        "epoch 1 has not learned to compose yet (its run is in stage autoencoder): what it plays is noise"
-    )
+    sentence = "epoch 1 has not learned to compose yet (its run is in stage autoencoder): what it plays is noise"
     assert sentence in first
     assert not (run / "exported").exists()
     assert main(shlex.split(again)[2:]) == 0

@@ -37,14 +37,7 @@ def stems(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Stems in folders, stems by name, and files of equal length that are no stems."""
     folder = tmp_path_factory.mktemp("music")
     names = ["song1/drums", "song1/vocals", "song1/mix", "song2/drums", "song2/vocals", "song2/mix"]
-    names += [
-        "flat/Blue - Bass",
-        "flat/Blue (no drums)",
-        "flat/Blue",
-        "flat/Red_bass",
-        "flat/Red",
-        "flat/Green",
-    ]
+    names += ["flat/Blue - Bass", "flat/Blue (no drums)", "flat/Blue", "flat/Red_bass", "flat/Red", "flat/Green"]
     for seed, name in enumerate(names):
         write_audio(folder / f"{name}.wav", make_music(seed, 6.0, RATE), RATE)
     write_audio(folder / "song1/bass.wav", make_music(50, 6.5, RATE), RATE)  # another length: nobody's stem
@@ -116,10 +109,7 @@ def test_groups_of_an_earlier_version_are_looked_for_again(tmp_path: Path):
     assert groups(manifest) == {"a.wav": "a.wav", "b.flac": "a.wav"}
     alone = tuple(dataclasses.replace(song, group=song.source) for song in manifest.songs)
     write_prepared_manifest(out, dataclasses.replace(manifest, songs=alone))
-    assert groups(prepare(tmp_path / "music", out)) == {
-        "a.wav": "a.wav",
-        "b.flac": "b.flac",
-    }  # known, not asked
+    assert groups(prepare(tmp_path / "music", out)) == {"a.wav": "a.wav", "b.flac": "b.flac"}  # known, not asked
     old = dataclasses.replace(manifest, songs=alone, grouping="")
     write_prepared_manifest(out, old)
     assert prepare(tmp_path / "music", out) == manifest

@@ -10,15 +10,7 @@ import pytest
 import soundfile
 
 from piano.foundation.audio_io import DecodeLog, decode_blocks, read_audio
-from piano.foundation.decode_log import (
-    CUT_SHORT,
-    DAMAGED,
-    JOINED,
-    ONE_SILENT,
-    ONE_SOUNDS,
-    RATE_CHANGES,
-    WRONG_LENGTH,
-)
+from piano.foundation.decode_log import CUT_SHORT, DAMAGED, JOINED, ONE_SILENT, ONE_SOUNDS, RATE_CHANGES, WRONG_LENGTH
 from piano.foundation.errors import AudioError
 from piano.foundation.sound_lengths import WRAP
 from tests.make_audio import make_music
@@ -83,9 +75,7 @@ def test_one_bad_bit_costs_one_frame_of_a_flac(tmp_path: Path, flac: bytes, musi
     assert np.allclose(waveform[:, :10_000], music[:, :10_000], atol=1e-4)
 
 
-def test_a_hole_and_garbage_in_a_flac_cost_what_is_there_and_no_more(
-    tmp_path: Path, flac: bytes, music: np.ndarray
-):
+def test_a_hole_and_garbage_in_a_flac_cost_what_is_there_and_no_more(tmp_path: Path, flac: bytes, music: np.ndarray):
     half, garbage = len(flac) // 2, np.random.default_rng(0).bytes(5000)
     for data in (
         flac[:half] + flac[half + 20_000 :],
@@ -99,18 +89,11 @@ def test_a_hole_and_garbage_in_a_flac_cost_what_is_there_and_no_more(
         assert np.allclose(waveform[:, -50_000:], music[:, -50_000:], atol=1e-4)
 
 
-def test_a_cut_flac_says_what_is_missing_and_wrong_totals_do_not_cut_it(
-    tmp_path: Path, flac: bytes, music: np.ndarray
-):
+def test_a_cut_flac_says_what_is_missing_and_wrong_totals_do_not_cut_it(tmp_path: Path, flac: bytes, music: np.ndarray):
     waveform, [note] = decode(tmp_path / "a.flac", flac[: len(flac) // 2])
     assert note == f"{CUT_SHORT}: {SECONDS - waveform.shape[1] / RATE:.1f} s missing"
     assert 2.0 < waveform.shape[1] / RATE < 4.0
-    for total, notes in (
-        (0, []),
-        (1, []),
-        (SECONDS * RATE - 100, []),
-        (10 * RATE, [f"{CUT_SHORT}: 4.0 s missing"]),
-    ):
+    for total, notes in ((0, []), (1, []), (SECONDS * RATE - 100, []), (10 * RATE, [f"{CUT_SHORT}: 4.0 s missing"])):
         wrong = bytearray(flac)
         packed = int.from_bytes(wrong[21:26], "big") >> 36 << 36 | total
         wrong[21:26] = packed.to_bytes(5, "big")
@@ -196,9 +179,15 @@ def wav(samples: bytes, claimed: int, *, outer: int | None = None, behind: bytes
     form = struct.pack("<IHHIIHH", 16, 1, 2, RATE, RATE * 4, 4, 16)
     total = 36 + claimed if outer is None else outer
     return (
-        b"RIFF" + struct.pack("<I", total % 2**32) + b"WAVEfmt " + form
-        + b"data" + struct.pack("<I", claimed % 2**32) + samples + behind
-    )  # fmt: skip
+        b"RIFF"
+        + struct.pack("<I", total % 2**32)
+        + b"WAVEfmt "
+        + form
+        + b"data"
+        + struct.pack("<I", claimed % 2**32)
+        + samples
+        + behind
+    )
 
 
 @pytest.fixture(scope="module")
@@ -300,9 +289,7 @@ def test_lengths_of_aiff_caf_au_and_rf64_are_looked_behind(tmp_path: Path, music
     cases.append(b"BW64" + rf64[4:])
     plain = encoded(music, "WAV", "PCM_16")
     at = plain.index(b"data")
-    cases.append(
-        plain[:at] + b"junk" + struct.pack("<I", 3) + b"abc" + plain[at:]
-    )  # an odd chunk, not padded
+    cases.append(plain[:at] + b"junk" + struct.pack("<I", 3) + b"abc" + plain[at:])  # an odd chunk, not padded
     cases.append(b"ID3\x03\0\0\0\0\0\x0a" + bytes(10) + plain)
     cases.append(bytes(10) + plain)
     for number, data in enumerate(cases):

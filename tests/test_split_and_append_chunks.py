@@ -15,9 +15,7 @@ def numbered_pairs(pairs: int = 3, channels: int = 2, samples: int = 5) -> np.nd
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 5), st.integers(1, 2), st.integers(1, 7))
-def test_every_sample_is_kept_and_a_start_is_followed_by_its_continuation(
-    pairs: int, channels: int, samples: int
-):
+def test_every_sample_is_kept_and_a_start_is_followed_by_its_continuation(pairs: int, channels: int, samples: int):
     array = numbered_pairs(pairs, channels, samples)
     chunks = split_and_append_chunks(array)
     assert chunks.shape == (2 * pairs, channels, samples)

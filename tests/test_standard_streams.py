@@ -16,9 +16,7 @@ from piano.foundation.run_log import read_history
 from tests.tiny_run import write_config, write_dataset
 
 PROJECT = Path(__file__).resolve().parent.parent
-SHORT = {
-    "pretrain_epochs_g": 2, "pretrain_epochs_d": 0, "epochs": 0, "sample_seconds": 0.5, "doctor": "off",
-}  # fmt: skip
+SHORT = {"pretrain_epochs_g": 2, "pretrain_epochs_d": 0, "epochs": 0, "sample_seconds": 0.5, "doctor": "off"}
 CLOSED = ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"]
 SPEAKS = (
     "import sys, pathlib; from piano.foundation.errors import run_command\n"
@@ -34,9 +32,15 @@ def bash(command: str, *, cwd: Path = PROJECT) -> subprocess.CompletedProcess[st
     """A line of bash; its status is that of the first command of a pipe that fails."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT)}
     return subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command], cwd=cwd, env=environment, stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+        ["bash", "-o", "pipefail", "-c", command],
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize(
@@ -48,7 +52,7 @@ def bash(command: str, *, cwd: Path = PROJECT) -> subprocess.CompletedProcess[st
         ("> /dev/full", 2, "to stderr\nThe output could not be written: the disk is full. All else is done.\n"),
         ("2> /dev/full", 0, ""),
     ],
-)  # fmt: skip
+)
 def test_the_work_is_done_whatever_becomes_of_the_streams(tmp_path, ending, status, said) -> None:
     script = tmp_path / "speaks.py"
     script.write_text(SPEAKS, encoding="ascii")
@@ -74,11 +78,17 @@ def trained(tmp_path_factory) -> Path:
 def test_lines_come_at_once_where_python_does_not_buffer(tmp_path) -> None:
     """PYTHONUNBUFFERED is usual in containers; a line that waits there is written into the bar of the next sound."""
     process = subprocess.Popen(
-        [sys.executable, "-c", SPEAKS.replace("flush=line % 100 == 0", "flush=False").replace("3000", "1"),
-         str(tmp_path / "done")],
+        [
+            sys.executable,
+            "-c",
+            SPEAKS.replace("flush=line % 100 == 0", "flush=False").replace("3000", "1"),
+            str(tmp_path / "done"),
+        ],
         env=os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(PROJECT)},
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
     assert process.stdout is not None and process.stdin is not None
     assert process.stdout.readline() == b"0\n" and process.poll() is None  # it waits for its stdin
     process.stdin.close()
@@ -88,8 +98,9 @@ def test_lines_come_at_once_where_python_does_not_buffer(tmp_path) -> None:
 def test_training_behind_a_pipe_that_closes_goes_on_to_its_end(trained: Path) -> None:
     assert len(complete_epochs(trained / "checkpoints")) == 2
     assert [line["stage"] for line in read_history(trained / "checkpoints") if line.get("event") == "gate"] == [
-        "autoencoder", "flow",
-    ]  # fmt: skip
+        "autoencoder",
+        "flow",
+    ]
 
 
 @pytest.mark.parametrize("closed", CLOSED[2:])

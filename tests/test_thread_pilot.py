@@ -41,9 +41,7 @@ def test_a_neighbour_is_noticed_within_a_few_slow_steps(quiet: int) -> None:
 def test_a_slower_stage_is_no_neighbour_and_one_slow_step_is_none() -> None:
     pilot = ThreadPilot(4)
     slow_once = [("flow", idle)] * 20 + [("flow", lambda threads: 9.0)] + [("flow", idle)] * 20
-    used = drive(
-        pilot, [("autoencoder", idle)] * 10 + slow_once + [("ear", lambda threads: 30.0 / threads)] * 20
-    )
+    used = drive(pilot, [("autoencoder", idle)] * 10 + slow_once + [("ear", lambda threads: 30.0 / threads)] * 20)
     assert pilot.threads == 4 and set(used) == {2, 4}
 
 

@@ -95,9 +95,7 @@ def test_the_clock_starts_with_the_process_and_only_in_one_that_trains() -> None
     )
     told = {}
     for name in ("musigan train", "somewhere/piano_main.py", "notebook.py"):
-        done = subprocess.run(
-            [sys.executable, "-c", code.format(name)], capture_output=True, text=True, check=True
-        )
+        done = subprocess.run([sys.executable, "-c", code.format(name)], capture_output=True, text=True, check=True)
         told[name] = float(done.stdout)
     assert told.pop("notebook.py") == 0.0
     least = 0.4 if Path("/proc/self/stat").exists() else 0.01
@@ -107,9 +105,7 @@ def test_the_clock_starts_with_the_process_and_only_in_one_that_trains() -> None
 def test_a_run_of_seconds_ends_in_time_with_every_gate_and_a_best_epoch(
     tmp_path, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        time, "monotonic", time.process_time
-    )  # what else the machine does is not the run's fault
+    monkeypatch.setattr(time, "monotonic", time.process_time)  # what else the machine does is not the run's fault
     write_dataset(tmp_path / "dataset")
     config = write_config(tmp_path, steps_per_epoch=150)
     minutes = 0.35
@@ -134,9 +130,7 @@ def test_a_run_of_seconds_ends_in_time_with_every_gate_and_a_best_epoch(
 
 def test_what_was_learned_before_counts_towards_the_whole() -> None:
     plan = budget(1000.0)
-    assert plan.divided(["autoencoder", "flow"], 70.0, {}) == pytest.approx(
-        {"autoencoder": 30.0, "flow": 40.0}
-    )
+    assert plan.divided(["autoencoder", "flow"], 70.0, {}) == pytest.approx({"autoencoder": 30.0, "flow": 40.0})
     more = plan.divided(["autoencoder", "flow"], 50.0, {"autoencoder": 20.0})
     assert more == pytest.approx({"autoencoder": 10.0, "flow": 40.0})
     more = plan.divided(["autoencoder", "flow", "professor"], 30.0, {"autoencoder": 500.0, "flow": 15.0})
@@ -207,8 +201,10 @@ def test_a_run_that_is_too_short_names_the_minutes_and_leaves_nothing_behind(tmp
     assert error.partition(": ")[2].startswith("of 0.05 minutes only 0:0") and "--anyway" in error
     assert int(error.partition("Give --minutes ")[2].partition(",")[0]) >= 1
     assert not (tmp_path / "checkpoints").exists()
-    for words in (["--set", "epochs=0", "--set", "pretrain_epochs_g=0", "--set", "pretrain_epochs_d=0"],
-                  ["--set", "epochs=0", "--set", "pretrain_epochs_g=1", "--set", "pretrain_epochs_d=0"]):  # fmt: skip
+    for words in (
+        ["--set", "epochs=0", "--set", "pretrain_epochs_g=0", "--set", "pretrain_epochs_d=0"],
+        ["--set", "epochs=0", "--set", "pretrain_epochs_g=1", "--set", "pretrain_epochs_d=0"],
+    ):
         assert main(["--config", str(config), *words]) == 2
         assert capsys.readouterr().err.partition(": ")[2].startswith("nothing would be learned: ")
     assert not (tmp_path / "checkpoints").exists()

@@ -73,21 +73,14 @@ def test_two_hundred_points_are_three_games_in_four():
 def test_a_late_player_is_rated_as_if_it_had_played():
     wins = chances([1.0, 0.2, -0.5], [0.7, -0.4, -1.0])
     ratings = bradley_terry(wins, games=10**9)
-    assert rating_against(wins[:, 1], ratings.judges, games=10**9) == pytest.approx(
-        ratings.generators[1], abs=1e-6
-    )
+    assert rating_against(wins[:, 1], ratings.judges, games=10**9) == pytest.approx(ratings.generators[1], abs=1e-6)
 
 
 # --- reading a tournament --------------------------------------------------------------------------------------------
 
 
 def planted(
-    levels: list[list[float]],
-    *,
-    generators: list[int],
-    judges: list[int],
-    probe: float = -6.0,
-    clips: int = 24,
+    levels: list[list[float]], *, generators: list[int], judges: list[int], probe: float = -6.0, clips: int = 24
 ) -> Judged:
     """A tournament whose fakes have these mean logits (judges, generators); real music has 0; all have spread 1."""
     random = np.random.default_rng(0)
@@ -95,12 +88,15 @@ def planted(
     shape = (len(judges), len(generators), 2, clips)
     control = random.standard_normal((len(judges), 2, clips))
     return Judged(
-        judges=judges, generators=generators, steps=[1] * len(generators),
+        judges=judges,
+        generators=generators,
+        steps=[1] * len(generators),
         fake=random.standard_normal(shape) + means[:, :, None, None],
-        real=np.repeat(control[:, None], len(generators), axis=1), control=control,
+        real=np.repeat(control[:, None], len(generators), axis=1),
+        control=control,
         probes={name: random.standard_normal((len(judges), 2, clips)) + probe for name in PROBES},
         files=list(range(clips)),
-    )  # fmt: skip
+    )
 
 
 HEALTHY = [[-1.0, -0.8, 0.0, 0.0], [-2.0, -2.0, -0.5, 0.0], [-3.0, -3.0, -2.0, -0.5]]
@@ -170,8 +166,7 @@ def report_of(
 ) -> Report:
     figure = Figure(1500.0, 1490.0, 1510.0)
     rows = [
-        GeneratorRow(epoch, 1, figure, Figure(60.0, 40.0, 80.0), epoch in level or epoch == best)
-        for epoch in epochs
+        GeneratorRow(epoch, 1, figure, Figure(60.0, 40.0, 80.0), epoch in level or epoch == best) for epoch in epochs
     ]
     figure = Figure(1600.0, 1550.0, 1650.0)
     judge = JudgeRow(4, figure, 1.0, 1.0, 0.8, 0.1, {}, {}, hears)
@@ -295,11 +290,7 @@ def test_damaged_and_diverged_checkpoints_are_left_out_and_named(folder, tmp_pat
     told = json.loads((tmp_path / "out" / "tournament.json").read_text())
     assert [row["epoch"] for row in told["generators"]] == [1, 3]
     assert [row["epoch"] for row in told["judges"]] == [1, 2, 4]
-    assert set(told["left_out"]) == {
-        "generator_epoch_2.pt",
-        "generator_epoch_4.pt",
-        "discriminator_epoch_3.pt",
-    }
+    assert set(told["left_out"]) == {"generator_epoch_2.pt", "generator_epoch_4.pt", "discriminator_epoch_3.pt"}
     said = capsys.readouterr().out
     assert "Left out: " in said and "generator_epoch_4.pt" in said and "is not finite" in said
 
@@ -314,13 +305,9 @@ def test_an_ear_for_waveforms_hears_real_and_made_sound_with_the_same_kind_of_ph
         assert torch.equal(items.wave(), made.wave())
         gap = (items.wave()[..., : real.shape[-1]] - real).square().mean() / real.square().mean()
     assert float(gap) > 0.01
-    write_checkpoints(
-        tmp_path / "run", folder / "config.yaml", epochs=1, **{"discriminator.wave_windows": [256]}
-    )
+    write_checkpoints(tmp_path / "run", folder / "config.yaml", epochs=1, **{"discriminator.wave_windows": [256]})
     (tmp_path / "run" / "config.yaml").write_text((folder / "config.yaml").read_text())
-    assert (
-        main(["--checkpoints", str(tmp_path / "run"), "--output", str(tmp_path / "out"), "--count", "2"]) == 0
-    )
+    assert main(["--checkpoints", str(tmp_path / "run"), "--output", str(tmp_path / "out"), "--count", "2"]) == 0
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(folder, tmp_path, capsys):

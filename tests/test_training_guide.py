@@ -63,9 +63,14 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
 
 def test_the_generator_learns_alone_then_under_a_ramp_at_a_rising_rate(pretrained, tmp_path):
     run = continued(
-        pretrained, tmp_path, schedulers__pretrain_g_only=True, schedulers__g_pretrain_steps=3,
-        schedulers__adv_ramp_steps=4, schedulers__g_warmup_steps=5, schedulers__g_warmup_type="linear",
-    )  # fmt: skip
+        pretrained,
+        tmp_path,
+        schedulers__pretrain_g_only=True,
+        schedulers__g_pretrain_steps=3,
+        schedulers__adv_ramp_steps=4,
+        schedulers__g_warmup_steps=5,
+        schedulers__g_warmup_type="linear",
+    )
     judges, generators = [], []
 
     def watch(terms):
@@ -78,7 +83,7 @@ def test_the_generator_learns_alone_then_under_a_ramp_at_a_rising_rate(pretraine
         (train_ear, "ear", ("decoder",), {"ear_reconstruction"}, {"ear_adversarial", "ear_d_real"}),
         (train_professor, "professor", ("shortcut",), {"energy_score"}, {"adversarial", "professor_d_fake"}),
         (train_joint, "joint", ("generator",), {"energy_score", "reconstruction"}, {"melody_d", "ear_adversarial"}),
-    ):  # fmt: skip
+    ):
         before = weights(run.discriminator)
         judges.clear()
         generators.clear()
@@ -145,20 +150,17 @@ def test_probabilities_are_one_half_at_confusion_and_the_relativistic_ones_are_c
 
 def test_plateaus_lower_the_rates_of_a_run_apart_and_only_after_the_ramp(pretrained, tmp_path):
     run = continued(
-        pretrained, tmp_path, schedulers__adv_ramp_steps=3,
+        pretrained,
+        tmp_path,
+        schedulers__adv_ramp_steps=3,
         schedulers__g_plateau={"patience": 0, "factor": 0.5, "threshold": 100.0},
         schedulers__d_plateau={"patience": 1, "factor": 0.1, "threshold": 100.0},
-    )  # fmt: skip
+    )
     train_professor(run)
     lowered = [
-        (event["total_step"] - run.total_step + 8, event["optimizer"])
-        for event in events_of(tmp_path, "plateau")
+        (event["total_step"] - run.total_step + 8, event["optimizer"]) for event in events_of(tmp_path, "plateau")
     ]
-    assert lowered == [
-        (6, "shortcut"),
-        (8, "shortcut"),
-        (8, "professor"),
-    ]  # step 4 is the first that is looked at
+    assert lowered == [(6, "shortcut"), (8, "shortcut"), (8, "professor")]  # step 4 is the first that is looked at
     rates = [step["learning_rate"]["shortcut"] for step in steps_of(tmp_path, "professor")]
     cosine = [0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * index / 8)) for index in range(8)]
     factors = [1, 1, 1, 1, 1, 1, 0.5, 0.5]
@@ -187,10 +189,13 @@ def test_early_stopping_ends_the_stage_and_keeps_its_best_epoch(tmp_path):
 @pytest.mark.parametrize("stop_after", [1, 3])
 def test_a_resumed_run_with_every_schedule_on_equals_one_that_never_stopped(pretrained, tmp_path, stop_after):
     settings = {
-        "schedulers__pretrain_g_only": True, "schedulers__g_pretrain_steps": 1, "schedulers__adv_ramp_type": "cosine",
-        "schedulers__g_plateau": {"patience": 0, "threshold": 0.5}, "schedulers__d_plateau": {"patience": 0},
+        "schedulers__pretrain_g_only": True,
+        "schedulers__g_pretrain_steps": 1,
+        "schedulers__adv_ramp_type": "cosine",
+        "schedulers__g_plateau": {"patience": 0, "threshold": 0.5},
+        "schedulers__d_plateau": {"patience": 0},
         "schedulers__early_stopping": {"patience": 1, "threshold": 0.5},
-    }  # fmt: skip
+    }
     whole = continued(pretrained, tmp_path / "whole", **settings)
     began = whole.epoch
     train_professor(whole)
@@ -210,10 +215,7 @@ def test_a_resumed_run_with_every_schedule_on_equals_one_that_never_stopped(pret
     assert same(weights(second.generator), weights(whole.generator))
     assert same(weights(second.discriminator), weights(whole.discriminator))
     told = [
-        [
-            {name: value for name, value in entry.items() if name != "seconds"}
-            for entry in read_history(folder)
-        ]
+        [{name: value for name, value in entry.items() if name != "seconds"} for entry in read_history(folder)]
         for folder in (tmp_path / "cut", tmp_path / "whole")
     ]
     assert told[0] == told[1]

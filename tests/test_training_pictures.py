@@ -19,15 +19,21 @@ def phase(alone: bool, ramp: float) -> dict:
 
 def history(judged: bool = True) -> list[dict]:
     """An autoencoder stage and a professor stage whose judge sits at confusion."""
-    lines = [{"stage": "autoencoder", "step": index, "total_step": index, "reconstruction": 1 / (index + 1)}
-             for index in range(50)]  # fmt: skip
+    lines = [
+        {"stage": "autoencoder", "step": index, "total_step": index, "reconstruction": 1 / (index + 1)}
+        for index in range(50)
+    ]
     for index in range(100 * judged):
         alone = index < 20
         line = {"stage": "professor", "step": index, "total_step": 50 + index, "energy_score": 0.5}
         line |= phase(alone, min(1.0, max(0.0, (index - 20) / 30)))
         if not alone:
-            line |= {"adversarial": 0.8, "professor_loss": math.log(2.0),
-                     "professor_d_real": 0.5, "professor_d_fake": 0.5}  # fmt: skip
+            line |= {
+                "adversarial": 0.8,
+                "professor_loss": math.log(2.0),
+                "professor_d_real": 0.5,
+                "professor_d_fake": 0.5,
+            }
         lines.append(line)
     lines.append({"event": "validation", "stage": "autoencoder", "total_step": 50, "validation_loss": 0.3})
     return lines
@@ -93,20 +99,14 @@ def test_a_phase_is_named_once_and_written_over_nothing(monkeypatch, tmp_path):
     words: list[str] = []
     original = Axes.text
     monkeypatch.setattr(
-        Axes,
-        "text",
-        lambda axis, x, y, text, **more: (words.append(text), original(axis, x, y, text, **more))[1],
+        Axes, "text", lambda axis, x, y, text, **more: (words.append(text), original(axis, x, y, text, **more))[1]
     )
     labels: list[str] = []
     shade = Axes.axvspan
     monkeypatch.setattr(
-        Axes,
-        "axvspan",
-        lambda axis, *ends, **more: (labels.append(more["label"]), shade(axis, *ends, **more))[1],
+        Axes, "axvspan", lambda axis, *ends, **more: (labels.append(more["label"]), shade(axis, *ends, **more))[1]
     )
     draw_losses(history(), tmp_path / "loss.png")
     assert {word.strip() for word in words} == {"autoencoder", "professor"}
-    alone, rises = (
-        labels.count(label) for label in ("the generator learns alone", "the adversary's weight rises")
-    )
+    alone, rises = (labels.count(label) for label in ("the generator learns alone", "the adversary's weight rises"))
     assert (alone, rises) == (1, 4)  # once in each panel that shows it

@@ -47,8 +47,11 @@ def train_all(run: TrainingRun) -> None:
 
 def weights(run: TrainingRun) -> dict[str, torch.Tensor]:
     networks = {"g": run.generator, "d": run.discriminator, "average": run.average.network}
-    return {f"{name}.{key}": value.clone() for name, network in networks.items()
-            for key, value in network.state_dict().items()}  # fmt: skip
+    return {
+        f"{name}.{key}": value.clone()
+        for name, network in networks.items()
+        for key, value in network.state_dict().items()
+    }
 
 
 def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
@@ -207,17 +210,13 @@ def test_no_gradient_crosses_between_players(tmp_path):
     assert all(parameter.grad is None for parameter in run.generator.parameters())
     assert_same(before, dict(run.generator.state_dict()))
 
-    adversarial_step(
-        run.game(Step((0, "test"), 1, 0.5, Opening(is_alone=True))), [professor], shortcut, compositions
-    )
+    adversarial_step(run.game(Step((0, "test"), 1, 0.5, Opening(is_alone=True))), [professor], shortcut, compositions)
     assert all(parameter.grad is None for parameter in run.discriminator.parameters())
     moved = {key for key, value in run.generator.state_dict().items() if not torch.equal(value, before[key])}
     assert moved and all(key.startswith("shortcut") for key in moved)
     adversarial_step(run.game(step), [], shortcut, compositions)
     assert all(parameter.grad is None for parameter in run.discriminator.parameters())
-    encoder = [
-        parameter for module in run.generator.autoencoder.encoder_modules for parameter in module.parameters()
-    ]
+    encoder = [parameter for module in run.generator.autoencoder.encoder_modules for parameter in module.parameters()]
     assert all(parameter.grad is None for parameter in encoder)
     assert all(parameter.requires_grad for parameter in run.discriminator.parameters())
 
@@ -272,10 +271,12 @@ def test_every_parameter_of_a_network_gets_a_gradient(tmp_path):
     run = start_run(tiny_config(tmp_path))
     reached = {"autoencoder": set(), "attention": set(), "shortcut": set(), "ear": set(), "professor": set()}
     networks = {
-        "autoencoder": run.generator.autoencoder, "attention": run.generator.attention,
+        "autoencoder": run.generator.autoencoder,
+        "attention": run.generator.attention,
         "shortcut": run.generator.shortcut,
-        "ear": run.discriminator.ear, "professor": run.discriminator.professor,
-    }  # fmt: skip
+        "ear": run.discriminator.ear,
+        "professor": run.discriminator.professor,
+    }
     original = run.take_step
 
     def watch(optimizer, *, clip):
@@ -300,13 +301,9 @@ def test_accumulated_gradients_equal_the_large_batch(tmp_path):
         for part in run.runtime.micro_batches(4, parts):
             sound = NoisySound(waveforms[part], noise[part], noise[part])
             passed = autoencoder_pass(run.game(Step((0, "test"), 0, 0.0)), sound)
-            (
-                (passed.reconstruction + 0.01 * passed.kl) / parts
-            ).backward()  # free bits are a statistic of the batch
+            ((passed.reconstruction + 0.01 * passed.kl) / parts).backward()  # free bits are a statistic of the batch
         gradients.append(
-            torch.cat(
-                [p.grad.flatten() for p in run.generator.autoencoder.parameters() if p.grad is not None]
-            )
+            torch.cat([p.grad.flatten() for p in run.generator.autoencoder.parameters() if p.grad is not None])
         )
     torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-6)
 

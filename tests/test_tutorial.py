@@ -18,21 +18,9 @@ from tutorial import build_notebooks, exercise_checks
 from tutorial.broken_runs import FAULTS, run_with_fault
 from tutorial.discriminator_model import create_discriminator
 from tutorial.exercise_checks import NotYet, verdict
-from tutorial.fashion_mnist import (
-    CLASS_NAMES,
-    FashionMnist,
-    ImageSet,
-    build_loader,
-    load_fashion_mnist,
-    normalise,
-)
+from tutorial.fashion_mnist import CLASS_NAMES, FashionMnist, ImageSet, build_loader, load_fashion_mnist, normalise
 from tutorial.from_pictures_to_sound import play_chords
-from tutorial.gan_analysis import (
-    detect_failure_modes,
-    gan_windows,
-    loss_statistics,
-    nash_equilibrium,
-)
+from tutorial.gan_analysis import detect_failure_modes, gan_windows, loss_statistics, nash_equilibrium
 from tutorial.gan_pictures import draw_loss_curves, draw_sample_grids, draw_windows, figure_png, tile
 from tutorial.gan_training import (
     checkpoint_epochs,
@@ -75,10 +63,7 @@ def write_full_set(folder: Path, counts: dict[str, int]) -> dict[str, np.ndarray
     random, pixels = np.random.default_rng(0), {}
     for split, count in counts.items():
         pixels[split] = random.integers(0, 256, (count, 28, 28), dtype=np.uint8)
-        for name, values in (
-            ("images-idx3", pixels[split]),
-            ("labels-idx1", np.arange(count, dtype=np.uint8) % 10),
-        ):
+        for name, values in (("images-idx3", pixels[split]), ("labels-idx1", np.arange(count, dtype=np.uint8) % 10)):
             head = bytes((0, 0, 8, values.ndim)) + np.array(values.shape, dtype=">u4").tobytes()
             (folder / f"{split}-{name}-ubyte.gz").write_bytes(gzip.compress(head + values.tobytes()))
     return pixels
@@ -161,14 +146,19 @@ def test_diversity_is_one_for_real_pictures_and_zero_for_copies(data: FashionMni
 def train_few(images: torch.Tensor, folder: Path | None, epochs: int, **changed: Any) -> Any:
     torch.manual_seed(0)
     return train_gan(
-        create_generator(), create_discriminator(), build_loader(images[:256], 32), num_epochs=epochs, device="cpu",
-        checkpoint_interval=2, verbose=False, folder=folder, **changed,
-    )  # fmt: skip
+        create_generator(),
+        create_discriminator(),
+        build_loader(images[:256], 32),
+        num_epochs=epochs,
+        device="cpu",
+        checkpoint_interval=2,
+        verbose=False,
+        folder=folder,
+        **changed,
+    )
 
 
-def test_losses_move_and_a_resumed_run_equals_one_that_never_stopped(
-    data: FashionMnist, tmp_path: Path
-) -> None:
+def test_losses_move_and_a_resumed_run_equals_one_that_never_stopped(data: FashionMnist, tmp_path: Path) -> None:
     images = data.training.images
     whole = train_few(images, tmp_path / "whole", 4)
     d_losses, g_losses, samples = whole
@@ -181,10 +171,7 @@ def test_losses_move_and_a_resumed_run_equals_one_that_never_stopped(
     assert parts.d_losses == d_losses and parts.g_losses == g_losses
     assert torch.equal(parts.generated_samples[-1], samples[-1])
     timeless = [
-        [
-            {name: value for name, value in line.items() if name != "seconds"}
-            for line in read_history(tmp_path / part)
-        ]
+        [{name: value for name, value in line.items() if name != "seconds"} for line in read_history(tmp_path / part)]
         for part in ("whole", "parts")
     ]
     assert timeless[0] == timeless[1] and len(timeless[0]) == 32
@@ -243,9 +230,7 @@ def test_confusion_alone_is_no_equilibrium() -> None:
 
 
 @pytest.mark.parametrize(("fault", "name"), [("copying G", "mode collapse"), ("frozen D", "D failure")])
-def test_a_broken_run_is_named_by_the_doctor(
-    data: FashionMnist, tmp_path: Path, fault: str, name: str
-) -> None:
+def test_a_broken_run_is_named_by_the_doctor(data: FashionMnist, tmp_path: Path, fault: str, name: str) -> None:
     run = run_with_fault(FAULTS[fault], data.training.images[: 64 * 12], tmp_path, steps_per_window=20)
     assert name in [finding.name for finding in diagnose(run.windows)]
 
@@ -277,9 +262,7 @@ def test_pictures_show_what_they_are_given(data: FashionMnist) -> None:
     windows = gan_windows(
         {"total_step": n + 1, "d_loss": 0.6, "g_loss": 0.8, "d_real": 0.6, "d_fake": 0.4} for n in range(250)
     )
-    assert [window.step for window in windows] == [100, 200] and windows[0].signals[
-        "d_loss"
-    ] == pytest.approx(0.6)
+    assert [window.step for window in windows] == [100, 200] and windows[0].signals["d_loss"] == pytest.approx(0.6)
     for figure in (
         draw_sample_grids(samples, [5, 10]),
         draw_loss_curves([0.6] * 30, [0.9] * 30),
@@ -348,19 +331,30 @@ WRONG = [
     ("transposed_size", lambda side, *, kernel, stride, padding: side * stride, "kernel 7, stride 1"),
     ("best_discriminator", lambda *, p_data, p_generator: p_generator / (p_data + p_generator), "generated picture"),
     ("best_discriminator", lambda *, p_data, p_generator: p_data, "1/2"),
-    ("my_discriminator_loss", lambda *, real_logits, fake_logits:
-        softplus(-real_logits).mean() + softplus(fake_logits).mean(), "Take their mean"),
-    ("my_discriminator_loss", lambda *, real_logits, fake_logits:
-        (softplus(real_logits).mean() + softplus(-fake_logits).mean()) / 2, "swapped"),
-    ("my_discriminator_loss", lambda *, real_logits, fake_logits:
-        -(real_logits.sigmoid().log().mean() + (1 - fake_logits.sigmoid()).log().mean()) / 2, "-200"),
+    (
+        "my_discriminator_loss",
+        lambda *, real_logits, fake_logits: softplus(-real_logits).mean() + softplus(fake_logits).mean(),
+        "Take their mean",
+    ),
+    (
+        "my_discriminator_loss",
+        lambda *, real_logits, fake_logits: (softplus(real_logits).mean() + softplus(-fake_logits).mean()) / 2,
+        "swapped",
+    ),
+    (
+        "my_discriminator_loss",
+        lambda *, real_logits, fake_logits: (
+            -(real_logits.sigmoid().log().mean() + (1 - fake_logits.sigmoid()).log().mean()) / 2
+        ),
+        "-200",
+    ),
     ("my_generator_loss", lambda fake_logits: -softplus(fake_logits).mean(), "almost flat"),
     ("my_generator_loss", lambda fake_logits: softplus(-fake_logits), "one number"),
     ("my_discriminator_turn", leaking_turn, "gradient has reached the generator"),
     ("my_discriminator_turn", hoarding_turn, "zero_grad"),
     ("diagnoses", {"A": "D failure", "B": "D failure", "C": "mode collapse"}, "run A is not a case of"),
     ("diagnoses", {"A": "D overpowering"}, "run B has no diagnosis"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("name", "answer", "hint"), WRONG)
@@ -388,9 +382,7 @@ def test_the_notebooks_are_as_their_source() -> None:
 def test_the_open_notebook_holds_no_answer_and_every_cell_compiles() -> None:
     for is_solved in (False, True):
         code = [
-            text
-            for kind, text in build_notebooks.sources(build_notebooks.build(is_solved=is_solved))
-            if kind == "code"
+            text for kind, text in build_notebooks.sources(build_notebooks.build(is_solved=is_solved)) if kind == "code"
         ]
         for cell in code:
             compile(cell, "cell", "exec")

@@ -38,9 +38,7 @@ def train(folder: Path, devices: int) -> Path:
 def test_two_processes_learn_what_one_learns(tmp_path):
     one, two = train(tmp_path / "one", 1), train(tmp_path / "two", 2)
     assert complete_epochs(one) == complete_epochs(two)
-    pretrained = max(
-        entry["epoch"] for entry in read_history(one) if entry["stage"] == "flow" and "step" in entry
-    )
+    pretrained = max(entry["epoch"] for entry in read_history(one) if entry["stage"] == "flow" and "step" in entry)
     for folder_epoch in (1, pretrained):
         first, second = (
             torch.load(checkpoint_path(folder, "generator", folder_epoch), weights_only=True)["model"]
@@ -76,9 +74,14 @@ def test_every_process_has_its_threads_and_the_judges_memory_of_all(tmp_path):
         encoding="ascii",
     )
     done = subprocess.run(
-        [sys.executable, str(script)], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True,
-        text=True, timeout=300, check=False,
-    )  # fmt: skip
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert [(tmp_path / f"rank{rank}").read_text() for rank in range(2)] == ["2", "2"]
     first, second = (torch.load(tmp_path / f"queue{rank}", weights_only=True) for rank in range(2))

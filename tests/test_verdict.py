@@ -20,41 +20,66 @@ from piano.foundation.score_words import score_meaning, score_sentence, score_wo
 from piano.stages import STAGE_NAMES
 
 WELL: dict[str, dict[str, float]] = {
-    "autoencoder": {"kl_ratio": 1.0, "kl_dead_share": 0.0}, "flow": {"flow": 0.5, "diversity": 0.9},
-    "judges": {"ear_dn": 0.6, "professor_dn": 0.6}, "ear": {"ear_dn": 0.6}, "professor": {"professor_dn": 0.6},
+    "autoencoder": {"kl_ratio": 1.0, "kl_dead_share": 0.0},
+    "flow": {"flow": 0.5, "diversity": 0.9},
+    "judges": {"ear_dn": 0.6, "professor_dn": 0.6},
+    "ear": {"ear_dn": 0.6},
+    "professor": {"professor_dn": 0.6},
     "joint": {"ear_dn": 0.6, "professor_dn": 0.6, "diversity": 0.9, "noise_spread": 0.9},
-}  # fmt: skip
+}
 GOOD_CODEC = {"R": 0.1, "P": 0.95}
 Line = dict[str, Any]
 
 
 def steps(stage: str, count: int, start: int, **numbers: float) -> list[Line]:
     """Step lines of a stage."""
-    return [{"stage": stage, "epoch": index // 10 + 1, "step": index, "total_step": start + index, "seconds": 1.0,
-             **WELL[stage], **numbers} for index in range(count)]  # fmt: skip
+    return [
+        {
+            "stage": stage,
+            "epoch": index // 10 + 1,
+            "step": index,
+            "total_step": start + index,
+            "seconds": 1.0,
+            **WELL[stage],
+            **numbers,
+        }
+        for index in range(count)
+    ]
 
 
 def gate(stage: str, passed: bool, **figures: Any) -> Line:
-    return {"event": "gate", "stage": stage, "name": f"G {stage}", "passed": passed, "total_step": 1, "epoch": 1,
-            "advice": "" if passed else f"help the {stage}", **figures}  # fmt: skip
+    return {
+        "event": "gate",
+        "stage": stage,
+        "name": f"G {stage}",
+        "passed": passed,
+        "total_step": 1,
+        "epoch": 1,
+        "advice": "" if passed else f"help the {stage}",
+        **figures,
+    }
 
 
 def score(value: float | None, **figures: Any) -> Line:
     known = {"clips": 24, "songs": 12, "diversity": 0.9, "self_similarity": 0.6, "self_similarity_real": 0.8}
-    return {"event": "score", "stage": "joint", "kernel_score": value, "kernel_distance": value, "total_step": 1,
-            "epoch": 1, **known, **figures}  # fmt: skip
+    return {
+        "event": "score",
+        "stage": "joint",
+        "kernel_score": value,
+        "kernel_distance": value,
+        "total_step": 1,
+        "epoch": 1,
+        **known,
+        **figures,
+    }
 
 
-def run(
-    *, codec: Line | None = None, value: float = 0.12, failed: Sequence[str] = (), **numbers: float
-) -> list[Line]:
+def run(*, codec: Line | None = None, value: float = 0.12, failed: Sequence[str] = (), **numbers: float) -> list[Line]:
     """A whole run, healthy unless it is said otherwise."""
     lines: list[Line] = []
     for index, stage in enumerate(STAGE_NAMES):
         lines += steps(stage, 200, 200 * index, **{k: v for k, v in numbers.items() if k in WELL[stage]})
-        lines.append(
-            gate(stage, stage not in failed, **(codec or GOOD_CODEC if stage == "autoencoder" else {}))
-        )
+        lines.append(gate(stage, stage not in failed, **(codec or GOOD_CODEC if stage == "autoencoder" else {})))
         if stage in ("flow", "professor", "joint"):
             lines.append(score(value))
     return lines
@@ -80,8 +105,7 @@ def test_three_steps_are_too_few_for_anything():
         "other real music and 1 is noise; 8 clips of 1 song: a hint)."
     )
     assert (
-        "no time was left for teaching the judges, sharpening the sound, composing in one step and"
-        in verdict.sentence
+        "no time was left for teaching the judges, sharpening the sound, composing in one step and" in verdict.sentence
     )
     assert "2 of 2 checks not passed: writing sound down and composing" in verdict.sentence
     assert "--minutes" in verdict.advice_in(Path("mine"))
@@ -89,9 +113,7 @@ def test_three_steps_are_too_few_for_anything():
 
 def test_a_run_worse_than_noise_did_not_work_however_long_it_was():
     verdict = run_verdict(run(value=1.29, failed=("flow", "joint")))
-    assert verdict.is_ruined and verdict.sentence.startswith(
-        "It did not work: after 1,200 steps its music is worse"
-    )
+    assert verdict.is_ruined and verdict.sentence.startswith("It did not work: after 1,200 steps its music is worse")
     assert run_verdict(run(value=0.9)).sentence.startswith(
         "It did not work: after 1,200 steps its music is hardly better than noise (0.90"
     )
@@ -100,9 +122,7 @@ def test_a_run_worse_than_noise_did_not_work_however_long_it_was():
 def test_a_codec_that_loses_everything_ruins_the_run():
     verdict = run_verdict(run(codec={"R": 0.98, "P": 0.03}, failed=("autoencoder",)))
     assert verdict.is_ruined
-    assert "98 % of the levels are missed, 3 % of the pitches are found again" in verdict.sentence.replace(
-        "%", " %"
-    )
+    assert "98 % of the levels are missed, 3 % of the pitches are found again" in verdict.sentence.replace("%", " %")
 
 
 def test_a_run_that_stopped_early_says_where_and_that_it_was_early():
@@ -116,9 +136,7 @@ def test_a_run_that_stopped_early_says_where_and_that_it_was_early():
 
 def test_gates_that_were_not_passed_and_readings_that_are_poor_come_first():
     verdict = run_verdict(
-        run(
-            value=0.4, codec={"R": 0.45, "P": 0.5}, failed=("autoencoder", "joint"), kl_ratio=1.44, ear_dn=0.3
-        )
+        run(value=0.4, codec={"R": 0.45, "P": 0.5}, failed=("autoencoder", "joint"), kl_ratio=1.44, ear_dn=0.3)
     )
     assert not verdict.is_ruined and "Nothing is wrong" not in verdict.sentence
     first = verdict.sentence.split(". ")[0]
@@ -149,29 +167,15 @@ def test_the_first_sentence_needs_no_glossary(failed):
 
 
 def test_a_drone_and_a_piece_that_repeats_are_called_so():
-    drone = [
-        *run(value=0.4)[:-1],
-        score(0.3, self_similarity=0.96, self_similarity_real=0.72, diversity=1.96),
-    ]
+    drone = [*run(value=0.4)[:-1], score(0.3, self_similarity=0.96, self_similarity_real=0.72, diversity=1.96)]
     verdict = run_verdict(drone)
     assert verdict.is_ruined and verdict.sentence.startswith(
         "It plays a drone: after 1,200 steps its music is 0.96 alike from one second to the next, real music up to 0.72"
     )
     noisy = [*run(value=1.2)[:-1], score(1.1, self_similarity=0.96, self_similarity_real=0.72)]
-    assert (
-        "worse than noise" in run_verdict(noisy).sentence
-        and "It plays a drone" in run_verdict(noisy).sentence
-    )
-    later = {
-        "kernel_score": 0.4,
-        "clips": 24,
-        "songs": 12,
-        "self_similarity": 0.96,
-        "self_similarity_real": 0.8,
-    }
-    assert run_verdict(run(), later).sentence.startswith(
-        "It plays a drone"
-    )  # measured after the run was over
+    assert "worse than noise" in run_verdict(noisy).sentence and "It plays a drone" in run_verdict(noisy).sentence
+    later = {"kernel_score": 0.4, "clips": 24, "songs": 12, "self_similarity": 0.96, "self_similarity_real": 0.8}
+    assert run_verdict(run(), later).sentence.startswith("It plays a drone")  # measured after the run was over
     assert not run_verdict(run()).is_ruined
     slow = [*run(value=0.4)[:-1], score(0.3, self_similarity=0.96, self_similarity_real=0.97)]
     assert not run_verdict(slow).is_ruined  # the music it learned is as still
@@ -181,9 +185,7 @@ def test_a_drone_and_a_piece_that_repeats_are_called_so():
 
 def test_what_could_not_be_scored_is_not_called_well():
     lines = [line for line in run() if line.get("event") != "score"]
-    lines.append(
-        {"event": "no score", "stage": "joint", "reason": "the real music is silent", "total_step": 9}
-    )
+    lines.append({"event": "no score", "stage": "joint", "reason": "the real music is silent", "total_step": 9})
     verdict = run_verdict(lines)
     assert "Nothing is wrong" not in verdict.sentence
     assert "how good its music is cannot be told (the real music is silent)" in verdict.sentence
@@ -194,21 +196,32 @@ def test_what_could_not_be_scored_is_not_called_well():
 def test_a_last_step_that_is_no_number_ends_a_run_however_it_is_written(bad):
     lines = [*steps("ear", 300, 0), {**steps("ear", 1, 300)[0], "ear_loss": bad}]
     verdict = run_verdict(lines)
-    assert verdict.is_ruined and verdict.sentence.startswith(
-        "The run died: A loss or gradient was not a number"
-    )
+    assert verdict.is_ruined and verdict.sentence.startswith("The run died: A loss or gradient was not a number")
     assert "(It is called divergence; first seen at step 301" in verdict.sentence
 
 
 JUNK: list[Any] = [
-    None, 7, "word", [], {}, {"event": "signals"}, {"event": "gate"}, {"event": "score", "kernel_score": "0.1"},
-    {"stage": ["a"], "total_step": 1}, {"stage": "ear", "total_step": "x"}, {"stage": "ear", "total_step": math.nan},
-    {"stage": "ear", "total_step": -4}, {"stage": "ear", "total_step": True}, {"event": {"a": 1}},
+    None,
+    7,
+    "word",
+    [],
+    {},
+    {"event": "signals"},
+    {"event": "gate"},
+    {"event": "score", "kernel_score": "0.1"},
+    {"stage": ["a"], "total_step": 1},
+    {"stage": "ear", "total_step": "x"},
+    {"stage": "ear", "total_step": math.nan},
+    {"stage": "ear", "total_step": -4},
+    {"stage": "ear", "total_step": True},
+    {"event": {"a": 1}},
     {"total_step": 1e300},
-    {"event": "relaxed", "stage": "ear", "name": "x"}, {"event": "finding", "name": ["x"], "remedy": "y"},
-    {"event": "left out"}, {"event": "score", "kernel_score": 10**400, "clips": "many", "total_step": 3},
+    {"event": "relaxed", "stage": "ear", "name": "x"},
+    {"event": "finding", "name": ["x"], "remedy": "y"},
+    {"event": "left out"},
+    {"event": "score", "kernel_score": 10**400, "clips": "many", "total_step": 3},
     {"event": "gate", "stage": "flow", "passed": "maybe", "name": None, "total_step": 10**400},
-]  # fmt: skip
+]
 
 
 def test_junk_between_the_lines_changes_nothing(tmp_path):
@@ -217,9 +230,7 @@ def test_junk_between_the_lines_changes_nothing(tmp_path):
         lines += [line, JUNK[index % len(JUNK)]]
     assert run_verdict(lines).sentence == run_verdict(run(failed=("joint",))).sentence
     text = "".join(json.dumps(line) + "\n" for line in lines)
-    (tmp_path / "metrics.jsonl").write_bytes(
-        text.encode() + b"\xff\xfe\n" + b"[" * 100_000 + b'\n{"stage": "jo'
-    )
+    (tmp_path / "metrics.jsonl").write_bytes(text.encode() + b"\xff\xfe\n" + b"[" * 100_000 + b'\n{"stage": "jo')
     assert examine(tmp_path).verdict == run_verdict(lines).sentence
 
 
@@ -233,9 +244,7 @@ def test_a_log_without_a_step_says_that_nothing_was_learned(tmp_path, content, c
 def test_names_out_of_a_log_neither_steer_the_terminal_nor_leave_the_folder(tmp_path, capsys):
     evil = "\x1b[2J../../../../up"
     lines = [{"stage": evil, "total_step": i, "epoch": 1, "ear_dn": 0.01} for i in range(200)]
-    lines.append(
-        {"event": "gate", "stage": evil, "name": evil, "passed": False, "advice": evil, "total_step": 200}
-    )
+    lines.append({"event": "gate", "stage": evil, "name": evil, "passed": False, "advice": evil, "total_step": 200})
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert main([str(tmp_path / "run")]) == 0
@@ -261,9 +270,7 @@ def test_a_long_log_is_read_line_by_line_into_the_same_windows(tmp_path):
 @pytest.mark.parametrize("width", ["40", "80", "200"])
 def test_no_line_of_prose_is_wider_than_the_terminal_and_no_word_is_cut(tmp_path, monkeypatch, width, capsys):
     monkeypatch.setenv("COLUMNS", width)
-    lines = run(
-        value=0.4, codec={"R": 0.45, "P": 0.5}, failed=("autoencoder", "joint"), kl_ratio=1.44, ear_dn=0.02
-    )
+    lines = run(value=0.4, codec={"R": 0.45, "P": 0.5}, failed=("autoencoder", "joint"), kl_ratio=1.44, ear_dn=0.02)
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     diagnosis = examine(tmp_path)
     text = as_text(diagnosis, tmp_path)
@@ -328,9 +335,7 @@ def test_a_score_says_what_it_was_measured_on():
     assert score_words(0.4, (0.3, 0.52), 24, 12) == "0.40 [0.30, 0.52]"
     assert score_sentence(None, None, 1, 1) == "cannot tell (only 1 clip of real music, 4 are needed)"
     assert score_sentence(-0.1, None, 24, 3).endswith("(24 clips of 3 songs: a hint)")
-    assert (
-        score_sentence(0.4) == "some way from real music (0.40, where 0 is other real music and 1 is noise)"
-    )
+    assert score_sentence(0.4) == "some way from real music (0.40, where 0 is other real music and 1 is noise)"
 
 
 def test_the_verdict_is_made_of_plain_values():

@@ -107,9 +107,7 @@ def test_workers_that_cannot_start_are_no_fault_of_the_tasks(tmp_path: Path):
         "from tests.test_worker_pool import results\n"
         "print(results([('ok', 1), ('ok', 2)], workers=1))\n"
     )
-    done = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=120
-    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=120)
     assert "the decoder crashed" not in done.stdout
     assert 'under `if __name__ == "__main__":`' in done.stderr
 

@@ -30,9 +30,20 @@ SMALL = {
     "runtime.precision": "32",
     "runtime.threads": 1,
     "model": {
-        "sample_rate": SAMPLE_RATE, "sound_channels": 1, "n_fft": 512, "latent_stride": 2, "latent_dim": 8,
-        "seq_len": 16384, "latent_seq_len": 32, "encoder_channels": 24, "encoder_layers": 1, "n_channels": 24,
-        "decoder_layers": 2, "attention_channels": 32, "num_heads": 2, "num_layers": 2,
+        "sample_rate": SAMPLE_RATE,
+        "sound_channels": 1,
+        "n_fft": 512,
+        "latent_stride": 2,
+        "latent_dim": 8,
+        "seq_len": 16384,
+        "latent_seq_len": 32,
+        "encoder_channels": 24,
+        "encoder_layers": 1,
+        "n_channels": 24,
+        "decoder_layers": 2,
+        "attention_channels": 32,
+        "num_heads": 2,
+        "num_layers": 2,
     },
     "discriminator": {"ear_channels": 16, "wave_windows": [], "professor_layers": 1},
     "stages": {
@@ -43,15 +54,13 @@ SMALL = {
         "professor": {"share": 0.1, "frames": 32, "warmup_steps": 1},
         "joint": {"share": 0.1, "frames": 32, "warmup_steps": 1},
     },
-}  # fmt: skip
+}
 
 
 def tiny_config(folder: Path, **overrides: Any) -> Config:
     """Settings of a tiny run that writes to `folder`; overrides use __ for dots (model__latent_dim=4)."""
     changed = {name.replace("__", "."): value for name, value in overrides.items()}
-    return load_config_from_yaml(
-        preset="tiny", overrides=SMALL | {"checkpoint_folder": str(folder)} | changed
-    )
+    return load_config_from_yaml(preset="tiny", overrides=SMALL | {"checkpoint_folder": str(folder)} | changed)
 
 
 def tonal_pairs(count: int = 6, *, samples: int = 16384, channels: int = 1, seed: int = 0) -> np.ndarray:
@@ -70,11 +79,7 @@ def tonal_pairs(count: int = 6, *, samples: int = 16384, channels: int = 1, seed
 
 
 def start_run(
-    config: Config,
-    *,
-    runtime: Runtime | None = None,
-    pairs: np.ndarray | None = None,
-    doctor: Doctor | None = None,
+    config: Config, *, runtime: Runtime | None = None, pairs: np.ndarray | None = None, doctor: Doctor | None = None
 ) -> TrainingRun:
     """Networks, data and bookkeeping of a tiny run, ready for the stages."""
     runtime = runtime or start_runtime(**config.runtime.model_dump(), seed=config.seed)
@@ -84,9 +89,14 @@ def start_run(
     if pairs is None:
         pairs = tonal_pairs(channels=config.model.sound_channels)
     return TrainingRun(
-        config, runtime, generator.to(runtime.device), discriminator.to(runtime.device),
-        training_set=AudioDataset(pairs), validation_set=AudioDataset(pairs[:2]), doctor=doctor,
-    )  # fmt: skip
+        config,
+        runtime,
+        generator.to(runtime.device),
+        discriminator.to(runtime.device),
+        training_set=AudioDataset(pairs),
+        validation_set=AudioDataset(pairs[:2]),
+        doctor=doctor,
+    )
 
 
 def write_dataset(folder: Path, *, count: int = 6, channels: int = 1) -> Path:
@@ -98,11 +108,16 @@ def write_dataset(folder: Path, *, count: int = 6, channels: int = 1) -> Path:
     write_manifest(
         folder,
         DatasetManifest(
-            sample_rate=SAMPLE_RATE, channels=channels, segment_samples=16384, seed=0, validation_fraction=0.25,
-            pairs=counts, songs={split: (f"{split}.mp3",) for split in counts},
+            sample_rate=SAMPLE_RATE,
+            channels=channels,
+            segment_samples=16384,
+            seed=0,
+            validation_fraction=0.25,
+            pairs=counts,
+            songs={split: (f"{split}.mp3",) for split in counts},
             groups={split: (split,) for split in counts},
         ),
-    )  # fmt: skip
+    )
     return folder
 
 

@@ -81,13 +81,18 @@ def run_with_fault(
             parameter.register_hook(torch.neg)
     before = [parameter.detach().clone() for parameter in discriminator.parameters()]
     trained = train_gan(
-        generator, discriminator, build_loader(images), num_epochs=epochs, learning_rate=fault.learning_rate,
-        d_learning_rate=fault.d_learning_rate, verbose=False, folder=folder, seed=seed,
-    )  # fmt: skip
+        generator,
+        discriminator,
+        build_loader(images),
+        num_epochs=epochs,
+        learning_rate=fault.learning_rate,
+        d_learning_rate=fault.d_learning_rate,
+        verbose=False,
+        folder=folder,
+        seed=seed,
+    )
     windows = gan_windows(
-        read_history(Path(folder)),
-        steps_per_window=steps_per_window,
-        moved=distance_moved(discriminator, before),
+        read_history(Path(folder)), steps_per_window=steps_per_window, moved=distance_moved(discriminator, before)
     )
     return BrokenRun(trained, windows)
 

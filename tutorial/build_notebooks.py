@@ -24,9 +24,7 @@ CELL = re.compile(r"^# %%(.*)$", re.MULTILINE)
 SOLUTION = re.compile(r"^( *)# solution\n(.*?)^ *# end\n?", re.MULTILINE | re.DOTALL)
 KEY = re.compile(r'^( *"\w+": ).*$', re.MULTILINE)
 MOST_BYTES = 2_000_000
-EXAMPLE = (
-    "examples:\n  python -m tutorial.build_notebooks --run\n  python -m tutorial.build_notebooks --check"
-)
+EXAMPLE = "examples:\n  python -m tutorial.build_notebooks --run\n  python -m tutorial.build_notebooks --check"
 
 
 def read_cells(text: str) -> list[tuple[str, str]]:
@@ -131,9 +129,7 @@ def make(options: argparse.Namespace) -> None:
             said = f"run in {execute(notebook) / 60:.1f} minutes"
         text = nbformat.writes(notebook)
         if len(text) > MOST_BYTES:
-            raise MusiganError(
-                f"{name} would be {len(text) / 1e6:.1f} MB; pictures and sounds must be smaller."
-            )
+            raise MusiganError(f"{name} would be {len(text) / 1e6:.1f} MB; pictures and sounds must be smaller.")
         (FOLDER / name).write_text(text + "\n", encoding="utf-8")
         print(f"{name}: {len(notebook.cells)} cells, {len(text) / 1e3:.0f} kB, {said}", flush=True)
 
@@ -141,15 +137,13 @@ def make(options: argparse.Namespace) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Build the notebooks."""
     parser = argparse.ArgumentParser(
-        prog="build_notebooks.py", description=__doc__, epilog=EXAMPLE,
+        prog="build_notebooks.py",
+        description=__doc__,
+        epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.add_argument(
-        "--run", action="store_true", help="execute them too (default: build without outputs)"
     )
-    parser.add_argument(
-        "--check", action="store_true", help="only say whether they are up to date (default: off)"
-    )
+    parser.add_argument("--run", action="store_true", help="execute them too (default: build without outputs)")
+    parser.add_argument("--check", action="store_true", help="only say whether they are up to date (default: off)")
     options = parser.parse_args(argv)
     return run_command(lambda: make(options))
 

@@ -35,10 +35,7 @@ def _must(holds: bool, sentence: str) -> None:
 
 
 def _given(value: Any) -> Any:
-    _must(
-        value is not None and value is not Ellipsis,
-        "nothing is returned. Replace the three dots by your answer.",
-    )
+    _must(value is not None and value is not Ellipsis, "nothing is returned. Replace the three dots by your answer.")
     return value
 
 
@@ -57,8 +54,7 @@ def check_normalise(to_signal: Callable[[np.ndarray], Any]) -> None:
         f"0 became {low:.3f} and 255 became {high:.3f}; they should become -1 and 1.",
     )
     _must(
-        math.isclose(found[0, 1], -0.6, abs_tol=1e-6),
-        "the ends are right, but between them it is not a straight line.",
+        math.isclose(found[0, 1], -0.6, abs_tol=1e-6), "the ends are right, but between them it is not a straight line."
     )
 
 
@@ -82,18 +78,10 @@ def check_best_discriminator(best_discriminator: Callable[..., Any]) -> None:
         f"where both sorts are equally frequent you answer {even:.3g}; nobody can do better than 1/2 there.",
     )
     found = float(best_discriminator(p_data=0.3, p_generator=0.1))
-    _must(
-        not math.isclose(found, 0.25),
-        "that is the probability of a generated picture; D(x) is that of a real one.",
-    )
-    _must(
-        math.isclose(found, 0.75),
-        f"a picture three times as frequent among real ones: 0.75, you say {found:.3g}.",
-    )
+    _must(not math.isclose(found, 0.25), "that is the probability of a generated picture; D(x) is that of a real one.")
+    _must(math.isclose(found, 0.75), f"a picture three times as frequent among real ones: 0.75, you say {found:.3g}.")
     never = float(best_discriminator(p_data=0.3, p_generator=0.0))
-    _must(
-        math.isclose(never, 1.0), "a picture that the generator never makes is surely real: the answer is 1."
-    )
+    _must(math.isclose(never, 1.0), "a picture that the generator never makes is surely real: the answer is 1.")
 
 
 def check_discriminator_loss(loss: Callable[..., Tensor]) -> None:
@@ -117,14 +105,10 @@ def check_discriminator_loss(loss: Callable[..., Tensor]) -> None:
     true = float(discriminator_loss(real_logits=real, fake_logits=fake))
     found = float(loss(real_logits=real, fake_logits=fake))
     _must(
-        math.isclose(found, true, rel_tol=1e-4),
-        f"on logits in between it should be {true:.4f}, yours is {found:.4f}.",
+        math.isclose(found, true, rel_tol=1e-4), f"on logits in between it should be {true:.4f}, yours is {found:.4f}."
     )
     extreme = loss(real_logits=zeros - 200, fake_logits=zeros)
-    _must(
-        bool(torch.isfinite(extreme)),
-        "a logit of -200 makes it infinite. softplus takes the logarithm safely.",
-    )
+    _must(bool(torch.isfinite(extreme)), "a logit of -200 makes it infinite. softplus takes the logarithm safely.")
 
 
 def check_generator_loss(loss: Callable[[Tensor], Tensor]) -> None:
@@ -142,8 +126,7 @@ def check_generator_loss(loss: Callable[[Tensor], Tensor]) -> None:
     )
     _must(float(gradient.sum()) < 0, "going down your loss makes the discriminator surer. The sign is wrong.")
     _must(
-        math.isclose(float(loss(torch.zeros(4, 1))), math.log(2), rel_tol=1e-4),
-        "at a logit of 0 it should be 0.693.",
+        math.isclose(float(loss(torch.zeros(4, 1))), math.log(2), rel_tol=1e-4), "at a logit of 0 it should be 0.693."
     )
 
 
@@ -153,9 +136,7 @@ def check_discriminator_turn(turn: Callable[..., Any]) -> None:
         torch.manual_seed(0)
         generator, discriminator = create_generator(), create_discriminator()
         real, noise = torch.rand(8, 1, 28, 28) * 2 - 1, torch.randn(8, 100)
-        before = [
-            [p.detach().clone() for p in network.parameters()] for network in (generator, discriminator)
-        ]
+        before = [[p.detach().clone() for p in network.parameters()] for network in (generator, discriminator)]
         optimizer = torch.optim.SGD(discriminator.parameters(), lr=0.1)
         for parameter in discriminator.parameters():
             parameter.grad = torch.full_like(parameter, 100.0)  # left over from another step
@@ -164,9 +145,7 @@ def check_discriminator_turn(turn: Callable[..., Any]) -> None:
         max(float((p.detach() - old).abs().max()) for p, old in zip(network.parameters(), olds, strict=True))
         for network, olds in zip((generator, discriminator), before, strict=True)
     )
-    _must(
-        d_moved > 0, "the discriminator has not moved. Call backward() on the loss, then d_optimizer.step()."
-    )
+    _must(d_moved > 0, "the discriminator has not moved. Call backward() on the loss, then d_optimizer.step().")
     _must(
         d_moved < 5,
         "the gradients of an earlier step were still there. Call d_optimizer.zero_grad() before backward().",
@@ -178,11 +157,7 @@ def check_discriminator_turn(turn: Callable[..., Any]) -> None:
     )
 
 
-RUN_NAMES = {
-    "A": "D overpowering",
-    "B": "D failure",
-    "C": "mode collapse",
-}
+RUN_NAMES = {"A": "D overpowering", "B": "D failure", "C": "mode collapse"}
 """What is wrong in the runs of exercise 7."""
 
 

@@ -16,9 +16,7 @@ from piano.foundation.errors import DatasetError
 SUBSET_PATH = Path(__file__).resolve().parent / "fashion-mnist-10k.npz"
 HELD_OUT = 2_000
 """Pictures of the subset that no GAN learns from: what is generated is compared with them."""
-CLASS_NAMES = (
-    "T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"
-)  # fmt: skip
+CLASS_NAMES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 SIDE = 28
 IMAGE_DIMENSIONS, LABEL_DIMENSIONS = 3, 1
 
@@ -117,11 +115,7 @@ def _image_set(images: NDArray, labels: NDArray) -> ImageSet:
 def _read_full(folder: Path, split: str) -> ImageSet:
     images = _read_idx(folder / f"{split}-images-idx3-ubyte", dimensions=IMAGE_DIMENSIONS)
     labels = _read_idx(folder / f"{split}-labels-idx1-ubyte", dimensions=LABEL_DIMENSIONS)
-    if (
-        images.shape[1:] != (SIDE, SIDE)
-        or len(images) != len(labels)
-        or labels.max(initial=0) >= len(CLASS_NAMES)
-    ):
+    if images.shape[1:] != (SIDE, SIDE) or len(images) != len(labels) or labels.max(initial=0) >= len(CLASS_NAMES):
         raise DatasetError(
             f"the {split} files in {folder} are not Fashion-MNIST: {images.shape} pictures, {len(labels)} labels."
         )

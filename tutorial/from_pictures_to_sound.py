@@ -43,15 +43,11 @@ def play_chords(seconds: float, sample_rate: int, *, seed: int) -> NDArray[np.fl
         pitch = key * 2.0 ** (random.choice(chord) / 12.0)
         note = sum(np.sin(2 * np.pi * pitch * k * time) / k**1.5 for k in range(1, 7))
         begin = round(index * beat * sample_rate)
-        sound[begin : begin + sample_rate] += (
-            0.12 * note * np.exp(-4.0 * time) * np.minimum(time / 0.005, 1.0)
-        )
+        sound[begin : begin + sample_rate] += 0.12 * note * np.exp(-4.0 * time) * np.minimum(time / 0.005, 1.0)
     return sound[None, :samples].astype(np.float32)
 
 
-def write_pieces(
-    folder: Path | str, *, count: int = 8, seconds: float = 40.0, sample_rate: int = 16_000
-) -> list[Path]:
+def write_pieces(folder: Path | str, *, count: int = 8, seconds: float = 40.0, sample_rate: int = 16_000) -> list[Path]:
     """Made-up pieces as WAV files, each of another seed; files that are there already are left alone."""
     paths = [Path(folder) / f"chords-{seed}.wav" for seed in range(count)]
     for seed, path in enumerate(paths):
@@ -92,8 +88,10 @@ def musigan(verb: str, *arguments: object, lines: int = 6) -> None:
     answer = subprocess.run(
         [sys.executable, "-m", COMMANDS[verb], *words],
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])},
-        stdin=subprocess.DEVNULL, capture_output=True, text=True,
-    )  # fmt: skip
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
     if answer.returncode:
         said = (answer.stderr.strip() or answer.stdout.strip()).splitlines()
         raise TrainingError(f"musigan {verb} failed: {said[-1] if said else answer.returncode}")

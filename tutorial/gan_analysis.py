@@ -14,10 +14,7 @@ STEPS_PER_WINDOW = 100
 
 
 def gan_windows(
-    history: Iterable[Mapping[str, Any]],
-    steps_per_window: int = STEPS_PER_WINDOW,
-    *,
-    moved: float | None = None,
+    history: Iterable[Mapping[str, Any]], steps_per_window: int = STEPS_PER_WINDOW, *, moved: float | None = None
 ) -> list[Window]:
     """Boil a run's log down to windows: the mean of every signal over some steps. A short rest at the end is left out.
 
@@ -50,12 +47,7 @@ def judge_windows(windows: Sequence[Window], judge: str) -> list[Window]:
     judge : str
         `ear_` or `professor_`.
     """
-    names = {
-        f"{judge}dn": "d_loss",
-        f"{judge}d_real": "d_real",
-        f"{judge}d_fake": "d_fake",
-        "diversity": "diversity",
-    }
+    names = {f"{judge}dn": "d_loss", f"{judge}d_real": "d_real", f"{judge}d_fake": "d_fake", "diversity": "diversity"}
     return [
         Window(
             window.step,
@@ -108,9 +100,13 @@ def loss_statistics(losses: Sequence[float], steps_per_window: int = STEPS_PER_W
     half = values[len(values) // 2 :]
     slope = np.polyfit(np.arange(len(half)), half, 1)[0] * 1000 if len(half) > 1 else 0.0
     return LossStatistics(
-        mean=float(values.mean()), std=float(values.std()), low=float(min(means)), high=float(max(means)),
-        last=float(values[-max(1, len(values) // 10) :].mean()), slope=float(slope),
-    )  # fmt: skip
+        mean=float(values.mean()),
+        std=float(values.std()),
+        low=float(min(means)),
+        high=float(max(means)),
+        last=float(values[-max(1, len(values) // 10) :].mean()),
+        slope=float(slope),
+    )
 
 
 def detect_failure_modes(
@@ -173,8 +169,7 @@ def nash_equilibrium(windows: Sequence[Window], *, last: int = 5) -> Equilibrium
         "change of D loss per window": (slope, -1e-3, 1e-3),
     }
     conditions = [
-        Condition(name, value, low, high, bool(low <= value <= high))
-        for name, (value, low, high) in values.items()
+        Condition(name, value, low, high, bool(low <= value <= high)) for name, (value, low, high) in values.items()
     ]
     missed = [condition.name for condition in conditions if not condition.is_met]
     if len(end) < last:

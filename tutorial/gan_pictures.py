@@ -119,9 +119,7 @@ def _finish(axis: Axes, title: str, label: str) -> None:
     axis.set_ylabel(label)
     axis.set_title(title, loc="left", fontsize=10)
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(
-        frameon=False, ncols=6, fontsize=8, loc="upper left", bbox_to_anchor=(0.0, -0.16)
-    )  # over no curve
+    axis.legend(frameon=False, ncols=6, fontsize=8, loc="upper left", bbox_to_anchor=(0.0, -0.16))  # over no curve
     axis.margins(x=0.01)
 
 

@@ -102,9 +102,7 @@ def discriminator_step(
     )
 
 
-def generator_step(
-    generator: nn.Module, discriminator: nn.Module, g_optimizer: Optimizer, *, noise: Tensor
-) -> Tensor:
+def generator_step(generator: nn.Module, discriminator: nn.Module, g_optimizer: Optimizer, *, noise: Tensor) -> Tensor:
     """The generator learns to be taken for real; gradients pass through the discriminator, which stays as it is.
 
     Parameters
@@ -223,18 +221,20 @@ def train_gan(
         )
     device = torch.device(device or best_device())
     settings = {
-        "learning_rate": learning_rate, "beta1": beta1,
+        "learning_rate": learning_rate,
+        "beta1": beta1,
         "d_learning_rate": learning_rate if d_learning_rate is None else d_learning_rate,
-        "checkpoint_interval": checkpoint_interval, "seed": seed, "steps_per_epoch": len(train_loader),
-    }  # fmt: skip
+        "checkpoint_interval": checkpoint_interval,
+        "seed": seed,
+        "steps_per_epoch": len(train_loader),
+    }
     # Channels last: a step costs a fifth less on a CPU.
     networks = {"generator": generator, "discriminator": discriminator}
     for network in networks.values():
         network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     rates = {"generator": learning_rate, "discriminator": settings["d_learning_rate"]}
     optimizers = {
-        name: Adam(network.parameters(), lr=rates[name], betas=(beta1, 0.999))
-        for name, network in networks.items()
+        name: Adam(network.parameters(), lr=rates[name], betas=(beta1, 0.999)) for name, network in networks.items()
     }
     run = GanRun(networks, optimizers, settings, Path(folder) if folder is not None else None)
     done = run.resume()
@@ -266,9 +266,7 @@ def play_epoch(
         # Dropout and a loader without a generator of its own draw from torch's common stream.
         torch.manual_seed(keyed_generator(run.settings["seed"], "epoch", epoch).initial_seed())
         if isinstance(train_loader.generator, torch.Generator):
-            train_loader.generator.manual_seed(
-                keyed_generator(run.settings["seed"], "order", epoch).initial_seed()
-            )
+            train_loader.generator.manual_seed(keyed_generator(run.settings["seed"], "order", epoch).initial_seed())
         for batch in train_loader:
             real = (batch[0] if isinstance(batch, Sequence) else batch).to(device)
             noise = torch.randn(2, len(real), fixed_noise.shape[1], generator=draw).to(device)
@@ -282,10 +280,7 @@ def play_epoch(
 
 def describe_epoch(epoch: int, num_epochs: int, lines: Sequence[dict[str, Any]]) -> str:
     """One line for the screen: the means of an epoch."""
-    means = {
-        name: sum(line[name] for line in lines) / len(lines)
-        for name in ("d_loss", "g_loss", "d_real", "d_fake")
-    }
+    means = {name: sum(line[name] for line in lines) / len(lines) for name in ("d_loss", "g_loss", "d_real", "d_fake")}
     return (
         f"epoch {epoch:3d}/{num_epochs}  D loss {means['d_loss']:.3f}  G loss {means['g_loss']:.3f}  "
         f"D(x) {means['d_real']:.2f}  D(G(z)) {means['d_fake']:.2f}  {lines[-1]['seconds']:.0f} s"
@@ -309,11 +304,7 @@ class GanRun:
     """
 
     def __init__(
-        self,
-        networks: dict[str, nn.Module],
-        optimizers: dict[str, Adam],
-        settings: dict[str, Any],
-        folder: Path | None,
+        self, networks: dict[str, nn.Module], optimizers: dict[str, Adam], settings: dict[str, Any], folder: Path | None
     ) -> None:
         self.networks, self.optimizers, self.settings, self.folder = networks, optimizers, settings, folder
         self.d_losses: list[float] = []
@@ -334,9 +325,13 @@ class GanRun:
                     f"{name} is {value} in epoch {epoch}, step {self._total_step}. Lower the learning rate."
                 )
         return {
-            "stage": "gan", "epoch": epoch, "step": self._total_step, "total_step": self._total_step,
-            "seconds": round(time.monotonic() - self._began, 3), **numbers,
-        }  # fmt: skip
+            "stage": "gan",
+            "epoch": epoch,
+            "step": self._total_step,
+            "total_step": self._total_step,
+            "seconds": round(time.monotonic() - self._began, 3),
+            **numbers,
+        }
 
     def finish_epoch(self, epoch: int, lines: list[dict[str, Any]], *, save: bool) -> None:
         """Note an epoch, and keep everything if it is time."""
@@ -346,12 +341,16 @@ class GanRun:
         if not save or self.folder is None:
             return
         content = {
-            "format_version": FORMAT_VERSION, "epoch": epoch, "settings": self.settings,
+            "format_version": FORMAT_VERSION,
+            "epoch": epoch,
+            "settings": self.settings,
             "networks": {name: network.state_dict() for name, network in self.networks.items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
-            "d_losses": self.d_losses, "g_losses": self.g_losses, "samples": self.samples,
+            "d_losses": self.d_losses,
+            "g_losses": self.g_losses,
+            "samples": self.samples,
             "seconds": time.monotonic() - self._began,
-        }  # fmt: skip
+        }
         write_whole(self.folder / f"gan_epoch_{epoch}.pt", lambda file: torch.save(content, file))
         for old in checkpoint_epochs(self.folder)[:-KEPT_CHECKPOINTS]:
             (self.folder / f"gan_epoch_{old}.pt").unlink()
@@ -409,21 +408,9 @@ def read_gan_checkpoint(path: Path) -> dict[str, Any]:
     """A checkpoint's content, without ever running pickled code; raises CheckpointError."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        OSError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        pickle.UnpicklingError,
-        zipfile.BadZipFile,
-    ):
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile):
         raise CheckpointError(f"{path} is damaged or no checkpoint: delete it to go on without it.") from None
     wanted = {"epoch", "settings", "networks", "optimizers", "d_losses", "g_losses", "samples", "seconds"}
-    if (
-        not isinstance(content, dict)
-        or content.get("format_version") != FORMAT_VERSION
-        or wanted - content.keys()
-    ):
+    if not isinstance(content, dict) or content.get("format_version") != FORMAT_VERSION or wanted - content.keys():
         raise CheckpointError(f"{path} is not a checkpoint of train_gan: delete it to go on without it.")
     return content

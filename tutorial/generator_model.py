@@ -18,9 +18,7 @@ class Generator(nn.Module):
         super().__init__()
         self.latent_dim = latent_dim
         self.layers = nn.Sequential(
-            nn.Linear(
-                latent_dim, 2 * channels * 7 * 7, bias=False
-            ),  # the batch norm after it has a bias of its own
+            nn.Linear(latent_dim, 2 * channels * 7 * 7, bias=False),  # the batch norm after it has a bias of its own
             nn.Unflatten(1, (2 * channels, 7, 7)),
             nn.BatchNorm2d(2 * channels),
             nn.ReLU(),

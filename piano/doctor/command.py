@@ -83,13 +83,22 @@ def examine(folder: Path) -> Diagnosis:
     found = changes(read_settings(folder))
     said = judge(windows, findings, history, steps=log.steps)
     diagnosis = Diagnosis(
-        said.sentence, findings, treatments(history), table(windows, history), {},
-        found, restart_text(folder, findings, found, history), told_together(findings, stages_of(windows)),
-        is_ruined=said.is_ruined, advice=said.advice_in(folder), steps=said.steps,
-    )  # fmt: skip
+        said.sentence,
+        findings,
+        treatments(history),
+        table(windows, history),
+        {},
+        found,
+        restart_text(folder, findings, found, history),
+        told_together(findings, stages_of(windows)),
+        is_ruined=said.is_ruined,
+        advice=said.advice_in(folder),
+        steps=said.steps,
+    )
     try:
-        drawn = {index: draw_evidence(finding, folder / FOLDER)
-                 for index, finding in enumerate(findings[:MOST_PICTURES])}  # fmt: skip
+        drawn = {
+            index: draw_evidence(finding, folder / FOLDER) for index, finding in enumerate(findings[:MOST_PICTURES])
+        }
         diagnosis = diagnosis._replace(pictures=drawn)
         (folder / FOLDER).mkdir(parents=True, exist_ok=True)
         write_json(folder / FOLDER / JSON_NAME, as_json(diagnosis))
@@ -125,9 +134,11 @@ def no_log_text(folder: Path, error: OSError) -> str:
     if not isinstance(error, FileNotFoundError):
         return f"{name} holds no {LOG_NAME} that can be read: {error.strerror or error}."
     if holds_shipped(folder):
-        return (f"{name} is a model that was given away: it holds no {LOG_NAME} of its training, so "
-                f"that there is nothing to examine. Hear it: {command('generate', '--checkpoints', folder)}; "
-                f"measure it: {command('evaluate', '--checkpoints', folder, '--real', 'FOLDER')}")  # fmt: skip
+        return (
+            f"{name} is a model that was given away: it holds no {LOG_NAME} of its training, so "
+            f"that there is nothing to examine. Hear it: {command('generate', '--checkpoints', folder)}; "
+            f"measure it: {command('evaluate', '--checkpoints', folder, '--real', 'FOLDER')}"
+        )
     what = "is music made ready for training: it " if (folder / "manifest.json").is_file() else ""
     return f"{name} {what}holds no {LOG_NAME}. {NAME_IT}"
 
@@ -171,12 +182,17 @@ def restart_text(
     here = folder.resolve()
     config = [("--config", str(here / CONFIG_NAME))] if (here / CONFIG_NAME).is_file() else []
     options = [
-        *config, ("--resume", str(kept[-1])), ("--set", f"checkpoint_folder_load={yaml_text(here)}"),
-        ("--checkpoints", f"{here}-from-{kept[-1]}"), *settings,
-    ]  # fmt: skip
+        *config,
+        ("--resume", str(kept[-1])),
+        ("--set", f"checkpoint_folder_load={yaml_text(here)}"),
+        ("--checkpoints", f"{here}-from-{kept[-1]}"),
+        *settings,
+    ]
     words = [word for option in options for word in option]
-    told = (f"GO ON  Epoch {kept[-1]} is the last checkpoint kept from before it (step {steps[kept[-1]]}). After the "
-            "change:")  # fmt: skip
+    told = (
+        f"GO ON  Epoch {kept[-1]} is the last checkpoint kept from before it (step {steps[kept[-1]]}). After the "
+        "change:"
+    )
     return f"{wrapped(told, '       ')}\n  {command('train', *words)}"
 
 
@@ -219,8 +235,10 @@ def draw_evidence(finding: Finding, folder: Path) -> Path:
     values = [value for _, value in finding.evidence]
     low, high = min([*values, finding.threshold]), max([*values, finding.threshold])
     margin = 0.05 * (high - low) or 0.05
-    lines = [Line(finding.signal, steps, values),
-             Line("found", [finding.step, finding.step], [low - margin, high + margin], "--")]  # fmt: skip
+    lines = [
+        Line(finding.signal, steps, values),
+        Line("found", [finding.step, finding.step], [low - margin, high + margin], "--"),
+    ]
     words = (finding.stage, finding.name, finding.signal)
     name = "_".join(re.sub(r"[^A-Za-z0-9]+", "_", word)[:40] for word in words if word)
     chart = Chart(
@@ -239,18 +257,25 @@ def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
         "advice": diagnosis.advice,
         "steps": diagnosis.steps,
         "findings": [
-            {**report(finding), "stage": finding.stage, "step": finding.step, "until": finding.until,
-             "windows": finding.windows, "is_open": finding.is_open, "until_stage_end": finding.until_stage_end,
-             "evidence": finding.evidence,
-             "done": diagnosis.done.get((finding.stage, finding.name), []),
-             "picture": diagnosis.pictures[index].name if index in diagnosis.pictures else None,
-             "suspects": [suspect._asdict() for suspect in suspects_of(finding, diagnosis.changes)]}
+            {
+                **report(finding),
+                "stage": finding.stage,
+                "step": finding.step,
+                "until": finding.until,
+                "windows": finding.windows,
+                "is_open": finding.is_open,
+                "until_stage_end": finding.until_stage_end,
+                "evidence": finding.evidence,
+                "done": diagnosis.done.get((finding.stage, finding.name), []),
+                "picture": diagnosis.pictures[index].name if index in diagnosis.pictures else None,
+                "suspects": [suspect._asdict() for suspect in suspects_of(finding, diagnosis.changes)],
+            }
             for index, finding in enumerate(diagnosis.findings)
         ],
         "restart": diagnosis.restart,
         "changed_settings": dict(diagnosis.changes.values) if diagnosis.changes else None,
         "figures": [row._asdict() for row in diagnosis.rows],
-    }  # fmt: skip
+    }
 
 
 def as_text(diagnosis: Diagnosis, folder: Path) -> str:
@@ -276,8 +301,11 @@ def block_text(diagnosis: Diagnosis, block: Sequence[int]) -> str:
     """One finding, or those of one rule in stages that follow each other: what it is, its evidence, what to do."""
     findings = [diagnosis.findings[index] for index in block]
     first, is_one = first_of(findings), len(findings) == 1
-    done = [line for place in dict.fromkeys((finding.stage, finding.name) for finding in findings)
-            for line in diagnosis.done.get(place, [])]  # fmt: skip
+    done = [
+        line
+        for place in dict.fromkeys((finding.stage, finding.name) for finding in findings)
+        for line in diagnosis.done.get(place, [])
+    ]
     suspects = dict.fromkeys(
         suspect.sentence() for finding in findings for suspect in suspects_of(finding, diagnosis.changes)
     )
@@ -288,15 +316,17 @@ def block_text(diagnosis: Diagnosis, block: Sequence[int]) -> str:
         for finding in findings
     ]
     pictures = [str(diagnosis.pictures[index]) for index in block if index in diagnosis.pictures]
-    return "\n".join([
-        wrapped(f"{first.severity.upper()}  {first.name}{where}", "  "),
-        wrapped(f"  {first.sentence}", "  "),
-        *[wrapped(line, "          ") for line in labelled("signal", signals)],
-        *[wrapped(f"  done    {line}", "          ") for line in done],
-        *[wrapped(line, "          ") for line in labelled("cause?", list(suspects))],
-        wrapped(f"  {'else' if done else 'do'}      {first.advice}", "          "),
-        *labelled("see", pictures),
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            wrapped(f"{first.severity.upper()}  {first.name}{where}", "  "),
+            wrapped(f"  {first.sentence}", "  "),
+            *[wrapped(line, "          ") for line in labelled("signal", signals)],
+            *[wrapped(f"  done    {line}", "          ") for line in done],
+            *[wrapped(line, "          ") for line in labelled("cause?", list(suspects))],
+            wrapped(f"  {'else' if done else 'do'}      {first.advice}", "          "),
+            *labelled("see", pictures),
+        ]
+    )
 
 
 def labelled(label: str, lines: Sequence[str]) -> list[str]:
@@ -309,14 +339,14 @@ def changes_text(found: Changes | None) -> str:
     if found is None:
         return "SETTINGS  not known: there is no config.yaml in this folder that can be read."
     if not found.is_own:
-        return (f"SETTINGS  its own preset is not in this project's config.yaml. What may be a cause was held against "
-                f"preset {found.preset}; all that is unlike it: {JSON_NAME}.")  # fmt: skip
+        return (
+            f"SETTINGS  its own preset is not in this project's config.yaml. What may be a cause was held against "
+            f"preset {found.preset}; all that is unlike it: {JSON_NAME}."
+        )
     if not found.values:
         return f"SETTINGS  all as preset {found.preset} has them."
     shown = [Suspect(name, here, usual, found.preset) for name, (here, usual) in found.values.items()]
-    lines = [
-        f"  {one.setting}: {one.here} (usual: {one.usual}){one.factor()}" for one in shown[:MOST_CHANGES]
-    ]
+    lines = [f"  {one.setting}: {one.here} (usual: {one.usual}){one.factor()}" for one in shown[:MOST_CHANGES]]
     if len(shown) > MOST_CHANGES:
         lines.append(f"  and {len(shown) - MOST_CHANGES} more: see {JSON_NAME}")
     return "\n".join([f"SETTINGS  unlike preset {found.preset}:", *lines])
@@ -331,8 +361,9 @@ def as_table(rows: Sequence[Row], *, has_findings: bool) -> str:
     cells += [(row.stage, row.name, f"{row.value:.3g}", row.healthy, row.reading) for row in rows]
     widths = [max(len(cell[column]) for cell in cells) for column in range(len(cells[0]))]
     if sum(widths) + 2 * (len(widths) - 1) <= columns():
-        lines = ["  ".join(text.ljust(width) for text, width in zip(cell, widths, strict=True)).rstrip()
-                 for cell in cells]  # fmt: skip
+        lines = [
+            "  ".join(text.ljust(width) for text, width in zip(cell, widths, strict=True)).rstrip() for cell in cells
+        ]
     else:
         lines = []
         for stage in dict.fromkeys(row.stage for row in rows):
@@ -340,11 +371,7 @@ def as_table(rows: Sequence[Row], *, has_findings: bool) -> str:
             for row in rows:
                 if row.stage == stage:
                     lines.append(wrapped(f"    {row.name}: {row.value:.3g}, {row.reading}", "      "))
-                    lines += (
-                        [wrapped(f"      healthy: {row.healthy}", "        ")]
-                        if row.reading != "healthy"
-                        else []
-                    )
+                    lines += [wrapped(f"      healthy: {row.healthy}", "        ")] if row.reading != "healthy" else []
     return "\n".join([wrapped(title, "         "), *lines])
 
 
@@ -360,20 +387,14 @@ def columns() -> int:
 
 def wrapped(text: str, indent: str) -> str:
     """A paragraph as wide as the terminal, broken between words only: a command or a path stays whole."""
-    return textwrap.fill(
-        text, columns(), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
+    return textwrap.fill(text, columns(), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = CommandParser(
-        prog=program("doctor"), description=__doc__, epilog=fill(EXAMPLE),
-    )  # fmt: skip
+    parser = CommandParser(prog=program("doctor"), description=__doc__, epilog=fill(EXAMPLE))
     parser.add_argument("what", metavar="RUN|env|wiring", help="folder of a run, or env, or wiring")
-    parser.add_argument(
-        "--config", type=Path, help="settings file of env and wiring (default: config.yaml here)"
-    )
+    parser.add_argument("--config", type=Path, help="settings file of env and wiring (default: config.yaml here)")
     parser.add_argument("--preset", help="preset of wiring (default: the config's)")
     return parser.parse_args(argv)
 

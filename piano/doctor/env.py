@@ -48,9 +48,7 @@ class PresetTime(NamedTuple):
 def codec_lines() -> list[str]:
     """Which sound files can be read and written."""
     available = soundfile.available_formats()
-    lines = [
-        f"{name:<6} {'yes' if name in available else 'NO: install a newer soundfile'}" for name in FORMATS
-    ]
+    lines = [f"{name:<6} {'yes' if name in available else 'NO: install a newer soundfile'}" for name in FORMATS]
     has_ffmpeg = shutil.which("ffmpeg") is not None
     if not has_ffmpeg:
         try:
@@ -64,9 +62,7 @@ def codec_lines() -> list[str]:
 
 def device_lines() -> list[str]:
     """What computes."""
-    lines = [
-        f"processor   {platform.processor() or platform.machine()}, {available_cores()} cores for this process"
-    ]
+    lines = [f"processor   {platform.processor() or platform.machine()}, {available_cores()} cores for this process"]
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             known = torch.cuda.get_device_properties(index)
@@ -146,18 +142,9 @@ def preset_times(path: Path | None, rates: Mapping[bool, float], minutes: float 
             steps += count
             seconds += count * one
             short += LEARNING_SHARE * 60.0 * minutes * settings.share / shares / one
-        parameters = sum(
-            p.numel() for network in (run.generator, run.discriminator) for p in network.parameters()
-        )
+        parameters = sum(p.numel() for network in (run.generator, run.discriminator) for p in network.parameters())
         found.append(
-            PresetTime(
-                name,
-                parameters,
-                steps,
-                seconds / 3600,
-                BYTES_PER_PARAMETER * parameters / 2**30,
-                round(short),
-            )
+            PresetTime(name, parameters, steps, seconds / 3600, BYTES_PER_PARAMETER * parameters / 2**30, round(short))
         )
     return found
 
@@ -179,8 +166,10 @@ def short_run_text(times: Sequence[PresetTime], minutes: float = 10.0) -> str:
     if steps >= ENOUGH_STEPS:
         return f"{told}, so that you can expect the same: notes and a beat."
     enough = duration(minutes * ENOUGH_STEPS / max(steps, 1) / 60)
-    return (f"{told}. For as many, give it {enough}; or, for piano and its like, go on from the shipped model: "
-            f"{command('train', '--from', 'shipped', '--minutes', f'{minutes:g}')}.")  # fmt: skip
+    return (
+        f"{told}. For as many, give it {enough}; or, for piano and its like, go on from the shipped model: "
+        f"{command('train', '--from', 'shipped', '--minutes', f'{minutes:g}')}."
+    )
 
 
 def meta_run(config: Config) -> TrainingRun:
@@ -202,39 +191,55 @@ def env_text(path: Path | None) -> str:
     fastest = min(threads, key=lambda count: threads[count])
     torch.set_num_threads(fastest)
     seconds, rates = measured_rates(config)
-    free = shutil.disk_usage(
-        config.checkpoint_folder.parent if config.checkpoint_folder.parent.exists() else "."
-    ).free
+    free = shutil.disk_usage(config.checkpoint_folder.parent if config.checkpoint_folder.parent.exists() else ".").free
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
     times = preset_times(path, rates)
-    table = [
-        f"  {'preset':<7} {'parameters':>11} {'steps':>8} {'time on this CPU':>18} {'memory, at least':>18}"
-    ]
+    table = [f"  {'preset':<7} {'parameters':>11} {'steps':>8} {'time on this CPU':>18} {'memory, at least':>18}"]
     for row in times:
         need = f"{row.gigabytes:.1f} GB"
         size = f"{row.parameters / 1e6:.1f} M"
         table.append(f"  {row.name:<7} {size:>11} {row.steps:>8} {duration(row.hours):>18} {need:>18}")
-    threads_lines = [f"  {count:<3} {1e3 * value:.1f} ms{'   fastest' if count == fastest else ''}"
-                     for count, value in threads.items()]  # fmt: skip
+    threads_lines = [
+        f"  {count:<3} {1e3 * value:.1f} ms{'   fastest' if count == fastest else ''}"
+        for count, value in threads.items()
+    ]
     fits = [row.name for row in times if row.hours < 24 and (not memory or row.gigabytes < memory / 2**30)]
-    could = f"This machine's CPU can train all epochs of {', '.join(fits)} within a day." if fits else \
-        "This machine's CPU trains all epochs of no preset within a day."  # fmt: skip
+    could = (
+        f"This machine's CPU can train all epochs of {', '.join(fits)} within a day."
+        if fits
+        else "This machine's CPU trains all epochs of no preset within a day."
+    )
     gpu = " There is a GPU: expect far less time." if best_device() != "cpu" else ""
-    return "\n".join([
-        wrapped(f"VERDICT  {short_run_text(times)} {could}{gpu}"), "",
-        "sound files", *(f"  {line}" for line in codec_lines()), "",
-        "devices", *(f"  {line}" for line in device_lines()), "",
-        "CPU threads, measured now (a small step)",
-        *threads_lines, "",
-        f"disk        {free / 2**30:.0f} GB free beside {config.checkpoint_folder}",
-        f"memory      {memory / 2**30:.0f} GB" if memory else "memory      unknown", "",
-        wrapped(f"training    a step of {config.preset} on made-up music, {counted(fastest, 'thread')}: "
-                + ", ".join(f"{stage} {1e3 * taken:.0f} ms" for stage, taken in seconds.items())), "",
-        "how long all of each preset's epochs would take on this CPU", *table,
-        wrapped("Extrapolated from those steps, in proportion to parameters x frames x items: right within a factor "
+    return "\n".join(
+        [
+            wrapped(f"VERDICT  {short_run_text(times)} {could}{gpu}"),
+            "",
+            "sound files",
+            *(f"  {line}" for line in codec_lines()),
+            "",
+            "devices",
+            *(f"  {line}" for line in device_lines()),
+            "",
+            "CPU threads, measured now (a small step)",
+            *threads_lines,
+            "",
+            f"disk        {free / 2**30:.0f} GB free beside {config.checkpoint_folder}",
+            f"memory      {memory / 2**30:.0f} GB" if memory else "memory      unknown",
+            "",
+            wrapped(
+                f"training    a step of {config.preset} on made-up music, {counted(fastest, 'thread')}: "
+                + ", ".join(f"{stage} {1e3 * taken:.0f} ms" for stage, taken in seconds.items())
+            ),
+            "",
+            "how long all of each preset's epochs would take on this CPU",
+            *table,
+            wrapped(
+                "Extrapolated from those steps, in proportion to parameters x frames x items: right within a factor "
                 "of about three, for this CPU, and while it is as busy as now. With --minutes N a run takes N "
-                "minutes anywhere, and is as good as N minutes allow."),
-    ])  # fmt: skip
+                "minutes anywhere, and is as good as N minutes allow."
+            ),
+        ]
+    )
 
 
 def duration(hours: float) -> str:

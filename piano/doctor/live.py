@@ -120,11 +120,7 @@ class Doctor:
             refused = self._refused.pop(line["total_step"], None)
             self._in_a_row = 0 if refused is None else self._in_a_row + 1
             if refused is not None:
-                bad = [
-                    name
-                    for name, value in line.items()
-                    if isinstance(value, float) and not math.isfinite(value)
-                ]
+                bad = [name for name, value in line.items() if isinstance(value, float) and not math.isfinite(value)]
                 for name in bad:
                     del line[name]
                 line["skipped"] = f"{refused} did not move: no number in {', '.join(bad) or 'its gradient'}"
@@ -149,13 +145,20 @@ class Doctor:
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain values to resume from."""
         state = {
-            "stage": self.stage, "lines": copy.deepcopy(self._lines), "leaks": self._leaks, "steps": self._steps,
+            "stage": self.stage,
+            "lines": copy.deepcopy(self._lines),
+            "leaks": self._leaks,
+            "steps": self._steps,
             "windows": [[window.step, dict(window.signals)] for window in self.windows],
-            "clears_leaks": self.clears_leaks, "in_a_row": self._in_a_row, "struck": self._struck,
-            "strikes": self._strikes, "healthy": self._healthy, "applied": dict(self._applied),
+            "clears_leaks": self.clears_leaks,
+            "in_a_row": self._in_a_row,
+            "struck": self._struck,
+            "strikes": self._strikes,
+            "healthy": self._healthy,
+            "applied": dict(self._applied),
             "undo": [[remedy.name, remedy.words, dict(remedy.ratios)] for remedy in self._undo],
             "weights": dict(self._weights),
-        }  # fmt: skip
+        }
         return state | ({"good": self._good} if self.mode == "act" else {})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -225,9 +228,7 @@ class Doctor:
 
     def _is_sick(self) -> bool:
         """Whether any rule saw something wrong in the last window."""
-        return any(
-            watch.reading and watch.reading.severity in ("warning", "critical") for watch in self._watches
-        )
+        return any(watch.reading and watch.reading.severity in ("warning", "critical") for watch in self._watches)
 
     def _speak(self, run: TrainingRun, watch: Watch) -> None:
         finding, reading = watch.findings[-1], watch.reading
@@ -241,8 +242,10 @@ class Doctor:
         if is_new:
             run.event("finding", **report(finding), remedy=remedy)
             then = f"Done: {remedy}." if remedy else finding.advice
-            said = (f"Doctor, {finding.severity}: {finding.name}. {finding.sentence} "
-                    f"({finding.signal} {finding.value:.3g}, bound {finding.threshold:.3g}) {then}")  # fmt: skip
+            said = (
+                f"Doctor, {finding.severity}: {finding.name}. {finding.sentence} "
+                f"({finding.signal} {finding.value:.3g}, bound {finding.threshold:.3g}) {then}"
+            )
             if run.runtime.is_main:
                 tqdm.write(wrapped(said))
         elif remedy:
@@ -307,11 +310,7 @@ class Doctor:
         """Keep the weights of a window without a finding."""
         if self.mode != "act":
             return
-        networks = {
-            "generator": run.generator,
-            "average": run.average.network,
-            "discriminator": run.discriminator,
-        }
+        networks = {"generator": run.generator, "average": run.average.network, "discriminator": run.discriminator}
         earlier, age = self._good.get("earlier_judges", []), self._good.get("age", 0)
         self._good = {
             name: {key: value.detach().cpu().clone() for key, value in network.state_dict().items()}
@@ -329,23 +328,30 @@ class Doctor:
     def _sample(self, run: TrainingRun) -> dict[str, Tensor]:
         """A few weights of every parameter, by part."""
         return {
-            name: torch.cat([
-                parameter.detach().flatten()[:: max(1, parameter.numel() // SAMPLED_WEIGHTS)][:SAMPLED_WEIGHTS]
-                for module in modules for parameter in module.parameters()
-            ]).float().cpu()
+            name: torch.cat(
+                [
+                    parameter.detach().flatten()[:: max(1, parameter.numel() // SAMPLED_WEIGHTS)][:SAMPLED_WEIGHTS]
+                    for module in modules
+                    for parameter in module.parameters()
+                ]
+            )
+            .float()
+            .cpu()
             for name, modules in run.parts.items()
-        }  # fmt: skip
+        }
 
     def _movement(self, run: TrainingRun, steps: int) -> dict[str, float]:
         """Relative change of the parts that learn since the last window, and what moved though it should not."""
-        held = {id(parameter) for optimizer in self.optimizers.values()
-                for group in optimizer.param_groups for parameter in group["params"]}  # fmt: skip
+        held = {
+            id(parameter)
+            for optimizer in self.optimizers.values()
+            for group in optimizer.param_groups
+            for parameter in group["params"]
+        }
         now = self._sample(run)
         found, leaks = {}, float(self._leaks)
         for name, modules in run.parts.items():
-            change = float(
-                (now[name] - self._weights[name]).norm() / self._weights[name].norm().clamp_min(1e-12)
-            )
+            change = float((now[name] - self._weights[name]).norm() / self._weights[name].norm().clamp_min(1e-12))
             if any(id(parameter) in held for module in modules for parameter in module.parameters()):
                 found[f"{name}_moved"] = change
                 found[f"{name}_step_size"] = change / max(1, steps)
@@ -366,6 +372,11 @@ class Doctor:
 def report(finding: Finding) -> dict[str, Any]:
     """A finding's line in metrics.jsonl."""
     return {
-        "name": finding.name, "severity": finding.severity, "sentence": finding.sentence, "signal": finding.signal,
-        "value": finding.value, "threshold": finding.threshold, "advice": finding.advice,
-    }  # fmt: skip
+        "name": finding.name,
+        "severity": finding.severity,
+        "sentence": finding.sentence,
+        "signal": finding.signal,
+        "value": finding.value,
+        "threshold": finding.threshold,
+        "advice": finding.advice,
+    }

@@ -39,9 +39,7 @@ def measure(run: TrainingRun) -> dict[str, float]:
         found: dict[str, float] = {}
         for name in STAGE[run.stage].signals:
             found |= SIGNALS[name](run)
-    return {
-        name: agreed for name, value in found.items() if math.isfinite(agreed := run.runtime.agree(value))
-    }
+    return {name: agreed for name, value in found.items() if math.isfinite(agreed := run.runtime.agree(value))}
 
 
 @contextmanager
@@ -72,9 +70,7 @@ def data_signals(run: TrainingRun) -> dict[str, float]:
     dataset, step = run.training_set, fixed_step(run)
     samples = min(run.generator.sample_rate, dataset.samples)
     indices = torch.randint(len(dataset), (DATA_CROPS,), generator=step.random("data pair"))
-    offsets = torch.randint(
-        dataset.samples - samples + 1, (DATA_CROPS,), generator=step.random("data offset")
-    )
+    offsets = torch.randint(dataset.samples - samples + 1, (DATA_CROPS,), generator=step.random("data offset"))
     crops = dataset.crops(indices, offsets, samples).float()
     levels = 10.0 * torch.log10(crops.flatten(1).square().mean(dim=1) + 1e-12)
     first = dataset[0]
@@ -127,8 +123,9 @@ def probe_waveforms(run: TrainingRun, samples: int) -> dict[str, Tensor]:
     tone = math.sqrt(2.0) * PROBE_LEVEL * torch.sin(2.0 * math.pi * PROBE_TONE_HERTZ * time)
     sounds = {
         "noise": PROBE_LEVEL * step.noise("probe", 1, channels, samples),
-        "silence": torch.zeros(1, channels, samples), "tone": tone.expand(1, channels, -1),
-    }  # fmt: skip
+        "silence": torch.zeros(1, channels, samples),
+        "tone": tone.expand(1, channels, -1),
+    }
     return {name: sound.to(run.runtime.device) for name, sound in sounds.items()}
 
 
@@ -148,9 +145,7 @@ def verdicts(
     ranks = (train.unsqueeze(1) > fakes.unsqueeze(0)).float() + 0.5 * (train.unsqueeze(1) == fakes).float()
     found = {f"{family}_probes": float(shares.mean()), f"{family}_accuracy": float(ranks.mean())}
     lead = float(train.mean() - fakes.mean())
-    error = (
-        float((train.var() / len(train) + fakes.var() / len(fakes)).sqrt()) if len(train) > 1 else math.inf
-    )
+    error = float((train.var() / len(train) + fakes.var() / len(fakes)).sqrt()) if len(train) > 1 else math.inf
     if lead > 2.0 * error:
         found[f"{family}_overfitting"] = float(train.mean() - held.mean()) / lead
     return found
@@ -166,23 +161,17 @@ def ear_signals(run: TrainingRun) -> dict[str, float]:
     offsets = torch.randint(held.samples - samples + 1, (COUNT,), generator=step.random("held out offset"))
     spectra["validation"] = autoencoder.analyse(held.crops(indices, offsets, samples).to(run.runtime.device))
     spectra["fake"] = autoencoder.decode_spectrum(autoencoder.posterior(spectra["training"])[0])
-    judged = {
-        name: judge_sound(run.discriminator, autoencoder, spectrum) for name, spectrum in spectra.items()
-    }
+    judged = {name: judge_sound(run.discriminator, autoencoder, spectrum) for name, spectrum in spectra.items()}
     probes = [autoencoder.analyse(sound) for sound in probe_waveforms(run, samples).values()]
     order = torch.randperm(spectra["validation"].shape[1], generator=step.random("shuffle"))
     probes.append(spectra["validation"][:, order.to(run.runtime.device)])
-    return verdicts(
-        "ear", probes=[judge_sound(run.discriminator, autoencoder, probe) for probe in probes], **judged
-    )
+    return verdicts("ear", probes=[judge_sound(run.discriminator, autoencoder, probe) for probe in probes], **judged)
 
 
 def professor_signals(run: TrainingRun) -> dict[str, float]:
     """The professor on compositions, on held-out music and on probes, all diffused to the same levels."""
     step = fixed_step(run)
-    batches = {
-        split: draw_composition(run, step, run.stage, split=split) for split in ("training", "validation")
-    }
+    batches = {split: draw_composition(run, step, run.stage, split=split) for split in ("training", "validation")}
     judged = {
         split: judge_composition(run.discriminator, batch, batch.latents, is_real=True)
         for split, batch in batches.items()
@@ -193,9 +182,7 @@ def professor_signals(run: TrainingRun) -> dict[str, float]:
     )
     few = batches["validation"].part(slice(0, PROBE_COUNT))
     free = few._replace(is_prefix=torch.zeros_like(few.is_prefix))
-    probes = [
-        judge_composition(run.discriminator, free, probe, is_real=False) for probe in probe_latents(run, free)
-    ]
+    probes = [judge_composition(run.discriminator, free, probe, is_real=False) for probe in probe_latents(run, free)]
     found = verdicts("professor", probes=probes, **judged)
     if STAGE[run.stage].own_term:
         found |= noise_spread(run, batch)
@@ -252,9 +239,7 @@ def variety(run: TrainingRun, made: Tensor) -> dict[str, float]:
     """
     real = run.draw_latents(fixed_step(run), len(made), made.shape[1])
     in_latents = ratio(spread(pooled(made)), spread(pooled(real)))
-    tones = [
-        run.generator.decode_spectrum(latents[:, :SPECTRUM_FRAMES]).mean(dim=1) for latents in (made, real)
-    ]
+    tones = [run.generator.decode_spectrum(latents[:, :SPECTRUM_FRAMES]).mean(dim=1) for latents in (made, real)]
     found = [in_latents, ratio(spread(tones[0]), spread(tones[1]))]
     return {} if None in found else {"diversity": min(value for value in found if value is not None)}
 
@@ -278,12 +263,11 @@ def nearness(run: TrainingRun, made: Tensor) -> dict[str, float]:
         return {}
     library = run.draw_latents(step, NEIGHBOUR_LIBRARY, frames).flatten(1)
     held = run.draw_latents(step, NEIGHBOUR_PLACES * len(made), frames, split="validation").flatten(1)
-    starts = [
-        place * (made.shape[1] - frames) // max(NEIGHBOUR_PLACES - 1, 1) for place in range(NEIGHBOUR_PLACES)
-    ]
+    starts = [place * (made.shape[1] - frames) // max(NEIGHBOUR_PLACES - 1, 1) for place in range(NEIGHBOUR_PLACES)]
     own = torch.cat([made[:, start : start + frames] for start in starts]).flatten(1)
-    nearest = [float(torch.cdist(queries.float(), library.float()).min(dim=1).values.median())
-               for queries in (own, held)]  # fmt: skip
+    nearest = [
+        float(torch.cdist(queries.float(), library.float()).min(dim=1).values.median()) for queries in (own, held)
+    ]
     return {"nearest_ratio": nearest[0] / nearest[1]} if nearest[1] > 1e-6 else {}
 
 

@@ -86,12 +86,11 @@ ROLL_BACK = Remedy("went back to the last good weights", lambda patient, run: pa
 SLOWER_JUDGE = scale("rate/judge", 0.25, "judges' learning rate x 0.25", least=1 / 1024)
 EARLIER_JUDGE = together(
     "judges went back to earlier weights, and learn at a quarter of the rate",
-    Remedy("", lambda patient, run: patient.roll_back_judges(run)), SLOWER_JUDGE,
-)  # fmt: skip
-SLOWER_GENERATOR = scale("rate/generator", 0.5, "generator's learning rate x 0.5")
-BOTH_SLOWER = together(
-    "both learning rates x 0.5", scale("rate/judge", 0.5, ""), scale("rate/generator", 0.5, "")
+    Remedy("", lambda patient, run: patient.roll_back_judges(run)),
+    SLOWER_JUDGE,
 )
+SLOWER_GENERATOR = scale("rate/generator", 0.5, "generator's learning rate x 0.5")
+BOTH_SLOWER = together("both learning rates x 0.5", scale("rate/judge", 0.5, ""), scale("rate/generator", 0.5, ""))
 MORE_PENALTY = scale("penalty", 2.0, "penalty x 2")
 MORE_ENERGY = scale("energy_score", 2.0, "energy score x 2", most=8.0)
 JUDGE_RESTS = scale("judge_every", 2.0, "judges learn half as often", least=1.0, most=8.0)
@@ -99,7 +98,8 @@ JUDGE_RESTS = scale("judge_every", 2.0, "judges learn half as often", least=1.0,
 REMEDIES: dict[str, tuple[Remedy, ...]] = {
     "D divergence": (
         together(
-            "went back to the last good weights, judges' learning rate x 0.1", ROLL_BACK,
+            "went back to the last good weights, judges' learning rate x 0.1",
+            ROLL_BACK,
             scale("rate/judge", 0.1, "", least=1 / 1024),
         ),
     ),
@@ -115,19 +115,22 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
     "mode dropping": (MORE_ENERGY, ROLL_BACK),
     "divergence": (
         together(
-            "went back to the last good weights, generator's learning rate x 0.1, judges' x 0.5", ROLL_BACK,
-            scale("rate/generator", 0.1, "", least=1e-3), scale("rate/judge", 0.5, ""),
+            "went back to the last good weights, generator's learning rate x 0.1, judges' x 0.5",
+            ROLL_BACK,
+            scale("rate/generator", 0.1, "", least=1e-3),
+            scale("rate/judge", 0.5, ""),
         ),
     ),
     "oscillation": (BOTH_SLOWER,),
     "posterior collapse": (
-        together("weight of the KL term x 0.1, back to the last good weights",
-                 scale("beta", 0.1, "", least=1e-3), ROLL_BACK),
+        together(
+            "weight of the KL term x 0.1, back to the last good weights", scale("beta", 0.1, "", least=1e-3), ROLL_BACK
+        ),
     ),
     "posterior explosion": (scale("beta", 2.0, "weight of the KL term x 2"),),
     "D overfitting": (MORE_PENALTY, SLOWER_JUDGE),
     "G overfitting": (scale("rate/generator", 0.3, "learning rate x 0.3"),),
     "memorisation": (scale("rate/generator", 0.3, "generator's learning rate x 0.3"),),
     "wiring": (Remedy("gradients of networks that are not to learn are thrown away", clear_leaks, is_kept=True),),
-}  # fmt: skip
+}
 """What helps against what, in order. A finding without a row is for a person to act on."""

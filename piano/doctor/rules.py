@@ -99,11 +99,19 @@ class Watch:
     def _finding(self, reading: Reading, windows: Sequence[Window]) -> Finding:
         assert reading.severity is not None
         return Finding(
-            name=self.rule.name, severity=reading.severity, sentence=reading.says, signal=reading.signal,
-            value=reading.value, threshold=reading.threshold, advice=fill(self.rule.advice), step=windows[-1].step,
-            evidence=self._evidence(reading.signal, windows), stage=windows[-1].stage, until=windows[-1].step,
+            name=self.rule.name,
+            severity=reading.severity,
+            sentence=reading.says,
+            signal=reading.signal,
+            value=reading.value,
+            threshold=reading.threshold,
+            advice=fill(self.rule.advice),
+            step=windows[-1].step,
+            evidence=self._evidence(reading.signal, windows),
+            stage=windows[-1].stage,
+            until=windows[-1].step,
             windows=self.seen,
-        )  # fmt: skip
+        )
 
     def _lasting(self, finding: Finding, reading: Reading, windows: Sequence[Window]) -> Finding:
         """A finding that is not closed, one window later: its signal stays its own, whatever made this window sick."""
@@ -116,9 +124,7 @@ class Watch:
     def _evidence(self, signal: str, windows: Sequence[Window]) -> list[tuple[int, float]]:
         """A signal's course in the stage; of one that no window holds (it is made of others) what was read of it."""
         series = [(window.step, window.signals[signal]) for window in windows if signal in window.signals]
-        return [(step, value) for step, value in series if math.isfinite(value)] or list(
-            self.readings[signal]
-        )
+        return [(step, value) for step, value in series if math.isfinite(value)] or list(self.readings[signal])
 
 
 def watches(rules: Sequence[Rule] = RULES) -> list[Watch]:

@@ -65,8 +65,10 @@ def usable(entries: Iterable[Any]) -> Iterator[dict[str, Any]]:
     for entry in entries:
         if not isinstance(entry, Mapping):
             continue
-        line = {name: math.inf if isinstance(value, int) and abs(value) > LARGEST else value
-                for name, value in entry.items()}  # fmt: skip
+        line = {
+            name: math.inf if isinstance(value, int) and abs(value) > LARGEST else value
+            for name, value in entry.items()
+        }
         if not isinstance(line.get("stage", ""), str) or not isinstance(line.get("event", ""), str):
             continue
         for name in ("total_step", "epoch"):
@@ -132,8 +134,9 @@ def windows_of(history: Iterable[Mapping[str, Any]]) -> list[Window]:
     is_marked = is_long = False
 
     def close(signals: Mapping[str, Any], *, stage: str, step: int) -> None:
-        measured = {name: float(value) for name, value in signals.items()
-                    if name not in BOOKKEEPING and is_number(value)}  # fmt: skip
+        measured = {
+            name: float(value) for name, value in signals.items() if name not in BOOKKEEPING and is_number(value)
+        }
         windows.append(Window(step, stage, (summarise(stage_lines) if stage_lines else {}) | measured))
         stage_lines.clear()
 

@@ -126,12 +126,8 @@ def _judge(
     if ill and (has_died or any(_is_fatal(finding) for finding in findings)):
         return Verdict(True, f"{ill}{_also_drone(facts)}", advice, steps)
     if has_died:
-        sentence = (
-            f"The run died after {counted(steps, 'step')}: its last one gave something that is no number."
-        )
-        return Verdict(
-            True, sentence, "Go on from the last good checkpoint with lower learning rates.", steps
-        )
+        sentence = f"The run died after {counted(steps, 'step')}: its last one gave something that is no number."
+        return Verdict(True, sentence, "Go on from the last good checkpoint with lower learning rates.", steps)
     staged = any(window.stage in STAGE for window in windows) or bool(
         {str(line.get("stage")) for line in events} & STAGE.keys()
     )
@@ -142,9 +138,7 @@ def _judge(
         return Verdict(True, f"{ruin}{also}", _advice(facts, steps) or advice, steps, tuple(faults))
     music = f" Its music is {_score_sentence(facts.score)}." if facts.score else ""
     if ill:
-        return Verdict(
-            False, f"{ill}{music}{_also(faults)}", advice or _advice(facts, steps), steps, tuple(faults)
-        )
+        return Verdict(False, f"{ill}{music}{_also(faults)}", advice or _advice(facts, steps), steps, tuple(faults))
     if faults:
         sentence = f"The run went through ({counted(steps, 'step')}), but not all is well: {_listed(faults)}."
         return Verdict(False, f"{sentence}{music}", _advice(facts, steps), steps, tuple(faults))
@@ -155,9 +149,7 @@ def _judge(
 # --- what fell ill
 
 
-def illness(
-    windows: Sequence[Window], findings: Sequence[Finding], *, steps: int, has_died: bool
-) -> tuple[str, str]:
+def illness(windows: Sequence[Window], findings: Sequence[Finding], *, steps: int, has_died: bool) -> tuple[str, str]:
     """What the findings come to, in a sentence, and the advice of the first; empty where there are none to speak of."""
     length = counted(steps, "step")
     blocks = [[findings[index] for index in block] for block in told_together(findings, stages_of(windows))]
@@ -262,15 +254,12 @@ def facts_of(events: Sequence[Mapping[str, Any]]) -> Facts:
 
 def last_gates(events: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """The last gate of every stage that had one: of a stage that learned again only that counts."""
-    return {line["stage"]: line for line in events
-            if line.get("event") == "gate" and line.get("stage") in STAGE}  # fmt: skip
+    return {line["stage"]: line for line in events if line.get("event") == "gate" and line.get("stage") in STAGE}
 
 
 def ruin_of(facts: Facts, *, steps: int) -> str:
     """Why there is no use in listening; empty where there may be."""
-    is_music = (
-        facts.score is not None and float(facts.score["kernel_score"]) < FAR_FROM
-    )  # it went on from a model
+    is_music = facts.score is not None and float(facts.score["kernel_score"]) < FAR_FROM  # it went on from a model
     if steps < FEWEST_STEPS and not is_music:
         heard = f": what it plays is {_score_sentence(facts.score)}" if facts.score else ""
         return f"It learned for {counted(steps, 'step')}. That is too few for anything{heard}.{_also_drone(facts)}"
@@ -285,8 +274,10 @@ def ruin_of(facts: Facts, *, steps: int) -> str:
     if alike := _drone(facts):
         return f"It plays a drone: {length} its music is {alike}."
     if _reads(score, "diversity", lambda value: value < SAME):
-        return (f"It plays the same piece again and again: {length} its pieces differ {score['diversity']:.2f} times "
-                "as much from each other as real ones.")  # fmt: skip
+        return (
+            f"It plays the same piece again and again: {length} its pieces differ {score['diversity']:.2f} times "
+            "as much from each other as real ones."
+        )
     return ""
 
 

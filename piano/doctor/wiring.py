@@ -15,12 +15,7 @@ from piano.discriminator import Discriminator_with_mdisc
 from piano.foundation.runtime import frozen, start_runtime
 from piano.piano_main import build_discriminator
 from piano.piano_model import AudioDataset, VariationalAttentionModel
-from piano.piano_pretrain import (
-    autoencoder_pass,
-    draw_noisy_latents,
-    draw_noisy_sounds,
-    flow_pass,
-)
+from piano.piano_pretrain import autoencoder_pass, draw_noisy_latents, draw_noisy_sounds, flow_pass
 from piano.piano_train import (
     JOINT_EAR_FRAMES,
     compose,
@@ -64,23 +59,42 @@ def check_wiring(config: Config) -> list[WiringRow]:
 def synthetic_run(config: Config, folder: Path, *, precision: str = "32") -> TrainingRun:
     """The config's networks, and everything else as small as it gets; `precision` as runtime.precision."""
     frames = {name: min(stage.frames, 32) for name, stage in config.stages}
-    stages = {name: stage.model_copy(update={
-        "share": 0.1, "batch_size": BATCH, "frames": frames[name], "warmup_steps": 0, "steps_per_epoch": STEPS,
-    }) for name, stage in config.stages}  # fmt: skip
-    small = config.model_copy(update={
-        "stages": config.stages.model_copy(update=stages), "batch_size": BATCH, "accumulation_steps": 1,
-        "minutes": None, "pretrain_epochs_g": 2, "pretrain_epochs_d": 1, "epochs": 3, "save_after_nepochs": 10**9,
-        "checkpoint_folder": folder, "checkpoint_folder_load": None, "update_discriminator": 1, "start_from": None,
-        "training": config.training.model_copy(update={"loggers": [], "notify": []}),
-    })  # fmt: skip
-    runtime = start_runtime(
-        device="cpu", precision=precision, threads=config.runtime.threads, seed=config.seed
+    stages = {
+        name: stage.model_copy(
+            update={
+                "share": 0.1,
+                "batch_size": BATCH,
+                "frames": frames[name],
+                "warmup_steps": 0,
+                "steps_per_epoch": STEPS,
+            }
+        )
+        for name, stage in config.stages
+    }
+    small = config.model_copy(
+        update={
+            "stages": config.stages.model_copy(update=stages),
+            "batch_size": BATCH,
+            "accumulation_steps": 1,
+            "minutes": None,
+            "pretrain_epochs_g": 2,
+            "pretrain_epochs_d": 1,
+            "epochs": 3,
+            "save_after_nepochs": 10**9,
+            "checkpoint_folder": folder,
+            "checkpoint_folder_load": None,
+            "update_discriminator": 1,
+            "start_from": None,
+            "training": config.training.model_copy(update={"loggers": [], "notify": []}),
+        }
     )
+    runtime = start_runtime(device="cpu", precision=precision, threads=config.runtime.threads, seed=config.seed)
     generator = VariationalAttentionModel(**config.model.model_dump())
     judges: Discriminator_with_mdisc = build_discriminator(config, generator)
     pairs = made_up_music(config)
-    run = TrainingRun(small, runtime, generator, judges,
-                      training_set=AudioDataset(pairs), validation_set=AudioDataset(pairs[:2]))  # fmt: skip
+    run = TrainingRun(
+        small, runtime, generator, judges, training_set=AudioDataset(pairs), validation_set=AudioDataset(pairs[:2])
+    )
     for method in ("save", "fit_texture"):  # neither has to do with wiring, and both take time
         setattr(run, method, lambda: None)
     return run
@@ -111,13 +125,13 @@ def parameters_of(modules: list[nn.Module]) -> list[nn.Parameter]:
 
 def weights(run: TrainingRun) -> dict[str, list[Tensor]]:
     """A copy of every parameter, by part."""
-    return {name: [parameter.detach().clone() for parameter in parameters_of(modules)]
-            for name, modules in run.parts.items()}  # fmt: skip
+    return {
+        name: [parameter.detach().clone() for parameter in parameters_of(modules)]
+        for name, modules in run.parts.items()
+    }
 
 
-def moved_rows(
-    stage: str, before: Mapping[str, list[Tensor]], after: Mapping[str, list[Tensor]]
-) -> list[WiringRow]:
+def moved_rows(stage: str, before: Mapping[str, list[Tensor]], after: Mapping[str, list[Tensor]]) -> list[WiringRow]:
     """For every part: whether it moved, and whether it was to."""
     rows = []
     for name, old in before.items():
@@ -127,9 +141,7 @@ def moved_rows(
         moved = sum(not torch.equal(a, b) for a, b in zip(old, after[name], strict=True))
         learns = name in STAGE[stage].learns
         found = f"{moved} of {len(old)} tensors moved" if moved else "rests"
-        rows.append(
-            WiringRow(stage, f"{name} {'learns' if learns else 'rests'}", found, bool(moved) == learns)
-        )
+        rows.append(WiringRow(stage, f"{name} {'learns' if learns else 'rests'}", found, bool(moved) == learns))
     return rows
 
 

@@ -25,9 +25,7 @@ class Figure(NamedTuple):
         return self.low <= value <= self.high
 
 
-def file_weights(
-    files: Sequence[Hashable], *, resamples: int = RESAMPLES, seed: int = 0
-) -> NDArray[np.float64]:
+def file_weights(files: Sequence[Hashable], *, resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.float64]:
     """How often each clip is drawn when as many files as there are, are drawn with replacement.
 
     Returns

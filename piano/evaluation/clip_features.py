@@ -56,12 +56,8 @@ def _modulation(sound: Sound) -> list[Array]:
 
 def _note_statistics(sound: Sound, peaks: NDArray[np.bool_], levels_db: Array) -> list[Array]:
     """How many notes at a time, in which octave, and how far each stands out of its neighbours."""
-    counts = note_peaks(levels_db, peaks & (levels_db > levels_db.max(axis=1, keepdims=True) - 24)).sum(
-        axis=1
-    )
-    shares = np.array(
-        [np.mean(counts == n) for n in range(6)] + [np.mean(counts > 5), counts.mean(), counts.std()]
-    )
+    counts = note_peaks(levels_db, peaks & (levels_db > levels_db.max(axis=1, keepdims=True) - 24)).sum(axis=1)
+    shares = np.array([np.mean(counts == n) for n in range(6)] + [np.mean(counts > 5), counts.mean(), counts.std()])
     octaves = [sound.pitch[:, k : k + 12] for k in range(0, 12 * OCTAVES, 12)]
     register = decibels(np.array([np.square(octave).mean() if octave.size else 0.0 for octave in octaves]))
     contrast = np.array([_octave_contrast(levels_db[:, k : k + 12]) for k in range(0, 12 * OCTAVES, 12)])
@@ -102,14 +98,10 @@ def _crowding(counts: NDArray) -> list[float]:
 
 def _intervals(peaks: NDArray[np.bool_], notes: NDArray[np.bool_]) -> list[Array]:
     """Which intervals sound together, and by which steps notes follow each other."""
-    together = np.array([(notes[:, k:] & notes[:, :-k]).sum() for k in range(1, 13)]) / max(
-        float(notes.sum()), 1.0
-    )
+    together = np.array([(notes[:, k:] & notes[:, :-k]).sum() for k in range(1, 13)]) / max(float(notes.sum()), 1.0)
     new = notes[1:] & ~widened(peaks[:-1])
     later = _quarter_later(new)
-    steps = np.array([_shifted_overlap(new[: len(later)], later, k) for k in range(-7, 8)]) / max(
-        float(new.sum()), 1.0
-    )
+    steps = np.array([_shifted_overlap(new[: len(later)], later, k) for k in range(-7, 8)]) / max(float(new.sum()), 1.0)
     return [together, steps]
 
 
@@ -165,9 +157,7 @@ def _similarities(frames: Array) -> list[float]:
     alike as neighbours. Lags longer than half of the clip count as half of the clip.
     """
     unit = frames / np.maximum(np.linalg.norm(frames, axis=1, keepdims=True), 1e-6)
-    lags = [
-        min(round(seconds / PITCH_HOP_SECONDS), len(unit) // 2) for seconds in (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
-    ]
+    lags = [min(round(seconds / PITCH_HOP_SECONDS), len(unit) // 2) for seconds in (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)]
     cosines = [np.einsum("tp,tp->t", unit[lag:], unit[:-lag]) for lag in lags]
     means = np.array([float(cosine.mean()) for cosine in cosines])
     any_two = float(np.square(unit.mean(axis=0)).sum())
@@ -180,9 +170,7 @@ def _harmony(chroma: Array) -> list[Array]:
     entropy = _entropy(chroma)
     ranked = np.sort(chroma.mean(axis=0))[::-1]
     return [
-        np.array(
-            [key_clarity_of(chroma), entropy.mean(), entropy.std(), float(_entropy(chroma.mean(axis=0)))]
-        ),
+        np.array([key_clarity_of(chroma), entropy.mean(), entropy.std(), float(_entropy(chroma.mean(axis=0)))]),
         ranked[:7],
     ]
 
@@ -198,14 +186,7 @@ def _rhythm(sound: Sound) -> list[Array]:
     edges = np.round(np.geomspace(0.1, 2.0, 13) / MEL_HOP_SECONDS).astype(int)
     highest = [float(correlation[a:b].max(initial=-1.0)) for a, b in pairwise(edges)]
     return [
-        np.array(
-            [
-                *highest,
-                beat_strength_of(sound.log_mel),
-                onset_rate_of(sound.log_mel),
-                *_movement(sound.log_mel),
-            ]
-        )
+        np.array([*highest, beat_strength_of(sound.log_mel), onset_rate_of(sound.log_mel), *_movement(sound.log_mel)])
     ]
 
 
@@ -215,11 +196,7 @@ def _movement(log_mel: Array) -> list[float]:
     numbers = []
     for series in (rises, falls):
         median, high, top = np.percentile(series, (50, 90, 99))
-        numbers += [
-            math.log(series.mean() + 0.05),
-            math.log((high + 0.05) / (median + 0.05)),
-            math.log(top + 0.05),
-        ]
+        numbers += [math.log(series.mean() + 0.05), math.log((high + 0.05) / (median + 0.05)), math.log(top + 0.05)]
     return [*numbers, math.log((np.square(rises).sum() + 1e-2) / (np.square(falls).sum() + 1e-2))]
 
 
@@ -229,15 +206,9 @@ def _dynamics(sound: Sound) -> list[Array]:
     relative = np.maximum(sound.levels - overall, -50.0)
     percentiles = np.percentile(relative, (5, 25, 50, 75, 95))
     steps = np.diff(relative)
-    peak = 20 * np.log10(
-        (np.abs(sound.mono).max() + 1e-8) / (math.sqrt(float(np.mean(np.square(sound.mono)))) + 1e-8)
-    )
+    peak = 20 * np.log10((np.abs(sound.mono).max() + 1e-8) / (math.sqrt(float(np.mean(np.square(sound.mono)))) + 1e-8))
     quiet = np.mean(sound.levels < SILENCE_DB)
-    return [
-        np.array(
-            [overall, *percentiles, quiet, peak, np.abs(steps).mean(), steps.std(), steps.max(initial=0.0)]
-        )
-    ]
+    return [np.array([overall, *percentiles, quiet, peak, np.abs(steps).mean(), steps.std(), steps.max(initial=0.0)])]
 
 
 def _sharpness(sound: Sound) -> list[Array]:

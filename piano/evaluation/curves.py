@@ -221,9 +221,7 @@ def find_stages(history: Sequence[dict[str, Any]]) -> list[Stage]:
     starts[0] = 0.0 if learned else starts[0]
     return [
         Stage(stretch.stage, start, end, len(stretch.steps), number)
-        for number, (stretch, start, end) in enumerate(
-            zip(learned, starts, starts[1:], strict=False), start=1
-        )
+        for number, (stretch, start, end) in enumerate(zip(learned, starts, starts[1:], strict=False), start=1)
     ]
 
 

@@ -90,9 +90,7 @@ def integrated_loudness(clip: Clip) -> float:
 
 def crest(clip: Clip) -> float:
     """Peak over RMS level in dB: 3 for a sine, about 12 to 20 for music."""
-    return float(
-        20 * np.log10((np.abs(clip.mono).max() + 1e-8) / (np.sqrt(np.mean(np.square(clip.mono))) + 1e-8))
-    )
+    return float(20 * np.log10((np.abs(clip.mono).max() + 1e-8) / (np.sqrt(np.mean(np.square(clip.mono))) + 1e-8)))
 
 
 def silence_share(clip: Clip) -> float:

@@ -115,9 +115,7 @@ def kernel_distance(
     within_generated = pairs_to_compare(
         generated_files, generated_files, (len(generated), len(generated)), same_set=True
     )
-    across = pairs_to_compare(
-        generated_files, reference_files, (len(generated), len(reference)), same_set=False
-    )
+    across = pairs_to_compare(generated_files, reference_files, (len(generated), len(reference)), same_set=False)
     squared = squared_distances(reference, reference)
     h = bandwidth if bandwidth is not None else float(np.sqrt(np.median(squared[within_reference])))
     h = max(h, 1e-6)
@@ -157,10 +155,7 @@ def real_floor(
         half = np.isin(labels, random.permutation(files)[: len(files) // 2])
         distances.append(
             kernel_distance(
-                real[half],
-                real[~half],
-                generated_files=labels[half].tolist(),
-                reference_files=labels[~half].tolist(),
+                real[half], real[~half], generated_files=labels[half].tolist(), reference_files=labels[~half].tolist()
             )
         )
     return float(np.mean(distances)), float(np.std(distances))
@@ -226,10 +221,7 @@ def aspect_gaps(*, generated: NDArray, real: NDArray) -> dict[str, float]:
     scale = FeatureScale.fit(real)
     offsets = scale.transform(generated).mean(axis=0) - scale.transform(real).mean(axis=0)
     groups = np.split(offsets * scale.weight, np.cumsum(_aspect_sizes(len(offsets)))[:-1])
-    return {
-        name: float(np.sqrt(np.mean(np.square(group))))
-        for name, group in zip(FEATURE_GROUPS, groups, strict=True)
-    }
+    return {name: float(np.sqrt(np.mean(np.square(group)))) for name, group in zip(FEATURE_GROUPS, groups, strict=True)}
 
 
 def diversity(*, generated: NDArray, real: NDArray, real_files: Labels | None = None) -> float:

@@ -40,13 +40,7 @@ from piano.evaluation.score_cost import (
     set_kind,
 )
 from piano.evaluation.score_generator import reconstruct_clips
-from piano.evaluation.training_pictures import (
-    LOSS_NAME,
-    REAL_FAKE_NAME,
-    draw_losses,
-    draw_real_fake,
-    judge_objectives,
-)
+from piano.evaluation.training_pictures import LOSS_NAME, REAL_FAKE_NAME, draw_losses, draw_real_fake, judge_objectives
 from piano.foundation.audio_io import write_audio
 from piano.foundation.doors import command
 from piano.foundation.run_log import read_history
@@ -64,9 +58,7 @@ ONE_STEP_TOLERANCE = 1.1
 """Fewer sampling steps are preferred while their kernel distance stays within this factor of the best."""
 EAR_COST = 0.1
 """The ear may cost this part of the levels and of the pitches that were right before it."""
-MORE_MUSIC = (
-    "prepare more music, or a larger --validation-fraction, so that there is something to hold it against"
-)
+MORE_MUSIC = "prepare more music, or a larger --validation-fraction, so that there is something to hold it against"
 PICTURE_SECONDS = 1.0
 SAMPLES_SHARE = 0.05
 """Samples are written at the end of stages that are heard, and at other saves while they take less of the time."""
@@ -94,14 +86,15 @@ class Gate(NamedTuple):
     @property
     def details(self) -> str:
         """Every figure by its name, for those who ask for all of them."""
-        return ", ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
-                         for name, value in known(self.figures).items())  # fmt: skip
+        return ", ".join(
+            f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in known(self.figures).items()
+        )
 
 
 def known(figures: dict[str, Any]) -> dict[str, Any]:
     """Figures without those that are no number: what could not be measured is not written down."""
-    return {name: value for name, value in figures.items()
-            if not isinstance(value, float) or math.isfinite(value)}  # fmt: skip
+    return {name: value for name, value in figures.items() if not isinstance(value, float) or math.isfinite(value)}
 
 
 class Gatekeeper:
@@ -117,9 +110,7 @@ class Gatekeeper:
         Whether the figures of a gate are said, not only what they mean.
     """
 
-    def __init__(
-        self, folder: Path, *, sample_seconds: float, sample_count: int, is_verbose: bool = False
-    ) -> None:
+    def __init__(self, folder: Path, *, sample_seconds: float, sample_count: int, is_verbose: bool = False) -> None:
         self.folder = Path(folder)
         self.is_verbose = is_verbose
         self.sample_seconds = sample_seconds
@@ -165,8 +156,10 @@ class Gatekeeper:
         steps = sampling_steps(run)
         half = self.sample_seconds / 2
         start = run.validation_set.crop(0, 0, round(half * generator.sample_rate)).to(run.runtime.device)
-        sounds = {f"sample_{index}": generator.generate(self.sample_seconds, seed=SEED + index, steps=steps)[0]
-                  for index in range(self.sample_count)}  # fmt: skip
+        sounds = {
+            f"sample_{index}": generator.generate(self.sample_seconds, seed=SEED + index, steps=steps)[0]
+            for index in range(self.sample_count)
+        }
         continuation = generator.continue_(start, half, seed=SEED, steps=steps)
         sounds["continuation"] = torch.cat([start, continuation], dim=-1)
         rows = {}
@@ -188,9 +181,13 @@ class Gatekeeper:
             pairs["composition"] = (clips[-1], sample)
         pictures = {
             "real_fake": draw_real_fake(pairs, rate, self.folder / REAL_FAKE_NAME),
-            "loss": draw_losses(read_history(self.folder), self.folder / LOSS_NAME,
-                                smoothing=run.config.smoothing, objectives=judge_objectives(run.config)),
-        }  # fmt: skip
+            "loss": draw_losses(
+                read_history(self.folder),
+                self.folder / LOSS_NAME,
+                smoothing=run.config.smoothing,
+                objectives=judge_objectives(run.config),
+            ),
+        }
         return {name: path for name, path in pictures.items() if path}
 
     def judge_stage(self, run: TrainingRun, stage: str) -> None:
@@ -241,11 +238,16 @@ class Gatekeeper:
             return
         sets = judged.sets
         figures = {
-            "kernel_score": score.value, "kernel_distance": judged.kernel_distance,
-            "low": score.low, "high": score.high,
-            "coverage": sets.coverage.value, "recall": sets.recall.value, "diversity": judged.diversity,
-            "self_similarity": judged.self_similarity, "self_similarity_real": ruler.self_similarity,
-        }  # fmt: skip
+            "kernel_score": score.value,
+            "kernel_distance": judged.kernel_distance,
+            "low": score.low,
+            "high": score.high,
+            "coverage": sets.coverage.value,
+            "recall": sets.recall.value,
+            "diversity": judged.diversity,
+            "self_similarity": judged.self_similarity,
+            "self_similarity_real": ruler.self_similarity,
+        }
         run.event("score", **known(figures), **measured, measuring_seconds=round(self.cost.spent, 2))
         run.score(judged.kernel_distance, steps=steps, kernel_score=score.value)
 
@@ -269,11 +271,13 @@ def try_out(run: TrainingRun) -> Prices:
     heard = pairs // run.budget.encoding_stride(pairs, "validation") if run.budget else pairs
     return Prices(
         hear=timed(lambda: feature_matrix(clips, rate)) / len(clips),
-        compose={steps: timed(lambda steps=steps: compose_clips(generator, 2, samples, steps=steps)) / 2
-                 for steps in (1, 16)},
+        compose={
+            steps: timed(lambda steps=steps: compose_clips(generator, 2, samples, steps=steps)) / 2 for steps in (1, 16)
+        },
         reconstruct=timed(lambda: compare_reconstructions(generator, clips, None)) / len(clips),
-        encoding=one_pair * len(run.training_set), judging=one_pair * heard,
-    )  # fmt: skip
+        encoding=one_pair * len(run.training_set),
+        judging=one_pair * heard,
+    )
 
 
 def timed(body: Callable[[], Any]) -> float:
@@ -292,9 +296,7 @@ def judge_reconstruction(run: TrainingRun, keeper: Gatekeeper) -> Gate:
     if math.isfinite(figures["R"]):
         run.controllers |= known({"R_before_ear": figures["R"], "P_before_ear": figures["P"]})
     advice = "train longer, and listen to the reconstructions"
-    says = reconstruction_words(
-        figures, levels=f"at most {bounds[0]:.0%}", pitches=f"at least {bounds[1]:.0%}"
-    )
+    says = reconstruction_words(figures, levels=f"at most {bounds[0]:.0%}", pitches=f"at least {bounds[1]:.0%}")
     if not is_used:
         says += " Nothing that is written down differs from sound to sound."
         advice = "look at the music: it may be silent, or one sound again and again; else train longer"
@@ -304,11 +306,11 @@ def judge_reconstruction(run: TrainingRun, keeper: Gatekeeper) -> Gate:
 def reconstruction_words(figures: dict[str, float], *, levels: str, pitches: str) -> str:
     """What R and P mean, beside what is asked."""
     if not math.isfinite(figures["R"]):
-        return (
-            "How much is missed cannot be told: the validation music is silent, or one sound again and again."
-        )
-    return (f"Played back, {figures['R']:.0%} of the levels are missed ({levels} is asked), and {figures['P']:.0%} of "
-            f"the pitches are found again ({pitches} is asked).")  # fmt: skip
+        return "How much is missed cannot be told: the validation music is silent, or one sound again and again."
+    return (
+        f"Played back, {figures['R']:.0%} of the levels are missed ({levels} is asked), and {figures['P']:.0%} of "
+        f"the pitches are found again ({pitches} is asked)."
+    )
 
 
 def reconstruction_figures(run: TrainingRun, keeper: Gatekeeper) -> dict[str, float]:
@@ -367,8 +369,12 @@ class SampleGate(NamedTuple):
         """What the log keeps."""
         found: dict[str, Any] = {}
         for steps, one in sorted(self.judged.items()):
-            found |= {f"distance_{steps}": one.kernel_distance, f"score_{steps}": one.kernel_score.value,
-                      f"silence_{steps}": one.silence_share, f"diversity_{steps}": one.diversity}  # fmt: skip
+            found |= {
+                f"distance_{steps}": one.kernel_distance,
+                f"score_{steps}": one.kernel_score.value,
+                f"silence_{steps}": one.silence_share,
+                f"diversity_{steps}": one.diversity,
+            }
         return found | {"distance_noise": self.noise_distance, "silence_real": self.real_silence}
 
 
@@ -381,9 +387,7 @@ def judge_samples(run: TrainingRun, keeper: Gatekeeper, choices: tuple[int, ...]
         if noise.is_known:
             run.controllers["distance_noise"] = noise.kernel_distance
     judged = {steps: keeper.judge_steps(run, steps) for steps in choices}
-    return SampleGate(
-        judged, run.controllers.get("distance_noise", math.nan), ruler.silence_share, ruler.reason
-    )
+    return SampleGate(judged, run.controllers.get("distance_noise", math.nan), ruler.silence_share, ruler.reason)
 
 
 def judge_flow(run: TrainingRun, keeper: Gatekeeper) -> Gate:
@@ -404,11 +408,7 @@ def judge_one_step(run: TrainingRun, keeper: Gatekeeper) -> Gate:
     gate = judge_samples(run, keeper, choices)
     distances = {steps: one.kernel_distance for steps, one in gate.judged.items() if one.is_known}
     nearest = min(distances.values(), default=0.0)
-    near = [
-        steps
-        for steps, distance in distances.items()
-        if distance <= max(ONE_STEP_TOLERANCE * nearest, nearest)
-    ]
+    near = [steps for steps, distance in distances.items() if distance <= max(ONE_STEP_TOLERANCE * nearest, nearest)]
     default = min(near, default=max(choices))
     set_default_steps(run, default)
     keeper.keep_score(run, gate.judged[default], steps=default)
@@ -431,8 +431,10 @@ def judge_one_step(run: TrainingRun, keeper: Gatekeeper) -> Gate:
 
 def variety_words(diversity: float) -> str:
     """How varied compositions are, beside what is asked."""
-    return (f"Its pieces differ {diversity:.2f} times as much from each other as real ones "
-            f"({LEAST_VARIED:g} to {MOST_VARIED:g} is asked).")  # fmt: skip
+    return (
+        f"Its pieces differ {diversity:.2f} times as much from each other as real ones "
+        f"({LEAST_VARIED:g} to {MOST_VARIED:g} is asked)."
+    )
 
 
 def variety_advice(diversity: float) -> str:

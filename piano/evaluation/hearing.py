@@ -115,8 +115,7 @@ class _ConstantQ(NamedTuple):
 def _constant_q_kernels(sample_rate: int, bins_per_octave: int, window_scale: float) -> _ConstantQ:
     """Spectra of the windowed complex tones (Brown and Puckette, JASA 92, 1992), cut where they are nearly zero."""
     count = min(
-        OCTAVES * bins_per_octave,
-        math.floor(bins_per_octave * math.log2(0.47 * sample_rate / LOWEST_PITCH_HZ)),
+        OCTAVES * bins_per_octave, math.floor(bins_per_octave * math.log2(0.47 * sample_rate / LOWEST_PITCH_HZ))
     )
     if count < 12:
         raise ValueError(f"a constant-Q spectrogram needs a higher sample rate than {sample_rate} Hz")
@@ -128,22 +127,16 @@ def _constant_q_kernels(sample_rate: int, bins_per_octave: int, window_scale: fl
     for first in range(0, count, bins_per_octave):
         kernels = []
         for frequency, length in zip(
-            frequencies[first : first + bins_per_octave],
-            lengths[first : first + bins_per_octave],
-            strict=True,
+            frequencies[first : first + bins_per_octave], lengths[first : first + bins_per_octave], strict=True
         ):
             time = np.arange(length) - length // 2
             tone = np.zeros(n_fft, dtype=np.complex128)
             window = np.hanning(length + 2)[1:-1]
-            tone[n_fft // 2 + time] = (
-                2 * window / window.sum() * np.exp(2j * np.pi * frequency * time / sample_rate)
-            )
+            tone[n_fft // 2 + time] = 2 * window / window.sum() * np.exp(2j * np.pi * frequency * time / sample_rate)
             kernels.append(np.fft.fft(tone)[: n_fft // 2 + 1].conj() / n_fft)
         table = np.stack(kernels, axis=1)
         used = np.flatnonzero((np.abs(table) > 1e-3 * np.abs(table).max(axis=0)).any(axis=1))
-        octaves.append(
-            (int(used[0]), np.ascontiguousarray(table[used[0] : used[-1] + 1], dtype=np.complex64))
-        )
+        octaves.append((int(used[0]), np.ascontiguousarray(table[used[0] : used[-1] + 1], dtype=np.complex64)))
     return _ConstantQ(n_fft, frequencies, octaves)
 
 
@@ -181,19 +174,13 @@ def constant_q(
 
 
 def pitch_magnitudes(
-    mono: Array,
-    sample_rate: int,
-    bins_per_octave: int = 12,
-    hop_seconds: float = PITCH_HOP_SECONDS,
-    scale: float = 1.0,
+    mono: Array, sample_rate: int, bins_per_octave: int = 12, hop_seconds: float = PITCH_HOP_SECONDS, scale: float = 1.0
 ) -> Array:
     """Constant-Q magnitudes of a mono mix [shape=(frames, pitches)]."""
     kernels = _constant_q_kernels(sample_rate, bins_per_octave, scale)
     frames = windows_of(mono, kernels.n_fft, round(hop_seconds * sample_rate))
     magnitudes = np.empty((len(frames), len(kernels.frequencies)), dtype=np.float32)
-    with _libraries().limit(
-        limits=1, user_api="blas"
-    ):  # small products: threads would only wait for each other
+    with _libraries().limit(limits=1, user_api="blas"):  # small products: threads would only wait for each other
         for start in range(0, len(frames), _FRAME_BLOCK):
             spectrum = np.fft.rfft(frames[start : start + _FRAME_BLOCK], axis=1)
             pitch = 0
@@ -238,9 +225,7 @@ def pitch_peaks(magnitudes: Array, *, within_db: float = 30.0) -> NDArray[np.boo
     """
     inner = magnitudes[:, 1:-1]
     highest = magnitudes.max(axis=1, keepdims=True)
-    loud = inner > np.maximum(
-        highest * 10 ** (-within_db / 20), max(float(magnitudes.max()) * 10**-2.5, 1e-7)
-    )
+    loud = inner > np.maximum(highest * 10 ** (-within_db / 20), max(float(magnitudes.max()) * 10**-2.5, 1e-7))
     peaks = np.zeros(magnitudes.shape, dtype=bool)
     peaks[:, 1:-1] = loud & (inner > magnitudes[:, :-2]) & (inner >= magnitudes[:, 2:])
     return peaks
@@ -276,9 +261,7 @@ class Sound(NamedTuple):
 def listen(waveform: NDArray, sample_rate: int) -> Sound:
     mono = mono_mix(waveform)
     if len(mono) < _SHORTEST_SECONDS * sample_rate:
-        raise ValueError(
-            f"a clip must last {_SHORTEST_SECONDS:g} s at least, got {len(mono) / sample_rate:.2f} s"
-        )
+        raise ValueError(f"a clip must last {_SHORTEST_SECONDS:g} s at least, got {len(mono) / sample_rate:.2f} s")
     return Sound(
         mono=mono,
         sample_rate=sample_rate,
@@ -372,9 +355,7 @@ def fine_spectrum(mono: Array, sample_rate: int) -> FineSpectrum:
     edges = [round(hz * n_fft / sample_rate) for hz in (60, 400, 1000, 2500, min(6000.0, 0.45 * sample_rate))]
     power = power[:, : edges[-1] + 1]
     level = decibels(power, -70.0)
-    return FineSpectrum(
-        power, level - uniform_filter1d(level, round(150 * n_fft / sample_rate) | 1, axis=1), edges
-    )
+    return FineSpectrum(power, level - uniform_filter1d(level, round(150 * n_fft / sample_rate) | 1, axis=1), edges)
 
 
 def tonal_share_of(fine: FineSpectrum, first: int, last: int) -> float:

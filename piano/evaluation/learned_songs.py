@@ -63,9 +63,7 @@ def learned_by_model(folder: Path, content: Mapping[str, Any]) -> Learned | None
     """
     with contextlib.suppress(KeyError, TypeError, ValueError, RuntimeError, AttributeError):
         music = content["run"]["stateful"]["music"]
-        names, files = (
-            torch.as_tensor(music[kind], dtype=torch.int64).flatten() for kind in ("names", "files")
-        )
+        names, files = (torch.as_tensor(music[kind], dtype=torch.int64).flatten() for kind in ("names", "files"))
         return Learned(frozenset(names.tolist()), frozenset(files.tolist()), str(music["identity"]))
     with contextlib.suppress(OSError, KeyError, TypeError, ValueError):
         facts = json.loads((folder / DATASET_NAME).read_text(encoding="utf-8"))
@@ -141,9 +139,7 @@ def _of_dataset(real: Path, looked_at: set[str], learned: Learned) -> Overlap:
     heard = [place for place, key in enumerate(keys) if key in known]
     if not heard:
         return Overlap([], len(looked_at))
-    if (
-        manifest.song_groups is None or manifest.pair_songs is None
-    ):  # nobody knows which clip is of which song
+    if manifest.song_groups is None or manifest.pair_songs is None:  # nobody knows which clip is of which song
         return Overlap(sorted(looked_at), len(looked_at))
     groups = manifest.groups["validation"]
     recordings = {printable(groups[manifest.song_groups["validation"][place]]) for place in heard}

@@ -15,24 +15,10 @@ EXAMPLE = """example:
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = CommandParser(
-        prog=program("listen"),
-        description=__doc__,
-        epilog=fill(EXAMPLE),
-    )
+    parser = CommandParser(prog=program("listen"), description=__doc__, epilog=fill(EXAMPLE))
     add = parser.add_argument
-    add(
-        "--music",
-        type=Path,
-        default=Path("music_out"),
-        help="folder of generated sounds (default: %(default)s)",
-    )
-    add(
-        "--checkpoints",
-        type=Path,
-        default=Path("checkpoints"),
-        help="folder of the run (default: %(default)s)",
-    )
+    add("--music", type=Path, default=Path("music_out"), help="folder of generated sounds (default: %(default)s)")
+    add("--checkpoints", type=Path, default=Path("checkpoints"), help="folder of the run (default: %(default)s)")
     add("--real", type=Path, help="folder of real music to compare with (default: none)")
     add("--output", type=Path, default=Path("listen.html"), help="the page to write (default: %(default)s)")
     add(
@@ -49,8 +35,19 @@ def main(argv: list[str] | None = None) -> int:
     """Write the report with the old options; see `--help`."""
     options = parse_arguments(argv)
     print("musigan listen is now musigan report; the old name goes with version 0.2.", file=sys.stderr)
-    arguments = [str(options.checkpoints), "--music", str(options.music), "--output", str(options.output),
-                 "--max-seconds", str(options.max_seconds), "--title", options.title, "--copies", "no"]  # fmt: skip
+    arguments = [
+        str(options.checkpoints),
+        "--music",
+        str(options.music),
+        "--output",
+        str(options.output),
+        "--max-seconds",
+        str(options.max_seconds),
+        "--title",
+        options.title,
+        "--copies",
+        "no",
+    ]
     if options.real is not None:
         arguments += ["--real", str(options.real)]
     return report.main(arguments)

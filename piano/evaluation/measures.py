@@ -65,7 +65,7 @@ DESCRIPTORS = (
     Descriptor("rolloff", "Hz", descriptors.rolloff),
     Descriptor("bandwidth", "Hz", descriptors.bandwidth),
     Descriptor("whistle", "share", descriptors.whistle),
-)  # fmt: skip
+)
 
 PAIR_MEASURES = (
     PairMeasure("mel_distance", "", "lower", reconstruction.mel_distance),

@@ -192,8 +192,7 @@ def log_magnitude_ratio(
         )
     levels = [_log_magnitude(clip, sample_rate) for clip in original]
     errors = [
-        _mean_gap(_log_magnitude(clip, sample_rate), own)
-        for clip, own in zip(reconstruction, levels, strict=True)
+        _mean_gap(_log_magnitude(clip, sample_rate), own) for clip, own in zip(reconstruction, levels, strict=True)
     ]
     allowed = pairs_to_compare(files, files, (len(levels), len(levels)), same_set=True)
     random = np.random.default_rng(seed)
@@ -213,10 +212,7 @@ def _mean_gap(a: Array, b: Array) -> float:
 
 
 def pitch_found_share(
-    *,
-    reconstruction: Sequence[NDArray] | NDArray,
-    original: Sequence[NDArray] | NDArray,
-    sample_rate: int,
+    *, reconstruction: Sequence[NDArray] | NDArray, original: Sequence[NDArray] | NDArray, sample_rate: int
 ) -> float:
     """P: share of frames whose three strongest pitches are found again in the reconstruction; 1 is perfect.
 

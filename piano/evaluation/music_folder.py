@@ -80,9 +80,7 @@ def song_names(folder: Path, split: str) -> list[str]:
         return [f"{split} pair {chain[0]}" for chain in chained_pairs(open_pairs(folder, split))]
     names = [str(path.relative_to(folder)) for path in find_audio_files(folder)]
     if not names:
-        raise DatasetError(
-            f"there is no music in {printable(folder)}. Name a folder of sound files, or a data set."
-        )
+        raise DatasetError(f"there is no music in {printable(folder)}. Name a folder of sound files, or a data set.")
     return names
 
 
@@ -137,9 +135,7 @@ def read_songs(
             yield Song(printable(name), level_song(waveform, sample_rate))
 
 
-def _dataset_songs(
-    folder: Path, split: str, sample_rate: int, channels: int, only: set[str] | None
-) -> Iterator[Song]:
+def _dataset_songs(folder: Path, split: str, sample_rate: int, channels: int, only: set[str] | None) -> Iterator[Song]:
     manifest = read_manifest(folder)
     if (manifest.sample_rate, manifest.channels) != (sample_rate, channels):
         raise DatasetError(

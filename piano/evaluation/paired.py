@@ -32,10 +32,12 @@ CHUNK = 50
 
 
 PLAIN = {
-    "kernel_score": "nearness to real music", "coverage": "how much of real music it comes near to",
-    "recall": "how much of real music it could have made", "diversity": "variety",
+    "kernel_score": "nearness to real music",
+    "coverage": "how much of real music it comes near to",
+    "recall": "how much of real music it could have made",
+    "diversity": "variety",
     "inside": "figures that lie where those of real music do",
-}  # fmt: skip
+}
 """What the measures ask, for people who have not read docs/ruler.md."""
 AHEAD = PLAIN | {"diversity": "variety (nearer to that of real music)"}
 """In what a model is ahead: more is not always better."""
@@ -92,9 +94,7 @@ class Compared(NamedTuple):
     """Of the first set."""
 
 
-def compare_sets(
-    reference: Reference, first: MadeSet, second: MadeSet, *, seed: int = 0
-) -> dict[str, Compared]:
+def compare_sets(reference: Reference, first: MadeSet, second: MadeSet, *, seed: int = 0) -> dict[str, Compared]:
     """Hold two sets of as many clips against the same real music.
 
     Raises
@@ -103,9 +103,7 @@ def compare_sets(
         For sets of different size.
     """
     if len(first.features) != len(second.features):
-        raise ValueError(
-            f"sets of equal size are compared, got {len(first.features)} and {len(second.features)}"
-        )
+        raise ValueError(f"sets of equal size are compared, got {len(first.features)} and {len(second.features)}")
     weights = Weights(
         file_weights(reference.files, resamples=RESAMPLES, seed=seed),
         file_weights(range(len(first.features)), resamples=RESAMPLES, seed=seed + 1),
@@ -113,17 +111,13 @@ def compare_sets(
     return {row.name: _compare(row, reference, (first, second), weights) for row in PAIRED_MEASURES}
 
 
-def _compare(
-    row: PairedMeasure, reference: Reference, sets: tuple[MadeSet, MadeSet], weights: Weights
-) -> Compared:
+def _compare(row: PairedMeasure, reference: Reference, sets: tuple[MadeSet, MadeSet], weights: Weights) -> Compared:
     first, second = (row.measure(reference, made, weights) for made in sets)
     value = float(row.fault(np.array(first.value)) - row.fault(np.array(second.value)))
     drawn = row.fault(first.resampled) - row.fault(second.resampled)
     difference = centred_interval(value, drawn, share=1.0 - (1.0 - SHARE) / len(PAIRED_MEASURES))
     difference = Figure(value, max(difference.low, -row.widest), min(difference.high, row.widest))
-    verdict: Verdict = (
-        "better" if difference.high < 0.0 else "worse" if difference.low > 0.0 else "cannot tell"
-    )
+    verdict: Verdict = "better" if difference.high < 0.0 else "worse" if difference.low > 0.0 else "cannot tell"
     return Compared(row.name, row.better, first.value, second.value, difference, verdict)
 
 
@@ -160,20 +154,23 @@ def overall_words(verdicts: Mapping[str, str], first: str, second: str) -> str:
     """
     decides = verdicts.get("kernel_score", "cannot tell")
     ahead = {
-        name: [AHEAD.get(key, key) for key, verdict in verdicts.items()
-               if verdict == word and key != "kernel_score"]
+        name: [AHEAD.get(key, key) for key, verdict in verdicts.items() if verdict == word and key != "kernel_score"]
         for name, word in ((first, "better"), (second, "worse"))
-    }  # fmt: skip
+    }
     if decides == "cannot tell":
         sides = [f"{name} is ahead in {join_names(what)}" for name, what in ahead.items() if what]
         if not sides:
             return f"It cannot be told whether {first} or {second} makes better music: they differ no more than chance."
-        return (f"It cannot be told whether {first} or {second} makes better music: they are equally near to real "
-                f"music, as far as can be told, though {' and '.join(sides)}.")  # fmt: skip
+        return (
+            f"It cannot be told whether {first} or {second} makes better music: they are equally near to real "
+            f"music, as far as can be told, though {' and '.join(sides)}."
+        )
     winner, other = (first, second) if decides == "better" else (second, first)
     if ahead[other]:
-        return (f"It cannot be told whether {first} or {second} makes better music: that of {winner} is nearer to real "
-                f"music, but {other} is ahead in {join_names(ahead[other])}.")  # fmt: skip
+        return (
+            f"It cannot be told whether {first} or {second} makes better music: that of {winner} is nearer to real "
+            f"music, but {other} is ahead in {join_names(ahead[other])}."
+        )
     also = f", and it is ahead in {join_names(ahead[winner])}" if ahead[winner] else ""
     return f"{winner} makes better music than {other}: it is nearer to real music{also}."
 
@@ -184,9 +181,7 @@ def _kernel_score(reference: Reference, made: MadeSet, weights: Weights) -> Draw
     h = bandwidth(reference)
     within = KernelPairs.of(clips, clips, labels, labels, h=h, same=True)
     across = KernelPairs.of(clips, reference.real, labels, reference.files, h=h, same=False)
-    within_real = KernelPairs.of(
-        reference.real, reference.real, reference.files, reference.files, h=h, same=True
-    )
+    within_real = KernelPairs.of(reference.real, reference.real, reference.files, reference.files, h=h, same=True)
 
     def score(own: NDArray, real: NDArray) -> NDArray:
         distance = within_real.mean(real, real) + within.mean(own, own) - 2 * across.mean(own, real)
@@ -236,9 +231,7 @@ def _diversity(reference: Reference, made: MadeSet, weights: Weights) -> Drawn:
 
 
 def _inside(reference: Reference, made: MadeSet, weights: Weights) -> Drawn:
-    return Drawn(
-        float(made.inside.mean()), weighted(np.broadcast_to(made.inside, weights.made.shape), weights.made)
-    )
+    return Drawn(float(made.inside.mean()), weighted(np.broadcast_to(made.inside, weights.made.shape), weights.made))
 
 
 def weighted(values: NDArray, weights: NDArray) -> NDArray[np.float64]:

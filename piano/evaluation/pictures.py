@@ -64,12 +64,7 @@ LOWEST_C_ROW = 3
 
 
 def constant_q_grid(
-    rows: Mapping[str, NDArray],
-    sample_rate: int,
-    path: Path,
-    *,
-    columns: int = 1,
-    seconds: float | None = None,
+    rows: Mapping[str, NDArray], sample_rate: int, path: Path, *, columns: int = 1, seconds: float | None = None
 ) -> Path:
     """Constant-Q spectrograms with note names: notes are lines, harmonics stand above them.
 
@@ -92,12 +87,7 @@ def constant_q_grid(
 
 
 def spectrogram_grid(
-    rows: Mapping[str, NDArray],
-    sample_rate: int,
-    path: Path,
-    *,
-    columns: int = 1,
-    seconds: float | None = None,
+    rows: Mapping[str, NDArray], sample_rate: int, path: Path, *, columns: int = 1, seconds: float | None = None
 ) -> Path:
     """Spectrograms on a linear axis in kHz: hiss, whistles and missing treble show here. See `constant_q_grid`."""
     return _grid(_draw_spectrogram, rows, sample_rate, path, columns=columns, seconds=seconds)

@@ -50,9 +50,7 @@ def mel_distance(*, reconstruction: NDArray, original: NDArray, sample_rate: int
     total = 0.0
     for window, bands in zip(MEL_WINDOWS, MEL_BANDS, strict=True):
         filters = _mel_filters(sample_rate, window, bands)
-        levels = [
-            np.log10(np.maximum(_magnitude(mono, window) @ filters, MEL_FLOOR)) for mono in (copy, clip)
-        ]
+        levels = [np.log10(np.maximum(_magnitude(mono, window) @ filters, MEL_FLOOR)) for mono in (copy, clip)]
         total += float(np.abs(levels[0] - levels[1]).mean())
     return total
 

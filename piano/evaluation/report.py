@@ -47,12 +47,7 @@ from piano.evaluation.report_scores import (
     warning_of,
 )
 from piano.evaluation.report_settings import machine_section, settings_section
-from piano.evaluation.report_training import (
-    curves_section,
-    findings_section,
-    learning_section,
-    timeline_of,
-)
+from piano.evaluation.report_training import curves_section, findings_section, learning_section, timeline_of
 from piano.evaluation.report_verdict import headline, linked, spoken, time_words
 from piano.evaluation.sound_cards import encode_png, notes_picture
 from piano.foundation import options as kinds
@@ -91,39 +86,41 @@ class Sources(NamedTuple):
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = CommandParser(
-        prog=program("report"), description=__doc__, epilog=fill(EXAMPLE),
-    )  # fmt: skip
+    parser = CommandParser(prog=program("report"), description=__doc__, epilog=fill(EXAMPLE))
     add = parser.add_argument
-    add("run", nargs="?", type=named_folder, metavar="RUN",
-        help="folder of a run, or shipped (default: the config's checkpoint_folder)")  # fmt: skip
+    add(
+        "run",
+        nargs="?",
+        type=named_folder,
+        metavar="RUN",
+        help="folder of a run, or shipped (default: the config's checkpoint_folder)",
+    )
     add("--output", type=Path, help=f"the page to write (default: {REPORT_NAME} inside RUN)")
     add(
         "--music",
         type=Path,
         help="folder that generate wrote (default: what music_out holds of this run, else the best epoch plays)",
     )
-    add("--shipped", type=Path,
-        help="folder of music by the project's own model, to hear first on the page (default: none)")  # fmt: skip
+    add(
+        "--shipped",
+        type=Path,
+        help="folder of music by the project's own model, to hear first on the page (default: none)",
+    )
     add(
         "--compose",
         type=kinds.natural_int,
         default=2,
         help="pieces and continuations to play without --music (default: %(default)s)",
     )
-    add(
-        "--real",
-        type=Path,
-        help="real music to compare with: sound files or a data set (default: as trained)",
-    )
+    add("--real", type=Path, help="real music to compare with: sound files or a data set (default: as trained)")
     add("--dataset", type=Path, help="data set the run learned from (default: as trained)")
-    add("--copies", choices=("auto", "yes", "no"), default="auto",
-        help="search the training music for copies (default: auto, up to six hours of it)")  # fmt: skip
     add(
-        "--evaluate",
-        action="store_true",
-        help="measure the best epoch with the ruler first: minutes (default: off)",
+        "--copies",
+        choices=("auto", "yes", "no"),
+        default="auto",
+        help="search the training music for copies (default: auto, up to six hours of it)",
     )
+    add("--evaluate", action="store_true", help="measure the best epoch with the ruler first: minutes (default: off)")
     add("--scores", type=Path, help="folder that evaluate wrote (default: evaluation inside RUN)")
     add(
         "--tournament",
@@ -157,9 +154,8 @@ def write_report(options: argparse.Namespace) -> None:
         raise CheckpointError(no_run_text(run, "report"))
     output = options.output or (Path(REPORT_NAME) if holds_shipped(run) else run / REPORT_NAME)
     refuse_other_work(
-        output, is_own=lambda path: is_page_of(path, run) or output == run / REPORT_NAME,
-        overwrite=options.overwrite,
-    )  # fmt: skip
+        output, is_own=lambda path: is_page_of(path, run) or output == run / REPORT_NAME, overwrite=options.overwrite
+    )
     sources = find_sources(run, options)
     if options.evaluate:
         measure(sources, options)
@@ -203,18 +199,20 @@ def find_sources(run: Path, options: argparse.Namespace) -> Sources:
         )
     reachable = dataset if dataset is not None and is_dataset(dataset) else None
     return Sources(
-        run, config, reachable, options.scores or run / "evaluation", options.tournament or run / "check_discriminator",
+        run,
+        config,
+        reachable,
+        options.scores or run / "evaluation",
+        options.tournament or run / "check_discriminator",
         options.comparison or run / "comparison",
-    )  # fmt: skip
+    )
 
 
 def measure(sources: Sources, options: argparse.Namespace) -> None:
     """Run the ruler on the best epoch; it says itself what it found."""
     real = options.real or sources.dataset
     if real is None:
-        raise ConfigError(
-            "--evaluate needs music the model never learned from: give it with --real or --dataset."
-        )
+        raise ConfigError("--evaluate needs music the model never learned from: give it with --real or --dataset.")
     arguments = ["--checkpoints", str(sources.run), "--real", str(real), "--output", str(sources.scores)]
     asked = evaluate.parse_arguments([*arguments, *(["--overwrite"] if options.overwrite else [])])
     asked.place = "--scores"
@@ -244,7 +242,7 @@ def build_page(sources: Sources, options: argparse.Namespace) -> str:
     best = read_best(sources.run)
     wanted = Wanted(
         options.music, options.real, options.shipped, options.compose, options.max_seconds, music_folders(sources)
-    )  # fmt: skip
+    )
     heard = gather_sounds(sources.run, sources.dataset, wanted)
     manifest = readable_manifest(sources.dataset)
     measured = kernel_score(sources.scores)
@@ -258,13 +256,18 @@ def build_page(sources: Sources, options: argparse.Namespace) -> str:
     ]
     songs = len(manifest.groups["validation"] or manifest.songs["validation"]) if manifest else None
     clips, measured_songs = measured_on(sources.scores, songs)
-    told = spoken(history, measured, clips=clips, songs=measured_songs, alike=likeness(sources.scores),
-                  warning=warning_of(sources.scores), run=sources.run)  # fmt: skip
+    told = spoken(
+        history,
+        measured,
+        clips=clips,
+        songs=measured_songs,
+        alike=likeness(sources.scores),
+        warning=warning_of(sources.scores),
+        run=sources.run,
+    )
     curious = [
         scores_section(
-            sources.scores,
-            how=f"{command('report', sources.run, '--evaluate')} does it, in some minutes.",
-            songs=songs,
+            sources.scores, how=f"{command('report', sources.run, '--evaluate')} does it, in some minutes.", songs=songs
         ),
         comparison_section(sources.comparison, sources.run),
         copies_section(heard.of("noise"), sources.dataset, search=options.copies, watch=watched),
@@ -278,9 +281,8 @@ def build_page(sources: Sources, options: argparse.Namespace) -> str:
     is_shipped = sources.run.resolve() == shipped_folder().resolve()
     lead = SHIPPED_WORDS if is_shipped else without_places(told.lead)
     title = options.title or headline(
-        minutes=minutes, songs=len(manifest.songs["training"]) if manifest else 0,
-        is_shipped=is_shipped,
-    )  # fmt: skip
+        minutes=minutes, songs=len(manifest.songs["training"]) if manifest else 0, is_shipped=is_shipped
+    )
     facts = without_places(" ".join(filter(None, [what_it_is(sources, manifest), told.more])))
     page = string.Template(TEMPLATE.read_text(encoding="utf-8"))
     open_parts, curious = ([discreet(section) for section in part] for part in (open_parts, curious))

@@ -56,8 +56,11 @@ class Axis(NamedTuple):
 
     def share(self, value: float) -> float:
         """Height of a value as a share of the chart, 0 at the bottom."""
-        low, high, value = (math.log10(max(v, 1e-12)) for v in (self.low, self.high, value)) if self.is_log else (
-            self.low, self.high, value)  # fmt: skip
+        low, high, value = (
+            (math.log10(max(v, 1e-12)) for v in (self.low, self.high, value))
+            if self.is_log
+            else (self.low, self.high, value)
+        )
         return MARGIN + (1 - 2 * MARGIN) * (value - low) / max(high - low, 1e-12)
 
 
@@ -181,9 +184,7 @@ def legend_html(chart: Chart, drawn: Sequence[Curve], names: Sequence[str]) -> s
             f"{escape(chart.level.name)} <span>{short(chart.level.height)}</span></li>"
         )
     if chart.band:
-        rows.append(
-            f'<li><i class="stripe"></i>healthy <span>{chart.band[0]:g} to {chart.band[1]:g}</span></li>'
-        )
+        rows.append(f'<li><i class="stripe"></i>healthy <span>{chart.band[0]:g} to {chart.band[1]:g}</span></li>')
     return f'<ul class="legend">{"".join(rows)}</ul>'
 
 

@@ -15,11 +15,7 @@ from piano.foundation.screen_text import printable
 
 COMPARISON_NAME = "comparison.json"
 TITLE = "Beside another model"
-VERDICTS = {
-    "better": '<b class="good">better</b>',
-    "worse": '<b class="bad">worse</b>',
-    "cannot tell": "cannot tell",
-}
+VERDICTS = {"better": '<b class="good">better</b>', "worse": '<b class="bad">worse</b>', "cannot tell": "cannot tell"}
 
 
 def comparison_section(folder: Path, run: Path) -> Section:
@@ -36,10 +32,15 @@ def comparison_section(folder: Path, run: Path) -> Section:
             continue
         better = str(row.get("better", ""))
         title = measure_title(name) + (f" ({better} is better)" if better else "")
-        rows.append([
-            escape(title), pair_html(float(row["first"]), float(row["second"])), rounded(float(row["first"])),
-            rounded(float(row["second"])), VERDICTS.get(str(row.get("verdict")), "unknown"),
-        ])  # fmt: skip
+        rows.append(
+            [
+                escape(title),
+                pair_html(float(row["first"]), float(row["second"])),
+                rounded(float(row["first"])),
+                rounded(float(row["second"])),
+                VERDICTS.get(str(row.get("verdict")), "unknown"),
+            ]
+        )
     head = ["measure", "both, from 0", first, second, f"{first} is"]
     real = found.get("real")
     clips = real.get("clips") if isinstance(real, Mapping) else None
@@ -61,9 +62,7 @@ def capital(sentence: str) -> str:
 def overall(found: Mapping[str, Any], first: str, second: str) -> str:
     """The verdict of all measures together, with the models' names."""
     verdicts = {
-        str(name): str(row.get("verdict"))
-        for name, row in found["measures"].items()
-        if isinstance(row, Mapping)
+        str(name): str(row.get("verdict")) for name, row in found["measures"].items() if isinstance(row, Mapping)
     }
     return overall_words(verdicts, first, second)
 

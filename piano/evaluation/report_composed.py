@@ -84,19 +84,14 @@ def play(run: Path, *, count: int, seconds: float, prompted: list[Sound]) -> lis
     by = f"Epoch {content['epoch']}, {counted(steps, 'sampling step')}."
     pieces = compose_samples(generator, count=count, seconds=seconds, seed=0) if count else []
     sounds = [
-        Sound("noise", f"Sample {number}, seed 0", by, piece, rate)
-        for number, piece in enumerate(pieces, start=1)
+        Sound("noise", f"Sample {number}, seed 0", by, piece, rate) for number, piece in enumerate(pieces, start=1)
     ]
     fitting = [
-        sound
-        for sound in prompted
-        if (sound.sample_rate, len(sound.waveform)) == (rate, generator.sound_channels)
+        sound for sound in prompted if (sound.sample_rate, len(sound.waveform)) == (rate, generator.sound_channels)
     ]
     split = round(min(PROMPT_SECONDS, seconds / 2) * rate)
     prompts = [sound.waveform[:, :split] for sound in fitting]
-    continued = (
-        continue_prompts(generator, prompts, seconds=max(seconds - split / rate, 0.1)) if prompts else []
-    )
+    continued = continue_prompts(generator, prompts, seconds=max(seconds - split / rate, 0.1)) if prompts else []
     for source, prompt, continuation in zip(fitting, prompts, continued, strict=True):
         takeover = split / rate
         whole = np.concatenate([prompt, continuation.astype(np.float32)], axis=1)

@@ -8,13 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from piano.evaluation.memorisation import (
-    PASSAGE_SECONDS,
-    Memorisation,
-    build_library,
-    find_copies,
-    why_not_searched,
-)
+from piano.evaluation.memorisation import PASSAGE_SECONDS, Memorisation, build_library, find_copies, why_not_searched
 from piano.evaluation.music_folder import Song, read_songs
 from piano.evaluation.report_html import Section, absent_section, short, table_html
 from piano.evaluation.report_sounds import Sound, dataset_music, recordings_of
@@ -83,9 +77,7 @@ def refusal(made: Sequence[Sound], dataset: Path | None, search: str) -> str:
         return f"The training music is {length:.0f} hours long and was not searched: --copies yes does it."
     if not usable(made, manifest):
         return f"There is no piece of {PASSAGE_SECONDS:g} s or more from noise to look for."
-    return why_not_searched(
-        len(set(recordings_of(manifest, "validation") or range(manifest.pairs["validation"])))
-    )
+    return why_not_searched(len(set(recordings_of(manifest, "validation") or range(manifest.pairs["validation"]))))
 
 
 def usable(made: Sequence[Sound], manifest: DatasetManifest) -> list[Sound]:
@@ -149,9 +141,7 @@ def recording_title(name: str, manifest: DatasetManifest) -> str:
     """`training pair 17` as the file it was cut from, where the data set knows."""
     recordings = recordings_of(manifest, "training")
     place = name.rpartition(" ")[2]
-    found = (
-        recordings[int(place)] if recordings and place.isdigit() and int(place) < len(recordings) else name
-    )
+    found = recordings[int(place)] if recordings and place.isdigit() and int(place) < len(recordings) else name
     return song_title(found)
 
 
@@ -176,16 +166,14 @@ def copies_html(found: Sequence[Found], result: Memorisation) -> str:
     """The table, most alike first."""
     rows = []
     for row in found:
-        word = (
-            '<b class="bad">copied</b>'
-            if row.similarity > result.threshold
-            else '<span class="good">its own</span>'
+        word = '<b class="bad">copied</b>' if row.similarity > result.threshold else '<span class="good">its own</span>'
+        rows.append(
+            [
+                f"{escape(row.made.title)}{bare_player(row.made)}",
+                f"{escape(row.learned.title)}{bare_player(row.learned)}",
+                short(row.similarity),
+                word,
+            ]
         )
-        rows.append([
-            f"{escape(row.made.title)}{bare_player(row.made)}",
-            f"{escape(row.learned.title)}{bare_player(row.learned)}",
-            short(row.similarity),
-            word,
-        ])  # fmt: skip
     head = ["this model", "nearest training passage", "likeness", "verdict"]
     return table_html(head, rows, caption="Pieces beside the training passages most like them", numbers={2})

@@ -111,17 +111,13 @@ def percent(share: float) -> str:
 def rest_of(entry: Mapping[str, Any]) -> str:
     """Every number of a gate with its name."""
     figures = {name: value for name, value in entry.items() if name not in GATE_FRAME}
-    return ", ".join(
-        f"{printable(name).replace('_', ' ')} {figure_text(value)}" for name, value in figures.items()
-    )
+    return ", ".join(f"{printable(name).replace('_', ' ')} {figure_text(value)}" for name, value in figures.items())
 
 
 def figure_text(value: Any) -> str:
     """A value of the log as it is read: three digits for a number; what is nested, with its names."""
     if isinstance(value, Mapping):
-        return ", ".join(
-            f"{printable(name).replace('_', ' ')} {figure_text(item)}" for name, item in value.items()
-        )
+        return ", ".join(f"{printable(name).replace('_', ' ')} {figure_text(item)}" for name, item in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(figure_text, value))
     is_number = isinstance(value, int | float) and not isinstance(value, bool)

@@ -79,9 +79,7 @@ def absent_html(sections: Sequence[Section]) -> str:
     """What has nothing to show, in one line that opens; empty if everything is there."""
     if not sections:
         return ""
-    listed = "".join(
-        f"<li><b>{escape(section.title)}</b>: {running_text(section.absent)}</li>" for section in sections
-    )
+    listed = "".join(f"<li><b>{escape(section.title)}</b>: {running_text(section.absent)}</li>" for section in sections)
     names = join_names([section.title for section in sections])
     return (
         f'<section id="absent" class="folded" aria-label="Not on this page"><details><summary>'
@@ -121,12 +119,7 @@ def fold(title: str, content: str, *, note: str = "") -> str:
 
 
 def table_html(
-    head: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    *,
-    caption: str,
-    numbers: Collection[int] = (),
-    kind: str = "",
+    head: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str, numbers: Collection[int] = (), kind: str = ""
 ) -> str:
     """A table whose first column names its rows.
 
@@ -155,9 +148,7 @@ def table_html(
     body = "".join(
         "<tr>"
         + cell("th", row[0], 0, ' scope="row"')
-        + "".join(
-            cell("td", content, column, labels[column]) for column, content in enumerate(row[1:], start=1)
-        )
+        + "".join(cell("td", content, column, labels[column]) for column, content in enumerate(row[1:], start=1))
         + "</tr>"
         for row in rows
     )

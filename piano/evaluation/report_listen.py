@@ -26,9 +26,7 @@ REAL_COUNT, CONTRASTED, CONTINUED, SHIPPED_COUNT = 2, 2, 4, 3
 FEWEST_BLIND = 2
 """Pieces of either kind that the blind test asks for: with one each there is nothing to guess after the first round."""
 SHIPPED_TITLE = "The model that comes with the project"
-SHIPPED_WORDS = (
-    "It learned for two and a half hours, from solo piano. This is what the same program can do with time."
-)
+SHIPPED_WORDS = "It learned for two and a half hours, from solo piano. This is what the same program can do with time."
 """checkpoints/MODEL_CARD.md has the figures."""
 PICTURE_WORDS = (
     "Time goes to the right and low notes are at the bottom; every line is a note, the lines above it are its "
@@ -77,9 +75,12 @@ def gather_sounds(run: Path, dataset: Path | None, wanted: Wanted) -> Heard:
     if music is None:
         mine, told = sounds_of_run(run, wanted.made_in, max_seconds=wanted.max_seconds)
         composed = compose_music(
-            run, count=wanted.compose, seconds=wanted.max_seconds, dataset=None if wanted.real else dataset,
+            run,
+            count=wanted.compose,
+            seconds=wanted.max_seconds,
+            dataset=None if wanted.real else dataset,
             known={sound.kind for sound in mine},
-        )  # fmt: skip
+        )
         sounds, notes = mine + composed.sounds, told + composed.notes
     else:
         sounds, notes = collect_made_music(music, max_seconds=wanted.max_seconds), []
@@ -94,9 +95,7 @@ def gather_sounds(run: Path, dataset: Path | None, wanted: Wanted) -> Heard:
         own = [sound for sound in sounds if sound.kind == kind]
         kept += own[:MOST_OF_A_KIND]
         if len(own) > MOST_OF_A_KIND:
-            notes.append(
-                f"{MOST_OF_A_KIND} of {len(own)} sounds ({kind}) are shown, to keep this file small."
-            )
+            notes.append(f"{MOST_OF_A_KIND} of {len(own)} sounds ({kind}) are shown, to keep this file small.")
     first = sorted(shipped, key=lambda sound: sound.kind != "noise")[:SHIPPED_COUNT]
     return Heard(apart(kept), first, notes)
 
@@ -126,9 +125,7 @@ def listen_section(heard: Heard, learned: str) -> Section:
         first, rest = heard.shipped[0], heard.shipped[1:]
         others = card_grid([sound_card(sound, label=shipped_label(sound)) for sound in rest]) if rest else ""
         parts.append(subheading(SHIPPED_TITLE, SHIPPED_WORDS))
-        parts.append(
-            f"<div data-other>{sound_card(first, size='hero', label=shipped_label(first))}{others}</div>"
-        )
+        parts.append(f"<div data-other>{sound_card(first, size='hero', label=shipped_label(first))}{others}</div>")
         parts.append(subheading(f"What these {learned} made" if learned else "What this model made"))
     parts += [sound_card(sound, size="hero") for sound in own]
     said = "".join(missing(note) for note in heard.notes)
@@ -149,9 +146,7 @@ def contrast_section(heard: Heard) -> Section:
         sentence = "There is no real music to compare with: --dataset or --real adds some."
         return absent_section("sounds", title, sentence)
     if not real and not copies:
-        return Section(
-            "sounds", "More pieces", PICTURE_WORDS, card_grid([sound_card(sound) for sound in rest])
-        )
+        return Section("sounds", "More pieces", PICTURE_WORDS, card_grid([sound_card(sound) for sound in rest]))
     pairs_shown = min(len(sounds) for sounds in (rest, real) if sounds) if rest or real else 0
     pairs_shown = min(pairs_shown, CONTRASTED)  # columns of one height
     columns = [
@@ -191,12 +186,8 @@ def blind_section(heard: Heard) -> Section:
     """A game: one real sound, one made; the page's script asks and keeps the score."""
     title = "Can you tell?"
     if min(len(heard.of("noise")), len(heard.of("real"))) < FEWEST_BLIND:
-        sentence = (
-            "A blind test needs two pieces from noise and two of real music: --music and --real give them."
-        )
+        sentence = "A blind test needs two pieces from noise and two of real music: --music and --real give them."
         return absent_section("blind", title, sentence)
     words = "Two excerpts of a few seconds. One is real music, one this model made out of noise. Which one is real?"
-    content = (
-        '<div class="blind"><noscript><p class="missing">This game needs JavaScript.</p></noscript></div>'
-    )
+    content = '<div class="blind"><noscript><p class="missing">This game needs JavaScript.</p></noscript></div>'
     return Section("blind", title, words, content)

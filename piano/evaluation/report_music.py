@@ -68,11 +68,12 @@ def music_section(dataset: Path | None, prepared: Sequence[Path]) -> Section:
         else '<p class="good">Nothing is wrong with this data set that numbers could show.</p>'
     )
     return Section(
-        "music", TITLE,
+        "music",
+        TITLE,
         "A model can be no better than its music. These are the numbers that most often explain a bad run.",
         said + facts_html(music_facts(manifest, heard)) + loudness_html(heard) + prepared_html(prepared, manifest),
         note=f"{counted(len(manifest.songs['training']), 'song')}, {hours(manifest, 'training'):.2f} hours",
-    )  # fmt: skip
+    )
 
 
 def listen_to(dataset: Path, manifest: DatasetManifest) -> Heard:
@@ -105,21 +106,24 @@ def music_facts(manifest: DatasetManifest, heard: Heard) -> list[tuple[str, str]
     """The data set in short."""
     layout = "mono" if manifest.channels == 1 else "stereo"
     facts = [
-        (name.capitalize(), f"{counted(len(manifest.songs[name]), 'song')}, {counted(manifest.pairs[name], 'pair')}, "
-                            f"about {hours(manifest, name):.2f} hours")
+        (
+            name.capitalize(),
+            f"{counted(len(manifest.songs[name]), 'song')}, {counted(manifest.pairs[name], 'pair')}, "
+            f"about {hours(manifest, name):.2f} hours",
+        )
         for name in SPLITS
-    ]  # fmt: skip
-    facts.append(
-        ("Sound", f"{manifest.sample_rate / 1000:g} kHz {layout}, segments of {manifest.segment_seconds:g} s")
-    )
+    ]
+    facts.append(("Sound", f"{manifest.sample_rate / 1000:g} kHz {layout}, segments of {manifest.segment_seconds:g} s"))
     if len(heard.loudness_db):
         low, middle, high = np.percentile(heard.loudness_db, (5, 50, 95))
-        facts.append(("Loudness", f"{middle:.1f} dBFS in the middle, 90 % between {low:.1f} and {high:.1f}"
-                      .replace("-", "\u2212")))  # fmt: skip
-    if heard.segments:
         facts.append(
-            ("Silence", f"{heard.silence_shares.mean():.1%} of {heard.segments} segments listened to")
+            (
+                "Loudness",
+                f"{middle:.1f} dBFS in the middle, 90 % between {low:.1f} and {high:.1f}".replace("-", "\u2212"),
+            )
         )
+    if heard.segments:
+        facts.append(("Silence", f"{heard.silence_shares.mean():.1%} of {heard.segments} segments listened to"))
         facts.append(("Clipping", f"{heard.clipped} of {heard.segments} segments touch full scale"))
     if share := largest_share(manifest):
         facts.append(("Largest song", f"{share[1]:.0%} of the training pairs: {share[0]}"))
@@ -141,9 +145,7 @@ def find_trouble(manifest: DatasetManifest, heard: Heard) -> list[str]:
     """What would explain a bad run."""
     found = []
     if shared := set(manifest.groups["training"]) & set(manifest.groups["validation"]):
-        found.append(
-            f"{counted(len(shared), 'recording')} in both splits: validation knows what was learned."
-        )
+        found.append(f"{counted(len(shared), 'recording')} in both splits: validation knows what was learned.")
     if not manifest.pairs["validation"]:
         found.append("There are no validation pairs: nothing can be measured on unseen music.")
     elif len(manifest.groups["validation"] or manifest.songs["validation"]) == 1:
@@ -194,20 +196,16 @@ def prepared_html(prepared: Sequence[Path], manifest: DatasetManifest) -> str:
         return ""
     reasons = Counter(entry.reason for entry in found.left_out)
     notes = Counter(note for song in found.songs for note in song.notes)
-    rows = [
-        ["left out: " + escape(reason.replace("_", " ")), str(count)]
-        for reason, count in reasons.most_common()
-    ]
+    rows = [["left out: " + escape(reason.replace("_", " ")), str(count)] for reason, count in reasons.most_common()]
     rows += [[escape(printable(note)), str(count)] for note, count in notes.most_common()]
-    loudness, total = (
-        [song.loudness_db for song in found.songs],
-        sum(song.seconds for song in found.songs) / 3600,
+    loudness, total = ([song.loudness_db for song in found.songs], sum(song.seconds for song in found.songs) / 3600)
+    facts = facts_html(
+        [
+            ("Prepared", f"{counted(len(found.songs), 'song')}, {total:.2f} hours"),
+            ("Before levelling", f"{min(loudness):.1f} to {max(loudness):.1f} dB".replace("-", "\u2212")),
+            ("Left out", counted(len(found.left_out), "file")),
+        ]
     )
-    facts = facts_html([
-        ("Prepared", f"{counted(len(found.songs), 'song')}, {total:.2f} hours"),
-        ("Before levelling", f"{min(loudness):.1f} to {max(loudness):.1f} dB".replace("-", "\u2212")),
-        ("Left out", counted(len(found.left_out), "file")),
-    ])  # fmt: skip
     table = table_html(["what", "files"], rows, caption="What preparation met", numbers={1}) if rows else ""
     return subheading("Preparation") + facts + table
 

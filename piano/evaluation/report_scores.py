@@ -65,10 +65,7 @@ def scores_section(folder: Path, *, how: str, songs: int | None = None) -> Secti
     parts.append(f'<div class="measures">{figures}</div>')
     if isinstance(scores.get("descriptors"), dict):
         parts.append(descriptors_html(scores["descriptors"]))
-    parts += [
-        continuations_html(scores.get("continuations")),
-        reconstructions_html(scores.get("reconstructions")),
-    ]
+    parts += [continuations_html(scores.get("continuations")), reconstructions_html(scores.get("reconstructions"))]
     value = kernel_score(folder)
     real = scores.get("real")
     clips = real.get("clips") if isinstance(real, Mapping) else None
@@ -222,10 +219,14 @@ def continuations_html(row: Any) -> str:
         return ""
     real = row.get("real_agreement") or {}
     rows = [
-        [escape(aspect), *(short(float(made[key])) for key in ("own", "others")), short(float(made["p_value"])),
-         short(float(real[aspect]["own"])) if aspect in real else "unknown"]
+        [
+            escape(aspect),
+            *(short(float(made[key])) for key in ("own", "others")),
+            short(float(made["p_value"])),
+            short(float(real[aspect]["own"])) if aspect in real else "unknown",
+        ]
         for aspect, made in row["agreement"].items()
-    ]  # fmt: skip
+    ]
     words = (
         "How like each continuation is to its own prompt, and to the others'. A small p means that it listens; "
         "the last column is what the songs themselves reach when they go on."

@@ -12,14 +12,7 @@ from typing import Any
 import torch
 
 from piano.config_reader import CONFIG_NAME
-from piano.evaluation.report_html import (
-    Section,
-    absent_section,
-    facts_html,
-    fold,
-    missing,
-    table_html,
-)
+from piano.evaluation.report_html import Section, absent_section, facts_html, fold, missing, table_html
 from piano.evaluation.run_settings import PACKAGE, changes, read_settings
 from piano.foundation.screen_text import counted
 
@@ -49,26 +42,23 @@ def settings_section(run: Path) -> Section:
         said = missing(f"Preset {preset!r} is not among this program's, so nothing can be compared with it.")
         return Section("settings", "Settings", "", said + rest)
     if not found.values:
-        return Section(
-            "settings", "Settings", f"Everything is as preset {preset} has it.", rest, f"preset {preset}"
-        )
-    rows = [[f"<code>{escape(name)}</code>", shown(here), shown(usual)]
-            for name, (here, usual) in found.values.items()]  # fmt: skip
+        return Section("settings", "Settings", f"Everything is as preset {preset} has it.", rest, f"preset {preset}")
+    rows = [[f"<code>{escape(name)}</code>", shown(here), shown(usual)] for name, (here, usual) in found.values.items()]
     words = f"Preset {preset}, with these changes. Of paths only the last name is told."
     return Section(
-        "settings", "Settings", words,
+        "settings",
+        "Settings",
+        words,
         table_html(["setting", "this run", "default"], rows, caption="Settings that differ from the defaults") + rest,
         note=f"preset {preset}, {counted(len(rows), 'change')}",
-    )  # fmt: skip
+    )
 
 
 def without_place(value: Any) -> Any:
     """A setting's value; of a path that leads from the root the last name only, since the page may be sent."""
     if not isinstance(value, str):
         return value
-    return next(
-        (kind(value).name for kind in (PurePosixPath, PureWindowsPath) if kind(value).is_absolute()), value
-    )
+    return next((kind(value).name for kind in (PurePosixPath, PureWindowsPath) if kind(value).is_absolute()), value)
 
 
 def shown(value: Any) -> str:
@@ -91,9 +81,7 @@ def machine_facts() -> list[tuple[str, str]]:
         facts.append(("Graphics card", torch.cuda.get_device_name()))
     else:
         facts.append(("Graphics card", "none that PyTorch can use"))
-    facts.append(
-        ("Software", f"PyTorch {torch.__version__}, Python {platform.python_version()}, {platform.system()}")
-    )
+    facts.append(("Software", f"PyTorch {torch.__version__}, Python {platform.python_version()}, {platform.system()}"))
     return facts
 
 
@@ -106,11 +94,7 @@ def code_version() -> str:
     commit = git("rev-parse", "--short=10", "HEAD")
     if not commit or git("rev-parse", "--show-toplevel") != str(PACKAGE.parent):
         return f"{name}; no commit is known"
-    changed = (
-        ", with changes that are not committed"
-        if git("status", "--porcelain", "--untracked-files=no")
-        else ""
-    )
+    changed = ", with changes that are not committed" if git("status", "--porcelain", "--untracked-files=no") else ""
     return f"{name}, commit {commit}{changed}"
 
 

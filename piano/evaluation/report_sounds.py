@@ -10,14 +10,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from piano.evaluation.report_titles import (
-    continued_title,
-    copied_title,
-    made_title,
-    receipt_of,
-    song_title,
-    told_apart,
-)
+from piano.evaluation.report_titles import continued_title, copied_title, made_title, receipt_of, song_title, told_apart
 from piano.foundation.audio_io import find_audio_files, read_audio
 from piano.foundation.checkpoint_format import list_epochs
 from piano.foundation.dataset_format import DatasetManifest, open_pairs, read_manifest
@@ -319,8 +312,8 @@ def collect_real_music(folder: Path, *, count: int, sample_rate: int, channels: 
     sounds = []
     for path in chosen:
         begin = max(sound_seconds(path) / 2 - REAL_SECONDS / 2, 0.0)
-        waveform = read_audio(
-            path, sample_rate=sample_rate, channels=channels, max_seconds=begin + REAL_SECONDS
-        )[:, round(begin * sample_rate) :]
+        waveform = read_audio(path, sample_rate=sample_rate, channels=channels, max_seconds=begin + REAL_SECONDS)[
+            :, round(begin * sample_rate) :
+        ]
         sounds.append(Sound("real", song_title(path.name), "", waveform, sample_rate))
     return apart(sounds)

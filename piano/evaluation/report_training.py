@@ -24,15 +24,7 @@ from piano.evaluation.curves import (
 )
 from piano.evaluation.report_charts import chart_html
 from piano.evaluation.report_gates import figure_text, gates_html, verdict
-from piano.evaluation.report_html import (
-    Section,
-    absent_section,
-    fold,
-    paragraphs,
-    short,
-    subheading,
-    table_html,
-)
+from piano.evaluation.report_html import Section, absent_section, fold, paragraphs, short, subheading, table_html
 from piano.evaluation.report_sounds import Sound, load_sound, saved_samples, spread_epochs
 from piano.evaluation.report_verdict import FINDINGS_TITLE
 from piano.evaluation.sound_cards import card_strip, sound_card
@@ -126,9 +118,7 @@ def learning_section(run: Path, history: Sequence[dict[str, Any]], *, best: int 
         "the button and it plays on while the model behind it learns."
     )
     if best is not None:
-        words += (
-            " The chosen epoch is the one whose music was measured nearest to real music; it plays above."
-        )
+        words += " The chosen epoch is the one whose music was measured nearest to real music; it plays above."
     said = "".join(f'<p class="quiet">{escape(note)}</p>' for note in dict.fromkeys(notes))
     more = fold("The same from other beginnings", "".join(rows[1:])) if rows[1:] else ""
     return Section("learning", title, words, rows[0] + more + said)
@@ -210,9 +200,7 @@ def curves_section(history: Sequence[dict[str, Any]], config: Config | None) -> 
     charts = [chart for group in GROUPS if (chart := group_chart(group, stages, config))]
     rates = [curve for curves in stages.values() for curve in curves if curve.name.startswith(RATE_PREFIX)]
     if rates:
-        words = (
-            "How fast each network moved, on a logarithmic scale: a short warm-up in every stage, then down."
-        )
+        words = "How fast each network moved, on a logarithmic scale: a short warm-up in every stage, then down."
         charts.append(Chart("Learning rates", words, fewer_rates(rates), is_log=True))
     drawn = "".join(chart_html(chart, timeline) for chart in charts)
     words = (
@@ -226,17 +214,17 @@ def curves_section(history: Sequence[dict[str, Any]], config: Config | None) -> 
         words += " A bar at the foot of a chart: the generator learned alone, or the adversary's weight still rose."
     names = stage_names(timeline)
     if len(names) < len(timeline.stages):
-        words += (
-            " The run was given more time: a stage that learned again has a stripe and a row for each time."
-        )
+        words += " The run was given more time: a stage that learned again has a stripe and a row for each time."
     words = f"{training_sentence(history)}\n\n{words}"
     table = stage_table([*timeline.stages, *timeline.phases], history)
     steps = sum(stage.steps for stage in timeline.stages)
     return Section(
-        "curves", "How it learned", words,
+        "curves",
+        "How it learned",
+        words,
         table + f'<div class="charts">{drawn}</div>' + other_curves(stages, timeline),
         note=f"{counted(steps, 'step')} in {counted(len(names), 'stage')}",
-    )  # fmt: skip
+    )
 
 
 def stage_names(timeline: Timeline) -> list[str]:
@@ -258,9 +246,7 @@ def group_chart(group: Group, stages: dict[str, list[Curve]], config: Config | N
 def fewer_rates(rates: list[Curve]) -> list[Curve]:
     """Learning rates of generator and judges: whatever a stage trains of the generator counts as the generator."""
     judges = {f"{RATE_PREFIX}ear", f"{RATE_PREFIX}professor"}
-    renamed = [
-        rate._replace(name=rate.name if rate.name in judges else f"{RATE_PREFIX}generator") for rate in rates
-    ]
+    renamed = [rate._replace(name=rate.name if rate.name in judges else f"{RATE_PREFIX}generator") for rate in rates]
     return sorted(renamed, key=lambda rate: rate.name in judges)
 
 
@@ -278,8 +264,11 @@ def other_curves(stages: dict[str, list[Curve]], timeline: Timeline) -> str:
             for name, found in others.items()
             if is_worth_a_chart(found)
         )
-        told = [f"{name.replace('_', ' ')} {short(float(found[-1].values[-1]))}"
-                for name, found in others.items() if not is_worth_a_chart(found)]  # fmt: skip
+        told = [
+            f"{name.replace('_', ' ')} {short(float(found[-1].values[-1]))}"
+            for name, found in others.items()
+            if not is_worth_a_chart(found)
+        ]
         still = f'<p class="quiet">Always 0, or measured once: {escape(", ".join(told))}.</p>' if told else ""
         steps = sum(stretch.steps for stretch in timeline.stages if stretch.name == stage)
         if charts or still:
@@ -302,19 +291,24 @@ def stage_table(stages: Sequence[Stage], history: Sequence[dict[str, Any]]) -> s
     """When each stage began and ended, and whether its gate was passed."""
     verdicts = {}
     for entry in (entry for entry in history if entry.get("event") == "gate"):
-        before = [stage.number for stage in stages
-                  if stage.name == entry.get("stage") and stage.start <= minutes_of(entry) + 1e-9]  # fmt: skip
+        before = [
+            stage.number
+            for stage in stages
+            if stage.name == entry.get("stage") and stage.start <= minutes_of(entry) + 1e-9
+        ]
         verdicts |= {number: verdict(entry) for number in before[-1:]}
     rows = [
-        [f"{stage.number}\u2002{escape(stage.name)}" if stage.number else escape(stage.name),
-         f"{stage.start:.1f}", f"{stage.end:.1f}", f"{stage.steps}", verdicts.get(stage.number, "")]
+        [
+            f"{stage.number}\u2002{escape(stage.name)}" if stage.number else escape(stage.name),
+            f"{stage.start:.1f}",
+            f"{stage.end:.1f}",
+            f"{stage.steps}",
+            verdicts.get(stage.number, ""),
+        ]
         for stage in stages
-    ]  # fmt: skip
+    ]
     return table_html(
-        ["stage", "from min", "to min", "steps", "gate"],
-        rows,
-        caption="The stages of this run",
-        numbers={1, 2, 3},
+        ["stage", "from min", "to min", "steps", "gate"], rows, caption="The stages of this run", numbers={1, 2, 3}
     )
 
 
@@ -349,30 +343,27 @@ def findings_section(history: Sequence[dict[str, Any]], faults: Sequence[str] = 
     others = len(faults) - bool(failed)
     told = [counted(len(findings), "finding")] if findings else []
     told += [f"{failed} of {counted(len(gates), 'gate')} not passed"] if failed else []
-    told += (
-        [counted(others, "other thing that is not well", "other things that are not well")]
-        if others > 0
-        else []
-    )
+    told += [counted(others, "other thing that is not well", "other things that are not well")] if others > 0 else []
     note = ", ".join(told) or "0 findings"
     items = "".join(f"<li>{escape(fault)}</li>" for fault in faults)
     not_well = subheading("What else is not well", WELL_WORDS) + f"<ul>{items}</ul>" if faults else ""
     return Section(
-        "findings",
-        FINDINGS_TITLE,
-        words,
-        listed + treatment_html(history) + not_well + gates_html(history),
-        note,
+        "findings", FINDINGS_TITLE, words, listed + treatment_html(history) + not_well + gates_html(history), note
     )
 
 
 def treatment_html(history: Iterable[dict[str, Any]]) -> str:
     """What was done about findings after they were made, and what was taken back; empty if nothing was."""
     rows = [
-        [f"{minutes_of(entry):.1f}", escape(TREATMENTS[entry["event"]]),
-         escape(str(entry.get("name", "")).replace("_", " ")), escape(str(entry.get("remedy", "")))]
-        for entry in history if entry.get("event") in TREATMENTS
-    ]  # fmt: skip
+        [
+            f"{minutes_of(entry):.1f}",
+            escape(TREATMENTS[entry["event"]]),
+            escape(str(entry.get("name", "")).replace("_", " ")),
+            escape(str(entry.get("remedy", ""))),
+        ]
+        for entry in history
+        if entry.get("event") in TREATMENTS
+    ]
     if not rows:
         return ""
     table = table_html(["minute", "what", "finding", "remedy"], rows, caption="What the doctor did next")

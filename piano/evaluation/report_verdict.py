@@ -9,21 +9,7 @@ from piano.foundation.score_words import UNKNOWN, drone_words, score_meaning, sc
 from piano.foundation.screen_text import counted
 
 FINDINGS_TITLE = "What the doctor found"
-NUMBERS = (
-    "no",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-)
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
 def spelled(number: int, noun: str) -> str:
@@ -107,9 +93,7 @@ def _spoken(
     run: Path | None,
 ) -> Spoken:
     meaning = score_meaning(score, clips, songs) if score is not None else ""
-    measured = (
-        "" if meaning in ("", UNKNOWN) else f"Its music is {score_sentence(score, None, clips, songs)}."
-    )
+    measured = "" if meaning in ("", UNKNOWN) else f"Its music is {score_sentence(score, None, clips, songs)}."
     if not history:
         drone = drone_words(*alike) if alike and measured else ""
         return Spoken(f"{measured} It is a drone: {drone}." if drone else measured, "")

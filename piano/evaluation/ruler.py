@@ -172,8 +172,7 @@ def fit_ruler(
             "white noise": score_set(reference, white_features, _labels(len(white)), seed=seed),
         },
         noise_descriptors={
-            name: float(np.mean(values))
-            for name, values in describe_all(noise[:8], sample_rate, unwatched, "").items()
+            name: float(np.mean(values)) for name, values in describe_all(noise[:8], sample_rate, unwatched, "").items()
         },
         seed=seed,
     )
@@ -187,9 +186,7 @@ def one_song(clips: Clips, reference: Reference, sample_rate: int, count: int) -
     centre = reference.real.mean(axis=0)
     typical = np.asarray(clips[int(np.linalg.norm(reference.real - centre, axis=1).argmin())])
     step = round(COLLAPSE_SHIFT_SECONDS * sample_rate / 8)
-    heard = [
-        feature_vector(np.roll(typical, step * shift, axis=1), sample_rate) for shift in range(min(8, count))
-    ]
+    heard = [feature_vector(np.roll(typical, step * shift, axis=1), sample_rate) for shift in range(min(8, count))]
     return np.stack([heard[index % len(heard)] for index in range(count)])
 
 
@@ -228,9 +225,7 @@ def score_clips(
     return Scores(
         sets=score_set(ruler.reference, features, labels, seed=ruler.seed),
         descriptors={
-            name: _described(
-                values, ruler.descriptors[name], ruler.noise_descriptors[name], labels, ruler.seed
-            )
+            name: _described(values, ruler.descriptors[name], ruler.noise_descriptors[name], labels, ruler.seed)
             for name, values in described.items()
             if name in ruler.descriptors
         },
@@ -251,9 +246,7 @@ def _described(values: NDArray, real: NDArray, noise: float, labels: list[Hashab
     )
 
 
-def score_continuations(
-    ruler: Ruler, prompts: Clips, continuations: Clips, real_next: Clips
-) -> Continued | None:
+def score_continuations(ruler: Ruler, prompts: Clips, continuations: Clips, real_next: Clips) -> Continued | None:
     """Hold continuations against their prompts; None for fewer than three.
 
     Parameters
@@ -285,19 +278,31 @@ def score_reconstructions(ruler: Ruler, reconstructions: Clips, *, watch: Watch 
     rate, originals = ruler.sample_rate, ruler.clips
     rows, apart = [], []
     for index, copy in enumerate(watch(reconstructions, "reconstructions")):
-        rows.append([row.measure(reconstruction=copy, original=originals[index], sample_rate=rate)
-                     for row in PAIR_MEASURES])  # fmt: skip
+        rows.append(
+            [row.measure(reconstruction=copy, original=originals[index], sample_rate=rate) for row in PAIR_MEASURES]
+        )
     for index in range(0, len(originals), max(1, len(originals) // 8)):
         other = next(k for k in range(len(originals)) if ruler.files[k] != ruler.files[index])
-        apart.append([row.measure(reconstruction=originals[other], original=originals[index], sample_rate=rate)
-                      for row in PAIR_MEASURES])  # fmt: skip
+        apart.append(
+            [
+                row.measure(reconstruction=originals[other], original=originals[index], sample_rate=rate)
+                for row in PAIR_MEASURES
+            ]
+        )
     columns, far = np.array(rows).T, np.mean(apart, axis=0)
     return Reconstructed(
-        pairs={row.name: mean_figure(column, ruler.files[: len(column)], seed=ruler.seed)
-               for row, column in zip(PAIR_MEASURES, columns, strict=True)},
+        pairs={
+            row.name: mean_figure(column, ruler.files[: len(column)], seed=ruler.seed)
+            for row, column in zip(PAIR_MEASURES, columns, strict=True)
+        },
         unrelated={row.name: float(value) for row, value in zip(PAIR_MEASURES, far, strict=True)},
-        R=log_magnitude_ratio(reconstruction=reconstructions, original=originals[: len(reconstructions)],
-                              sample_rate=rate, files=ruler.files[: len(reconstructions)]),
-        P=pitch_found_share(reconstruction=reconstructions, original=originals[: len(reconstructions)],
-                            sample_rate=rate),
-    )  # fmt: skip
+        R=log_magnitude_ratio(
+            reconstruction=reconstructions,
+            original=originals[: len(reconstructions)],
+            sample_rate=rate,
+            files=ruler.files[: len(reconstructions)],
+        ),
+        P=pitch_found_share(
+            reconstruction=reconstructions, original=originals[: len(reconstructions)], sample_rate=rate
+        ),
+    )

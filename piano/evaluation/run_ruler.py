@@ -79,8 +79,11 @@ class RunRuler:
         self.silence_share = mean_silence(self.clips, sample_rate)
         self.songs = song_count(dataset, most_clips=most_clips)
         """Recordings that the clips are from; None where the data set does not know."""
-        heard = [value for clip in self.clips[:SIMILARITY_CLIPS]
-                 if math.isfinite(value := self_similarity(Clip(clip, sample_rate), 1.0))]  # fmt: skip
+        heard = [
+            value
+            for clip in self.clips[:SIMILARITY_CLIPS]
+            if math.isfinite(value := self_similarity(Clip(clip, sample_rate), 1.0))
+        ]
         self.self_similarity = float(np.percentile(heard, 95)) if heard else math.nan
         """What 95 of 100 real clips stay below; see `Judged`."""
         self.reason = self.reference.reason
@@ -97,14 +100,14 @@ class RunRuler:
             nothing = SetScores(NO_FIGURE, NO_FIGURE, NO_FIGURE, NO_FIGURE)
             return Judged(math.nan, nothing, math.nan)
         features = feature_matrix(clips, self.sample_rate)
-        sets = score_set(
-            self.reference, features, [("made", index) for index in range(len(clips))], seed=SEED
-        )
+        sets = score_set(self.reference, features, [("made", index) for index in range(len(clips))], seed=SEED)
         alike = [self_similarity(Clip(clip, self.sample_rate), 1.0) for clip in clips[:SIMILARITY_CLIPS]]
         return Judged(
-            self.reference.distance_at(sets.kernel_score.value), sets, mean_silence(clips, self.sample_rate),
+            self.reference.distance_at(sets.kernel_score.value),
+            sets,
+            mean_silence(clips, self.sample_rate),
             float(np.mean(alike)),
-        )  # fmt: skip
+        )
 
     def judge_generator(self, generator: VariationalAttentionModel, *, steps: int) -> Judged:
         """Compositions in so many steps, one from each of the fixed seeds for every real clip."""
@@ -114,9 +117,7 @@ class RunRuler:
         """White noise in the place of latents: what a flow that learned nothing would sound like."""
         frames = -(-self.samples // generator.hop_samples)
         count = min(len(self.clips), DECODED_NOISE_CLIPS)
-        white = torch.randn(
-            count, frames, generator.latent_dim, generator=torch.Generator().manual_seed(SEED)
-        )
+        white = torch.randn(count, frames, generator.latent_dim, generator=torch.Generator().manual_seed(SEED))
         return self.judge(decode_clips(generator, white.to(generator.device), self.samples))
 
 
@@ -136,9 +137,7 @@ def validation_clips(
     """Clips (channels, samples) spread over the validation set, two or more even if it holds a single pair."""
     samples = min(round(seconds * sample_rate), dataset.samples // 2)
     places = clip_places(len(dataset), most_clips)
-    clips = [
-        dataset.crop(pair, (dataset.samples - samples) * is_end, samples).numpy() for pair, is_end in places
-    ]
+    clips = [dataset.crop(pair, (dataset.samples - samples) * is_end, samples).numpy() for pair, is_end in places]
     for (pair, _), clip in zip(places, clips, strict=True):
         if not np.isfinite(clip).all():
             raise DatasetError(
@@ -174,9 +173,7 @@ def song_count(dataset: AudioDataset, *, most_clips: int = MOST_CLIPS) -> int | 
     return len({dataset.labels[pair] for pair, _ in clip_places(len(dataset), most_clips)})
 
 
-def compose_clips(
-    generator: VariationalAttentionModel, count: int, samples: int, *, steps: int
-) -> list[np.ndarray]:
+def compose_clips(generator: VariationalAttentionModel, count: int, samples: int, *, steps: int) -> list[np.ndarray]:
     """`count` new clips (channels, samples) from fixed seeds."""
     generator.eval()
     frames = -(-samples // generator.hop_samples)
@@ -189,5 +186,7 @@ def decode_clips(
     generator: VariationalAttentionModel, latents: Tensor, samples: int, *, steps: int = 16
 ) -> list[np.ndarray]:
     """Clips (channels, samples) of whitened latents (count, frames, latent_dim), finished as compositions are."""
-    return [generator.decode(latent.unsqueeze(0), texture_seed=item, steps=steps)[0, :, :samples].cpu().numpy()
-            for item, latent in enumerate(latents)]  # fmt: skip
+    return [
+        generator.decode(latent.unsqueeze(0), texture_seed=item, steps=steps)[0, :, :samples].cpu().numpy()
+        for item, latent in enumerate(latents)
+    ]

@@ -4,23 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from piano.config_reader import (
-    CONFIG_NAME,
-    DEFAULT_CONFIG,
-    FOLDER_SETTINGS,
-    load_config_from_yaml,
-    read_yaml,
-)
+from piano.config_reader import CONFIG_NAME, DEFAULT_CONFIG, FOLDER_SETTINGS, load_config_from_yaml, read_yaml
 from piano.foundation.errors import ConfigError
 
 PACKAGE = Path(__file__).resolve().parents[1]
-NOT_COMPARED = (
-    "checkpoint_folder",
-    "checkpoint_folder_load",
-    "music_out_folder",
-    "resume_from_checkpoint",
-    "presets",
-)
+NOT_COMPARED = ("checkpoint_folder", "checkpoint_folder_load", "music_out_folder", "resume_from_checkpoint", "presets")
 """Where a run was written to, and what is no setting: it says nothing of what was tried."""
 
 
@@ -53,9 +41,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"a": {"b": 1}} as {"a.b": 1}."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
-        flat |= (
-            flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-        )
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
     return flat
 
 
@@ -70,11 +56,7 @@ def default_settings(preset: str | None) -> dict[str, Any] | None:
 def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Settings of which two runs have different values; None stands for not set."""
     pairs = {name: (first.get(name), second.get(name)) for name in [*first, *second]}
-    return {
-        name: pair
-        for name, pair in pairs.items()
-        if pair[0] != pair[1] and name.split(".")[0] not in NOT_COMPARED
-    }
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1] and name.split(".")[0] not in NOT_COMPARED}
 
 
 def changes(settings: Mapping[str, Any]) -> Changes | None:
@@ -87,7 +69,5 @@ def changes(settings: Mapping[str, Any]) -> Changes | None:
     if defaults is None or not settings:
         return None
     found = differing(settings, defaults)
-    values = {
-        name: found[name] for name in found if name in settings and name not in (*FOLDER_SETTINGS, "preset")
-    }
+    values = {name: found[name] for name in found if name in settings and name not in (*FOLDER_SETTINGS, "preset")}
     return Changes(str(defaults["preset"]), is_own, values)

@@ -92,11 +92,7 @@ class ScoreCost:
         """Whether an epoch in the middle of a stage may be scored, so many seconds into the run."""
         if self.prices is None:
             return False
-        cost = (
-            self.spent
-            + self._set(steps, self.clips)
-            + (0.0 if FIT in self._measured else self._fit(self.clips))
-        )
+        cost = self.spent + self._set(steps, self.clips) + (0.0 if FIT in self._measured else self._fit(self.clips))
         if self.seconds is not None and cost + self._reserve(stage) > SHARE * self.seconds:
             return False
         return cost <= SHARE * elapsed
@@ -107,9 +103,7 @@ class ScoreCost:
 
     def _work(self, stage: str, clips: int) -> float:
         """Seconds of the smallest gate of a stage with so many clips."""
-        kinds = (
-            kind for kind in STAGE[stage].gate_work if not (kind in (FIT, NOISE) and kind in self._measured)
-        )
+        kinds = (kind for kind in STAGE[stage].gate_work if not (kind in (FIT, NOISE) and kind in self._measured))
         sets = (self._set(steps, clips) for steps in STAGE[stage].least_steps)
         return sum(self._single(kind, clips) for kind in kinds) + sum(sets)
 

@@ -47,9 +47,7 @@ def compose_samples(
 ) -> list[NDArray]:
     """The samples that `generate_music --seed` writes, as arrays (channels, samples)."""
     items = watch([np.array(index) for index in range(count)], "composing")
-    return [
-        _joined(generator.stream(seconds=seconds, seed=seed, steps=steps, item=int(item))) for item in items
-    ]
+    return [_joined(generator.stream(seconds=seconds, seed=seed, steps=steps, item=int(item))) for item in items]
 
 
 @torch.inference_mode()
@@ -64,16 +62,21 @@ def continue_prompts(
 ) -> list[NDArray]:
     """What the generator plays after each prompt (channels, samples); the prompt is not part of it."""
     return [
-        _joined(generator.stream(seconds=seconds, seed=seed, steps=steps, item=item,
-                                 prompt=torch.from_numpy(np.ascontiguousarray(prompt))))
+        _joined(
+            generator.stream(
+                seconds=seconds,
+                seed=seed,
+                steps=steps,
+                item=item,
+                prompt=torch.from_numpy(np.ascontiguousarray(prompt)),
+            )
+        )
         for item, prompt in enumerate(watch(prompts, "continuing"))
-    ]  # fmt: skip
+    ]
 
 
 @torch.inference_mode()
-def reconstruct_clips(
-    generator: VariationalAttentionModel, clips: Clips, *, watch: Watch = unwatched
-) -> list[NDArray]:
+def reconstruct_clips(generator: VariationalAttentionModel, clips: Clips, *, watch: Watch = unwatched) -> list[NDArray]:
     """What the autoencoder makes of clips (channels, samples)."""
     made = []
     for clip in watch(clips, "reconstructing"):
@@ -85,9 +88,7 @@ def reconstruct_clips(
 def _joined(pieces: Iterable[Tensor]) -> NDArray:
     sound = _as_array(torch.cat(list(pieces), dim=-1))
     if not np.isfinite(sound).all():
-        raise CheckpointError(
-            "this model plays something that is no number: it is broken. Take another --epoch."
-        )
+        raise CheckpointError("this model plays something that is no number: it is broken. Take another --epoch.")
     return sound
 
 
@@ -142,7 +143,7 @@ def score_generator(
             generator, [part[:, :samples] for part in stretches], seconds=seconds, seed=seed, steps=steps, watch=watch
         ),
         reconstructions=reconstruct_clips(generator, ruler.clips, watch=watch) if reconstruct else [],
-    )  # fmt: skip
+    )
     score = score_made(ruler, made, stretches=stretches, library=library, overlap=overlap, watch=watch)
     return score, made
 

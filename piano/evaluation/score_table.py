@@ -89,19 +89,16 @@ def _sets_text(score: GeneratorScore, ruler: Ruler) -> str:
     said = wrapped_lines(headline(score, ruler))
     if ruler.reason:
         return said
-    lines = [
-        f"SETS OF CLIPS against {measured}; 95 % intervals are in scores.json, and here if the window is wide."
-    ]
+    lines = [f"SETS OF CLIPS against {measured}; 95 % intervals are in scores.json, and here if the window is wide."]
     lines += [f"  {row.name}: {row.meaning} ({row.better} is better)" for row in SET_MEASURES]
     if ruler.songs < 8:
-        lines.append(f"  Only {counted(ruler.songs, 'real song')}: take every figure as a hint, and give more music "
-                     "with --real.")  # fmt: skip
+        lines.append(
+            f"  Only {counted(ruler.songs, 'real song')}: take every figure as a hint, and give more music with --real."
+        )
     table = [["", *(row.name for row in SET_MEASURES)]]
     for name, scores in set_rows(score, ruler).items():
         cells = [_figure(getattr(scores, row.name)) for row in SET_MEASURES]
-        cells[0] = score_words(
-            scores.kernel_score.value, scores.kernel_score[1:], len(ruler.clips), ruler.songs
-        )
+        cells[0] = score_words(scores.kernel_score.value, scores.kernel_score[1:], len(ruler.clips), ruler.songs)
         table.append([name, *cells])
     return "\n".join([said, "", wrapped_lines("\n".join(lines)), _table(table)])
 
@@ -116,13 +113,7 @@ def _descriptors_text(score: GeneratorScore) -> str:
     for name, row in score.samples.descriptors.items():
         verdict = "yes" if row.is_inside else "NO"
         mean, low, high = band_texts(row.mean.value, row.low, row.high, _short)
-        cells = [
-            _figure(row.mean, mean),
-            f"{low} to {high}",
-            _short(row.noise),
-            verdict,
-            f"{row.share_inside:.2f}",
-        ]
+        cells = [_figure(row.mean, mean), f"{low} to {high}", _short(row.noise), verdict, f"{row.share_inside:.2f}"]
         table.append([f"{name} {f'[{units[name]}]' if units[name] else ''}".strip(), *cells])
     return "\n".join([wrapped_lines(title), _table(table)])
 
@@ -135,9 +126,7 @@ def _gaps_text(score: GeneratorScore) -> str:
 
 
 def _continuations_text(row: Continued) -> str:
-    verdict = (
-        "as smooth as music" if row.seam_low <= row.seam.value <= row.seam_high else "NOT as smooth as music"
-    )
+    verdict = "as smooth as music" if row.seam_low <= row.seam.value <= row.seam_high else "NOT as smooth as music"
     lines = [
         "CONTINUATIONS. Own: similarity to the own prompt; advantage: less that to other prompts; p: chance of it.",
         f"  seam click {_figure(row.seam)}, random places of real music {row.seam_low:.2f} to {row.seam_high:.2f}: "
@@ -149,8 +138,16 @@ def _continuations_text(row: Continued) -> str:
         made, real = row.agreement[aspect], row.real_agreement[aspect]
         if made.p_value >= CLEAR:
             ignored.append(aspect)
-        table.append([aspect, f"{made.own:.2f}", f"{made.advantage:.2f}", f"{made.p_value:.4f}",
-                      f"{real.advantage:.2f}", f"{real.p_value:.4f}"])  # fmt: skip
+        table.append(
+            [
+                aspect,
+                f"{made.own:.2f}",
+                f"{made.advantage:.2f}",
+                f"{made.p_value:.4f}",
+                f"{real.advantage:.2f}",
+                f"{real.p_value:.4f}",
+            ]
+        )
     said = [wrapped_lines("\n".join(lines)), _table(table)]
     if ignored:
         said.append(wrapped_lines(f"  They do not follow their prompt in {', '.join(ignored)}."))
@@ -175,14 +172,14 @@ def _memorisation_text(row: Memorisation) -> str:
         f"  copied: {row.copied_share:.0%} of the samples",
     ]
     if row.held_out_median > TOO_ALIKE:
-        lines.append(
-            "  --real seems to be part of --train: nothing can be said. Give music that was not learned."
-        )
+        lines.append("  --real seems to be part of --train: nothing can be said. Give music that was not learned.")
     ranked = sorted(enumerate(row.nearest), key=lambda item: -item[1].similarity)[:5]
     for index, found in ranked:
         word = "COPY" if found.similarity > row.threshold else "nearest"
-        lines.append(f"  sample {index} at {found.clip_seconds:.1f} s, {word}: {found.song} at {found.seconds:.1f} s "
-                     f"({found.similarity:.2f})")  # fmt: skip
+        lines.append(
+            f"  sample {index} at {found.clip_seconds:.1f} s, {word}: {found.song} at {found.seconds:.1f} s "
+            f"({found.similarity:.2f})"
+        )
     return wrapped_lines("\n".join(lines))
 
 
@@ -192,13 +189,7 @@ def _short(value: float) -> str:
         return "-"
     if abs(value) >= 100:
         return f"{value:.0f}"
-    return (
-        f"{value:.2f}"
-        if abs(value) >= 0.1 or value == 0
-        else f"{value:.2g}"
-        if abs(value) >= 1e-4
-        else "0.00"
-    )
+    return f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}" if abs(value) >= 1e-4 else "0.00"
 
 
 def _figure(figure: Figure, value: str = "") -> str:
@@ -210,24 +201,35 @@ def _figure(figure: Figure, value: str = "") -> str:
 
 def score_json(score: GeneratorScore, ruler: Ruler) -> dict[str, Any]:
     """Everything as plain values; numbers that do not exist are null."""
-    return plain({
-        "sets": set_rows(score, ruler),
-        "descriptors": {name: row._asdict() | {"in_band": row.is_inside}
-                        for name, row in score.samples.descriptors.items()},
-        "gaps": score.samples.gaps,
-        "continuations": score.continuations,
-        "reconstructions": score.reconstructions,
-        "memorisation": score.memorisation,
-        "not_searched": score.not_searched or None,
-        "warning": warning(score) or None,
-        "headline": headline(score, ruler),
-        "score_words": score_words(
-            score.samples.sets.kernel_score.value, score.samples.sets.kernel_score[1:], len(ruler.clips), ruler.songs
-        ),
-        "real": {"clips": len(ruler.clips), "songs": ruler.songs, "sample_rate": ruler.sample_rate,
-                 "seconds": ruler.clips[0].shape[1] / ruler.sample_rate, "seed": ruler.seed,
-                 "learned_from": score.overlap.learned if score.overlap else None},
-    })  # fmt: skip
+    return plain(
+        {
+            "sets": set_rows(score, ruler),
+            "descriptors": {
+                name: row._asdict() | {"in_band": row.is_inside} for name, row in score.samples.descriptors.items()
+            },
+            "gaps": score.samples.gaps,
+            "continuations": score.continuations,
+            "reconstructions": score.reconstructions,
+            "memorisation": score.memorisation,
+            "not_searched": score.not_searched or None,
+            "warning": warning(score) or None,
+            "headline": headline(score, ruler),
+            "score_words": score_words(
+                score.samples.sets.kernel_score.value,
+                score.samples.sets.kernel_score[1:],
+                len(ruler.clips),
+                ruler.songs,
+            ),
+            "real": {
+                "clips": len(ruler.clips),
+                "songs": ruler.songs,
+                "sample_rate": ruler.sample_rate,
+                "seconds": ruler.clips[0].shape[1] / ruler.sample_rate,
+                "seed": ruler.seed,
+                "learned_from": score.overlap.learned if score.overlap else None,
+            },
+        }
+    )
 
 
 def plain(value: Any) -> Any:

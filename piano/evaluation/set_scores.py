@@ -10,13 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from piano.evaluation.bootstrap import Figure, file_weights, mean_figure, with_interval
-from piano.evaluation.distances import (
-    FeatureScale,
-    kernel_distance,
-    pairs_to_compare,
-    real_floor,
-    squared_distances,
-)
+from piano.evaluation.distances import FeatureScale, kernel_distance, pairs_to_compare, real_floor, squared_distances
 from piano.foundation.score_words import FEWEST_CLIPS, measured_on
 
 Files = Sequence[Hashable]
@@ -53,8 +47,7 @@ class Reference(NamedTuple):
         scale = FeatureScale.fit(real)
         scaled, scaled_noise = scale.transform(real), scale.transform(noise)
         floor, _ = real_floor(scaled, real_files=files, seed=seed)
-        noise_distance = kernel_distance(scaled_noise, scaled, reference_files=files,
-                                         generated_files=None)  # fmt: skip
+        noise_distance = kernel_distance(scaled_noise, scaled, reference_files=files, generated_files=None)
         reason = why_no_scale(scaled, files, span=noise_distance - floor)
         return cls(scale, scaled, list(files), scaled_noise, floor, noise_distance, reason)
 
@@ -119,15 +112,13 @@ def score_set(reference: Reference, features: NDArray, files: Files, *, seed: in
     return SetScores(
         kernel_score=kernel_score_figure(reference, clips, files, seed=seed),
         coverage=mean_figure(
-            covered(clips, reference.real, set_files=files, real_files=reference.files),
-            reference.files, seed=seed,
+            covered(clips, reference.real, set_files=files, real_files=reference.files), reference.files, seed=seed
         ),
         recall=mean_figure(
-            recalled(clips, reference.real, set_files=files, real_files=reference.files),
-            reference.files, seed=seed,
+            recalled(clips, reference.real, set_files=files, real_files=reference.files), reference.files, seed=seed
         ),
         diversity=diversity_figure(reference, clips, files, seed=seed),
-    )  # fmt: skip
+    )
 
 
 def real_scores(reference: Reference, *, seed: int = 0) -> SetScores:
@@ -147,12 +138,14 @@ def real_scores(reference: Reference, *, seed: int = 0) -> SetScores:
         other_files = [file for file in reference.files if file not in chosen]
         own, other = reference.real[half], reference.real[~half]
         distance = kernel_distance(own, other, generated_files=own_files, reference_files=other_files)
-        rows.append((
-            distance / max(reference.noise_distance, 1e-9),
-            covered(own, other, set_files=own_files, real_files=other_files).mean(),
-            recalled(own, other, set_files=own_files, real_files=other_files).mean(),
-            mean_distance(own, own_files) / max(mean_distance(other, other_files), 1e-9),
-        ))  # fmt: skip
+        rows.append(
+            (
+                distance / max(reference.noise_distance, 1e-9),
+                covered(own, other, set_files=own_files, real_files=other_files).mean(),
+                recalled(own, other, set_files=own_files, real_files=other_files).mean(),
+                mean_distance(own, own_files) / max(mean_distance(other, other_files), 1e-9),
+            )
+        )
     columns = np.array(rows).T
     return SetScores(*(with_interval(float(column.mean()), column) for column in columns))
 
@@ -167,9 +160,7 @@ def kernel_score_figure(reference: Reference, clips: NDArray, files: Files, *, s
     own_weights = joint_weights(reference.files, files, seed=seed)
     noise_weights = file_weights(range(len(reference.noise)), seed=seed + 2)
     h = bandwidth(reference)
-    within_real = KernelPairs.of(
-        reference.real, reference.real, reference.files, reference.files, h=h, same=True
-    )
+    within_real = KernelPairs.of(reference.real, reference.real, reference.files, reference.files, h=h, same=True)
 
     def distances(set_clips: NDArray, set_files: Files, weights: NDArray) -> tuple[float, NDArray]:
         within = KernelPairs.of(set_clips, set_clips, set_files, set_files, h=h, same=True)
@@ -209,9 +200,7 @@ class KernelPairs(NamedTuple):
     allowed: NDArray[np.float64]
 
     @classmethod
-    def of(
-        cls, a: NDArray, b: NDArray, a_files: Files, b_files: Files, *, h: float, same: bool
-    ) -> "KernelPairs":
+    def of(cls, a: NDArray, b: NDArray, a_files: Files, b_files: Files, *, h: float, same: bool) -> "KernelPairs":
         allowed = pairs_to_compare(a_files, b_files, (len(a), len(b)), same).astype(np.float64)
         return cls(allowed / (1 + squared_distances(a, b) / (2 * h * h)), allowed)
 

@@ -10,13 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from piano.evaluation.pictures import BLUE, GREEN, INK, PAPER, PLUM, QUIET, RED, save_figure, styled_figure
-from piano.evaluation.tournament_scores import (
-    FEWEST_STRICT,
-    Judged,
-    Report,
-    probe_table,
-    told_apart_tables,
-)
+from piano.evaluation.tournament_scores import FEWEST_STRICT, Judged, Report, probe_table, told_apart_tables
 from piano.foundation.checkpoint_format import Best
 
 MOST_LABELS, MOST_NUMBERS = 24, 300
@@ -32,19 +26,21 @@ def draw_matrix(judged: Judged, path: Path) -> Path:
     probes = list(judged.probes)
     gap = np.full((len(judged.judges), 1), EMPTY_COLUMN)
     shares = np.hstack([told_apart_tables(judged, *even)[0], gap, probe_table(judged)])
-    controls = [
-        mean_probability(judged.control),
-        *(mean_probability(each) for each in judged.probes.values()),
-    ]
+    controls = [mean_probability(judged.control), *(mean_probability(each) for each in judged.probes.values())]
     probabilities = np.hstack([mean_probability(judged.fake), gap, np.stack(controls, axis=1)])
     width = min(max(2.6 + CELL_INCHES * shares.shape[1], FEWEST_INCHES), LARGEST_INCHES)
     height = min(2.0 + CELL_INCHES * len(judged.judges), LARGEST_INCHES)
     with styled_figure(2, 1, size=(width, 2 * height)) as (figure, axes):
         maps = (
             (shares, probes, "How often real music is ranked above (%)", SEES_THROUGH, ("fooled", "sees through")),
-            (probabilities, ["real", *probes], "How real it sounds to them (mean probability, %)",
-             SEES_THROUGH.reversed(), ("sees through", "fooled")),
-        )  # fmt: skip
+            (
+                probabilities,
+                ["real", *probes],
+                "How real it sounds to them (mean probability, %)",
+                SEES_THROUGH.reversed(),
+                ("sees through", "fooled"),
+            ),
+        )
         for axis, (values, names, title, colours, ends) in zip(axes.flat, maps, strict=True):
             image = axis.imshow(values, origin="lower", cmap=colours, vmin=0.0, vmax=1.0, aspect="auto")
             _label(axis, judged, names)
@@ -52,15 +48,7 @@ def draw_matrix(judged: Judged, path: Path) -> Path:
                 for (row, column), value in np.ndenumerate(values):
                     if np.isfinite(value):
                         colour = PAPER if abs(value - 0.5) > 0.36 else INK
-                        axis.text(
-                            column,
-                            row,
-                            f"{100 * value:.0f}",
-                            ha="center",
-                            va="center",
-                            fontsize=9,
-                            color=colour,
-                        )
+                        axis.text(column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=9, color=colour)
             axis.set_title(title, loc="left")
             scale = figure.colorbar(image, ax=axis, ticks=[0.0, 0.5, 1.0])
             scale.ax.set_yticklabels([f"0  {ends[0]}", "50  guesses", f"100  {ends[1]}"])
@@ -77,8 +65,11 @@ def _label(axis: Axes, judged: Judged, names: Sequence[str]) -> None:
     columns = len(judged.generators)
     stride = 1 + columns // MOST_LABELS
     places = [*range(0, columns, stride), *range(columns + 1, columns + 1 + len(names))]
-    axis.set_xticks(places, [*(str(judged.generators[place]) for place in range(0, columns, stride)), *names],
-                    rotation=90 if any(len(name) > 4 for name in names) else 0)  # fmt: skip
+    axis.set_xticks(
+        places,
+        [*(str(judged.generators[place]) for place in range(0, columns, stride)), *names],
+        rotation=90 if any(len(name) > 4 for name in names) else 0,
+    )
     rows = range(0, len(judged.judges), 1 + len(judged.judges) // MOST_LABELS)
     axis.set_yticks(rows, [str(judged.judges[row]) for row in rows])
     axis.set_xlabel("generator epoch, then controls")
@@ -90,25 +81,43 @@ def draw_ratings(report: Report, best: Best | None, path: Path) -> Path:
     with styled_figure(3, 1, size=(9, 12)) as (figure, axes):
         generators, judges, strictness = axes.flat
         _draw_rating(generators, report.generators, PLUM)
-        for index, (name, rating) in enumerate(
-            sorted(report.probe_ratings.items(), key=lambda item: item[1])
-        ):
+        for index, (name, rating) in enumerate(sorted(report.probe_ratings.items(), key=lambda item: item[1])):
             generators.axhline(rating, color=QUIET, linestyle=":", linewidth=1)
-            generators.annotate(name, (0.01 + 0.25 * index, rating), xycoords=("axes fraction", "data"), color=QUIET,
-                                va="bottom", fontsize=9)  # fmt: skip
+            generators.annotate(
+                name,
+                (0.01 + 0.25 * index, rating),
+                xycoords=("axes fraction", "data"),
+                color=QUIET,
+                va="bottom",
+                fontsize=9,
+            )
         top = next(row for row in report.generators if row.epoch == report.best)
         generators.plot(top.epoch, top.rating.value, "*", color=RED, markersize=13, label="highest rated")
         for row in report.generators:
             if best is not None and row.epoch == best.epoch:
-                generators.plot(row.epoch, row.rating.value, "o", color=GREEN, markersize=11, fillstyle="none",
-                                markeredgewidth=2, label="the ruler's best")  # fmt: skip
+                generators.plot(
+                    row.epoch,
+                    row.rating.value,
+                    "o",
+                    color=GREEN,
+                    markersize=11,
+                    fillstyle="none",
+                    markeredgewidth=2,
+                    label="the ruler's best",
+                )
         generators.set_title("How hard each generator is to see through (higher is harder)", loc="left")
         generators.legend()
         _draw_rating(judges, report.judges, BLUE)
         deaf = [row for row in report.judges if not row.hears]
         if deaf:
-            judges.plot([row.epoch for row in deaf], [row.rating.value for row in deaf], "x", color=INK,
-                        markersize=9, label="fails its controls")  # fmt: skip
+            judges.plot(
+                [row.epoch for row in deaf],
+                [row.rating.value for row in deaf],
+                "x",
+                color=INK,
+                markersize=9,
+                label="fails its controls",
+            )
             judges.legend()
         judges.set_title("How much each judge sees through (higher is more)", loc="left")
         rows = [row for row in report.judges if row.strict is not None]
@@ -129,6 +138,14 @@ def draw_ratings(report: Report, best: Best | None, path: Path) -> Path:
 def _draw_rating(axis: Axes, rows: Sequence, colour: str) -> None:
     values = np.array([row.rating for row in rows])
     spans = np.abs(values[:, 1:].T - values[:, 0])
-    axis.errorbar([row.epoch for row in rows], values[:, 0], yerr=spans, fmt="o-", color=colour, markersize=4,
-                  linewidth=1, capsize=2)  # fmt: skip
+    axis.errorbar(
+        [row.epoch for row in rows],
+        values[:, 0],
+        yerr=spans,
+        fmt="o-",
+        color=colour,
+        markersize=4,
+        linewidth=1,
+        capsize=2,
+    )
     axis.set_ylabel("Elo points")

@@ -259,7 +259,7 @@ def read_tournament(judged: Judged, *, resamples: int = RESAMPLES, seed: int = 0
         rated_by=[judged.judges[row] for row in counts],
         best=judged.generators[best],
         alike=[epoch for epoch, is_same in zip(judged.generators, same, strict=True) if is_same],
-    )  # fmt: skip
+    )
 
 
 def probe_table(judged: Judged, *, family: int | None = None) -> Floats:
@@ -343,12 +343,17 @@ def find_forgotten(judged: Judged, table: Floats, tables: Floats) -> list[Forgot
                 continue
             knew = max(knowers, key=lambda place: table[place, column])
             drop = with_interval(
-                float(table[row, column] - table[knew, column]),
-                tables[:, row, column] - tables[:, knew, column],
+                float(table[row, column] - table[knew, column]), tables[:, row, column] - tables[:, knew, column]
             )
             if drop.high < 0:
                 found.append(
-                    Forgotten(judge, generator, judged.judges[knew], float(table[knew, column]),
-                              float(table[row, column]), drop)
-                )  # fmt: skip
+                    Forgotten(
+                        judge,
+                        generator,
+                        judged.judges[knew],
+                        float(table[knew, column]),
+                        float(table[row, column]),
+                        drop,
+                    )
+                )
     return sorted(found, key=lambda each: (each.drop.value, each.judge, each.generator))

@@ -4,14 +4,7 @@ import csv
 from io import StringIO
 
 from piano.evaluation.bootstrap import Figure
-from piano.evaluation.tournament_scores import (
-    FAMILIES,
-    FEWEST_STRICT,
-    STRICT_SHARE,
-    Forgotten,
-    JudgeRow,
-    Report,
-)
+from piano.evaluation.tournament_scores import FAMILIES, FEWEST_STRICT, STRICT_SHARE, Forgotten, JudgeRow, Report
 from piano.foundation.checkpoint_format import Best
 from piano.foundation.doors import command
 from piano.foundation.screen_text import columns, csv_cell, text_table
@@ -23,9 +16,7 @@ LIVE_PROBABILITY, DEAD_PROBABILITY = 0.3, 0.45
 """A live judge gives the probes less than the first; from the second on it has failed."""
 
 
-def tournament_text(
-    report: Report, best: Best | None, *, clips: int, real: int, left_out: dict[str, str]
-) -> str:
+def tournament_text(report: Report, best: Best | None, *, clips: int, real: int, left_out: dict[str, str]) -> str:
     """Everything the tournament means, in plain sentences, a paragraph for each question.
 
     Parameters
@@ -52,28 +43,19 @@ def tournament_text(
 
 def controls_text(judges: list[JudgeRow]) -> str:
     """Do the judges know that noise is no music?"""
-    lines = [
-        "CONTROLS. A judge that takes noise, silence, a tone or real music cut to pieces for music says little."
-    ]
+    lines = ["CONTROLS. A judge that takes noise, silence, a tone or real music cut to pieces for music says little."]
     deaf = [row for row in judges if not row.hears]
     names = list(judges[0].probes)
-    shares = ", ".join(
-        f"{name} {sum(row.probes[name] for row in judges) / len(judges):.0%}" for name in names
-    )
+    shares = ", ".join(f"{name} {sum(row.probes[name] for row in judges) / len(judges):.0%}" for name in names)
     families = ", ".join(
-        f"the {name} alone {sum(row.by_family[name] for row in judges) / len(judges):.0%}"
-        for name in FAMILIES
+        f"the {name} alone {sum(row.by_family[name] for row in judges) / len(judges):.0%}" for name in FAMILIES
     )
-    lines.append(
-        f"Pairs in which real music is ranked above them, mean over the judges: {shares}; {families}."
-    )
+    lines.append(f"Pairs in which real music is ranked above them, mean over the judges: {shares}; {families}.")
     if not deaf:
         lines.append("Every judge passes: at least three in four pairs, over all probes together.")
     for row in deaf[:MOST_FORGOTTEN]:
         taken = [f"{name} ({share:.0%})" for name, share in row.probes.items() if share < STRICT_SHARE]
-        lines.append(
-            f"Discriminator {row.epoch} fails: it does not rank real music above {', '.join(taken)}."
-        )
+        lines.append(f"Discriminator {row.epoch} fails: it does not rank real music above {', '.join(taken)}.")
     if deaf:
         rest = f"Discriminators {join(row.epoch for row in deaf)} fail" if len(deaf) > 1 else "It fails"
         lines.append(
@@ -111,9 +93,7 @@ def forgetting_text(report: Report) -> str:
             f"It forgot {len(own)} of them: the players go in circles, and old faults of the generator can come back. "
             "Show the judges old fakes again, halve both learning rates, or go on from the strictest discriminator."
         )
-        steps = sorted(
-            {row.steps for row in report.generators if row.epoch in {each.generator for each in own}}
-        )
+        steps = sorted({row.steps for row in report.generators if row.epoch in {each.generator for each in own}})
         if steps != [1]:
             lines.append(
                 f"But these fakes were composed in {join(steps)} steps, and the judges learn from music of one step: "
@@ -141,9 +121,7 @@ def forgotten_sentence(each: Forgotten) -> str:
 
 def ratings_text(report: Report) -> str:
     """What the ratings are, and how far to trust them."""
-    rated_by = (
-        "all judges" if len(report.rated_by) == len(report.judges) else f"judges {join(report.rated_by)}"
-    )
+    rated_by = "all judges" if len(report.rated_by) == len(report.judges) else f"judges {join(report.rated_by)}"
     probes = ", ".join(f"{name} {rating:.0f}" for name, rating in report.probe_ratings.items())
     lines = [
         "RATINGS. One game: a real clip and a fake go before a judge; it wins if it ranks the real one higher. "
@@ -153,9 +131,7 @@ def ratings_text(report: Report) -> str:
     below = [row.epoch for row in report.generators if row.rating.value < max(report.probe_ratings.values())]
     if below:
         who = "All generators" if len(below) == len(report.generators) else f"Generators {join(below)}"
-        lines.append(
-            f"{who} are rated below a probe: that says more about these judges than about the music."
-        )
+        lines.append(f"{who} are rated below a probe: that says more about these judges than about the music.")
     lines.append(
         f"Ratings foretell the win rates to within {report.misfit:.2f} on average"
         + (
@@ -182,9 +158,7 @@ def proposal_text(report: Report, best: Best | None) -> str:
             f"Generators {join(alike)} make the very same music with these steps: what was learned between them, the "
             "one-step block, is only heard with --steps 1 (the default)."
         )
-    lines.append(
-        f"Not told apart from it: {join(level)}." if level else "It is told apart from every other generator."
-    )
+    lines.append(f"Not told apart from it: {join(level)}." if level else "It is told apart from every other generator.")
     if best is None:
         lines.append(
             f"The ruler has judged no epoch of this run: {command('evaluate', '--epoch', top.epoch)} gives a second "
@@ -193,9 +167,7 @@ def proposal_text(report: Report, best: Best | None) -> str:
     elif best.epoch not in rows:
         lines.append(f"The ruler's best, epoch {best.epoch}, took no part.")
     elif best.epoch == top.epoch:
-        lines.append(
-            f"The ruler agrees: best.json names epoch {best.epoch} too. Use it (it is the default of `best`)."
-        )
+        lines.append(f"The ruler agrees: best.json names epoch {best.epoch} too. Use it (it is the default of `best`).")
     elif rows[best.epoch].is_level:
         lines.append(
             f"The ruler's best is epoch {best.epoch} ({shown(rows[best.epoch].rating)}), which the judges do not tell "
@@ -226,26 +198,35 @@ def tables_text(report: Report) -> str:
     """Ratings, strictness and controls, a line for each player; the middle of long lists is left to the CSV."""
     width = columns(most=160)
     players = [
-        [str(row.epoch), shown(row.rating), "the best" if row.epoch == report.best else shown(row.behind),
-         str(row.steps)]
+        [
+            str(row.epoch),
+            shown(row.rating),
+            "the best" if row.epoch == report.best else shown(row.behind),
+            str(row.steps),
+        ]
         for row in report.generators
-    ]  # fmt: skip
+    ]
     head = ["generator", "rating [95 %]", "behind the best", "steps"]
     first, *rest = text_table([head, *players], width=width, indent="", left=()).split("\n")
     lines = [first, *_shortened(rest), ""]
     judges = [
-        [str(row.epoch), shown(row.rating), _share(row.strict), _share(row.strict_probability),
-         f"{row.real_probability:.2f}", f"{row.probe_probability:.2f}", "yes" if row.hears else "FAILS"]
+        [
+            str(row.epoch),
+            shown(row.rating),
+            _share(row.strict),
+            _share(row.strict_probability),
+            f"{row.real_probability:.2f}",
+            f"{row.probe_probability:.2f}",
+            "yes" if row.hears else "FAILS",
+        ]
         for row in report.judges
-    ]  # fmt: skip
+    ]
     head = ["discriminator", "rating [95 %]", "strict", "by prob.", "D(real)", "D(probes)", "controls"]
     first, *rest = text_table([head, *judges], width=width, indent="", left=()).split("\n")
     lines += [first, *_shortened(rest), "", "Real music ranked above each control:"]
     names = list(report.judges[0].probes)
     probes = [[str(row.epoch), *(f"{row.probes[name]:.2f}" for name in names)] for row in report.judges]
-    first, *rest = text_table([["discriminator", *names], *probes], width=width, indent="", left=()).split(
-        "\n"
-    )
+    first, *rest = text_table([["discriminator", *names], *probes], width=width, indent="", left=()).split("\n")
     return "\n".join([*lines, first, *_shortened(rest)])
 
 
@@ -255,18 +236,40 @@ def ratings_csv(report: Report) -> str:
     names = list(report.judges[0].probes)
     writer = csv.writer(text)
     writer.writerow(
-        ["player", "epoch", "rating", "rating_low", "rating_high", "behind_best", "steps", "strict",
-         "strict_probability", "real_probability", "probe_probability", *(f"above {name}" for name in names), "hears"]
-    )  # fmt: skip
+        [
+            "player",
+            "epoch",
+            "rating",
+            "rating_low",
+            "rating_high",
+            "behind_best",
+            "steps",
+            "strict",
+            "strict_probability",
+            "real_probability",
+            "probe_probability",
+            *(f"above {name}" for name in names),
+            "hears",
+        ]
+    )
     for generator in report.generators:
-        writer.writerow(
-            ["generator", generator.epoch, *generator.rating, generator.behind.value, generator.steps]
-        )
+        writer.writerow(["generator", generator.epoch, *generator.rating, generator.behind.value, generator.steps])
     for judge in report.judges:
         writer.writerow(
-            ["discriminator", judge.epoch, *judge.rating, "", "", judge.strict, judge.strict_probability,
-             judge.real_probability, judge.probe_probability, *judge.probes.values(), judge.hears]
-        )  # fmt: skip
+            [
+                "discriminator",
+                judge.epoch,
+                *judge.rating,
+                "",
+                "",
+                judge.strict,
+                judge.strict_probability,
+                judge.real_probability,
+                judge.probe_probability,
+                *judge.probes.values(),
+                judge.hears,
+            ]
+        )
     for name, rating in report.probe_ratings.items():
         writer.writerow([csv_cell(name), "", rating])
     return text.getvalue()

@@ -34,9 +34,7 @@ def training_of(folder: Path) -> Training | None:
     for entry in steps:
         counts[entry["stage"]] = counts.get(entry["stage"], 0) + 1
     losses = {
-        f"{stage}.{curve.name}": float(
-            np.median(curve.values[-max(1, round(LAST_SHARE * len(curve.values))) :])
-        )
+        f"{stage}.{curve.name}": float(np.median(curve.values[-max(1, round(LAST_SHARE * len(curve.values))) :]))
         for stage, curves in stage_curves(steps).items()
         for curve in curves
     }

@@ -61,9 +61,12 @@ class Span(NamedTuple):
 
 
 def draw_losses(
-    history: Sequence[Mapping[str, Any]], path: Path, *, smoothing: float = 0.0,
+    history: Sequence[Mapping[str, Any]],
+    path: Path,
+    *,
+    smoothing: float = 0.0,
     objectives: Mapping[str, Objective] | None = None,
-) -> Path | None:  # fmt: skip
+) -> Path | None:
     """Losses over steps, with the confusion line, the healthy bands, and the stages and phases marked.
 
     Parameters
@@ -116,13 +119,7 @@ def draw_own(axis: Axes, steps: Sequence[Mapping[str, Any]], validation: Sequenc
     values = [entry["validation_loss"] for entry in validation if "validation_loss" in entry]
     if places:
         axis.plot(
-            places,
-            values,
-            ".",
-            color=INK,
-            markersize=5,
-            clip_on=False,
-            label="on validation music, averaged weights",
+            places, values, ".", color=INK, markersize=5, clip_on=False, label="on validation music, averaged weights"
         )
     axis.set_title("The generator learns: its own losses", loc="left")
 
@@ -137,18 +134,21 @@ def draw_discriminator(
     highest = 1.2
     for judge, colour in COLOURS.items():
         drawn = draw_curve(
-            axis, judged, f"{judge}_loss", label=judge, colour=colour,
+            axis,
+            judged,
+            f"{judge}_loss",
+            label=judge,
+            colour=colour,
             change=lambda values, judge=judge: normalised_discriminator_loss(
                 values, smoothing, objectives.get(judge, "bce")
             ),
-        )  # fmt: skip
+        )
         highest = max(highest, 1.1 * drawn)
     highest = min(highest, 3.0)
     axis.axhspan(FAILURE, highest, color=RED, alpha=0.10, label="collapse below 0.1, failure above 0.9")
     axis.set_ylim(0.0, highest)
     axis.set_title(
-        "The judges learn: their loss $L_D$" + (", normalised for label smoothing" if smoothing else ""),
-        loc="left",
+        "The judges learn: their loss $L_D$" + (", normalised for label smoothing" if smoothing else ""), loc="left"
     )
 
 
@@ -167,22 +167,21 @@ def draw_probabilities(axis: Axes, judged: Sequence[Mapping[str, Any]]) -> None:
     axis.axhline(0.5, color=QUIET, linestyle="--", linewidth=1, label="confusion, 1/2")
     for judge, colour in COLOURS.items():
         draw_curve(axis, judged, f"{judge}_d_real", label=f"{judge}: D(y), real", colour=colour)
-        draw_curve(
-            axis,
-            judged,
-            f"{judge}_d_fake",
-            label=f"{judge}: D(G(x)), generated",
-            colour=colour,
-            style=":",
-        )
+        draw_curve(axis, judged, f"{judge}_d_fake", label=f"{judge}: D(G(x)), generated", colour=colour, style=":")
     axis.set_ylim(0.0, 1.0)
     axis.set_title("The judges decide: probability of being real", loc="left")
 
 
 def draw_curve(
-    axis: Axes, steps: Sequence[Mapping[str, Any]], name: str, *, label: str, colour: ColorType | None = None,
-    style: str = "-", change: Callable[[NDArray], Any] | None = None,
-) -> float:  # fmt: skip
+    axis: Axes,
+    steps: Sequence[Mapping[str, Any]],
+    name: str,
+    *,
+    label: str,
+    colour: ColorType | None = None,
+    style: str = "-",
+    change: Callable[[NDArray], Any] | None = None,
+) -> float:
     """One number over steps, stage by stage: medians of neighbours, and where most of them lie; returns the highest."""
     highest = 0.0
     for span in spans([entry for entry in steps if name in entry], lambda entry: entry["stage"]):
@@ -197,9 +196,7 @@ def draw_curve(
         x = np.array([places[part].mean() for part in parts])
         low, middle, high = np.array([np.percentile(values[part], (10, 50, 90)) for part in parts]).T
         marks = f".{style}" if len(x) < 4 else style
-        (line,) = axis.plot(
-            x, middle, marks, color=colour, linewidth=1.2, markersize=5, clip_on=False, label=label
-        )
+        (line,) = axis.plot(x, middle, marks, color=colour, linewidth=1.2, markersize=5, clip_on=False, label=label)
         axis.fill_between(x, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
         colour, label, highest = line.get_color(), "_", max(highest, float(middle.max()))
     return highest
@@ -221,9 +218,15 @@ def mark_spans(axis: Axes, steps: Sequence[Mapping[str, Any]]) -> None:
             continue  # a name stands inside its stage or not at all
         taken.append(room)
         axis.text(
-            span.begin, 0.985, f" {span.name}", fontsize=8, color=QUIET, transform=axis.get_xaxis_transform(),
-            va="top", ha="left",
-        )  # fmt: skip
+            span.begin,
+            0.985,
+            f" {span.name}",
+            fontsize=8,
+            color=QUIET,
+            transform=axis.get_xaxis_transform(),
+            va="top",
+            ha="left",
+        )
     told: set[str] = set()
     for span in spans(steps, phase_name):
         if span.name:
@@ -278,9 +281,11 @@ def judge_objectives(config: Config) -> dict[str, Objective]:
 def draw_run(folder: Path, config: Config | None) -> Path:
     """loss.png of a run's folder; raises DatasetError where it holds no step."""
     path = draw_losses(
-        read_history(folder), folder / LOSS_NAME,
-        smoothing=config.smoothing if config else 0.0, objectives=judge_objectives(config) if config else None,
-    )  # fmt: skip
+        read_history(folder),
+        folder / LOSS_NAME,
+        smoothing=config.smoothing if config else 0.0,
+        objectives=judge_objectives(config) if config else None,
+    )
     if path is None:
         raise DatasetError(f"{folder / LOG_NAME} holds no training step. Name the folder of a run.")
     return path
@@ -288,9 +293,7 @@ def draw_run(folder: Path, config: Config | None) -> Path:
 
 def main(argv: list[str] | None = None) -> int:
     """Draw loss.png of a run."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="the run's checkpoint folder")
     options = parser.parse_args(argv)
 

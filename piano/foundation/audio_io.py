@@ -255,9 +255,7 @@ def read_audio(
     last = None if last_seconds is None else round(last_seconds * sample_rate)
     blocks: deque[np.ndarray] = deque()
     count = held = 0
-    with contextlib.closing(
-        decode_blocks(path, sample_rate=sample_rate, channels=channels, log=log)
-    ) as stream:
+    with contextlib.closing(decode_blocks(path, sample_rate=sample_rate, channels=channels, log=log)) as stream:
         for block in stream:
             block = block if first is None else block[:, : first - count]
             blocks.append(block)

@@ -99,9 +99,7 @@ class AudioWriter:
         frames = np.asarray(waveform, dtype=np.float32).T
         peak = float(np.abs(frames).max(initial=0.0))
         if not np.isfinite(peak):
-            raise AudioError(
-                f"cannot write {printable(self._path)}: the sound holds samples that are not finite."
-            )
+            raise AudioError(f"cannot write {printable(self._path)}: the sound holds samples that are not finite.")
         self.peak = max(self.peak, peak)
         self.samples += frames.size
         if self._file.subtype != "FLOAT" and peak > 1.0:
@@ -272,9 +270,7 @@ def _m4a_writer(
         raise _write_error(path, error) from None
 
 
-def write_audio(
-    path: Path, waveform: np.ndarray, sample_rate: int, *, metadata: dict[str, str] | None = None
-) -> None:
+def write_audio(path: Path, waveform: np.ndarray, sample_rate: int, *, metadata: dict[str, str] | None = None) -> None:
     """Write a whole waveform; format, clipping, atomic replacement and errors as in `open_writer`.
 
     Parameters

@@ -38,8 +38,7 @@ class Bound(NamedTuple):
     def __str__(self) -> str:
         """`a whole number from 1 to 8`."""
         low, high = (
-            f"{int(end):,}" if end == int(end) and abs(end) < 10**18 else f"{end:,.6g}"
-            for end in (self.low, self.high)
+            f"{int(end):,}" if end == int(end) and abs(end) < 10**18 else f"{end:,.6g}" for end in (self.low, self.high)
         )
         begin = f"a {'whole ' if self.is_whole else ''}number {'above' if self.is_above else 'from'} {low}"
         if self.is_below:
@@ -145,15 +144,31 @@ MOST_WINDOWS = 16
 """Of the waveform, for the ear."""
 
 MODEL = {
-    "sample_rate": SAMPLE_RATE, "sound_channels": CHANNELS, "n_fft": WINDOW_SAMPLES, "latent_stride": STRIDE,
-    "latent_dim": LATENT_SIZE, "seq_len": SEGMENT_SAMPLES, "latent_seq_len": WINDOW_FRAMES,
-    "encoder_channels": SIZE, "encoder_layers": DEPTH, "n_channels": SIZE, "decoder_layers": DEPTH,
-    "attention_channels": SIZE, "num_heads": HEADS, "num_layers": DEPTH, "style_dim": SIZE,
+    "sample_rate": SAMPLE_RATE,
+    "sound_channels": CHANNELS,
+    "n_fft": WINDOW_SAMPLES,
+    "latent_stride": STRIDE,
+    "latent_dim": LATENT_SIZE,
+    "seq_len": SEGMENT_SAMPLES,
+    "latent_seq_len": WINDOW_FRAMES,
+    "encoder_channels": SIZE,
+    "encoder_layers": DEPTH,
+    "n_channels": SIZE,
+    "decoder_layers": DEPTH,
+    "attention_channels": SIZE,
+    "num_heads": HEADS,
+    "num_layers": DEPTH,
+    "style_dim": SIZE,
     "dropout": BELOW_ONE,
-}  # fmt: skip
+}
 """What a generator is built from: the section `model` of the settings, the keywords of a checkpoint."""
 JUDGES = {
-    "sound_channels": CHANNELS, "spectrum_values": Bound(2, 2 * 32_769), "latent_dim": LATENT_SIZE,
-    "ear_channels": SIZE, "attention_channels": SIZE, "num_heads": HEADS, "num_layers": DEPTH,
-}  # fmt: skip
+    "sound_channels": CHANNELS,
+    "spectrum_values": Bound(2, 2 * 32_769),
+    "latent_dim": LATENT_SIZE,
+    "ear_channels": SIZE,
+    "attention_channels": SIZE,
+    "num_heads": HEADS,
+    "num_layers": DEPTH,
+}
 """What a discriminator is built from."""

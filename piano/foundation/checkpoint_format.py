@@ -130,8 +130,7 @@ def write_best(folder: Path, best: Best | None) -> None:
         path.unlink(missing_ok=True)
     else:
         write_whole(
-            path,
-            lambda file: file.write((json.dumps(best._asdict() | {"scale": SCALE}) + "\n").encode("ascii")),
+            path, lambda file: file.write((json.dumps(best._asdict() | {"scale": SCALE}) + "\n").encode("ascii"))
         )
 
 
@@ -191,14 +190,8 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError of its own
-        reason = (
-            error.strerror
-            if isinstance(error, OSError)
-            else "the file came out incomplete (is the disk full?)"
-        )
-        raise CheckpointError(
-            f"cannot write {path}: {reason}. Checkpoints before it are untouched."
-        ) from None
+        reason = error.strerror if isinstance(error, OSError) else "the file came out incomplete (is the disk full?)"
+        raise CheckpointError(f"cannot write {path}: {reason}. Checkpoints before it are untouched.") from None
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -268,9 +261,7 @@ def odd_together(keywords: Mapping[str, Any]) -> str | None:
     if channels is not None and heads is not None and channels % (2 * heads):
         return "attention_channels must be a multiple of twice its num_heads"
     windows = keywords.get("wave_windows", [])
-    if not isinstance(windows, list) or any(
-        window not in bounds.WINDOW_SAMPLES or window % 4 for window in windows
-    ):
+    if not isinstance(windows, list) or any(window not in bounds.WINDOW_SAMPLES or window % 4 for window in windows):
         return f"wave_windows must be multiples of 4, each {bounds.WINDOW_SAMPLES}"
     return None
 

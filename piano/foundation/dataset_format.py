@@ -245,9 +245,7 @@ def read_manifest(folder: Path | str) -> DatasetManifest:
 
 def write_manifest(folder: Path | str, manifest: DatasetManifest) -> None:
     """Write a data set's manifest; the last step of making one."""
-    write_json(
-        manifest_path(folder), {**dataclasses.asdict(manifest), "identity": dataset_identity(manifest)}
-    )
+    write_json(manifest_path(folder), {**dataclasses.asdict(manifest), "identity": dataset_identity(manifest)})
 
 
 def read_prepared_manifest(folder: Path | str) -> PreparedManifest:
@@ -307,9 +305,7 @@ def _refuse_foreign_files(folder: Path, wanted: str) -> None:
     """Raise a DatasetError for files of our names that are somebody else's; what a kill left half written is ours."""
     names = [MANIFEST_NAME]
     names += (
-        ["report.json", "report.csv"]
-        if wanted == "prepared"
-        else [set_path(folder, split).name for split in SPLITS]
+        ["report.json", "report.csv"] if wanted == "prepared" else [set_path(folder, split).name for split in SPLITS]
     )
     for name in names:
         path = folder / name
@@ -360,8 +356,7 @@ def open_pairs(folder: Path | str, split: str) -> np.memmap:
     pairs = read_array(path, mapped=True, hint=hint)
     if not isinstance(pairs, np.memmap) or pairs.dtype != np.float32 or pairs.shape != expected:
         raise DatasetError(
-            f"{path} holds {pairs.dtype} of shape {pairs.shape}, its manifest says float32 of shape {expected}. "
-            f"{hint}"
+            f"{path} holds {pairs.dtype} of shape {pairs.shape}, its manifest says float32 of shape {expected}. {hint}"
         )
     return pairs
 
@@ -543,10 +538,7 @@ def open_array(path: Path, *, hint: str) -> tuple[BinaryIO, ArrayLayout]:
             if layout.kind.hasobject:
                 raise ValueError("it holds Python objects, not numbers: refused")
             claimed = math.prod(layout.shape) * layout.kind.itemsize
-            if (
-                min(layout.shape, default=0) < 0
-                or claimed > os.fstat(stream.fileno()).st_size - stream.tell()
-            ):
+            if min(layout.shape, default=0) < 0 or claimed > os.fstat(stream.fileno()).st_size - stream.tell():
                 raise ValueError("its header claims more numbers than the file holds")
         except BaseException:
             stream.close()
@@ -565,10 +557,7 @@ def _unopened(path: Path, error: Exception, hint: str) -> DatasetError:
 
 def _read_array_header(stream: BinaryIO) -> ArrayLayout:
     """Shape, order and kind of number; raises ValueError."""
-    readers = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     try:
         shape, is_fortran, kind = readers[np.lib.format.read_magic(stream)](stream)
     except Exception:  # numpy's reader of headers fails in a dozen ways
@@ -682,9 +671,7 @@ def _dataset_from_dict(values: dict[str, Any]) -> DatasetManifest:
         raise ValueError("seed is a number, is_split_inside is true or false")
     manifest = DatasetManifest(
         **{
-            **{
-                name: value for name, value in values.items() if name != "identity"
-            },  # that is always computed
+            **{name: value for name, value in values.items() if name != "identity"},  # that is always computed
             "songs": songs,
             "groups": groups,
             "too_short": too_short,
@@ -755,12 +742,8 @@ def _read(kind: Any, folder: Path | str) -> Any:
                 f"{printable(folder)} holds music as it is. Cut it first, then make pairs of it:\n"
                 f"  {command('prepare', Path(folder))}\n  {command('dataset')}"
             ) from None
-        raise DatasetError(
-            f"there is no {what} in {printable(folder)} (no {MANIFEST_NAME}). {hint}"
-        ) from None
+        raise DatasetError(f"there is no {what} in {printable(folder)} (no {MANIFEST_NAME}). {hint}") from None
     except OSError as error:
         raise DatasetError(f"cannot read {shown}: {error.strerror}.") from None
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError):
-        raise DatasetError(
-            f"{shown} is not a manifest of a {what} that this program can read. {hint}"
-        ) from None
+        raise DatasetError(f"{shown} is not a manifest of a {what} that this program can read. {hint}") from None

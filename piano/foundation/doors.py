@@ -32,9 +32,7 @@ VERBS: dict[str, Verb] = {
     "generate": Verb("piano.generate_music", "music from noise, or what a fragment goes on to"),
     "reproduce": Verb("piano.reproduce", "make a sound again from its receipt; is it the same?"),
     "export": Verb("piano.export_model", "turn a checkpoint into small files that can be given away"),
-    "check-discriminator": Verb(
-        "piano.check_discriminator", "let every discriminator judge one generator's music"
-    ),
+    "check-discriminator": Verb("piano.check_discriminator", "let every discriminator judge one generator's music"),
     "evaluate": Verb("piano.evaluate", "hold a generator's music against real music, in numbers"),
     "compare": Verb("piano.compare", "which of two runs makes better music, if it can be told"),
     "doctor": Verb("piano.doctor.command", "why a run failed; what this machine can train"),
@@ -85,10 +83,7 @@ def command(verb: str, *arguments: object) -> str:
         Words after the command; paths may be among them.
     """
     return " ".join(
-        [
-            _start(verb),
-            *(shlex.quote(os.fspath(word) if isinstance(word, Path) else str(word)) for word in arguments),
-        ]
+        [_start(verb), *(shlex.quote(os.fspath(word) if isinstance(word, Path) else str(word)) for word in arguments)]
     )
 
 

@@ -80,10 +80,7 @@ def run_command(body: Callable[[], None], *, is_work: bool = False) -> int:
     with outliving_readers(is_work=is_work) as refused:
         status = _run(body)
     if refused and not status:
-        print(
-            f"The output could not be written: {DISK_ERRORS[errno.ENOSPC]}. All else is done.",
-            file=sys.stderr,
-        )
+        print(f"The output could not be written: {DISK_ERRORS[errno.ENOSPC]}. All else is done.", file=sys.stderr)
         return EXIT_USER_ERROR
     return status
 

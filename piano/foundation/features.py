@@ -139,9 +139,7 @@ class _FramePower(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (spectrum,) = ctx.saved_tensors
         last = ctx.n_fft // 2
-        weighted = functional.pad(
-            spectrum * gradient, (ctx.first_bin, last - ctx.first_bin - spectrum.shape[-1] + 1)
-        )
+        weighted = functional.pad(spectrum * gradient, (ctx.first_bin, last - ctx.first_bin - spectrum.shape[-1] + 1))
         # irfft counts every bin twice, as the gradient of a square does, but 0 Hz and the highest only once.
         weighted[..., 0] *= 2.0
         weighted[..., last] *= 2.0
@@ -186,9 +184,7 @@ def stft_magnitude(waveform: Tensor, n_fft: int, hop_length: int) -> Tensor:
 
 
 @in_full_precision
-def loudness_db(
-    waveform: Tensor, sample_rate: int, window_seconds: float = 0.05, hop_seconds: float = 0.025
-) -> Tensor:
+def loudness_db(waveform: Tensor, sample_rate: int, window_seconds: float = 0.05, hop_seconds: float = 0.025) -> Tensor:
     """Loudness of short windows in dBFS: 10 log10(mean x^2 + 1e-8), never below -80.
 
     Windows lie wholly inside the waveform; a waveform shorter than the window is one window.
@@ -222,9 +218,7 @@ def chroma_window(sample_rate: int) -> int:
 def _pitch_class_maps(sample_rate: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Weight of every bin in every pitch class (C first) for each tuning [shape=(tunings, bins, 12)]."""
     lowest, highest = _chroma_bins(sample_rate)
-    frequencies = (
-        torch.arange(lowest, highest + 1, dtype=torch.float64) * sample_rate / chroma_window(sample_rate)
-    )
+    frequencies = torch.arange(lowest, highest + 1, dtype=torch.float64) * sample_rate / chroma_window(sample_rate)
     pitch = 69.0 + 12.0 * torch.log2(frequencies / 440.0)
     tuning = torch.arange(TUNING_STEPS, dtype=torch.float64) / TUNING_STEPS - 0.5
     classes = torch.arange(12, dtype=torch.float64)
@@ -299,9 +293,7 @@ def _pad_to(waveform: Tensor, samples: int) -> Tensor:
 
 
 @in_full_precision
-def log_mel(
-    waveform: Tensor, sample_rate: int, bands: int = 64, hop_seconds: float = MEL_HOP_SECONDS
-) -> Tensor:
+def log_mel(waveform: Tensor, sample_rate: int, bands: int = 64, hop_seconds: float = MEL_HOP_SECONDS) -> Tensor:
     """Natural logarithm of the power in mel bands, plus 1e-8.
 
     Window: the next power of two above 40 ms (1024 at 16 kHz, 2048 at 44.1 kHz), centred frames. The filters

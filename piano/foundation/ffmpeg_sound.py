@@ -122,11 +122,7 @@ def _adts_start(data: bytes) -> int | None:
 
 
 def ffmpeg_blocks(
-    part: SourcePart,
-    form: str,
-    log: DecodeLog,
-    *,
-    block_frames: Callable[[int, int], int],
+    part: SourcePart, form: str, log: DecodeLog, *, block_frames: Callable[[int, int], int]
 ) -> Iterator[FfmpegBlock]:
     """Decode through an ffmpeg program.
 
@@ -158,9 +154,7 @@ def ffmpeg_blocks(
     command += ["-c:a", "pcm_f32le", "-bitexact", "-f", "wav", "pipe:1"]
     said: list[bytes] = []
     count, layout = 0, None
-    with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stderr is not None
         listener = threading.Thread(target=_listen, args=(process.stderr, said), daemon=True)
         listener.start()

@@ -27,18 +27,14 @@ _SILENCE_POWER = 1e-9
 _FLOOR = 1e-3  # of a frame's loudest band: what lies below is the codec's noise, and would give chance bits
 _CHANGE = 0.05  # a change smaller than this (in nepers of power) is none
 _MAX_SHIFTS = 3  # shifts tried for one pair of songs
-_MAX_FAILURES = (
-    200  # pairs tried in vain for one song: a music that shares words with hundreds is not worth more
-)
+_MAX_FAILURES = 200  # pairs tried in vain for one song: a music that shares words with hundreds is not worth more
 _MIN_VOTES = 3  # frames that must agree exactly at one shift before two songs are compared at all
 _MIN_VOTES_SHORT, _FEW_WORDS = 2, 320  # the same where one song is shorter than 20 s
 _PARTNERS = 8  # to either side: how many equal words one word is compared with
 _BATCH = 1 << 20  # words whose votes are counted at a time
 
 _BLOCK = 32  # frames (2 s) judged at a time
-_MIN_CORRELATION = (
-    0.5  # of the bits in a block; copies reach 0.6 to 0.95, unrelated music 0.1, the same drums 0.35
-)
+_MIN_CORRELATION = 0.5  # of the bits in a block; copies reach 0.6 to 0.95, unrelated music 0.1, the same drums 0.35
 _MIN_BLOCKS = 4
 _MIN_SHARE = 0.3  # of the shorter song
 _LONG_RUN, _LONG_RUN_SHARE = 30, 0.85  # or 51 s out of one minute, however long both are
@@ -114,9 +110,7 @@ class Fingerprinter:
             return
         frames = np.lib.stride_tricks.sliding_window_view(self._slow, _WINDOW)[: count * _HOP : _HOP]
         bank = self._filter_bank
-        spectrum = np.fft.rfft(
-            frames * bank.window, axis=1
-        )  # numpy is five times as fast in double precision
+        spectrum = np.fft.rfft(frames * bank.window, axis=1)  # numpy is five times as fast in double precision
         parts = np.ascontiguousarray(spectrum[:, bank.first : bank.last]).view(np.float64)
         np.square(parts, out=parts)
         power = np.zeros((count, _BANDS))
@@ -196,11 +190,7 @@ def find_same_recordings(fingerprints: Sequence[np.ndarray]) -> list[int]:
     tried: Counter[tuple[int, int]] = Counter()
     for first, second, shift in _candidates(fingerprints):
         roots = sorted((find(first), find(second)))
-        if (
-            roots[0] == roots[1]
-            or tried[first, second] >= _MAX_SHIFTS
-            or min(patience[first], patience[second]) <= 0
-        ):
+        if roots[0] == roots[1] or tried[first, second] >= _MAX_SHIFTS or min(patience[first], patience[second]) <= 0:
             continue
         tried[first, second] += 1
         if is_same_recording(fingerprints[first], fingerprints[second], shift):
@@ -236,9 +226,7 @@ def is_same_recording(first: np.ndarray, second: np.ndarray, shift: int) -> bool
     return _agrees_at_another_speed(first, second, start + best * _BLOCK + _BLOCK // 2, shift, shorter)
 
 
-def _agrees_at_another_speed(
-    first: np.ndarray, second: np.ndarray, anchor: int, shift: int, shorter: int
-) -> bool:
+def _agrees_at_another_speed(first: np.ndarray, second: np.ndarray, anchor: int, shift: int, shorter: int) -> bool:
     """Whether the two agree around frame `anchor` of the first if one of them runs a little faster."""
     start, stop = max(0, anchor - _REACH), min(len(first), anchor + _REACH)
     times = start + np.arange((stop - start) // _BLOCK * _BLOCK)

@@ -162,9 +162,7 @@ def _frame_end(window: _Window, start: int, stream: FlacStream) -> int | None:
         if at > most:
             return None
         is_boundary = (
-            what is None
-            or what[:1] != b"\xff"
-            or _parse_header(window.at(at, _HEADER_BYTES), stream) is not None
+            what is None or what[:1] != b"\xff" or _parse_header(window.at(at, _HEADER_BYTES), stream) is not None
         )
         if is_boundary and _checksum_is_right(window.at(start, at - start)):
             return at

@@ -13,9 +13,7 @@ LOCK_NAME = ".lock"
 
 
 @contextlib.contextmanager
-def locked_folder(
-    folder: Path, *, error: type[MusiganError] = DatasetError, other: str = "--output"
-) -> Iterator[None]:
+def locked_folder(folder: Path, *, error: type[MusiganError] = DatasetError, other: str = "--output") -> Iterator[None]:
     """Keep other runs out of a folder, which is made if it is missing.
 
     The lock lies on the open file and not in its bytes: nothing is left behind by a kill or a power cut. What earlier

@@ -45,9 +45,7 @@ class ConvNeXtBlock(nn.Module):
         Initial weight of the residual branch (LayerScale).
     """
 
-    def __init__(
-        self, channels: int, *, expansion: int = 3, kernel_size: int = 7, residual_scale: float = 1.0
-    ) -> None:
+    def __init__(self, channels: int, *, expansion: int = 3, kernel_size: int = 7, residual_scale: float = 1.0) -> None:
         super().__init__()
         self.depthwise = DepthwiseConvolution(channels, kernel_size)
         self.norm = nn.LayerNorm(channels)
@@ -83,9 +81,7 @@ class FourierEmbedding(nn.Module):
         super().__init__()
         frequencies = math.pi * 2.0 ** torch.linspace(0.0, 6.0, num_frequencies)
         self.register_buffer("frequencies", frequencies, persistent=False)
-        self.project = nn.Sequential(
-            nn.Linear(2 * num_frequencies, channels), nn.SiLU(), nn.Linear(channels, channels)
-        )
+        self.project = nn.Sequential(nn.Linear(2 * num_frequencies, channels), nn.SiLU(), nn.Linear(channels, channels))
 
     def forward(self, level: Tensor) -> Tensor:
         """Map levels [shape=(batch, frames)] to (batch, frames, channels)."""
@@ -153,9 +149,11 @@ class AttentionBlock(nn.Module):
     def mix(self, hidden: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
         """What each frame takes from all frames."""
         heads = rearrange(
-            self.query_key_value(hidden), "batch frames (qkv heads dim) -> qkv batch heads frames dim",
-            qkv=3, heads=self.num_heads,
-        )  # fmt: skip
+            self.query_key_value(hidden),
+            "batch frames (qkv heads dim) -> qkv batch heads frames dim",
+            qkv=3,
+            heads=self.num_heads,
+        )
         query_key = self.head_norm(heads[:2]).to(hidden.dtype) * self.query_key_scale.to(hidden.dtype)
         query, key = rotate(query_key, tables)
         mixed = attend(query, key, heads[2])
@@ -177,19 +175,12 @@ class LatentTransformer(nn.Module):
         self.level_embedding = FourierEmbedding(channels)
         to_modulation = nn.Linear(channels, 6 * channels)
         self.modulation = nn.Sequential(nn.SiLU(), to_modulation)
-        self.blocks = nn.ModuleList(
-            AttentionBlock(channels, num_heads, dropout=dropout) for _ in range(num_layers)
-        )
+        self.blocks = nn.ModuleList(AttentionBlock(channels, num_heads, dropout=dropout) for _ in range(num_layers))
         nn.init.zeros_(to_modulation.weight)
         nn.init.zeros_(to_modulation.bias)
 
     def forward(
-        self,
-        latents: Tensor,
-        level: Tensor,
-        *,
-        tokens: Tensor | float = 0.0,
-        condition: Tensor | float = 0.0,
+        self, latents: Tensor, level: Tensor, *, tokens: Tensor | float = 0.0, condition: Tensor | float = 0.0
     ) -> Tensor:
         """Hidden frames.
 
@@ -209,9 +200,7 @@ class LatentTransformer(nn.Module):
         """
         levels = self.level_embedding(level)
         modulation = rearrange(
-            self.modulation(levels.mean(dim=1) + condition),
-            "batch (six channels) -> batch six channels",
-            six=6,
+            self.modulation(levels.mean(dim=1) + condition), "batch (six channels) -> batch six channels", six=6
         )
         hidden = self.embed(latents) + levels + tokens
         tables = rotary_tables(latents.shape[1], hidden.shape[-1] // self.num_heads, like=hidden)

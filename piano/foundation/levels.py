@@ -69,9 +69,7 @@ class LevelMeter:
     def _measure(self, waveform: np.ndarray) -> None:
         """Keep of every window its sum, its energy, its extremes, and what it reaches for more than a few ms."""
         windows = waveform.reshape(len(waveform), -1, self._window)
-        starts = np.arange(
-            0, waveform.shape[1], self._part
-        )  # reduceat is twice as fast as max over a short axis
+        starts = np.arange(0, waveform.shape[1], self._part)  # reduceat is twice as fast as max over a short axis
         shape = (*windows.shape[:2], _PARTS)
         highest = np.maximum.reduceat(waveform, starts, axis=1).reshape(shape)
         lowest = np.minimum.reduceat(waveform, starts, axis=1).reshape(shape)
@@ -79,14 +77,7 @@ class LevelMeter:
         lowest.sort(axis=2)
         self._sums.append(np.array([windows.sum(axis=2), np.einsum("cwn,cwn->cw", windows, windows)]))
         self._heights.append(
-            np.array(
-                [
-                    highest[:, :, -1],
-                    lowest[:, :, 0],
-                    highest[:, :, -1 - _CLICK_PARTS],
-                    lowest[:, :, _CLICK_PARTS],
-                ]
-            )
+            np.array([highest[:, :, -1], lowest[:, :, 0], highest[:, :, -1 - _CLICK_PARTS], lowest[:, :, _CLICK_PARTS]])
         )
 
     def _finish(self) -> float:

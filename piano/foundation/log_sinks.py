@@ -96,9 +96,14 @@ class WeightsAndBiases:
         mode = os.environ.get("WANDB_MODE") or ("online" if has_wandb_key() else "offline")
         self.wandb = wandb
         self.run = wandb.init(
-            project="musigan", name=folder.name, id=name.read_text(encoding="utf-8").strip(), resume="allow",
-            dir=str(folder), mode=mode, settings=wandb.Settings(init_timeout=20, silent=True),
-        )  # fmt: skip
+            project="musigan",
+            name=folder.name,
+            id=name.read_text(encoding="utf-8").strip(),
+            resume="allow",
+            dir=str(folder),
+            mode=mode,
+            settings=wandb.Settings(init_timeout=20, silent=True),
+        )
 
     def scalars(self, values: Mapping[str, float], *, step: int) -> None:
         """See `Sink`."""
@@ -154,9 +159,7 @@ class Watchers:
             values = scalars_of(entry)
             self._tell(lambda sink, values=values, step=step: sink.scalars(values, step=step))
 
-    def show(
-        self, step: int, sounds: Mapping[str, NDArray], pictures: Mapping[str, Path], *, sample_rate: int
-    ) -> None:
+    def show(self, step: int, sounds: Mapping[str, NDArray], pictures: Mapping[str, Path], *, sample_rate: int) -> None:
         """Waveforms [shape=(channels, samples)] and PNG files, by name."""
         self._open(step)
         if not self._sinks:
@@ -180,11 +183,11 @@ class Watchers:
             except ImportError:
                 logger.warning(
                     "training.loggers: %s is not installed, so the run is not shown there. "
-                    "`pip install %s`, or take it out of config.yaml.", name, name,
-                )  # fmt: skip
-            except (
-                Exception
-            ) as error:  # a library of others, often with a network behind it: it must not end a run
+                    "`pip install %s`, or take it out of config.yaml.",
+                    name,
+                    name,
+                )
+            except Exception as error:  # a library of others, often with a network behind it: it must not end a run
                 self._say(name, error)
 
     def _tell(self, action: Callable[[Sink], None]) -> None:
@@ -200,7 +203,7 @@ class Watchers:
         reason = printable(" ".join(str(error).split())[:160])
         logger.warning(
             "training.loggers: %s failed (%s: %s); the run goes on without it.", name, type(error).__name__, reason
-        )  # fmt: skip
+        )
 
 
 def scalars_of(entry: Mapping[str, Any]) -> dict[str, float]:

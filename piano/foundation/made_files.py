@@ -192,13 +192,7 @@ def refuse_other_work(
 
 
 def claim_results(
-    folder: Path,
-    names: Iterable[str],
-    *,
-    command: str,
-    of: Iterable[Path],
-    overwrite: bool,
-    other: str = "--output",
+    folder: Path, names: Iterable[str], *, command: str, of: Iterable[Path], overwrite: bool, other: str = "--output"
 ) -> None:
     """Take a folder for the results of a command about certain folders, or refuse if it holds those about others.
 
@@ -233,9 +227,7 @@ def claim_results(
     if isinstance(marked, list) and marked and all(isinstance(path, str) for path in marked):
         held += f" (about {' and '.join(printable(Path(path).name or path) for path in marked)})"
     for name in names:
-        refuse_other_work(
-            folder / name, is_own=lambda _: marked == mine, overwrite=overwrite, other=other, held=held
-        )
+        refuse_other_work(folder / name, is_own=lambda _: marked == mine, overwrite=overwrite, other=other, held=held)
     write_json(mark, mine)
 
 
@@ -247,12 +239,7 @@ def clear_leftovers(folder: Path) -> list[Path]:
     removed = []
     with contextlib.suppress(OSError):
         for path in sorted(folder.iterdir()):
-            if (
-                _LEFTOVER.fullmatch(path.name)
-                and path.is_file()
-                and not path.is_symlink()
-                and _is_abandoned(path)
-            ):
+            if _LEFTOVER.fullmatch(path.name) and path.is_file() and not path.is_symlink() and _is_abandoned(path):
                 with contextlib.suppress(OSError):
                     path.unlink()
                     removed.append(path)

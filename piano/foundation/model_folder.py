@@ -27,9 +27,7 @@ def holds_shipped(folder: Path) -> bool:
 def named_folder(name: Path | str) -> Path:
     """A folder as it was named: `shipped` is the project's model, unless there is a folder of that name here."""
     path = Path(name)
-    with contextlib.suppress(
-        RuntimeError
-    ):  # ~nobody: there is no such folder, as whoever looks into it will say
+    with contextlib.suppress(RuntimeError):  # ~nobody: there is no such folder, as whoever looks into it will say
         path = path.expanduser()
     return shipped_folder() if path == Path(SHIPPED) and not path.is_dir() else path
 

@@ -72,8 +72,9 @@ class Muon(Optimizer):
         ahead = gradient.lerp(state["momentum"], group["momentum"])
         rows, columns = ahead.shape
         squares = ahead.split(columns) if rows == 3 * columns else (ahead,)
-        return torch.cat([RATE_PER_SIDE * max(square.shape) ** 0.5 * orthogonalise(square, self.dtype)
-                          for square in squares])  # fmt: skip
+        return torch.cat(
+            [RATE_PER_SIDE * max(square.shape) ** 0.5 * orthogonalise(square, self.dtype) for square in squares]
+        )
 
     def _adaptive_step(self, parameter: Tensor, group: dict[str, Any]) -> Tensor:
         """AdamW's (arXiv 1711.05101)."""

@@ -193,10 +193,7 @@ def self_similarity(chroma: Tensor, gate: Tensor, lags: tuple[int, ...]) -> Tens
     Tensor [shape=(batch, len(lags))], in [0, 1]
     """
     unit = functional.normalize(chroma, dim=-1)
-    alike = [
-        gated_mean((unit[:, lag:] * unit[:, :-lag]).sum(dim=-1), gate[:, lag:] * gate[:, :-lag])
-        for lag in lags
-    ]
+    alike = [gated_mean((unit[:, lag:] * unit[:, :-lag]).sum(dim=-1), gate[:, lag:] * gate[:, :-lag]) for lag in lags]
     return torch.stack(alike, dim=1) if alike else chroma.new_zeros(chroma.shape[0], 0)
 
 

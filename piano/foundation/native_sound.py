@@ -30,23 +30,8 @@ from piano.foundation.errors import AudioError
 from piano.foundation.ffmpeg_sound import FFMPEG_HINT, ffmpeg_blocks, find_ffmpeg, format_of
 from piano.foundation.mpeg_frames import MpegRun, length_header, scan_mpeg, tags_length
 from piano.foundation.screen_text import printable
-from piano.foundation.sound_lengths import (
-    Layout,
-    Lengths,
-    read_layout,
-    sounds_behind,
-    true_lengths,
-    whole_chunk,
-)
-from piano.foundation.sound_reader import (
-    PIECE,
-    NativeBlock,
-    Reader,
-    Refused,
-    Task,
-    open_sound,
-    sndfile_name,
-)
+from piano.foundation.sound_lengths import Layout, Lengths, read_layout, sounds_behind, true_lengths, whole_chunk
+from piano.foundation.sound_reader import PIECE, NativeBlock, Reader, Refused, Task, open_sound, sndfile_name
 from piano.foundation.sound_source import SourceFile, SourcePart
 
 __all__ = ["FFMPEG_HINT", "NativeBlock", "find_ffmpeg", "native_blocks", "sndfile_name"]
@@ -127,9 +112,7 @@ def _decode(source: SourceFile, task: Task) -> Iterator[NativeBlock]:
         yield from _mpeg_blocks(whole, part, task)
 
 
-def _or_ffmpeg(
-    blocks: Iterator[NativeBlock], part: SourcePart, form: str | None, task: Task
-) -> Iterator[NativeBlock]:
+def _or_ffmpeg(blocks: Iterator[NativeBlock], part: SourcePart, form: str | None, task: Task) -> Iterator[NativeBlock]:
     """What libsndfile makes of a file; where it refuses it (and not where it is damaged), what ffmpeg does."""
     try:
         yield from blocks
@@ -329,9 +312,7 @@ def _ogg_blocks(part: SourcePart, task: Task) -> Iterator[NativeBlock]:
     for link in links:
         if link.has_others:
             task.log.note(OTHER_TRACKS)
-        pages = SourcePart(
-            part.source, [place for first, last in link.ranges for place in part.ranges(first, last)]
-        )
+        pages = SourcePart(part.source, [place for first, last in link.ranges for place in part.ranges(first, last)])
         try:
             for block in _link_blocks(pages, link, task, number):
                 if layout not in (None, (block.sample_rate, block.frames.shape[1])):
@@ -348,9 +329,7 @@ def _ogg_blocks(part: SourcePart, task: Task) -> Iterator[NativeBlock]:
         yield from _ffmpeg_part(part, "ogg", task)
 
 
-def _link_blocks(
-    pages: SourcePart, link: ogg_pages.OggLink, task: Task, number: int
-) -> Iterator[NativeBlock]:
+def _link_blocks(pages: SourcePart, link: ogg_pages.OggLink, task: Task, number: int) -> Iterator[NativeBlock]:
     if link.codec == "flac":
         yield from _flac_blocks(pages, task, number)
         return
@@ -417,11 +396,7 @@ def _open_run(
 def _other_blocks(part: SourcePart, task: Task) -> Iterator[NativeBlock]:
     """What bears no mark at its beginning: libsndfile knows more formats; or there is junk in front of the sound."""
     head = part.read_at(0, _JUNK_BYTES)
-    for magic, decode in (
-        (ogg_pages.MAGIC, _ogg_blocks),
-        (b"fLaC\0\0\0\x22", _flac_blocks),
-        (b"RIFF", _wave_blocks),
-    ):
+    for magic, decode in ((ogg_pages.MAGIC, _ogg_blocks), (b"fLaC\0\0\0\x22", _flac_blocks), (b"RIFF", _wave_blocks)):
         at = head.find(magic)
         behind = part.part(at, part.size)
         if at > 0 and (magic != b"RIFF" or behind.read_at(8, 4) == b"WAVE"):

@@ -80,9 +80,7 @@ def istft(spectrum: Tensor, samples: int) -> Tensor:
     hop = hop_of(n_fft)
     needed = math.ceil(samples / hop)
     if needed > frames + 1:
-        raise ValueError(
-            f"{frames} frames make at most {(frames + 1) * hop} samples, {samples} were asked for"
-        )
+        raise ValueError(f"{frames} frames make at most {(frames + 1) * hop} samples, {samples} were asked for")
     blocks = _WINDOW_POWER * _overlap_add(spectrum)[..., _LOOKAHEAD : _LOOKAHEAD + needed, :]
     blocks = blocks / _window_power(range(needed), frames=range(frames), n_fft=n_fft, like=blocks)
     return blocks.flatten(-2)[..., :samples]
@@ -116,9 +114,7 @@ def reconstruct(
     n_fft = n_fft_of(magnitudes)
     clips = magnitudes.reshape(-1, *magnitudes.shape[-3:])
     size = 1 if magnitudes.device.type == "cpu" else max(1, clips.shape[0])
-    prompts = (
-        None if prompt is None else prompt.expand(*magnitudes.shape[:-2], -1).reshape(*clips.shape[:2], -1)
-    )
+    prompts = None if prompt is None else prompt.expand(*magnitudes.shape[:-2], -1).reshape(*clips.shape[:2], -1)
     waveforms = []
     for start in range(0, clips.shape[0], size):
         clip = slice(start, start + size)
@@ -129,9 +125,7 @@ def reconstruct(
     return torch.cat(waveforms).reshape(*magnitudes.shape[:-2], -1)
 
 
-def hold_phase(
-    log_magnitude: Tensor, *, iterations: int = 2, floor: float = 0.0, shared_start: bool = True
-) -> Tensor:
+def hold_phase(log_magnitude: Tensor, *, iterations: int = 2, floor: float = 0.0, shared_start: bool = True) -> Tensor:
     """Waveform of log magnitudes for a training loss: the gradient reaches the magnitudes, the phase is a constant.
 
     Parameters
@@ -258,9 +252,7 @@ class PhaseVocoder:
         if self._finished:
             raise ValueError("this PhaseVocoder is finished; make a new one for new music")
         if magnitudes.shape[-1] != self.n_fft // 2 + 1:
-            raise ValueError(
-                f"n_fft {self.n_fft} needs {self.n_fft // 2 + 1} bins, got {magnitudes.shape[-1]}"
-            )
+            raise ValueError(f"n_fft {self.n_fft} needs {self.n_fft // 2 + 1} bins, got {magnitudes.shape[-1]}")
         magnitudes = magnitudes.float()
         if self._waiting is not None:
             magnitudes = torch.cat([self._waiting, magnitudes], dim=-2)

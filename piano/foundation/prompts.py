@@ -78,10 +78,7 @@ def hear(path: Path, *, sample_rate: int, channels: int, max_seconds: float | No
     if channels == 1 and heard.levels.loudness_db < NEARLY_SILENT_DB:
         with contextlib.suppress(AudioError):
             first = _hear(path, sample_rate, 1, 0, max_seconds)
-            if (
-                first.levels.loudness_db > heard.levels.loudness_db + _CANCELLED_DB
-                and not first.levels.is_silent
-            ):
+            if first.levels.loudness_db > heard.levels.loudness_db + _CANCELLED_DB and not first.levels.is_silent:
                 heard = first._replace(notes=(*first.notes, CANCELLED))
     if heard.levels.is_silent:
         kept = heard.waveform.shape[1] / sample_rate
@@ -109,9 +106,7 @@ def _level_notes(heard: Heard) -> list[str]:
     return []
 
 
-def _hear(
-    path: Path, sample_rate: int, channels: int, channel: int | None, max_seconds: float | None
-) -> Heard:
+def _hear(path: Path, sample_rate: int, channels: int, channel: int | None, max_seconds: float | None) -> Heard:
     log, meter = DecodeLog(), LevelMeter(sample_rate)
     most = 0 if max_seconds is None else round(max_seconds * sample_rate)
     tail: deque[np.ndarray] = deque()
@@ -137,13 +132,9 @@ def _hear(
     return Heard(path, meter.levels(), waveform, samples, over, channel, tuple(log.notes))
 
 
-def _blocks(
-    path: Path, sample_rate: int, channels: int, channel: int | None, log: DecodeLog
-) -> Iterator[np.ndarray]:
+def _blocks(path: Path, sample_rate: int, channels: int, channel: int | None, log: DecodeLog) -> Iterator[np.ndarray]:
     decoded = 2 if channel is not None else channels
-    with contextlib.closing(
-        decode_blocks(path, sample_rate=sample_rate, channels=decoded, log=log)
-    ) as stream:
+    with contextlib.closing(decode_blocks(path, sample_rate=sample_rate, channels=decoded, log=log)) as stream:
         for block in stream:
             yield block if channel is None else block[channel : channel + 1]
 

@@ -27,10 +27,7 @@ def keyed_noise(*key: int | str, first_frame: int, frames: int, channels: int) -
     Tensor [shape=(frames, channels)]
         Standard normal.
     """
-    first_block, last_block = (
-        first_frame // NOISE_BLOCK_FRAMES,
-        (first_frame + frames - 1) // NOISE_BLOCK_FRAMES,
-    )
+    first_block, last_block = (first_frame // NOISE_BLOCK_FRAMES, (first_frame + frames - 1) // NOISE_BLOCK_FRAMES)
     blocks = [
         torch.randn(NOISE_BLOCK_FRAMES, channels, generator=keyed_generator(*key, block))
         for block in range(first_block, last_block + 1)

@@ -87,12 +87,34 @@ class Receipt(BaseModel):
     def command(self) -> list[str]:
         """Arguments of generate_music that make this sound, among others if its number is not 0."""
         if self.kind == "reconstruction":
-            return ["--epoch", str(self.epoch), "--phase-iterations", str(self.phase_iterations),
-                    "--device", self.device, "--threads", str(self.threads)]  # fmt: skip
-        return ["--epoch", str(self.epoch), "--seconds", repr(self.seconds), "--seed", str(self.seed),
-                "--count", str(self.item + 1), "--steps", str(self.steps),
-                "--phase-iterations", str(self.phase_iterations), "--device", self.device,
-                "--threads", str(self.threads)]  # fmt: skip
+            return [
+                "--epoch",
+                str(self.epoch),
+                "--phase-iterations",
+                str(self.phase_iterations),
+                "--device",
+                self.device,
+                "--threads",
+                str(self.threads),
+            ]
+        return [
+            "--epoch",
+            str(self.epoch),
+            "--seconds",
+            repr(self.seconds),
+            "--seed",
+            str(self.seed),
+            "--count",
+            str(self.item + 1),
+            "--steps",
+            str(self.steps),
+            "--phase-iterations",
+            str(self.phase_iterations),
+            "--device",
+            self.device,
+            "--threads",
+            str(self.threads),
+        ]
 
     def text(self) -> str:
         """The receipt as one line of JSON, with the command for people who read it."""
@@ -123,9 +145,7 @@ def read_receipt(path: Path) -> Receipt:
         return Receipt.model_validate_json(comment, strict=True)
     except (ValidationError, RecursionError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "nested too deeply"
-        raise AudioError(
-            f"{shown} carries no receipt that this version can read ({printable(reason)[:80]})."
-        ) from None
+        raise AudioError(f"{shown} carries no receipt that this version can read ({printable(reason)[:80]}).") from None
 
 
 def model_hash(state: dict[str, Tensor], keywords: dict[str, Any]) -> str:
@@ -144,9 +164,7 @@ def model_hash(state: dict[str, Tensor], keywords: dict[str, Any]) -> str:
 def file_source(path: Path) -> Source:
     """Name and hash of a file; raises AudioError where it is none whose content has an end."""
     try:
-        if (
-            not path.is_file() or not path.stat().st_size
-        ):  # files of /proc are 0 bytes long, and may never end
+        if not path.is_file() or not path.stat().st_size:  # files of /proc are 0 bytes long, and may never end
             raise AudioError(f"{printable(path)} is no file, or an empty one.")
         with open(path, "rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()

@@ -39,9 +39,7 @@ class RunLog:
             file.write("".join(json.dumps(entry) + "\n" for entry in entries))
         self._watchers.entries(entries)
 
-    def show(
-        self, step: int, sounds: Mapping[str, NDArray], pictures: Mapping[str, Path], *, sample_rate: int
-    ) -> None:
+    def show(self, step: int, sounds: Mapping[str, NDArray], pictures: Mapping[str, Path], *, sample_rate: int) -> None:
         """Let the watchers hear waveforms [shape=(channels, samples)] and see PNG files, by name."""
         if self.is_active:
             self._watchers.show(step, sounds, pictures, sample_rate=sample_rate)
@@ -68,11 +66,7 @@ class RunLog:
         """Drop what a run did after the step it is resumed from."""
         if not self.is_active or not self.path.is_file():
             return
-        kept = [
-            entry
-            for entry in read_history(self.path.parent)
-            if _is_until(entry.get("total_step", 0), total_step)
-        ]
+        kept = [entry for entry in read_history(self.path.parent) if _is_until(entry.get("total_step", 0), total_step)]
         write_bytes(self.path, "".join(json.dumps(entry) + "\n" for entry in kept).encode("utf-8"))
 
 

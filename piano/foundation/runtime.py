@@ -81,9 +81,7 @@ class Runtime:
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
         flat = self._all_reduce(flat)
-        for gradient, mean in zip(
-            gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True
-        ):
+        for gradient, mean in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
             gradient.copy_(mean.view_as(gradient))
 
     def gather(self, tensor: Tensor) -> Tensor:
@@ -103,9 +101,7 @@ class Runtime:
         """The main process's value, in every process."""
         if self.world_size == 1:
             return value
-        return float(
-            self.fabric.broadcast(torch.tensor(value, dtype=torch.float64, device=self.device), src=0)
-        )
+        return float(self.fabric.broadcast(torch.tensor(value, dtype=torch.float64, device=self.device), src=0))
 
     def wait(self) -> None:
         """Until every process is here."""
@@ -114,18 +110,26 @@ class Runtime:
 
 
 def start_runtime(
-    *, device: str = "auto", precision: str = "auto", threads: int | str = "auto", devices: int = 1, nodes: int = 1,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    threads: int | str = "auto",
+    devices: int = 1,
+    nodes: int = 1,
     seed: int = 0,
-) -> Runtime:  # fmt: skip
+) -> Runtime:
     """Choose device, threads and precision (by measuring where `auto`), launch the processes, seed them alike."""
     # It takes as long to load as torch itself: only those who train wait for it.
     from lightning_fabric import Fabric
 
     accelerator = choose_device(device)
     fabric = Fabric(
-        accelerator=accelerator, devices=devices, num_nodes=nodes,
-        strategy="ddp" if devices * nodes > 1 else "auto", precision="32-true",
-    )  # fmt: skip
+        accelerator=accelerator,
+        devices=devices,
+        num_nodes=nodes,
+        strategy="ddp" if devices * nodes > 1 else "auto",
+        precision="32-true",
+    )
     fabric.launch()
     if accelerator == "cpu":  # after the launch, which sets one thread in each of several processes
         torch.set_num_threads(choose_threads() if threads == "auto" else int(threads))
@@ -154,9 +158,7 @@ def has_device(name: str) -> bool:
 def choose_device(name: str) -> str:
     """The device of a command's --device: `auto` is the best there is; raises ConfigError where it is not there."""
     if name != "auto" and not has_device(name):
-        raise ConfigError(
-            f"this machine has no {name} device that PyTorch can use. Leave it out, or choose cpu."
-        )
+        raise ConfigError(f"this machine has no {name} device that PyTorch can use. Leave it out, or choose cpu.")
     return best_device() if name == "auto" else name
 
 
@@ -209,9 +211,7 @@ def fastest_threads(work: Callable[[], object], *, most: int, seconds: float = 0
             best[count] = min(best[count], time.perf_counter() - started)
         torch.set_num_threads(before)
         _fastest[most] = min(counts, key=lambda count: best[count] * (1.0 + 0.05 * count))
-        logger.info(
-            "threads: %s (%s)", _fastest[most], ", ".join(f"{n}: {1e3 * t:.1f} ms" for n, t in best.items())
-        )
+        logger.info("threads: %s (%s)", _fastest[most], ", ".join(f"{n}: {1e3 * t:.1f} ms" for n, t in best.items()))
     return _fastest[most]
 
 
@@ -229,9 +229,7 @@ def sampling_dtype(device: torch.device | str) -> torch.dtype:
     kind = torch.device(device).type
     if kind == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    checks = (
-        getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    )
+    checks = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
     has_bf16 = kind == "cpu" and any(check is not None and check() for check in checks)
     return torch.bfloat16 if has_bf16 else torch.float32
 
@@ -256,9 +254,7 @@ def _probe(device: torch.device, *, bf16: bool) -> float:
 @contextmanager
 def frozen(*networks: nn.Module) -> Iterator[None]:
     """No gradient reaches these networks' parameters inside; it still passes through them."""
-    parameters = [
-        parameter for network in networks for parameter in network.parameters() if parameter.requires_grad
-    ]
+    parameters = [parameter for network in networks for parameter in network.parameters() if parameter.requires_grad]
     for parameter in parameters:
         parameter.requires_grad_(False)
     try:

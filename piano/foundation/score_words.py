@@ -87,9 +87,7 @@ def measured_on(clips: int | None, songs: int | None) -> str:
     if clips < FEWEST_CLIPS:
         return f"only {counted(clips, 'clip')} of real music, {FEWEST_CLIPS} are needed"
     of_songs = f" of {counted(songs, 'song')}" if songs is not None else ""
-    return (
-        f"{counted(clips, 'clip')}{of_songs}{': a hint' if songs is not None and songs < FEW_SONGS else ''}"
-    )
+    return f"{counted(clips, 'clip')}{of_songs}{': a hint' if songs is not None and songs < FEW_SONGS else ''}"
 
 
 def is_drone(similarity: Any, real: Any) -> bool:

@@ -60,9 +60,7 @@ def band_texts(value: float, low: float, high: float, short: Callable[[float], s
 def wrapped(text: str, columns: int = 79) -> str:
     """A text for 80 columns, broken between words; an indented line is a command and stays whole."""
     return "\n".join(
-        line
-        if line.startswith("  ")
-        else textwrap.fill(line, columns, break_long_words=False, break_on_hyphens=False)
+        line if line.startswith("  ") else textwrap.fill(line, columns, break_long_words=False, break_on_hyphens=False)
         for line in text.split("\n")
     )
 
@@ -96,9 +94,7 @@ def command_lines(line: str, width: int | None = None) -> str:
     return " \\\n".join(lines)
 
 
-def text_table(
-    rows: Sequence[Sequence[str]], *, width: int, indent: str = "  ", left: Sequence[int] = (0,)
-) -> str:
+def text_table(rows: Sequence[Sequence[str]], *, width: int, indent: str = "  ", left: Sequence[int] = (0,)) -> str:
     """Rows of cells in columns that are as wide as they must be, with as much room between them as there is.
 
     Parameters
@@ -139,10 +135,14 @@ def wrapped_lines(text: str, width: int | None = None) -> str:
         indent = " " * (len(line) - len(line.lstrip()))
         lines.append(
             textwrap.fill(
-                line.lstrip(), width, initial_indent=indent, subsequent_indent=f"{indent}  " if indent else "",
-                break_long_words=False, break_on_hyphens=False,
+                line.lstrip(),
+                width,
+                initial_indent=indent,
+                subsequent_indent=f"{indent}  " if indent else "",
+                break_long_words=False,
+                break_on_hyphens=False,
             )
-        )  # fmt: skip
+        )
     return "\n".join(lines)
 
 

@@ -32,9 +32,14 @@ def shipped_path(folder: Path, role: str) -> Path:
 
 
 def write_shipped(
-    path: Path, role: str, *, epoch: int, keywords: dict[str, Any], state: dict[str, Tensor],
+    path: Path,
+    role: str,
+    *,
+    epoch: int,
+    keywords: dict[str, Any],
+    state: dict[str, Tensor],
     halved: frozenset[str] = frozenset(),
-) -> None:  # fmt: skip
+) -> None:
     """Write a network's state, whole or not at all.
 
     Parameters
@@ -51,16 +56,17 @@ def write_shipped(
     tensors = {}
     for name, value in state.items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise CheckpointError(
-                f"the {role}'s {name} is not finite: this model is broken, take another epoch."
-            )
+            raise CheckpointError(f"the {role}'s {name} is not finite: this model is broken, take another epoch.")
         if name in halved and float(value.abs().max()) > LARGEST:
             raise CheckpointError(f"the {role}'s {name} does not fit into half precision: leave out --half.")
         tensors[name] = (value.half() if name in halved else value).contiguous()
     metadata = {
-        "format": "pt", "format_version": str(FORMAT_VERSION), "role": role, "epoch": str(epoch),
+        "format": "pt",
+        "format_version": str(FORMAT_VERSION),
+        "role": role,
+        "epoch": str(epoch),
         "keywords": json.dumps(keywords, sort_keys=True),
-    }  # fmt: skip
+    }
     if "default_steps" in state:
         metadata["default_steps"] = str(int(state["default_steps"]))
     data = sorted_header(save(tensors, metadata))
@@ -84,10 +90,7 @@ def read_shipped(path: Path, role: str) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
-            content: dict[str, Any] = {
-                "epoch": int(metadata["epoch"]),
-                "keywords": json.loads(metadata["keywords"]),
-            }
+            content: dict[str, Any] = {"epoch": int(metadata["epoch"]), "keywords": json.loads(metadata["keywords"])}
             version, written_role = int(metadata["format_version"]), metadata["role"]
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
     except FileNotFoundError:
@@ -102,8 +105,6 @@ def read_shipped(path: Path, role: str) -> dict[str, Any]:
     if written_role != role or role not in ROLES:
         raise CheckpointError(f"{path} holds a {printable(written_role)[:20]}, a {role} was expected")
     state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
-    content |= {
-        "format_version": version, "role": role, "model": state, "average": None, "optimizers": {}, "run": {},
-    }  # fmt: skip
+    content |= {"format_version": version, "role": role, "model": state, "average": None, "optimizers": {}, "run": {}}
     refuse_numbers(content, path)
     return content

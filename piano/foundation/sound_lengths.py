@@ -141,9 +141,7 @@ def true_lengths(part: SourcePart, layout: Layout) -> Lengths | None:
     claimed = layout.claimed
     if room <= 0:
         return None
-    unknown = (
-        claimed in (-1, 0) or (layout.kind in (b"FORM", b"caff") and claimed < 0) or _is_placeholder(claimed)
-    )
+    unknown = claimed in (-1, 0) or (layout.kind in (b"FORM", b"caff") and claimed < 0) or _is_placeholder(claimed)
     if unknown:
         end = part.size - _known_tail(part, layout)
         return Lengths(layout.start, end, _header(part, layout, end - layout.start), 0, False)
@@ -223,14 +221,8 @@ def _is_tail(part: SourcePart, layout: Layout, end: int) -> bool:
         if rest < 8:
             return True
         head = part.read_at(position, 12)
-        size = (
-            struct.unpack(f"{order}{'q' if wide else 'I'}", head[4 : 12 if wide else 8])[0]
-            if len(head) == 12
-            else 0
-        )
-        if rest < end and not any(
-            part.read_at(position, min(rest, 4096))
-        ):  # zeros that fill a block of the disk
+        size = struct.unpack(f"{order}{'q' if wide else 'I'}", head[4 : 12 if wide else 8])[0] if len(head) == 12 else 0
+        if rest < end and not any(part.read_at(position, min(rest, 4096))):  # zeros that fill a block of the disk
             return True
         if _is_name(head[:4]) and 0 <= size <= rest:
             return True

@@ -27,10 +27,7 @@ class Progress:
         self.noun, self.sample_rate = noun, sample_rate
         self._began, self._made, self._expected, self._done = time.monotonic(), 0, 0, 0
         self._number, self._count = 1, 1
-        self._bar = tqdm(
-            total=0, leave=False, dynamic_ncols=True, file=sys.stderr, bar_format=STARTING,
-            delay=NEVER,
-        )  # fmt: skip
+        self._bar = tqdm(total=0, leave=False, dynamic_ncols=True, file=sys.stderr, bar_format=STARTING, delay=NEVER)
 
     def __enter__(self) -> "Progress":
         return self

@@ -52,9 +52,7 @@ class Task(NamedTuple):
     def block_frames(self, sample_rate: int, channels: int) -> int:
         """Samples of one block."""
         if not RATES[0] <= sample_rate <= RATES[1]:
-            raise AudioError(
-                f"{printable(self.path)} claims {sample_rate} Hz: from {RATES[0]} to {RATES[1]} are read."
-            )
+            raise AudioError(f"{printable(self.path)} claims {sample_rate} Hz: from {RATES[0]} to {RATES[1]} are read.")
         return max(1, min(round(self.seconds * sample_rate), MOST_NUMBERS // channels))
 
 

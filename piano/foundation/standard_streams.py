@@ -96,10 +96,12 @@ def _outliving(stream: Any, says: bytes, refused: list[OSError]) -> Any:
     except (OSError, ValueError):
         return stream
     return io.TextIOWrapper(
-        io.BufferedWriter(_Outliving(number, says, refused)), encoding=stream.encoding, errors=stream.errors,
+        io.BufferedWriter(_Outliving(number, says, refused)),
+        encoding=stream.encoding,
+        errors=stream.errors,
         line_buffering=stream.line_buffering or stream.write_through or number == 2,
         write_through=stream.write_through,
-    )  # fmt: skip
+    )
 
 
 def _to_nowhere(number: int) -> None:
@@ -108,6 +110,4 @@ def _to_nowhere(number: int) -> None:
         os.dup2(nowhere, number)
         os.close(nowhere)
     else:
-        os.set_inheritable(
-            number, True
-        )  # a worker process would start without it, and lend the number to a pipe
+        os.set_inheritable(number, True)  # a worker process would start without it, and lend the number to a pipe

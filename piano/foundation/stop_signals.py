@@ -7,9 +7,8 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)  # Windows has no SIGHUP
+# Windows has no SIGHUP.
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 NOTICE = b"\nStopping: this step is finished and everything is saved first.\nOnce more stops at once.\n"
 
 

@@ -151,8 +151,7 @@ def not_detached(run: TrainingRun) -> Iterator[None]:
         autoencoder = game.generator.autoencoder
         fake = autoencoder.decode_spectrum(sound.latents)
         on_real, on_fake = (
-            piano_train.judge_sound(game.discriminator, autoencoder, spectrum)
-            for spectrum in (sound.real, fake)
+            piano_train.judge_sound(game.discriminator, autoencoder, spectrum) for spectrum in (sound.real, fake)
         )
         loss = discriminator_loss(on_real.heads, on_fake.heads)
         verdicts = piano_train.Verdicts(loss, {"loss": loss}, on_real, on_fake)
@@ -179,28 +178,74 @@ def heavy_rate(run: TrainingRun) -> Any:
 
 
 FAULTS: tuple[Fault, ...] = (
-    Fault("judge's learning rate x 20", "ear", "D divergence", nothing,
-          {"learning_rate_disc": 20 * 4e-4},
-          is_well=ends_with("ear_dn", lambda dn: dn >= 0.25)),
-    Fault("frozen judge", "ear", "D failure", nothing,
-          {"learning_rate_disc": 1e-12}, is_well=ends_with("ear_moved", lambda moved: moved > 1e-6)),
-    Fault("generator's learning rate x 50", "professor", "divergence", nothing,
-          {"stages__professor__learning_rate": 50 * PROFESSOR_RATE},
-          is_well=ends_with("shortcut_step_size", lambda size: size <= 0.01)),
-    Fault("weight of the KL term x 100", "autoencoder", "posterior collapse", heavy_rate,
-          is_well=ends_with("kl_ratio", lambda ratio: ratio >= 0.7)),
+    Fault(
+        "judge's learning rate x 20",
+        "ear",
+        "D divergence",
+        nothing,
+        {"learning_rate_disc": 20 * 4e-4},
+        is_well=ends_with("ear_dn", lambda dn: dn >= 0.25),
+    ),
+    Fault(
+        "frozen judge",
+        "ear",
+        "D failure",
+        nothing,
+        {"learning_rate_disc": 1e-12},
+        is_well=ends_with("ear_moved", lambda moved: moved > 1e-6),
+    ),
+    Fault(
+        "generator's learning rate x 50",
+        "professor",
+        "divergence",
+        nothing,
+        {"stages__professor__learning_rate": 50 * PROFESSOR_RATE},
+        is_well=ends_with("shortcut_step_size", lambda size: size <= 0.01),
+    ),
+    Fault(
+        "weight of the KL term x 100",
+        "autoencoder",
+        "posterior collapse",
+        heavy_rate,
+        is_well=ends_with("kl_ratio", lambda ratio: ratio >= 0.7),
+    ),
     Fault("one song only", "ear", "one song only", nothing, pairs=one_song),
     Fault("silent data", "ear", "silent data", nothing, pairs=mostly_silent),
-    Fault("judge's step not detached", "ear", "wiring", not_detached,
-          is_well=ends_with("wiring_leaks", lambda leaks: leaks == 0)),
-    Fault("generator's step reaches the judge", "professor", "wiring", not_frozen,
-          is_well=ends_with("wiring_leaks", lambda leaks: leaks == 0)),
+    Fault(
+        "judge's step not detached",
+        "ear",
+        "wiring",
+        not_detached,
+        is_well=ends_with("wiring_leaks", lambda leaks: leaks == 0),
+    ),
+    Fault(
+        "generator's step reaches the judge",
+        "professor",
+        "wiring",
+        not_frozen,
+        is_well=ends_with("wiring_leaks", lambda leaks: leaks == 0),
+    ),
     Fault("swapped labels", "ear", "D failure", swapped_labels),
-    Fault("a batch that is no number", "ear", "divergence", nan_batch,
-          is_well=ends_with("not_finite", lambda count: count == 0)),
-    Fault("a weight that is no number", "ear", "divergence", suddenly(spoil_weight),
-          is_well=ends_with("not_finite", lambda count: count == 0)),
-    Fault("constant generator", "professor", "mode collapse", suddenly(make_constant),
-          is_well=ends_with("diversity", lambda diversity: diversity >= 0.3)),
+    Fault(
+        "a batch that is no number",
+        "ear",
+        "divergence",
+        nan_batch,
+        is_well=ends_with("not_finite", lambda count: count == 0),
+    ),
+    Fault(
+        "a weight that is no number",
+        "ear",
+        "divergence",
+        suddenly(spoil_weight),
+        is_well=ends_with("not_finite", lambda count: count == 0),
+    ),
+    Fault(
+        "constant generator",
+        "professor",
+        "mode collapse",
+        suddenly(make_constant),
+        is_well=ends_with("diversity", lambda diversity: diversity >= 0.3),
+    ),
     Fault("noise is ignored", "professor", "mode dropping", deaf_to_noise),
-)  # fmt: skip
+)

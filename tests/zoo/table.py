@@ -66,8 +66,13 @@ class Case(NamedTuple):
 
 def zoo_run(folder: Path, pairs: np.ndarray, **settings: Any) -> TrainingRun:
     """A run of small networks with music of its own to validate on; it saves nothing."""
-    small = {"steps_per_epoch": 5, "save_after_nepochs": 10**6, "model__num_layers": 1, "seed": 1,
-             "stages__professor__learning_rate": PROFESSOR_RATE}  # fmt: skip
+    small = {
+        "steps_per_epoch": 5,
+        "save_after_nepochs": 10**6,
+        "model__num_layers": 1,
+        "seed": 1,
+        "stages__professor__learning_rate": PROFESSOR_RATE,
+    }
     config = tiny_config(folder, **(small | settings))
     run = start_run(config, pairs=pairs)
     run.validation_set = AudioDataset(tonal_pairs(8, seed=9))
@@ -78,8 +83,17 @@ def zoo_run(folder: Path, pairs: np.ndarray, **settings: Any) -> TrainingRun:
 
 def make_start(folder: Path, *, seed: int = 1, doctor: Doctor | None = None) -> Start:
     """Autoencoder, flow, judges and one-step block of a healthy run."""
-    run = zoo_run(folder, tonal_music(), seed=seed, pretrain_epochs_g=40, pretrain_epochs_d=4,
-                  stages__ear__share=0.0, stages__professor__share=1.0, stages__joint__share=0.0, epochs=8)  # fmt: skip
+    run = zoo_run(
+        folder,
+        tonal_music(),
+        seed=seed,
+        pretrain_epochs_g=40,
+        pretrain_epochs_d=4,
+        stages__ear__share=0.0,
+        stages__professor__share=1.0,
+        stages__joint__share=0.0,
+        epochs=8,
+    )
     run.doctor = doctor
     pretrain_generator(run)
     pretrain_discriminator(run)
@@ -91,9 +105,11 @@ def only(stage: str, windows: int) -> dict[str, Any]:
     """Settings with which one stage takes all its steps."""
     shares = {f"stages__{name}__share": float(name == stage) for name in STAGE_NAMES}
     return shares | {
-        "epochs": windows, "pretrain_epochs_g": windows,
-        "steps_per_epoch": STEPS[stage], "doctor_window": STEPS[stage],
-    }  # fmt: skip
+        "epochs": windows,
+        "pretrain_epochs_g": windows,
+        "steps_per_epoch": STEPS[stage],
+        "doctor_window": STEPS[stage],
+    }
 
 
 def observe(fault: Fault, start: Start, folder: Path, *, mode: str = "act", seed: int = 1) -> Case:
@@ -121,8 +137,7 @@ def observe(fault: Fault, start: Start, folder: Path, *, mode: str = "act", seed
     recovered = None
     if fault.is_well is not None:
         recovered = ended == "trained to its end" and fault.is_well(windows)
-    return Case(fault.name, fault.stage, fault.expected, findings, soon, recovered, ended,
-                time.monotonic() - begun)  # fmt: skip
+    return Case(fault.name, fault.stage, fault.expected, findings, soon, recovered, ended, time.monotonic() - begun)
 
 
 def windows_until(finding: Finding, windows: Sequence[Window], fault: Fault) -> int:
@@ -147,20 +162,10 @@ def healthy(seed: int, folder: Path) -> list[Finding]:
 
 def row(case: Case) -> str:
     """One line of the table."""
-    others = ", ".join(
-        dict.fromkeys(finding.name for finding in case.findings if finding.name != case.expected)
-    )
+    others = ", ".join(dict.fromkeys(finding.name for finding in case.findings if finding.name != case.expected))
     recovered = {None: "cannot be", True: "yes", False: "no"}[case.recovered]
     found = case.expected if case.windows is not None else "-"
-    cells = (
-        case.name,
-        case.stage,
-        found,
-        case.windows or "-",
-        recovered,
-        others or "-",
-        f"{case.seconds:.0f}",
-    )
+    cells = (case.name, case.stage, found, case.windows or "-", recovered, others or "-", f"{case.seconds:.0f}")
     return f"| {' | '.join(str(cell) for cell in cells)} |"
 
 
@@ -170,9 +175,7 @@ def main(words: Sequence[str] = ()) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         start = make_start(folder / "start")
-        print(
-            "| fault | stage | finding | windows to name it | recovered | also said | seconds |", flush=True
-        )
+        print("| fault | stage | finding | windows to name it | recovered | also said | seconds |", flush=True)
         print("| --- | --- | --- | --- | --- | --- | --- |")
         for index, fault in enumerate(FAULTS):
             if words and not any(word in fault.name for word in words):

@@ -28,11 +28,7 @@ def start(tmp_path_factory) -> Start:
 
 @pytest.mark.parametrize(
     "fault",
-    [
-        pytest.param(f, marks=pytest.mark.slow if f.name in LIKE_OTHERS else ())
-        for f in FAULTS
-        if f.name in TABLE
-    ],
+    [pytest.param(f, marks=pytest.mark.slow if f.name in LIKE_OTHERS else ()) for f in FAULTS if f.name in TABLE],
     ids=lambda fault: fault.name,
 )
 def test_a_planted_fault_is_named_soon_and_cured_where_it_can_be(fault, start, tmp_path):
@@ -49,8 +45,6 @@ def test_the_table_is_as_large_as_it_should_be():
     assert sum(row[4] == "yes" for row in TABLE.values()) >= 6
 
 
-@pytest.mark.parametrize(
-    "seed", [SEEDS[0], *(pytest.param(seed, marks=pytest.mark.slow) for seed in SEEDS[1:])]
-)
+@pytest.mark.parametrize("seed", [SEEDS[0], *(pytest.param(seed, marks=pytest.mark.slow) for seed in SEEDS[1:])])
 def test_a_healthy_run_is_left_in_peace(seed, tmp_path):
     assert [finding.name for finding in healthy(seed, tmp_path)] == []
