@@ -23,7 +23,7 @@ from piano.foundation.runtime import start_runtime
 from piano.piano_main import build_discriminator
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.stages import STAGE_NAMES, TRAIN
-from piano.training_run import TrainingRun
+from piano.training.training_run import TrainingRun
 
 RAVE_RATE = 1.95
 

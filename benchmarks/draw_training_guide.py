@@ -16,14 +16,14 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from piano.evaluation.gates import Gatekeeper
 from piano.evaluation.pictures import Chart, Line, chart_row
-from piano.evaluation.training_pictures import LOSS_NAME, REAL_FAKE_NAME
 from piano.foundation.run_log import read_history
 from piano.piano_pretrain import pretrain_discriminator, pretrain_generator, train_autoencoder
 from piano.piano_train import train_professor, train_vae_gan
-from piano.training_run import TrainingRun
-from piano.validation import validation_losses
+from piano.training.training_run import TrainingRun
+from piano.watching.gates import Gatekeeper
+from piano.watching.training_pictures import LOSS_NAME, REAL_FAKE_NAME
+from piano.watching.validation import validation_losses
 from tests.tiny_run import start_run, tiny_config, tonal_pairs
 
 OUTPUT = Path(__file__).resolve().parent.parent / "docs" / "training-guide"

@@ -26,11 +26,11 @@ PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
 from piano import export_model, generate_music, piano_main  # noqa: E402
-from piano.evaluation import report as report_page  # noqa: E402
 from piano.foundation import options as kinds  # noqa: E402
 from piano.foundation.checkpoint_format import BEST_NAME, ROLES, checkpoint_path, complete_epochs  # noqa: E402
 from piano.foundation.errors import EXIT_RUINED  # noqa: E402
 from piano.foundation.shipped_format import shipped_path  # noqa: E402
+from piano.report import report as report_page  # noqa: E402
 from tests.tiny_run import write_config, write_dataset  # noqa: E402
 
 NUMBERS: list[Any] = [

@@ -37,11 +37,11 @@ def hash_runs(folder: Path) -> dict[str, str]:
     """Name of a run -> hash of its log and of its last checkpoint."""
     import torch
 
-    from piano.doctor.live import Doctor
     from piano.piano_finetune import finetune_generator
     from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
     from piano.piano_train import train_vae_gan
-    from piano.validation import validation_losses
+    from piano.watching.live import Doctor
+    from piano.watching.validation import validation_losses
     from tests.same_run import CLOCKS
     from tests.tiny_run import start_run, tiny_config
 

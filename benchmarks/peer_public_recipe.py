@@ -63,11 +63,11 @@ from torch.nn import functional
 from torch.optim import AdamW
 from tqdm import tqdm
 
-from piano.evaluation.run_ruler import compose_clips
 from piano.foundation.errors import run_command
 from piano.generate_music import levelling_gain
 from piano.piano_model import AudioDataset
 from piano.utilities import load_generator
+from piano.watching.run_ruler import compose_clips
 
 OURS, THEIRS = "MusiGAN `tiny`", "public MusiGAN's recipe"
 MEASURES = {"kernel_score": "kernel score", "kernel_distance": "kernel distance", "diversity": "diversity"}

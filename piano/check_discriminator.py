@@ -17,9 +17,6 @@ import torch
 
 from piano.config_reader import load_config_from_yaml
 from piano.evaluation.pictures import Chart, Line, chart_row
-from piano.evaluation.tournament_pictures import draw_matrix, draw_ratings
-from piano.evaluation.tournament_scores import FEWEST_STRICT, STRICT_SHARE, read_tournament
-from piano.evaluation.tournament_text import join, ratings_csv, tables_text, tournament_text
 from piano.foundation import options as kinds
 from piano.foundation.checkpoint_format import find_epoch, list_epochs, read_best
 from piano.foundation.doors import fill, program
@@ -37,10 +34,13 @@ from piano.foundation.screen_text import (
     tolerate_old_terminals,
     wrapped_lines,
 )
-from piano.judgement_file import KEPT_NAME
-from piano.judging import Clips, Items, Verdict, family_logits, real_clips, told_apart
+from piano.judging.judgement_file import KEPT_NAME
+from piano.judging.tournament import Settings, Tournament, play, trained_judges
+from piano.judging.tournament_pictures import draw_matrix, draw_ratings
+from piano.judging.tournament_scores import FEWEST_STRICT, STRICT_SHARE, read_tournament
+from piano.judging.tournament_text import join, ratings_csv, tables_text, tournament_text
+from piano.judging.verdicts import Clips, Items, Verdict, family_logits, real_clips, told_apart
 from piano.piano_model import VariationalAttentionModel
-from piano.tournament import Settings, Tournament, play, trained_judges
 from piano.utilities import load_generator
 
 __all__ = ["Items", "Verdict", "family_logits", "interpret", "interpret_matrix", "main", "told_apart"]

@@ -20,10 +20,8 @@ from piano.evaluation.music_folder import is_dataset
 from piano.evaluation.paired import PLAIN, Compared, MadeSet, compare_sets, overall, overall_words
 from piano.evaluation.pictures import BLUE, EDGE, GREEN, PLUM, QUIET, RED, save_figure, styled_figure
 from piano.evaluation.ruler import Clips, Ruler, describe_all, features_of
-from piano.evaluation.run_settings import differing, read_settings
 from piano.evaluation.score_generator import compose_samples
 from piano.evaluation.score_table import plain
-from piano.evaluation.training_figures import Training, training_of
 from piano.foundation import options as kinds
 from piano.foundation.doors import fill, program
 from piano.foundation.errors import ConfigError, DatasetError, run_command
@@ -43,7 +41,9 @@ from piano.foundation.screen_text import (
     wrapped,
 )
 from piano.piano_model import VariationalAttentionModel
+from piano.run_settings import differing, read_settings
 from piano.utilities import build_generator, load_checkpoint
+from piano.watching.training_figures import Training, training_of
 
 MOST_LOSSES, MOST_SETTINGS = 12, 4
 UNEQUAL = 1.25

@@ -15,11 +15,11 @@ from torch.optim import AdamW
 from piano.config_reader import Config, DiscriminatorSettings, ModelSettings
 from piano.foundation.errors import CheckpointError, ConfigError
 from piano.foundation.runtime import frozen
-from piano.game import Game, Player, Turn, learn, optimizers_of
 from piano.piano_pretrain import NoisySound, autoencoder_pass, draw_noisy_sounds, train_flow
 from piano.piano_train import decoder_parameters
 from piano.stages import STAGE, STAGE_NAMES
-from piano.training_run import TrainingRun
+from piano.training.game import Game, Player, Turn, learn, optimizers_of
+from piano.training.training_run import TrainingRun
 
 
 class Start(NamedTuple):

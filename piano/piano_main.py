@@ -31,17 +31,17 @@ from piano.foundation.notify import Messenger
 from piano.foundation.screen_text import CommandParser, counted, printable, wrapped
 from piano.foundation.stop_signals import StopRequest, stoppable
 from piano.resumed_settings import PLACES, own_settings, resumed_settings
-from piano.time_budget import LEAST_LEARNING_SHARE, clock, seconds_since_start
+from piano.training.time_budget import LEAST_LEARNING_SHARE, clock, seconds_since_start
 
 # PyTorch takes seconds to load: what can be said without it is said first, and each step imports what it needs.
 if TYPE_CHECKING:
     from piano.discriminator import Discriminator_with_mdisc
     from piano.doctor.verdict import Verdict
     from piano.foundation.runtime import Runtime
-    from piano.known_music import KnownMusic
     from piano.piano_finetune import Start
     from piano.piano_model import AudioDataset, VariationalAttentionModel
-    from piano.training_run import TrainingRun
+    from piano.training.known_music import KnownMusic
+    from piano.training.training_run import TrainingRun
 
 EXAMPLE = """examples:
   {musigan train} --minutes 10
@@ -127,7 +127,7 @@ def train(config: Config, options: argparse.Namespace, *, go_on: str) -> int:
         look_at_start(named_folder(config.start_from))
     from piano.foundation.runtime import is_first_process
     from piano.piano_train import check_loss_weights
-    from piano.run_keeper import own_folder
+    from piano.training.run_keeper import own_folder
 
     is_main = is_first_process()
     check_loss_weights(config.loss_weights)
@@ -191,17 +191,17 @@ def train_alone(
     words : str
         For the screen.
     """
-    from piano.doctor.live import Doctor
-    from piano.evaluation.gates import Gatekeeper
     from piano.foundation.runtime import sampling_dtype, start_runtime
-    from piano.known_music import KnownMusic
     from piano.piano_finetune import finetune_generator
     from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
     from piano.piano_train import train_vae_gan
-    from piano.run_keeper import refuse_full_disk
     from piano.stages import STAGE_NAMES
-    from piano.training_run import TrainingRun
-    from piano.validation import validation_losses
+    from piano.training.known_music import KnownMusic
+    from piano.training.run_keeper import refuse_full_disk
+    from piano.training.training_run import TrainingRun
+    from piano.watching.gates import Gatekeeper
+    from piano.watching.live import Doctor
+    from piano.watching.validation import validation_losses
 
     start = None
     if not config.resume_from_checkpoint:
@@ -291,7 +291,7 @@ def has_other_dataset(config: Config, options: argparse.Namespace) -> bool:
 
 def compare_music(run: "TrainingRun", music: "KnownMusic", *, is_forced: bool, is_other: bool) -> None:
     """Hold the data set against the one that was learned from; raises DatasetError where its judges were lessons."""
-    from piano.run_keeper import forget_judgements
+    from piano.training.run_keeper import forget_judgements
 
     folder = run.config.dataset_folder
     if music.before is None:
@@ -331,7 +331,7 @@ def know_start(start: "Start", music: "KnownMusic", runtime: "Runtime", config: 
     if not music.inherit(start.music):
         tell(runtime, unknown_music_text(named_folder(config.start_from or "")))
     elif names := music.learned_from():
-        from piano.known_music import these
+        from piano.training.known_music import these
 
         sentence = f"{these(names)} learned from by the model in {printable(config.start_from)}, and would judge now."
         if not is_forced:
@@ -375,8 +375,8 @@ def failed_text(run: "TrainingRun", before: list[str]) -> str:
         The stages that were over before that.
     """
     from piano.foundation.run_log import read_history
-    from piano.longer_run import minutes_to_reopen
     from piano.stages import STAGE
+    from piano.training.longer_run import minutes_to_reopen
 
     passed = {
         line.get("stage"): line.get("passed")
@@ -449,7 +449,7 @@ def write_settings(config: Config, music: "KnownMusic") -> None:
     """Leave the settings in the run's folder: whoever resumes it goes on with them; and what it learns from."""
     from piano.foundation.checkpoint_format import write_whole
     from piano.foundation.made_files import write_json
-    from piano.known_music import DATASET_NAME, dataset_facts
+    from piano.training.known_music import DATASET_NAME, dataset_facts
 
     # what the folder is, not how it was begun: `--config` with it, and `--resume`, go on from itself
     itself = {"checkpoint_folder_load": None, "resume_from_checkpoint": False, "resume_epoch": None}
@@ -491,7 +491,7 @@ def finish(run: "TrainingRun", messenger: Messenger, how: str, sentence: str) ->
     run.log.close()
     folder = run.config.checkpoint_folder
     if run.total_step:
-        from piano.evaluation.training_pictures import draw_run
+        from piano.watching.training_pictures import draw_run
 
         try:
             draw_run(folder, run.config)
@@ -612,8 +612,8 @@ def build_discriminator(config: Config, generator: "VariationalAttentionModel") 
 
 def open_split(config: Config, split: str) -> "AudioDataset":
     """A split of the data set; raises DatasetError when it was made for other settings, or is of no use."""
-    from piano.known_music import refuse_useless
     from piano.piano_model import AudioDataset
+    from piano.training.known_music import refuse_useless
 
     dataset = AudioDataset.from_folder(config.dataset_folder, split)
     manifest, model = read_manifest(config.dataset_folder), config.model

@@ -15,15 +15,15 @@ import torch
 from torch import Tensor
 
 from piano.foundation.muon import Muon, split_parameters
-from piano.game import Game, Player, Turn, adversarial_step, learn, optimizers_of
 from piano.latent_style import ToldStyle
 from piano.loss_functions import endpoint_flow_loss, kl_divergence_loss, magnitude_loss
 from piano.piano_encoder_decoder import VariationalEncoderDecoder
 from piano.piano_model import VariationalAttentionModel, shifted
 from piano.piano_train import PREFIX_NOISE, draw_both, ear_turn, judge, on_composition, on_sound, professor_turn
-from piano.schedules import Step
 from piano.stages import TRAIN, stages_of, trains
-from piano.training_run import TrainingRun
+from piano.training.game import Game, Player, Turn, adversarial_step, learn, optimizers_of
+from piano.training.schedules import Step
+from piano.training.training_run import TrainingRun
 
 FREE_RATE_SHARE = 0.05
 """Share of the autoencoder stage before the rate controller starts: the code must mean something first."""

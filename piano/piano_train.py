@@ -4,12 +4,13 @@ Stage 3a, `ear`: the decoder against the ear, on reconstructions: partials lose 
 Stage 3b, `professor`: a copy of the attention block against the professor, in latents: many steps become one.
 Stage 3c, `joint`: both at once, from white noise to sound, with the music losses.
 
-Each stage names its players and draws its batches; every step is `adversarial_step` (piano/game.py): the discriminators
-go first, against fakes without history, then the generator, through frozen discriminators.
+Each stage names its players and draws its batches; every step is `adversarial_step` (piano/training/game.py): the
+discriminators go first, against fakes without history, then the generator, through frozen discriminators.
 
-Three things stand elsewhere (piano/training_run.py): `run.steps` sets the learning rates (warm-up, cosine) before each
-step and moves the averaged weights after it; `run.take_step` averages gradients over processes, clips, steps and
-zeroes; `step.noise(name)` depends on seed, step and name alone, so that a name gives the same numbers in both turns.
+Three things stand elsewhere (piano/training/training_run.py): `run.steps` sets the learning rates (warm-up, cosine)
+before each step and moves the averaged weights after it; `run.take_step` averages gradients over processes, clips,
+steps and zeroes; `step.noise(name)` depends on seed, step and name alone, so that a name gives the same numbers in
+both turns.
 Latents are always whitened means (`run.draw_latents`), spectra always the codec's normalised log magnitudes.
 """
 
@@ -26,7 +27,6 @@ from piano.foundation.errors import ConfigError
 from piano.foundation.gradient_norms import GradientNorms
 from piano.foundation.phase import hold_phase
 from piano.foundation.screen_text import meant
-from piano.game import Batch, Game, Player, Turn, adversarial_step, optimizers_of
 from piano.latent_style import ToldStyle
 from piano.loss_functions import (
     DISCRIMINATOR_TERMS,
@@ -46,9 +46,10 @@ from piano.loss_functions import (
 )
 from piano.piano_encoder_decoder import MAGNITUDE_FLOOR, VariationalEncoderDecoder
 from piano.piano_model import VariationalAttentionModel
-from piano.schedules import Step
 from piano.stages import TRAIN, stages_of, trains
-from piano.training_run import TrainingRun
+from piano.training.game import Batch, Game, Player, Turn, adversarial_step, optimizers_of
+from piano.training.schedules import Step
+from piano.training.training_run import TrainingRun
 
 PREFIX_SHARE = 0.5
 """Part of the professor's batches that continues a prefix; the rest composes from nothing."""

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from piano.config_reader import CONFIG_NAME, FOLDER_SETTINGS, Config, find_config, load_config_from_yaml
-from piano.evaluation.run_settings import differing, flatten
 from piano.foundation.errors import ConfigError
 from piano.foundation.first_process import is_first_process
 from piano.foundation.screen_text import printable, wrapped
+from piano.run_settings import differing, flatten
 
 RESUME_SETTINGS = ("checkpoint_folder", "checkpoint_folder_load", "resume_from_checkpoint", "resume_epoch")
 """Where a run is found and from which epoch: never its own, which may have been moved, but those asked for."""

@@ -43,16 +43,16 @@ class Stage(NamedTuple):
     adversarial_term: str = ""
     """In the log: what the judge says about the generator; the metric `adversarial`."""
     validation: tuple[str, ...] = ()
-    """Losses on validation music at the end of every epoch, of `VALIDATIONS` (piano/validation.py)."""
+    """Losses on validation music at the end of every epoch, of `VALIDATIONS` (piano/watching/validation.py)."""
     signals: tuple[str, ...] = ()
-    """What the doctor measures, of `SIGNALS` (piano/doctor/measure.py)."""
+    """What the doctor measures, of `SIGNALS` (piano/watching/measure.py)."""
 
     textures: tuple[int, ...] = ()
     """For compositions of how many steps the texture is measured at the end; before the flow, of reconstructions."""
     gate: str = ""
-    """What is asked at the end, of `GATES` (piano/evaluation/gates.py)."""
+    """What is asked at the end, of `GATES` (piano/watching/gates.py)."""
     gate_work: tuple[str, ...] = ()
-    """What the gate costs besides compositions, as piano/evaluation/score_cost.py names it."""
+    """What the gate costs besides compositions, as piano/watching/score_cost.py names it."""
     compared_steps: tuple[int, ...] = ()
     """Sampling steps that the gate compares, the most telling first; never two: level and texture are measured for one
     step and for sixteen, and two steps come out 4 dB too soft."""

@@ -9,7 +9,6 @@ import numpy as np
 from tiny_run import tiny_config
 
 from piano.config_reader import dump_config
-from piano.evaluation import report
 from piano.evaluation.bootstrap import Figure
 from piano.evaluation.ruler import Described, GeneratorScore, Ruler, Scores
 from piano.evaluation.score_table import score_json
@@ -17,6 +16,7 @@ from piano.evaluation.set_scores import SetScores
 from piano.foundation.audio_io import write_audio
 from piano.foundation.dataset_format import DatasetManifest, set_path, write_manifest
 from piano.foundation.made_files import write_json
+from piano.report import report
 
 RATE = 16_000
 DATASET_RATE = 8_000

@@ -22,7 +22,7 @@ from piano.foundation.errors import CheckpointError, ConfigError
 from piano.foundation.receipt import Receipt, find_below, is_below
 from piano.foundation.shipped_format import shipped_path, sorted_header, write_shipped
 from piano.piano_pretrain import pretrain_generator
-from piano.run_position import check_optimizer, check_position
+from piano.training.run_position import check_optimizer, check_position
 from piano.utilities import load_checkpoint, load_generator
 from piano.vae_utilities import save_checkpoint
 from tests.test_piano_model import build

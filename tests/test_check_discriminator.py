@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from piano import judging
 from piano.check_discriminator import (
     Items,
     Verdict,
@@ -22,6 +21,7 @@ from piano.check_discriminator import (
 from piano.config_reader import load_config_from_yaml
 from piano.foundation.audio_io import write_audio
 from piano.foundation.checkpoint_format import complete_epochs
+from piano.judging import verdicts as judging
 from piano.piano_model import VariationalAttentionModel
 from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
 from piano.piano_train import train_vae_gan

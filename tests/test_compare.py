@@ -14,14 +14,14 @@ from piano import compare, evaluate, generate_music
 from piano.compare import main
 from piano.evaluation.distances import spectrum_noise
 from piano.evaluation.paired import MadeSet, compare_sets, overall, overall_words
-from piano.evaluation.report_compared import comparison_section
-from piano.evaluation.run_settings import differing
 from piano.evaluation.set_scores import Reference
-from piano.evaluation.training_figures import training_of
 from piano.foundation.run_log import RunLog
-from piano.known_music import key_of
 from piano.piano_model import VariationalAttentionModel
+from piano.report.compared import comparison_section
+from piano.run_settings import differing
+from piano.training.known_music import key_of
 from piano.vae_utilities import save_checkpoint
+from piano.watching.training_figures import training_of
 from tests.make_audio import write_music
 from tests.tiny_run import SAMPLE_RATE, tiny_config, write_config
 

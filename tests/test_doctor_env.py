@@ -2,9 +2,9 @@
 
 import pytest
 
+from piano.checkup import env
+from piano.checkup.env import ENOUGH_STEPS, PresetTime, short_run_text
 from piano.config_reader import load_config_from_yaml
-from piano.doctor import env
-from piano.doctor.env import ENOUGH_STEPS, PresetTime, short_run_text
 
 
 @pytest.mark.parametrize(

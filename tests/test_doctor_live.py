@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 import torch
 
-from piano.doctor import live
-from piano.doctor.live import RELAX, SPOILT_IN_A_ROW, Doctor
-from piano.doctor.measure import frechet_gap, measure
 from piano.foundation.errors import TrainingError
 from piano.foundation.run_log import read_history
 from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
 from piano.piano_train import train_ear, train_vae_gan
-from piano.training_run import TrainingRun
+from piano.training.training_run import TrainingRun
+from piano.watching import live
+from piano.watching.live import RELAX, SPOILT_IN_A_ROW, Doctor
+from piano.watching.measure import frechet_gap, measure
 from tests.tiny_run import start_run, tiny_config
 
 

@@ -12,16 +12,16 @@ import pytest
 import yaml
 
 from piano import piano_main
-from piano.doctor.command import as_text, examine, main
-from piano.doctor.remedies import REMEDIES
+from piano.checkup.command import as_text, examine, main
+from piano.checkup.suspects import Suspect, suspects_of
 from piano.doctor.rules import PAUSE, RELAX, RULES, Watch, Window, diagnose
 from piano.doctor.signals import ends_window, summarise, windows_of
-from piano.doctor.suspects import Suspect, suspects_of
 from piano.doctor.verdict import judge
-from piano.evaluation.run_settings import changes, default_settings
 from piano.foundation import doors
 from piano.foundation.errors import CheckpointError
 from piano.loss_functions import normalised_discriminator_loss
+from piano.run_settings import changes, default_settings
+from piano.watching.remedies import REMEDIES
 
 HEALTHY = {
     "d_loss": 0.6, "g_loss": 1.0, "d_real": 0.6, "d_fake": 0.4, "diversity": 0.9, "not_finite": 0.0, "flow": 0.6,
@@ -194,7 +194,7 @@ def test_the_last_checkpoint_before_a_finding_is_named_with_the_command_that_goe
 
 
 @pytest.mark.parametrize("name", ["checkpoints", "my run: no. #2"])
-@pytest.mark.parametrize("program", ["musigan doctor", "piano/doctor/command.py"])
+@pytest.mark.parametrize("program", ["musigan doctor", "piano/checkup/command.py"])
 def test_the_command_that_goes_on_names_the_right_folders_from_anywhere(tmp_path, monkeypatch, name, program):
     write_leap(tmp_path / name)
     write_checkpoints(tmp_path / name, 5)

@@ -1,6 +1,6 @@
 """The made-up run that wiring and env look at: it is nobody else's business."""
 
-from piano.doctor.wiring import synthetic_run
+from piano.checkup.wiring import synthetic_run
 from piano.foundation import log_sinks
 from tests.tiny_run import tiny_config
 

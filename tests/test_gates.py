@@ -13,7 +13,15 @@ from piano.doctor.signals import digest
 from piano.doctor.verdict import FEWEST_STEPS
 from piano.evaluation.clip_features import feature_matrix
 from piano.evaluation.distances import kernel_score, spectrum_noise
-from piano.evaluation.gates import (
+from piano.foundation.checkpoint_format import complete_epochs, find_epoch, read_best
+from piano.foundation.run_log import read_history
+from piano.foundation.score_words import is_drone
+from piano.piano_main import best_in_words
+from piano.piano_model import AudioDataset
+from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
+from piano.piano_train import train_vae_gan
+from piano.utilities import load_generator
+from piano.watching.gates import (
     SCORES_ON_THE_WAY,
     Gatekeeper,
     SampleGate,
@@ -24,16 +32,8 @@ from piano.evaluation.gates import (
     variety_words,
     what_is_played,
 )
-from piano.evaluation.run_ruler import RunRuler, clip_labels, validation_clips
-from piano.evaluation.score_cost import FEWEST_CLIPS, MOST_CLIPS, SHARE, Prices, ScoreCost
-from piano.foundation.checkpoint_format import complete_epochs, find_epoch, read_best
-from piano.foundation.run_log import read_history
-from piano.foundation.score_words import is_drone
-from piano.piano_main import best_in_words
-from piano.piano_model import AudioDataset
-from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
-from piano.piano_train import train_vae_gan
-from piano.utilities import load_generator
+from piano.watching.run_ruler import RunRuler, clip_labels, validation_clips
+from piano.watching.score_cost import FEWEST_CLIPS, MOST_CLIPS, SHARE, Prices, ScoreCost
 from tests.tiny_run import SAMPLE_RATE, start_run, tiny_config, tonal_pairs
 
 

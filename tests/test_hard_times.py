@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from piano import piano_main
-from piano.evaluation.gates import Gatekeeper
 from piano.foundation.checkpoint_format import checkpoint_path, complete_epochs, read_checkpoint
 from piano.foundation.errors import EXIT_RUINED, TrainingError
 from piano.foundation.notify import Messenger
 from piano.foundation.run_log import read_history
 from piano.piano_main import reported
 from piano.piano_pretrain import pretrain_generator, train_autoencoder
-from piano.training_run import TrainingRun
+from piano.training.training_run import TrainingRun
+from piano.watching.gates import Gatekeeper
 from tests.tiny_run import start_run, tiny_config, write_config, write_dataset
 
 SHORT = {"pretrain_epochs_g": 4, "pretrain_epochs_d": 0, "epochs": 0, "sample_seconds": 0.5, "doctor": "off"}

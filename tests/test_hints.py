@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from data_prep import create_dataset, prepare_dataset
+from piano.checkup import command as doctor
 from piano.config_reader import load_config_from_yaml, no_run_text
-from piano.doctor import command as doctor
-from piano.evaluation import report
 from piano.foundation.audio_io import write_audio
 from piano.foundation.model_folder import shipped_folder
 from piano.foundation.screen_text import counted
 from piano.piano_main import unknown_music_text
+from piano.report import report
 from tests.tiny_run import write_config, write_dataset
 
 ROOT = Path(__file__).resolve().parent.parent

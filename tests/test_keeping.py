@@ -29,9 +29,9 @@ from piano.foundation.run_log import read_history
 from piano.foundation.stop_signals import stoppable
 from piano.piano_pretrain import pretrain_discriminator, pretrain_generator, train_autoencoder
 from piano.piano_train import train_vae_gan
-from piano.run_keeper import own_folder, refuse_full_disk
 from piano.stages import STAGE_NAMES
-from piano.training_run import TrainingRun
+from piano.training.run_keeper import own_folder, refuse_full_disk
+from piano.training.training_run import TrainingRun
 from piano.utilities import load_checkpoint
 from tests.same_run import assert_same, kept_content, log_without_clocks
 from tests.tiny_run import start_run, tiny_config, write_config, write_dataset
@@ -415,7 +415,7 @@ def test_measured_threads_and_precision_are_those_of_the_beginning(tmp_path, mon
     run.epoch = 1
     run.save()
     config = tiny_config(tmp_path, runtime__threads="auto", runtime__precision="auto")
-    monkeypatch.setattr("piano.run_keeper.available_cores", lambda: 1)
+    monkeypatch.setattr("piano.training.run_keeper.available_cores", lambda: 1)
     again = start_run(config)
     torch.set_num_threads(2)
     again.resume()

@@ -15,8 +15,8 @@ from piano.foundation.checkpoint_format import checkpoint_path, complete_epochs,
 from piano.foundation.dataset_format import open_pairs, read_manifest, set_path, write_manifest
 from piano.foundation.errors import EXIT_RUINED, DatasetError
 from piano.foundation.run_log import read_history
-from piano.known_music import KnownMusic, refuse_useless
 from piano.piano_model import AudioDataset
+from piano.training.known_music import KnownMusic, refuse_useless
 from tests.tiny_run import write_config, write_dataset
 
 SHORT = {"pretrain_epochs_g": 2, "pretrain_epochs_d": 0, "epochs": 0, "sample_seconds": 0.5, "doctor": "off"}

@@ -8,12 +8,12 @@ import torch
 
 from piano.foundation.checkpoint_format import complete_epochs
 from piano.foundation.run_log import read_history
-from piano.longer_run import Learned, Reopened, learned_in, minutes_to_reopen, reopen_by_steps, reopen_by_time
 from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
 from piano.piano_train import train_vae_gan
 from piano.stages import STAGE_NAMES
-from piano.time_budget import TimeBudget
-from piano.training_run import TrainingRun
+from piano.training.longer_run import Learned, Reopened, learned_in, minutes_to_reopen, reopen_by_steps, reopen_by_time
+from piano.training.time_budget import TimeBudget
+from piano.training.training_run import TrainingRun
 from tests.tiny_run import start_run, tiny_config
 
 SHARES: dict[str, float] = dict(zip(STAGE_NAMES, (0.3, 0.4, 0.02, 0.02, 0.2, 0.06), strict=True))

@@ -7,13 +7,13 @@ import torch
 
 from piano import piano_main
 from piano.config_reader import dump_config, load_config_from_yaml
-from piano.evaluation.gates import Gatekeeper
 from piano.export_model import export_model
 from piano.foundation.checkpoint_format import complete_epochs
 from piano.foundation.errors import EXIT_RUINED, CheckpointError
 from piano.piano_finetune import start_from
 from piano.stages import STAGE_NAMES
 from piano.utilities import load_checkpoint, load_discriminator, load_generator
+from piano.watching.gates import Gatekeeper
 from tests.tiny_run import SMALL, tiny_config, write_config, write_dataset
 
 

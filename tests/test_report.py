@@ -12,17 +12,17 @@ import soundfile
 from PIL import Image
 from report_run import DATASET_RATE, RATE, make_dataset, make_log, make_page, make_run, tone
 
-from piano.evaluation import listen_page, report
-from piano.evaluation.curves import Chart, Curve, Timeline, find_phases, find_stages, running_median, stage_curves
-from piano.evaluation.report_charts import chart_html
-from piano.evaluation.report_music import find_trouble, listen_to
-from piano.evaluation.report_scores import tournament_section
-from piano.evaluation.report_sounds import collect_made_music, collect_real_music, spread_epochs
-from piano.evaluation.report_training import curves_section
-from piano.evaluation.sound_cards import encode_png
 from piano.foundation.audio_io import encode_mp3, write_audio
 from piano.foundation.dataset_format import open_pairs, read_manifest, set_path
 from piano.foundation.errors import AudioError
+from piano.report import listen_page, report
+from piano.report.charts import chart_html
+from piano.report.music import find_trouble, listen_to
+from piano.report.scores import tournament_section
+from piano.report.sound_cards import encode_png
+from piano.report.sounds import collect_made_music, collect_real_music, spread_epochs
+from piano.report.training import curves_section
+from piano.watching.curves import Chart, Curve, Timeline, find_phases, find_stages, running_median, stage_curves
 
 TITLE = "A <script>x</script>"
 VOID_TAGS = {"meta", "img", "br", "line", "polyline", "link"}

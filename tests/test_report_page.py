@@ -12,32 +12,32 @@ from tiny_run import tiny_config
 
 from piano.config_reader import DEFAULT_CONFIG, load_config_from_yaml
 from piano.doctor.verdict import run_verdict
-from piano.evaluation import report
-from piano.evaluation.curves import Chart, Curve, Mark, Stage, Timeline
 from piano.evaluation.learned_songs import Overlap
 from piano.evaluation.memorisation import why_not_searched
 from piano.evaluation.metrics import log_magnitude_ratio
-from piano.evaluation.report_charts import chart_html, find_axis, round_steps
-from piano.evaluation.report_compared import comparison_section
-from piano.evaluation.report_copies import copies_section
-from piano.evaluation.report_gates import gate_html
-from piano.evaluation.report_html import paragraphs, short, table_html, without_places
-from piano.evaluation.report_listen import Heard, Wanted, contrast_section, gather_sounds, listen_section
-from piano.evaluation.report_scores import reconstructions_html, scores_section, warning_of
-from piano.evaluation.report_sounds import Kind, Sound, collect_made_music, sounds_of_run
-from piano.evaluation.report_titles import song_title, told_apart
-from piano.evaluation.report_training import curves_section, findings_section, learning_section, training_sentence
-from piano.evaluation.report_verdict import headline, linked, spoken
-from piano.evaluation.sound_cards import sound_card, wave_html
 from piano.foundation.audio_io import open_writer, write_audio
 from piano.foundation.checkpoint_format import Best, write_best
 from piano.foundation.model_folder import shipped_folder
 from piano.foundation.receipt import Receipt, Source, model_hash
 from piano.foundation.screen_text import band_texts
 from piano.piano_model import VariationalAttentionModel
+from piano.report import report
+from piano.report.charts import chart_html, find_axis, round_steps
+from piano.report.compared import comparison_section
+from piano.report.copies import copies_section
+from piano.report.gates import gate_html
+from piano.report.listen import Heard, Wanted, contrast_section, gather_sounds, listen_section
+from piano.report.markup import paragraphs, short, table_html, without_places
+from piano.report.scores import reconstructions_html, scores_section, warning_of
+from piano.report.sound_cards import sound_card, wave_html
+from piano.report.sounds import Kind, Sound, collect_made_music, sounds_of_run
+from piano.report.titles import song_title, told_apart
+from piano.report.training import curves_section, findings_section, learning_section, training_sentence
+from piano.report.verdict import headline, linked, spoken
 from piano.stages import STAGE
 from piano.utilities import load_checkpoint
 from piano.vae_utilities import save_checkpoint
+from piano.watching.curves import Chart, Curve, Mark, Stage, Timeline
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,11 @@ import pytest
 
 from piano import piano_main
 from piano.config_reader import Config, dump_config, load_config_from_yaml
-from piano.evaluation.gates import Gatekeeper
 from piano.foundation.checkpoint_format import complete_epochs
 from piano.foundation.errors import EXIT_RUINED, ConfigError
 from piano.piano_main import parse_arguments, read_config
 from piano.resumed_settings import MOST_NAMES
+from piano.watching.gates import Gatekeeper
 from tests.tiny_run import tiny_config, write_config, write_dataset
 
 

@@ -14,7 +14,6 @@ import torch
 from data_prep.create_dataset import create_dataset
 from data_prep.prepare_dataset import main as prepare
 from piano.evaluate import main
-from piano.evaluation import report
 from piano.evaluation.learned_songs import Learned, Overlap, find_overlap, learned_by_model, learned_from_folder
 from piano.evaluation.measures import DESCRIPTORS, PAIR_MEASURES, SET_MEASURES
 from piano.evaluation.music_folder import chained_pairs, clip_starts, read_excerpts, read_songs
@@ -23,8 +22,9 @@ from piano.evaluation.score_generator import compose_samples, score_generator
 from piano.foundation.audio_io import write_audio
 from piano.foundation.dataset_format import open_pairs
 from piano.foundation.decode_log import NOT_FINITE
-from piano.known_music import key_of
 from piano.piano_model import VariationalAttentionModel
+from piano.report import report
+from piano.training.known_music import key_of
 from piano.vae_utilities import save_checkpoint
 from tests.make_audio import make_music, write_music
 from tests.tiny_run import SAMPLE_RATE, tiny_config, write_dataset

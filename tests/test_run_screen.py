@@ -8,7 +8,7 @@ import weakref
 
 from tqdm import tqdm
 
-from piano.run_screen import RunScreen
+from piano.training.run_screen import RunScreen
 
 
 def shown(capsys) -> list[str]:
@@ -46,9 +46,9 @@ def test_a_bar_that_is_switched_off_or_quiet_shows_nothing(capsys) -> None:
         screen.doing("anything")
         screen.close()
     assert shown(capsys) == []
-    code = "from piano.run_screen import RunScreen as R; s = R(); s.show('flow', 0.5); s.numbers('flow', {}, rate=1.0)"
+    code = "from piano.training.run_screen import RunScreen; s = RunScreen(); s.show('flow', 0.5)"
     done = subprocess.run(
-        [sys.executable, "-c", f"{code}; s.doing('x'); s.close()"],
+        [sys.executable, "-c", f"{code}; s.numbers('flow', {{}}, rate=1.0); s.doing('x'); s.close()"],
         env=os.environ | {"TQDM_DISABLE": "1"},
         capture_output=True,
         text=True,

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from piano.config_reader import DEFAULT_CONFIG, MOST_BYTES, find_config
-from piano.evaluation.run_settings import changes, default_settings, read_settings
+from piano.run_settings import changes, default_settings, read_settings
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -23,7 +23,7 @@ def test_an_edited_config_yaml_is_not_taken_for_usual(tmp_path, monkeypatch):
     package.write_bytes(DEFAULT_CONFIG.read_bytes())
     edited = yaml.safe_load(package.read_text()) | {"epochs": 99}
     (tmp_path / "project" / "config.yaml").write_text(yaml.safe_dump(edited))
-    for module in ("piano.config_reader", "piano.evaluation.run_settings"):
+    for module in ("piano.config_reader", "piano.run_settings"):
         monkeypatch.setattr(f"{module}.DEFAULT_CONFIG", package)
     monkeypatch.chdir(tmp_path)
     assert find_config() == tmp_path / "project" / "config.yaml"

@@ -11,7 +11,7 @@ from piano.config_reader import (
     GeneratorPlateauSettings,
     SchedulerSettings,
 )
-from piano.schedules import SETTLED, EpochEnd, Opening, Schedules
+from piano.training.schedules import SETTLED, EpochEnd, Opening, Schedules
 
 
 def schedules(stage: str = "professor", *, warmup_steps: int = 0, **settings) -> Schedules:

@@ -15,7 +15,7 @@ from piano.foundation.errors import EXIT_RUINED
 from piano.foundation.run_log import read_history
 from piano.piano_main import main
 from piano.piano_pretrain import try_steps
-from piano.time_budget import AIM, ENCODING, EXIT_SECONDS, SAVING, TEXTURE_OF_MANY, TimeBudget
+from piano.training.time_budget import AIM, ENCODING, EXIT_SECONDS, SAVING, TEXTURE_OF_MANY, TimeBudget
 from piano.vae_utilities import save_checkpoint
 from tests.tiny_run import start_run, tiny_config, write_config, write_dataset
 
@@ -91,7 +91,7 @@ def test_a_short_run_encodes_every_nth_pair_and_a_long_one_all() -> None:
 def test_the_clock_starts_with_the_process_and_only_in_one_that_trains() -> None:
     code = (
         "import sys, time; time.sleep(0.5); sys.argv[0] = {!r}; "
-        "from piano.time_budget import seconds_since_start as seconds; print(seconds())"
+        "from piano.training.time_budget import seconds_since_start as seconds; print(seconds())"
     )
     told = {}
     for name in ("musigan train", "somewhere/piano_main.py", "notebook.py"):

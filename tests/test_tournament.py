@@ -12,7 +12,8 @@ from piano.check_discriminator import interpret_matrix, main
 from piano.config_reader import load_config_from_yaml
 from piano.discriminator import Discriminator_with_mdisc
 from piano.evaluation.bootstrap import Figure
-from piano.evaluation.tournament_scores import (
+from piano.foundation.checkpoint_format import Best, checkpoint_path
+from piano.judging.tournament_scores import (
     GeneratorRow,
     Judged,
     JudgeRow,
@@ -22,9 +23,8 @@ from piano.evaluation.tournament_scores import (
     rating_against,
     read_tournament,
 )
-from piano.evaluation.tournament_text import proposal_text, tournament_text
-from piano.foundation.checkpoint_format import Best, checkpoint_path
-from piano.judging import items_of_sound, items_with_wave, sanity_probes
+from piano.judging.tournament_text import proposal_text, tournament_text
+from piano.judging.verdicts import items_of_sound, items_with_wave, sanity_probes
 from piano.piano_main import build_discriminator
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import load_generator

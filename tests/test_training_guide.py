@@ -14,9 +14,9 @@ from piano.foundation.errors import ConfigError
 from piano.foundation.run_log import read_history
 from piano.piano_pretrain import pretrain_discriminator, pretrain_generator, train_autoencoder
 from piano.piano_train import Verdicts, judge_turn, train_ear, train_joint, train_professor
-from piano.schedules import Step
-from piano.training_run import TrainingRun
-from piano.validation import validation_losses
+from piano.training.schedules import Step
+from piano.training.training_run import TrainingRun
+from piano.watching.validation import validation_losses
 from tests.tiny_run import start_run, tiny_config
 
 SHORT = {"pretrain_epochs_g": 2, "epochs": 12}

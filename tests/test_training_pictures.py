@@ -7,9 +7,9 @@ import pytest
 from matplotlib import image
 from matplotlib.axes import Axes
 
-from piano.evaluation.gates import Gatekeeper
-from piano.evaluation.training_pictures import draw_losses, main, phase_name, spans
 from piano.piano_pretrain import train_autoencoder
+from piano.watching.gates import Gatekeeper
+from piano.watching.training_pictures import draw_losses, main, phase_name, spans
 from tests.tiny_run import start_run, tiny_config
 
 

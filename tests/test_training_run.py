@@ -8,7 +8,6 @@ import torch
 from piano.foundation.checkpoint_format import Best, checkpoint_path, complete_epochs, find_epoch, read_best
 from piano.foundation.errors import CheckpointError, TrainingError
 from piano.foundation.run_log import read_history
-from piano.game import Player, adversarial_step
 from piano.piano_main import too_little_memory
 from piano.piano_pretrain import (
     NoisySound,
@@ -29,9 +28,10 @@ from piano.piano_train import (
     shortcut_turn,
     train_vae_gan,
 )
-from piano.schedules import Opening, Step
 from piano.stages import STAGE_NAMES
-from piano.training_run import TrainingRun
+from piano.training.game import Player, adversarial_step
+from piano.training.schedules import Opening, Step
+from piano.training.training_run import TrainingRun
 from tests.tiny_run import start_run, tiny_config, tonal_pairs
 
 

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from piano import piano_main
-from piano.doctor.command import as_text, examine, main
+from piano.checkup.command import as_text, examine, main
 from piano.doctor.signals import digest, windows_of
 from piano.doctor.verdict import Verdict, run_verdict
-from piano.evaluation.report_verdict import spoken
 from piano.foundation.score_words import score_meaning, score_sentence, score_words
+from piano.report.verdict import spoken
 from piano.stages import STAGE_NAMES
 
 WELL: dict[str, dict[str, float]] = {

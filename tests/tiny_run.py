@@ -8,12 +8,12 @@ import torch
 
 from piano.config_reader import Config, dump_config, load_config_from_yaml
 from piano.discriminator import Discriminator_with_mdisc
-from piano.doctor.live import Doctor
 from piano.foundation.dataset_format import DatasetManifest, set_path, write_manifest
 from piano.foundation.runtime import Runtime, start_runtime
 from piano.piano_main import build_discriminator
 from piano.piano_model import AudioDataset, VariationalAttentionModel
-from piano.training_run import TrainingRun
+from piano.training.training_run import TrainingRun
+from piano.watching.live import Doctor
 
 SAMPLE_RATE = 8000
 SMALL = {

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from piano.doctor.readings import (
+from piano.doctor.windows import (
     CONFUSION,
     JUDGES,
     Reading,

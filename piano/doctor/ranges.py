@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from piano.doctor.readings import Window, median
+from piano.doctor.windows import Window, median
 from piano.foundation.score_words import is_number
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from piano.doctor.checks import RULES, Rule
-from piano.doctor.readings import JUDGES, SEVERITIES, Reading, Severity, Window
+from piano.doctor.windows import JUDGES, SEVERITIES, Reading, Severity, Window
 from piano.foundation.doors import fill
 
 PAUSE, RELAX = 2, 5

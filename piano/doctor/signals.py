@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from piano.doctor.readings import Window
+from piano.doctor.windows import Window
 
 WINDOW_STEPS = 100
 SHORT_STAGE_WINDOWS, FEWEST_STEPS = 12, 8

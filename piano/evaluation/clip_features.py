@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from piano.evaluation.hearing import (
+from piano.evaluation.spectra import (
     MEL_BANDS,
     MEL_HOP_SECONDS,
     OCTAVES,

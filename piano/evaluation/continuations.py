@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from piano.evaluation.descriptors import Clip
-from piano.evaluation.hearing import (
+from piano.evaluation.spectra import (
     MEL_HOP_SECONDS,
     Array,
     chroma_of,

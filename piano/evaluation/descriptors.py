@@ -5,7 +5,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from piano.evaluation.hearing import (
+from piano.evaluation.lufs import integrated_lufs
+from piano.evaluation.spectra import (
     PITCH_HOP_SECONDS,
     SILENCE_DB,
     Array,
@@ -25,7 +26,6 @@ from piano.evaluation.hearing import (
     unit_level,
     window_levels,
 )
-from piano.evaluation.lufs import integrated_lufs
 
 LOWEST_STABLE_PITCH = 12
 """A2: below it the constant-Q window is so long that noise holds its pitch, too."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from piano.evaluation.clip_features import FEATURE_GROUPS
-from piano.evaluation.hearing import Array, mono_mix, stft_power
+from piano.evaluation.spectra import Array, mono_mix, stft_power
 
 Labels = Sequence[object]
 

@@ -13,7 +13,7 @@ from piano.evaluation.music_folder import Passage, is_dataset
 from piano.foundation.audio_io import find_audio_files
 from piano.foundation.dataset_format import dataset_identity, read_manifest
 from piano.foundation.screen_text import printable
-from piano.known_music import DATASET_NAME, key_of, keys_of, these
+from piano.training.known_music import DATASET_NAME, key_of, keys_of, these
 
 
 class Learned(NamedTuple):

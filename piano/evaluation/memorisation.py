@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from piano.evaluation.hearing import Array, mono_mix, pitch_magnitudes, unit_level
 from piano.evaluation.music_folder import Song
+from piano.evaluation.spectra import Array, mono_mix, pitch_magnitudes, unit_level
 from piano.foundation.screen_text import counted
 
 PASSAGE_SECONDS = 4.0

@@ -30,7 +30,7 @@ from piano.evaluation.distances import (
     real_floor,
     spectrum_noise,
 )
-from piano.evaluation.hearing import (
+from piano.evaluation.spectra import (
     SILENCE_DB,
     Array,
     beat_strength_of,

@@ -14,7 +14,7 @@ from matplotlib.rcsetup import cycler
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from piano.evaluation.hearing import constant_q, constant_q_frequencies, mono_mix, stft_power
+from piano.evaluation.spectra import constant_q, constant_q_frequencies, mono_mix, stft_power
 from piano.foundation.made_files import replacing
 
 matplotlib.use("Agg")

@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from piano.evaluation.hearing import Array, hann, mono_mix, stft_power
+from piano.evaluation.spectra import Array, hann, mono_mix, stft_power
 
 MEL_WINDOWS = (32, 64, 128, 256, 512, 1024, 2048)
 MEL_BANDS = (5, 10, 20, 40, 80, 160, 320)

@@ -35,9 +35,9 @@ VERBS: dict[str, Verb] = {
     "check-discriminator": Verb("piano.check_discriminator", "let every discriminator judge one generator's music"),
     "evaluate": Verb("piano.evaluate", "hold a generator's music against real music, in numbers"),
     "compare": Verb("piano.compare", "which of two runs makes better music, if it can be told"),
-    "doctor": Verb("piano.doctor.command", "why a run failed; what this machine can train"),
-    "report": Verb("piano.evaluation.report", "hear a run learn, on one offline page with all about it"),
-    "listen": Verb("piano.evaluation.listen_page", "the old name of report, kept for one release"),
+    "doctor": Verb("piano.checkup.command", "why a run failed; what this machine can train"),
+    "report": Verb("piano.report.report", "hear a run learn, on one offline page with all about it"),
+    "listen": Verb("piano.report.listen_page", "the old name of report, kept for one release"),
     "render-scores": Verb("data_prep.render_scores", "play the built-in piano scores into audio files"),
 }
 

@@ -9,14 +9,14 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from piano import game as game_module
 from piano import piano_pretrain, piano_train
 from piano.doctor.rules import Window
 from piano.foundation.runtime import frozen
-from piano.game import Game, Turn
 from piano.loss_functions import discriminator_loss
-from piano.schedules import Step
-from piano.training_run import TrainingRun
+from piano.training import game as game_module
+from piano.training.game import Game, Turn
+from piano.training.schedules import Step
+from piano.training.training_run import TrainingRun
 from tests.tiny_run import tonal_pairs
 
 ONSET = 22

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from piano.doctor.live import Doctor
 from piano.doctor.rules import Finding, Window, diagnose
 from piano.doctor.signals import windows_of
 from piano.foundation.errors import TrainingError
@@ -24,7 +23,8 @@ from piano.piano_model import AudioDataset
 from piano.piano_pretrain import pretrain_discriminator, pretrain_generator, train_autoencoder
 from piano.piano_train import train_ear, train_professor
 from piano.stages import STAGE_NAMES
-from piano.training_run import TrainingRun
+from piano.training.training_run import TrainingRun
+from piano.watching.live import Doctor
 from tests.tiny_run import start_run, tiny_config, tonal_pairs
 from tests.zoo.faults import FAULTS, PROFESSOR_RATE, Fault, nothing, tonal_music
 

@@ -1,0 +1,1 @@
+"""`musigan doctor`: a run, this machine or the wiring examined after the fact."""

@@ -1,0 +1,1 @@
+"""The tournament: every discriminator judges every generator, and what that says."""

@@ -1,0 +1,349 @@
+"""How good a run's music is, as parts of the report: the ruler's figures on their scale, and the judges' tournament."""
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from piano.evaluation.measures import DESCRIPTORS, SET_MEASURES, SetMeasure, measure_title
+from piano.foundation.doors import command
+from piano.foundation.score_words import is_number, score_sentence
+from piano.foundation.screen_text import band_texts, counted
+from piano.report.markup import (
+    Section,
+    absent_section,
+    fold,
+    paragraphs,
+    picture_of,
+    running_text,
+    short,
+    subheading,
+    table_html,
+)
+
+SCORES_NAME = "scores.json"
+SET_WORDS = {
+    "samples": "this model's music",
+    "reconstructions": "its copies of real music",
+    "other real music": "other real music",
+    "one song repeated": "one song repeated",
+    "noise, music's spectrum": "music-like noise",
+    "white noise": "white noise",
+}
+"""What each row of the ruler is, on the page."""
+MOST_ROWS = 200
+
+
+def scores_section(folder: Path, *, how: str, songs: int | None = None) -> Section:
+    """The ruler's figures.
+
+    Parameters
+    ----------
+    folder : Path
+        Where evaluate.py wrote scores.json.
+    how : str
+        What to do to get one, for a run that was not measured.
+    songs : int, optional
+        Songs of the validation set the run was measured on, where it is known.
+    """
+    scores = read_json(folder / SCORES_NAME)
+    title = "How good it is"
+    if not isinstance(scores, dict) or not isinstance(scores.get("sets"), dict):
+        return absent_section("scores", title, f"This model was not measured yet. {how}")
+    words = (
+        "Each figure stands on its scale: what other real music reaches (the best there is), what a collapse to one "
+        "song would, and what noise would. "
+        "The bar around a dot is its 95 % interval; two dots whose bars overlap are not told apart."
+    )
+    warned = warning_of(folder)
+    parts = [f'<p class="bad">{running_text(warned)}</p>'] if warned else []
+    parts += [f'<p class="quiet">{escape(measured_words(scores, songs))}</p>', few_songs_html(scores, songs)]
+    figures = "".join(measure_html(measure, scores["sets"]) for measure in SET_MEASURES)
+    parts.append(f'<div class="measures">{figures}</div>')
+    if isinstance(scores.get("descriptors"), dict):
+        parts.append(descriptors_html(scores["descriptors"]))
+    parts += [continuations_html(scores.get("continuations")), reconstructions_html(scores.get("reconstructions"))]
+    value = kernel_score(folder)
+    real = scores.get("real")
+    clips = real.get("clips") if isinstance(real, Mapping) else None
+    clips = clips if isinstance(clips, int) else None
+    note = "" if value is None else score_sentence(value, None, clips, songs_of(scores, songs))
+    note = f"flattered, by music it learned from: {note}" if note and warned else note
+    return Section("scores", title, words, "".join(parts), note)
+
+
+def songs_of(scores: Mapping[str, Any], songs: int | None) -> int | None:
+    """Of how many songs the real clips were; where an earlier version counted, never more than the validation set."""
+    real = scores.get("real")
+    said = real.get("songs") if isinstance(real, Mapping) else None
+    if isinstance(real, Mapping) and "learned_from" in real and isinstance(said, int):
+        return said
+    known = [number for number in (said, songs) if isinstance(number, int) and number > 0]
+    return min(known) if known else None
+
+
+def measured_words(scores: Mapping[str, Any], songs: int | None) -> str:
+    """What was measured against what, and whether that was learned from, as far as the scores say."""
+    real = scores.get("real")
+    clips = real.get("clips") if isinstance(real, Mapping) else None
+    against = counted(clips, "clip") if isinstance(clips, int) else "clips"
+    found = songs_of(scores, songs)
+    of = f" of {counted(found, 'song')}" if found else ""
+    learned = real.get("learned_from") if isinstance(real, Mapping) else None
+    if not isinstance(learned, list):
+        heard = "whether it learned from them is not known"
+    elif not learned:
+        heard = "none of them is among those it learned from"
+    else:
+        heard = f"it learned from {counted(len(learned), 'song')} of them"
+    return f"Measured: {scores.get('subject', 'this model')}, against {against}{of}; {heard}."
+
+
+def warning_of(folder: Path) -> str:
+    """That the real music was learned from, where scores.json in a folder says so; else empty."""
+    found = read_json(folder / SCORES_NAME)
+    said = found.get("warning") if isinstance(found, Mapping) else None
+    return said if isinstance(said, str) else ""
+
+
+def few_songs_html(scores: Mapping[str, Any], songs: int | None) -> str:
+    """A warning where the real music is one song: nothing then says how different songs are."""
+    if songs_of(scores, songs) != 1:
+        return ""
+    words = (
+        "The real music is one song only. The figures say how near the model is to that song, and the intervals are "
+        "far too narrow. Give more songs: a validation set of ten or more says something."
+    )
+    return f'<p class="bad">{words}</p>'
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file; None where there is none that can be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def figure_of(scores: Any, name: str) -> tuple[float, float, float] | None:
+    """Value, low and high end of a figure, if they are numbers."""
+    found = scores.get(name) if isinstance(scores, Mapping) else None
+    if not isinstance(found, Mapping):
+        return None
+    numbers = [found.get(key) for key in ("value", "low", "high")]
+    if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
+        return None
+    value, low, high = (float(number) for number in numbers)  # type: ignore[arg-type]
+    return value, low, high
+
+
+def measure_html(measure: SetMeasure, sets: Mapping[str, Any]) -> str:
+    """One measure: every set of clips as a dot on one scale, its figure beside it, the model's own first."""
+    figures = {name: found for name, scores in sets.items() if (found := figure_of(scores, measure.name))}
+    if not figures:
+        return ""
+    low = min(0.0, *(math.floor(10 * found[1]) / 10 for found in figures.values()))
+    high = max(1.0, *(math.ceil(10 * found[2]) / 10 for found in figures.values()))
+    rows = [
+        [
+            escape(SET_WORDS.get(name, name)),
+            dot_html(found, low, high, is_own=name == "samples"),
+            f"{rounded(found[0])} <small>{rounded(found[1])} to {rounded(found[2])}</small>",
+        ]
+        for name, found in figures.items()
+    ]
+    title = measure_title(measure.name)
+    about = f"{measure.meaning[0].upper()}{measure.meaning[1:]}. {measure.better.capitalize()} is better."
+    scale = f"{low:g} to {high:g}".replace("-", "\u2212")
+    table = table_html(["music", scale, "figure"], rows, caption=title, numbers={2}, kind="scale")
+    return f'<div class="measure">{subheading(title, about)}{table}</div>'
+
+
+def rounded(value: float) -> str:
+    """A figure of a scale from 0 to 1: two digits after the point, and no minus before nothing."""
+    text = f"{value:.2f}" if abs(value) < 100 else f"{value:.0f}"
+    return "0.00" if text == "-0.00" else text.replace("-", "\u2212")
+
+
+def dot_html(found: tuple[float, float, float], low: float, high: float, *, is_own: bool) -> str:
+    """A dot and its interval on a track; the figure beside it says the same."""
+    value, start, end = (100 * (number - low) / max(high - low, 1e-9) for number in found)
+    own = " own" if is_own else ""
+    return (
+        f'<span class="track{own}" aria-hidden="true">'
+        f'<i style="left:{start:.1f}%;width:{max(end - start, 0.5):.1f}%"></i>'
+        f'<b style="left:{value:.1f}%"></b></span>'
+    )
+
+
+def descriptors_html(descriptors: Mapping[str, Any]) -> str:
+    """Single numbers against the band in which real music lies; the ones outside come first."""
+    units = {row.name: row.unit for row in DESCRIPTORS}
+    rows = []
+    for name, row in sorted(descriptors.items(), key=lambda item: bool(item[1].get("in_band"))):
+        mean = figure_of(row, "mean")
+        if mean is None or not all(isinstance(row.get(key), int | float) for key in ("low", "high", "noise")):
+            continue
+        title = f"{name.replace('_', ' ')} {f'({units[name]})' if units.get(name) else ''}".strip()
+        word = "" if row.get("in_band") else ' <b class="bad">outside</b>'
+        value, low, high = band_texts(mean[0], row["low"], row["high"], short)
+        track = band_track(mean[0], row["low"], row["high"])
+        rows.append([escape(title) + word, track, value, f"{low} to {high}", short(row["noise"])])
+    if not rows:
+        return ""
+    head = ["number", "on the band", "this model", "real music", "noise"]
+    words = (
+        "What a listener would notice. The thick part of each track is where 90 % of real clips lie, the dot is this "
+        "model's mean. Noise is noise with music's spectrum."
+    )
+    return subheading("Single numbers", words) + table_html(
+        head, rows, caption="Single numbers against the band of real music", numbers={2, 3, 4}
+    )
+
+
+def band_track(value: float, low: float, high: float) -> str:
+    """The real band in the middle third of a track, and a dot."""
+    place = min(max((value - low) / max(high - low, 1e-9), -1.0), 2.0)
+    return (
+        '<span class="track own" aria-hidden="true"><i class="real" style="left:33.3%;width:33.3%"></i>'
+        f'<b style="left:{100 * (place + 1) / 3:.1f}%"></b></span>'
+    )
+
+
+def continuations_html(row: Any) -> str:
+    """Do continuations follow their prompts, and is the seam smooth?"""
+    if not isinstance(row, Mapping) or not isinstance(row.get("agreement"), Mapping):
+        return ""
+    real = row.get("real_agreement") or {}
+    rows = [
+        [
+            escape(aspect),
+            *(short(float(made[key])) for key in ("own", "others")),
+            short(float(made["p_value"])),
+            short(float(real[aspect]["own"])) if aspect in real else "unknown",
+        ]
+        for aspect, made in row["agreement"].items()
+    ]
+    words = (
+        "How like each continuation is to its own prompt, and to the others'. A small p means that it listens; "
+        "the last column is what the songs themselves reach when they go on."
+    )
+    head = ["aspect", "own prompt", "other prompts", "p", "the song itself"]
+    seam = ""
+    if found := figure_of(row, "seam"):
+        seam = (
+            f"<p>At the seam the sound jumps {short(found[0])} times as much as usual; at random places of real music "
+            f"it is {short(row['seam_low'])} to {short(row['seam_high'])}.</p>"
+        )
+    return (
+        subheading("Continuations", words)
+        + table_html(head, rows, caption="Continuations", numbers={1, 2, 3, 4})
+        + seam
+    )
+
+
+def reconstructions_html(row: Any) -> str:
+    """How much of real music survives the autoencoder."""
+    if not isinstance(row, Mapping) or not all(isinstance(row.get(key), int | float) for key in ("R", "P")):
+        return ""
+    return subheading("Copies of real music") + (
+        f"<p>Through the autoencoder and back, {100 * row['P']:.0f} % of the pitches are found again (P), and "
+        f"{100 * row['R']:.0f} % of the levels are missed (R): 0 % would be a perfect copy, 100 % is as far "
+        "off as another piece of music.</p>"
+    )
+
+
+def kernel_score(folder: Path) -> float | None:
+    """Where the music lies between real music (0) and noise (1); None if it was not measured."""
+    scores = read_json(folder / SCORES_NAME)
+    sets = scores.get("sets") if isinstance(scores, dict) else None
+    own = figure_of((sets or {}).get("samples"), "kernel_score") if isinstance(sets, dict) else None
+    return None if own is None else own[0]
+
+
+def likeness(folder: Path) -> tuple[float, float] | None:
+    """How alike the music is from one second to the next, and what real clips stay below; None if not measured."""
+    scores = read_json(folder / SCORES_NAME)
+    rows = scores.get("descriptors") if isinstance(scores, Mapping) else None
+    row = rows.get("self_similarity_1s") if isinstance(rows, Mapping) else None
+    mean = figure_of(row, "mean")
+    high = row.get("high") if isinstance(row, Mapping) else None
+    return (mean[0], float(high)) if mean is not None and is_number(high) else None  # type: ignore[arg-type]
+
+
+def measured_on(folder: Path, songs: int | None) -> tuple[int | None, int | None]:
+    """Real clips and songs that the music was held against, where they are known.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the scores.
+    songs : int, optional
+        Of the validation set.
+    """
+    scores = read_json(folder / SCORES_NAME)
+    if not isinstance(scores, dict):
+        return None, None
+    real = scores.get("real")
+    clips = real.get("clips") if isinstance(real, Mapping) else None
+    return (clips if isinstance(clips, int) else None), songs_of(scores, songs)
+
+
+def tournament_section(folder: Path) -> Section:
+    """What check_discriminator found: its words, its table, its pictures."""
+    title = "The tournament of the judges"
+    texts = [path.read_text(encoding="utf-8", errors="replace") for path in sorted_files(folder, "*.txt")]
+    pictures = sorted_files(folder, "*.png")
+    verdicts = read_json(folder / "verdicts.json")
+    if not texts and not pictures and not isinstance(verdicts, list):
+        held = command("check-discriminator", "--all")
+        sentence = f"No tournament was held: run {held}, then make this page again."
+        return absent_section("tournament", title, sentence)
+    words = "Every saved discriminator judged the generator's music, with real music as a control."
+    drawn = "".join(picture_of(path, path.stem.replace("_", " ")) for path in pictures)
+    told = "".join(paragraphs(text.replace("\n", "\n\n")) for text in texts)
+    table = rows_html("Ratings", read_csv(folder / "ratings.csv"))
+    table += rows_html("Every verdict", verdicts if isinstance(verdicts, list) else [])
+    return Section("tournament", title, words, told + drawn + table)
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file; none where there is none that can be read."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+    except (OSError, ValueError, csv.Error):
+        return []
+
+
+def sorted_files(folder: Path, pattern: str) -> list[Path]:
+    """Visible files of a folder by name."""
+    return sorted(path for path in folder.glob(pattern) if path.is_file() and not path.name.startswith("."))
+
+
+def rows_html(title: str, found: Sequence[Any]) -> str:
+    """Rows as a table, whatever columns they have; folded, since the text above says what they mean."""
+    rows = [row for row in found if isinstance(row, Mapping)]
+    if not rows:
+        return ""
+    columns = list(rows[0])
+    table = table_html(
+        [name.replace("_", " ") for name in columns],
+        [[cell(row.get(name)) for name in columns] for row in rows[:MOST_ROWS]],
+        caption=title,
+        numbers=set(range(len(columns))),
+    )
+    shown = f"{MOST_ROWS} of {len(rows)} rows" if len(rows) > MOST_ROWS else f"{len(rows)} rows"
+    return fold(title, table, note=shown)
+
+
+def cell(value: Any) -> str:
+    """A value of a table, as HTML."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return escape(str(value))
+    return short(number) if math.isfinite(number) and not number.is_integer() else escape(str(value))

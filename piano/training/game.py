@@ -1,0 +1,112 @@
+"""The adversarial game: who moves, what a loss may read, and the order of the moves."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from piano.config_reader import Config
+from piano.discriminator import Discriminator_with_mdisc
+from piano.foundation.runtime import frozen
+from piano.piano_model import VariationalAttentionModel
+from piano.training.schedules import Step
+
+Batch = TypeVar("Batch")
+
+
+class Game(NamedTuple):
+    """All that a loss may read, in one step."""
+
+    generator: VariationalAttentionModel
+    discriminator: Discriminator_with_mdisc
+    step: Step
+    """Random numbers by name, and how much the adversary counts."""
+    config: Config
+    factor: Callable[[str], float]
+    """What the doctor multiplies a setting by."""
+    autocast: Callable[[], AbstractContextManager[Any]]
+    precision: str
+    """Of the networks' products, as in runtime.precision, but never `auto`."""
+    gather: Callable[[Tensor], Tensor]
+    """Puts the detached batches of all processes together."""
+    move: Callable[..., Tensor]
+    """move(optimizer, clip=...): average the gradients over processes, clip, step, clear; returns their norm."""
+
+    @property
+    def judges_every(self) -> int:
+        """The discriminators learn at every n-th step."""
+        return round(self.config.update_discriminator * self.factor("judge_every"))
+
+    @property
+    def judges_learn(self) -> bool:
+        """Whether the discriminators move in this step: not while the generator learns alone."""
+        return not self.step.opening.is_alone and self.step.index % self.judges_every == 0
+
+    @property
+    def judges_turn(self) -> int:
+        """Counts the turns of the discriminators."""
+        return self.step.index // self.judges_every
+
+
+class Turn(NamedTuple):
+    """What one loss says about one micro-batch."""
+
+    total: Tensor
+    """To be minimised."""
+    terms: dict[str, Tensor]
+    """To be logged, each a scalar."""
+    settle: Callable[[int], dict[str, Tensor]] = lambda parts: {}
+    """Called when (total / parts) went backwards; returns further terms."""
+
+
+class Player(NamedTuple, Generic[Batch]):
+    """A network, or several, that move as one."""
+
+    name: str
+    """Of its optimiser."""
+    optimizer: Optimizer
+    loss: Callable[[Game, Batch], Turn]
+    clip: float = 1.0
+    """Largest norm of its gradient."""
+    prefix: str = ""
+    """Of its gradient's norm in the log."""
+
+
+def learn(game: Game, player: Player[Batch], batches: Sequence[Batch]) -> dict[str, Tensor]:
+    """One step of one player, by the mean gradient of its loss over the micro-batches; returns the mean terms."""
+    terms: dict[str, Tensor] = {}
+    for batch in batches:
+        turn = player.loss(game, batch)
+        (turn.total / len(batches)).backward()
+        for name, value in (turn.terms | turn.settle(len(batches))).items():
+            terms[name] = terms.get(name, 0.0) + value.detach().float() / len(batches)
+    return terms | {f"{player.prefix}gradient_norm": game.move(player.optimizer, clip=player.clip)}
+
+
+def adversarial_step(
+    game: Game, judges: Sequence[Player[Batch]], generator: Player[Batch] | None, batches: Sequence[Batch]
+) -> dict[str, Tensor]:
+    """The discriminators against fakes without history; then the generator, if it plays, through frozen discriminators.
+
+    Returns
+    -------
+    dict
+        The mean terms of all that moved.
+    """
+    terms: dict[str, Tensor] = {}
+    if game.judges_learn or generator is None:
+        with frozen(game.generator):
+            for judge in judges:
+                terms |= learn(game, judge, batches)
+                game.discriminator.trained_steps += 1
+    if generator is not None:
+        with frozen(game.discriminator):
+            terms |= learn(game, generator, batches)
+    return terms
+
+
+def optimizers_of(*players: Player[Any]) -> dict[str, Optimizer]:
+    """Name -> optimiser."""
+    return {player.name: player.optimizer for player in players}
