@@ -23,8 +23,8 @@ from piano.piano_train import train_professor, train_vae_gan
 from piano.training.training_run import TrainingRun
 from piano.watching.gates import Gatekeeper
 from piano.watching.training_pictures import LOSS_NAME, REAL_FAKE_NAME
-from piano.watching.validation import validation_losses
-from tests.tiny_run import start_run, tiny_config, tonal_pairs
+from piano.watching.validation import Validation, validation_losses
+from tests.tiny_run import On, start_run, tiny_config, tonal_pairs
 
 OUTPUT = Path(__file__).resolve().parent.parent / "docs" / "training-guide"
 STEPS_PER_EPOCH = 8
@@ -46,8 +46,8 @@ def begin(folder: Path, *, pretrained: Path | None = None, **settings: Any) -> T
     general = {"steps_per_epoch": STEPS_PER_EPOCH, "save_after_nepochs": 1000, "stages": SHARES, "ema": 0.95}
     config = tiny_config(folder, **(general | EPOCHS | load | settings))
     run = start_run(config, pairs=tonal_pairs(16))
-    run.validation_set.pairs = tonal_pairs(4, seed=9)
-    run.validate = validation_losses
+    run.data.sets["validation"].pairs = tonal_pairs(4, seed=9)
+    run.watch(Validation())
     if pretrained:
         run.resume()
     return run
@@ -97,7 +97,7 @@ def run_whole(folder: Path) -> dict[str, list[float]]:
         return losses
 
     gatekeeper = Gatekeeper(folder, sample_seconds=2.0, sample_count=1)
-    run.validate, run.after_save = validate, gatekeeper.write_samples
+    run.watchers = [On(end_epoch=validate, after_save=gatekeeper.write_samples)]
     pretrain_generator(run)
     pretrain_discriminator(run)
     keep = folder.parent / "pretrained"
@@ -180,7 +180,7 @@ def draw_early_stopping(work: Path) -> None:
     settings = {"patience": 2, "threshold": 0.005}
     stages = SHARES | {"autoencoder": SHARES["autoencoder"] | {"share": 1.0}, "flow": SHARES["flow"] | {"share": 0.0}}
     run = begin(folder, schedulers__early_stopping=settings, stages=stages, pretrain_epochs_g=60)
-    run.training_set.pairs = tonal_pairs(1, seed=3)
+    run.data.sets["training"].pairs = tonal_pairs(1, seed=3)
     train_autoencoder(run)
     heard = events(folder, "validation", "autoencoder")
     steps, losses = [event["step"] for event in heard], [event["validation_loss"] for event in heard]

@@ -41,7 +41,7 @@ def hash_runs(folder: Path) -> dict[str, str]:
     from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
     from piano.piano_train import train_vae_gan
     from piano.watching.live import Doctor
-    from piano.watching.validation import validation_losses
+    from piano.watching.validation import Validation
     from tests.same_run import CLOCKS
     from tests.tiny_run import start_run, tiny_config
 
@@ -50,8 +50,8 @@ def hash_runs(folder: Path) -> dict[str, str]:
     trained: dict[str, torch.Tensor] = {}
     for name, settings in (("plain", {}), ("rich", RICH), ("fine-tuned", {"seed": 3})):
         config = tiny_config(folder / name, steps_per_epoch=6, **settings)
-        run = start_run(config, doctor=Doctor("act", window=3) if name == "rich" else None)
-        run.validate = validation_losses
+        doctors = [Doctor("act", window=3)] if name == "rich" else []
+        run = start_run(config, watchers=[*doctors, Validation()])
         if name == "fine-tuned":
             run.generator.load_state_dict(trained)
             run.average.network.load_state_dict(trained)

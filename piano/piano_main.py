@@ -201,7 +201,7 @@ def train_alone(
     from piano.training.training_run import TrainingRun
     from piano.watching.gates import Gatekeeper
     from piano.watching.live import Doctor
-    from piano.watching.validation import validation_losses
+    from piano.watching.validation import Validation
 
     start = None
     if not config.resume_from_checkpoint:
@@ -230,6 +230,7 @@ def train_alone(
     gatekeeper = Gatekeeper(
         config.checkpoint_folder, sample_seconds=config.sample_seconds, sample_count=config.sample_count
     )
+    doctors = [] if config.doctor == "off" else [Doctor(config.doctor, window=config.doctor_window)]
     run = TrainingRun(
         config,
         runtime,
@@ -237,12 +238,8 @@ def train_alone(
         discriminator,
         training_set=training_set,
         validation_set=validation_set,
-        after_save=gatekeeper.write_due_samples,
-        after_stage=gatekeeper.judge_stage,
-        before_save=gatekeeper.score_epoch,
+        watchers=[*doctors, Validation(), gatekeeper],
         began=began,
-        doctor=None if config.doctor == "off" else Doctor(config.doctor, window=config.doctor_window),
-        validate=validation_losses,
         loudness="quiet" if options.quiet else "verbose" if options.verbose else "normal",
     )
     run.stop = stop
@@ -263,7 +260,7 @@ def train_alone(
         if config.resume_from_checkpoint:
             say_what_learns(run, is_minutes_given=options.minutes is not None)
             if runtime.is_main and is_without_samples(run):
-                gatekeeper.write_due_samples(run)  # a kill came between the checkpoint and its samples
+                gatekeeper.after_save(run)  # a kill came between the checkpoint and its samples
         elif not options.anyway:
             refuse_hurry(run)
         if runtime.is_main:
@@ -649,7 +646,7 @@ def refuse_to_overwrite(config: Config) -> None:
 def introduce(config: Config, runtime: "Runtime", run: "TrainingRun", *, is_verbose: bool = False) -> None:
     """Say what is about to happen."""
     # Half of every pair: neighbouring pairs share a segment.
-    hours = len(run.training_set) * run.training_set.samples / 2 / config.model.sample_rate / 3600
+    hours = len(run.data.sets["training"]) * run.data.sets["training"].samples / 2 / config.model.sample_rate / 3600
     length = f"{counted(config.minutes, 'minute')}, all included" if config.minutes else "the config's epochs"
     tell(runtime, f"Learning from {hours:.2f} hours of music (preset {config.preset}): {length}.")
     if is_verbose:

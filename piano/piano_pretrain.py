@@ -21,6 +21,7 @@ from piano.piano_encoder_decoder import VariationalEncoderDecoder
 from piano.piano_model import VariationalAttentionModel, shifted
 from piano.piano_train import PREFIX_NOISE, draw_both, ear_turn, judge, on_composition, on_sound, professor_turn
 from piano.stages import TRAIN, stages_of, trains
+from piano.training.fitting import fit_normaliser, fit_spectrum, fit_style
 from piano.training.game import Game, Player, Turn, adversarial_step, learn, optimizers_of
 from piano.training.schedules import Step
 from piano.training.training_run import TrainingRun
@@ -33,7 +34,6 @@ DEAD_RATE = 2.0 * FREE_BITS
 """Nats per frame below which a dimension of the latent counts as unused: free bits hold a dead one near theirs."""
 LATENT_NOISE = 0.15
 """The decoder hears latents with up to this much extra noise: generated latents will not be perfect either."""
-SPECTRUM_FRAMES = 6_000
 TRIED_ITEMS = 2, 8
 """Of a batch on a CPU, where a step is tried out before the first: what an item costs follows from the two."""
 TRAINING_SHIFT = 2.0
@@ -79,7 +79,7 @@ def train_autoencoder(run: TrainingRun) -> None:
     """Encoder and decoder learn to keep log magnitudes at a controlled rate."""
     autoencoder = run.generator.autoencoder
     if run.total_step == 0:
-        fit_spectrum(run)
+        fit_spectrum([run.generator, run.average.network], run.data, seed=run.config.seed)
     weights, biases = split_parameters(autoencoder)
     optimizer = Muon(weights, biases, lr=run.rate("autoencoder"), betas=(0.8, 0.99), dtype=run.runtime.dtype)
     player = Player("autoencoder", optimizer, autoencoder_turn)
@@ -90,7 +90,7 @@ def train_autoencoder(run: TrainingRun) -> None:
         control_rate(run, step, float(run.runtime.mean(terms["kl"])))
         run.record(terms | {"beta": beta})
     if run.stage_step and run.stage == "autoencoder" and "flow" not in run.finished_stages:
-        run.fit_normaliser()
+        fit_normaliser([run.generator, run.average.network], run.data)
 
 
 class NoisySound(NamedTuple):
@@ -109,7 +109,7 @@ class NoisySound(NamedTuple):
 def draw_noisy_sounds(run: TrainingRun, step: Step, *, beta: float = 0.0) -> list[NoisySound]:
     """The micro-batches of one step of stage 1a."""
     batch_size, frames = run.batch_size("autoencoder"), run.settings("autoencoder").frames
-    waveforms = run.draw_waveforms(step, batch_size, frames)
+    waveforms = run.data.draw_waveforms(step, batch_size, frames)
     noise = step.noise("posterior", batch_size, frames, run.generator.latent_dim)
     jitter = LATENT_NOISE * step.uniform("jitter", batch_size, 1, 1) * step.noise("latent", *noise.shape)
     noise, jitter = noise.to(waveforms.device), jitter.to(waveforms.device)
@@ -185,16 +185,6 @@ def control_rate(run: TrainingRun, step: Step, kl: float) -> None:
     run.controllers["log_beta"] = min(math.log(BETA_RANGE[1]), max(math.log(BETA_RANGE[0]), log_beta))
 
 
-def fit_spectrum(run: TrainingRun) -> None:
-    """Mean spectrum, scale and principal components, from crops all over the training set."""
-    generator = run.generator
-    frames = min(64, run.training_set.samples // generator.hop_samples)
-    count = math.ceil(SPECTRUM_FRAMES / (frames * generator.autoencoder.latent_stride))
-    waveforms = run.draw_waveforms(Step((run.config.seed, "spectrum"), 0, 0.0), count, frames)
-    for autoencoder in (generator.autoencoder, run.average.network.autoencoder):
-        autoencoder.fit_spectrum(waveforms)
-
-
 # --- stage 1b --------------------------------------------------------------------------------------------------------
 
 
@@ -203,7 +193,7 @@ def train_flow(run: TrainingRun) -> None:
     """The attention block learns the endpoint of any noisy latents (flow matching with per-frame levels)."""
     attention = run.generator.attention
     if run.is_fresh("flow"):
-        run.fit_style()
+        fit_style([run.generator, run.average.network], run.data, frames=run.settings("flow").frames)
     optimizer = Muon(*split_parameters(attention), lr=run.rate("flow"), dtype=run.runtime.dtype)
     player = Player("flow", optimizer, flow_turn)
     attention.train()
@@ -226,7 +216,7 @@ class NoisyLatents(NamedTuple):
 def draw_noisy_latents(run: TrainingRun, step: Step) -> list[NoisyLatents]:
     """The micro-batches of one step of stage 1b."""
     batch_size, frames = run.batch_size("flow"), run.settings("flow").frames
-    latents = run.draw_latents(step, batch_size, frames)
+    latents = run.data.draw_latents(step, batch_size, frames)
     level = draw_levels(step, batch_size, frames).to(latents.device)
     noise = step.noise("noise", *latents.shape).to(latents.device)
     told = tell_some(run.generator, step, latents)
@@ -253,7 +243,7 @@ def try_steps(run: TrainingRun) -> dict[str, float]:
     game = run.game(step)
 
     def play(items: int, frames: int) -> None:
-        waveforms = run.draw_waveforms(step, items, frames)
+        waveforms = run.data.draw_waveforms(step, items, frames)
         noise = step.noise("posterior", items, frames, generator.latent_dim).to(device)
         sound = NoisySound(waveforms, noise, torch.zeros_like(noise))
         autoencoder_pass(game, sound).reconstruction.backward()

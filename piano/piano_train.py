@@ -11,7 +11,7 @@ Three things stand elsewhere (piano/training/training_run.py): `run.steps` sets 
 before each step and moves the averaged weights after it; `run.take_step` averages gradients over processes, clips,
 steps and zeroes; `step.noise(name)` depends on seed, step and name alone, so that a name gives the same numbers in
 both turns.
-Latents are always whitened means (`run.draw_latents`), spectra always the codec's normalised log magnitudes.
+Latents are always whitened means (`run.data.draw_latents`), spectra always the codec's normalised log magnitudes.
 """
 
 from collections.abc import Callable, Mapping
@@ -49,6 +49,7 @@ from piano.piano_model import VariationalAttentionModel
 from piano.stages import TRAIN, stages_of, trains
 from piano.training.game import Batch, Game, Player, Turn, adversarial_step, optimizers_of
 from piano.training.schedules import Step
+from piano.training.training_data import Split
 from piano.training.training_run import TrainingRun
 
 PREFIX_SHARE = 0.5
@@ -184,7 +185,7 @@ class Both(NamedTuple):
 def draw_sounds(run: TrainingRun, step: Step, stage: str, *, frames: int | None = None) -> list[Sound]:
     """The micro-batches of sound of one step, encoded; as long as the stage's items or `frames` long."""
     batch_size, frames = run.batch_size(stage), frames or run.settings(stage).frames
-    waveforms = run.draw_waveforms(step, batch_size, frames)
+    waveforms = run.data.draw_waveforms(step, batch_size, frames)
     noise = step.noise("posterior", batch_size, frames, run.generator.latent_dim)
     game = run.game(step)
     return [encode_sound(game, waveforms[part], noise[part]) for part in run.micro_batches(stage)]
@@ -206,10 +207,10 @@ def draw_compositions(run: TrainingRun, step: Step, stage: str) -> list[Composit
     return [whole.part(part) for part in run.micro_batches(stage)]
 
 
-def draw_composition(run: TrainingRun, step: Step, stage: str, *, split: str = "training") -> Composition:
+def draw_composition(run: TrainingRun, step: Step, stage: str, *, split: Split = "training") -> Composition:
     """Real windows, seeds and prefixes of one step."""
     batch_size, frames = run.batch_size(stage), run.settings(stage).frames
-    latents = run.draw_latents(step, batch_size, frames, split=split)
+    latents = run.data.draw_latents(step, batch_size, frames, split=split)
     has_prefix = step.uniform("has prefix", batch_size, 1) < PREFIX_SHARE
     length = 0.25 + 0.5 * step.uniform("prefix length", batch_size, 1)
     is_prefix = has_prefix & (torch.arange(frames) / frames < length)

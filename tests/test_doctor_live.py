@@ -11,11 +11,12 @@ from piano.foundation.errors import TrainingError
 from piano.foundation.run_log import read_history
 from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
 from piano.piano_train import train_ear, train_vae_gan
+from piano.training.schedules import Step
 from piano.training.training_run import TrainingRun
 from piano.watching import live
 from piano.watching.live import RELAX, SPOILT_IN_A_ROW, Doctor
 from piano.watching.measure import frechet_gap, measure
-from tests.tiny_run import start_run, tiny_config
+from tests.tiny_run import On, start_run, tiny_config
 
 
 def train_all(run: TrainingRun) -> None:
@@ -41,7 +42,7 @@ class Stop(Exception):
 def whole(tmp_path_factory):
     """A run with a doctor that may act, and its folder."""
     folder = tmp_path_factory.mktemp("watched")
-    run = start_run(tiny_config(folder), doctor=Doctor("act", window=2))
+    run = start_run(tiny_config(folder), watchers=[Doctor("act", window=2)])
     train_all(run)
     return run, folder
 
@@ -62,11 +63,11 @@ def test_the_doctor_resumes_where_it_was(whole, tmp_path, stop_after):
         if run.epoch == stop_after:
             raise Stop
 
-    first = start_run(tiny_config(tmp_path), doctor=Doctor("act", window=2))
-    first.after_save = interrupt
+    first = start_run(tiny_config(tmp_path), watchers=[Doctor("act", window=2)])
+    first.watch(On(after_save=interrupt))
     with pytest.raises(Stop):
         train_all(first)
-    second = start_run(tiny_config(tmp_path), doctor=Doctor("act", window=2))
+    second = start_run(tiny_config(tmp_path), watchers=[Doctor("act", window=2)])
     second.resume()
     train_all(second)
     assert_same(state(second), state(finished))
@@ -93,14 +94,16 @@ def test_the_gap_of_latents_is_zero_to_itself_and_one_for_a_mean_off_by_one():
 
 
 @pytest.mark.parametrize("mode", ["advise", "act"])
-def test_numbers_that_are_none_are_skipped_and_end_the_run_at_last(mode, tmp_path):
-    run = start_run(tiny_config(tmp_path, steps_per_epoch=20, epochs=3))
-    run.doctor, run.finished_stages = Doctor(mode, window=4), ["autoencoder", "flow", "judges"]
-    run.save = lambda: None
-    original = run.draw_waveforms
-    run.draw_waveforms = lambda step, batch_size, frames: (
-        original(step, batch_size, frames) * (float("nan") if step.index >= 2 else 1.0)
-    )
+def test_numbers_that_are_none_are_skipped_and_end_the_run_at_last(mode, tmp_path, monkeypatch):
+    config = tiny_config(tmp_path, steps_per_epoch=20, epochs=3)
+    run = start_run(config, watchers=[Doctor(mode, window=4)], is_trial=True)
+    run.finished_stages = ["autoencoder", "flow", "judges"]
+    original = run.data.draw_waveforms
+
+    def spoilt(step: Step, batch_size: int, frames: int, **choice: Any) -> torch.Tensor:
+        return original(step, batch_size, frames, **choice) * (float("nan") if step.index >= 2 else 1.0)
+
+    monkeypatch.setattr(run.data, "draw_waveforms", spoilt)
     with pytest.raises(TrainingError, match="3 steps in a row"):
         train_ear(run)
     assert all(bool(value.isfinite().all()) for value in state(run))

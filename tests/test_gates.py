@@ -34,7 +34,7 @@ from piano.watching.gates import (
 )
 from piano.watching.run_ruler import RunRuler, clip_labels, validation_clips
 from piano.watching.score_cost import FEWEST_CLIPS, MOST_CLIPS, SHARE, Prices, ScoreCost
-from tests.tiny_run import SAMPLE_RATE, start_run, tiny_config, tonal_pairs
+from tests.tiny_run import SAMPLE_RATE, On, start_run, tiny_config, tonal_pairs
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +42,9 @@ def judged(tmp_path_factory):
     """A tiny run with gates and samples, its validation set a single recording of two pairs."""
     folder = tmp_path_factory.mktemp("judged")
     run = start_run(tiny_config(folder))
-    run.validation_set = AudioDataset(tonal_pairs(2, seed=8), labels=["song", "song"])
+    run.data.sets["validation"] = AudioDataset(tonal_pairs(2, seed=8), labels=["song", "song"])
     gatekeeper = Gatekeeper(folder, sample_seconds=1.0, sample_count=1)
-    run.after_save, run.after_stage = gatekeeper.write_samples, gatekeeper.judge_stage
+    run.watch(On(after_save=gatekeeper.write_samples, after_stage=gatekeeper.after_stage))
     pretrain_generator(run)
     pretrain_discriminator(run)
     train_vae_gan(run)
@@ -181,11 +181,11 @@ def test_clips_of_one_recording_are_not_compared_with_each_other():
 def validated_on(folder: Path, pairs: np.ndarray, labels: list[str] | None = None) -> list[dict[str, Any]]:
     """The events of a tiny run that is judged on this validation music after two of its stages."""
     run = start_run(tiny_config(folder))
-    run.validation_set = AudioDataset(pairs, labels=labels)
+    run.data.sets["validation"] = AudioDataset(pairs, labels=labels)
     gatekeeper = Gatekeeper(folder, sample_seconds=1.0, sample_count=1, is_verbose=True)
     for stage in ("autoencoder", "flow", "joint"):
         run.stage, run.stage_step = stage, 1
-        gatekeeper.judge_stage(run, stage)
+        gatekeeper.after_stage(run, stage)
     run.save()
     assert run.best is None and read_best(folder) is None
     text = (folder / "metrics.jsonl").read_text()
@@ -311,10 +311,10 @@ def test_an_epoch_in_the_middle_of_a_stage_can_be_the_best_and_is_played_with_th
     gatekeeper = Gatekeeper(tmp_path, sample_seconds=1.0, sample_count=1)
     run.stage, run.epoch = "professor", 4
     run.stage_step = 1
-    gatekeeper.score_epoch(run)
+    gatekeeper.before_save(run)
     assert run.best is None  # the stage has just begun
     run.stage_step = math.ceil(run.stage_steps("professor") / SCORES_ON_THE_WAY)
-    gatekeeper.score_epoch(run)
+    gatekeeper.before_save(run)
     run.save()
     assert run.best is not None and (run.best.epoch, run.best.steps, run.best.stage) == (4, 1, "professor")
     assert int(run.average.network.default_steps) == 16

@@ -14,9 +14,10 @@ from piano.foundation.notify import Messenger
 from piano.foundation.run_log import read_history
 from piano.piano_main import reported
 from piano.piano_pretrain import pretrain_generator, train_autoencoder
+from piano.training.fitting import fit_normaliser, fit_style
 from piano.training.training_run import TrainingRun
 from piano.watching.gates import Gatekeeper
-from tests.tiny_run import start_run, tiny_config, write_config, write_dataset
+from tests.tiny_run import On, start_run, tiny_config, write_config, write_dataset
 
 SHORT = {"pretrain_epochs_g": 4, "pretrain_epochs_d": 0, "epochs": 0, "sample_seconds": 0.5, "doctor": "off"}
 
@@ -38,7 +39,7 @@ def test_a_diverged_model_ends_in_a_sentence_wherever_it_is_noticed(tmp_path, va
     assert "training diverged in stage autoencoder" in run.ruin()
     gatekeeper = Gatekeeper(tmp_path, sample_seconds=0.5, sample_count=1)
     run.stage_step = 2
-    for work in (gatekeeper.write_samples, lambda run: gatekeeper.judge_stage(run, "autoencoder"), run_flow):
+    for work in (gatekeeper.write_samples, lambda run: gatekeeper.after_stage(run, "autoencoder"), run_flow):
         with pytest.raises(TrainingError, match="diverged"), reported(run, Messenger([])):
             work(run)
             run.save()
@@ -48,8 +49,8 @@ def test_a_diverged_model_ends_in_a_sentence_wherever_it_is_noticed(tmp_path, va
 
 
 def run_flow(run: TrainingRun) -> None:
-    run.fit_normaliser()
-    run.fit_style()
+    fit_normaliser([run.generator, run.average.network], run.data)
+    fit_style([run.generator, run.average.network], run.data, frames=run.settings("flow").frames)
 
 
 def test_an_error_of_our_own_stays_one(tmp_path) -> None:
@@ -65,7 +66,7 @@ def test_weights_that_are_no_numbers_are_never_saved(tmp_path) -> None:
         if run.epoch == 2:
             poison(run, float("nan"))
 
-    run.before_save = spoil
+    run.watch(On(before_save=spoil))
     with pytest.raises(TrainingError, match=r"weights became NaN or infinite.*\(epoch 1\)"):
         pretrain_generator(run)
     assert complete_epochs(tmp_path) == [1]

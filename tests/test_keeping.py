@@ -34,7 +34,7 @@ from piano.training.run_keeper import own_folder, refuse_full_disk
 from piano.training.training_run import TrainingRun
 from piano.utilities import load_checkpoint
 from tests.same_run import assert_same, kept_content, log_without_clocks
-from tests.tiny_run import start_run, tiny_config, write_config, write_dataset
+from tests.tiny_run import On, start_run, tiny_config, write_config, write_dataset
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -75,8 +75,7 @@ def dropout_run(folder: Path, *, stops: bool = False) -> TrainingRun:
         run.score(1.0 / run.total_step, steps=1)
 
     run.record = counted
-    run.after_stage = judge
-    run.after_save = draw
+    run.watch(On(after_stage=judge, after_save=draw))
     return run
 
 
@@ -135,7 +134,7 @@ def test_a_crash_takes_its_lines_out_of_the_log_again(whole, tmp_path):
         raise Crash
 
     run = dropout_run(tmp_path)
-    run.after_stage = crash
+    run.watchers = [On(after_stage=crash)]
     with pytest.raises(Crash):
         train_all(run)
     again = dropout_run(tmp_path)
@@ -150,7 +149,7 @@ def test_signals_are_real_and_a_gate_is_finished_first(tmp_path):
         run.controllers["judged"] = 1.0
 
     run = start_run(tiny_config(tmp_path))
-    run.after_stage = judge
+    run.watch(On(after_stage=judge))
     before = signal.getsignal(signal.SIGINT)
     with stoppable() as run.stop, pytest.raises(StoppedBySignal, match="Stopped and saved at epoch 2") as stopped:
         train_autoencoder(run)
@@ -164,13 +163,13 @@ def test_signals_are_real_and_a_gate_is_finished_first(tmp_path):
 def test_encoding_is_left_at_once_when_everything_is_saved(tmp_path):
     run = start_run(tiny_config(tmp_path))
     train_autoencoder(run)
-    run._latents = {}
+    run.data.forget_latents()
     with stoppable(is_loud=False) as run.stop:
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(StoppedBySignal):
-            run.latents("training")
+            run.data.latents("training")
         run.total_step += 1  # something that is not saved: encoding goes on, so that it can be
-        assert len(run.latents("training")) == 6
+        assert len(run.data.latents("training")) == 6
 
 
 def test_a_second_signal_ends_the_process_by_itself():

@@ -14,7 +14,7 @@ from piano.stages import STAGE_NAMES
 from piano.training.longer_run import Learned, Reopened, learned_in, minutes_to_reopen, reopen_by_steps, reopen_by_time
 from piano.training.time_budget import TimeBudget
 from piano.training.training_run import TrainingRun
-from tests.tiny_run import start_run, tiny_config
+from tests.tiny_run import On, start_run, tiny_config
 
 SHARES: dict[str, float] = dict(zip(STAGE_NAMES, (0.3, 0.4, 0.02, 0.02, 0.2, 0.06), strict=True))
 
@@ -142,7 +142,7 @@ def test_a_run_with_more_epochs_learns_everything_further(short, tmp_path) -> No
     ]
     assert rates[-1] < rates[1]  # the cosine goes on from the middle of the whole stage
     assert not torch.equal(before["normaliser.whiten"], run.generator.normaliser.whiten)
-    latents = run.latents("training").flatten(0, 1)
+    latents = run.data.latents("training").flatten(0, 1)
     covariance = latents.T @ latents / len(latents)
     assert float((covariance - torch.eye(len(covariance))).abs().max()) < 0.2  # whitened for the encoder of now
     assert set(run.finished_stages) == set(STAGE_NAMES)
@@ -163,7 +163,7 @@ def test_stopped_in_the_middle_a_longer_run_ends_the_same(short, tmp_path) -> No
             if run.epoch == at:
                 raise kind
 
-        first.after_save = cut
+        first.watch(On(after_save=cut))
         if stop_after is None:
             train_all(first)
             ends.append(first)

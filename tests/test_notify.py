@@ -14,7 +14,7 @@ from piano.foundation.errors import ConfigError, TrainingError
 from piano.foundation.notify import Messenger
 from piano.piano_main import main, reported
 from piano.piano_pretrain import train_autoencoder
-from tests.tiny_run import start_run, tiny_config
+from tests.tiny_run import On, start_run, tiny_config
 
 pytest.importorskip("apprise")
 
@@ -64,7 +64,7 @@ def test_a_run_that_dies_says_why_and_dies_all_the_same(inbox, tmp_path, kind):
         with torch.no_grad():
             saved.generator.autoencoder.head.weight.fill_(float("nan"))
 
-    run.after_save = fall
+    run.watch(On(after_save=fall))
     with (
         pytest.raises(KeyboardInterrupt if kind == "interrupt" else TrainingError),
         reported(run, Messenger([address])),

@@ -223,7 +223,7 @@ def write_checkpoints(folder: Path, config_path: Path, *, epochs: int, **discrim
     config = load_config_from_yaml(config_path, overrides=discriminator)
     run = start_run(config)
     base: VariationalAttentionModel = run.generator
-    base.autoencoder.fit_spectrum(torch.from_numpy(np.array(run.training_set.pairs[:, 0])))
+    base.autoencoder.fit_spectrum(torch.from_numpy(np.array(run.data.sets["training"].pairs[:, 0])))
     for epoch in range(1, epochs + 1):
         torch.manual_seed(epoch)
         torch.nn.init.normal_(base.attention.out.weight, std=0.1 * epoch)

@@ -16,8 +16,8 @@ from piano.piano_pretrain import pretrain_discriminator, pretrain_generator, tra
 from piano.piano_train import Verdicts, judge_turn, train_ear, train_joint, train_professor
 from piano.training.schedules import Step
 from piano.training.training_run import TrainingRun
-from piano.watching.validation import validation_losses
-from tests.tiny_run import start_run, tiny_config
+from piano.watching.validation import Validation, validation_losses
+from tests.tiny_run import On, start_run, tiny_config
 
 SHORT = {"pretrain_epochs_g": 2, "epochs": 12}
 """An epoch each of autoencoder and flow; four of ear, professor and joint, of two steps each."""
@@ -40,7 +40,7 @@ def pretrained(tmp_path_factory) -> Path:
 def continued(pretrained: Path, folder: Path, **settings: Any) -> TrainingRun:
     """A run that goes on from there under other settings, in a folder of its own."""
     run = start_run(tiny_config(folder, checkpoint_folder_load=str(pretrained), **(SHORT | settings)))
-    run.validate = validation_losses
+    run.watch(Validation())
     run.resume()
     return run
 
@@ -108,9 +108,9 @@ def test_the_generator_learns_alone_then_under_a_ramp_at_a_rising_rate(pretraine
 
 def test_validation_hears_the_averaged_weights_and_leaves_training_as_it_was(pretrained, tmp_path):
     ends = []
-    for name, validate in (("with", validation_losses), ("without", None)):
+    for name, watchers in (("with", [Validation()]), ("without", [])):
         run = continued(pretrained, tmp_path / name)
-        run.validate = validate
+        run.watchers = list(watchers)
         train_ear(run)
         train_professor(run)
         ends.append(weights(run.generator) | weights(run.discriminator))
@@ -176,7 +176,7 @@ def test_early_stopping_ends_the_stage_and_keeps_its_best_epoch(tmp_path):
         averages.append(weights(run.average.network.autoencoder.decoder_modules[0]))
         return {"validation_loss": next(losses)}
 
-    run.validate = measured
+    run.watchers = [On(end_epoch=measured)]
     train_autoencoder(run)
     assert len(steps_of(tmp_path, "autoencoder")) == 8  # of twelve
     assert [event["best"] for event in events_of(tmp_path, "early_stop")] == [1.0]
@@ -205,11 +205,11 @@ def test_a_resumed_run_with_every_schedule_on_equals_one_that_never_stopped(pret
             raise Interrupted
 
     first = continued(pretrained, tmp_path / "cut", **settings)
-    first.after_save = interrupt
+    first.watch(On(after_save=interrupt))
     with pytest.raises(Interrupted):
         train_professor(first)
     second = start_run(tiny_config(tmp_path / "cut", **(SHORT | settings)))
-    second.validate = validation_losses
+    second.watch(Validation())
     second.resume()
     train_professor(second)
     assert same(weights(second.generator), weights(whole.generator))

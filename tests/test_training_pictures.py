@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from piano.piano_pretrain import train_autoencoder
 from piano.watching.gates import Gatekeeper
 from piano.watching.training_pictures import draw_losses, main, phase_name, spans
-from tests.tiny_run import start_run, tiny_config
+from tests.tiny_run import On, start_run, tiny_config
 
 
 def phase(alone: bool, ramp: float) -> dict:
@@ -86,7 +86,7 @@ def test_every_save_draws_both_pictures_again(tmp_path):
         gatekeeper.write_samples(run)
         seen.append([(tmp_path / name).read_bytes() for name in ("loss.png", "real_fake.png")])
 
-    run.after_save = save
+    run.watch(On(after_save=save))
     train_autoencoder(run)
     assert len(seen) >= 2
     assert all(before != after for before, after in zip(seen[0], seen[1], strict=True))

@@ -32,7 +32,7 @@ from piano.stages import STAGE_NAMES
 from piano.training.game import Player, adversarial_step
 from piano.training.schedules import Opening, Step
 from piano.training.training_run import TrainingRun
-from tests.tiny_run import start_run, tiny_config, tonal_pairs
+from tests.tiny_run import On, start_run, tiny_config, tonal_pairs
 
 
 class Interrupted(Exception):
@@ -89,7 +89,7 @@ def test_resumed_training_equals_uninterrupted(whole, tmp_path, stop_after):
             raise Interrupted
 
     first = start_run(config)
-    first.after_save = interrupt
+    first.watch(On(after_save=interrupt))
     with pytest.raises(Interrupted):
         train_all(first)
 
@@ -105,7 +105,8 @@ def test_resumed_training_equals_uninterrupted(whole, tmp_path, stop_after):
 def test_resuming_keeps_the_best_epoch_and_forgets_one_that_came_later(tmp_path):
     config = tiny_config(tmp_path)
     run = start_run(config)
-    run.after_stage = lambda run, stage: run.score({"autoencoder": 0.5, "flow": 0.2}[stage], steps=16)
+    scores = {"autoencoder": 0.5, "flow": 0.2}
+    run.watch(On(after_stage=lambda run, stage: run.score(scores[stage], steps=16)))
     train_autoencoder(run)
     first = read_best(tmp_path)
     assert first == Best(2, 0.5, 16, "autoencoder")
@@ -187,7 +188,7 @@ def test_not_a_number_stops_with_term_and_step_named_and_keeps_the_last_checkpoi
         with torch.no_grad():
             saved.generator.autoencoder.head.weight.fill_(float("nan"))
 
-    run.after_save = poison
+    run.watch(On(after_save=poison))
     with pytest.raises(TrainingError, match=r"reconstruction is nan in stage autoencoder, epoch 2, step 2"):
         train_autoencoder(run)
     assert complete_epochs(tmp_path) == [1]
@@ -296,7 +297,7 @@ def test_accumulated_gradients_equal_the_large_batch(tmp_path):
     gradients = []
     for parts in (1, 4):
         run = start_run(tiny_config(tmp_path, accumulation_steps=parts))
-        waveforms = run.draw_waveforms(Step((0, "test"), 0, 0.0), 4, 16)
+        waveforms = run.data.draw_waveforms(Step((0, "test"), 0, 0.0), 4, 16)
         noise = torch.zeros(4, 16, 8)
         for part in run.runtime.micro_batches(4, parts):
             sound = NoisySound(waveforms[part], noise[part], noise[part])
@@ -310,16 +311,16 @@ def test_accumulated_gradients_equal_the_large_batch(tmp_path):
 
 def test_validation_is_never_trained_on(tmp_path):
     run = start_run(tiny_config(tmp_path))
-    run.validation_set.pairs[:] = float("nan")  # any use of it would end the run
-    run.training_set.pairs = tonal_pairs(seed=3)
+    run.data.sets["validation"].pairs[:] = float("nan")  # any use of it would end the run
+    run.data.sets["training"].pairs = tonal_pairs(seed=3)
     train_all(run)
     assert run.finished_stages == list(STAGE_NAMES)
 
 
 def test_fewer_pairs_than_a_batch_are_drawn_again_and_again(tmp_path):
     run = start_run(tiny_config(tmp_path, stages__flow__share=0.0, pretrain_epochs_g=2), pairs=tonal_pairs(2))
-    run.training_set.pairs = run.training_set.pairs[:1]
-    assert len(run.training_set) < run.config.batch_size
+    run.data.sets["training"].pairs = run.data.sets["training"].pairs[:1]
+    assert len(run.data.sets["training"]) < run.config.batch_size
     pretrain_generator(run)
     assert run.total_step == 4
 

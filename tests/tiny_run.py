@@ -1,5 +1,6 @@
 """A run small enough for a test: real networks, real stages, seconds of tonal music."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from piano.foundation.runtime import Runtime, start_runtime
 from piano.piano_main import build_discriminator
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.training.training_run import TrainingRun
-from piano.watching.live import Doctor
+from piano.training.watcher import Watcher
 
 SAMPLE_RATE = 8000
 SMALL = {
@@ -78,8 +79,22 @@ def tonal_pairs(count: int = 6, *, samples: int = 16384, channels: int = 1, seed
     return pairs.reshape(count, channels, 2, samples).swapaxes(1, 2).copy()
 
 
+class On(Watcher):
+    """Calls functions where a run calls its watchers: On(after_save=function)."""
+
+    def __init__(self, **calls: Callable[..., Any]) -> None:
+        for name, call in calls.items():
+            assert hasattr(Watcher, name), name
+            setattr(self, name, call)
+
+
 def start_run(
-    config: Config, *, runtime: Runtime | None = None, pairs: np.ndarray | None = None, doctor: Doctor | None = None
+    config: Config,
+    *,
+    runtime: Runtime | None = None,
+    pairs: np.ndarray | None = None,
+    watchers: Sequence[Watcher] = (),
+    is_trial: bool = False,
 ) -> TrainingRun:
     """Networks, data and bookkeeping of a tiny run, ready for the stages."""
     runtime = runtime or start_runtime(**config.runtime.model_dump(), seed=config.seed)
@@ -95,7 +110,8 @@ def start_run(
         discriminator.to(runtime.device),
         training_set=AudioDataset(pairs),
         validation_set=AudioDataset(pairs[:2]),
-        doctor=doctor,
+        watchers=watchers,
+        is_trial=is_trial,
     )
 
 

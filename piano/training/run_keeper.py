@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +46,7 @@ STATES_OF_A_PARAMETER = 4
 """Itself, its average and at most two moments of its optimiser: what a save may need, for the check of the disk."""
 
 
+@runtime_checkable
 class Stateful(Protocol):
     """Anything with a memory that a resumed run must have: its state is tensors and plain values only."""
 

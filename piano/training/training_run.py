@@ -3,13 +3,12 @@
 The stages themselves (what is learned from what) stand in piano_pretrain and piano_train, each loop in full view.
 """
 
-import copy
 import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,65 +27,20 @@ from piano.foundation.thread_pilot import ThreadPilot
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.stages import COMPOSING_STAGE, FIRST_STAGE, STAGE, STAGE_NAMES, STAGES, Part, stages_of
 from piano.training import run_keeper
+from piano.training.fitting import fit_textures
 from piano.training.game import Game
-from piano.training.known_music import broken_pair
 from piano.training.longer_run import Learned, Reopened, longer_in_words, reopen_by_steps, reopen_by_time
+from piano.training.model_average import ModelAverage
 from piano.training.run_keeper import Stateful
 from piano.training.run_position import check_optimizer
 from piano.training.run_screen import Loudness, RunScreen
 from piano.training.schedules import SETTLED, Schedules, Step
-from piano.training.time_budget import ENCODING, SAVING, TimeBudget, texture_of
+from piano.training.time_budget import SAVING, TimeBudget, texture_of
+from piano.training.training_data import TrainingData
+from piano.training.watcher import Watcher
 
-NORMALISER_FRAMES = 50_000
-TEXTURE_FRAMES, TEXTURE_SEED = 4_000, 77
 STOP_EVERY = 10
 """Several processes agree at every n-th step whether to stop."""
-
-
-class ModelAverage:
-    """Exponential moving average of the generator's weights, the ones that generate and validate."""
-
-    def __init__(self, network: VariationalAttentionModel, decay: float) -> None:
-        self.network: VariationalAttentionModel = copy.deepcopy(network).requires_grad_(False).eval()
-        self.decay = decay
-        self.updates = 0
-
-    @torch.no_grad()
-    def update(self, network: nn.Module) -> None:
-        """Move towards the network; early steps move faster, so that the start is forgotten."""
-        self.updates += 1
-        decay = min(self.decay, self.updates / (self.updates + 9.0))
-        for own, new in zip(self.network.parameters(), network.parameters(), strict=True):
-            own.lerp_(new, 1.0 - decay)
-        for own, new in zip(self.network.buffers(), network.buffers(), strict=True):
-            own.copy_(new)
-
-
-class Attendant(Protocol):
-    """Who watches a run and may step in: the doctor (piano/watching/live.py)."""
-
-    def begin_stage(self, run: "TrainingRun", optimizers: Mapping[str, Optimizer]) -> None:
-        """A stage begins, or goes on after resuming."""
-
-    def before_step(self, run: "TrainingRun", optimizers: Mapping[str, Optimizer]) -> None:
-        """The rates of this step are set."""
-
-    def allows(self, run: "TrainingRun", optimizer: Optimizer, norm: Tensor) -> bool:
-        """Whether a network may move by its gradients, whose norm this was before clipping."""
-        ...
-
-    def read(self, run: "TrainingRun", lines: list[dict[str, Any]]) -> None:
-        """Lines about to be logged; what is not finite in them and was dealt with is taken out."""
-
-    def after_step(self, run: "TrainingRun") -> None:
-        """A step is over and logged."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain values to resume from."""
-        ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
 
 
 class TrainingRun:
@@ -99,18 +53,12 @@ class TrainingRun:
     generator, discriminator : nn.Module
         On the runtime's device.
     training_set, validation_set : AudioDataset
-    after_save : callable, optional
-        Called as after_save(run) in the main process when a checkpoint was written (samples, pictures).
-    after_stage : callable, optional
-        Called as after_stage(run, stage) when a stage is complete (gates).
-    before_save : callable, optional
-        Called as before_save(run) before a checkpoint is written in the middle of a stage (scores).
+    watchers : sequence of Watcher, optional
+        Look at every step, epoch, stage and save, in this order.
     began : float, optional
         When the run began, by time.monotonic(); by default now.
-    doctor : Attendant, optional
-        Watches every step.
-    validate : callable, optional
-        Called as validate(run) at the end of every epoch; returns losses on validation music by name (see Schedules).
+    is_trial : bool
+        Nothing is saved, and no texture measured: its steps are only tried out.
     loudness : str, optional
         How much is shown: `quiet`, `normal` or `verbose`.
     """
@@ -124,12 +72,9 @@ class TrainingRun:
         *,
         training_set: AudioDataset,
         validation_set: AudioDataset,
-        after_save: Callable[["TrainingRun"], None] | None = None,
-        after_stage: Callable[["TrainingRun", str], None] | None = None,
-        before_save: Callable[["TrainingRun"], None] | None = None,
+        watchers: Sequence[Watcher] = (),
         began: float | None = None,
-        doctor: Attendant | None = None,
-        validate: Callable[["TrainingRun"], dict[str, float]] | None = None,
+        is_trial: bool = False,
         loudness: Loudness = "normal",
     ) -> None:
         self.config = config
@@ -137,13 +82,7 @@ class TrainingRun:
         self.generator = generator
         self.discriminator = discriminator
         self.average = ModelAverage(generator, config.ema)
-        self.training_set = training_set
-        self.validation_set = validation_set
-        self.after_save = after_save
-        self.after_stage = after_stage
-        self.before_save = before_save
-        self.doctor = doctor
-        self.validate = validate
+        self.is_trial = is_trial
         self.schedules = Schedules(config.schedulers)
         self.log = RunLog(config.checkpoint_folder, is_active=runtime.is_main, loggers=config.training.loggers)
         self.stage = ""
@@ -161,18 +100,26 @@ class TrainingRun:
         self.stateful: dict[str, Stateful] = {}
         """Whatever else must go on where it was (schedules, the doctor): registered before `resume`."""
         self.stateful["schedules"] = self.schedules
-        if doctor is not None:
-            self.stateful["doctor"] = doctor
+        self.watchers: list[Watcher] = []
+        for watcher in watchers:
+            self.watch(watcher)
         self.best: Best | None = None
         self._clock_offset = 0.0
         self._clock_start = time.monotonic() if began is None else began
         self.budget: TimeBudget | None = None if config.minutes is None else self._time_budget(config.minutes)
+        self.data = TrainingData(
+            generator,
+            runtime,
+            training_set=training_set,
+            validation_set=validation_set,
+            budget=self.budget,
+            between=self._between_batches,
+        )
         self._step_seconds = 0.0
         self._pilot: ThreadPilot | None = None
         self._optimizers: dict[str, tuple[Optimizer, float]] = {}
         self.resumed_optimizers: dict[str, Any] = {}
         self._pending: list[tuple[dict[str, Any], dict[str, Tensor]]] = []
-        self._latents: dict[str, Tensor] = {}
         self.saved_epoch = 0
         self.stop: StopRequest = StopRequest()
         """Whether somebody asked the run to stop; it does so where nothing is lost."""
@@ -181,6 +128,19 @@ class TrainingRun:
         self._saved_step = 0
         self.planned_before: dict[str, Any] | None = None
         self._opening = SETTLED
+
+    def watch(self, watcher: Watcher) -> None:
+        """Let somebody look at this run from now on; what it remembers is kept with the run."""
+        self.watchers.append(watcher)
+        if isinstance(watcher, Stateful):
+            self.stateful[watcher.name] = watcher
+
+    def _ask(self, words: str, call: Callable[[Watcher], None]) -> None:
+        """Let the watchers look at what was made: whatever they draw, the run goes on with its own random numbers."""
+        self.screen.doing(words)
+        with run_keeper.undisturbed_random(self.runtime):
+            for watcher in self.watchers:
+                call(watcher)
 
     # --- the clock -------------------------------------------------------------------------------------------------
 
@@ -352,12 +312,12 @@ class TrainingRun:
         }
         self.schedules.attach({name: rate for name, (_, rate) in self._optimizers.items()})
         self._restore_optimizers()
-        if self.doctor is not None:
-            self.doctor.begin_stage(self, optimizers)
+        for watcher in self.watchers:
+            watcher.begin_stage(self, optimizers)
         while not self.schedules.early_stop.has_stopped and (progress := self._progress()) < 1.0:
             self._set_rates(progress)
-            if self.doctor is not None:
-                self.doctor.before_step(self, optimizers)
+            for watcher in self.watchers:
+                watcher.before_step(self, optimizers)
             self._show()
             began = self.seconds
             self._opening = self.schedules.opening(self.stage_step, progress)
@@ -369,8 +329,8 @@ class TrainingRun:
                 self._write_log()
             self._step_seconds = self.seconds - began
             self._adapt_threads()
-            if self.doctor is not None:
-                self.doctor.after_step(self)
+            for watcher in self.watchers:
+                watcher.after_step(self)
             if self.stage_step % self.steps_per_epoch(stage) == 0:
                 self._finish_epoch()
             if self._is_stop_due():
@@ -443,7 +403,7 @@ class TrainingRun:
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         self.runtime.average_gradients(parameters)
         norm = nn.utils.clip_grad_norm_(parameters, clip)
-        if self.doctor is None or self.doctor.allows(self, optimizer, norm):
+        if all([watcher.allows(self, optimizer, norm) for watcher in self.watchers]):
             optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         return norm
@@ -457,8 +417,8 @@ class TrainingRun:
                 entry.update(zip(tensors, stacked, strict=True))
             lines.append(entry)
         self._pending = []
-        if self.doctor is not None:
-            self.doctor.read(self, lines)
+        for watcher in self.watchers:
+            watcher.read(self, lines)
         self.log.append(lines)
         for entry in lines:
             self.schedules.note(entry)
@@ -479,16 +439,13 @@ class TrainingRun:
         self.epoch += 1
         self._evaluate()
         if self.epoch % self.config.save_after_nepochs == 0:
-            if self.before_save is not None:
-                self.screen.doing("Judging the music")
-                with run_keeper.undisturbed_random(self.runtime):
-                    self.before_save(self)
+            self._ask("Judging the music", lambda watcher: watcher.before_save(self))
             self.save()
 
     def _evaluate(self) -> None:
         """The end of an epoch: losses of the averaged weights on validation music, then plateaus and early stopping."""
-        losses = self.validate(self) if self.validate is not None else {}
-        losses = {name: self.runtime.agree(value) for name, value in losses.items()}
+        found = [watcher.end_epoch(self) for watcher in self.watchers]
+        losses = {name: self.runtime.agree(value) for part in found for name, value in part.items()}
         if losses:
             self.event("validation", **losses)
         end = self.schedules.end_epoch(
@@ -517,15 +474,19 @@ class TrainingRun:
             # Without steps a trained one-step block is left alone.
             for network in (self.generator, self.average.network):
                 network.open_shortcut()
-        self.screen.doing("Measuring its sound")
-        if self.steps_taken and STAGE[self.stage].textures:
-            self.fit_texture()
+        if self.steps_taken and STAGE[self.stage].textures and not self.is_trial:
+            self.screen.doing("Measuring its sound")
+            fit_textures(
+                [self.average.network, self.generator],
+                self.data,
+                seed=self.config.seed,
+                choices=STAGE[self.stage].textures,
+                composes=STAGE_NAMES.index(self.stage) >= STAGE_NAMES.index(COMPOSING_STAGE),
+                measure=lambda steps: self.measure(texture_of(steps)),
+            )
         if self.stage_step % self.steps_per_epoch(self.stage):
             self.epoch += 1
-        if self.after_stage is not None:
-            self.screen.doing("Judging the music")
-            with run_keeper.undisturbed_random(self.runtime):
-                self.after_stage(self, self.stage)
+        self._ask("Judging the music", lambda watcher: watcher.after_stage(self, self.stage))
         self.generator.load_state_dict(self.average.network.state_dict())
         self.finished_stages.append(self.stage)
         self._optimizers = {}
@@ -565,13 +526,13 @@ class TrainingRun:
 
     def save(self) -> None:
         """Write generator and discriminator of this epoch, and all it takes to go on from here."""
+        if self.is_trial:
+            return
         self.screen.doing("Saving")
         with self.measure(SAVING):
             self._save_as(self.epoch)
-        if self.runtime.is_main and self.after_save is not None:
-            self.screen.doing("Playing samples")
-            with run_keeper.undisturbed_random(self.runtime):
-                self.after_save(self)
+        if self.runtime.is_main:
+            self._ask("Playing samples", lambda watcher: watcher.after_save(self))
         self.runtime.wait()
 
     def _save_unfinished(self) -> None:
@@ -602,11 +563,11 @@ class TrainingRun:
         """What to say if the networks are broken: weights or sounds that are no numbers; else nothing."""
         if not (is_finite(self.average.network) and is_finite(self.generator)):
             return self._diverged("weights became NaN or infinite")
-        network = self.average.network.eval()
-        frames = min(16, self.training_set.samples // network.hop_samples)
+        network, music = self.average.network.eval(), self.data.sets["training"]
+        frames = min(16, music.samples // network.hop_samples)
         try:
             with torch.inference_mode():
-                sound = self.training_set.crop(0, 0, frames * network.hop_samples)[None].to(self.runtime.device)
+                sound = music.crop(0, 0, frames * network.hop_samples)[None].to(self.runtime.device)
                 latents = network.encode(sound)
                 made = [
                     latents,
@@ -651,6 +612,12 @@ class TrainingRun:
         self.stop.signal = round(self.runtime.agree(float(self.stop.signal or 0))) or None
         return bool(self.stop)
 
+    def _between_batches(self) -> None:
+        """Encoding takes long: it may be left where nothing is lost. Several processes go through it together."""
+        self.screen.doing("Encoding the music")
+        if self.runtime.world_size == 1:
+            self.stop_if_asked()
+
     def _restore_optimizers(self) -> None:
         """Give the optimisers of a resumed stage what they remembered; raises CheckpointError."""
         for name, state in self.resumed_optimizers.items():
@@ -673,133 +640,9 @@ class TrainingRun:
         """The run has taken so long until now."""
         self._clock_offset, self._clock_start = seconds, time.monotonic()
 
-    # --- data ------------------------------------------------------------------------------------------------------
-
-    def draw_waveforms(self, step: Step, batch_size: int, frames: int) -> Tensor:
-        """Random crops of the training set (batch, channels, samples), `frames` latent frames long, on the device."""
-        samples = frames * self.generator.hop_samples
-        indices = torch.randint(len(self.training_set), (batch_size,), generator=step.random("pair"))
-        offsets = torch.randint(self.training_set.samples - samples + 1, (batch_size,), generator=step.random("offset"))
-        waveforms = self.training_set.crops(indices, offsets, samples)
-        refuse_broken(self.training_set, indices, waveforms)
-        return waveforms.to(self.runtime.device, non_blocking=True)
-
-    def latents(self, split: str) -> Tensor:
-        """Whitened latents (pairs, frames, latent_dim) of a whole split, encoded once: the encoder is frozen by now."""
-        if split not in self._latents:
-            dataset = self.training_set if split == "training" else self.validation_set
-            if self.budget is not None:
-                stride = self.budget.encoding_stride(len(dataset), split)
-                if split == "training":
-                    stride = int(self.runtime.agree(float(stride)))
-                dataset = AudioDataset(dataset.pairs[::stride])
-            with self.measure(ENCODING if split == "training" else split):
-                means = encode_dataset(self.generator, dataset, self.runtime, between=self._between_batches)
-            self._latents[split] = self.generator.normaliser.to("cpu")(means)
-            self.generator.normaliser.to(self.runtime.device)
-        return self._latents[split]
-
-    def _between_batches(self) -> None:
-        """Encoding takes long: it may be left where nothing is lost. Several processes go through it together."""
-        self.screen.doing("Encoding the music")
-        if self.runtime.world_size == 1:
-            self.stop_if_asked()
-
-    def fit_normaliser(self) -> None:
-        """Whiten the latents of the training set: from here on the encoder is frozen."""
-        self._latents = {}
-        for network in (self.generator, self.average.network):
-            network.normaliser.reset()  # of an encoder that has learned again, the old one says nothing
-        means = self.latents("training")  # a normaliser that is not fitted passes them on as they are
-        frames = means.flatten(0, 1)[:: max(1, means.shape[0] * means.shape[1] // NORMALISER_FRAMES)]
-        for network in (self.generator, self.average.network):
-            network.normaliser.fit(frames.to(self.runtime.device))
-        self._latents = {"training": self.generator.normaliser.to("cpu")(means)}
-        self.generator.normaliser.to(self.runtime.device)
-
-    def fit_style(self) -> None:
-        """Measure the styles of the training set; a model that was trained before keeps its scale of them."""
-        style, latents = self.generator.style, self.latents("training")
-        frames = min(self.settings(COMPOSING_STAGE).frames, latents.shape[1])
-        (style.renew_anchors if style.is_fitted else style.fit)(latents, frames=frames)
-        self.average.network.style.load_state_dict(style.state_dict())
-
-    def _can_compose(self) -> bool:
-        """Whether the present stage, or one before it, has learned to compose."""
-        return STAGE_NAMES.index(self.stage) >= STAGE_NAMES.index(COMPOSING_STAGE)
-
-    @torch.no_grad()
-    def fit_texture(self) -> None:
-        """Measure how much more the training set scatters than what the averaged generator makes.
-
-        That is: its compositions, once it composes, for generated latents blur a little more; before, reconstructions.
-        """
-        network, step = self.average.network, Step((self.config.seed, "texture"), 0, 0.0)
-        frames = min(64, self.training_set.samples // network.hop_samples)
-        spectrum_frames = frames * network.autoencoder.latent_stride
-        waveforms = self.draw_waveforms(step, -(-TEXTURE_FRAMES // spectrum_frames), frames)
-        noise = step.noise(
-            "noise", waveforms.shape[0] * waveforms.shape[1], spectrum_frames + 3, network.autoencoder.hop_length
-        ).to(waveforms.device)
-        for steps in STAGE[self.stage].textures:
-            with self.measure(texture_of(steps)):
-                if not self._can_compose():
-                    latents = network.encode(waveforms)
-                else:
-                    latents = network.sample_latents(frames, count=len(waveforms), seed=TEXTURE_SEED, steps=steps)
-                network.fit_texture(waveforms, latents, noise, steps=steps)
-        self.generator.textures.load_state_dict(network.textures.state_dict())
-
-    def draw_latents(self, step: Step, batch_size: int, frames: int, *, split: str = "training") -> Tensor:
-        """Random windows of a split's latents (batch, frames, latent_dim), on the device."""
-        latents = self.latents(split)
-        indices = torch.randint(len(latents), (batch_size,), generator=step.random("pair"))
-        offsets = torch.randint(latents.shape[1] - frames + 1, (batch_size,), generator=step.random("offset"))
-        places = offsets.unsqueeze(1) + torch.arange(frames)
-        return latents[indices.unsqueeze(1), places].to(self.runtime.device, non_blocking=True)
-
 
 def is_finite(network: nn.Module) -> bool:
     """Whether all numbers of a network are numbers."""
     return all(
         bool(torch.isfinite(value).all()) for value in network.state_dict().values() if value.is_floating_point()
     )
-
-
-def refuse_broken(dataset: AudioDataset, indices: Sequence[int] | Tensor, waveforms: Tensor) -> None:
-    """Raise a DatasetError that names the pair if waveforms (items, channels, samples) of these pairs hold NaN."""
-    sums = waveforms.flatten(1).sum(dim=1)  # NaN and infinity stay in a sum
-    if not bool(torch.isfinite(sums).all()):
-        item = int((~torch.isfinite(sums)).nonzero()[0])
-        place = getattr(dataset.pairs, "filename", None) or "the data set"
-        raise DatasetError(broken_pair(place, int(indices[item])))
-
-
-@torch.inference_mode()
-def encode_dataset(
-    generator: VariationalAttentionModel,
-    dataset: AudioDataset,
-    runtime: Runtime,
-    *,
-    between: Callable[[], None] = lambda: None,
-) -> Tensor:
-    """Latent means (pairs, frames, latent_dim) of every pair of a data set, on the CPU, before whitening.
-
-    `between` is called before every batch; what it raises ends the encoding.
-    """
-    frames = dataset.samples // generator.hop_samples
-    pieces = []
-    for index in range(0, len(dataset), 4):
-        between()
-        places = range(index, min(index + 4, len(dataset)))
-        waveforms = torch.stack([dataset[item] for item in places])
-        refuse_broken(dataset, places, waveforms)
-        with runtime.autocast():
-            pieces.append(generator.autoencoder.encoder(waveforms.to(runtime.device))[0][:, :frames].float().cpu())
-    means = torch.cat(pieces).clone()
-    if not bool(torch.isfinite(means).all()):
-        raise TrainingError(
-            "the encoder diverged: it gives NaN or infinity for music that is sound. "
-            "Lower the learning rate of stage autoencoder, and begin again or resume from an earlier epoch."
-        )
-    return means

@@ -29,7 +29,9 @@ from piano.piano_train import Composition, compose, draw_composition, judge_comp
 from piano.stages import FIRST_STAGE, MANY_STEPS, ONE_STEP, STAGE
 from piano.training.schedules import Step
 from piano.training.time_budget import ENCODING
-from piano.training.training_run import TrainingRun, encode_dataset
+from piano.training.training_data import encode_dataset
+from piano.training.training_run import TrainingRun
+from piano.training.watcher import Watcher
 from piano.watching.run_ruler import (
     CLIP_SECONDS,
     SEED,
@@ -97,7 +99,7 @@ def known(figures: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in figures.items() if not isinstance(value, float) or math.isfinite(value)}
 
 
-class Gatekeeper:
+class Gatekeeper(Watcher):
     """Writes samples, judges stages and scores epochs of a run.
 
     Parameters
@@ -124,7 +126,7 @@ class Gatekeeper:
         if self._ruler is None:
             with self.cost.spending(FIT):
                 rate = run.generator.sample_rate
-                self._ruler = RunRuler(run.validation_set, rate, most_clips=self.cost.clips)
+                self._ruler = RunRuler(run.data.sets["validation"], rate, most_clips=self.cost.clips)
         return self._ruler
 
     def rehearse(self, run: TrainingRun) -> None:
@@ -140,7 +142,7 @@ class Gatekeeper:
         )
         run.budget.measured.setdefault(ENCODING, prices.encoding)
 
-    def write_due_samples(self, run: TrainingRun) -> None:
+    def after_save(self, run: TrainingRun) -> None:
         """Samples at a save; with a time budget only while they are cheap, and at the end of stages that compose."""
         is_end = STAGE[run.stage].is_heard and run.stage in run.finished_stages
         is_cheap = self._samples_spent + self._samples_cost <= SAMPLES_SHARE * run.seconds
@@ -155,7 +157,7 @@ class Gatekeeper:
         folder = self.folder / "samples"
         steps = sampling_steps(run)
         half = self.sample_seconds / 2
-        start = run.validation_set.crop(0, 0, round(half * generator.sample_rate)).to(run.runtime.device)
+        start = run.data.sets["validation"].crop(0, 0, round(half * generator.sample_rate)).to(run.runtime.device)
         sounds = {
             f"sample_{index}": generator.generate(self.sample_seconds, seed=SEED + index, steps=steps)[0]
             for index in range(self.sample_count)
@@ -175,7 +177,7 @@ class Gatekeeper:
     def draw_pictures(self, run: TrainingRun, sample: NDArray) -> dict[str, Path]:
         """real_fake.png, with a composition (channels, samples) once the flow has begun, and loss.png."""
         rate = run.average.network.sample_rate
-        clips = validation_clips(run.validation_set, self.sample_seconds, rate)
+        clips = validation_clips(run.data.sets["validation"], self.sample_seconds, rate)
         pairs = {"reconstruction": (clips[0], reconstruct_clips(run.average.network, clips[:1])[0])}
         if run.stage != FIRST_STAGE:
             pairs["composition"] = (clips[-1], sample)
@@ -190,7 +192,7 @@ class Gatekeeper:
         }
         return {name: path for name, path in pictures.items() if path}
 
-    def judge_stage(self, run: TrainingRun, stage: str) -> None:
+    def after_stage(self, run: TrainingRun, stage: str) -> None:
         """Measure the gate of a finished stage on validation music; write and say the verdict."""
         if not run.runtime.is_main or not run.steps_taken:
             return
@@ -207,7 +209,7 @@ class Gatekeeper:
         if self.is_verbose:
             tqdm.write(f"  {gate.details}")
 
-    def score_epoch(self, run: TrainingRun) -> None:
+    def before_save(self, run: TrainingRun) -> None:
         """In the middle of a stage that changes what compositions sound like: how far are they now? If it is due."""
         steps = STAGE[run.stage].scored_steps
         if steps and run.runtime.is_main and self.is_score_due(run, steps):
@@ -261,13 +263,13 @@ def sampling_steps(run: TrainingRun) -> int:
 def try_out(run: TrainingRun) -> Prices:
     """Seconds of each kind of work, with the networks as they are: it takes as long with trained ones."""
     generator, rate = run.average.network, run.generator.sample_rate
-    clips = validation_clips(run.validation_set, CLIP_SECONDS, rate, most_clips=2)
+    clips = validation_clips(run.data.sets["validation"], CLIP_SECONDS, rate, most_clips=2)
     samples = clips[0].shape[-1]
     compose_clips(generator, 1, samples, steps=1)  # the first of everything is slower
     feature_matrix(clips[:1], rate)
-    some = AudioDataset(run.training_set.pairs[:4])
+    some = AudioDataset(run.data.sets["training"].pairs[:4])
     one_pair = timed(lambda: encode_dataset(run.generator, some, run.runtime)) / len(some)
-    pairs = len(run.validation_set)
+    pairs = len(run.data.sets["validation"])
     heard = pairs // run.budget.encoding_stride(pairs, "validation") if run.budget else pairs
     return Prices(
         hear=timed(lambda: feature_matrix(clips, rate)) / len(clips),
@@ -275,7 +277,7 @@ def try_out(run: TrainingRun) -> Prices:
             steps: timed(lambda steps=steps: compose_clips(generator, 2, samples, steps=steps)) / 2 for steps in (1, 16)
         },
         reconstruct=timed(lambda: compare_reconstructions(generator, clips, None)) / len(clips),
-        encoding=one_pair * len(run.training_set),
+        encoding=one_pair * len(run.data.sets["training"]),
         judging=one_pair * heard,
     )
 
@@ -316,9 +318,9 @@ def reconstruction_words(figures: dict[str, float], *, levels: str, pitches: str
 def reconstruction_figures(run: TrainingRun, keeper: Gatekeeper) -> dict[str, float]:
     """R, P and the share of latent dimensions in use, on validation music."""
     generator, most = run.average.network, min(keeper.cost.clips, RECONSTRUCTED_CLIPS)
-    clips = validation_clips(run.validation_set, CLIP_SECONDS, generator.sample_rate, most_clips=most)
+    clips = validation_clips(run.data.sets["validation"], CLIP_SECONDS, generator.sample_rate, most_clips=most)
     with keeper.cost.spending(RECONSTRUCTION):
-        figures = compare_reconstructions(generator, clips, clip_labels(run.validation_set, most_clips=most))
+        figures = compare_reconstructions(generator, clips, clip_labels(run.data.sets["validation"], most_clips=most))
         with torch.inference_mode():
             sounds = (torch.from_numpy(clip)[None].to(run.runtime.device) for clip in clips)
             means = torch.cat([generator.autoencoder.encoder(sound)[0][0] for sound in sounds])

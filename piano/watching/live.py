@@ -16,6 +16,7 @@ from piano.foundation.errors import TrainingError
 from piano.foundation.screen_text import wrapped
 from piano.stages import JUDGES
 from piano.training.training_run import TrainingRun
+from piano.training.watcher import Watcher
 from piano.watching.measure import data_signals, measure
 from piano.watching.remedies import REMEDIES
 
@@ -38,7 +39,7 @@ class Applied(NamedTuple):
     ratios: dict[str, float]
 
 
-class Doctor:
+class Doctor(Watcher):
     """Watches a run.
 
     Parameters
@@ -49,6 +50,8 @@ class Doctor:
     window : int
         Most steps of a window; an epoch is divided evenly.
     """
+
+    name = "doctor"
 
     def __init__(self, mode: Literal["advise", "act"], *, window: int) -> None:
         self.mode = mode

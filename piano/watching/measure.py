@@ -67,7 +67,7 @@ def fixed_step(run: TrainingRun) -> Step:
 
 def data_signals(run: TrainingRun) -> dict[str, float]:
     """Share of silent crops, and number of different songs (two will do to know that there is not only one)."""
-    dataset, step = run.training_set, fixed_step(run)
+    dataset, step = run.data.sets["training"], fixed_step(run)
     samples = min(run.generator.sample_rate, dataset.samples)
     indices = torch.randint(len(dataset), (DATA_CROPS,), generator=step.random("data pair"))
     offsets = torch.randint(dataset.samples - samples + 1, (DATA_CROPS,), generator=step.random("data offset"))
@@ -88,12 +88,12 @@ def flow_signals(run: TrainingRun) -> dict[str, float]:
     step, frames = fixed_step(run), run.settings("flow").frames
     found = {}
     for split in ("training", "validation"):
-        latents = run.draw_latents(step, COUNT, frames, split=split)
+        latents = run.data.draw_latents(step, COUNT, frames, split=split)
         level = draw_levels(step, COUNT, frames).to(latents.device)
         noise = step.noise("flow noise", *latents.shape).to(latents.device)
         told = run.generator.tell(run.generator.style.describe(latents), frames)
         found[f"flow_{split}"] = float(flow_pass(run.game(step), NoisyLatents(latents, level, noise, told)))
-    real = run.draw_latents(step, COUNT, frames)
+    real = run.data.draw_latents(step, COUNT, frames)
     made = run.generator.sample_latents(frames, count=COUNT, seed=run.config.seed, steps=FLOW_STEPS)
     return found | {"prior_gap": frechet_gap(made, real)}
 
@@ -155,8 +155,8 @@ def ear_signals(run: TrainingRun) -> dict[str, float]:
     """The ear on reconstructions of training music, on held-out music and on probes."""
     step, frames, autoencoder = fixed_step(run), run.settings("ear").frames, run.generator.autoencoder
     samples = frames * run.generator.hop_samples
-    spectra = {"training": autoencoder.analyse(run.draw_waveforms(step, COUNT, frames))}
-    held = run.validation_set
+    spectra = {"training": autoencoder.analyse(run.data.draw_waveforms(step, COUNT, frames))}
+    held = run.data.sets["validation"]
     indices = torch.randint(len(held), (COUNT,), generator=step.random("held out pair"))
     offsets = torch.randint(held.samples - samples + 1, (COUNT,), generator=step.random("held out offset"))
     spectra["validation"] = autoencoder.analyse(held.crops(indices, offsets, samples).to(run.runtime.device))
@@ -237,7 +237,7 @@ def variety(run: TrainingRun, made: Tensor) -> dict[str, float]:
 
     Once in latents as a whole, once in their mean decoded spectra; the smaller counts.
     """
-    real = run.draw_latents(fixed_step(run), len(made), made.shape[1])
+    real = run.data.draw_latents(fixed_step(run), len(made), made.shape[1])
     in_latents = ratio(spread(pooled(made)), spread(pooled(real)))
     tones = [run.generator.decode_spectrum(latents[:, :SPECTRUM_FRAMES]).mean(dim=1) for latents in (made, real)]
     found = [in_latents, ratio(spread(tones[0]), spread(tones[1]))]
@@ -247,7 +247,7 @@ def variety(run: TrainingRun, made: Tensor) -> dict[str, float]:
 def rebuilt_variety(run: TrainingRun) -> dict[str, float]:
     """Diversity of reconstructions: mean pairwise distance of their mean spectra over that of their originals."""
     autoencoder = run.generator.autoencoder
-    real = autoencoder.analyse(run.draw_waveforms(fixed_step(run), COUNT, run.settings("ear").frames))
+    real = autoencoder.analyse(run.data.draw_waveforms(fixed_step(run), COUNT, run.settings("ear").frames))
     made = autoencoder.decode_spectrum(autoencoder.posterior(real)[0])
     found = ratio(spread(made.mean(dim=1)), spread(real.mean(dim=1)))
     return {} if found is None else {"diversity": found}
@@ -261,8 +261,8 @@ def nearness(run: TrainingRun, made: Tensor) -> dict[str, float]:
     step, frames = fixed_step(run), NEIGHBOUR_FRAMES
     if made.shape[1] < frames:
         return {}
-    library = run.draw_latents(step, NEIGHBOUR_LIBRARY, frames).flatten(1)
-    held = run.draw_latents(step, NEIGHBOUR_PLACES * len(made), frames, split="validation").flatten(1)
+    library = run.data.draw_latents(step, NEIGHBOUR_LIBRARY, frames).flatten(1)
+    held = run.data.draw_latents(step, NEIGHBOUR_PLACES * len(made), frames, split="validation").flatten(1)
     starts = [place * (made.shape[1] - frames) // max(NEIGHBOUR_PLACES - 1, 1) for place in range(NEIGHBOUR_PLACES)]
     own = torch.cat([made[:, start : start + frames] for start in starts]).flatten(1)
     nearest = [

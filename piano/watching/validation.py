@@ -15,10 +15,19 @@ from piano.piano_pretrain import NoisyLatents, draw_levels, flow_pass
 from piano.piano_train import compose, draw_composition, judge_composition, judge_sound
 from piano.stages import STAGE
 from piano.training.schedules import Step
-from piano.training.training_run import TrainingRun, refuse_broken
+from piano.training.training_run import TrainingRun
+from piano.training.watcher import Watcher
 
 
 @torch.no_grad()
+class Validation(Watcher):
+    """The losses on validation music at the end of every epoch."""
+
+    def end_epoch(self, run: TrainingRun) -> dict[str, float]:
+        """See validation_losses."""
+        return validation_losses(run)
+
+
 def validation_losses(run: TrainingRun) -> dict[str, float]:
     """What the stage at hand has learned, heard on one fixed batch of validation music.
 
@@ -40,7 +49,8 @@ def validation_losses(run: TrainingRun) -> dict[str, float]:
 def sound_losses(run: TrainingRun, step: Step, *, with_ear: bool) -> dict[str, Tensor]:
     """Reconstruction, and how the ear tells it from real sound."""
     autoencoder = run.average.network.autoencoder
-    real = autoencoder.analyse(validation_waveforms(run, step))
+    count, frames = run.batch_size(run.stage), run.settings(run.stage).frames
+    real = autoencoder.analyse(run.data.draw_waveforms(step, count, frames, split="validation"))
     with run.runtime.autocast():
         mean, _ = autoencoder.posterior(real)
         fake = autoencoder.decode_spectrum(mean)
@@ -54,21 +64,10 @@ def sound_losses(run: TrainingRun, step: Step, *, with_ear: bool) -> dict[str, T
     return losses
 
 
-def validation_waveforms(run: TrainingRun, step: Step) -> Tensor:
-    """Crops of the validation set (batch, channels, samples), as long as the stage's items, on the device."""
-    dataset, count = run.validation_set, run.batch_size(run.stage)
-    samples = run.settings(run.stage).frames * run.generator.hop_samples
-    indices = torch.randint(len(dataset), (count,), generator=step.random("pair"))
-    offsets = torch.randint(dataset.samples - samples + 1, (count,), generator=step.random("offset"))
-    waveforms = dataset.crops(indices, offsets, samples)
-    refuse_broken(dataset, indices, waveforms)
-    return waveforms.to(run.runtime.device)
-
-
 def flow_losses(run: TrainingRun, step: Step) -> dict[str, Tensor]:
     """Endpoint loss of the averaged flow."""
     network, count, frames = run.average.network, run.batch_size(run.stage), run.settings(run.stage).frames
-    latents = run.draw_latents(step, count, frames, split="validation")
+    latents = run.data.draw_latents(step, count, frames, split="validation")
     level = draw_levels(step, count, frames).to(latents.device)
     noise = step.noise("noise", *latents.shape).to(latents.device)
     told = network.tell(network.style.describe(latents), frames)

@@ -84,13 +84,13 @@ def mostly_silent() -> np.ndarray:
 
 def nan_batch(run: TrainingRun) -> Any:
     """One batch of sound is not a number."""
-    original = run.draw_waveforms
+    original = run.data.draw_waveforms
 
     def draw(step: Step, batch_size: int, frames: int) -> torch.Tensor:
         waveforms = original(step, batch_size, frames)
         return waveforms * float("nan") if step.index == ONSET else waveforms
 
-    return patch.object(run, "draw_waveforms", draw)
+    return patch.object(run.data, "draw_waveforms", draw)
 
 
 # --- networks --------------------------------------------------------------------------------------------------------

@@ -74,10 +74,8 @@ def zoo_run(folder: Path, pairs: np.ndarray, **settings: Any) -> TrainingRun:
         "stages__professor__learning_rate": PROFESSOR_RATE,
     }
     config = tiny_config(folder, **(small | settings))
-    run = start_run(config, pairs=pairs)
-    run.validation_set = AudioDataset(tonal_pairs(8, seed=9))
-    for method in ("save", "fit_texture"):  # neither has to do with a fault, and both take time
-        setattr(run, method, lambda: None)
+    run = start_run(config, pairs=pairs, is_trial=True)
+    run.data.sets["validation"] = AudioDataset(tonal_pairs(8, seed=9))
     return run
 
 
@@ -94,7 +92,8 @@ def make_start(folder: Path, *, seed: int = 1, doctor: Doctor | None = None) -> 
         stages__joint__share=0.0,
         epochs=8,
     )
-    run.doctor = doctor
+    if doctor is not None:
+        run.watch(doctor)
     pretrain_generator(run)
     pretrain_discriminator(run)
     train_professor(run)
@@ -123,7 +122,7 @@ def observe(fault: Fault, start: Start, folder: Path, *, mode: str = "act", seed
     run.controllers = dict(start.controllers)
     run.finished_stages = list(STAGE_NAMES[: STAGE_NAMES.index(fault.stage)])
     run.total_step = 1  # not the very first step: the spectrum is measured
-    run.doctor = Doctor(mode, window=run.config.doctor_window)  # type: ignore[arg-type]
+    run.watch(Doctor(mode, window=run.config.doctor_window))  # type: ignore[arg-type]
     ended = "trained to its end"
     with fault.plant(run):
         try:

@@ -1,0 +1,106 @@
+"""What is measured on the music and never learned: mean spectrum, whitening, styles, scatter.
+
+Each function leaves the networks that it is given with the same figures.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+
+import torch
+
+from piano.piano_model import VariationalAttentionModel
+from piano.training.schedules import Step
+from piano.training.training_data import TrainingData
+
+SPECTRUM_FRAMES = 6_000
+NORMALISER_FRAMES = 50_000
+TEXTURE_FRAMES, TEXTURE_SEED = 4_000, 77
+LONGEST_CROP = 64
+"""Latent frames."""
+
+
+def fit_spectrum(networks: Iterable[VariationalAttentionModel], data: TrainingData, *, seed: int) -> None:
+    """Mean spectrum, scale and principal components, from crops all over the training set."""
+    frames = crop_frames(data)
+    count = math.ceil(SPECTRUM_FRAMES / (frames * data.generator.autoencoder.latent_stride))
+    waveforms = data.draw_waveforms(Step((seed, "spectrum"), 0, 0.0), count, frames)
+    for network in networks:
+        network.autoencoder.fit_spectrum(waveforms)
+
+
+def fit_normaliser(networks: Sequence[VariationalAttentionModel], data: TrainingData) -> None:
+    """Whiten the latents of the training set: from here on the encoder is frozen."""
+    data.forget_latents()
+    for network in networks:
+        network.normaliser.reset()  # of an encoder that has learned again, the old one says nothing
+    means = data.means("training")
+    frames = means.flatten(0, 1)[:: max(1, means.shape[0] * means.shape[1] // NORMALISER_FRAMES)]
+    for network in networks:
+        network.normaliser.fit(frames.to(data.runtime.device))
+    data.keep_latents(means)
+
+
+def fit_style(networks: Sequence[VariationalAttentionModel], data: TrainingData, *, frames: int) -> None:
+    """Measure the styles of the training set; a model that was trained before keeps its scale of them.
+
+    Parameters
+    ----------
+    networks : sequence
+        The first is measured with, and the others take its figures.
+    frames : int
+        Latent frames of a window, if the music is as long.
+    """
+    style, latents = networks[0].style, data.latents("training")
+    frames = min(frames, latents.shape[1])
+    (style.renew_anchors if style.is_fitted else style.fit)(latents, frames=frames)
+    for network in networks[1:]:
+        network.style.load_state_dict(style.state_dict())
+
+
+@torch.no_grad()
+def fit_textures(
+    networks: Sequence[VariationalAttentionModel],
+    data: TrainingData,
+    *,
+    seed: int,
+    choices: Sequence[int],
+    composes: bool,
+    measure: Callable[[int], AbstractContextManager[None]],
+) -> None:
+    """Measure how much more the training set scatters than what a generator makes.
+
+    That is: its compositions, once it composes, for generated latents blur a little more; before, reconstructions.
+
+    Parameters
+    ----------
+    networks : sequence
+        The first is measured, and the others take its figures.
+    seed : int
+    choices : sequence of int
+        Numbers of sampling steps.
+    composes : bool
+        Whether the generator has learned to compose.
+    measure : callable
+        What times the measurement for a number of steps.
+    """
+    network, step, frames = networks[0], Step((seed, "texture"), 0, 0.0), crop_frames(data)
+    spectrum_frames = frames * network.autoencoder.latent_stride
+    waveforms = data.draw_waveforms(step, -(-TEXTURE_FRAMES // spectrum_frames), frames)
+    noise = step.noise(
+        "noise", waveforms.shape[0] * waveforms.shape[1], spectrum_frames + 3, network.autoencoder.hop_length
+    ).to(waveforms.device)
+    for steps in choices:
+        with measure(steps):
+            if composes:
+                latents = network.sample_latents(frames, count=len(waveforms), seed=TEXTURE_SEED, steps=steps)
+            else:
+                latents = network.encode(waveforms)
+            network.fit_texture(waveforms, latents, noise, steps=steps)
+    for other in networks[1:]:
+        other.textures.load_state_dict(network.textures.state_dict())
+
+
+def crop_frames(data: TrainingData) -> int:
+    """Latent frames of the crops that are measured."""
+    return min(LONGEST_CROP, data.sets["training"].samples // data.generator.hop_samples)
