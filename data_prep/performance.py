@@ -61,7 +61,8 @@ def perform(score: Performance, random: np.random.Generator, *, tempo: float = 1
     tempo : float
         Factor of speed; 2 is twice as fast.
     transpose : int
-        Semitones; changed by octaves where the piece would leave the keyboard.
+        Semitones; changed by octaves where the piece would leave the keyboard. A piece that spans too much of it to be
+        moved is played as written.
 
     Returns
     -------
@@ -166,12 +167,13 @@ def end_before_next_strike(starts: np.ndarray, ends: np.ndarray, keys: np.ndarra
 
 
 def fit_to_keyboard(keys: np.ndarray, transpose: int) -> int:
-    """Move a transposition by octaves until every key lies on the piano."""
-    while keys.max() + transpose > HIGHEST_KEY:
-        transpose -= 12
-    while keys.min() + transpose < LOWEST_KEY:
-        transpose += 12
-    return transpose
+    """Move a transposition by octaves until every key lies on the piano; 0 if a piece spans too much for that."""
+    fitting = [
+        shift
+        for shift in range(LOWEST_KEY - int(keys.min()), HIGHEST_KEY - int(keys.max()) + 1)
+        if (shift - transpose) % 12 == 0
+    ]
+    return min(fitting, key=lambda shift: abs(shift - transpose), default=0)
 
 
 def choose_pedal(notes: list[Note], random: np.random.Generator) -> list[PedalMove]:

@@ -288,8 +288,6 @@ def has_other_dataset(config: Config, options: argparse.Namespace) -> bool:
 
 def compare_music(run: "TrainingRun", music: "KnownMusic", *, is_forced: bool, is_other: bool) -> None:
     """Hold the data set against the one that was learned from; raises DatasetError where its judges were lessons."""
-    from piano.training.run_keeper import forget_judgements
-
     folder = run.config.dataset_folder
     if music.before is None:
         tell(
@@ -306,7 +304,7 @@ def compare_music(run: "TrainingRun", music: "KnownMusic", *, is_forced: bool, i
                 "with --anyway."
             )
         tell(run.runtime, f"{sentence} What was measured on it (best epoch, gates, scales) is forgotten.")
-        forget_judgements(run, sentence)
+        run.forget_judgements(sentence)
 
 
 def unknown_music_text(folder: Path) -> str:

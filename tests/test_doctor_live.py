@@ -188,26 +188,22 @@ def test_the_size_of_a_step_is_a_share_of_steps_taken_not_logged(tmp_path, monke
     assert signals["ear_step_size"] == pytest.approx(0.3 / 15, rel=1e-3)
 
 
-def factors(run: TrainingRun) -> dict[str, float]:
-    return {name: value for name, value in run.controllers.items() if name.startswith("doctor/")}
-
-
 def test_only_what_a_remedy_changed_is_taken_back_and_what_is_kept_stays(tmp_path, monkeypatch):
     bedside = Bedside(tmp_path, monkeypatch)
-    bedside.run.controllers["doctor/rate/judge"] = 50.0  # as wake_judge left it: to be kept
+    bedside.run.factors["rate/judge"] = 50.0  # as wake_judge left it: to be kept
     bedside.windows({"diversity": 0.2}, 3 + 3)  # went back (nothing to take back), then energy score x 2
     bedside.windows({"kl_dead_share": 0.6}, 3)  # weight of the KL term x 0.1
-    given = {"doctor/rate/judge": 50.0, "doctor/energy_score": 2.0, "doctor/beta": 0.1}
-    assert factors(bedside.run) == given
+    given = {"rate/judge": 50.0, "energy_score": 2.0, "beta": 0.1}
+    assert bedside.run.factors == given
     bedside.windows({"diversity": 0.9, "kl_dead_share": 0.0}, 2 * RELAX)
-    assert factors(bedside.run) == pytest.approx(given | {"doctor/beta": math.sqrt(0.1)})
+    assert bedside.run.factors == pytest.approx(given | {"beta": math.sqrt(0.1)})
     bedside.windows({"diversity": 0.9, "kl_dead_share": 0.0}, 2 * RELAX)
-    assert factors(bedside.run) == pytest.approx(
-        given | {"doctor/beta": math.sqrt(0.1), "doctor/energy_score": math.sqrt(2.0)}
+    assert bedside.run.factors == pytest.approx(
+        given | {"beta": math.sqrt(0.1), "energy_score": math.sqrt(2.0)}
     )
     bedside.windows({}, 3 * RELAX)
     assert [entry["name"] for entry in bedside.events("relaxed")] == ["posterior collapse", "mode collapse"]
-    assert bedside.run.controllers["doctor/rate/judge"] == 50.0
+    assert bedside.run.factors["rate/judge"] == 50.0
 
 
 def test_two_remedies_of_one_factor_are_taken_back_one_after_the_other(tmp_path, monkeypatch):
@@ -216,11 +212,11 @@ def test_two_remedies_of_one_factor_are_taken_back_one_after_the_other(tmp_path,
     bedside.growth = 0.1
     bedside.windows({"ear_dn": 0.01}, 1)  # leaps: rate x 0.1; and overpowers for the third time: x 0.25
     bedside.growth = 1e-4
-    assert factors(bedside.run) == pytest.approx({"doctor/rate/judge": 0.025})
+    assert bedside.run.factors == pytest.approx({"rate/judge": 0.025})
     bedside.windows({}, 2 * RELAX)
-    assert factors(bedside.run) == pytest.approx({"doctor/rate/judge": 0.05})
+    assert bedside.run.factors == pytest.approx({"rate/judge": 0.05})
     bedside.windows({}, 2 * RELAX)
-    assert factors(bedside.run) == pytest.approx({"doctor/rate/judge": 0.05 / math.sqrt(0.1)})
+    assert bedside.run.factors == pytest.approx({"rate/judge": 0.05 / math.sqrt(0.1)})
     assert [entry["name"] for entry in bedside.events("relaxed")] == ["D overpowering", "D divergence"]
 
 
@@ -233,7 +229,7 @@ def test_what_may_be_taken_back_survives_in_a_checkpoint(tmp_path, monkeypatch):
     again = Doctor("act", window=10)
     again.load_state_dict(kept)
     assert again.state_dict() == kept
-    assert kept["undo"] == [["posterior collapse", kept["undo"][0][1], {"doctor/beta": 0.1}]]
+    assert kept["undo"] == [["posterior collapse", kept["undo"][0][1], {"beta": 0.1}]]
     assert (kept["healthy"], kept["steps"]) == (RELAX, 4)
 
 

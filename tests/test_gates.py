@@ -103,7 +103,7 @@ def test_the_ear_may_cost_a_tenth_of_levels_and_of_pitches(judged, monkeypatch, 
     keeper = Gatekeeper(folder, sample_seconds=1.0, sample_count=1)
     now = reconstruction_figures(run, keeper)
     before = {"R_before_ear": levels * now["R"], "P_before_ear": pitches * now["P"]}
-    monkeypatch.setattr(run, "controllers", run.controllers | before)
+    monkeypatch.setattr(run, "measured", run.measured | before)
     gate = judge_ear(run, keeper)
     assert gate.passed == (not lost)
     assert f"{now['P']:.0%} of the pitches are found again ({before['P_before_ear']:.0%} before" in gate.says

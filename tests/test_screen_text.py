@@ -58,7 +58,9 @@ def test_help_wraps_its_paragraphs_and_keeps_its_examples(monkeypatch) -> None:
 
 def test_the_bar_shows_no_share_before_there_is_one(monkeypatch) -> None:
     screen = io.StringIO()
-    monkeypatch.setattr(sound_progress, "tqdm", lambda **words: tqdm(**(words | {"file": screen, "mininterval": 0})))
+    monkeypatch.setattr(
+        sound_progress, "tqdm", lambda **words: tqdm(**(words | {"file": screen, "mininterval": 0, "position": 0}))
+    )
     with sound_progress.Progress("sample", 100) as progress:
         progress.expect(2000)
         assert screen.getvalue() == ""

@@ -1,22 +1,19 @@
 """How a run is kept: what its checkpoints say of where it stands, which of them stay, and how it goes on from one."""
 
 import contextlib
-import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from piano.config_reader import Config
-from piano.discriminator import Discriminator_with_mdisc
 from piano.foundation.checkpoint_format import (
     ROLES,
-    Best,
     checkpoint_path,
     complete_epochs,
     epochs_to_keep,
@@ -30,18 +27,9 @@ from piano.foundation.made_files import clear_leftovers
 from piano.foundation.run_log import LOG_NAME, RunLog, read_history
 from piano.foundation.runtime import Runtime, available_cores
 from piano.foundation.screen_text import printable
-from piano.piano_model import VariationalAttentionModel
-from piano.stages import LAST_STAGE
-from piano.training.longer_run import Learned, Reopened, learned_in
-from piano.training.run_position import check_position
-from piano.training.schedules import Schedules
-from piano.training.time_budget import ENCODING, TimeBudget
+from piano.training.run_position import Position, check_position, position_of
 from piano.vae_utilities import save_checkpoint
 
-OF_THE_MUSIC = ("distance_noise", "distance_flow", "R_before_ear", "P_before_ear")
-"""Controllers that gates measured on validation music."""
-AN_END = 1.05
-"""A run that is over was meant to take at most so much more time than it took."""
 STATES_OF_A_PARAMETER = 4
 """Itself, its average and at most two moments of its optimiser: what a save may need, for the check of the disk."""
 
@@ -56,53 +44,6 @@ class Stateful(Protocol):
 
     def load_state_dict(self, state_dict: dict[str, Any], /) -> Any:
         """Go on from what `state_dict` said."""
-        ...
-
-
-class KeptRun(Protocol):
-    """What of a training run is kept."""
-
-    config: Config
-    runtime: Runtime
-    generator: VariationalAttentionModel
-    discriminator: Discriminator_with_mdisc
-    average: Any
-    log: RunLog
-    stage: str
-    stage_step: int
-    stage_began: float
-    finished_stages: list[str]
-    epoch: int
-    total_step: int
-    controllers: dict[str, float]
-    stateful: dict[str, Stateful]
-    best: Best | None
-    resumed_optimizers: dict[str, Any]
-    schedules: Schedules
-    budget: TimeBudget | None
-    learned: dict[str, Learned]
-    reopened: dict[str, Reopened]
-    planned_before: dict[str, Any] | None
-
-    @property
-    def seconds(self) -> float:
-        """Time the run has taken."""
-        ...
-
-    def set_clock(self, seconds: float) -> None:
-        """The run has taken so long until now."""
-        ...
-
-    def planned(self) -> dict[str, Any]:
-        """For how long the run is meant."""
-        ...
-
-    def event(self, kind: str, **fields: Any) -> None:
-        """Write a line of the log that is not a step."""
-        ...
-
-    def optimizer_states(self) -> dict[str, Any]:
-        """Name -> state of every optimiser of the present stage."""
         ...
 
 
@@ -161,7 +102,18 @@ def refuse_full_disk(folder: Path, *networks: nn.Module) -> None:
         )
 
 
-def save(run: KeptRun, epoch: int) -> None:
+class Kept(NamedTuple):
+    """What of a run is kept under an epoch's name."""
+
+    generator: nn.Module
+    average: nn.Module
+    discriminator: nn.Module
+    optimizers: dict[str, Any]
+    """Name -> state of every optimiser of the present stage."""
+    position: Position
+
+
+def save(kept: Kept, epoch: int, config: Config) -> None:
     """Write a run under an epoch's name, then delete what need not stay.
 
     The discriminator comes first, so that a pair is complete when its generator is there; `best.json` names an epoch
@@ -169,69 +121,60 @@ def save(run: KeptRun, epoch: int) -> None:
 
     Parameters
     ----------
+    kept : Kept
     epoch : int
         The one that is over, or, where a run is stopped in the middle, the one that has begun.
+    config : Config
+        Says into which folder, and which epochs stay.
     """
-    folder, config = run.config.checkpoint_folder, run.config
-    save_checkpoint(run.discriminator, epoch, folder, "discriminator", run={"total_step": run.total_step})
+    folder, place = config.checkpoint_folder, kept.position
+    save_checkpoint(kept.discriminator, epoch, folder, "discriminator", run={"total_step": place.total_step})
     save_checkpoint(
-        run.generator,
+        kept.generator,
         epoch,
         folder,
         "generator",
-        optimizers=run.optimizer_states(),
-        average=run.average.network.state_dict(),
-        run=position(run),
+        optimizers=kept.optimizers,
+        average=kept.average.state_dict(),
+        run=place.as_dict(),
     )
-    write_best(folder, run.best)
+    write_best(folder, place.best)
     own = [other for other in complete_epochs(folder) if other <= epoch]
-    kept = epochs_to_keep(
+    stay = epochs_to_keep(
         own,
         every=config.keep_every,
         last=config.keep_last,
-        best=run.best.epoch if run.best else None,
+        best=place.best.epoch if place.best else None,
         interval=config.save_after_nepochs,
     )
-    for other in set(own) - set(kept):
+    for other in set(own) - set(stay):
         for role in reversed(ROLES):  # without its discriminator, a generator is no pair to resume from
             checkpoint_path(folder, role, other).unlink(missing_ok=True)
 
 
-def position(run: KeptRun) -> dict[str, Any]:
-    """Where a run stands, in tensors and plain values."""
-    return {
-        "stage": run.stage,
-        "stage_step": run.stage_step,
-        "stage_began": run.stage_began,
-        "finished_stages": list(run.finished_stages),
-        "epoch": run.epoch,
-        "total_step": run.total_step,
-        "seconds": run.seconds,
-        "controllers": dict(run.controllers),
-        "average_updates": run.average.updates,
-        "seed": run.config.seed,
-        "random": torch.get_rng_state(),
-        "device_random": device_random(run.runtime),
-        "precision": run.runtime.precision,
-        "threads": torch.get_num_threads(),
-        "log_bytes": log_bytes(run.log),
-        "best": run.best._asdict() if run.best else None,
-        "stateful": {name: keeper.state_dict() for name, keeper in run.stateful.items()},
-        "learned": {name: list(had) for name, had in run.learned.items()},
-        "reopened": {name: list(again) for name, again in run.reopened.items()},
-        "planned": run.planned(),
-    }
+class Pair(NamedTuple):
+    """The contents of two checkpoint files that were saved together."""
+
+    epoch: int
+    generator: dict[str, Any]
+    discriminator: dict[str, Any]
 
 
-def resume(run: KeptRun) -> int:
-    """Continue from the newest complete checkpoint, or the one asked for; returns its epoch.
+def read_pair(folder: Path, wanted: int | None, stateful: Mapping[str, Stateful]) -> Pair:
+    """The newest complete checkpoint of a folder, or the one of a wanted epoch, from which a run can go on.
+
+    Parameters
+    ----------
+    folder : Path
+    wanted : int, optional
+    stateful : mapping
+        What else has a memory in the run at hand: what was saved must be of the same make.
 
     Raises
     ------
     CheckpointError
         There is none, or not the one asked for.
     """
-    folder, wanted = (Path(run.config.checkpoint_folder_load or run.config.checkpoint_folder), run.config.resume_epoch)
     epochs = complete_epochs(folder)
     if wanted is not None:
         if wanted not in epochs:
@@ -249,9 +192,8 @@ def resume(run: KeptRun) -> int:
                 raise
             tqdm.write(f"{printable(error)}; trying the one before")
             continue
-        check_position(generator, run.stateful)
-        adopt(run, generator, discriminator)
-        return epoch
+        check_position(generator, stateful)
+        return Pair(epoch, generator, discriminator)
     raise CheckpointError(f"no complete checkpoint to resume from in {folder}. Train without --resume to begin.")
 
 
@@ -263,72 +205,47 @@ def total_step(content: dict[str, Any]) -> int:
     return place["total_step"]
 
 
-def adopt(run: KeptRun, generator: dict[str, Any], discriminator: dict[str, Any]) -> None:
-    """Put a run where a pair of checkpoints says it was; raises CheckpointError."""
+def read_position(pair: Pair, log: RunLog) -> Position:
+    """Where the run of a pair stood; raises CheckpointError."""
+    with refusing_position(pair.epoch):
+        return position_of(pair.generator["run"], read_history(log.path.parent))
+
+
+@contextlib.contextmanager
+def refusing_position(epoch: int) -> Iterator[None]:
+    """Whatever a checkpoint's position lacks becomes a CheckpointError that names its epoch."""
     try:
-        run.generator.load_state_dict(generator["model"])
-        run.average.network.load_state_dict(generator["average"])
-        run.discriminator.load_state_dict(discriminator["model"])
-    except (RuntimeError, TypeError, AttributeError) as error:
-        raise CheckpointError(
-            f"the checkpoint of epoch {generator['epoch']} was made with other model settings: "
-            f"{' '.join(str(error).split())[:160]}. Restore them in config.yaml, or use another checkpoint_folder."
-        ) from None
-    try:
-        adopt_position(run, generator["run"])
-        run.resumed_optimizers = dict(generator["optimizers"])
+        yield
     except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError, AttributeError) as error:
         raise CheckpointError(
-            f"the checkpoint of epoch {generator['epoch']} does not say where its run stood "
+            f"the checkpoint of epoch {epoch} does not say where its run stood "
             f"({type(error).__name__}: {' '.join(str(error).split())[:80]}). Delete it to go on from the one before."
         ) from None
 
 
-def adopt_position(run: KeptRun, there: dict[str, Any]) -> None:
-    """Everything but the weights."""
-    run.stage, run.stage_step, run.stage_began = there["stage"], there["stage_step"], there["stage_began"]
-    run.finished_stages = list(there["finished_stages"])
-    run.epoch, run.total_step = there["epoch"], there["total_step"]
-    run.controllers = dict(there["controllers"])
-    if "learned" in there:
-        run.learned = {str(name): Learned(*had) for name, had in there["learned"].items()}
-        run.reopened = {str(name): Reopened(*again) for name, again in there["reopened"].items()}
-        run.planned_before = dict(there["planned"])
-    else:  # an earlier version: its log says as much, and a run that is over had its time
-        run.learned = learned_in(read_history(run.log.path.parent))
-        is_over = run.stage == LAST_STAGE and LAST_STAGE in run.finished_stages
-        run.planned_before = {"minutes": AN_END * there["seconds"] / 60.0 if is_over else math.inf, "steps": {}}
-    for name, keeper in run.stateful.items():
-        if name in there.get("stateful", {}):
-            keeper.load_state_dict(there["stateful"][name])
-    is_same_folder = run.config.checkpoint_folder_load in (None, run.config.checkpoint_folder)
-    run.best = Best(**there["best"]) if there.get("best") and is_same_folder else None
-    run.average.updates = there["average_updates"]
-    run.set_clock(there["seconds"])
-    compute_as(run, there)
-    torch.set_rng_state(there["random"])
-    if (random := there.get("device_random")) is not None and run.runtime.device.type == "cuda":
-        torch.cuda.set_rng_state(random, run.runtime.device)
-    if run.runtime.is_main:
-        write_best(run.config.checkpoint_folder, run.best)
-        if not is_same_folder:
-            copy_log(Path(run.config.checkpoint_folder_load or ""), run.log)
-        if run.log.path.is_file():
-            os.truncate(run.log.path, min(there.get("log_bytes", 2**62), log_bytes(run.log)))
-    run.log.forget_after(run.total_step)
+def load_weights(kept: Mapping[str, Any], network: nn.Module, epoch: int) -> None:
+    """Give a network the weights of a checkpoint; raises CheckpointError where they do not fit."""
+    try:
+        network.load_state_dict(kept)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"the checkpoint of epoch {epoch} was made with other model settings: "
+            f"{' '.join(str(error).split())[:160]}. Restore them in config.yaml, or use another checkpoint_folder."
+        ) from None
 
 
-def forget_judgements(run: KeptRun, sentence: str) -> None:
-    """What other music judged holds no longer: the best epoch, the gates' figures, what encoding took."""
-    run.best = None
-    for name in OF_THE_MUSIC:
-        run.controllers.pop(name, None)
-    run.schedules.forget_judgements()
-    if run.budget is not None:
-        run.budget.measured.pop(ENCODING, None)
-    if run.runtime.is_main:
-        write_best(run.config.checkpoint_folder, None)
-    run.event("data set", sentence=sentence)
+def go_on_in(config: Config, log: RunLog, position: Position) -> None:
+    """Make the files of the run's folder those of its position: best.json, and a log that ends there."""
+    write_best(config.checkpoint_folder, position.best)
+    if not is_own_folder(config):
+        copy_log(Path(config.checkpoint_folder_load or ""), log)
+    if log.path.is_file():
+        os.truncate(log.path, min(position.log_bytes, log_bytes(log)))
+
+
+def is_own_folder(config: Config) -> bool:
+    """Whether a resumed run goes on in the folder that it is read from."""
+    return config.checkpoint_folder_load in (None, config.checkpoint_folder)
 
 
 def copy_log(source: Path, log: RunLog) -> None:
@@ -338,19 +255,28 @@ def copy_log(source: Path, log: RunLog) -> None:
         shutil.copyfile(source / LOG_NAME, log.path)
 
 
-def compute_as(run: KeptRun, there: dict[str, Any]) -> None:
-    """What was measured at the start of the run (`auto`) stays as it was: other threads round otherwise."""
-    settings, runtime = run.config.runtime, run.runtime
-    if settings.precision == "auto":
-        runtime.precision = there.get("precision", runtime.precision)
-    threads = there.get("threads", torch.get_num_threads())
-    if settings.threads == "auto" and runtime.device.type == "cpu" and threads <= available_cores():
+def computing(config: Config, runtime: Runtime) -> dict[str, Any]:
+    """What a run computes with: see `compute_as`."""
+    is_cuda = runtime.device.type == "cuda"
+    return {
+        "seed": config.seed,
+        "random": torch.get_rng_state(),
+        "device_random": torch.cuda.get_rng_state(runtime.device) if is_cuda else None,
+        "precision": runtime.precision,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def compute_as(there: Mapping[str, Any], config: Config, runtime: Runtime) -> None:
+    """Random numbers go on; what was measured at the start (`auto`) stays as it was: other threads round otherwise."""
+    if config.runtime.precision == "auto":
+        runtime.precision = there["precision"] or runtime.precision
+    threads = there["threads"] or torch.get_num_threads()
+    if config.runtime.threads == "auto" and runtime.device.type == "cpu" and threads <= available_cores():
         torch.set_num_threads(threads)
-
-
-def device_random(runtime: Runtime) -> Tensor | None:
-    """State of the accelerator's own random numbers (dropout draws from them)."""
-    return torch.cuda.get_rng_state(runtime.device) if runtime.device.type == "cuda" else None
+    torch.set_rng_state(there["random"])
+    if (random := there["device_random"]) is not None and runtime.device.type == "cuda":
+        torch.cuda.set_rng_state(random, runtime.device)
 
 
 def log_bytes(log: RunLog) -> int:

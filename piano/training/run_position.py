@@ -1,7 +1,8 @@
 """What a checkpoint says of where its run stood, every field checked before a run goes on from it."""
 
-from collections.abc import Mapping
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,11 +10,12 @@ from torch.optim import Optimizer
 
 from piano.foundation import bounds
 from piano.foundation.bounds import Bound, shown
-from piano.foundation.checkpoint_format import as_best, holds_tensors
+from piano.foundation.checkpoint_format import Best, as_best, holds_tensors
 from piano.foundation.errors import CheckpointError
 from piano.foundation.finite import not_finite
 from piano.foundation.screen_text import printable
-from piano.stages import STAGE_NAMES
+from piano.stages import LAST_STAGE, STAGE_NAMES
+from piano.training.longer_run import Learned, Reopened, learned_in
 
 CLOCK = Bound(0.0, 60.0 * bounds.MINUTES.high, is_whole=False)
 """Seconds that a run has taken."""
@@ -32,6 +34,109 @@ DEEPEST = 12
 """Of lists and dictionaries inside each other."""
 UNBOUNDED = ("doctor", "best")
 """Where a number need not be finite: what the doctor has seen, and the best of none so far."""
+
+
+FACTOR = "doctor/"
+"""In a checkpoint the doctor's factors stand among the controllers, under names that begin so."""
+OF_THE_MUSIC = ("distance_noise", "distance_flow", "R_before_ear", "P_before_ear")
+"""What gates measured on validation music; in a checkpoint it stands among the controllers too."""
+AN_END = 1.05
+"""A run of a version that did not keep its plan, if it is over, was meant to take at most so much more time."""
+
+
+class Position(NamedTuple):
+    """Where a run stands, but for its weights."""
+
+    stage: str
+    stage_step: int
+    stage_began: float
+    """Seconds of the run."""
+    finished_stages: list[str]
+    epoch: int
+    total_step: int
+    seconds: float
+    controllers: dict[str, float]
+    """What steers the losses of a stage, such as log beta."""
+    factors: dict[str, float]
+    """What the doctor multiplies settings by."""
+    measured: dict[str, float]
+    """What gates measured on validation music, for later gates."""
+    average_updates: int
+    best: Best | None
+    learned: dict[str, Learned]
+    reopened: dict[str, Reopened]
+    planned: dict[str, Any]
+    stateful: dict[str, Any]
+    """Name -> state of whatever else has a memory."""
+    compute: dict[str, Any]
+    """Random numbers, precision, threads: what a run that goes on computes with."""
+    log_bytes: int
+    """Length of metrics.jsonl."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Tensors and plain values for a checkpoint."""
+        named = {f"{FACTOR}{name}": value for name, value in self.factors.items()}
+        return {
+            "stage": self.stage,
+            "stage_step": self.stage_step,
+            "stage_began": self.stage_began,
+            "finished_stages": self.finished_stages,
+            "epoch": self.epoch,
+            "total_step": self.total_step,
+            "seconds": self.seconds,
+            "controllers": self.controllers | named | self.measured,
+            "average_updates": self.average_updates,
+            **self.compute,
+            "log_bytes": self.log_bytes,
+            "best": self.best._asdict() if self.best else None,
+            "stateful": self.stateful,
+            "learned": {name: list(had) for name, had in self.learned.items()},
+            "reopened": {name: list(again) for name, again in self.reopened.items()},
+            "planned": self.planned,
+        }
+
+
+def position_of(there: Mapping[str, Any], history: Sequence[dict[str, Any]]) -> Position:
+    """What a checkpoint says of where its run stood, once `check_position` has passed it.
+
+    Parameters
+    ----------
+    there : mapping
+        Its field `run`.
+    history : sequence of dict
+        The run's log, which says what an earlier version did not: how much each stage has learned.
+    """
+    kept = there["controllers"]
+    stage, finished = there["stage"], list(there["finished_stages"])
+    if "learned" in there:
+        learned = {str(name): Learned(*had) for name, had in there["learned"].items()}
+        reopened = {str(name): Reopened(*again) for name, again in there["reopened"].items()}
+        planned = dict(there["planned"])
+    else:
+        learned, reopened = learned_in(history), {}
+        is_over = stage == LAST_STAGE and LAST_STAGE in finished
+        planned = {"minutes": AN_END * there["seconds"] / 60.0 if is_over else math.inf, "steps": {}}
+    names = kept.keys() - set(OF_THE_MUSIC)
+    return Position(
+        stage=stage,
+        stage_step=there["stage_step"],
+        stage_began=there["stage_began"],
+        finished_stages=finished,
+        epoch=there["epoch"],
+        total_step=there["total_step"],
+        seconds=there["seconds"],
+        controllers={name: kept[name] for name in sorted(names) if not name.startswith(FACTOR)},
+        factors={name.removeprefix(FACTOR): kept[name] for name in sorted(names) if name.startswith(FACTOR)},
+        measured={name: kept[name] for name in OF_THE_MUSIC if name in kept},
+        average_updates=there["average_updates"],
+        best=Best(**there["best"]) if there.get("best") else None,
+        learned=learned,
+        reopened=reopened,
+        planned=planned,
+        stateful=dict(there.get("stateful", {})),
+        compute={name: there.get(name) for name in ("seed", "random", "device_random", "precision", "threads")},
+        log_bytes=there.get("log_bytes", 2**62),
+    )
 
 
 def check_position(content: Mapping[str, Any], stateful: Mapping[str, Any]) -> None:

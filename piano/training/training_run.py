@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from piano.config_reader import CONFIG_NAME, Config, StageSettings
 from piano.discriminator import Discriminator_with_mdisc
-from piano.foundation.checkpoint_format import Best
+from piano.foundation.checkpoint_format import Best, write_best
 from piano.foundation.errors import CheckpointError, DatasetError, StoppedBySignal, TrainingError
 from piano.foundation.run_log import RunLog
 from piano.foundation.runtime import Runtime
@@ -31,11 +31,11 @@ from piano.training.fitting import fit_textures
 from piano.training.game import Game
 from piano.training.longer_run import Learned, Reopened, longer_in_words, reopen_by_steps, reopen_by_time
 from piano.training.model_average import ModelAverage
-from piano.training.run_keeper import Stateful
-from piano.training.run_position import check_optimizer
+from piano.training.run_keeper import Kept, Stateful
+from piano.training.run_position import Position, check_optimizer
 from piano.training.run_screen import Loudness, RunScreen
 from piano.training.schedules import SETTLED, Schedules, Step
-from piano.training.time_budget import SAVING, TimeBudget, texture_of
+from piano.training.time_budget import ENCODING, SAVING, TimeBudget, texture_of
 from piano.training.training_data import TrainingData
 from piano.training.watcher import Watcher
 
@@ -97,6 +97,11 @@ class TrainingRun:
         self.epoch = 0
         self.total_step = 0
         self.controllers: dict[str, float] = {}
+        """What steers the losses of a stage, such as log beta."""
+        self.factors: dict[str, float] = {}
+        """What the doctor multiplies settings by."""
+        self.measured: dict[str, float] = {}
+        """What gates measured on validation music, for later gates."""
         self.stateful: dict[str, Stateful] = {}
         """Whatever else must go on where it was (schedules, the doctor): registered before `resume`."""
         self.stateful["schedules"] = self.schedules
@@ -273,7 +278,7 @@ class TrainingRun:
             self.budget.spent = {name: again.seconds for name, again in found.items()}
         if FIRST_STAGE in found:
             for name in ("distance_noise", "R_before_ear", "P_before_ear"):
-                self.controllers.pop(name, None)
+                self.measured.pop(name, None)
         self.event("longer", stages=list(found), kept=kept)
         if self.budget is not None:
             first = next(iter(found))
@@ -391,7 +396,7 @@ class TrainingRun:
 
     def factor(self, name: str) -> float:
         """What the doctor multiplies a setting by; 1 where nothing was changed."""
-        return self.controllers.get(f"doctor/{name}", 1.0)
+        return self.factors.get(name, 1.0)
 
     def _set_rates(self, progress: float) -> None:
         for name, rate in self.schedules.rates(self.stage_step, progress).items():
@@ -546,7 +551,7 @@ class TrainingRun:
             raise TrainingError(self._diverged("weights became NaN or infinite"))
         if self.runtime.is_main:
             self._mend_folder()
-            run_keeper.save(self, epoch)
+            run_keeper.save(self._kept(), epoch, self.config)
         self.saved_epoch, self._saved_step = epoch, self.total_step
         self.runtime.wait()
 
@@ -589,13 +594,84 @@ class TrainingRun:
             f"good checkpoint ({last}) is kept. Lower the learning rate of the stage, or resume from the checkpoint."
         )
 
-    def resume(self) -> int:
-        """Continue from the newest complete checkpoint; returns its epoch, raises CheckpointError if there is none."""
-        self.saved_epoch = run_keeper.resume(self)
-        self._saved_step = self.total_step
+    def _kept(self) -> Kept:
+        return Kept(self.generator, self.average.network, self.discriminator, self.optimizer_states(), self.position())
+
+    def position(self) -> Position:
+        """Where this run stands, but for its weights."""
+        return Position(
+            stage=self.stage,
+            stage_step=self.stage_step,
+            stage_began=self.stage_began,
+            finished_stages=list(self.finished_stages),
+            epoch=self.epoch,
+            total_step=self.total_step,
+            seconds=self.seconds,
+            controllers=dict(self.controllers),
+            factors=dict(self.factors),
+            measured=dict(self.measured),
+            average_updates=self.average.updates,
+            best=self.best,
+            learned=dict(self.learned),
+            reopened=dict(self.reopened),
+            planned=self.planned(),
+            stateful={name: keeper.state_dict() for name, keeper in self.stateful.items()},
+            compute=run_keeper.computing(self.config, self.runtime),
+            log_bytes=run_keeper.log_bytes(self.log),
+        )
+
+    def go_on_from(self, there: Position) -> None:
+        """Stand where a position says; the weights come from elsewhere."""
+        self.stage, self.stage_step, self.stage_began = there.stage, there.stage_step, there.stage_began
+        self.finished_stages = list(there.finished_stages)
+        self.epoch, self.total_step = there.epoch, there.total_step
+        self.controllers, self.factors = dict(there.controllers), dict(there.factors)
+        self.measured = dict(there.measured)
+        self.learned, self.reopened, self.planned_before = there.learned, there.reopened, there.planned
+        for name, keeper in self.stateful.items():
+            if name in there.stateful:
+                keeper.load_state_dict(there.stateful[name])
+        self.best, self.average.updates = there.best, there.average_updates
+        self._clock_offset, self._clock_start = there.seconds, time.monotonic()
+        run_keeper.compute_as(there.compute, self.config, self.runtime)
+        if self.runtime.is_main:
+            run_keeper.go_on_in(self.config, self.log, there)
+        self.log.forget_after(self.total_step)
         if self.budget is not None:
             self.budget.spent = {name: again.seconds for name, again in self.reopened.items()}
-        return self.saved_epoch
+
+    def resume(self) -> int:
+        """Continue from the newest complete checkpoint, or the one asked for; returns its epoch.
+
+        Raises
+        ------
+        CheckpointError
+            There is none, or not the one asked for, or it does not fit this run.
+        """
+        config = self.config
+        folder = config.checkpoint_folder_load or config.checkpoint_folder
+        pair = run_keeper.read_pair(folder, config.resume_epoch, self.stateful)
+        run_keeper.load_weights(pair.generator["model"], self.generator, pair.epoch)
+        run_keeper.load_weights(pair.generator["average"], self.average.network, pair.epoch)
+        run_keeper.load_weights(pair.discriminator["model"], self.discriminator, pair.epoch)
+        there = run_keeper.read_position(pair, self.log)
+        if not run_keeper.is_own_folder(config):
+            there = there._replace(best=None)
+        with run_keeper.refusing_position(pair.epoch):
+            self.go_on_from(there)
+            self.resumed_optimizers = dict(pair.generator["optimizers"])
+        self.saved_epoch, self._saved_step = pair.epoch, self.total_step
+        return pair.epoch
+
+    def forget_judgements(self, sentence: str) -> None:
+        """What other music judged holds no longer: the best epoch, the gates' figures, what encoding took."""
+        self.best, self.measured = None, {}
+        self.schedules.forget_judgements()
+        if self.budget is not None:
+            self.budget.measured.pop(ENCODING, None)
+        if self.runtime.is_main:
+            write_best(self.config.checkpoint_folder, None)
+        self.event("data set", sentence=sentence)
 
     def stop_if_asked(self) -> None:
         """End the run if that was asked for and nothing would be lost; raises StoppedBySignal."""
@@ -635,10 +711,6 @@ class TrainingRun:
     def optimizer_states(self) -> dict[str, Any]:
         """Name -> state of every optimiser of the present stage."""
         return {name: optimizer.state_dict() for name, (optimizer, _) in self._optimizers.items()}
-
-    def set_clock(self, seconds: float) -> None:
-        """The run has taken so long until now."""
-        self._clock_offset, self._clock_start = seconds, time.monotonic()
 
 
 def is_finite(network: nn.Module) -> bool:

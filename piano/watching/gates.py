@@ -296,7 +296,7 @@ def judge_reconstruction(run: TrainingRun, keeper: Gatekeeper) -> Gate:
     is_used = figures["active_dimensions"] > 0.0
     passed = figures["R"] <= bounds[0] and figures["P"] >= bounds[1] and is_used
     if math.isfinite(figures["R"]):
-        run.controllers |= known({"R_before_ear": figures["R"], "P_before_ear": figures["P"]})
+        run.measured |= known({"R_before_ear": figures["R"], "P_before_ear": figures["P"]})
     advice = "train longer, and listen to the reconstructions"
     says = reconstruction_words(figures, levels=f"at most {bounds[0]:.0%}", pitches=f"at least {bounds[1]:.0%}")
     if not is_used:
@@ -383,13 +383,13 @@ class SampleGate(NamedTuple):
 def judge_samples(run: TrainingRun, keeper: Gatekeeper, choices: tuple[int, ...]) -> SampleGate:
     """Measure compositions. Decoded noise is measured once: the decoder hardly moves after the autoencoder stage."""
     ruler = keeper.ruler(run)
-    if "distance_noise" not in run.controllers:
+    if "distance_noise" not in run.measured:
         with keeper.cost.spending(NOISE):
             noise = ruler.judge_decoded_noise(run.average.network)
         if noise.is_known:
-            run.controllers["distance_noise"] = noise.kernel_distance
+            run.measured["distance_noise"] = noise.kernel_distance
     judged = {steps: keeper.judge_steps(run, steps) for steps in choices}
-    return SampleGate(judged, run.controllers.get("distance_noise", math.nan), ruler.silence_share, ruler.reason)
+    return SampleGate(judged, run.measured.get("distance_noise", math.nan), ruler.silence_share, ruler.reason)
 
 
 def judge_flow(run: TrainingRun, keeper: Gatekeeper) -> Gate:
@@ -397,7 +397,7 @@ def judge_flow(run: TrainingRun, keeper: Gatekeeper) -> Gate:
     choices = keeper.cost.choose_steps(run.stage, STAGE[run.stage].compared_steps)
     gate = judge_samples(run, keeper, choices)
     if gate.judged[16].is_known:
-        run.controllers["distance_flow"] = gate.judged[16].kernel_distance
+        run.measured["distance_flow"] = gate.judged[16].kernel_distance
     set_default_steps(run, 16)
     keeper.keep_score(run, gate.judged[16], steps=16)
     advice = MORE_MUSIC if gate.reason else "train the flow longer, or lower its learning rate"
@@ -486,7 +486,7 @@ def judge_judges(run: TrainingRun, keeper: Gatekeeper) -> Gate:
 def judge_ear(run: TrainingRun, keeper: Gatekeeper) -> Gate:
     """G4: the ear must not cost more than a tenth of the reconstruction, of its levels or of its pitches."""
     figures = reconstruction_figures(run, keeper)
-    before = {name: run.controllers.get(f"{name}_before_ear", figures[name]) for name in ("R", "P")}
+    before = {name: run.measured.get(f"{name}_before_ear", figures[name]) for name in ("R", "P")}
     says = reconstruction_words(
         figures,
         levels=f"{before['R']:.0%} before, at most {EAR_COST:.0%} more",

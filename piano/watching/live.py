@@ -15,6 +15,7 @@ from piano.doctor.signals import ends_window, summarise
 from piano.foundation.errors import TrainingError
 from piano.foundation.screen_text import wrapped
 from piano.stages import JUDGES
+from piano.training.run_position import FACTOR
 from piano.training.training_run import TrainingRun
 from piano.training.watcher import Watcher
 from piano.watching.measure import data_signals, measure
@@ -171,7 +172,10 @@ class Doctor(Watcher):
         self._in_a_row, self._struck = state["in_a_row"], state["struck"]
         self._strikes, self._healthy = state["strikes"], state["healthy"]
         self._applied = dict(state["applied"])
-        self._undo = [Applied(name, words, dict(ratios)) for name, words, ratios in state["undo"]]
+        self._undo = [
+            Applied(name, words, {factor.removeprefix(FACTOR): ratio for factor, ratio in ratios.items()})
+            for name, words, ratios in state["undo"]
+        ]
         self._weights, self._good = dict(state["weights"]), state.get("good", {})
         self.windows, self._watches = [], watches()
         for step, signals in state["windows"]:
@@ -264,7 +268,7 @@ class Doctor(Watcher):
         ladder, key = REMEDIES.get(watch.rule.name, ()), self._key(watch)
         for attempt in range(len(ladder)):
             index = (self._applied.get(key, 0) + attempt) % len(ladder)
-            before = dict(run.controllers)
+            before = dict(run.factors)
             if ladder[index].apply(self, run):
                 self._applied[key] = index + 1
                 if not ladder[index].is_kept:
@@ -276,8 +280,8 @@ class Doctor(Watcher):
         """Remember by how much a remedy multiplied which factors, to take it back when all is well."""
         ratios = {
             factor: value / before.get(factor, 1.0)
-            for factor, value in run.controllers.items()
-            if factor.startswith("doctor/") and value != before.get(factor, 1.0)
+            for factor, value in run.factors.items()
+            if value != before.get(factor, 1.0)
         }
         self._healthy = 0
         if ratios:
@@ -289,7 +293,7 @@ class Doctor(Watcher):
             return
         remedy = self._undo.pop()
         for factor, ratio in remedy.ratios.items():
-            run.controllers[factor] /= math.sqrt(ratio)
+            run.factors[factor] /= math.sqrt(ratio)
         self._healthy = 0
         run.event("relaxed", name=remedy.name, remedy=remedy.words)
 
@@ -303,9 +307,9 @@ class Doctor(Watcher):
                 f"checkpoints before it are kept. Lower the learning rate, look for broken sound in the data, "
                 f"or resume from the last checkpoint."
             )
-        before, words = dict(run.controllers), "went back to the last good weights, both learning rates x 0.5"
+        before, words = dict(run.factors), "went back to the last good weights, both learning rates x 0.5"
         for name in ("rate/judge", "rate/generator"):
-            run.controllers[f"doctor/{name}"] = 0.5 * run.factor(name)
+            run.factors[name] = 0.5 * run.factor(name)
         self._note(run, "divergence", words, before)
         run.event("remedy", name="divergence", remedy=words)
 

@@ -39,7 +39,7 @@ class Scale(NamedTuple):
         then = min(self.most, max(self.least, now * self.times))
         if then == now:
             return False
-        run.controllers[f"doctor/{self.factor}"] = then
+        run.factors[self.factor] = then
         return True
 
 
@@ -78,7 +78,7 @@ def wake_judge(patient: Patient, run: TrainingRun) -> bool:
     others = [rate for name, rate in rates.items() if name not in JUDGES]
     if not judges or not others or min(judges) > 0.01 * max(others) or min(judges) <= 0.0:
         return False
-    run.controllers["doctor/rate/judge"] = run.factor("rate/judge") * max(others) / min(judges)
+    run.factors["rate/judge"] = run.factor("rate/judge") * max(others) / min(judges)
     return True
 
 
