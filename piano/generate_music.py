@@ -397,7 +397,7 @@ def encode_pieces(
     generator: VariationalAttentionModel, blocks: Iterable[Tensor], *, frames: int = 128
 ) -> Iterator[Tensor]:
     """Latents (1, frames, latent_dim) of blocks of a long waveform (channels, samples), with context on both sides."""
-    margin, hop = generator.autoencoder.encoder_context, generator.hop_samples
+    margin, hop = generator.autoencoder.encoder.context, generator.hop_samples
     source, is_over = iter(blocks), False
     buffer = torch.zeros(generator.sound_channels, 0)
     first = begin = 0  # frame where the buffer begins, and the next one to encode

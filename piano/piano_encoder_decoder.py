@@ -23,12 +23,107 @@ LOGVAR_RANGE = (-12.0, 4.0)
 HEAD_START = 0.3
 
 
-class Reconstruction(NamedTuple):
+class CodecPass(NamedTuple):
     """What one pass through the autoencoder gives."""
 
-    waveform: Tensor
+    real: Tensor
+    """Normalised spectrum of what went in [shape=(batch, frames, channels * bins)]."""
+    decoded: Tensor
+    """Of what came out, of the same shape."""
     mu: Tensor
     logvar: Tensor
+
+
+class Encoder(nn.Module):
+    """Normalised spectrum -> posterior of the latents.
+
+    Parameters
+    ----------
+    values : int
+        Numbers of a spectrum frame: channels * bins.
+    channels, layers : int
+        Width, and number of ConvNeXt blocks.
+    latent_dim : int
+    stride : int
+        Spectrum frames one latent frame stands for.
+    """
+
+    def __init__(self, values: int, channels: int, layers: int, *, latent_dim: int, stride: int) -> None:
+        super().__init__()
+        self.embed = nn.Linear(values, channels)
+        self.blocks = nn.Sequential(*(ConvNeXtBlock(channels, residual_scale=1.0 / layers) for _ in range(layers)))
+        self.norm = nn.LayerNorm(channels)
+        self.to_posterior = FrameConvolution(channels, 2 * latent_dim, stride, stride=stride)
+        self.context = math.ceil((2 + 3 * layers) / stride)
+        """Latent frames on each side that can change a latent frame: the window of the spectrum, and the blocks."""
+
+    def forward(self, spectrum: Tensor) -> tuple[Tensor, Tensor]:
+        """mu and logvar (batch, latent_frames, latent_dim) of a normalised spectrum (batch, frames, values)."""
+        hidden = self.norm(self.blocks(self.embed(spectrum)))
+        mu, logvar = self.to_posterior(hidden).float().chunk(2, dim=-1)
+        return mu, logvar.clamp(*LOGVAR_RANGE)
+
+    @torch.no_grad()
+    def start_at(self, directions: Tensor, deviation: Tensor) -> None:
+        """Begin as a projection on whitened principal components; see `VariationalEncoderDecoder.fit_spectrum`.
+
+        Parameters
+        ----------
+        directions : Tensor [shape=(values, components)]
+            The strongest first.
+        deviation : Tensor [shape=(components,)]
+        """
+        used = min(self.embed.out_features, directions.shape[1])
+        self.embed.weight.zero_()
+        self.embed.bias.zero_()
+        self.embed.weight[:used] = (directions[:, :used] / deviation[:used].clamp_min(0.05)).T
+
+
+class Decoder(nn.Module):
+    """Latents -> normalised spectrum.
+
+    Parameters
+    ----------
+    values : int
+        Numbers of a spectrum frame: channels * bins.
+    channels, layers : int
+        Width, and number of ConvNeXt blocks.
+    latent_dim : int
+    stride : int
+        Spectrum frames one latent frame stands for.
+    """
+
+    def __init__(self, values: int, channels: int, layers: int, *, latent_dim: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.from_latent = FrameConvolution(latent_dim, channels * stride, 3)
+        self.blocks = nn.Sequential(*(ConvNeXtBlock(channels, residual_scale=1.0 / layers) for _ in range(layers)))
+        self.norm = nn.LayerNorm(channels)
+        self.head = nn.Linear(channels, values)
+        self.context = 1 + math.ceil(3 * layers / stride)
+        """Latent frames on each side that can change a decoded latent frame."""
+        with torch.no_grad():
+            self.head.weight.mul_(0.1)
+            self.head.bias.zero_()
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Normalised spectrum (batch, frames, values) of latents (batch, latent_frames, latent_dim)."""
+        hidden = rearrange(
+            self.from_latent(latent),
+            "batch frames (stride channels) -> batch (frames stride) channels",
+            stride=self.stride,
+        )
+        return self.head(self.norm(self.blocks(hidden))).float()
+
+    @torch.no_grad()
+    def start_at(self, directions: Tensor, deviation: Tensor) -> None:
+        """Begin as the way back from principal components; see `Encoder.start_at`.
+
+        At full size the untrained blocks' output is louder than the music: 0.3 learns faster (docs/experiments.md).
+        """
+        used = min(self.head.in_features, directions.shape[1])
+        self.head.weight.zero_()
+        self.head.weight[:, :used] = HEAD_START * directions[:, :used] * deviation[:used]
 
 
 class VariationalEncoderDecoder(nn.Module):
@@ -45,8 +140,6 @@ class VariationalEncoderDecoder(nn.Module):
     latent_dim : int
     encoder_channels, encoder_layers, n_channels, decoder_layers : int
         Width and depth of encoder and decoder (`n_channels` is the decoder's width).
-    dropout : float
-        Share of latent channels dropped before decoding while training.
     """
 
     mean_spectrum: Tensor
@@ -63,7 +156,6 @@ class VariationalEncoderDecoder(nn.Module):
         encoder_layers: int,
         n_channels: int,
         decoder_layers: int,
-        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.sound_channels = sound_channels
@@ -71,55 +163,19 @@ class VariationalEncoderDecoder(nn.Module):
         self.hop_length = n_fft // 4
         self.latent_stride = latent_stride
         self.latent_dim = latent_dim
-        self.encoder_layers = encoder_layers
-        self.decoder_layers = decoder_layers
         self.bins = n_fft // 2 + 1
         values = sound_channels * self.bins
         self.register_buffer("mean_spectrum", torch.full((values,), math.log(MAGNITUDE_FLOOR) / 2))
         self.register_buffer("spectrum_scale", torch.tensor(1.0))
 
-        self.embed = nn.Linear(values, encoder_channels)
-        self.encoder_blocks = nn.Sequential(
-            *(ConvNeXtBlock(encoder_channels, residual_scale=1.0 / encoder_layers) for _ in range(encoder_layers))
-        )
-        self.encoder_norm = nn.LayerNorm(encoder_channels)
-        self.to_posterior = FrameConvolution(encoder_channels, 2 * latent_dim, latent_stride, stride=latent_stride)
-
-        self.from_latent = FrameConvolution(latent_dim, n_channels * latent_stride, 3)
-        self.decoder_blocks = nn.Sequential(
-            *(ConvNeXtBlock(n_channels, residual_scale=1.0 / decoder_layers) for _ in range(decoder_layers))
-        )
-        self.latent_dropout = nn.Dropout1d(dropout)
-        self.decoder_norm = nn.LayerNorm(n_channels)
-        self.head = nn.Linear(n_channels, values)
-        with torch.no_grad():
-            self.head.weight.mul_(0.1)
-            self.head.bias.zero_()
+        sizes = {"latent_dim": latent_dim, "stride": latent_stride}
+        self.encoder = Encoder(values, encoder_channels, encoder_layers, **sizes)
+        self.decoder = Decoder(values, n_channels, decoder_layers, **sizes)
 
     @property
     def hop_samples(self) -> int:
         """Samples one latent frame stands for."""
         return self.hop_length * self.latent_stride
-
-    @property
-    def encoder_modules(self) -> tuple[nn.Module, ...]:
-        """The modules that only the encoder uses."""
-        return self.embed, self.encoder_blocks, self.encoder_norm, self.to_posterior
-
-    @property
-    def decoder_modules(self) -> tuple[nn.Module, ...]:
-        """The modules that only the decoder uses."""
-        return self.from_latent, self.decoder_blocks, self.decoder_norm, self.head
-
-    @property
-    def decoder_context(self) -> int:
-        """Latent frames on each side that can change a decoded latent frame."""
-        return 1 + math.ceil(3 * self.decoder_layers / self.latent_stride)
-
-    @property
-    def encoder_context(self) -> int:
-        """Latent frames on each side that can change an encoded latent frame (the window and the blocks)."""
-        return math.ceil((2 + 3 * self.encoder_layers) / self.latent_stride)
 
     def analyse(self, waveform: Tensor) -> Tensor:
         """Normalised log magnitudes of a waveform.
@@ -171,41 +227,35 @@ class VariationalEncoderDecoder(nn.Module):
             channels=self.sound_channels,
         )
 
-    def posterior(self, spectrum: Tensor) -> tuple[Tensor, Tensor]:
-        """mu and logvar [shape=(batch, latent_frames, latent_dim)] of a normalised spectrum."""
-        hidden = self.encoder_norm(self.encoder_blocks(self.embed(spectrum)))
-        mu, logvar = self.to_posterior(hidden).float().chunk(2, dim=-1)
-        return mu, logvar.clamp(*LOGVAR_RANGE)
-
-    def encoder(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
-        """mu and logvar [shape=(batch, latent_frames, latent_dim)] of a waveform (batch, channels, samples)."""
-        return self.posterior(self.analyse(waveform))
+    def encode(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        """mu and logvar (batch, latent_frames, latent_dim) of a waveform (batch, channels, samples)."""
+        return self.encoder(self.analyse(waveform))
 
     def reparameterize(self, mu: Tensor, logvar: Tensor, noise: Tensor | None = None) -> Tensor:
         """A sample of the posterior (arXiv 1312.6114); `noise` is standard normal with the shape of `mu`."""
         noise = torch.randn_like(mu) if noise is None else noise
         return mu + (0.5 * logvar).exp() * noise
 
-    def decode_spectrum(self, latent: Tensor) -> Tensor:
-        """Normalised spectrum (batch, frames, channels * bins) of latents (batch, latent_frames, latent_dim)."""
-        if self.latent_dropout.p > 0.0:
-            latent = self.latent_dropout(latent.transpose(1, 2)).transpose(1, 2)
-        hidden = rearrange(
-            self.from_latent(latent),
-            "batch frames (stride channels) -> batch (frames stride) channels",
-            stride=self.latent_stride,
-        )
-        return self.head(self.decoder_norm(self.decoder_blocks(hidden))).float()
-
-    def decoder(self, latent: Tensor, *, phase_iterations: int = 16) -> Tensor:
+    def decode(self, latent: Tensor, *, phase_iterations: int = 16) -> Tensor:
         """Waveform (batch, channels, latent_frames * hop_samples) of latents (batch, latent_frames, latent_dim)."""
-        return reconstruct(self.magnitude(self.decode_spectrum(latent)), iterations=phase_iterations)
+        return reconstruct(self.magnitude(self.decoder(latent)), iterations=phase_iterations)
 
-    def forward(self, waveform: Tensor) -> Reconstruction:
-        """Encode and decode a waveform (batch, channels, samples); the length is kept."""
-        mu, logvar = self.encoder(waveform)
-        latent = self.reparameterize(mu, logvar) if self.training else mu
-        return Reconstruction(self.decoder(latent)[..., : waveform.shape[-1]], mu, logvar)
+    def forward(self, waveform: Tensor, *, noise: Tensor | None = None, jitter: Tensor | None = None) -> CodecPass:
+        """One pass as in training: analyse, encode, draw from the posterior, decode.
+
+        Parameters
+        ----------
+        waveform : Tensor [shape=(batch, channels, samples)]
+        noise : Tensor [shape=(batch, latent_frames, latent_dim)], optional
+            Standard normal, for the draw; by default drawn here.
+        jitter : Tensor, optional
+            Added to what was drawn, so that the decoder learns to bear it; of the same shape.
+        """
+        with torch.no_grad():
+            real = self.analyse(waveform)
+        mu, logvar = self.encoder(real)
+        latent = self.reparameterize(mu, logvar, noise)
+        return CodecPass(real, self.decoder(latent if jitter is None else latent + jitter), mu, logvar)
 
     @torch.no_grad()
     def fit_spectrum(self, waveforms: Tensor) -> None:
@@ -227,11 +277,5 @@ class VariationalEncoderDecoder(nn.Module):
         covariance = frames.T @ frames / len(frames)
         variance, directions = torch.linalg.eigh(covariance)
         deviation = variance.flip(0).clamp_min(1e-6).sqrt()
-        directions = directions.flip(1)
-        used = min(self.embed.out_features, self.head.in_features, directions.shape[1])
-        self.embed.weight.zero_()
-        self.embed.bias.zero_()
-        self.embed.weight[:used] = (directions[:, :used] / deviation[:used].clamp_min(0.05)).T
-        self.head.weight.zero_()
-        # At full size the untrained blocks' output is louder than the music: 0.3 learns faster (docs/experiments.md).
-        self.head.weight[:, :used] = HEAD_START * directions[:, :used] * deviation[:used]
+        for part in (self.encoder, self.decoder):
+            part.start_at(directions.flip(1), deviation)

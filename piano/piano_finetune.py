@@ -20,6 +20,7 @@ from piano.piano_train import decoder_parameters
 from piano.stages import STAGE, STAGE_NAMES
 from piano.training.game import Game, Player, Turn, learn, optimizers_of
 from piano.training.training_run import TrainingRun
+from piano.update_checkpoint import with_present_names
 
 
 class Start(NamedTuple):
@@ -36,9 +37,9 @@ class Start(NamedTuple):
 
     def load_into(self, generator: nn.Module, discriminator: nn.Module) -> None:
         """Give networks that were built from `config` the trained weights."""
-        generator.load_state_dict(self.generator)
+        generator.load_state_dict(with_present_names(self.generator))
         if self.discriminator is not None:
-            discriminator.load_state_dict(self.discriminator)
+            discriminator.load_state_dict(with_present_names(self.discriminator))
 
 
 def start_from(config: Config, folder: Path, generator: dict[str, Any], judges: dict[str, Any] | None) -> Start:
@@ -124,7 +125,7 @@ def tune_decoder(run: TrainingRun) -> None:
     optimizer = AdamW(decoder_parameters(autoencoder), lr=run.rate("autoencoder"), betas=(0.8, 0.99), weight_decay=0.01)
     player = Player("decoder", optimizer, decoding_turn)
     autoencoder.train()
-    with frozen(*autoencoder.encoder_modules):
+    with frozen(autoencoder.encoder):
         for step in run.steps("autoencoder", optimizers_of(player)):
             run.record(learn(run.game(step), player, draw_noisy_sounds(run, step)))
 

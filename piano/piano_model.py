@@ -213,7 +213,7 @@ class VariationalAttentionModel(nn.Module):
 
     def forward(self, waveform: Tensor) -> Music:
         """Reconstruct a waveform (batch, channels, samples) through encoder, attention and decoder."""
-        mu, logvar = self.autoencoder.encoder(waveform)
+        mu, logvar = self.autoencoder.encode(waveform)
         latents = self.normaliser(self.autoencoder.reparameterize(mu, logvar) if self.training else mu)
         level = torch.zeros(latents.shape[:2], device=latents.device)
         told = self.tell(self.style.describe(latents), latents.shape[1])
@@ -222,11 +222,11 @@ class VariationalAttentionModel(nn.Module):
 
     def encode(self, waveform: Tensor) -> Tensor:
         """Whitened latent means (batch, frames, latent_dim) of a waveform (batch, channels, samples)."""
-        return self.normaliser(self.autoencoder.encoder(waveform)[0])
+        return self.normaliser(self.autoencoder.encode(waveform)[0])
 
     def decode_spectrum(self, latents: Tensor) -> Tensor:
         """Normalised spectrum (batch, frames, values) of whitened latents (batch, frames, latent_dim)."""
-        return self.autoencoder.decode_spectrum(self.normaliser.inverse(latents))
+        return self.autoencoder.decoder(self.normaliser.inverse(latents))
 
     def decode(
         self, latents: Tensor, *, phase_iterations: int = 16, texture_seed: int | None = None, steps: int = 16
@@ -473,7 +473,7 @@ class VariationalAttentionModel(nn.Module):
         gain : float
             Put on all of it.
         """
-        margin = self.autoencoder.decoder_context
+        margin = self.autoencoder.decoder.context
         stride = self.autoencoder.latent_stride
         buffer = None if context is None else context[:, -margin:]
         done = 0 if buffer is None else buffer.shape[1]

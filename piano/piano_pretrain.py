@@ -147,12 +147,9 @@ class AutoencoderPass(NamedTuple):
 def autoencoder_pass(game: Game, sound: NoisySound) -> AutoencoderPass:
     """Reconstruction and rate."""
     autoencoder: VariationalEncoderDecoder = game.generator.autoencoder
-    with torch.no_grad():
-        spectrum = autoencoder.analyse(sound.waveforms)
     with game.autocast():
-        mu, logvar = autoencoder.posterior(spectrum)
-        decoded = autoencoder.decode_spectrum(autoencoder.reparameterize(mu, logvar, sound.noise) + sound.jitter)
-    loss = magnitude_loss(autoencoder.log_magnitude(decoded), autoencoder.log_magnitude(spectrum))
+        real, decoded, mu, logvar = autoencoder(sound.waveforms, noise=sound.noise, jitter=sound.jitter)
+    loss = magnitude_loss(autoencoder.log_magnitude(decoded), autoencoder.log_magnitude(real))
     return AutoencoderPass(
         loss,
         kl_divergence_loss(mu=mu, logvar=logvar),

@@ -197,7 +197,7 @@ def encode_sound(game: Game, waveforms: Tensor, noise: Tensor) -> Sound:
     autoencoder = game.generator.autoencoder
     real = autoencoder.analyse(waveforms)
     with game.autocast():
-        mu, logvar = autoencoder.posterior(real)
+        mu, logvar = autoencoder.encoder(real)
     return Sound(waveforms, real, autoencoder.reparameterize(mu, logvar, noise.to(mu.device)))
 
 
@@ -270,7 +270,7 @@ class Verdicts(NamedTuple):
 def ear_turn(game: Game, sound: Sound) -> Turn:
     """The ear on real sound and on its reconstruction."""
     with torch.no_grad(), game.autocast():
-        fake = game.generator.autoencoder.decode_spectrum(sound.latents)
+        fake = game.generator.autoencoder.decoder(sound.latents)
     verdicts = ear_verdicts(game, sound.real, fake)
     return judge_turn(game, "ear", verdicts.total, verdicts)
 
@@ -279,7 +279,7 @@ def joint_ear_turn(game: Game, batch: Both) -> Turn:
     """Half of the ear's fakes are reconstructions, half compositions; it is pushed harder on unmusical ones."""
     sound = batch.sound
     with torch.no_grad(), game.autocast():
-        rebuilt = game.generator.autoencoder.decode_spectrum(sound.latents)
+        rebuilt = game.generator.autoencoder.decoder(sound.latents)
         composed = composed_spectrum(game, batch)
     on_rebuilt, on_composed = (ear_verdicts(game, sound.real, fake) for fake in (rebuilt, composed))
     total = 0.5 * (on_rebuilt.total + on_composed.total)
@@ -461,7 +461,7 @@ def decoder_turn(game: Game, sound: Sound) -> Turn:
         reconstruction = rebuild(game, sound)
         return Turn(reconstruction, {"ear_reconstruction": reconstruction})
     with game.autocast():
-        fake = autoencoder.decode_spectrum(sound.latents)
+        fake = autoencoder.decoder(sound.latents)
         on_fake = judge_sound(game.discriminator, autoencoder, fake)
         with torch.no_grad():
             on_real = judge_sound(game.discriminator, autoencoder, sound.real)
@@ -526,7 +526,7 @@ def joint_sound_turn(game: Game, batch: Both) -> Turn:
         reconstruction = rebuild(game, sound)
         return Turn(reconstruction, {"reconstruction": reconstruction})
     with game.autocast():
-        rebuilt = autoencoder.decode_spectrum(sound.latents)
+        rebuilt = autoencoder.decoder(sound.latents)
         composed = composed_spectrum(game, batch)
         on_fake = judge_sound(game.discriminator, autoencoder, composed)
         with torch.no_grad():
@@ -565,7 +565,7 @@ def rebuild(game: Game, sound: Sound) -> Tensor:
     """Distance of the decoder's reconstruction from the real sound."""
     autoencoder = game.generator.autoencoder
     with game.autocast():
-        fake = autoencoder.decode_spectrum(sound.latents)
+        fake = autoencoder.decoder(sound.latents)
     return magnitude_loss(autoencoder.log_magnitude(fake), autoencoder.log_magnitude(sound.real))
 
 
@@ -596,7 +596,7 @@ def balanced(output: Tensor, terms: dict[str, Tensor], shares: dict[str, float])
 
 def decoder_parameters(autoencoder: VariationalEncoderDecoder) -> list[Tensor]:
     """What moves when only the decoder learns."""
-    return [parameter for module in autoencoder.decoder_modules for parameter in module.parameters()]
+    return list(autoencoder.decoder.parameters())
 
 
 def check_loss_weights(weights: Mapping[str, float]) -> None:

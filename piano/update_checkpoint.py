@@ -1,10 +1,20 @@
 """Carries an old checkpoint into a changed model."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-RENAMED_KEYS: dict[str, str] = {}
+RENAMED_KEYS: dict[str, str] = {
+    "autoencoder.embed.": "autoencoder.encoder.embed.",
+    "autoencoder.encoder_blocks.": "autoencoder.encoder.blocks.",
+    "autoencoder.encoder_norm.": "autoencoder.encoder.norm.",
+    "autoencoder.to_posterior.": "autoencoder.encoder.to_posterior.",
+    "autoencoder.from_latent.": "autoencoder.decoder.from_latent.",
+    "autoencoder.decoder_blocks.": "autoencoder.decoder.blocks.",
+    "autoencoder.decoder_norm.": "autoencoder.decoder.norm.",
+    "autoencoder.head.": "autoencoder.decoder.head.",
+}
 """Old prefix of a state-dict key -> its new prefix; every rename in a network adds a row."""
 
 
@@ -39,7 +49,7 @@ def update_checkpoint(old_state: dict[str, Tensor], network: nn.Module) -> Updat
     -------
     Update
     """
-    renamed = {rename_key(key): value for key, value in old_state.items()}
+    renamed = with_present_names(old_state)
     state = {key: value.clone() for key, value in network.state_dict().items()}
     carried, resized, fresh = [], [], []
     for key, own in state.items():
@@ -54,6 +64,26 @@ def update_checkpoint(old_state: dict[str, Tensor], network: nn.Module) -> Updat
             own[common] = old[common].to(own.dtype)
             resized.append(key)
     return Update(state, carried, resized, fresh, sorted(renamed.keys() - state.keys()))
+
+
+def with_present_names(value: Any) -> Any:
+    """A state, or anything plain that holds states, with the keys that it would have today."""
+    if isinstance(value, dict):
+        return {
+            rename_key(key) if isinstance(key, str) else key: with_present_names(inside)
+            for key, inside in value.items()
+        }
+    return [with_present_names(inside) for inside in value] if isinstance(value, list) else value
+
+
+def renamed_in_words(state: Mapping[str, Any]) -> str:
+    """What loading an old state changes, for the user; empty where its names are today's."""
+    old = [key for key in state if rename_key(key) != key]
+    if not old:
+        return ""
+    return (
+        f"an earlier version saved it: {len(old)} of its {len(state)} tensors have other names now and are carried over"
+    )
 
 
 def rename_key(key: str) -> str:

@@ -15,6 +15,7 @@ from piano.foundation.screen_text import printable
 from piano.foundation.shipped_format import read_shipped, shipped_path
 from piano.piano_model import VariationalAttentionModel
 from piano.stages import STAGE
+from piano.update_checkpoint import renamed_in_words, update_checkpoint, with_present_names
 
 ANY_EPOCH = ("best", "latest")
 
@@ -126,9 +127,14 @@ def load_discriminator(
 def build(kind: type[nn.Module], content: dict[str, Any], state: dict[str, Any], device: torch.device | str) -> Any:
     """A network of class `kind` from a checkpoint's keywords and a state; raises CheckpointError."""
     try:
-        refuse_other_sizes(kind, content["keywords"], state)
+        renamed = with_present_names(state)
+        refuse_other_sizes(kind, content["keywords"], renamed)
         network = kind(**content["keywords"])
-        network.load_state_dict(state)
+        update = update_checkpoint(state, network)
+        if words := renamed_in_words(state):
+            logging.getLogger(__name__).info(f"{content['role']} of epoch {content['epoch']}: {words}")
+        # What is no part of the network stays, so that loading refuses it, but for what a layer knows from its past.
+        network.load_state_dict(update.state | {name: renamed[name] for name in update.dropped})
     except (
         TypeError,
         ValueError,
@@ -141,7 +147,8 @@ def build(kind: type[nn.Module], content: dict[str, Any], state: dict[str, Any],
     ) as error:
         raise CheckpointError(
             f"the {content['role']} of epoch {content['epoch']} does not fit this version: "
-            f"{printable(' '.join(str(error).split()))[:160]}. See piano/update_checkpoint.py."
+            f"{printable(' '.join(str(error).split()))[:160]}. "
+            "`update_checkpoint` (piano/update_checkpoint.py) carries over what fits."
         ) from None
     return network.to(device).eval()
 

@@ -100,7 +100,7 @@ def test_weights_that_make_no_sound_are_one_sentence(generator, tmp_path, capsys
     save_checkpoint(generator, 1, tmp_path, "generator")
     path = checkpoint_path(tmp_path, "generator", 1)
     content = torch.load(path, weights_only=True)
-    content["model"]["autoencoder.head.weight"][:] = value
+    content["model"]["autoencoder.decoder.head.weight"][:] = value
     torch.save(content, path)
     assert play(tmp_path) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()[-1:]

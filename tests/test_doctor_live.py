@@ -198,9 +198,7 @@ def test_only_what_a_remedy_changed_is_taken_back_and_what_is_kept_stays(tmp_pat
     bedside.windows({"diversity": 0.9, "kl_dead_share": 0.0}, 2 * RELAX)
     assert bedside.run.factors == pytest.approx(given | {"beta": math.sqrt(0.1)})
     bedside.windows({"diversity": 0.9, "kl_dead_share": 0.0}, 2 * RELAX)
-    assert bedside.run.factors == pytest.approx(
-        given | {"beta": math.sqrt(0.1), "energy_score": math.sqrt(2.0)}
-    )
+    assert bedside.run.factors == pytest.approx(given | {"beta": math.sqrt(0.1), "energy_score": math.sqrt(2.0)})
     bedside.windows({}, 3 * RELAX)
     assert [entry["name"] for entry in bedside.events("relaxed")] == ["posterior collapse", "mode collapse"]
     assert bedside.run.factors["rate/judge"] == 50.0

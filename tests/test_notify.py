@@ -62,7 +62,7 @@ def test_a_run_that_dies_says_why_and_dies_all_the_same(inbox, tmp_path, kind):
         if kind == "interrupt":
             raise KeyboardInterrupt
         with torch.no_grad():
-            saved.generator.autoencoder.head.weight.fill_(float("nan"))
+            saved.generator.autoencoder.decoder.head.weight.fill_(float("nan"))
 
     run.watch(On(after_save=fall))
     with (

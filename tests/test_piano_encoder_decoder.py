@@ -33,11 +33,23 @@ def chord(samples: int, *, channels: int = 1, batch: int = 2) -> torch.Tensor:
 @pytest.mark.parametrize("samples", [4096, 4097, 5000, 100])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_the_output_is_as_long_as_the_input(samples, channels):
-    result = build(channels)(chord(samples, channels=channels))
-    assert result.waveform.shape == (2, channels, samples)
-    frames = math.ceil(samples / 256)
-    assert result.mu.shape == result.logvar.shape == (2, frames, 8)
-    assert torch.isfinite(result.waveform).all()
+    autoencoder, frames = build(channels), math.ceil(samples / 256)
+    passed = autoencoder(chord(samples, channels=channels))
+    assert passed.mu.shape == passed.logvar.shape == (2, frames, 8)
+    assert passed.real.shape == passed.decoded.shape == (2, 2 * frames, channels * 257)
+    waveform = autoencoder.decode(passed.mu)[..., :samples]
+    assert waveform.shape == (2, channels, samples)
+    assert torch.isfinite(waveform).all()
+
+
+def test_a_pass_draws_from_the_posterior_with_the_noise_that_it_is_given():
+    autoencoder, waveform = build(), chord(4096)
+    noise = torch.randn(2, 16, 8, generator=torch.Generator().manual_seed(3))
+    first, again, other = (autoencoder(waveform, noise=given) for given in (noise, noise, -noise))
+    assert torch.equal(first.decoded, again.decoded) and not torch.equal(first.decoded, other.decoded)
+    latent = first.mu + (0.5 * first.logvar).exp() * noise
+    assert torch.equal(first.decoded, autoencoder.decoder(latent))
+    assert torch.equal(autoencoder(waveform, noise=noise, jitter=noise).decoded, autoencoder.decoder(latent + noise))
 
 
 def test_magnitudes_of_a_waveform_become_the_waveform_again():
@@ -51,7 +63,7 @@ def test_magnitudes_of_a_waveform_become_the_waveform_again():
 
 
 def test_logvar_stays_in_its_range_for_absurd_input():
-    _, logvar = build().encoder(1e6 * torch.randn(1, 1, 4096))
+    _, logvar = build().encode(1e6 * torch.randn(1, 1, 4096))
     assert logvar.min() >= -12.0
     assert logvar.max() <= 4.0
 
@@ -77,7 +89,7 @@ def test_principal_components_let_a_linear_code_rebuild_the_spectrum():
     waveform = torch.randn(1, 1, 65536, generator=torch.Generator().manual_seed(1)) * 0.05 + chord(65536, batch=1)
     autoencoder.fit_spectrum(waveform)
     spectrum = autoencoder.analyse(waveform)
-    weight = autoencoder.embed.weight
+    weight = autoencoder.encoder.embed.weight
     rebuilt = spectrum @ weight.T @ torch.linalg.pinv(weight).T
     components = torch.pca_lowrank(spectrum[0], q=24, center=False, niter=8)[2]
     best = spectrum @ components @ components.T
@@ -88,27 +100,25 @@ def test_principal_components_let_a_linear_code_rebuild_the_spectrum():
 def test_decoder_context_is_enough(stride):
     autoencoder = build(latent_stride=stride).eval()
     latent = torch.randn(1, 60, 8)
-    whole = autoencoder.decode_spectrum(latent)
-    margin = autoencoder.decoder_context
-    part = autoencoder.decode_spectrum(latent[:, 20 - margin : 40 + margin])[
-        :, margin * stride : (margin + 20) * stride
-    ]
+    whole = autoencoder.decoder(latent)
+    margin = autoencoder.decoder.context
+    part = autoencoder.decoder(latent[:, 20 - margin : 40 + margin])[:, margin * stride : (margin + 20) * stride]
     torch.testing.assert_close(part, whole[:, 20 * stride : 40 * stride], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("stride", [1, 2, 4])
 def test_encoder_context_is_enough(stride):
     autoencoder = build(latent_stride=stride).eval()
-    hop, margin = autoencoder.hop_samples, autoencoder.encoder_context
+    hop, margin = autoencoder.hop_samples, autoencoder.encoder.context
     waveform = torch.randn(1, 1, 60 * hop) * 0.1
-    whole = autoencoder.encoder(waveform)[0]
-    part = autoencoder.encoder(waveform[..., (20 - margin) * hop : (40 + margin) * hop])[0]
+    whole = autoencoder.encode(waveform)[0]
+    part = autoencoder.encode(waveform[..., (20 - margin) * hop : (40 + margin) * hop])[0]
     torch.testing.assert_close(part[:, margin : margin + 20], whole[:, 20:40], rtol=1e-3, atol=1e-4)
 
 
 def test_encoder_and_decoder_share_no_parameter_and_leave_none_out():
     autoencoder = build()
-    encoder = {id(p) for module in autoencoder.encoder_modules for p in module.parameters()}
-    decoder = {id(p) for module in autoencoder.decoder_modules for p in module.parameters()}
+    encoder = {id(p) for p in autoencoder.encoder.parameters()}
+    decoder = {id(p) for p in autoencoder.decoder.parameters()}
     assert not encoder & decoder
     assert encoder | decoder == {id(p) for p in autoencoder.parameters()}

@@ -241,7 +241,7 @@ def test_where_a_style_is_a_pause_another_is_drawn(generator):
 def test_a_broken_model_is_a_sentence(generator):
     broken = build()
     with torch.no_grad():
-        broken.autoencoder.head.bias[3] = float("nan")
+        broken.autoencoder.decoder.head.bias[3] = float("nan")
     for make in (lambda: broken.generate(1.0, steps=1), lambda: broken.continue_(torch.randn(1, 8000), 1.0, steps=1)):
         with pytest.raises(CheckpointError, match="not finite"):
             make()

@@ -26,7 +26,7 @@ def here(tmp_path, monkeypatch) -> Path:
     for name, seed in (("model", 0), ("other", 1)):
         generator = build()
         with torch.no_grad():
-            generator.autoencoder.head.bias.add_(0.1 * seed)
+            generator.autoencoder.decoder.head.bias.add_(0.1 * seed)
         save_checkpoint(generator, 3, Path(name), "generator")
     write_audio(Path("prompt.wav"), tonal_pairs(1, seed=5)[0, 0], SAMPLE_RATE)
     noise = torch.randn(1, 2 * SAMPLE_RATE, generator=torch.Generator().manual_seed(0)).numpy()
@@ -142,7 +142,7 @@ def test_a_given_away_model_has_the_hash_of_its_checkpoint_and_half_of_it_anothe
     state = generator.state_dict()
     assert model_hash(dict(reversed(state.items())), generator.keywords) == model_hash(state, generator.keywords)
     changed = {name: value.clone() for name, value in state.items()}
-    changed["autoencoder.head.bias"].view(torch.int32)[0] ^= 1  # the last bit of one number
+    changed["autoencoder.decoder.head.bias"].view(torch.int32)[0] ^= 1  # the last bit of one number
     assert model_hash(changed, generator.keywords) != model_hash(state, generator.keywords)
     make("--count", "1")
     assert read_receipt(Path("out/seed0_sample_0000.wav")).model == model_hash(state, generator.keywords)

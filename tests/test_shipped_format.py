@@ -33,11 +33,11 @@ def folder(tmp_path_factory) -> Path:
         generator = build()
         generator.default_steps.fill_(epoch)
         with torch.no_grad():
-            generator.autoencoder.head.bias.add_(0.01 * epoch)
+            generator.autoencoder.decoder.head.bias.add_(0.01 * epoch)
         discriminator: Discriminator_with_mdisc = build_discriminator(tiny_config(folder), generator)
         discriminator.trained_steps.fill_(epoch)
         average = {name: value.clone() for name, value in generator.state_dict().items()}
-        average["autoencoder.head.bias"] += 1.0
+        average["autoencoder.decoder.head.bias"] += 1.0
         save_checkpoint(generator, epoch, folder, "generator", average=average)
         save_checkpoint(discriminator, epoch, folder, "discriminator")
     write_best(folder, Best(3, 0.2, 4, "joint"))
@@ -78,8 +78,8 @@ def test_half_precision_halves_matrices_only_and_changes_the_sound_little(folder
     assert 0 < change < 0.1
     stored = load_file(shipped_path(tmp_path, "generator"))
     halved = {name for name, value in stored.items() if value.dtype == torch.float16}
-    assert "autoencoder.head.weight" in halved
-    exact = ("normaliser.", "autoencoder.mean_spectrum", "autoencoder.head.bias", "default_steps")
+    assert "autoencoder.decoder.head.weight" in halved
+    exact = ("normaliser.", "autoencoder.mean_spectrum", "autoencoder.decoder.head.bias", "default_steps")
     assert not [name for name in halved if name.startswith(exact)]
     loaded = load_generator(tmp_path, "best")
     assert all(value.dtype == torch.float32 for value in loaded.parameters())

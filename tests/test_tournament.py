@@ -284,7 +284,7 @@ def test_damaged_and_diverged_checkpoints_are_left_out_and_named(folder, tmp_pat
     judge["model"]["ear_offset"].fill_(float("nan"))
     torch.save(judge, checkpoint_path(copy, "discriminator", 3))
     generator = torch.load(checkpoint_path(copy, "generator", 4), weights_only=True)
-    generator["model"]["autoencoder.head.bias"].fill_(float("inf"))
+    generator["model"]["autoencoder.decoder.head.bias"].fill_(float("inf"))
     torch.save(generator, checkpoint_path(copy, "generator", 4))
     assert play(copy, tmp_path / "out") == 0
     told = json.loads((tmp_path / "out" / "tournament.json").read_text())

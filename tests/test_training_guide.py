@@ -173,14 +173,14 @@ def test_early_stopping_ends_the_stage_and_keeps_its_best_epoch(tmp_path):
     averages = []
 
     def measured(run: TrainingRun) -> dict[str, float]:
-        averages.append(weights(run.average.network.autoencoder.decoder_modules[0]))
+        averages.append(weights(run.average.network.autoencoder.decoder.from_latent))
         return {"validation_loss": next(losses)}
 
     run.watchers = [On(end_epoch=measured)]
     train_autoencoder(run)
     assert len(steps_of(tmp_path, "autoencoder")) == 8  # of twelve
     assert [event["best"] for event in events_of(tmp_path, "early_stop")] == [1.0]
-    kept = weights(run.average.network.autoencoder.decoder_modules[0])
+    kept = weights(run.average.network.autoencoder.decoder.from_latent)
     assert same(kept, averages[1])
     assert not same(kept, averages[3])
     assert run.finished_stages == ["autoencoder"]

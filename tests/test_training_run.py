@@ -186,7 +186,7 @@ def test_not_a_number_stops_with_term_and_step_named_and_keeps_the_last_checkpoi
 
     def poison(saved: TrainingRun) -> None:
         with torch.no_grad():
-            saved.generator.autoencoder.head.weight.fill_(float("nan"))
+            saved.generator.autoencoder.decoder.head.weight.fill_(float("nan"))
 
     run.watch(On(after_save=poison))
     with pytest.raises(TrainingError, match=r"reconstruction is nan in stage autoencoder, epoch 2, step 2"):
@@ -217,7 +217,7 @@ def test_no_gradient_crosses_between_players(tmp_path):
     assert moved and all(key.startswith("shortcut") for key in moved)
     adversarial_step(run.game(step), [], shortcut, compositions)
     assert all(parameter.grad is None for parameter in run.discriminator.parameters())
-    encoder = [parameter for module in run.generator.autoencoder.encoder_modules for parameter in module.parameters()]
+    encoder = list(run.generator.autoencoder.encoder.parameters())
     assert all(parameter.grad is None for parameter in encoder)
     assert all(parameter.requires_grad for parameter in run.discriminator.parameters())
 

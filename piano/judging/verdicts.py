@@ -85,7 +85,7 @@ def items_of_latents(generator: VariationalAttentionModel, latents: Tensor) -> I
 def items_of_sound(generator: VariationalAttentionModel, waveforms: Tensor) -> Items:
     """Waveforms (items, channels, samples) with their spectra and latents, one item at a time."""
     spectrum = torch.cat([generator.autoencoder.analyse(waveform.unsqueeze(0)) for waveform in waveforms])
-    means = [generator.autoencoder.posterior(each.unsqueeze(0))[0] for each in spectrum]
+    means = [generator.autoencoder.encoder(each.unsqueeze(0))[0] for each in spectrum]
     return items_with_wave(generator, generator.normaliser(torch.cat(means)), spectrum)
 
 
@@ -236,6 +236,6 @@ def tensor_digest(*tensors: Tensor) -> str:
 
 def code_digest(generator: VariationalAttentionModel) -> str:
     """A short hash of the way from sound to latents: equal for all generators since the encoder was frozen."""
-    encoder = [tensor for module in generator.autoencoder.encoder_modules for tensor in module.state_dict().values()]
+    encoder = list(generator.autoencoder.encoder.state_dict().values())
     spectrum = (generator.autoencoder.mean_spectrum, generator.autoencoder.spectrum_scale)
     return tensor_digest(*encoder, *spectrum, generator.normaliser.mean, generator.normaliser.whiten)

@@ -28,6 +28,7 @@ from piano.foundation.run_log import LOG_NAME, RunLog, read_history
 from piano.foundation.runtime import Runtime, available_cores
 from piano.foundation.screen_text import printable
 from piano.training.run_position import Position, check_position, position_of
+from piano.update_checkpoint import with_present_names
 from piano.vae_utilities import save_checkpoint
 
 STATES_OF_A_PARAMETER = 4
@@ -226,7 +227,7 @@ def refusing_position(epoch: int) -> Iterator[None]:
 def load_weights(kept: Mapping[str, Any], network: nn.Module, epoch: int) -> None:
     """Give a network the weights of a checkpoint; raises CheckpointError where they do not fit."""
     try:
-        network.load_state_dict(kept)
+        network.load_state_dict(with_present_names(kept))
     except (RuntimeError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"the checkpoint of epoch {epoch} was made with other model settings: "

@@ -16,6 +16,7 @@ from piano.foundation.finite import not_finite
 from piano.foundation.screen_text import printable
 from piano.stages import LAST_STAGE, STAGE_NAMES
 from piano.training.longer_run import Learned, Reopened, learned_in
+from piano.update_checkpoint import with_present_names
 
 CLOCK = Bound(0.0, 60.0 * bounds.MINUTES.high, is_whole=False)
 """Seconds that a run has taken."""
@@ -133,7 +134,7 @@ def position_of(there: Mapping[str, Any], history: Sequence[dict[str, Any]]) -> 
         learned=learned,
         reopened=reopened,
         planned=planned,
-        stateful=dict(there.get("stateful", {})),
+        stateful=with_present_names(there.get("stateful", {})),
         compute={name: there.get(name) for name in ("seed", "random", "device_random", "precision", "threads")},
         log_bytes=there.get("log_bytes", 2**62),
     )

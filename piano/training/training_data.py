@@ -131,7 +131,7 @@ def encode_dataset(
         waveforms = torch.stack([dataset[item] for item in places])
         refuse_broken(dataset, places, waveforms)
         with runtime.autocast():
-            pieces.append(generator.autoencoder.encoder(waveforms.to(runtime.device))[0][:, :frames].float().cpu())
+            pieces.append(generator.autoencoder.encode(waveforms.to(runtime.device))[0][:, :frames].float().cpu())
     means = torch.cat(pieces).clone()
     if not bool(torch.isfinite(means).all()):
         raise TrainingError(

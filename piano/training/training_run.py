@@ -38,6 +38,7 @@ from piano.training.schedules import SETTLED, Schedules, Step
 from piano.training.time_budget import ENCODING, SAVING, TimeBudget, texture_of
 from piano.training.training_data import TrainingData
 from piano.training.watcher import Watcher
+from piano.update_checkpoint import renamed_in_words
 
 STOP_EVERY = 10
 """Several processes agree at every n-th step whether to stop."""
@@ -163,8 +164,8 @@ class TrainingRun:
         """The parts of the networks that learn or rest as a whole."""
         autoencoder, judges = self.generator.autoencoder, self.discriminator
         return {
-            "encoder": list(autoencoder.encoder_modules),
-            "decoder": list(autoencoder.decoder_modules),
+            "encoder": [autoencoder.encoder],
+            "decoder": [autoencoder.decoder],
             "attention": [self.generator.attention],
             "shortcut": [self.generator.shortcut],
             "ear": [judges.ear],
@@ -651,6 +652,8 @@ class TrainingRun:
         config = self.config
         folder = config.checkpoint_folder_load or config.checkpoint_folder
         pair = run_keeper.read_pair(folder, config.resume_epoch, self.stateful)
+        if words := renamed_in_words(pair.generator["model"]):
+            self._tell(f"Epoch {pair.epoch}: {words}")
         run_keeper.load_weights(pair.generator["model"], self.generator, pair.epoch)
         run_keeper.load_weights(pair.generator["average"], self.average.network, pair.epoch)
         run_keeper.load_weights(pair.discriminator["model"], self.discriminator, pair.epoch)

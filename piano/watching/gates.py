@@ -323,7 +323,7 @@ def reconstruction_figures(run: TrainingRun, keeper: Gatekeeper) -> dict[str, fl
         figures = compare_reconstructions(generator, clips, clip_labels(run.data.sets["validation"], most_clips=most))
         with torch.inference_mode():
             sounds = (torch.from_numpy(clip)[None].to(run.runtime.device) for clip in clips)
-            means = torch.cat([generator.autoencoder.encoder(sound)[0][0] for sound in sounds])
+            means = torch.cat([generator.autoencoder.encode(sound)[0][0] for sound in sounds])
     return figures | {"active_dimensions": float((means.var(dim=0) > 0.1).float().mean())}
 
 

@@ -160,7 +160,7 @@ def ear_signals(run: TrainingRun) -> dict[str, float]:
     indices = torch.randint(len(held), (COUNT,), generator=step.random("held out pair"))
     offsets = torch.randint(held.samples - samples + 1, (COUNT,), generator=step.random("held out offset"))
     spectra["validation"] = autoencoder.analyse(held.crops(indices, offsets, samples).to(run.runtime.device))
-    spectra["fake"] = autoencoder.decode_spectrum(autoencoder.posterior(spectra["training"])[0])
+    spectra["fake"] = autoencoder.decoder(autoencoder.encoder(spectra["training"])[0])
     judged = {name: judge_sound(run.discriminator, autoencoder, spectrum) for name, spectrum in spectra.items()}
     probes = [autoencoder.analyse(sound) for sound in probe_waveforms(run, samples).values()]
     order = torch.randperm(spectra["validation"].shape[1], generator=step.random("shuffle"))
@@ -248,7 +248,7 @@ def rebuilt_variety(run: TrainingRun) -> dict[str, float]:
     """Diversity of reconstructions: mean pairwise distance of their mean spectra over that of their originals."""
     autoencoder = run.generator.autoencoder
     real = autoencoder.analyse(run.data.draw_waveforms(fixed_step(run), COUNT, run.settings("ear").frames))
-    made = autoencoder.decode_spectrum(autoencoder.posterior(real)[0])
+    made = autoencoder.decoder(autoencoder.encoder(real)[0])
     found = ratio(spread(made.mean(dim=1)), spread(real.mean(dim=1)))
     return {} if found is None else {"diversity": found}
 

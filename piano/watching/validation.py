@@ -52,8 +52,8 @@ def sound_losses(run: TrainingRun, step: Step, *, with_ear: bool) -> dict[str, T
     count, frames = run.batch_size(run.stage), run.settings(run.stage).frames
     real = autoencoder.analyse(run.data.draw_waveforms(step, count, frames, split="validation"))
     with run.runtime.autocast():
-        mean, _ = autoencoder.posterior(real)
-        fake = autoencoder.decode_spectrum(mean)
+        mean, _ = autoencoder.encoder(real)
+        fake = autoencoder.decoder(mean)
     losses = {"validation_loss": magnitude_loss(autoencoder.log_magnitude(fake), autoencoder.log_magnitude(real))}
     if with_ear:
         with run.runtime.autocast():

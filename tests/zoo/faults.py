@@ -121,7 +121,7 @@ def make_constant(run: TrainingRun) -> None:
 
 def spoil_weight(run: TrainingRun) -> None:
     """One weight of the decoder is not a number: every step from here on is none either."""
-    next(iter(run.generator.autoencoder.decoder_modules[0].parameters())).view(-1)[0] = float("nan")
+    next(run.generator.autoencoder.decoder.parameters()).view(-1)[0] = float("nan")
 
 
 def deaf_to_noise(run: TrainingRun) -> Any:
@@ -149,7 +149,7 @@ def not_detached(run: TrainingRun) -> Iterator[None]:
 
     def ear_turn(game: Game, sound: piano_train.Sound) -> Turn:
         autoencoder = game.generator.autoencoder
-        fake = autoencoder.decode_spectrum(sound.latents)
+        fake = autoencoder.decoder(sound.latents)
         on_real, on_fake = (
             piano_train.judge_sound(game.discriminator, autoencoder, spectrum) for spectrum in (sound.real, fake)
         )
