@@ -149,7 +149,7 @@ def create_dataset(
                 f"got {segment_seconds:g}."
             )
         recordings = gather_recordings(source, segment_samples, join_short=join_short)
-        _refuse_too_little(source, recordings, prepared, output, options, defaults or Defaults())
+        _refuse_too_little(source, recordings, prepared, output, options, defaults or load_defaults(None, None))
         with ChunkReader(prepared, settings.channels, source) as reader:
             for song in source.songs:
                 reader.check(song)

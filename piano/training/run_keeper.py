@@ -230,7 +230,7 @@ def resume(run: KeptRun) -> int:
     CheckpointError
         There is none, or not the one asked for.
     """
-    folder, wanted = (Path(run.config.checkpoint_folder_load or run.config.checkpoint_folder), run.config.resume_epoch)
+    folder, wanted = run.config.resumed_folder, run.config.resume_epoch
     epochs = complete_epochs(folder)
     if wanted is not None:
         if wanted not in epochs:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from tqdm import tqdm
 
-from piano.config_reader import CONFIG_NAME, Config, StageSettings
+from piano.config_reader import CONFIG_NAME, Config, StageValues
 from piano.discriminator import Discriminator_with_mdisc
 from piano.foundation.checkpoint_format import Best
 from piano.foundation.errors import CheckpointError, DatasetError, StoppedBySignal, TrainingError
@@ -189,9 +189,9 @@ class TrainingRun:
         """Time this run has taken, over all its sittings."""
         return self._clock_offset + time.monotonic() - self._clock_start
 
-    def settings(self, stage: str) -> StageSettings:
-        """A stage's section of the config."""
-        return getattr(self.config.stages, stage)
+    def settings(self, stage: str) -> StageValues:
+        """What holds for a stage."""
+        return self.config.stage(stage)
 
     @property
     def parts(self) -> dict[Part, list[nn.Module]]:
@@ -208,7 +208,7 @@ class TrainingRun:
 
     def batch_size(self, stage: str) -> int:
         """Items of a stage's step, in all processes."""
-        return self.settings(stage).batch_size or self.config.batch_size
+        return self.settings(stage).batch_size
 
     def micro_batches(self, stage: str) -> list[slice]:
         """This process's parts of a stage's batch."""
@@ -216,11 +216,11 @@ class TrainingRun:
 
     def rate(self, stage: str) -> float:
         """A stage's learning rate, of the generator's parts."""
-        return self.settings(stage).learning_rate or self.config.learning_rate
+        return self.settings(stage).learning_rate
 
     def judge_rate(self, stage: str) -> float:
         """A stage's learning rate, of the discriminators."""
-        return self.settings(stage).learning_rate_disc or self.config.learning_rate_disc
+        return self.settings(stage).learning_rate_disc
 
     def is_fresh(self, stage: str) -> bool:
         """Whether a stage has not begun yet: what goes before its first step is still to be done."""
@@ -255,7 +255,7 @@ class TrainingRun:
 
     def steps_per_epoch(self, stage: str) -> int:
         """Steps of one epoch of a stage."""
-        return self.settings(stage).steps_per_epoch or self.config.steps_per_epoch
+        return self.settings(stage).steps_per_epoch
 
     def _progress(self) -> float:
         """Share of the present stage that is over."""
