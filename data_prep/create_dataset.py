@@ -123,7 +123,7 @@ def create_dataset(
     segment_seconds, validation_fraction, seed, split_inside, join_short, overwrite
         See `DatasetOptions`.
     defaults : Defaults, optional
-        What the model needs, for the advice in errors.
+        What the model needs, for the advice in errors; None: those of the settings file that is found.
     tell : callable
         Gets a line on what is replaced.
 
