@@ -25,7 +25,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
 from piano import piano_main  # noqa: E402
-from piano.config_reader import load_config_from_yaml  # noqa: E402
+from piano.config_reader import DEFAULT_CONFIG, load_config_from_yaml  # noqa: E402
 from piano.foundation import options as kinds  # noqa: E402
 from piano.foundation.errors import run_command  # noqa: E402
 from piano.foundation.run_log import LOG_NAME  # noqa: E402
@@ -136,7 +136,7 @@ def fuzz(count: int, seed: int, *, run: bool, seconds: float, is_apart: bool = T
             write_dataset(folder / "dataset")
             text = write_config(folder).read_text()
         else:
-            text = (PROJECT / "config.yaml").read_text()
+            text = DEFAULT_CONFIG.read_text(encoding="utf-8")
         for number in range(count):
             change, data = (by_value, by_bytes)[number % 2](text, draw)
             path = folder / "config.yaml"

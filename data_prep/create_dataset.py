@@ -123,7 +123,7 @@ def create_dataset(
     segment_seconds, validation_fraction, seed, split_inside, join_short, overwrite
         See `DatasetOptions`.
     defaults : Defaults, optional
-        What the model needs, for the advice in errors.
+        What the model needs, for the advice in errors; None: those of the settings file that is found.
     tell : callable
         Gets a line on what is replaced.
 
@@ -149,7 +149,7 @@ def create_dataset(
                 f"got {segment_seconds:g}."
             )
         recordings = gather_recordings(source, segment_samples, join_short=join_short)
-        _refuse_too_little(source, recordings, prepared, output, options, defaults or Defaults())
+        _refuse_too_little(source, recordings, prepared, output, options, defaults or load_defaults(None, None))
         with ChunkReader(prepared, settings.channels, source) as reader:
             for song in source.songs:
                 reader.check(song)

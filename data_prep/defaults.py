@@ -1,11 +1,9 @@
-"""What the two commands of this folder take from config.yaml, so that data and model agree without being told."""
+"""What the two commands of this folder take from the settings, so that data and model agree without being told."""
 
 import argparse
 import math
 from pathlib import Path
 from typing import NamedTuple
-
-from piano.foundation.errors import ConfigError
 
 _LEAST_FRAMES = 8
 """Latent frames that the attention must see (piano/config_reader.py)."""
@@ -14,16 +12,16 @@ _LEAST_FRAMES = 8
 class Defaults(NamedTuple):
     """Settings of the model that the data must fit, and where the data lies."""
 
-    sample_rate: int = 16_000
-    channels: int = 1
-    segment_seconds: float = 10.0
-    prepared_folder: Path = Path("prepared")
-    dataset_folder: Path = Path("dataset")
-    hop_samples: int = 1024
+    sample_rate: int
+    channels: int
+    segment_seconds: float
+    prepared_folder: Path
+    dataset_folder: Path
+    hop_samples: int
     """Of one latent frame."""
-    latent_seq_len: int = 125
+    latent_seq_len: int
     """Latent frames that the model sees at once; they must fit into a pair."""
-    stage_frames: tuple[tuple[str, int], ...] = ()
+    stage_frames: tuple[tuple[str, int], ...]
     """Latent frames of one item of every stage; they must fit into what the model sees."""
 
 
@@ -39,7 +37,7 @@ def load_defaults(config: Path | None, preset: str | None) -> Defaults:
     Parameters
     ----------
     config : Path, optional
-        Without one, config.yaml is looked for; where there is none, the defaults are those of the class.
+        Without one, config.yaml is looked for; where there is none, the defaults hold.
     preset : str, optional
         Instead of the file's own.
 
@@ -48,15 +46,9 @@ def load_defaults(config: Path | None, preset: str | None) -> Defaults:
     ConfigError
         If the file named does not exist, or a file is wrong.
     """
-    from piano.config_reader import find_config, load_config_from_yaml  # a third of a second; no worker needs it
+    from piano.config_reader import load_config_from_yaml  # a third of a second; no worker needs it
 
-    try:
-        found = find_config(config)
-    except ConfigError:
-        if config is not None or preset is not None:
-            raise
-        return Defaults()
-    settings = load_config_from_yaml(found, preset=preset)
+    settings = load_config_from_yaml(config, preset=preset)
     return Defaults(
         sample_rate=settings.model.sample_rate,
         channels=settings.model.sound_channels,

@@ -1,10 +1,14 @@
-"""config.yaml, read once, into frozen and checked settings."""
+"""The settings: defaults, preset, config.yaml and `--set` in layers, read once, frozen and checked.
+
+No number stands here: piano/default_config.yaml has every setting, its default and what it means.
+"""
 
 import contextlib
+import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
@@ -15,11 +19,11 @@ from piano.foundation.doors import command, train_first
 from piano.foundation.errors import ConfigError
 from piano.foundation.model_folder import SHIPPED, holds_model
 from piano.foundation.screen_text import nearest, printable
-from piano.stages import STAGE, STAGE_NAMES, STAGES
+from piano.stages import STAGE, STAGE_NAMES
 
 CONFIG_NAME = "config.yaml"
 DEFAULT_CONFIG = Path(__file__).resolve().parent / "default_config.yaml"
-"""config.yaml as the project ships it, which nobody edits: what an installed package has, and what `usual` means."""
+"""Every setting with its default, which nobody edits: the lowest layer, and what `usual` means."""
 MOST_BYTES = 1 << 20
 """Of a settings file."""
 FOLDER_SETTINGS = (
@@ -55,32 +59,32 @@ class Settings(BaseModel):
 class ModelSettings(Settings):
     """The generator."""
 
-    sample_rate: int = limited(bounds.MODEL["sample_rate"], 16_000)
+    sample_rate: int = limited(bounds.MODEL["sample_rate"])
     """Samples per second of everything after decoding."""
-    sound_channels: Literal[1, 2] = 1
+    sound_channels: Literal[1, 2]
     """1 mono, 2 stereo."""
-    n_fft: int = limited(bounds.MODEL["n_fft"], 2048)
+    n_fft: int = limited(bounds.MODEL["n_fft"])
     """Window of the magnitude codec in samples, a power of two; the hop is a quarter of it."""
-    latent_stride: int = limited(bounds.MODEL["latent_stride"], 2)
+    latent_stride: int = limited(bounds.MODEL["latent_stride"])
     """Spectrum frames in one latent frame."""
-    latent_dim: int = limited(bounds.MODEL["latent_dim"], 32)
+    latent_dim: int = limited(bounds.MODEL["latent_dim"])
     """Numbers in one latent frame."""
-    seq_len: int = limited(bounds.MODEL["seq_len"], 160_000)
+    seq_len: int = limited(bounds.MODEL["seq_len"])
     """Samples of one data set segment (a pair has two)."""
-    latent_seq_len: int = limited(bounds.MODEL["latent_seq_len"], 125)
+    latent_seq_len: int = limited(bounds.MODEL["latent_seq_len"])
     """Latent frames the attention sees at once."""
-    encoder_channels: int = limited(bounds.MODEL["encoder_channels"], 192)
-    encoder_layers: int = limited(bounds.MODEL["encoder_layers"], 2)
-    n_channels: int = limited(bounds.MODEL["n_channels"], 256)
+    encoder_channels: int = limited(bounds.MODEL["encoder_channels"])
+    encoder_layers: int = limited(bounds.MODEL["encoder_layers"])
+    n_channels: int = limited(bounds.MODEL["n_channels"])
     """Width of the decoder."""
-    decoder_layers: int = limited(bounds.MODEL["decoder_layers"], 4)
-    attention_channels: int = limited(bounds.MODEL["attention_channels"], 128)
-    num_heads: int = limited(bounds.MODEL["num_heads"], 4)
-    num_layers: int = limited(bounds.MODEL["num_layers"], 4)
+    decoder_layers: int = limited(bounds.MODEL["decoder_layers"])
+    attention_channels: int = limited(bounds.MODEL["attention_channels"])
+    num_heads: int = limited(bounds.MODEL["num_heads"])
+    num_layers: int = limited(bounds.MODEL["num_layers"])
     """Attention blocks."""
-    style_dim: int = limited(bounds.MODEL["style_dim"], 48)
+    style_dim: int = limited(bounds.MODEL["style_dim"])
     """Numbers that say what a window of music is like as a whole."""
-    dropout: float = limited(bounds.MODEL["dropout"], 0.0)
+    dropout: float = limited(bounds.MODEL["dropout"])
     """In the attention block while training."""
 
     @model_validator(mode="after")
@@ -110,33 +114,45 @@ class ModelSettings(Settings):
 class DiscriminatorSettings(Settings):
     """The judges. The professor's width and heads are the generator's attention's."""
 
-    ear_channels: int = limited(bounds.SIZE, 128)
+    ear_channels: int = limited(bounds.SIZE)
     wave_windows: list[Annotated[int, Field(**bounds.WINDOW_SAMPLES.limits, multiple_of=4)]] = Field(
-        default=[], max_length=bounds.MOST_WINDOWS
+        max_length=bounds.MOST_WINDOWS
     )
     """Windows, in samples, at which the ear also hears the waveform, besides the codec's own."""
-    professor_layers: int = limited(bounds.DEPTH, 3)
+    professor_layers: int = limited(bounds.DEPTH)
     """Attention blocks copied from the generator; about two thirds of model.num_layers."""
 
 
 class StageSettings(Settings):
-    """One stage of training."""
+    """One stage of training, as it is written; `Config.stage` has the general values for what is null here."""
 
     share: float = limited(bounds.SHARE)
     """Of the time for learning (--minutes), or of the epochs of its kind: only the ratios of the shares count."""
     batch_size: int | None = limited(bounds.BATCH, None)
     """Items in one step over all processes; null: the general batch_size."""
-    frames: int = limited(bounds.STAGE_FRAMES, 32)
+    frames: int = limited(bounds.STAGE_FRAMES)
     """Latent frames of one item."""
     learning_rate: float | None = limited(bounds.RATE, None)
     """Of the network the stage is named after; null: the general learning_rate."""
     learning_rate_disc: float | None = limited(bounds.RATE, None)
-    warmup_steps: int = limited(bounds.STEPS, 50)
+    warmup_steps: int = limited(bounds.STEPS)
     steps_per_epoch: int | None = limited(bounds.SOME_STEPS, None)
     """Steps between two entries of the checkpoint list; null: the general steps_per_epoch."""
 
 
 _SECTIONS: dict[str, Any] = {name: (StageSettings, ...) for name in STAGE_NAMES}
+
+
+class StageValues(NamedTuple):
+    """One stage of training with every value that holds for it: its own, or else the general one."""
+
+    share: float
+    batch_size: int
+    frames: int
+    learning_rate: float
+    learning_rate_disc: float
+    warmup_steps: int
+    steps_per_epoch: int
 
 
 class StagesSettings(create_model("_Stages", __base__=Settings, **_SECTIONS)):
@@ -146,11 +162,9 @@ class StagesSettings(create_model("_Stages", __base__=Settings, **_SECTIONS)):
 class FinetuneSettings(Settings):
     """How the curriculum changes when training starts from a trained model (`start_from`)."""
 
-    shares: dict[str, Annotated[float, Field(**bounds.SHARE.limits)]] = {
-        stage.name: stage.finetune_share for stage in STAGES
-    }
+    shares: dict[str, Annotated[float, Field(**bounds.SHARE.limits)]]
     """Replace the stages' shares: little for the decoder, which can play already, much for composing."""
-    rate: float = limited(bounds.RATE, 0.3)
+    rate: float = limited(bounds.RATE)
     """Of the learning rates of the stages autoencoder and flow."""
 
     @field_validator("shares")
@@ -164,74 +178,74 @@ class FinetuneSettings(Settings):
 class RuntimeSettings(Settings):
     """Where and how the process runs."""
 
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    precision: Literal["auto", "32", "bf16"] = "auto"
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    precision: Literal["auto", "32", "bf16"]
     """auto: bf16 where it is measured to be faster, else 32."""
-    threads: Annotated[int, Field(**bounds.THREADS.limits)] | Literal["auto"] = "auto"
+    threads: Annotated[int, Field(**bounds.THREADS.limits)] | Literal["auto"]
     """CPU threads; auto measures."""
-    devices: int = limited(bounds.PROCESSES, 1)
+    devices: int = limited(bounds.PROCESSES)
     """Processes on this node (one a GPU)."""
-    nodes: int = limited(bounds.PROCESSES, 1)
+    nodes: int = limited(bounds.PROCESSES)
 
 
 class PlateauSettings(Settings):
     """When a network's learning rate is lowered for good; `patience` null: never."""
 
-    patience: int | None = limited(bounds.EPOCH, None)
+    patience: int | None = limited(bounds.EPOCH)
     """Epochs without a better metric that are borne; the one after them lowers the rate."""
-    factor: float = Field(default=0.5, gt=0.0, lt=1.0, allow_inf_nan=False)
+    factor: float = Field(gt=0.0, lt=1.0, allow_inf_nan=False)
     """What the rate is then multiplied by."""
-    threshold: float = limited(bounds.WEIGHT, 1e-3)
+    threshold: float = limited(bounds.WEIGHT)
     """By how much a metric must fall to count as better."""
-    min_lr: float = limited(bounds.WEIGHT, 0.0)
+    min_lr: float = limited(bounds.WEIGHT)
     """No lower than this, before warm-up and cosine."""
 
 
 class GeneratorPlateauSettings(PlateauSettings):
     """Of the generator's optimisers."""
 
-    metric: Literal["validation", "training", "adversarial"] = "validation"
+    metric: Literal["validation", "training", "adversarial"]
     """Of an epoch: the stage's own loss on validation music or on training music, or how well it is seen through."""
 
 
 class DiscriminatorPlateauSettings(PlateauSettings):
     """Of the judges' optimisers, each by its own loss."""
 
-    metric: Literal["validation", "training"] = "training"
+    metric: Literal["validation", "training"]
 
 
 class EarlyStoppingSettings(Settings):
     """When a stage ends before its time; the averaged weights of its best epoch are kept."""
 
-    patience: int | None = limited(bounds.EPOCH, None)
+    patience: int | None = limited(bounds.EPOCH)
     """Epochs without a better metric that are borne; null: a stage is never cut short."""
-    metric: Literal["validation", "training"] = "validation"
-    threshold: float = limited(bounds.WEIGHT, 1e-3)
+    metric: Literal["validation", "training"]
+    threshold: float = limited(bounds.WEIGHT)
 
 
 class SchedulerSettings(Settings):
     """How a stage begins, slows down and ends. Steps count from the start of a stage."""
 
-    g_warmup_steps: int = limited(bounds.STEPS, 0)
+    g_warmup_steps: int = limited(bounds.STEPS)
     """Steps over which the generator's rate rises in the adversarial stages; 0: as the stage's warmup_steps say."""
-    g_warmup_type: Literal["cosine", "linear"] = "cosine"
-    pretrain_g_only: bool = False
+    g_warmup_type: Literal["cosine", "linear"]
+    pretrain_g_only: bool
     """Whether every adversarial stage begins with the generator alone, without its judges."""
-    g_pretrain_steps: int = limited(bounds.SOME_STEPS, 100)
+    g_pretrain_steps: int = limited(bounds.SOME_STEPS)
     """For how many steps."""
-    adv_ramp_steps: int | None = limited(bounds.STEPS, None)
+    adv_ramp_steps: int | None = limited(bounds.STEPS)
     """Steps over which the adversary's weight rises from 0; null or 0: the first fifth of the stage."""
-    adv_ramp_type: Literal["linear", "cosine"] = "linear"
-    g_plateau: GeneratorPlateauSettings = GeneratorPlateauSettings()
-    d_plateau: DiscriminatorPlateauSettings = DiscriminatorPlateauSettings()
-    early_stopping: EarlyStoppingSettings = EarlyStoppingSettings()
+    adv_ramp_type: Literal["linear", "cosine"]
+    g_plateau: GeneratorPlateauSettings
+    d_plateau: DiscriminatorPlateauSettings
+    early_stopping: EarlyStoppingSettings
 
 
 class TrainingSettings(Settings):
     """What a run tells, and to whom. metrics.jsonl is always written."""
 
-    loggers: list[Literal["tensorboard", "wandb"]] = ["tensorboard"]
-    notify: list[str] = []
+    loggers: list[Literal["tensorboard", "wandb"]]
+    notify: list[str]
     """Apprise addresses that get a message when a run ends or dies; never written into the run's folder."""
 
     @field_validator("notify", mode="before")
@@ -241,71 +255,71 @@ class TrainingSettings(Settings):
 
 
 class Config(Settings):
-    """Everything in config.yaml."""
+    """Every setting."""
 
     preset: str
-    seed: int = limited(bounds.SEED, 0)
-    dataset_folder: Path = Path("dataset")
-    prepared_folder: Path = Path("prepared")
-    checkpoint_folder: Path = Path("checkpoints")
-    checkpoint_folder_load: Path | None = None
+    seed: int = limited(bounds.SEED)
+    dataset_folder: Path
+    prepared_folder: Path
+    checkpoint_folder: Path
+    checkpoint_folder_load: Path | None
     """Where to resume from; null: checkpoint_folder."""
-    music_out_folder: Path = Path("music_out")
+    music_out_folder: Path
 
-    resume_from_checkpoint: bool = False
-    resume_epoch: int | None = limited(bounds.POSITIVE, None)
+    resume_from_checkpoint: bool
+    resume_epoch: int | None = limited(bounds.POSITIVE)
     """Which epoch to resume from; null: the newest complete one."""
-    start_from: Path | None = None
+    start_from: Path | None
     """Folder of a trained model to fine-tune, or `shipped`; null: from nothing."""
-    minutes: float | None = limited(bounds.MINUTES, None)
+    minutes: float | None = limited(bounds.MINUTES)
     """Of a whole run, from the start of the process to its end; null: the epochs below."""
-    steps_per_epoch: int = limited(bounds.SOME_STEPS, 50)
-    pretrain_epochs_g: int = limited(bounds.EPOCH, 30)
+    steps_per_epoch: int = limited(bounds.SOME_STEPS)
+    pretrain_epochs_g: int = limited(bounds.EPOCH)
     """Epochs of autoencoder and flow together, divided by their shares."""
-    pretrain_epochs_d: int = limited(bounds.EPOCH, 1)
-    epochs: int = limited(bounds.EPOCH, 10)
+    pretrain_epochs_d: int = limited(bounds.EPOCH)
+    epochs: int = limited(bounds.EPOCH)
     """Adversarial epochs: ear, professor and joint together, divided by their shares."""
-    save_after_nepochs: int = limited(bounds.POSITIVE, 1)
-    keep_every: Annotated[int, Field(**bounds.POSITIVE.limits)] | Literal["auto"] = "auto"
-    """Every so-manieth epoch's checkpoints stay; auto: 10 to 20 saves, spread over the run. 1 keeps all."""
-    keep_last: int = limited(bounds.POSITIVE, 2)
+    save_after_nepochs: int = limited(bounds.POSITIVE)
+    keep_every: Annotated[int, Field(**bounds.POSITIVE.limits)] | Literal["auto"]
+    """Keep the checkpoints of every n-th epoch; auto: 10 to 20 saves, spread over the run. 1 keeps all."""
+    keep_last: int = limited(bounds.POSITIVE)
     """So many of the newest stay too, and always the best."""
 
-    batch_size: int = limited(bounds.BATCH, 16)
-    accumulation_steps: int = limited(bounds.BATCH, 1)
+    batch_size: int = limited(bounds.BATCH)
+    accumulation_steps: int = limited(bounds.BATCH)
     """Micro-batches one step is divided into."""
-    learning_rate: float = limited(bounds.RATE, 2e-4)
+    learning_rate: float = limited(bounds.RATE)
     """Generator, in the adversarial stages."""
-    learning_rate_disc: float = limited(bounds.RATE, 4e-4)
-    smoothing: float = Field(default=0.0, ge=0.0, lt=0.5, allow_inf_nan=False)
+    learning_rate_disc: float = limited(bounds.RATE)
+    smoothing: float = Field(ge=0.0, lt=0.5, allow_inf_nan=False)
     """Label smoothing of the discriminator's real half (bce objective)."""
-    update_discriminator: int = limited(bounds.POSITIVE, 1)
+    update_discriminator: int = limited(bounds.POSITIVE)
     """The discriminator learns at every n-th generator step."""
-    ema: float = limited(bounds.BELOW_ONE, 0.99)
+    ema: float = limited(bounds.BELOW_ONE)
     """Decay of the averaged weights that generate and validate."""
-    kl_target: float = limited(bounds.RATE, 1.5)
+    kl_target: float = limited(bounds.RATE)
     """Rate of the latent in nats per dimension and frame; beta is controlled to reach it."""
-    penalty: float = limited(bounds.WEIGHT, 1.0)
+    penalty: float = limited(bounds.WEIGHT)
     """Weight of the zero-centred gradient penalties on real and fake."""
-    objective_ear: Literal["bce", "relativistic"] = "bce"
-    objective_professor: Literal["bce", "relativistic"] = "relativistic"
-    sample_seconds: float = limited(bounds.SAMPLE_SECONDS, 8.0)
+    objective_ear: Literal["bce", "relativistic"]
+    objective_professor: Literal["bce", "relativistic"]
+    sample_seconds: float = limited(bounds.SAMPLE_SECONDS)
     """Length of the samples written at every save."""
-    sample_count: int = limited(bounds.SAMPLE_COUNT, 2)
+    sample_count: int = limited(bounds.SAMPLE_COUNT)
 
-    doctor: Literal["off", "advise", "act"] = "advise"
+    doctor: Literal["off", "advise", "act"]
     """Watches training: says what it finds, and with `act` applies remedies."""
-    doctor_window: int = limited(bounds.POSITIVE, 100)
+    doctor_window: int = limited(bounds.POSITIVE)
     """Most steps that are looked at together; an epoch is divided evenly."""
 
     loss_weights: dict[str, Annotated[float, Field(allow_inf_nan=False, le=bounds.WEIGHT.high)]]
     model: ModelSettings
-    discriminator: DiscriminatorSettings = DiscriminatorSettings()
+    discriminator: DiscriminatorSettings
     stages: StagesSettings
-    finetune: FinetuneSettings = FinetuneSettings()
-    schedulers: SchedulerSettings = SchedulerSettings()
-    training: TrainingSettings = TrainingSettings()
-    runtime: RuntimeSettings = RuntimeSettings()
+    finetune: FinetuneSettings
+    schedulers: SchedulerSettings
+    training: TrainingSettings
+    runtime: RuntimeSettings
 
     @field_validator(*FOLDER_SETTINGS, "start_from")
     @classmethod
@@ -330,11 +344,12 @@ class Config(Settings):
                 "schedulers.pretrain_g_only needs loss_weights.energy_score above 0: "
                 "without its judges the generator would have nothing to compose by"
             )
-        for name, stage in self.stages:
-            batch = stage.batch_size or self.batch_size
-            if batch % (self.accumulation_steps * self.runtime.devices * self.runtime.nodes):
+        for name in STAGE_NAMES:
+            stage = self.stage(name)
+            if stage.batch_size % (self.accumulation_steps * self.runtime.devices * self.runtime.nodes):
                 raise ValueError(
-                    f"the batch of stage {name} ({batch}) must divide into accumulation_steps x devices x nodes"
+                    f"the batch of stage {name} ({stage.batch_size}) must divide into "
+                    "accumulation_steps x devices x nodes"
                 )
             if STAGE[name].composes and stage.frames > self.model.latent_seq_len:
                 raise ValueError(f"stages.{name}.frames must not exceed model.latent_seq_len")
@@ -352,6 +367,18 @@ class Config(Settings):
             )
         return self
 
+    def stage(self, name: str) -> StageValues:
+        """The values that hold for a stage: the one place where a stage's null falls back on the general value."""
+        written: StageSettings = getattr(self.stages, name)
+        return StageValues(
+            **{key: getattr(self, key) if value is None else value for key, value in written.model_dump().items()}
+        )
+
+    @property
+    def resumed_folder(self) -> Path:
+        """Where --resume finds the run."""
+        return self.checkpoint_folder_load or self.checkpoint_folder
+
     def __getitem__(self, key: str) -> Any:
         """Read a setting like a dictionary, top level first, then the sections."""
         for section in (self, self.model, self.runtime, self.discriminator):
@@ -361,7 +388,7 @@ class Config(Settings):
 
 
 def find_config(path: Path | str | None = None) -> Path:
-    """The given file, else config.yaml here, else beside the package, else the one shipped; raises ConfigError."""
+    """The given file, else config.yaml here, else beside the package, else the defaults; raises ConfigError."""
     if path is not None:
         found = expanded(Path(path))
         if odd_path(found) or not found.is_file():
@@ -409,6 +436,7 @@ def load_config_from_yaml(
     -------
     Config
         Weakest first: defaults, the preset, the file's own keys, overrides. Relative folders are relative to the file.
+        A file that is whole (`says_all`) has nothing of the default stages, losses and presets under it.
 
     Raises
     ------
@@ -416,11 +444,11 @@ def load_config_from_yaml(
         A key is unknown or a value impossible.
     """
     source = find_config(path)
-    values = chosen_values(source.name, read_yaml(source), preset)
+    values = layered(source.name, read_yaml(source), preset)
     for key, value in (overrides or {}).items():
         _set_dotted(values, key, value)
     try:
-        config = Config.model_validate(values)
+        config = Config.model_validate(_with_unsaid(values))
     except ValidationError as error:
         raise ConfigError(f"{source.name}: {_explain(error)}") from None
     except RecursionError:
@@ -432,8 +460,8 @@ def load_config_from_yaml(
     return config.model_copy(update=folders)
 
 
-def chosen_values(name: str, written: Any, preset: str | None) -> dict[str, Any]:
-    """The values of a settings file laid over those of its preset, or over another one's; raises ConfigError.
+def layered(name: str, written: Any, preset: str | None) -> dict[str, Any]:
+    """Defaults, then a preset, then what a settings file says; raises ConfigError.
 
     Parameters
     ----------
@@ -445,22 +473,84 @@ def chosen_values(name: str, written: Any, preset: str | None) -> dict[str, Any]
         Replaces the file's own.
     """
     refuse_odd_names(name, written)
-    written = dict(written)
-    presets = {} if written.get("presets") is None else written["presets"]
-    written.pop("presets", None)
+    general = dict(_defaults())
+    presets, usual = general.pop("presets"), general["preset"]
+    own = {} if written.get("presets") is None else written["presets"]
     chosen = written.get("preset") if preset is None else preset
-    if not isinstance(presets, dict):
-        raise ConfigError(f"{name}: presets must hold a section for each preset, got {shown(presets)}")
+    written = {key: value for key, value in written.items() if key != "presets"}
+    if not isinstance(own, dict):
+        raise ConfigError(f"{name}: presets must hold a section for each preset, got {shown(own)}")
     if chosen is not None and not isinstance(chosen, str):
         raise ConfigError(f"{name}: preset must be the name of one, got {shown(chosen)}")
-    if chosen not in presets and chosen is not None and presets:
+    for title, section in own.items():
+        if section is not None and not isinstance(section, dict):
+            raise ConfigError(f"{name}: presets.{title} must be a section of settings, got {shown(section)}")
+    is_whole = says_all(written) and (bool(own) or chosen not in presets)
+    if is_whole or any(says_all(_merge(section or {}, written)) for section in own.values()):
+        general, presets = {}, own
+        has_free_name = not own
+    else:
+        chosen, has_free_name = usual if chosen is None else chosen, False
+        base = {title: presets[usual] for title in own if title not in presets}
+        presets = _merge(base | presets, {title: section or {} for title, section in own.items()})
+    if chosen is not None and chosen not in presets and not has_free_name:
         raise ConfigError(f"{name}: no preset {shown(chosen)}. There are: {', '.join(presets)[:200]}.")
-    below = {} if chosen is None or presets.get(chosen) is None else presets[chosen]
-    if not isinstance(below, dict):
-        raise ConfigError(f"{name}: presets.{chosen} must be a section of settings, got {shown(below)}")
-    values = _merge(below, written)
-    values["preset"] = chosen or "custom"
-    return values
+    below = {} if chosen is None else presets.get(chosen) or {}
+    return _merge(_merge(general, below), written) | {"preset": chosen or "custom"}
+
+
+def says_all(values: Mapping[str, Any]) -> bool:
+    """Whether these are settings of a whole run: losses, model, and every stage's share.
+
+    So are the file that a run leaves in its folder, and every settings file from before there were layers. What such a
+    file does not say of a stage or a loss is meant to be absent.
+    """
+    stages = values.get("stages")
+    return (
+        {"loss_weights", "model"} <= values.keys()
+        and isinstance(stages, Mapping)
+        and all(isinstance(stages.get(name), Mapping) and "share" in stages[name] for name in STAGE_NAMES)
+    )
+
+
+def preset_names(path: Path | str | None = None) -> list[str]:
+    """The presets that `load_config_from_yaml` knows with this file, in order; raises ConfigError."""
+    source = find_config(path)
+    written = read_yaml(source)
+    layered(source.name, written, None)
+    own = written.get("presets") or {}
+    if any(says_all(_merge(section or {}, written)) for section in own.values()):
+        return list(own)
+    return list(_defaults()["presets"] | own)
+
+
+@functools.cache
+def _read_defaults(path: Path) -> dict[str, Any]:
+    return read_yaml(path)
+
+
+def _defaults() -> dict[str, Any]:
+    """What piano/default_config.yaml says; not to be changed."""
+    return _read_defaults(DEFAULT_CONFIG)
+
+
+def usual_values() -> dict[str, Any]:
+    """The defaults with their preset, sections as dictionaries."""
+    general = dict(_defaults())
+    return _merge(general, general.pop("presets")[general["preset"]])
+
+
+def _with_unsaid(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values, and the defaults for what nobody named in a file that is whole, or in a section that --set replaced.
+
+    Stages and losses are left as they are, and so are the shares of fine-tuning where there are any.
+    """
+    below = usual_values()
+    del below["stages"], below["loss_weights"]
+    finetune = values.get("finetune")
+    if isinstance(finetune, Mapping) and "shares" in finetune:
+        below["finetune"] = {name: value for name, value in below["finetune"].items() if name != "shares"}
+    return _merge(below, values)
 
 
 def refuse_odd_names(name: str, written: Any) -> None:

@@ -1,6 +1,6 @@
 """Every loss, and the two tables that say which outputs of a step each one reads.
 
-A loss is a pure function from tensors to one number without a weight; `config.yaml` says how much it counts.
+A loss is a pure function from tensors to one number without a weight; the setting `loss_weights` says what it counts.
 A term is called like its function without the word "loss": `loss_weights.melody_d` weights `melody_loss_d`.
 docs/loss-guide.md says what each one punishes and how to read its curve.
 

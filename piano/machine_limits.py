@@ -13,7 +13,7 @@ from torch import nn
 from piano.config_reader import Config
 from piano.foundation.errors import ConfigError
 from piano.foundation.runtime import available_cores, best_device
-from piano.stages import STAGE
+from piano.stages import STAGE, STAGE_NAMES
 
 NUMBER_BYTES = 4
 COPIES = (4, 3)
@@ -80,8 +80,9 @@ def batch_bytes(config: Config) -> dict[str, int]:
     model, needed = config.model, {}
     values = model.sound_channels * (model.n_fft // 2 + 1)
     parts = config.accumulation_steps * config.runtime.devices * config.runtime.nodes
-    for name, stage in config.stages:
-        batch = stage.batch_size or config.batch_size
+    for name in STAGE_NAMES:
+        stage = config.stage(name)
+        batch = stage.batch_size
         frames = stage.frames * (batch // parts)
         if not STAGE[name].composes:
             waveform = stage.frames * batch * model.hop_samples * model.sound_channels  # the whole batch is drawn

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from piano.config_reader import Config, DiscriminatorSettings, ModelSettings
+from piano.config_reader import Config, DiscriminatorSettings, ModelSettings, usual_values
 from piano.foundation.errors import CheckpointError, ConfigError
 from piano.foundation.runtime import frozen
 from piano.piano_pretrain import NoisySound, autoencoder_pass, draw_noisy_sounds, train_flow
@@ -60,7 +60,7 @@ def start_from(config: Config, folder: Path, generator: dict[str, Any], judges: 
         The model's keywords are no settings of this version.
     """
     try:
-        model = ModelSettings(**generator["keywords"])
+        model = ModelSettings(**usual_values()["model"] | generator["keywords"])
         section = config.discriminator
         if judges is not None:
             section = DiscriminatorSettings(
@@ -106,7 +106,7 @@ def finetuning_stages(config: Config, model: ModelSettings) -> dict[str, dict[st
     for name, stage in config.stages:
         values = stage.model_dump() | {"share": config.finetune.shares.get(name, stage.share)}
         if STAGE[name].kind == "pretraining":
-            values["learning_rate"] = config.finetune.rate * (stage.learning_rate or config.learning_rate)
+            values["learning_rate"] = config.finetune.rate * config.stage(name).learning_rate
         if STAGE[name].composes and model != config.model:
             values["frames"] = model.latent_seq_len
         stages[name] = values

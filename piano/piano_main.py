@@ -247,7 +247,7 @@ def train_alone(
     if run.budget is not None:
         run.stateful["budget"] = run.budget
     if config.resume_from_checkpoint:
-        folder = config.checkpoint_folder_load or config.checkpoint_folder
+        folder = config.resumed_folder
         tell(runtime, f"Resuming from epoch {run.resume()} of {folder}")
         compare_music(run, music, is_forced=options.anyway, is_other=has_other_dataset(config, options))
     elif config.minutes is None and not sum(run.planned()["steps"].values()):
@@ -282,7 +282,7 @@ def train_alone(
 def has_other_dataset(config: Config, options: argparse.Namespace) -> bool:
     """Whether another data set folder was asked for now than the run has in its settings."""
     is_given = options.dataset is not None or any(text.startswith("dataset_folder=") for text in options.set)
-    own = own_settings(config.checkpoint_folder_load or config.checkpoint_folder)
+    own = own_settings(config.resumed_folder)
     return is_given and (own is None or own.dataset_folder.resolve() != config.dataset_folder.resolve())
 
 

@@ -41,7 +41,7 @@ def resumed_settings(
     ConfigError
         A key is unknown, a value impossible, or the preset another than the run's.
     """
-    folder = asked.checkpoint_folder_load or asked.checkpoint_folder
+    folder = asked.resumed_folder
     if not (folder / CONFIG_NAME).is_file():
         return load_config_from_yaml(source, preset=preset, overrides=given)
     own = load_config_from_yaml(folder / CONFIG_NAME)

@@ -1,7 +1,8 @@
 """The stages of training: a row each, from which everything else reads.
 
 A new stage is a row here, its `train_...` function with its losses (piano_pretrain, piano_train; `trains` ties the
-two), and its numbers in the presets of config.yaml. Stages are learned in the order of the rows, which goes by kinds.
+two), and its numbers in piano/default_config.yaml (every preset, finetune.shares). Stages are learned in the order of
+the rows, which goes by kinds.
 """
 
 from collections.abc import Callable
@@ -26,8 +27,6 @@ class Stage(NamedTuple):
     """Parts that a step goes through, as often as it does: what its time is taken to grow with."""
     composes: bool
     """Its items are windows of latents, as long as the attention sees at most; else they are crops of sound."""
-    finetune_share: float
-    """Its share where training goes on from a trained model."""
 
     doing: str
     """What it does, for the progress bar."""
@@ -71,7 +70,6 @@ STAGES = (
         "autoencoder",
         "pretraining",
         composes=False,
-        finetune_share=0.15,
         learns=("encoder", "decoder"),
         passes=("encoder", "decoder"),
         doing="Learning sounds",
@@ -88,7 +86,6 @@ STAGES = (
         "flow",
         "pretraining",
         composes=True,
-        finetune_share=0.40,
         learns=("attention",),
         passes=("attention",),
         doing="Learning to compose",
@@ -110,7 +107,6 @@ STAGES = (
         "judges",
         "judging",
         composes=True,
-        finetune_share=0.03,
         learns=("ear", "professor"),
         passes=("ear", "professor", "shortcut"),
         doing="Training the judges",
@@ -126,7 +122,6 @@ STAGES = (
         "ear",
         "adversarial",
         composes=False,
-        finetune_share=0.06,
         learns=("decoder", "ear"),
         passes=("encoder", "decoder", "ear", "ear"),
         doing="Refining the sound",
@@ -146,7 +141,6 @@ STAGES = (
         "professor",
         "adversarial",
         composes=True,
-        finetune_share=0.22,
         learns=("shortcut", "professor"),
         passes=("shortcut", "shortcut", "professor", "professor", "professor"),
         doing="Composing in one step",
@@ -168,7 +162,6 @@ STAGES = (
         "joint",
         "adversarial",
         composes=True,
-        finetune_share=0.06,
         learns=("decoder", "shortcut", "ear", "professor"),
         passes=("encoder", "decoder", "attention", "shortcut", "ear", "professor", "ear", "professor"),
         doing="All together",

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from data_prep.create_dataset import create_dataset, main, split_warnings
-from data_prep.defaults import Defaults, least_segment_samples, load_defaults, settings_for_segments
+from data_prep.defaults import least_segment_samples, load_defaults, settings_for_segments
 from data_prep.prepare_dataset import prepare_folder
 from piano.foundation.dataset_format import (
     SPLITS,
@@ -265,7 +265,7 @@ def test_the_settings_for_shorter_segments_are_settings_that_can_be_read():
         assert config.model.seq_len == samples
         assert all(stage.frames <= config.model.latent_seq_len for _, stage in config.stages)
     assert settings_for_segments(defaults, 160_000) == []
-    assert settings_for_segments(Defaults(), 320_000) == ["--set", "model.seq_len=320000"]
+    assert settings_for_segments(defaults._replace(stage_frames=()), 320_000) == ["--set", "model.seq_len=320000"]
 
 
 def test_silence_inside_a_song_is_not_written_and_its_minutes_are_told(tmp_path: Path, capsys):

@@ -146,7 +146,7 @@ def test_what_a_run_has_unlike_its_preset_is_printed_and_kept(tmp_path, preset):
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     text = unwrapped(as_text(examine(tmp_path), tmp_path))
     assert "cause? learning_rate_disc is 0.05 here; preset tiny has 0.0004 (125 times as much)" in text
-    assert ("SETTINGS unlike preset tiny:" if preset == "tiny" else "SETTINGS its own preset is not in") in text
+    assert ("SETTINGS unlike preset tiny:" if preset == "tiny" else "SETTINGS its own preset is not among") in text
     kept = json.loads((tmp_path / "doctor" / "doctor.json").read_text(encoding="utf-8"))
     assert kept["changed_settings"]["learning_rate_disc"] == [0.05, 0.0004]
     assert [one["setting"] for one in kept["findings"][0]["suspects"]] == ["learning_rate_disc"]

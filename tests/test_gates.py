@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from piano.config_reader import DEFAULT_CONFIG, load_config_from_yaml
 from piano.doctor.ranges import is_as_varied_as_music, is_ill, table
 from piano.doctor.signals import digest
 from piano.doctor.verdict import FEWEST_STEPS
@@ -27,6 +28,7 @@ from piano.watching.gates import (
     SampleGate,
     judge_ear,
     judge_judges,
+    reconstruction_bounds,
     reconstruction_figures,
     variety_advice,
     variety_words,
@@ -49,6 +51,22 @@ def judged(tmp_path_factory):
     pretrain_discriminator(run)
     train_vae_gan(run)
     return run, folder
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes", "bounds"),
+    [
+        ("tiny", {}, (0.30, 0.7)),
+        ("small", {}, (0.15, 0.9)),
+        ("large", {}, (0.15, 0.9)),
+        ("tiny", {"model.sample_rate": 44_100}, (0.15, 0.9)),
+        ("tiny", {"model.sample_rate": 44_100, "model.n_fft": 4096}, (0.30, 0.7)),
+        ("small", {"model.latent_dim": 32}, (0.30, 0.7)),
+    ],
+)
+def test_how_well_music_must_be_rebuilt_goes_by_the_room_in_the_latent_and_not_by_a_name(preset, changes, bounds):
+    model = load_config_from_yaml(DEFAULT_CONFIG, preset=preset, overrides=changes).model
+    assert reconstruction_bounds(model) == bounds
 
 
 def test_every_stage_has_a_gate_with_finite_figures(judged):

@@ -5,18 +5,22 @@ import math
 import pytest
 import torch
 
-from piano.config_reader import (
-    DiscriminatorPlateauSettings,
-    EarlyStoppingSettings,
-    GeneratorPlateauSettings,
-    SchedulerSettings,
-)
+from piano.config_reader import DEFAULT_CONFIG, SchedulerSettings, load_config_from_yaml
 from piano.training.schedules import SETTLED, EpochEnd, Opening, Schedules
+
+
+def scheduler_settings(**changes) -> SchedulerSettings:
+    """The default settings with changes, of a section those of its parts."""
+    overrides = {}
+    for name, value in changes.items():
+        parts = {f".{part}": number for part, number in value.items()} if isinstance(value, dict) else {"": value}
+        overrides |= {f"schedulers.{name}{part}": number for part, number in parts.items()}
+    return load_config_from_yaml(DEFAULT_CONFIG, overrides=overrides).schedulers
 
 
 def schedules(stage: str = "professor", *, warmup_steps: int = 0, **settings) -> Schedules:
     """Schedules of a stage with a generator's and a judge's optimiser."""
-    made = Schedules(SchedulerSettings(**settings))
+    made = Schedules(scheduler_settings(**settings))
     made.begin(stage, warmup_steps=warmup_steps)
     made.attach({"shortcut": 1e-3, "professor": 2e-3})
     return made
@@ -84,8 +88,8 @@ def test_a_judge_warms_up_when_it_begins_to_learn():
 
 def test_each_network_has_a_plateau_of_its_own():
     made = schedules(
-        g_plateau=GeneratorPlateauSettings(patience=1, factor=0.5, min_lr=3e-4),
-        d_plateau=DiscriminatorPlateauSettings(patience=2, factor=0.1),
+        g_plateau=dict(patience=1, factor=0.5, min_lr=3e-4),
+        d_plateau=dict(patience=2, factor=0.1),
     )
     lowered = [end_epoch(made, 1.0, 0.6).lowered for _ in range(8)]
     # The first epoch is the best; then two bad ones for the generator, three for the judge.
@@ -95,7 +99,7 @@ def test_each_network_has_a_plateau_of_its_own():
 
 @pytest.mark.parametrize("metric", ["validation", "training", "adversarial"])
 def test_a_metric_that_falls_keeps_the_rate_and_one_that_is_negative_can_stand_still(metric):
-    made = schedules(g_plateau=GeneratorPlateauSettings(patience=0, metric=metric))
+    made = schedules(g_plateau=dict(patience=0, metric=metric))
     for epoch in range(4):
         made.note({"energy_score": -float(epoch), "adversarial": -float(epoch)})
         assert not made.end_epoch(500, 0.5, validation={"validation_loss": -float(epoch)}, weights={}).lowered
@@ -113,16 +117,14 @@ def test_a_metric_that_falls_keeps_the_rate_and_one_that_is_negative_can_stand_s
     ],
 )
 def test_plateaus_and_early_stopping_are_blind_until_the_stage_is_under_way(settings, index, progress):
-    made = schedules(
-        g_plateau=GeneratorPlateauSettings(patience=0), early_stopping=EarlyStoppingSettings(patience=0), **settings
-    )
+    made = schedules(g_plateau=dict(patience=0), early_stopping=dict(patience=0), **settings)
     for _ in range(5):
         end = made.end_epoch(index, progress, validation={"validation_loss": 1.0}, weights={})
         assert end == EpochEnd({}, is_best=False, has_stopped=False)
 
 
 def test_early_stopping_holds_the_weights_of_the_best_epoch():
-    made = schedules(early_stopping=EarlyStoppingSettings(patience=1, threshold=0.1))
+    made = schedules(early_stopping=dict(patience=1, threshold=0.1))
     ends = [end_epoch(made, value, mark=value) for value in (3.0, 2.0, 1.95, 2.5)]
     assert [end.is_best for end in ends] == [True, True, False, False]
     assert [end.has_stopped for end in ends] == [False, False, False, True]
@@ -133,9 +135,9 @@ def test_early_stopping_holds_the_weights_of_the_best_epoch():
 @pytest.mark.parametrize("cut", range(7))
 def test_a_resumed_schedule_decides_as_one_that_never_stopped(cut, tmp_path):
     settings = {
-        "g_plateau": GeneratorPlateauSettings(patience=1),
-        "d_plateau": DiscriminatorPlateauSettings(patience=0),
-        "early_stopping": EarlyStoppingSettings(patience=3),
+        "g_plateau": dict(patience=1),
+        "d_plateau": dict(patience=0),
+        "early_stopping": dict(patience=3),
         "pretrain_g_only": True,
         "g_pretrain_steps": 3,
     }
@@ -153,7 +155,7 @@ def test_a_resumed_schedule_decides_as_one_that_never_stopped(cut, tmp_path):
     before = go(first, range(cut))
     first.note({"professor_loss": 0.1, "energy_score": 1.0})  # a part of an epoch
     torch.save(first.state_dict(), tmp_path / "state.pt")
-    second = Schedules(SchedulerSettings(**settings))
+    second = Schedules(scheduler_settings(**settings))
     second.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     second.attach({"shortcut": 1e-3, "professor": 2e-3})
     assert second.state_dict()["sums"] == first.state_dict()["sums"]

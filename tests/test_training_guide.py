@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from piano.config_reader import Config, load_config_from_yaml
+from piano.config_reader import DEFAULT_CONFIG, Config, load_config_from_yaml
 from piano.discriminator import Judgement
 from piano.foundation.errors import ConfigError
 from piano.foundation.run_log import read_history
@@ -242,6 +242,9 @@ def test_an_impossible_schedule_is_one_sentence(settings, message):
 
 
 def test_the_shipped_settings_change_nothing():
-    config: Config = load_config_from_yaml()
-    assert config.schedulers == type(config.schedulers)()
-    assert config.training == type(config.training)()
+    config: Config = load_config_from_yaml(DEFAULT_CONFIG)
+    schedulers = config.schedulers
+    assert not schedulers.pretrain_g_only and not schedulers.g_warmup_steps and not schedulers.adv_ramp_steps
+    parts = (schedulers.g_plateau, schedulers.d_plateau, schedulers.early_stopping)
+    assert [part.patience for part in parts] == [None] * 3
+    assert config.training.notify == []

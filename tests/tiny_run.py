@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from piano.config_reader import Config, dump_config, load_config_from_yaml
+from piano.config_reader import DEFAULT_CONFIG, Config, dump_config, load_config_from_yaml
 from piano.discriminator import Discriminator_with_mdisc
 from piano.foundation.dataset_format import DatasetManifest, set_path, write_manifest
 from piano.foundation.runtime import Runtime, start_runtime
@@ -61,7 +61,8 @@ SMALL = {
 def tiny_config(folder: Path, **overrides: Any) -> Config:
     """Settings of a tiny run that writes to `folder`; overrides use __ for dots (model__latent_dim=4)."""
     changed = {name.replace("__", "."): value for name, value in overrides.items()}
-    return load_config_from_yaml(preset="tiny", overrides=SMALL | {"checkpoint_folder": str(folder)} | changed)
+    overrides = SMALL | {"checkpoint_folder": str(folder)} | changed
+    return load_config_from_yaml(DEFAULT_CONFIG, preset="tiny", overrides=overrides)
 
 
 def tonal_pairs(count: int = 6, *, samples: int = 16384, channels: int = 1, seed: int = 0) -> np.ndarray:

@@ -340,7 +340,7 @@ def changes_text(found: Changes | None) -> str:
         return "SETTINGS  not known: there is no config.yaml in this folder that can be read."
     if not found.is_own:
         return (
-            f"SETTINGS  its own preset is not in this project's config.yaml. What may be a cause was held against "
+            "SETTINGS  its own preset is not among this program's. What may be a cause was held against "
             f"preset {found.preset}; all that is unlike it: {JSON_NAME}."
         )
     if not found.values:

@@ -11,11 +11,10 @@ from typing import NamedTuple
 
 import soundfile
 import torch
-import yaml
 from torch import nn
 
 from piano.checkup.wiring import parameters_of, synthetic_run
-from piano.config_reader import Config, find_config, load_config_from_yaml
+from piano.config_reader import Config, load_config_from_yaml, preset_names
 from piano.foundation.doors import command
 from piano.foundation.runtime import available_cores, best_device
 from piano.foundation.screen_text import counted, wrapped
@@ -127,9 +126,8 @@ def stage_work(run: TrainingRun, stage: str, *, batch: int, frames: int) -> floa
 
 def preset_times(path: Path | None, rates: Mapping[bool, float], minutes: float = 10.0) -> list[PresetTime]:
     """Every preset's epochs, and its steps in so many minutes, at the measured rates, on this CPU."""
-    names = (yaml.safe_load(find_config(path).read_text(encoding="utf-8")) or {}).get("presets") or {}
     found = []
-    for name in names:
+    for name in preset_names(path):
         config = load_config_from_yaml(path, preset=name).model_copy(update={"minutes": None})
         with torch.device("meta"):
             run = meta_run(config)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from tqdm import tqdm
 
-from piano.config_reader import CONFIG_NAME, Config, StageSettings
+from piano.config_reader import CONFIG_NAME, Config, StageValues
 from piano.discriminator import Discriminator_with_mdisc
 from piano.foundation.checkpoint_format import Best, write_best
 from piano.foundation.errors import CheckpointError, DatasetError, StoppedBySignal, TrainingError
@@ -155,9 +155,9 @@ class TrainingRun:
         """Time this run has taken, over all its sittings."""
         return self._clock_offset + time.monotonic() - self._clock_start
 
-    def settings(self, stage: str) -> StageSettings:
-        """A stage's section of the config."""
-        return getattr(self.config.stages, stage)
+    def settings(self, stage: str) -> StageValues:
+        """What holds for a stage."""
+        return self.config.stage(stage)
 
     @property
     def parts(self) -> dict[Part, list[nn.Module]]:
@@ -174,7 +174,7 @@ class TrainingRun:
 
     def batch_size(self, stage: str) -> int:
         """Items of a stage's step, in all processes."""
-        return self.settings(stage).batch_size or self.config.batch_size
+        return self.settings(stage).batch_size
 
     def micro_batches(self, stage: str) -> list[slice]:
         """This process's parts of a stage's batch."""
@@ -182,11 +182,11 @@ class TrainingRun:
 
     def rate(self, stage: str) -> float:
         """A stage's learning rate, of the generator's parts."""
-        return self.settings(stage).learning_rate or self.config.learning_rate
+        return self.settings(stage).learning_rate
 
     def judge_rate(self, stage: str) -> float:
         """A stage's learning rate, of the discriminators."""
-        return self.settings(stage).learning_rate_disc or self.config.learning_rate_disc
+        return self.settings(stage).learning_rate_disc
 
     def is_fresh(self, stage: str) -> bool:
         """Whether a stage has not begun yet: what goes before its first step is still to be done."""
@@ -221,7 +221,7 @@ class TrainingRun:
 
     def steps_per_epoch(self, stage: str) -> int:
         """Steps of one epoch of a stage."""
-        return self.settings(stage).steps_per_epoch or self.config.steps_per_epoch
+        return self.settings(stage).steps_per_epoch
 
     def _progress(self) -> float:
         """Share of the present stage that is over."""
@@ -650,8 +650,7 @@ class TrainingRun:
             There is none, or not the one asked for, or it does not fit this run.
         """
         config = self.config
-        folder = config.checkpoint_folder_load or config.checkpoint_folder
-        pair = run_keeper.read_pair(folder, config.resume_epoch, self.stateful)
+        pair = run_keeper.read_pair(config.resumed_folder, config.resume_epoch, self.stateful)
         if words := renamed_in_words(pair.generator["model"]):
             self._tell(f"Epoch {pair.epoch}: {words}")
         run_keeper.load_weights(pair.generator["model"], self.generator, pair.epoch)

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from piano.config_reader import ModelSettings
 from piano.doctor.ranges import LEAST_VARIED, MOST_VARIED, is_as_varied_as_music
 from piano.doctor.verdict import FEWEST_STEPS
 from piano.evaluation.clip_features import feature_matrix
@@ -56,6 +57,8 @@ from piano.watching.training_pictures import LOSS_NAME, REAL_FAKE_NAME, draw_los
 
 SCORES_ON_THE_WAY = 4
 """Scores in the middle of a stage of a run that is measured in epochs: where they fall depends on no clock."""
+SMALL_LATENT = 1000.0
+"""Latent numbers per second of music below which G1 asks for less: `tiny` has 500, `small` 1,034."""
 ONE_STEP_TOLERANCE = 1.1
 """Fewer sampling steps are preferred while their kernel distance stays within this factor of the best."""
 EAR_COST = 0.1
@@ -289,10 +292,16 @@ def timed(body: Callable[[], Any]) -> float:
     return time.monotonic() - began
 
 
+def reconstruction_bounds(model: ModelSettings) -> tuple[float, float]:
+    """The largest R and the smallest P with which G1 is passed: less is asked where the latent has less room."""
+    numbers_per_second = model.latent_dim * model.sample_rate / model.hop_samples
+    return (0.30, 0.7) if numbers_per_second < SMALL_LATENT else (0.15, 0.9)
+
+
 def judge_reconstruction(run: TrainingRun, keeper: Gatekeeper) -> Gate:
     """G1: R and P of reconstructions of validation music."""
     figures = reconstruction_figures(run, keeper)
-    bounds = {"tiny": (0.30, 0.7)}.get(run.config.preset, (0.15, 0.9))
+    bounds = reconstruction_bounds(run.config.model)
     is_used = figures["active_dimensions"] > 0.0
     passed = figures["R"] <= bounds[0] and figures["P"] >= bounds[1] and is_used
     if math.isfinite(figures["R"]):
