@@ -141,7 +141,7 @@ def build(kind: type[nn.Module], content: dict[str, Any], state: dict[str, Any],
     ) as error:
         raise CheckpointError(
             f"the {content['role']} of epoch {content['epoch']} does not fit this version: "
-            f"{printable(' '.join(str(error).split()))[:160]}. See piano/update_checkpoint.py."
+            f"{printable(' '.join(str(error).split()))[:160]}. Use the version of MusiGAN that made it."
         ) from None
     return network.to(device).eval()
 
