@@ -22,6 +22,12 @@ RETIRED = {"listen"}
 WORDS = """ear professor judge gate ruler texture shortcut receipt R P latent flow posterior style codec opening turn
 player stage preset"""
 
+AS_WRITTEN = (*HISTORY, "CHANGELOG.md", "docs/hostile-files.md")
+"""What is history, and what is printed by a command."""
+MOST_WORDS = 45
+UNUSUAL = re.compile(r"\b(no numbers?|hundredths|dearest|so-manieth|numbers? that (is|are) none|nought)\b")
+"""What is called NaN or infinity, %, most expensive, every n-th, zero."""
+
 
 def name_of(document: Path) -> str:
     return document.relative_to(PROJECT).as_posix()
@@ -145,6 +151,34 @@ def test_the_glossary_has_every_word_that_the_project_uses_in_its_own_way() -> N
     assert set(WORDS.split()) - rows == set()
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
     assert "(docs/glossary.md)" in readme[: readme.index("## Your own music")]
+
+
+def prose(text: str) -> list[str]:
+    """The sentences of a document, cells of its tables included, without code and addresses."""
+    text = re.sub(r"```.*?```", "\n\n", text, flags=re.DOTALL)
+    text = re.sub(r"(?m)^ {4}.*$", "", text)
+    text = re.sub(r"`[^`]*`", "X", re.sub(r"\]\([^)]*\)", "]", text))
+    pieces = re.split(r"\n\s*\n|\n(?=- |\||[0-9]+\. |#)|\|", text)
+    return [
+        sentence
+        for piece in pieces
+        for sentence in re.split(r"(?<=[.!?:])[\"*)]* (?=[A-Z\"*(\[0-9])", " ".join(piece.split()))
+    ]
+
+
+@pytest.mark.parametrize("document", [path for path in DOCUMENTS if name_of(path) not in AS_WRITTEN], ids=name_of)
+def test_sentences_are_short_and_say_the_usual_words(document: Path) -> None:
+    sentences = prose(document.read_text(encoding="utf-8"))
+    assert [text for text in sentences if len(re.findall(r"[\w'-]+", text)) > MOST_WORDS] == []
+    assert [text for text in sentences if UNUSUAL.search(text)] == []
+
+
+def test_a_long_sentence_and_an_unusual_word_are_seen() -> None:
+    assert len(max(prose("Short. A " + "word " * 50 + "\n\n| a | b. C |"), key=len).split()) == 51
+    assert all(
+        UNUSUAL.search(text) for text in ("a batch that is no number", "three hundredths of it", "the dearest part")
+    )
+    assert prose("Short `code here`. [Next](a.md) one.") == ["Short X.", "[Next] one."]
 
 
 def test_examples_in_python_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
