@@ -16,8 +16,8 @@ ONE_SILENT = "one channel silent"
 ONE_SOUNDS = "only one channel sounds"
 
 LEAST_SECONDS = 0.01
-"""Less is the padding of an encoder, and not missing."""
-_MOST_SECONDS = 1e6  # who claims more lies, and the number says nothing
+"""Less than this is an encoder's padding, not missing sound."""
+_MOST_SECONDS = 1e6  # a larger claim is wrong and says nothing
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What real music is like, in numbers that two batches of music can be compared by: steps, repeats, beat, colour.
+"""Numbers by which two batches of music are compared: melodic steps, repetition, beat, colour.
 
 Statistics of the features, differentiable like them. The music losses measure through these.
 """
