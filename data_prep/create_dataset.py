@@ -55,11 +55,11 @@ EXAMPLE = "example:\n  {musigan dataset} --input prepared --validation-fraction 
 SILENCE_PEAK = 10 ** (-66 / 20)
 """A segment without a sample above this is silent; songs are levelled to -18 dB."""
 SILENT_SHARE = 0.02
-"""So many silent pairs of a song may stay, for each that sounds: a little silence is music too."""
+"""Silent pairs of a song that stay, as a share of those that sound: a little silence is music too."""
 JOINED_SECONDS = 60.0
-"""Short files are joined into recordings about so long, or into ten of all."""
+"""Short files are joined into recordings of about this length, or into about ten in all if they are few."""
 GAP_SECONDS = 10.0
-"""At least so much lies between the training part and the validation part of one recording."""
+"""The least gap between the training part and the validation part of one recording."""
 _LISTED = 100
 _SEEDS_TRIED = 50
 
@@ -83,7 +83,7 @@ class Recordings(NamedTuple):
 
 
 class DatasetOptions(NamedTuple):
-    """What a data set is to be like."""
+    """How a data set is to be made."""
 
     segment_seconds: float = 10.0
     """Length of half a pair."""
@@ -96,7 +96,7 @@ class DatasetOptions(NamedTuple):
     join_short: bool = False
     """Files shorter than a pair are put one after the other, folder by folder."""
     overwrite: bool = False
-    """A data set may be replaced even if songs change sides or go."""
+    """Replace a data set even if songs change sides or disappear."""
 
 
 def create_dataset(
@@ -283,7 +283,7 @@ def _cut_pairs(reader: ChunkReader, song: SongEntry, recordings: Recordings, seg
 
 
 class _Divided(NamedTuple):
-    """Who is on which side."""
+    """Which songs train and which validate."""
 
     songs: dict[str, list[SongEntry]]
     groups: dict[str, set[str]]
@@ -430,7 +430,7 @@ def _ways_out(
     options: DatasetOptions,
     defaults: Defaults,
 ) -> str:
-    """A sentence of what can be done with this music, each way tried on its lengths before it is named."""
+    """One sentence that names what can be done with this music; every way is tried on its lengths first."""
     rate = source.settings.sample_rate
     segment_samples = round(options.segment_seconds * rate)
     words = ["--input", prepared, "--output", output]
@@ -458,7 +458,7 @@ def _ways_out(
 
 
 def _shorter_segment(source: PreparedManifest, least: int) -> int:
-    """Samples of a segment of which three quarters of the recordings hold a pair, two at least; 0 if none can be."""
+    """Samples of a segment such that 75 % of the recordings (at least two) hold a pair; 0 if there is none."""
     lengths: dict[str, int] = {}
     for song in source.songs:
         lengths[song.group] = max(lengths.get(song.group, 0), song.samples)
@@ -473,7 +473,7 @@ def _shorter_segment(source: PreparedManifest, least: int) -> int:
 
 
 def _refuse_to_lose(output: Path, now: DatasetManifest, *, overwrite: bool, tell: Callable[[str], object]) -> None:
-    """A data set that a run may have learned from is not replaced by one that would make its scores untrue."""
+    """Refuse to replace a data set that a run may have learned from by one that would make its scores untrue."""
     try:
         before = read_manifest(output)
     except DatasetError:  # none, or none that training could read
@@ -683,7 +683,7 @@ def _seed_that_keeps_all_kinds(manifest: DatasetManifest, folders: dict[str, str
 
 
 def print_summary(manifest: DatasetManifest, output: Path) -> None:
-    """Tell on the screen what there is and what was left out."""
+    """Print what there is and what was left out."""
     for name in manifest.too_short[:_LISTED]:
         _print(f"left out: {printable(name)}: shorter than one pair ({2 * manifest.segment_seconds:g} s)")
     if len(manifest.too_short) > _LISTED:

@@ -1,4 +1,4 @@
-"""How much disk a preparation will take, told before it begins: guessed from sizes of files and their headers."""
+"""How much disk a preparation will need, estimated before it begins from file sizes and headers."""
 
 import io
 import shutil
@@ -13,10 +13,10 @@ from piano.foundation.screen_text import counted
 _USUAL_BYTES = 20_000.0
 """Of an MP3 or the like, for a second of music: 160 kbit/s."""
 _LOOKED_INTO = 200
-"""So many files are opened; the others are taken to be like them."""
+"""At most this many files are opened; the others are assumed to be like them."""
 _LOOKED_AT_BYTES = 1 << 16
 _LEAST, _MOST = 500.0, 3_000_000.0
-"""Bytes a second that are believed of a header."""
+"""Range of bytes a second that a header may claim."""
 
 
 def disk_need(paths: Sequence[Path], output: Path, settings: PrepareSettings) -> str:
@@ -43,7 +43,7 @@ def disk_need(paths: Sequence[Path], output: Path, settings: PrepareSettings) ->
 
 
 def guess_seconds(paths: Sequence[Path]) -> float:
-    """Length of some music files together, roughly: no header is needed to be true, and none is decoded."""
+    """Rough total length of some music files. Headers may be wrong, and nothing is decoded."""
     looked_into = paths[:: -(-len(paths) // _LOOKED_INTO)]
     size, seconds = 0.0, 0.0
     for path in looked_into:
@@ -79,7 +79,7 @@ def _bytes_per_second(path: Path) -> float:
 
 
 def _mpeg_bytes_per_second(stream: BinaryIO, size: int) -> float:
-    """Of the layer III frames at the begin and in the middle of a file; 0 where it does not begin with frames."""
+    """Of the layer III frames at the beginning and in the middle of a file; 0 where it does not begin with frames."""
     tags = tags_length(stream)
     length, seconds = 0, 0.0
     for start in (tags, (tags + size) // 2):

@@ -61,10 +61,10 @@ from piano.foundation.screen_text import CommandParser, counted, printable, tole
 
 EXAMPLE = "example:\n  {musigan prepare} ~/Music --output prepared --workers 4"
 _WRITING_FAILED = DISK_ERRORS.keys() - {errno.EIO}
-"""Only the output can be the reason of these; EIO may be the music's drive."""
+"""Errors that only the output can cause; EIO may come from the music's drive."""
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _HASHED_QUIETLY = 256 << 20
-"""So many bytes are compared without a bar."""
+"""Up to this many bytes are compared without a progress bar."""
 
 
 _SUFFIXES_NAMED = 6
@@ -188,7 +188,7 @@ class _Hashes:
         self._known: dict[Path, str] = {}
 
     def of(self, path: Path) -> str:
-        """Of one file; a text that no other file has, if it cannot be read: the worker will say what is wrong."""
+        """Of one file. If it cannot be read, a text that no other file has: the worker will say what is wrong."""
         if path not in self._known:
             try:
                 self._known[path] = hash_file(path)
@@ -522,7 +522,7 @@ def _next_of(row: list[Source], records: dict[str, SourceRecord], done: set[str]
 def _settle(
     row: list[Source], records: dict[str, SourceRecord], failures: dict[str, LeftOut], left_out: list[LeftOut]
 ) -> None:
-    """Say of every file with the same bytes as others what became of it."""
+    """Report every file that has the same bytes as another one."""
     leader = next((source for source in row if _has_song(records, source.name)), None)
     for source in row:
         if source == leader:

@@ -1,4 +1,4 @@
-"""What a preparation tells: progress while it runs, a report of every file when it ends."""
+"""What a preparation reports: progress while it runs, a row for every file when it ends."""
 
 import csv
 import dataclasses
@@ -140,7 +140,7 @@ def summarise(manifest: PreparedManifest) -> dict[str, float | int]:
 
 
 def print_outcome(outcome: Outcome, output: Path) -> None:
-    """Tell on the screen what there is, what is odd, what was left out and why."""
+    """Print what there is, what is odd, what was left out and why."""
     manifest = outcome.manifest
     for song in manifest.songs:
         if song.notes:

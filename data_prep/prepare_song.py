@@ -65,7 +65,7 @@ class SongTask:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceRecord:
-    """What became of one source; kept on disk, so that a later run need not look again."""
+    """The result for one source; kept on disk, so that a later run need not read it again."""
 
     source: str
     size: int
@@ -119,7 +119,7 @@ def prepare_song(task: SongTask, tick: Callable[[float], None]) -> SourceRecord:
 
 
 def hash_file(path: Path, tick: Callable[[float], None] = lambda _: None) -> str:
-    """SHA-256 of a file, with a sign of life for every piece; raises OSError."""
+    """SHA-256 of a file, with a `tick` for every piece; raises OSError."""
     digest, buffer = hashlib.sha256(), memoryview(bytearray(_HASHED_BYTES))
     with open(path, "rb", buffering=0) as stream:
         while count := stream.readinto(buffer):
@@ -163,7 +163,7 @@ def write_record(output: Path, record: SourceRecord) -> None:
 
 
 def read_record(output: Path, source: str) -> SourceRecord | None:
-    """The record of a source, None if there is none that this program can read."""
+    """The record of a source; None if there is none, or this program cannot read it."""
     record = _read_record(record_path(output, source))
     return record if record is not None and record.source == source else None
 
@@ -253,7 +253,7 @@ def _cut_song(
 
 
 class _ChunkCutter:
-    """Gathers blocks into raw chunks, and measures what passes."""
+    """Gathers blocks into raw chunks, and measures them on the way."""
 
     def __init__(self, work: Path, settings: PrepareSettings) -> None:
         self._work = work

@@ -13,7 +13,7 @@ from piano.foundation.errors import DatasetError
 from piano.foundation.fingerprint import FINGERPRINT_VERSION, find_same_recordings, fingerprint_length
 
 GROUPINGS = ("recording", "folder", "top-folder")
-"""Copies of a recording and stems; besides, all files of a folder; besides, all below a folder of the first level."""
+"""Copies of a recording and stems; also all files of a folder; also all files below a folder of the first level."""
 
 _STEM_WORDS = frozenset(
     re.findall(
@@ -25,11 +25,11 @@ _STEM_WORDS = frozenset(
 )
 _FILLERS = frozenset(("no", "minus", "stem", "stems", "only", "kit"))
 _STEM_FOLDERS = frozenset(("stem", "stems", "multitrack", "multitracks"))
-"""What is in a folder of this name are stems; the mix may lie beside the folder, under any name."""
+"""A folder of this name holds stems; their mix may lie beside the folder, under any name."""
 _STEMS = "/"
 """In place of a name; no name holds it."""
 _STEM_RULES = 2
-"""Counts the ways in which stems were told."""
+"""Version of the rules by which stems are recognised."""
 _STEM_SECONDS = 5.0
 """Shorter files of equal length are the hits and loops of a sample pack rather than stems of one song."""
 
@@ -87,7 +87,7 @@ def _leaders(songs: list[SongEntry], output: Path, group_by: str) -> list[int]:
 
 
 def _join(leaders: list[int], keys: Iterable[object]) -> list[int]:
-    """The groups after all songs of equal key are put together; None is nobody's key."""
+    """The groups after all songs of equal key are put together; a key of None joins nothing."""
     leaders = list(leaders)
 
     def find(index: int) -> int:
@@ -104,7 +104,7 @@ def _join(leaders: list[int], keys: Iterable[object]) -> list[int]:
 
 
 def _stem_keys(songs: list[SongEntry]) -> list[tuple[str, str, int] | None]:
-    """What stems and their mix have in common: folder, name without the stem's word, exact length. Else None."""
+    """What stems share with their mix: folder, name without the stem's word, exact length. None for other songs."""
     keys, of_stems = [], set()
     in_folders = {(_above(folder), song.samples) for song in songs if _above(folder := _folder_of(song)) is not None}
     for song in songs:

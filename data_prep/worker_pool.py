@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 from piano.foundation.errors import MusiganError
 
 Tick = Callable[[float], None]
-"""Called by a task now and then with the units of work done since the last call; the sign of life."""
+"""A task calls this now and then with the units of work done since the last call; that shows that it is alive."""
 TICK_SECONDS = 0.25
 MOST_WORKERS = 60
-"""Windows waits for 63 handles at most, and no disk feeds more."""
+"""Windows waits for at most 63 handles, and no disk can supply more workers."""
 _THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _CANNOT_START = (
     "a worker process ended before it could begin (exit code {code}). A script that prepares music must call it under "
@@ -241,7 +241,7 @@ class _Ticker:
 
 
 def _silence_decoders() -> None:
-    """Send the C-level stderr of this process to nowhere: libmpg123 writes its complaints there."""
+    """Discard the C-level stderr of this process: libmpg123 writes its warnings there."""
     sys.stderr.flush()
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)

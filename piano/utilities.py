@@ -147,8 +147,8 @@ def build(kind: type[nn.Module], content: dict[str, Any], state: dict[str, Any],
     ) as error:
         raise CheckpointError(
             f"the {content['role']} of epoch {content['epoch']} does not fit this version: "
-            f"{printable(' '.join(str(error).split()))[:160]}. "
-            "`update_checkpoint` (piano/update_checkpoint.py) carries over what fits."
+            f"{printable(' '.join(str(error).split()))[:160]}. Use the version of MusiGAN that made it, or carry over "
+            "what fits with update_checkpoint (piano/update_checkpoint.py)."
         ) from None
     return network.to(device).eval()
 

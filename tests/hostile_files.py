@@ -421,7 +421,7 @@ FILES: list[tuple[Opened, str, Callable[[], bytes]]] = [
     (SETTINGS, "a seed beyond 63 bits", lambda: settings("seed: 18446744073709551616")),
     (SETTINGS, "a run without end", lambda: settings("minutes: .inf")),
     (SETTINGS, "an infinite learning rate", lambda: settings("stages.flow: {share: 1.0, learning_rate: .inf}")),
-    (SETTINGS, "a loss weight that is no number", lambda: settings("loss_weights.melody: .nan")),
+    (SETTINGS, "a loss weight that is NaN", lambda: settings("loss_weights.melody: .nan")),
     (SETTINGS, "a window of 4 samples", lambda: settings("model: {n_fft: 4}")),
     (SETTINGS, "10^9 layers", lambda: settings("model: {num_layers: 1000000000}")),
     (

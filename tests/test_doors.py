@@ -4,7 +4,6 @@ import ast
 import importlib
 import os
 import re
-import shlex
 import subprocess
 import sys
 import time
@@ -19,8 +18,8 @@ import pytest
 import musigan
 from data_prep import prepare_dataset
 from musigan import VERBS
+from tests.shown_commands import PROJECT, Shown, script, unknown_options
 
-PROJECT = Path(__file__).resolve().parent.parent
 PROCESSES = 2  # starting PyTorch takes a second or more of a core; more at once would only wait for each other
 SCRIPT_FOLDERS = sorted({Path(*verb.module.split(".")[:-1]) for verb in VERBS.values()})
 
@@ -51,8 +50,6 @@ DOCUMENTED = {
     "check_discriminator": ["main"],
 }
 """Names that the project's first documentation promised."""
-RETIRED = {"listen"}
-"""Verbs that are kept for one release after they got another name; no text shows them any more."""
 
 
 class Start(NamedTuple):
@@ -60,11 +57,6 @@ class Start(NamedTuple):
 
     arguments: list[str]
     folder: Path = Path()
-
-
-def script(verb: str) -> Path:
-    """File of a verb's module, relative to the project."""
-    return Path(*VERBS[verb].module.split(".")).with_suffix(".py")
 
 
 IN_ITS_FOLDER, VERB = "as a file from inside its folder", "as a verb of musigan"
@@ -216,53 +208,21 @@ def test_an_unknown_verb_names_the_nearest(capsys: pytest.CaptureFixture[str]) -
     assert "prepare, dataset, train" in capsys.readouterr().err
 
 
-def shown_commands(text: str) -> list[tuple[str, list[str]]]:
-    """Verb and options of every command line in a text that starts one of our commands."""
-    verbs = {script(verb).as_posix(): verb for verb in VERBS} | {verb.module: name for name, verb in VERBS.items()}
-    found = []
-    for line in re.findall(r"(?:musigan|python|\$\(RUN\))(?: -m)? [^`\n|&#]+", text):
-        try:
-            words = shlex.split(line.replace("$(RUN)", "python"))
-        except ValueError:  # it ends inside a quotation that began before it
-            words = line.replace("$(RUN)", "python").replace('"', " ").split()
-        name = next((word for word in words[1:] if word != "-m"), "")
-        verb = verbs.get(name, name if words[0] == "musigan" and name in VERBS else "")
-        if verb:
-            found.append((verb, [word.split("=")[0] for word in words if word.startswith("--")]))
-    return found
-
-
-@pytest.mark.parametrize("file", ["README.md", "Makefile", "CONTRIBUTING.md", "environment.yml"])
-def test_every_command_shown_to_a_reader_exists_with_its_options(answers, file: str) -> None:
-    commands = shown_commands((PROJECT / file).read_text(encoding="utf-8"))
-    if file == "README.md":
-        assert {verb for verb, _ in commands} == set(VERBS) - RETIRED
-    assert unknown_options(answers, commands) == []
-
-
-def test_every_command_of_the_demo_exists_with_its_options(answers, tmp_path: Path, monkeypatch) -> None:
+def test_every_command_of_the_demo_exists_with_its_options(tmp_path: Path, monkeypatch) -> None:
     import piano.demo
 
-    commands: list[tuple[str, list[str]]] = []
+    commands: list[Shown] = []
     monkeypatch.setattr(
         piano.demo,
         "step",
-        lambda verb, *words: commands.append((verb, [word for word in map(str, words) if word.startswith("--")])),
+        lambda verb, *words: commands.append(
+            Shown(verb, [word for word in map(str, words) if word.startswith("--")], [*map(str, words)])
+        ),
     )
     for minutes in (3.0, 10.0):
         piano.demo.run_demo(tmp_path / f"demo{minutes}", minutes)
-    assert {verb for verb, _ in commands} > {"generate", "train", "report", "compare", "evaluate", "doctor"}
-    assert unknown_options(answers, commands) == []
-
-
-def unknown_options(answers, commands: list[tuple[str, list[str]]]) -> list[str]:
-    """Options that the help of their verb does not name."""
-    return [
-        f"{verb} {option}"
-        for verb, options in commands
-        for option in options
-        if not re.search(rf"{re.escape(option)}\b", answers[VERB, verb].result().stdout)
-    ]
+    assert {verb for verb, _, _ in commands} > {"generate", "train", "report", "compare", "evaluate", "doctor"}
+    assert unknown_options(commands) == []
 
 
 def ask_for_command(typed: str, folder: Path) -> str:

@@ -86,7 +86,7 @@ def test_a_message_that_cannot_be_delivered_changes_nothing(tmp_path, caplog):
 
 def test_a_missing_apprise_or_an_unknown_address_is_said_before_training(monkeypatch, tmp_path, capsys):
     secret = "nosuchkind://name:password@host"
-    with pytest.raises(ConfigError, match=r"address 2 \(nosuchkind://...\) is none") as caught:
+    with pytest.raises(ConfigError, match=r"does not know address 2 \(nosuchkind://...\)") as caught:
         Messenger(["json://localhost", secret])
     assert "password" not in str(caught.value)
     monkeypatch.setitem(sys.modules, "apprise", None)

@@ -668,7 +668,7 @@ def test_a_file_of_nothing_but_impossible_numbers_is_not_called_silent(tmp_path:
     assert reasons.pop("zeros.wav") == ("silent", "nothing above -66 dB")
     assert set(reasons) == {"inf.wav", "nan.wav", "huge.wav"}
     assert set(reasons.values()) == {
-        ("unreadable", "nothing but numbers that are none (NaN, infinity, or far too large) and what is below -66 dB")
+        ("unreadable", "nothing but NaN, infinite or far too large numbers and what is below -66 dB")
     }
     assert [(song.source, song.notes) for song in manifest.songs] == [("large.wav", (FAR_BEYOND,))]
 

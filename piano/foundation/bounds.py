@@ -27,7 +27,7 @@ class Bound(NamedTuple):
         return ends | ({} if self.is_whole else {"allow_inf_nan": False})
 
     def __contains__(self, value: object) -> bool:
-        """Whether a value is such a number; True and False are none."""
+        """Whether a value is such a number; True and False are not."""
         if isinstance(value, bool) or not isinstance(value, int | (int if self.is_whole else float)):
             return False
         if isinstance(value, float) and not math.isfinite(value):
@@ -127,7 +127,7 @@ BELOW_ONE = Bound(0.0, 1.0, is_whole=False, is_below=True)
 SPLIT_SHARE = BELOW_ONE._replace(is_above=True)
 """Of music that is held back: both sides get some."""
 RATE = Bound(0.0, 1e9, is_whole=False, is_above=True)
-"""A learning rate, or what one is multiplied by; too large a one is the doctor's business, an infinite one nobody's."""
+"""A learning rate, or a factor of one. The doctor finds a rate that is too large; an infinite one is refused."""
 WEIGHT = Bound(0.0, 1e9, is_whole=False)
 """Of a loss or a penalty."""
 SIZE = Bound(1, 16_384)

@@ -31,7 +31,7 @@ SCALE = "kernel_score: 0 = other real music, 1 = noise with its spectrum"
 
 
 AUTO_SPREAD = 20
-"""Of a long run, `keep_every: auto` keeps half as many epochs to as many, whatever its length."""
+"""In a long run of any length, `keep_every: auto` keeps from half this number of epochs to this number."""
 
 
 class Best(NamedTuple):
@@ -72,16 +72,16 @@ def complete_epochs(folder: Path) -> list[int]:
 def epochs_to_keep(
     epochs: list[int], *, every: int | Literal["auto"], last: int, best: int | None, interval: int = 1
 ) -> list[int]:
-    """Those of a run's epochs whose files stay: the last few, the best, and a spread over all the run.
+    """The epochs of a run whose files are kept: the last few, the best, and some spread over the whole run.
 
     Parameters
     ----------
     epochs : list of int
         Ascending.
     every : int or `auto`
-        Every so-manieth epoch stays. `auto`: every so-manieth save, the smallest power of two that leaves at most
-        AUTO_SPREAD; as each is a multiple of the one before, a run that grows thins out its spread and never misses
-        one.
+        Keep every n-th epoch. `auto`: keep every n-th save, where n is the smallest power of two that leaves at most
+        AUTO_SPREAD. Each n is a multiple of the one before, so a growing run only ever deletes epochs, and never
+        needs one that is gone.
     last : int
         How many of the newest stay.
     best : int, optional
@@ -195,7 +195,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what killed runs left half written, among the checkpoints and among the samples."""
+    """Delete half-written checkpoints and samples of killed runs."""
     for place in (Path(folder), Path(folder) / "samples"):
         clear_leftovers(place)
 

@@ -30,7 +30,7 @@ DATASET_VERSION = 3
 """Of a data set folder. Versions 1 (without the song of every pair) and 2 (without hashes) are still read."""
 MANIFEST_NAME = "manifest.json"
 _MANIFEST_BYTES = 1 << 30
-"""A larger one is none of ours: ten thousand hours make 100 MB."""
+"""A larger manifest is not ours: ten thousand hours make 100 MB."""
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}")
 """Folder of a song and file of a chunk: no separators, no drives, no dots in front, so never outside the folder."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -249,7 +249,7 @@ def write_manifest(folder: Path | str, manifest: DatasetManifest) -> None:
 
 
 def read_prepared_manifest(folder: Path | str) -> PreparedManifest:
-    """What is in a prepared folder; raises DatasetError."""
+    """The manifest of a prepared folder; raises DatasetError."""
     return _read(PreparedManifest, folder)
 
 
@@ -267,7 +267,7 @@ class FolderKind(NamedTuple):
 
 
 def folder_kind(folder: Path | str) -> FolderKind | None:
-    """What lies in a folder by its manifest; None where there is none that can be read."""
+    """What a folder holds, by its manifest; None if there is no readable manifest."""
     try:
         values = _read_json(manifest_path(folder))
         name = "data set" if "pairs" in values else "prepared" if "settings" in values else ""
@@ -302,7 +302,7 @@ def refuse_to_write_over(folder: Path, wanted: str) -> None:
 
 
 def _refuse_foreign_files(folder: Path, wanted: str) -> None:
-    """Raise a DatasetError for files of our names that are somebody else's; what a kill left half written is ours."""
+    """Raise a DatasetError for files of others under our names; what a killed run left half written is ours."""
     names = [MANIFEST_NAME]
     names += (
         ["report.json", "report.csv"] if wanted == "prepared" else [set_path(folder, split).name for split in SPLITS]

@@ -8,7 +8,7 @@ RATE_CHANGES = "sample rate or channels change inside the file"
 WRONG_LENGTH = "longer than its header claims"
 JOINED = "several recordings in one file"
 CODED = "coded surround sound inside a PCM file"
-NO_NUMBERS = "numbers that are none (NaN, infinity, or far too large)"
+NO_NUMBERS = "NaN, infinite or far too large numbers"
 NOT_FINITE = f"{NO_NUMBERS} replaced by 0"
 FAR_BEYOND = "numbers more than 120 dB beyond full scale clipped"
 OTHER_TRACKS = "only the first of several audio tracks read"
@@ -16,8 +16,8 @@ ONE_SILENT = "one channel silent"
 ONE_SOUNDS = "only one channel sounds"
 
 LEAST_SECONDS = 0.01
-"""Less is the padding of an encoder, and not missing."""
-_MOST_SECONDS = 1e6  # who claims more lies, and the number says nothing
+"""Less than this is an encoder's padding, not missing sound."""
+_MOST_SECONDS = 1e6  # a larger claim is wrong and says nothing
 
 
 @dataclass

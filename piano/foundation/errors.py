@@ -9,9 +9,9 @@ from piano.foundation.screen_text import for_screen, printable
 from piano.foundation.standard_streams import open_standard_streams, outliving_readers
 
 PREFIX = "Error: "
-"""Before every sentence that says what the user can mend: the same word for all kinds, which are the program's."""
+"""Stands before every sentence about something that the user can mend, whatever kind of error it is."""
 EXIT_RUINED = 1
-"""Of a training that went to its end, but learned too little, or nothing worth hearing: no script goes on with it."""
+"""Of a training that finished, but learned too little or nothing worth hearing: scripts must not go on with it."""
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 EXIT_SIGNAL = 128

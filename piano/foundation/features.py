@@ -1,7 +1,7 @@
 """What a waveform sounds like, in a few differentiable numbers: spectrum, loudness, chroma, log-mel, onsets.
 
-Losses and metrics hear through these functions and no others, so that a number in a report and a number
-that trains the generator mean the same thing. Every function
+The music losses hear through these functions. The ruler and the gates have numpy functions of their own
+(`piano.evaluation.spectra`). Every function
 
 - takes a waveform ``(batch, channels, samples)`` in [-1, 1], mono or stereo, float32 or float64;
 - computes in full precision also under autocast (a bf16 spectrum has lost the quiet half of the music);

@@ -24,7 +24,7 @@ _LEFTOVER = re.compile(
     r"|(generator|discriminator|best|config|\w+_epoch_\d+)\.part\d+"
 )
 _ABANDONED_SECONDS = 86_400.0
-"""Where files cannot be locked, a temporary file so old belongs to nobody."""
+"""Where files cannot be locked, a temporary file of this age belongs to no running command."""
 
 
 def temporary_name(path: Path) -> Path:

@@ -1,6 +1,6 @@
-"""What real music is like, in numbers that two batches of music can be compared by: steps, repeats, beat, colour.
+"""Numbers by which two batches of music are compared: melodic steps, repetition, beat, colour.
 
-Statistics of the features, differentiable like them. The music losses and the metrics measure through these.
+Statistics of the features, differentiable like them. The music losses measure through these.
 """
 
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ UNCALIBRATED_DISSONANCE = 0.25
 class MusicStatistics(NamedTuple):
     """What the music losses of the generator know about real music.
 
-    Tensors only: a checkpoint holds `statistics._asdict()`, and `MusicStatistics(**saved)` brings it back.
+    Tensors only. They are measured anew on every batch of real music; no checkpoint holds them.
     """
 
     dissonance_limit: Tensor

@@ -41,7 +41,7 @@ class Messenger:
             if not self._apprise.add(address):
                 kind = printable(address.partition("://")[0][:20])  # what follows may be a password
                 raise ConfigError(
-                    f"training.notify: address {index + 1} ({kind}://...) is none that Apprise knows. "
+                    f"training.notify: Apprise does not know address {index + 1} ({kind}://...). "
                     f"Its kinds are listed at https://github.com/caronc/apprise/wiki."
                 )
 

@@ -42,7 +42,7 @@ class Heard(NamedTuple):
     channel: int | None
     """The one channel that is taken; None: all, mixed if need be."""
     notes: tuple[str, ...]
-    """What is unusual about it, a phrase each."""
+    """A phrase for everything unusual about it."""
 
     @property
     def gain(self) -> float:

@@ -126,7 +126,7 @@ class Receipt(BaseModel):
 
 
 def read_receipt(path: Path) -> Receipt:
-    """The receipt of a sound file; raises AudioError where there is none that can be used."""
+    """The receipt of a sound file; raises AudioError if there is no usable one."""
     shown = printable(path)
     if not path.is_file():
         raise AudioError(f"there is no file {shown}.")
@@ -162,7 +162,7 @@ def model_hash(state: dict[str, Tensor], keywords: dict[str, Any]) -> str:
 
 
 def file_source(path: Path) -> Source:
-    """Name and hash of a file; raises AudioError where it is none whose content has an end."""
+    """Name and hash of a file; raises AudioError unless it is a file with content (a pipe may never end)."""
     try:
         if not path.is_file() or not path.stat().st_size:  # files of /proc are 0 bytes long, and may never end
             raise AudioError(f"{printable(path)} is no file, or an empty one.")

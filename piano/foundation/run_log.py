@@ -71,7 +71,7 @@ class RunLog:
 
 
 def _is_until(step: Any, last: int) -> bool:
-    """Whether a line belongs to what a run goes on from; one that says no number of a step is not ours."""
+    """Whether a line belongs to what a run continues from; a line without a step number is not ours."""
     return isinstance(step, int) and step <= last
 
 

@@ -186,7 +186,7 @@ _fastest: dict[int, int] = {}
 def fastest_threads(work: Callable[[], object], *, most: int, seconds: float = 0.4) -> int:
     """The number of threads, up to `most`, with which a short piece of work is fastest right now.
 
-    Measured once in a process, in turns, so that a neighbour who wakes up meanwhile is everybody's. The fewer win
+    Measured once in a process, in turns, so that another program that starts meanwhile is everybody's. The fewer win
     where more gain little.
 
     Parameters

@@ -23,7 +23,7 @@ Interval = tuple[float, float] | None
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a finite number; True and False are none."""
+    """Whether a value is a finite number; True and False are not."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return abs(value) < math.inf if isinstance(value, int) else math.isfinite(value)

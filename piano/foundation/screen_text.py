@@ -66,7 +66,7 @@ def wrapped(text: str, columns: int = 79) -> str:
 
 
 def columns(most: int = 100, least: int = 40) -> int:
-    """How wide the terminal is, within reason; 80 where nobody knows."""
+    """Width of the terminal, within limits; 80 where it is not known."""
     return max(least, min(most, shutil.get_terminal_size((80, 24)).columns))
 
 
@@ -190,7 +190,7 @@ class CommandParser(argparse.ArgumentParser):
         return options
 
     def _meant(self, unknown: Sequence[str]) -> str:
-        """What the first of the unknown words was probably meant to be; empty where nothing is near."""
+        """What the first unknown word was probably meant to be; empty if nothing is near."""
         known = {name.lstrip("-"): name for name in self._option_string_actions if name.startswith("--")}
         first = unknown[0].partition("=")[0]
         if near := nearest(first.lstrip("-").replace("_", "-"), known):

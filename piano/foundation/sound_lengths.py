@@ -202,7 +202,7 @@ def _longer(part: SourcePart, layout: Layout, size: int, *, is_longer: bool = Tr
 
 
 def _is_placeholder(size: int) -> bool:
-    """What programs write that do not know the length yet: as much as fits, or half of it."""
+    """What programs write when they do not know the length yet: the largest number that fits, or half of it."""
     return WRAP - 512 <= size < WRAP or WRAP // 2 - 8192 <= size <= WRAP // 2
 
 

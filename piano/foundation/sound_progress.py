@@ -36,17 +36,17 @@ class Progress:
         self._bar.close()
 
     def expect(self, samples: int) -> None:
-        """So many samples more are to be made."""
+        """Add to the number of samples that will be made."""
         self._expected += samples
         self._bar.total = self._expected
 
     def begin(self, number: int, count: int) -> None:
-        """The next sound is this one of so many."""
+        """Begin the next sound: which one it is, and of how many."""
         self._number, self._count = number, count
         self._bar.set_description_str(f"{self.noun} {number} of {count}", refresh=True)
 
     def update(self, samples: int) -> None:
-        """So many samples were made."""
+        """Count samples that were made."""
         self._made += samples
         seconds = max(time.monotonic() - self._began, 1e-3)
         left = (self._bar.total - self._bar.n - samples) * seconds / max(self._made, 1)

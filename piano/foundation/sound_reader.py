@@ -20,7 +20,7 @@ RATES = (1_000, 768_000)
 MOST_NUMBERS = 4_000_000
 """In one block, all channels together, whatever rate and channels a header claims."""
 PIECE = 1 << 16
-"""Samples read at a time: so many are thrown away at damage, and in FLAC decoded again."""
+"""Samples read at a time. At damage, this many are thrown away; in FLAC they are decoded again."""
 READS_DIRECTLY = True
 """libsndfile opens whole files by itself, which saves a tenth of the time of a WAV or MP3."""
 
@@ -112,7 +112,7 @@ class Reader:
         number : int
             Of the part.
         skip : int
-            So many samples are left out at the beginning.
+            Samples to leave out at the beginning.
         expected : int
             With fewer, a file that libsndfile opened by itself is read on from there, to see whether it was the disk.
         """

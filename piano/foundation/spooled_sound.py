@@ -9,7 +9,7 @@ import numpy as np
 
 FULL_SCALE = 1.0
 CEILING_DB = -0.1
-"""Where the peak of a sound that would clip is brought to."""
+"""Peak that a sound is scaled to if it would clip."""
 _BLOCK = 1 << 16
 
 
@@ -52,7 +52,7 @@ class SpooledSound:
 
     @property
     def gain(self) -> float:
-        """What keeps all of it below full scale: 1 for what does not clip."""
+        """Gain that keeps all of it below full scale: 1 if nothing clips."""
         return 1.0 if self.peak <= FULL_SCALE else 10 ** (CEILING_DB / 20) / self.peak
 
     def pieces(self) -> Iterator[np.ndarray]:

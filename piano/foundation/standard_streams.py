@@ -1,4 +1,4 @@
-"""stdin, stdout and stderr that nobody can take away: missing ones are opened, and a reader that leaves ends nothing.
+"""stdin, stdout and stderr that always exist: missing ones are opened, and a reader that leaves ends nothing.
 
 A training of hours does not die with its `tee`, its ssh or its terminal: what it would say goes nowhere from then on.
 """

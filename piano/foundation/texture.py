@@ -31,7 +31,7 @@ SILENT = -60.0 * NEPER
 USUAL_RANGE = (-30.0 * NEPER + 0.5 * math.log(3.0 / 8.0), -12.0 * NEPER + 0.5 * math.log(3.0 / 8.0))
 """Loudness of levelled music, for models that do not know that of theirs: -30 to -12 dB of the waveform."""
 RANGE_SHARE, RANGE_WIDTH = 0.05, 12.0 * NEPER
-"""What is left out of the range at each end, and how far it reaches below and above the middle at most."""
+"""Share left out of the range at each end, and how far it reaches below and above the median at most."""
 
 
 class Texture(nn.Module):

@@ -1,4 +1,4 @@
-"""Fewer threads while somebody else uses the processor: found out by the real work, as it goes on.
+"""Fewer threads while another program uses the processor: measured on the real work, as it runs.
 
 Threads that wait for each other are as slow as the slowest: with a neighbour on one of two cores, two threads can take
 forty times as long as one. What was measured at the start may be over a minute later.
@@ -9,7 +9,7 @@ import statistics
 LOOKED_AT = 3
 """Steps by which a number of threads is judged; the first one of a stage is slow for other reasons."""
 SLOWED = 2.5
-"""So many times as long as usual is worth another look."""
+"""Steps this many times as long as usual are worth another measurement."""
 GAIN = 0.9
 """Fewer threads are kept where a step takes at most this part of the time."""
 

@@ -227,14 +227,14 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault("swapped labels", "ear", "D failure", swapped_labels),
     Fault(
-        "a batch that is no number",
+        "NaN in a batch",
         "ear",
         "divergence",
         nan_batch,
         is_well=ends_with("not_finite", lambda count: count == 0),
     ),
     Fault(
-        "a weight that is no number",
+        "NaN in a weight",
         "ear",
         "divergence",
         suddenly(spoil_weight),
