@@ -45,8 +45,6 @@ class VariationalEncoderDecoder(nn.Module):
     latent_dim : int
     encoder_channels, encoder_layers, n_channels, decoder_layers : int
         Width and depth of encoder and decoder (`n_channels` is the decoder's width).
-    dropout : float
-        Share of latent channels dropped before decoding while training.
     """
 
     mean_spectrum: Tensor
@@ -63,7 +61,6 @@ class VariationalEncoderDecoder(nn.Module):
         encoder_layers: int,
         n_channels: int,
         decoder_layers: int,
-        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.sound_channels = sound_channels
@@ -89,7 +86,6 @@ class VariationalEncoderDecoder(nn.Module):
         self.decoder_blocks = nn.Sequential(
             *(ConvNeXtBlock(n_channels, residual_scale=1.0 / decoder_layers) for _ in range(decoder_layers))
         )
-        self.latent_dropout = nn.Dropout1d(dropout)
         self.decoder_norm = nn.LayerNorm(n_channels)
         self.head = nn.Linear(n_channels, values)
         with torch.no_grad():
@@ -188,8 +184,6 @@ class VariationalEncoderDecoder(nn.Module):
 
     def decode_spectrum(self, latent: Tensor) -> Tensor:
         """Normalised spectrum (batch, frames, channels * bins) of latents (batch, latent_frames, latent_dim)."""
-        if self.latent_dropout.p > 0.0:
-            latent = self.latent_dropout(latent.transpose(1, 2)).transpose(1, 2)
         hidden = rearrange(
             self.from_latent(latent),
             "batch frames (stride channels) -> batch (frames stride) channels",

@@ -143,7 +143,7 @@ class Bedside:
             run.stage_step += 1
             run.total_step += 1
             if run.total_step % self.every == 0:
-                self.doctor.read(run, self.pending)
+                self.doctor.read(self.pending)
                 self.pending = []
             self.doctor.after_step(run)
 

@@ -75,7 +75,7 @@ class Attendant(Protocol):
         """Whether a network may move by its gradients, whose norm this was before clipping."""
         ...
 
-    def read(self, run: "TrainingRun", lines: list[dict[str, Any]]) -> None:
+    def read(self, lines: list[dict[str, Any]]) -> None:
         """Lines about to be logged; what is not finite in them and was dealt with is taken out."""
 
     def after_step(self, run: "TrainingRun") -> None:
@@ -458,7 +458,7 @@ class TrainingRun:
             lines.append(entry)
         self._pending = []
         if self.doctor is not None:
-            self.doctor.read(self, lines)
+            self.doctor.read(lines)
         self.log.append(lines)
         for entry in lines:
             self.schedules.note(entry)

@@ -114,7 +114,7 @@ class Doctor:
         self._refused[run.total_step] = name
         return False
 
-    def read(self, run: TrainingRun, lines: list[dict[str, Any]]) -> None:
+    def read(self, lines: list[dict[str, Any]]) -> None:
         """Keep the lines for the window; mark and count refused steps, and take out what is no number."""
         for line in lines:
             refused = self._refused.pop(line["total_step"], None)
