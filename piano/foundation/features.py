@@ -91,7 +91,9 @@ def _constant(function: Callable[_Parameters, Tensor]) -> Callable[_Parameters, 
 
 @_constant
 def hann_window(n_fft: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Periodic Hann window [shape=(n_fft,)]."""
+    """Periodic Hann window [shape=(n_fft,)] of the music losses, rounded from double precision; the codec's, in
+    `foundation.phase`, is torch's own of its type, with which its models were trained, and the ruler's is numpy's
+    (`evaluation.spectra.hann`)."""
     return torch.hann_window(n_fft, dtype=torch.float64).to(device=device, dtype=dtype)
 
 
@@ -100,7 +102,8 @@ def mel_filterbank(sample_rate: int, n_fft: int, bands: int, dtype: torch.dtype,
     """Triangular filters of height 1, equally spaced on Slaney's mel scale from 0 Hz to half the sample rate.
 
     The scale is linear below 1 kHz (3 mel per 200 Hz) and logarithmic above (27 mel per factor 6.4), after
-    Slaney's Auditory Toolbox (1998), which librosa follows.
+    Slaney's Auditory Toolbox (1998), which librosa follows. The ruler's features have other bands, with which they are
+    calibrated (`evaluation.spectra`).
 
     Returns
     -------
@@ -278,6 +281,8 @@ def log_mel(waveform: Tensor, sample_rate: int, bands: int = 64, hop_seconds: fl
 
 def onset_strength(log_mel: Tensor) -> Tensor:
     """Mean rise of the log-mel bands from the frame before; the first frame has none.
+
+    For the losses; the ruler has onsets of its own, in dB (`evaluation.spectra.onset_strength`).
 
     Parameters
     ----------

@@ -51,7 +51,11 @@ def dissonance_excess(dissonance: Tensor, gate: Tensor, limit: Tensor) -> Tensor
 
 
 def silence_share(loudness: Tensor) -> Tensor:
-    """How silent each window is: 0 at -50 dBFS and above, 1 at -80 (any shape)."""
+    """How silent each window is: 0 at -50 dBFS and above, 1 at -80 (any shape).
+
+    A ramp, for its gradient. Where silence is counted a window is silent below -60 dB (the ruler,
+    `evaluation.spectra.SILENCE_DB`; the doctor, `watching.measure`) or -66 dB (preparation, `foundation.levels`).
+    """
     return ((-50.0 - loudness) / 30.0).clamp(0.0, 1.0)
 
 
@@ -115,6 +119,8 @@ def dissonance(chroma: Tensor) -> Tensor:
 def self_similarity(chroma: Tensor, gate: Tensor, lags: tuple[int, ...]) -> Tensor:
     """How alike the harmony is to itself some frames later: gated mean of cos(c_t, c_{t+lag}).
 
+    For the losses; the ruler's (`evaluation.descriptors.self_similarity`) is of its own chroma over 0.25 s, not gated.
+
     1 at every lag for a frozen chord; falls with the lag for music; low from the first lag for random notes.
 
     Parameters
@@ -158,6 +164,8 @@ def interval_profile(chroma: Tensor, gate: Tensor) -> Tensor:
 @in_full_precision
 def onset_autocorrelation(onset: Tensor, shortest_lag: int, longest_lag: int) -> Tensor:
     """How regularly onsets return: correlation of the onset curve with itself, by lag.
+
+    For the losses; the ruler's is `evaluation.spectra.onset_autocorrelation`.
 
     Parameters
     ----------
