@@ -27,14 +27,13 @@ from piano.foundation.errors import CheckpointError, StoppedBySignal
 from piano.foundation.folder_lock import locked_folder
 from piano.foundation.run_log import read_history
 from piano.foundation.stop_signals import stoppable
-from piano.piano_pretrain import pretrain_discriminator, pretrain_generator, train_autoencoder
-from piano.piano_train import train_vae_gan
+from piano.piano_pretrain import train_autoencoder
 from piano.stages import STAGE_NAMES
 from piano.training.run_keeper import own_folder, refuse_full_disk
 from piano.training.training_run import TrainingRun
 from piano.utilities import load_checkpoint
 from tests.same_run import assert_same, kept_content, log_without_clocks
-from tests.tiny_run import start_run, tiny_config, write_config, write_dataset
+from tests.tiny_run import start_run, tiny_config, train_all, write_config, write_dataset
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -82,12 +81,6 @@ def dropout_run(folder: Path, *, stops: bool = False) -> TrainingRun:
 
 def draw(_: TrainingRun) -> None:
     torch.rand(5)
-
-
-def train_all(run: TrainingRun) -> None:
-    pretrain_generator(run)
-    pretrain_discriminator(run)
-    train_vae_gan(run)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """The ruler: real music is near real music, and each way of not being music is far, in the right order."""
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import pytest
@@ -23,8 +23,10 @@ from piano.evaluation.distances import (
 )
 from piano.evaluation.metrics import log_magnitude_ratio, pitch_found_share, pitch_window
 from piano.evaluation.spectra import constant_q, constant_q_frequencies
+from tests import make_audio
 
 RATE = 16_000
+tone = partial(make_audio.tone, level=0.1)
 SECONDS = 5
 
 
@@ -127,10 +129,6 @@ def low_passed(clip: np.ndarray, hz: float) -> np.ndarray:
     return signal.sosfiltfilt(signal.butter(8, hz, fs=RATE, output="sos"), clip).astype(np.float32)
 
 
-def tone(hz: float, seconds: float = 3.0, amplitude: float = 0.1) -> np.ndarray:
-    return (amplitude * np.sin(2 * np.pi * hz * np.arange(round(seconds * RATE)) / RATE)).astype(np.float32)[None]
-
-
 # --- the spectrum under it all
 
 
@@ -157,7 +155,7 @@ def test_constant_q_does_not_depend_on_how_long_the_clip_is() -> None:
 
 
 def test_loudness_and_crest_of_a_sine_are_those_of_the_textbook() -> None:
-    assert descriptors.loudness(Clip(tone(440.0, amplitude=1.0), RATE)) == pytest.approx(-3.01, abs=0.01)
+    assert descriptors.loudness(Clip(tone(440.0, level=1.0), RATE)) == pytest.approx(-3.01, abs=0.01)
     assert descriptors.crest(Clip(tone(440.0), RATE)) == pytest.approx(3.01, abs=0.01)
 
 
@@ -182,7 +180,7 @@ def test_beat_strength_and_onset_rate_hear_a_regular_pulse_and_its_absence() -> 
 
 def test_polyphony_counts_notes_and_not_their_harmonics() -> None:
     def notes(*pitches: float) -> np.ndarray:
-        tones = [tone(k * pitch, amplitude=0.1 / k) for pitch in pitches for k in range(1, 7)]
+        tones = [tone(k * pitch, level=0.1 / k) for pitch in pitches for k in range(1, 7)]
         return np.sum(tones, axis=0)
 
     assert descriptors.polyphony(Clip(notes(220.0), RATE)) == pytest.approx(1.0, abs=0.2)
@@ -192,7 +190,7 @@ def test_polyphony_counts_notes_and_not_their_harmonics() -> None:
 
 def test_key_clarity_is_high_in_one_key_and_low_for_all_twelve_notes_alike() -> None:
     weights = {0: 5, 2: 2, 4: 4, 5: 2, 7: 4, 9: 2, 11: 1}
-    key = np.sum([tone(261.63 * 2 ** (k / 12), amplitude=weight) for k, weight in weights.items()], axis=0)
+    key = np.sum([tone(261.63 * 2 ** (k / 12), level=weight) for k, weight in weights.items()], axis=0)
     chromatic = np.sum([tone(261.63 * 2 ** (k / 12)) for k in range(12)], axis=0)
     assert descriptors.key_clarity(Clip(0.01 * key, RATE)) > 0.85
     assert descriptors.key_clarity(Clip(0.05 * chromatic, RATE)) < 0.6

@@ -12,6 +12,8 @@ from piano.foundation.dataset_format import DatasetManifest, set_path, write_man
 from piano.foundation.runtime import Runtime, start_runtime
 from piano.piano_main import build_discriminator
 from piano.piano_model import AudioDataset, VariationalAttentionModel
+from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
+from piano.piano_train import train_vae_gan
 from piano.training.training_run import TrainingRun
 from piano.watching.live import Doctor
 
@@ -97,6 +99,13 @@ def start_run(
         validation_set=AudioDataset(pairs[:2]),
         doctor=doctor,
     )
+
+
+def train_all(run: TrainingRun) -> None:
+    """Every stage."""
+    pretrain_generator(run)
+    pretrain_discriminator(run)
+    train_vae_gan(run)
 
 
 def write_dataset(folder: Path, *, count: int = 6, channels: int = 1) -> Path:
