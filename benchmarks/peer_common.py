@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 from data_prep import create_dataset, prepare_dataset
-from piano.evaluation.metrics import diversity, feature_matrix, kernel_score, spectrum_noise
+from piano.evaluation.clip_features import feature_matrix
+from piano.evaluation.distances import diversity, kernel_score, spectrum_noise
 from piano.evaluation.reconstruction import mel_distance, stft_distance
 from piano.foundation.audio_io import find_audio_files, read_audio
 from piano.foundation.dataset_format import manifest_path, read_manifest

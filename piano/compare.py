@@ -253,7 +253,7 @@ def comparison_text(
             f"{counted(ruler.songs, 'real song')}:"
         )
     )
-    lines.append(figures_table(rows, names, clips=len(ruler.clips), songs=ruler.songs))
+    lines.append(figures_table(rows, names, clips=len(ruler.clips)))
     lines += ["", *training_lines(first, second, is_verbose=is_verbose)]
     if is_verbose:
         lines += [
@@ -263,15 +263,13 @@ def comparison_text(
                 "comparisons (docs/ruler.md):"
             ),
         ]
-        lines += [
-            wrapped(measure_sentence(row, names, clips=len(ruler.clips), songs=ruler.songs)) for row in rows.values()
-        ]
+        lines += [wrapped(measure_sentence(row, names, clips=len(ruler.clips))) for row in rows.values()]
     else:
         lines.append("Intervals, losses and settings: --verbose, or comparison.json.")
     return "\n".join(lines)
 
 
-def figures_table(rows: dict[str, Compared], names: Names, *, clips: int, songs: int) -> str:
+def figures_table(rows: dict[str, Compared], names: Names, *, clips: int) -> str:
     """A line for every measure: what it asks, the figure of each, and who is ahead."""
     shown = [textwrap.shorten(name, 18, placeholder="...") for name in names]
     words = {"better": shown[0], "worse": shown[1], "cannot tell": "neither"}
@@ -279,7 +277,7 @@ def figures_table(rows: dict[str, Compared], names: Names, *, clips: int, songs:
     for row in rows.values():
         values = [f"{value:.2f}" for value in (row.first, row.second)]
         if row.name == "kernel_score":
-            values = [score_words(value, None, clips, songs).split(" (")[0] for value in (row.first, row.second)]
+            values = [score_words(value, None, clips).split(" (")[0] for value in (row.first, row.second)]
         best = {"lower": "0", "higher": "1"}.get(row.better, "1")
         table.append([f"{PLAIN[row.name]}", *values, best, words[row.verdict]])
     return text_table(table, width=columns())
@@ -291,14 +289,14 @@ def shown_difference(row: Compared) -> Figure:
     return Figure(0.0 - gap.value, 0.0 - gap.high, 0.0 - gap.low)
 
 
-def measure_sentence(row: Compared, names: Names, *, clips: int | None = None, songs: int | None = None) -> str:
+def measure_sentence(row: Compared, names: Names, *, clips: int | None = None) -> str:
     """One measure in one sentence."""
     words = {"better": f"{names.first} is better", "worse": f"{names.second} is better", "cannot tell": "cannot tell"}
     gap = shown_difference(row)
     what = f"lead of {names.first}{' in nearness to 1' if row.better == 'near 1' else ''}"
     values = [f"{value:.3f}" for value in (row.first, row.second)]
     if row.name == "kernel_score":
-        values = [score_words(value, None, clips, songs) for value in (row.first, row.second)]
+        values = [score_words(value, None, clips) for value in (row.first, row.second)]
     return (
         f"{row.name} ({row.better} is better): {words[row.verdict]}, {values[0]} against {values[1]}, "
         f"{what} {gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]."

@@ -19,6 +19,7 @@ from piano.foundation.sound_progress import Progress, say
 from piano.foundation.spooled_sound import SpooledSound
 
 SILENT_DB = -60.0
+"""A whole made sound below this is told to be silence; the ruler counts windows of 50 ms below the same."""
 LONGEST_NAME_PART = 120
 """Bytes: a disk's names hold 255 with all that is added."""
 

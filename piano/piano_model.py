@@ -24,6 +24,7 @@ from piano.foundation.randomness import keyed_generator, keyed_noise
 from piano.foundation.texture import NEPER, Texture
 from piano.latent_style import PULSE_SIGNALS, SHORTEST_SECONDS, LatentStyle, Style, ToldStyle
 from piano.piano_encoder_decoder import VariationalEncoderDecoder
+from piano.split_and_append_chunks import split_and_append_chunks
 
 Level = TypeVar("Level", float, Tensor)
 
@@ -685,10 +686,10 @@ class AudioDataset(Dataset):
 
     def crop(self, index: int, offset: int, samples: int) -> Tensor:
         """`samples` samples of pair `index` from `offset` on, across the seam if need be: (channels, samples)."""
-        segment = self.pairs.shape[-1]
-        first = self.pairs[index, 0, :, offset : offset + samples]
-        second = self.pairs[index, 1, :, max(offset - segment, 0) : max(offset + samples - segment, 0)]
-        return torch.from_numpy(np.concatenate([first, second], axis=-1))
+        first, second = split_and_append_chunks(self.pairs[index][np.newaxis])  # views: nothing is read yet
+        seam = first.shape[-1]
+        parts = first[:, offset : offset + samples], second[:, max(offset - seam, 0) : max(offset + samples - seam, 0)]
+        return torch.from_numpy(np.concatenate(parts, axis=-1))
 
     def crops(self, indices: Tensor, offsets: Tensor, samples: int) -> Tensor:
         """A batch (batch, channels, samples) of crops."""

@@ -42,7 +42,6 @@ from piano.loss_functions import (
     generator_adversarial_loss,
     magnitude_loss,
     normalised_discriminator_loss,
-    share_music_features,
 )
 from piano.piano_encoder_decoder import MAGNITUDE_FLOOR, VariationalEncoderDecoder
 from piano.piano_model import VariationalAttentionModel
@@ -291,7 +290,7 @@ def joint_ear_turn(game: Game, batch: Both) -> Turn:
             fake_logits=on_composed.fake.heads,
             sample_rate=game.generator.sample_rate,
         )
-        music = evaluate_terms(DISCRIMINATOR_TERMS, share_music_features(outputs), weights)
+        music = evaluate_terms(DISCRIMINATOR_TERMS, outputs, weights)
         total = total + sum(weights[name] * value for name, value in music.items())
     return judge_turn(game, "ear", total, on_composed)
 
@@ -540,7 +539,7 @@ def joint_sound_turn(game: Game, batch: Both) -> Turn:
         outputs = StepOutputs(
             real=sound.waveforms, fake=held_waveform(autoencoder, composed), sample_rate=game.generator.sample_rate
         )
-        music = evaluate_terms(MUSIC_TERMS, share_music_features(outputs), weights)
+        music = evaluate_terms(MUSIC_TERMS, outputs, weights)
         terms |= music
         total = total + sum(weights[name] * value for name, value in music.items())
     return Turn(total, terms)

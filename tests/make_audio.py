@@ -1,4 +1,4 @@
-"""Small synthetic music for tests and benchmarks: notes with harmonics, different for every seed."""
+"""Small synthetic music for tests and benchmarks: notes with harmonics, different for every seed; and plain tones."""
 
 from pathlib import Path
 
@@ -43,6 +43,14 @@ def _note(frequency: float, seconds: float, sample_rate: int) -> np.ndarray:
     partials = [k for k in range(1, 5) if k * frequency < sample_rate / 2]
     tone = sum(np.sin(2 * np.pi * k * frequency * time) / k for k in partials)
     return (tone * np.exp(-4.0 * time / max(seconds, 1e-3)) * np.minimum(1.0, 200.0 * time)).astype(np.float32)
+
+
+def tone(
+    hertz: float, seconds: float = 3.0, sample_rate: int = 16_000, channels: int = 1, *, level: float = 0.5
+) -> np.ndarray:
+    """A sine of amplitude `level`, float32 [shape=(channels, samples)]."""
+    time = np.arange(round(seconds * sample_rate)) / sample_rate
+    return np.tile((level * np.sin(2 * np.pi * hertz * time)).astype(np.float32), (channels, 1))
 
 
 def write_music(path: Path, seed: int, seconds: float, sample_rate: int = 16_000, channels: int = 1) -> np.ndarray:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from make_audio import tone
 from tiny_run import tiny_config
 
 from piano.config_reader import dump_config
@@ -27,18 +28,13 @@ STAGES = ((1, "autoencoder", "reconstruction", "beta"), (2, "professor", "profes
 """Of the log: epoch, name, a number that falls, a number that rises."""
 
 
-def tone(seconds: float, hertz: float, *, rate: int = RATE) -> np.ndarray:
-    """A sine [shape=(1, samples)]."""
-    return 0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate).astype(np.float32)[None]
-
-
 def make_music(folder: Path) -> Path:
     """What generate_music writes: two pieces, a continuation with its whole, a reconstruction."""
-    write_audio(folder / "sample_0000.wav", tone(2.0, 440), RATE)
-    write_audio(folder / "sample_0001.wav", tone(2.0, 880), RATE)
-    write_audio(folder / "sample_0000.full.wav", tone(5.0, 220), RATE)
-    write_audio(folder / "sample_0000.continuation.wav", tone(2.0, 220), RATE)
-    write_audio(folder / "A & <B>.reconstruction.wav", tone(1.5, 330), RATE)
+    write_audio(folder / "sample_0000.wav", tone(440, 2.0), RATE)
+    write_audio(folder / "sample_0001.wav", tone(880, 2.0), RATE)
+    write_audio(folder / "sample_0000.full.wav", tone(220, 5.0), RATE)
+    write_audio(folder / "sample_0000.continuation.wav", tone(220, 2.0), RATE)
+    write_audio(folder / "A & <B>.reconstruction.wav", tone(330, 1.5), RATE)
     return folder
 
 
@@ -126,7 +122,7 @@ def make_dataset(folder: Path, *, songs: int = 6, held_out: int = 5) -> Path:
         for pair in pairs:
             notes = [
                 sum(
-                    tone(0.25, 110.0 * harmonic * 2 ** (random.integers(0, 36) / 12), rate=DATASET_RATE)
+                    tone(110.0 * harmonic * 2 ** (random.integers(0, 36) / 12), 0.25, DATASET_RATE)
                     for harmonic in (1, 2)
                 )
                 for _ in range(round(8 * SEGMENT_SECONDS))
@@ -158,7 +154,7 @@ def make_run(folder: Path, *, epochs: int = 3) -> Path:
     for epoch in range(1, epochs + 1):
         for name, hertz in (("sample_0", 300.0), ("continuation", 500.0)):
             path = folder / "samples" / f"epoch_{epoch:04d}_{name}.wav"
-            write_audio(path, tone(1.0, hertz + 10 * epoch), RATE)
+            write_audio(path, tone(hertz + 10 * epoch, 1.0), RATE)
     make_music(folder / "music")
     dataset = make_dataset(folder / "dataset")
     config = tiny_config(folder, batch_size=8).model_copy(update={"dataset_folder": dataset})

@@ -4,12 +4,29 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from piano.foundation.checkpoint_format import ROLES, checkpoint_path, read_checkpoint
 from piano.foundation.run_log import read_history
+from piano.training.training_run import TrainingRun
 
 CLOCKS = ("seconds", "stage_began", "measuring_seconds", "learned")
 """What two runs that are otherwise the same need not share."""
+
+
+class Interrupted(Exception):
+    """Stands for a power cut."""
+
+
+def weights(network: nn.Module) -> dict[str, torch.Tensor]:
+    """A copy of all that a network holds."""
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def run_weights(run: TrainingRun) -> dict[str, torch.Tensor]:
+    """The same of generator (`g.`), discriminator (`d.`) and averaged generator (`average.`)."""
+    networks = {"g": run.generator, "d": run.discriminator, "average": run.average.network}
+    return {f"{name}.{key}": value for name, network in networks.items() for key, value in weights(network).items()}
 
 
 def kept_content(folder: Path, epoch: int) -> list[dict[str, Any]]:

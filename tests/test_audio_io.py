@@ -30,15 +30,10 @@ from piano.foundation.errors import AudioError
 from piano.foundation.ffmpeg_sound import find_ffmpeg
 from piano.foundation.mpeg_frames import length_header, scan_mpeg
 from piano.foundation.screen_text import printable
-from tests.make_audio import make_music, write_float_wav, write_music
+from tests.make_audio import make_music, tone, write_float_wav, write_music
 
 RATE = 16_000
 needs_ffmpeg = pytest.mark.skipif(find_ffmpeg() is None, reason="no ffmpeg program: pip install imageio-ffmpeg")
-
-
-def tone(frequency: float, seconds: float, sample_rate: int, channels: int = 1) -> np.ndarray:
-    time = np.arange(round(seconds * sample_rate)) / sample_rate
-    return np.tile((0.5 * np.sin(2 * np.pi * frequency * time)).astype(np.float32), (channels, 1))
 
 
 def loudest_frequency(waveform: np.ndarray, sample_rate: int) -> float:

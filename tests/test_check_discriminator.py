@@ -23,11 +23,9 @@ from piano.foundation.audio_io import write_audio
 from piano.foundation.checkpoint_format import complete_epochs
 from piano.judging import verdicts as judging
 from piano.piano_model import VariationalAttentionModel
-from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
-from piano.piano_train import train_vae_gan
 from piano.utilities import load_discriminator, load_generator
 from tests.make_audio import write_music
-from tests.tiny_run import SAMPLE_RATE, start_run, tiny_config, tonal_pairs, write_config, write_dataset
+from tests.tiny_run import SAMPLE_RATE, start_run, tiny_config, tonal_pairs, train_all, write_config, write_dataset
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +35,7 @@ def folder(tmp_path_factory) -> Path:
     write_dataset(home / "dataset")
     path = write_config(home)
     run = start_run(load_config_from_yaml(path))
-    pretrain_generator(run)
-    pretrain_discriminator(run)
-    train_vae_gan(run)
+    train_all(run)
     (home / "checkpoints" / "config.yaml").write_text(path.read_text())
     return home / "checkpoints"
 

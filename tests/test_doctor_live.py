@@ -9,33 +9,14 @@ import torch
 
 from piano.foundation.errors import TrainingError
 from piano.foundation.run_log import read_history
-from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
-from piano.piano_train import train_ear, train_vae_gan
+from piano.piano_train import train_ear
 from piano.training.schedules import Step
 from piano.training.training_run import TrainingRun
 from piano.watching import live
 from piano.watching.live import RELAX, SPOILT_IN_A_ROW, Doctor
 from piano.watching.measure import frechet_gap, measure
-from tests.tiny_run import On, start_run, tiny_config
-
-
-def train_all(run: TrainingRun) -> None:
-    pretrain_generator(run)
-    pretrain_discriminator(run)
-    train_vae_gan(run)
-
-
-def state(run: TrainingRun) -> list[torch.Tensor]:
-    networks = (run.generator, run.discriminator, run.average.network)
-    return [value.clone() for network in networks for value in network.state_dict().values()]
-
-
-def assert_same(first: list[torch.Tensor], second: list[torch.Tensor]) -> None:
-    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
-
-
-class Stop(Exception):
-    """Stands for a power cut."""
+from tests.same_run import Interrupted, assert_same, run_weights
+from tests.tiny_run import On, start_run, tiny_config, train_all
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +33,7 @@ def test_looking_on_changes_no_weight(whole, tmp_path):
     train_all(alone)
     watched, folder = whole
     assert not [entry for entry in read_history(folder) if entry.get("remedy")]
-    assert_same(state(alone), state(watched))
+    assert_same(run_weights(alone), run_weights(watched))
 
 
 @pytest.mark.parametrize("stop_after", [3, 6])
@@ -61,16 +42,16 @@ def test_the_doctor_resumes_where_it_was(whole, tmp_path, stop_after):
 
     def interrupt(run: TrainingRun) -> None:
         if run.epoch == stop_after:
-            raise Stop
+            raise Interrupted
 
     first = start_run(tiny_config(tmp_path), watchers=[Doctor("act", window=2)])
     first.watch(On(after_save=interrupt))
-    with pytest.raises(Stop):
+    with pytest.raises(Interrupted):
         train_all(first)
     second = start_run(tiny_config(tmp_path), watchers=[Doctor("act", window=2)])
     second.resume()
     train_all(second)
-    assert_same(state(second), state(finished))
+    assert_same(run_weights(second), run_weights(finished))
     signals = [
         [entry for entry in read_history(place) if entry.get("event") == "signals"] for place in (tmp_path, folder)
     ]
@@ -106,7 +87,7 @@ def test_numbers_that_are_none_are_skipped_and_end_the_run_at_last(mode, tmp_pat
     monkeypatch.setattr(run.data, "draw_waveforms", spoilt)
     with pytest.raises(TrainingError, match="3 steps in a row"):
         train_ear(run)
-    assert all(bool(value.isfinite().all()) for value in state(run))
+    assert all(bool(value.isfinite().all()) for value in run_weights(run).values())
     entries = read_history(tmp_path)
     skipped = [entry for entry in entries if "skipped" in entry]
     assert len(skipped) == (3 if mode == "advise" else 9)

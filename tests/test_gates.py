@@ -19,8 +19,6 @@ from piano.foundation.run_log import read_history
 from piano.foundation.score_words import is_drone
 from piano.piano_main import best_in_words
 from piano.piano_model import AudioDataset
-from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
-from piano.piano_train import train_vae_gan
 from piano.utilities import load_generator
 from piano.watching.gates import (
     SCORES_ON_THE_WAY,
@@ -36,7 +34,7 @@ from piano.watching.gates import (
 )
 from piano.watching.run_ruler import RunRuler, clip_labels, validation_clips
 from piano.watching.score_cost import FEWEST_CLIPS, MOST_CLIPS, SHARE, Prices, ScoreCost
-from tests.tiny_run import SAMPLE_RATE, On, start_run, tiny_config, tonal_pairs
+from tests.tiny_run import SAMPLE_RATE, On, start_run, tiny_config, tonal_pairs, train_all
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +45,7 @@ def judged(tmp_path_factory):
     run.data.sets["validation"] = AudioDataset(tonal_pairs(2, seed=8), labels=["song", "song"])
     gatekeeper = Gatekeeper(folder, sample_seconds=1.0, sample_count=1)
     run.watch(On(after_save=gatekeeper.write_samples, after_stage=gatekeeper.after_stage))
-    pretrain_generator(run)
-    pretrain_discriminator(run)
-    train_vae_gan(run)
+    train_all(run)
     return run, folder
 
 

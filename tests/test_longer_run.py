@@ -8,13 +8,11 @@ import torch
 
 from piano.foundation.checkpoint_format import complete_epochs
 from piano.foundation.run_log import read_history
-from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
-from piano.piano_train import train_vae_gan
 from piano.stages import STAGE_NAMES
 from piano.training.longer_run import Learned, Reopened, learned_in, minutes_to_reopen, reopen_by_steps, reopen_by_time
 from piano.training.time_budget import TimeBudget
 from piano.training.training_run import TrainingRun
-from tests.tiny_run import On, start_run, tiny_config
+from tests.tiny_run import On, start_run, tiny_config, train_all
 
 SHARES: dict[str, float] = dict(zip(STAGE_NAMES, (0.3, 0.4, 0.02, 0.02, 0.2, 0.06), strict=True))
 
@@ -86,12 +84,6 @@ def test_what_an_earlier_version_learned_is_read_from_its_log() -> None:
     lines = [{"stage": "flow", "step": step, "seconds": 10.0 + step} for step in range(5)]
     lines += [{"event": "gate", "stage": "flow", "step": 99, "seconds": 99.0}, {"stage": 3, "step": 1}]
     assert learned_in(lines) == {"flow": Learned(5, 4.0)}
-
-
-def train_all(run: TrainingRun) -> None:
-    pretrain_generator(run)
-    pretrain_discriminator(run)
-    train_vae_gan(run)
 
 
 @pytest.fixture(scope="module")

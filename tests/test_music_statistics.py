@@ -8,16 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from piano.foundation.features import music_features
 from piano.foundation.music_statistics import (
-    MusicStatistics,
-    calibrate_music_statistics,
     dissonance,
     gated_mean,
     interval_profile,
     jensen_shannon_matrix,
     mean_spectrum,
-    music_statistics,
     onset_autocorrelation,
     quantile_distance,
     quantiles,
@@ -124,23 +120,3 @@ def test_chunks_are_equal_and_in_order() -> None:
     chunks = split_in_chunks(torch.arange(10.0).view(1, 1, 10), 3)
     assert chunks.squeeze().tolist() == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
     assert split_in_chunks(torch.zeros(2, 1, 5), 33).shape == (2, 1, 5, 1)
-
-
-def test_calibration_by_batches_equals_one_batch(tmp_path) -> None:
-    clips = 0.1 * torch.randn(6, 1, 24_000, generator=torch.Generator().manual_seed(1))
-    clips = clips * torch.linspace(0.05, 1.0, 6)[:, None, None]
-    calibrated = calibrate_music_statistics(clips.split(2), sample_rate=16_000)
-    at_once = music_statistics(music_features(clips, 16_000))
-    for name, value in at_once._asdict().items():
-        if name == "loudness":
-            value = quantiles(value, 256)
-        torch.testing.assert_close(getattr(calibrated, name), value, msg=name)
-
-    torch.save(calibrated._asdict(), tmp_path / "statistics.pt")
-    loaded = MusicStatistics(**torch.load(tmp_path / "statistics.pt", weights_only=True))
-    assert all(torch.equal(a, b) for a, b in zip(loaded, calibrated, strict=True))
-
-
-def test_calibration_without_music_says_so() -> None:
-    with pytest.raises(ValueError, match="no music"):
-        calibrate_music_statistics([], sample_rate=16_000)

@@ -14,6 +14,7 @@ from piano.piano_finetune import start_from
 from piano.stages import STAGE_NAMES
 from piano.utilities import load_checkpoint, load_discriminator, load_generator
 from piano.watching.gates import Gatekeeper
+from tests.same_run import Interrupted
 from tests.tiny_run import SMALL, tiny_config, write_config, write_dataset
 
 
@@ -87,10 +88,6 @@ def test_a_stage_without_steps_leaves_the_one_step_block_alone(base, tmp_path):
     assert tune(base, tmp_path, "--from", str(base / "given"), *skipped) == EXIT_RUINED
     before, after = load_generator(base / "given").shortcut, load_generator(tmp_path / "checkpoints").shortcut
     assert all(torch.equal(old, new) for old, new in zip(before.parameters(), after.parameters(), strict=True))
-
-
-class Interrupted(Exception):
-    """Stands for a power cut."""
 
 
 def test_an_interrupted_fine_tuning_resumes_by_itself_and_ends_the_same(base, tuned, tmp_path, monkeypatch):

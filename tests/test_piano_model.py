@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from piano import piano_model
 from piano.foundation.errors import CheckpointError
 from piano.foundation.randomness import keyed_noise
 from piano.latent_style import ToldStyle
 from piano.piano_model import AudioDataset, LatentFlow, LatentNormaliser, VariationalAttentionModel, take_frames
+from piano.split_and_append_chunks import split_and_append_chunks
 from tests.tiny_run import SAMPLE_RATE, SMALL, tonal_pairs
 
 
@@ -171,6 +173,24 @@ def test_a_crop_across_the_seam_is_the_song_as_it_was():
     for offset, samples in ((0, 10), (3, 4), (5, 10), (10, 10), (12, 5), (0, 20)):
         assert np.array_equal(dataset.crop(1, offset, samples).numpy(), whole[:, offset : offset + samples])
     assert np.array_equal(dataset[1].numpy(), whole)
+    assert np.array_equal(AudioDataset(pairs[::-1])[0].numpy(), whole)  # pairs in any order and spacing
+    with pytest.raises(IndexError):
+        dataset[2]
+
+
+def test_a_crop_reads_its_pair_through_views_of_the_file(tmp_path, monkeypatch):
+    np.save(tmp_path / "pairs.npy", np.arange(2 * 2 * 1 * 10, dtype=np.float32).reshape(2, 2, 1, 10))
+    mapped, seen = np.load(tmp_path / "pairs.npy", mmap_mode="r"), []
+
+    def seen_by(pairs):
+        seen.append(split_and_append_chunks(pairs))
+        return seen[-1]
+
+    monkeypatch.setattr(piano_model, "split_and_append_chunks", seen_by)
+    assert AudioDataset(mapped).crop(1, 8, 4).tolist() == [[28.0, 29.0, 30.0, 31.0]]
+    assert len(seen) == 1
+    assert isinstance(seen[0], np.memmap)
+    assert np.shares_memory(seen[0], mapped)
 
 
 @pytest.mark.parametrize("frames", [1, 31, 32, 33, 54, 55, 100])

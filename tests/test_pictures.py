@@ -1,6 +1,7 @@
 """Pictures show what is there: a note is a line at its name, treble that is gone is dark, files are whole PNGs."""
 
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,10 @@ from matplotlib import image
 from matplotlib.axes import Axes
 
 from piano.evaluation.pictures import PAPER, Chart, Line, chart_row, constant_q_grid, spectrogram_grid
+from tests import make_audio
 
 RATE = 16_000
-
-
-def tone(hz: float, seconds: float = 2.0) -> np.ndarray:
-    return (0.2 * np.sin(2 * np.pi * hz * np.arange(round(seconds * RATE)) / RATE)).astype(np.float32)[None]
+tone = partial(make_audio.tone, seconds=2.0, sample_rate=RATE, level=0.2)
 
 
 def brightness(path: Path) -> np.ndarray:
@@ -81,7 +80,7 @@ def test_every_title_gets_a_panel_and_seconds_cut_them(tmp_path):
 def test_silence_stereo_and_very_short_sounds_can_be_drawn(tmp_path):
     silent = np.zeros((2, RATE), dtype=np.float32)
     for draw in (constant_q_grid, spectrogram_grid):
-        path = draw({"silent": silent, "short": tone(440.0, 0.01)}, RATE, tmp_path / f"{draw.__name__}.png")
+        path = draw({"silent": silent, "short": tone(440.0, seconds=0.01)}, RATE, tmp_path / f"{draw.__name__}.png")
         assert brightness(path).size > 10_000
 
 

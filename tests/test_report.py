@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from make_audio import tone
 from PIL import Image
-from report_run import DATASET_RATE, RATE, make_dataset, make_log, make_page, make_run, tone
+from report_run import DATASET_RATE, RATE, make_dataset, make_log, make_page, make_run
 
 from piano.foundation.audio_io import encode_mp3, write_audio
 from piano.foundation.dataset_format import open_pairs, read_manifest, set_path
@@ -136,7 +137,7 @@ def test_every_epoch_can_be_heard_with_its_stage_and_minute(page: str) -> None:
 
 def test_of_many_epochs_some_are_shown_and_the_page_says_so(tmp_path: Path) -> None:
     for epoch in range(1, 41):
-        write_audio(tmp_path / "samples" / f"epoch_{epoch:04d}_sample_0.wav", tone(0.3, 440), RATE)
+        write_audio(tmp_path / "samples" / f"epoch_{epoch:04d}_sample_0.wav", tone(440, 0.3), RATE)
     (tmp_path / "samples" / "epoch_0041_sample_0.wav").write_bytes(b"not a sound")
     learning = part(make_page(tmp_path, "--compose", "0"), "learning")
     assert learning.count("<audio") == 23
@@ -267,7 +268,7 @@ def test_the_old_command_still_works_and_names_its_successor(
 
 
 def test_an_mp3_of_a_rate_that_mp3_lacks_keeps_its_pitch() -> None:
-    waveform, rate = soundfile.read(io.BytesIO(encode_mp3(tone(1.0, 440, rate=96_000), 96_000)))
+    waveform, rate = soundfile.read(io.BytesIO(encode_mp3(tone(440, 1.0, 96_000), 96_000)))
     assert rate == 48_000 and pitch_of(waveform, rate) == pytest.approx(440, abs=2)
 
 
@@ -278,7 +279,7 @@ def test_a_file_that_is_no_sound_is_named(tmp_path: Path) -> None:
 
 
 def test_real_music_is_taken_from_the_middle(tmp_path: Path) -> None:
-    early, late = tone(30.0, 200), tone(30.0, 1000)
+    early, late = tone(200, 30.0), tone(1000, 30.0)
     write_audio(tmp_path / "song.wav", np.concatenate([early, late], axis=1), RATE)
     (sound,) = collect_real_music(tmp_path, count=2, sample_rate=8000, channels=2)
     assert sound.waveform.shape == (2, 20 * 8000) and sound.sample_rate == 8000

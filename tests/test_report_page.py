@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from report_run import DATASET_RATE, RATE, make_dataset, make_log, make_page, make_run, make_scores, tone
+from make_audio import tone
+from report_run import DATASET_RATE, RATE, make_dataset, make_log, make_page, make_run, make_scores
 from tiny_run import tiny_config
 
 from piano.config_reader import DEFAULT_CONFIG, load_config_from_yaml
@@ -44,8 +45,8 @@ from piano.watching.curves import Chart, Curve, Mark, Stage, Timeline
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of a run with the shipped model's music and a comparison beside it; no test writes into it."""
     folder = make_run(tmp_path_factory.mktemp("page") / "run")
-    write_audio(folder / "shipped_out" / "sample_0000.wav", tone(2.0, 600), RATE)
-    write_audio(folder / "shipped_out" / "sample_0001.wav", tone(2.0, 700), RATE)
+    write_audio(folder / "shipped_out" / "sample_0000.wav", tone(600, 2.0), RATE)
+    write_audio(folder / "shipped_out" / "sample_0001.wav", tone(700, 2.0), RATE)
     (folder / "comparison").mkdir()
     (folder / "comparison" / "comparison.json").write_text(json.dumps(comparison(folder)), encoding="utf-8")
     return folder
@@ -94,7 +95,7 @@ def write_told(path: Path, told: Receipt, seconds: float) -> None:
     """A sound with a receipt in its comment."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open_writer(path, RATE, 1, metadata={"comment": told.text()}) as writer:
-        writer.write(tone(seconds, 440))
+        writer.write(tone(440, seconds))
 
 
 def titles(html: str) -> list[str]:
@@ -200,7 +201,7 @@ def test_files_get_titles_by_their_receipts(tmp_path: Path) -> None:
 def test_a_continuation_of_a_long_song_is_shown_around_its_seam(tmp_path: Path) -> None:
     told = receipt("full", seed=0, seconds=6.0, source="song.mp3")
     with open_writer(tmp_path / "a.full.wav", RATE, 1, metadata={"comment": told.text()}) as writer:
-        writer.write(np.concatenate([tone(60.0, 300), tone(6.0, 900)], axis=1))
+        writer.write(np.concatenate([tone(300, 60.0), tone(900, 6.0)], axis=1))
     (sound,) = collect_made_music(tmp_path, max_seconds=20.0)
     assert sound.takeover_seconds == pytest.approx(8.0) and sound.seconds == pytest.approx(14.0)
     given, own = np.split(sound.waveform[0], [8 * RATE])
@@ -366,7 +367,7 @@ def test_the_page_says_never_learned_from_only_where_that_is_known(tmp_path: Pat
 
 def test_with_too_few_recordings_copies_cannot_be_told_and_the_screen_says_the_same(tmp_path: Path) -> None:
     dataset = make_dataset(tmp_path / "dataset", held_out=1)
-    write_audio(tmp_path / "music" / "a.wav", tone(6.0, 300, rate=DATASET_RATE), DATASET_RATE)
+    write_audio(tmp_path / "music" / "a.wav", tone(300, 6.0, DATASET_RATE), DATASET_RATE)
     sounds = collect_made_music(tmp_path / "music", max_seconds=9.0)
     assert copies_section(sounds, dataset, search="yes").absent == why_not_searched(1) != ""
 
@@ -541,7 +542,7 @@ def test_what_is_always_nothing_or_was_measured_once_is_told_and_not_drawn() -> 
 
 def test_made_and_real_stand_in_columns_of_one_height() -> None:
     def sound(kind: Kind, number: int) -> Sound:
-        return Sound(kind, f"{kind} {number}", "", tone(0.5, 440), RATE)
+        return Sound(kind, f"{kind} {number}", "", tone(440, 0.5), RATE)
 
     heard = Heard([sound("noise", number) for number in range(2)] + [sound("real", n) for n in range(2)], [], [])
     shown, folded = contrast_section(heard).content.split("<details>")

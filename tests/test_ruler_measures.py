@@ -1,6 +1,7 @@
 """The measures of the ruler, one by one: known values, laws, and what they must not react to."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -21,18 +22,16 @@ from piano.evaluation.memorisation import PASSAGE_SECONDS, build_library, find_c
 from piano.evaluation.music_folder import Song, level_song
 from piano.evaluation.reconstruction import mel_distance, si_sdr, stft_distance
 from piano.evaluation.set_scores import Reference, SetScores, covered, recalled, score_set
+from tests import make_audio
 from tests.make_audio import make_music
 
 RATE = 16_000
+tone = partial(make_audio.tone, level=0.1)
 
 
 def noise(seed: int, seconds: float = 3.0, size: float = 0.1, channels: int = 1) -> np.ndarray:
     random = np.random.default_rng(seed)
     return (size * random.standard_normal((channels, round(seconds * RATE)))).astype(np.float32)
-
-
-def tone(hz: float, seconds: float = 3.0, amplitude: float = 0.1) -> np.ndarray:
-    return (amplitude * np.sin(2 * np.pi * hz * np.arange(round(seconds * RATE)) / RATE)).astype(np.float32)[None]
 
 
 # --- intervals
@@ -188,8 +187,8 @@ def test_stable_notes_are_those_that_are_held() -> None:
 
 def test_a_whistle_is_heard_under_music_and_a_note_that_fades_is_none() -> None:
     music = make_music(1, 4.0, RATE)
-    assert descriptors.whistle(Clip(music + 0.01 * tone(5003.0, 4.0, 1.0), RATE)) > 0.9
-    fading = tone(440.0, 4.0, 0.5) * np.exp(-3 * np.arange(4 * RATE) / RATE).astype(np.float32)
+    assert descriptors.whistle(Clip(music + 0.01 * tone(5003.0, 4.0, level=1.0), RATE)) > 0.9
+    fading = tone(440.0, 4.0, level=0.5) * np.exp(-3 * np.arange(4 * RATE) / RATE).astype(np.float32)
     assert descriptors.whistle(Clip(fading + noise(0, 4.0, 1e-3), RATE)) < 0.5
 
 
@@ -224,7 +223,7 @@ def test_integrated_loudness_is_that_of_the_standard(rate: int) -> None:
 
 @pytest.mark.parametrize("gain", [1e-3, 0.1, 1.0, 4.0])
 def test_loudness_follows_the_level_at_any_level(gain: float) -> None:
-    loud = np.clip(3 * noise(0, 3.0, size=0.3) + tone(6000.0, amplitude=0.5), -1, 1)
+    loud = np.clip(3 * noise(0, 3.0, size=0.3) + tone(6000.0, level=0.5), -1, 1)
     at_one = descriptors.integrated_loudness(Clip(loud, RATE))
     assert -5.0 < at_one < 3.0
     there = descriptors.integrated_loudness(Clip(gain * loud, RATE))

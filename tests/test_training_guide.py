@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from piano.config_reader import DEFAULT_CONFIG, Config, load_config_from_yaml
 from piano.discriminator import Judgement
@@ -17,14 +16,11 @@ from piano.piano_train import Verdicts, judge_turn, train_ear, train_joint, trai
 from piano.training.schedules import Step
 from piano.training.training_run import TrainingRun
 from piano.watching.validation import Validation, validation_losses
+from tests.same_run import Interrupted, weights
 from tests.tiny_run import On, start_run, tiny_config
 
 SHORT = {"pretrain_epochs_g": 2, "epochs": 12}
 """An epoch each of autoencoder and flow; four of ear, professor and joint, of two steps each."""
-
-
-class Interrupted(Exception):
-    """Stands for a power cut."""
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +47,6 @@ def steps_of(folder: Path, stage: str) -> list[dict[str, Any]]:
 
 def events_of(folder: Path, kind: str) -> list[dict[str, Any]]:
     return [entry for entry in read_history(folder) if entry.get("event") == kind]
-
-
-def weights(network: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in network.state_dict().items()}
 
 
 def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:

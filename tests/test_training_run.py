@@ -12,7 +12,6 @@ from piano.piano_main import too_little_memory
 from piano.piano_pretrain import (
     NoisySound,
     autoencoder_pass,
-    pretrain_discriminator,
     pretrain_generator,
     train_autoencoder,
     train_flow,
@@ -26,38 +25,13 @@ from piano.piano_train import (
     professor_turn,
     professor_verdicts,
     shortcut_turn,
-    train_vae_gan,
 )
 from piano.stages import STAGE_NAMES
 from piano.training.game import Player, adversarial_step
 from piano.training.schedules import Opening, Step
 from piano.training.training_run import TrainingRun
-from tests.tiny_run import On, start_run, tiny_config, tonal_pairs
-
-
-class Interrupted(Exception):
-    """Stands for a power cut."""
-
-
-def train_all(run: TrainingRun) -> None:
-    pretrain_generator(run)
-    pretrain_discriminator(run)
-    train_vae_gan(run)
-
-
-def weights(run: TrainingRun) -> dict[str, torch.Tensor]:
-    networks = {"g": run.generator, "d": run.discriminator, "average": run.average.network}
-    return {
-        f"{name}.{key}": value.clone()
-        for name, network in networks.items()
-        for key, value in network.state_dict().items()
-    }
-
-
-def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
-    assert first.keys() == second.keys()
-    different = [key for key in first if not torch.equal(first[key], second[key])]
-    assert not different
+from tests.same_run import Interrupted, assert_same, run_weights, weights
+from tests.tiny_run import On, start_run, tiny_config, tonal_pairs, train_all
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +71,7 @@ def test_resumed_training_equals_uninterrupted(whole, tmp_path, stop_after):
     torch.manual_seed(12345)  # whatever was drawn before must not matter
     assert second.resume() == stop_after
     train_all(second)
-    assert_same(weights(second), weights(finished))
+    assert_same(run_weights(second), run_weights(finished))
     steps = [entry["total_step"] for entry in read_history(tmp_path) if "step" in entry]
     assert steps == [entry["total_step"] for entry in read_history(whole_folder) if "step" in entry]
 
@@ -203,13 +177,13 @@ def test_no_gradient_crosses_between_players(tmp_path):
     ear = judge(run, "ear", ear_turn, stage="ear")
     professor = judge(run, "professor", professor_turn, stage="professor")
     shortcut = Player("shortcut", torch.optim.SGD(run.generator.shortcut.parameters(), lr=0.1), shortcut_turn)
-    before = {key: value.clone() for key, value in run.generator.state_dict().items()}
+    before = weights(run.generator)
     step = Step((0, "test"), 0, 0.5)
     adversarial_step(run.game(step), [ear], None, draw_sounds(run, step, "ear"))
     compositions = draw_compositions(run, step, "professor")
     adversarial_step(run.game(step), [professor], None, compositions)
     assert all(parameter.grad is None for parameter in run.generator.parameters())
-    assert_same(before, dict(run.generator.state_dict()))
+    assert_same(before, weights(run.generator))
 
     adversarial_step(run.game(Step((0, "test"), 1, 0.5, Opening(is_alone=True))), [professor], shortcut, compositions)
     assert all(parameter.grad is None for parameter in run.discriminator.parameters())
@@ -256,14 +230,14 @@ def test_every_optimiser_moves_its_own_network_and_only_it(tmp_path):
     ear = judge(run, "ear", ear_turn, stage="ear")
     professor = judge(run, "professor", professor_turn, stage="ear")
     step = Step((0, "test"), 0, 0.5)
-    state = weights(run)
+    state = run_weights(run)
     adversarial_step(run.game(step), [professor], None, draw_compositions(run, step, "professor"))
-    moved = {key for key, value in weights(run).items() if not torch.equal(value, state[key])}
+    moved = {key for key, value in run_weights(run).items() if not torch.equal(value, state[key])}
     assert moved
     assert all(key.startswith(("d.professor", "d.trained_steps")) for key in moved)
-    state = weights(run)
+    state = run_weights(run)
     adversarial_step(run.game(step), [ear], None, draw_sounds(run, step, "ear"))
-    moved = {key for key, value in weights(run).items() if not torch.equal(value, state[key])}
+    moved = {key for key, value in run_weights(run).items() if not torch.equal(value, state[key])}
     assert moved
     assert all(key.startswith(("d.ear", "d.trained_steps")) for key in moved)
 

@@ -327,12 +327,12 @@ def test_the_log_itself_may_be_named_instead_of_its_folder(tmp_path, capsys):
     ],
 )
 def test_a_score_in_words(value, clips, words, meaning):
-    assert score_words(value, None, clips, 3) == words
+    assert score_words(value, None, clips) == words
     assert score_meaning(value, clips, 3) == meaning
 
 
 def test_a_score_says_what_it_was_measured_on():
-    assert score_words(0.4, (0.3, 0.52), 24, 12) == "0.40 [0.30, 0.52]"
+    assert score_words(0.4, (0.3, 0.52), 24) == "0.40 [0.30, 0.52]"
     assert score_sentence(None, None, 1, 1) == "cannot tell (only 1 clip of real music, 4 are needed)"
     assert score_sentence(-0.1, None, 24, 3).endswith("(24 clips of 3 songs: a hint)")
     assert score_sentence(0.4) == "some way from real music (0.40, where 0 is other real music and 1 is noise)"

@@ -13,6 +13,8 @@ from piano.foundation.dataset_format import DatasetManifest, set_path, write_man
 from piano.foundation.runtime import Runtime, start_runtime
 from piano.piano_main import build_discriminator
 from piano.piano_model import AudioDataset, VariationalAttentionModel
+from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
+from piano.piano_train import train_vae_gan
 from piano.training.training_run import TrainingRun
 from piano.training.watcher import Watcher
 
@@ -114,6 +116,13 @@ def start_run(
         watchers=watchers,
         is_trial=is_trial,
     )
+
+
+def train_all(run: TrainingRun) -> None:
+    """Every stage."""
+    pretrain_generator(run)
+    pretrain_discriminator(run)
+    train_vae_gan(run)
 
 
 def write_dataset(folder: Path, *, count: int = 6, channels: int = 1) -> Path:

@@ -334,7 +334,7 @@ def _score_sentence(line: Mapping[str, Any]) -> str:
 
 
 def _words(line: Mapping[str, Any]) -> str:
-    return score_words(float(line["kernel_score"]), None, _count(line, "clips"), _count(line, "songs"))
+    return score_words(float(line["kernel_score"]), None, _count(line, "clips"))
 
 
 def _count(line: Mapping[str, Any], name: str) -> int | None:

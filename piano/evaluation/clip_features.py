@@ -73,7 +73,7 @@ def _octave_contrast(levels_db: Array) -> float:
     return float(levels_db.std(axis=1).mean()) if levels_db.size else 0.0
 
 
-def _durations(sound: Sound, peaks: NDArray[np.bool_], notes: NDArray[np.bool_]) -> list[Array]:
+def _durations(peaks: NDArray[np.bool_], notes: NDArray[np.bool_]) -> list[Array]:
     """How many pitches still sound 32 ms to 1 s later, how many are new, and how long they are held in a row."""
     per_frame = max(float(peaks.sum()), 1.0)
     lasting = [(peaks[lag:] & peaks[:-lag]).sum() / per_frame for lag in (1, 2, 4, 8, 16, 31)]
@@ -289,7 +289,7 @@ def feature_vector(waveform: NDArray, sample_rate: int) -> Array:
         + _modulation(sound)
         + _sharpness(sound)
         + _note_statistics(sound, peaks, levels_db)
-        + _durations(sound, peaks, notes)
+        + _durations(peaks, notes)
         + _intervals(peaks, notes)
         + _similarity(sound, chroma)
         + _harmony(chroma)

@@ -187,6 +187,7 @@ def polyphony(clip: Clip) -> float:
 def self_similarity(clip: Clip, seconds: float) -> float:
     """Mean cosine of the chroma (over 0.25 s) at moments so many seconds apart; 1 for what repeats exactly.
 
+    The losses have another, gated by loudness (`foundation.music_statistics.self_similarity`).
     Not a number for clips with less than one second left after the lag.
     """
     if clip.seconds < seconds + 1.0:

@@ -1,150 +1,22 @@
-"""The ruler: numbers that say how far generated or reconstructed audio is from real music.
+"""How well a reconstruction kept its original: `log_magnitude_ratio` (R) and `pitch_found_share` (P).
 
-Nothing here needs a network or a download. Every function takes waveforms as `(channels, samples)` float arrays in
-[-1, 1] and listens to their mono mix. Three kinds of measure:
-
-- what one clip sounds like: `METRICS`, a table of single numbers;
-- how far one set of clips is from another: `kernel_distance`, `kernel_score`, `diversity` (from `distances`, on the
-  `feature_matrix` of `clip_features`);
-- how well a reconstruction kept its original: `log_magnitude_ratio` (R) and `pitch_found_share` (P).
-
-Compare clips of equal length and rate only: 10 s of music and 30 s of the same music differ in their statistics.
+Both take waveforms as `(channels, samples)` float arrays in [-1, 1] and listen to their mono mix. The single numbers
+of one clip are in `descriptors`, the distances of sets in `distances`; the table of measures is in `measures`.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from piano.evaluation.clip_features import FEATURE_GROUPS, feature_matrix, feature_vector
-from piano.evaluation.distances import (
-    FeatureScale,
-    KernelScore,
-    Labels,
-    aspect_gaps,
-    diversity,
-    kernel_distance,
-    kernel_score,
-    pairs_to_compare,
-    real_floor,
-    spectrum_noise,
-)
-from piano.evaluation.spectra import (
-    SILENCE_DB,
-    Array,
-    beat_strength_of,
-    chroma_of,
-    constant_q,
-    constant_q_frequencies,
-    fine_spectrum,
-    hann,
-    key_clarity_of,
-    log_mel_levels,
-    mono_mix,
-    onset_rate_of,
-    pitch_magnitudes,
-    pitch_peaks,
-    polyphony_of,
-    stft_power,
-    tonal_share_of,
-    unit_level,
-    widened,
-    window_levels,
-)
-
-__all__ = [
-    "FEATURE_GROUPS",
-    "METRICS",
-    "FeatureScale",
-    "KernelScore",
-    "aspect_gaps",
-    "beat_strength",
-    "constant_q",
-    "constant_q_frequencies",
-    "crest",
-    "diversity",
-    "feature_matrix",
-    "feature_vector",
-    "kernel_distance",
-    "kernel_score",
-    "key_clarity",
-    "log_magnitude_ratio",
-    "loudness",
-    "onset_rate",
-    "pitch_found_share",
-    "pitch_window",
-    "polyphony",
-    "real_floor",
-    "silence_share",
-    "spectrum_noise",
-    "tonal_share",
-]
+from piano.evaluation.distances import Labels, pairs_to_compare
+from piano.evaluation.spectra import Array, hann, mono_mix, pitch_magnitudes, pitch_peaks, stft_power, widened
 
 MAGNITUDE_FLOOR = 1e-3
 """Added to STFT magnitudes before the logarithm: the codec's own floor, about 60 dB below the loudest partials."""
-
-
 ALIKE = 1e-3
 """Mean difference of log magnitudes below which two sounds are one."""
-
-
-def loudness(waveform: NDArray, sample_rate: int) -> float:
-    """RMS level in dB of full scale, -80 for digital silence. (Not LUFS: no ear weighting, no gate.)"""
-    return float(10 * np.log10(np.mean(np.square(mono_mix(waveform))) + 1e-8))
-
-
-def crest(waveform: NDArray, sample_rate: int) -> float:
-    """Peak over RMS level in dB: 3 for a sine, about 12 to 20 for music, 0 for silence."""
-    mono = mono_mix(waveform)
-    return float(20 * np.log10((np.abs(mono).max() + 1e-8) / (np.sqrt(np.mean(np.square(mono))) + 1e-8)))
-
-
-def silence_share(waveform: NDArray, sample_rate: int) -> float:
-    """Share of 50 ms windows below -60 dB of full scale."""
-    return float(np.mean(window_levels(mono_mix(waveform), sample_rate) < SILENCE_DB))
-
-
-def beat_strength(waveform: NDArray, sample_rate: int) -> float:
-    """Highest autocorrelation of the onset strength at lags of 0.25 to 1.5 s: 1 is clockwork, 0 has no pulse."""
-    return beat_strength_of(log_mel_levels(mono_mix(waveform), sample_rate))
-
-
-def onset_rate(waveform: NDArray, sample_rate: int) -> float:
-    """Onsets a second: peaks of the onset strength, the highest within 80 ms and 1.5 dB above the mean around."""
-    return onset_rate_of(log_mel_levels(mono_mix(waveform), sample_rate))
-
-
-def polyphony(waveform: NDArray, sample_rate: int) -> float:
-    """Mean number of notes at a time: constant-Q peaks within 24 dB of the strongest, harmonics left out."""
-    return polyphony_of(pitch_magnitudes(unit_level(mono_mix(waveform)), sample_rate))
-
-
-def key_clarity(waveform: NDArray, sample_rate: int) -> float:
-    """Correlation of the clip's mean chroma with the best fitting of the 24 keys; 0 for silence."""
-    return key_clarity_of(chroma_of(pitch_magnitudes(unit_level(mono_mix(waveform)), sample_rate)))
-
-
-def tonal_share(waveform: NDArray, sample_rate: int) -> float:
-    """Share of the power (60 Hz to 6 kHz) that stands 8 dB above the mean level of the 150 Hz around it.
-
-    Only power in narrow lines counts: near 1 for held notes, 0.1 for white noise, 0.2 if it falls steeply.
-    """
-    fine = fine_spectrum(mono_mix(waveform), sample_rate)
-    return tonal_share_of(fine, fine.band_edges[0], fine.band_edges[-1])
-
-
-METRICS: dict[str, Callable[[NDArray, int], float]] = {
-    "loudness": loudness,
-    "crest": crest,
-    "silence_share": silence_share,
-    "tonal_share": tonal_share,
-    "key_clarity": key_clarity,
-    "polyphony": polyphony,
-    "onset_rate": onset_rate,
-    "beat_strength": beat_strength,
-}
-"""The single numbers, by name: (waveform [shape=(channels, samples)], sample_rate) -> float."""
 
 
 def pitch_window(sample_rate: int) -> int:

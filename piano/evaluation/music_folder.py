@@ -50,7 +50,6 @@ class Excerpts(NamedTuple):
     """The recording each clip comes from."""
     stretches: list[NDArray[np.float32]]
     """At most one a song, twice as long as a clip [shape=(channels, 2 * samples)]"""
-    stretch_files: list[str]
 
 
 def level_song(waveform: NDArray, sample_rate: int) -> NDArray[np.float32]:
@@ -246,7 +245,7 @@ def read_excerpts(
             "Name another folder, or take shorter --seconds."
         )
     files, clips = [name for name, _ in turns], [clip for _, clip in turns]
-    return Excerpts(clips, files, [part for _, part in stretches], [name for name, _ in stretches])
+    return Excerpts(clips, files, [part for _, part in stretches])
 
 
 def spread_over(names: Sequence[str], count: int) -> list[str]:

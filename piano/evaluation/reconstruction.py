@@ -22,7 +22,11 @@ def _magnitude(mono: Array, window: int) -> Array:
 
 @lru_cache(maxsize=32)
 def _mel_filters(sample_rate: int, window: int, bands: int) -> Array:
-    """Slaney's mel filters, of equal area, from 0 Hz to half the rate [shape=(bins, bands)]."""
+    """Slaney's mel filters, of equal area, from 0 Hz to half the rate [shape=(bins, bands)].
+
+    As the published distance has them; the music losses' have equal height (`foundation.features.mel_filterbank`), the
+    ruler's features another scale (`spectra`).
+    """
     from librosa.filters import mel  # takes a second to import, and only reconstructions need it
 
     with warnings.catch_warnings():

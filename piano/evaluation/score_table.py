@@ -98,7 +98,7 @@ def _sets_text(score: GeneratorScore, ruler: Ruler) -> str:
     table = [["", *(row.name for row in SET_MEASURES)]]
     for name, scores in set_rows(score, ruler).items():
         cells = [_figure(getattr(scores, row.name)) for row in SET_MEASURES]
-        cells[0] = score_words(scores.kernel_score.value, scores.kernel_score[1:], len(ruler.clips), ruler.songs)
+        cells[0] = score_words(scores.kernel_score.value, scores.kernel_score[1:], len(ruler.clips))
         table.append([name, *cells])
     return "\n".join([said, "", wrapped_lines("\n".join(lines)), _table(table)])
 
@@ -218,7 +218,6 @@ def score_json(score: GeneratorScore, ruler: Ruler) -> dict[str, Any]:
                 score.samples.sets.kernel_score.value,
                 score.samples.sets.kernel_score[1:],
                 len(ruler.clips),
-                ruler.songs,
             ),
             "real": {
                 "clips": len(ruler.clips),

@@ -15,7 +15,10 @@ from threadpoolctl import ThreadpoolController
 Array = NDArray[np.floating]
 
 SILENCE_DB = -60.0
-"""A 50 ms window below this loudness (dB of full scale) counts as silent."""
+"""A 50 ms window below this loudness (dB of full scale) counts as silent. So does a second of training
+music for the doctor (`watching.measure.SILENT_DBFS`); in preparation silence ends at -66 dB of the source
+(`foundation.levels.SILENCE_DB`), and the music losses have a ramp from -50 to -80 dB, for its gradient
+(`foundation.music_statistics.silence_share`)."""
 LOWEST_PITCH_HZ = 55.0
 """The lowest semitone of the constant-Q spectrogram, A1. Lower ones would need windows longer than notes last."""
 OCTAVES = 7
@@ -67,12 +70,16 @@ def windows_of(mono: Array, length: int, hop: int) -> Array:
 
 @lru_cache(maxsize=16)
 def hann(length: int) -> Array:
-    """Periodic Hann window."""
+    """Periodic Hann window of the ruler, in numpy. Losses and codec have torch's (`foundation.features.hann_window`,
+    `foundation.phase`), which round otherwise: the ruler is calibrated with this one."""
     return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)).astype(np.float32)
 
 
 def stft_power(mono: Array, n_fft: int, hop_length: int) -> Array:
     """Power of the Hann STFT, scaled so that white noise of variance 1 has a mean of 1 in every bin.
+
+    The one STFT of the ruler. What learns has others, in torch: `foundation.phase` for the codec, `foundation.features`
+    for the music losses.
 
     Parameters
     ----------
@@ -94,7 +101,11 @@ def stft_power(mono: Array, n_fft: int, hop_length: int) -> Array:
 
 @lru_cache(maxsize=8)
 def _mel_filters(sample_rate: int, n_fft: int, bands: int) -> Array:
-    """Triangles of equal height, evenly spaced in mel (HTK formula) from 40 Hz up to half the rate."""
+    """Triangles of equal sum, evenly spaced in mel (HTK formula) from 40 Hz up to half the rate.
+
+    The ruler's features are calibrated with these twenty. The music losses (`foundation.features.mel_filterbank`) and
+    the mel distance as published (`reconstruction`) have Slaney's scale.
+    """
     mel_edges = np.linspace(2595 * np.log10(1 + 40 / 700), 2595 * np.log10(1 + sample_rate / 1400), bands + 2)
     edges = 700 * (10 ** (mel_edges / 2595) - 1)
     bins = np.arange(n_fft // 2 + 1)[:, None] * sample_rate / n_fft
@@ -272,7 +283,11 @@ def listen(waveform: NDArray, sample_rate: int) -> Sound:
 
 
 def onset_strength(log_mel: Array) -> Array:
-    """Mean rise over the mel bands, in dB a frame, with levels under -60 dB of the clip's RMS ignored."""
+    """Mean rise over the mel bands, in dB a frame, with levels under -60 dB of the clip's RMS ignored.
+
+    The ruler's onsets: 20 bands every 16 ms. The losses' (`foundation.features.onset_strength`) are nepers of 64 bands
+    every 25 ms, and differentiable.
+    """
     return np.maximum(np.diff(np.maximum(log_mel, -60.0), axis=0), 0).mean(axis=1)
 
 
@@ -291,7 +306,10 @@ def autocorrelation(series: Array) -> Array:
 
 
 def onset_autocorrelation(log_mel: Array) -> Array:
-    """Autocorrelation of the onset strength smoothed over 48 ms, one value per mel frame of lag."""
+    """Autocorrelation of the onset strength smoothed over 48 ms, one value per mel frame of lag.
+
+    Each lag is divided by its number of pairs; `foundation.music_statistics.onset_autocorrelation` divides all alike.
+    """
     return autocorrelation(uniform_filter1d(onset_strength(log_mel), 3))
 
 
@@ -323,7 +341,10 @@ _KEY_PROFILES = np.array(
 
 
 def chroma_of(pitch: Array) -> Array:
-    """Pitch-class shares of each frame from the peaks' magnitudes, starting at A [shape=(frames, 12)]."""
+    """Pitch-class shares of each frame from the peaks' magnitudes, starting at A [shape=(frames, 12)].
+
+    The ruler's, of constant-Q peaks, which have no gradient; the losses' is `foundation.features.chroma`, of an STFT.
+    """
     peaks = np.sqrt(pitch * pitch_peaks(pitch))
     classes = np.zeros((len(pitch), 12), dtype=np.float32)
     for first in range(0, pitch.shape[1], 12):

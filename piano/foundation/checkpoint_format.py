@@ -18,7 +18,7 @@ from piano.foundation import bounds
 from piano.foundation.bounds import EPOCH, FINITE, SAMPLING_STEPS, outside, shown
 from piano.foundation.errors import CheckpointError
 from piano.foundation.finite import not_finite
-from piano.foundation.made_files import clear_leftovers, replacing, write_json
+from piano.foundation.made_files import replacing, write_json
 from piano.foundation.model_folder import no_model_text
 from piano.foundation.screen_text import counted, printable
 
@@ -192,12 +192,6 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError of its own
         reason = error.strerror if isinstance(error, OSError) else "the file came out incomplete (is the disk full?)"
         raise CheckpointError(f"cannot write {path}: {reason}. Checkpoints before it are untouched.") from None
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Delete half-written checkpoints and samples of killed runs."""
-    for place in (Path(folder), Path(folder) / "samples"):
-        clear_leftovers(place)
 
 
 def read_checkpoint(path: Path, role: str) -> dict[str, Any]:

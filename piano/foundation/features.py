@@ -1,7 +1,7 @@
 """What a waveform sounds like, in a few differentiable numbers: spectrum, loudness, chroma, log-mel, onsets.
 
-The music losses hear through these functions. The ruler and the gates have numpy functions of their own
-(`piano.evaluation.spectra`). Every function
+The music losses hear through these functions. The ruler does not: its numpy functions (piano/evaluation/spectra.py)
+have other bands, other onsets and a calibration of their own. Every function
 
 - takes a waveform ``(batch, channels, samples)`` in [-1, 1], mono or stereo, float32 or float64;
 - computes in full precision also under autocast (a bf16 spectrum has lost the quiet half of the music);
@@ -22,7 +22,6 @@ from torch.nn import functional
 
 POWER_FLOOR = 1e-8
 """Power added before a logarithm: -80 dBFS for loudness, about the same for a log-mel band."""
-LOUDNESS_FLOOR_DB = -80.0
 CHROMA_WINDOW_SECONDS = 0.3
 CHROMA_HOP_SECONDS = 0.1
 CHROMA_LOWEST_HZ = 147.0
@@ -92,23 +91,19 @@ def _constant(function: Callable[_Parameters, Tensor]) -> Callable[_Parameters, 
 
 @_constant
 def hann_window(n_fft: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Periodic Hann window [shape=(n_fft,)]."""
+    """Periodic Hann window [shape=(n_fft,)] of the music losses, rounded from double precision; the codec's, in
+    `foundation.phase`, is torch's own of its type, with which its models were trained, and the ruler's is numpy's
+    (`evaluation.spectra.hann`)."""
     return torch.hann_window(n_fft, dtype=torch.float64).to(device=device, dtype=dtype)
 
 
 @_constant
-def mel_filterbank(
-    sample_rate: int, n_fft: int, bands: int, area_normalised: bool, dtype: torch.dtype, device: torch.device
-) -> Tensor:
-    """Triangular filters, equally spaced on Slaney's mel scale from 0 Hz to half the sample rate.
+def mel_filterbank(sample_rate: int, n_fft: int, bands: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Triangular filters of height 1, equally spaced on Slaney's mel scale from 0 Hz to half the sample rate.
 
     The scale is linear below 1 kHz (3 mel per 200 Hz) and logarithmic above (27 mel per factor 6.4), after
-    Slaney's Auditory Toolbox (1998), which librosa follows.
-
-    Parameters
-    ----------
-    area_normalised : bool
-        True gives every triangle the area 1 per Hz (a band is a mean); False the height 1 (a band is a sum).
+    Slaney's Auditory Toolbox (1998), which librosa follows. The ruler's features have other bands, with which they are
+    calibrated (`evaluation.spectra`).
 
     Returns
     -------
@@ -116,8 +111,7 @@ def mel_filterbank(
     """
     from librosa.filters import mel  # imported here: it takes a second, and most commands do without
 
-    norm = "slaney" if area_normalised else None
-    weights = mel(sr=sample_rate, n_fft=n_fft, n_mels=bands, norm=norm, dtype=np.float64)
+    weights = mel(sr=sample_rate, n_fft=n_fft, n_mels=bands, norm=None, dtype=np.float64)
     return torch.from_numpy(weights).to(device=device, dtype=dtype)
 
 
@@ -151,36 +145,6 @@ def _power(waveform: Tensor, n_fft: int, hop_length: int, bins: tuple[int, int] 
     frames = waveform.unfold(-1, n_fft, hop_length) * hann_window(n_fft, waveform.dtype, waveform.device)
     first_bin, last_bin = bins or (0, n_fft // 2)
     return _FramePower.apply(frames, first_bin, last_bin).mean(dim=1)
-
-
-@in_full_precision
-def stft_magnitude(waveform: Tensor, n_fft: int, hop_length: int) -> Tensor:
-    """Magnitude spectrum in the convention of the whole codec.
-
-    Periodic Hann window, frames centred on multiples of the hop with zeros beyond the ends, scaled by
-    1/sqrt(n_fft). The gradient at a magnitude of exactly zero is zero.
-
-    Parameters
-    ----------
-    waveform : Tensor [shape=(batch, channels, samples)]
-    n_fft, hop_length : int
-        In samples.
-
-    Returns
-    -------
-    Tensor [shape=(batch, channels, n_fft // 2 + 1, 1 + samples // hop_length)]
-    """
-    waveform = _check_waveform(waveform)
-    spectrum = torch.stft(
-        waveform.flatten(end_dim=1),
-        n_fft,
-        hop_length,
-        window=hann_window(n_fft, waveform.dtype, waveform.device),
-        pad_mode="constant",
-        normalized=True,
-        return_complex=True,
-    )
-    return spectrum.abs().unflatten(0, waveform.shape[:2])
 
 
 @in_full_precision
@@ -311,12 +275,14 @@ def log_mel(waveform: Tensor, sample_rate: int, bands: int = 64, hop_seconds: fl
     n_fft = next_power_of_two(MEL_WINDOW_SECONDS * sample_rate)
     padded = functional.pad(waveform, (n_fft // 2, n_fft // 2))
     power = _power(padded, n_fft, round(hop_seconds * sample_rate))
-    filters = mel_filterbank(sample_rate, n_fft, bands, False, waveform.dtype, waveform.device)
+    filters = mel_filterbank(sample_rate, n_fft, bands, waveform.dtype, waveform.device)
     return torch.log(power @ filters.T + POWER_FLOOR).transpose(1, 2)
 
 
 def onset_strength(log_mel: Tensor) -> Tensor:
     """Mean rise of the log-mel bands from the frame before; the first frame has none.
+
+    For the losses; the ruler has onsets of its own, in dB (`evaluation.spectra.onset_strength`).
 
     Parameters
     ----------

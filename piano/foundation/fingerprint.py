@@ -76,6 +76,7 @@ def _filter_bank(sample_rate: int) -> _FilterBank:
     edges = np.round(np.geomspace(_LOWEST_HZ, _HIGHEST_HZ, _BANDS + 1) / rate * _WINDOW).astype(int)
     edges = np.minimum(edges, _WINDOW // 2 + 1)
     filled = np.flatnonzero(np.diff(edges))
+    # A periodic Hann window of its own, in double precision: the bits of kept fingerprints were made with it.
     window = np.hanning(_WINDOW + 1)[:-1] / np.sqrt(_WINDOW)
     return _FilterBank(window, int(edges[0]), int(edges[-1]), filled, 2 * (edges[filled] - edges[0]))
 

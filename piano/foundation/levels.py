@@ -6,7 +6,10 @@ import numpy as np
 
 TARGET_DB = -18.0
 PEAK_LIMIT_DB = -1.0
-SILENCE_DB = -66.0  # absolute: the noise floor of a digital recording lies below
+SILENCE_DB = -66.0
+"""A 50 ms window of a source, before levelling, is silence below this: a digital recording's noise floor lies lower. Of
+levelled music the ruler and the doctor call silent what is below -60 dB (`evaluation.spectra.SILENCE_DB`,
+`watching.measure.SILENT_DBFS`); the music losses have a ramp (`foundation.music_statistics.silence_share`)."""
 _WINDOW_SECONDS = 0.05
 _SILENCE_BELOW_LOUDEST_DB = 60.0
 _PARTS = 20  # of a window: 2.5 ms each

@@ -1,101 +1,37 @@
 """Numbers by which two batches of music are compared: melodic steps, repetition, beat, colour.
 
-Statistics of the features, differentiable like them. The music losses measure through these.
+Statistics of the features, differentiable like them. Only the music losses use these; the ruler measures with
+functions of its own (piano/evaluation/spectra.py).
 """
-
-from collections.abc import Iterable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from piano.foundation.features import MusicFeatures, gated_chroma, in_full_precision, loudness_db
+from piano.foundation.features import in_full_precision
 
 SIMILARITY_LAGS = (1, 2, 3, 4, 6, 8, 12, 18, 27, 40, 57, 80)
 """In chroma frames of 0.1 s: 0.1 to 8 s."""
 BEAT_LAGS = (10, 80)
 """In onset frames of 25 ms: 0.25 to 2 s, the beats of 240 to 30 a minute."""
 UNCALIBRATED_DISSONANCE = 0.25
+"""The limit of dissonance where no real music sounds that could set one."""
 
 
-class MusicStatistics(NamedTuple):
-    """What the music losses of the generator know about real music.
-
-    Tensors only. They are measured anew on every batch of real music; no checkpoint holds them.
-    """
-
-    dissonance_limit: Tensor
-    """75th percentile of the dissonance of sounding frames, ``()``"""
-    dissonance_excess: Tensor
-    """Mean dissonance above that limit, ``()``"""
-    silence: Tensor
-    """Share of silence, ``()``"""
-    loudness: Tensor
-    """Loudness in dBFS, sorted: of every window, or quantiles, ``(count,)``"""
-    similarity_mean: Tensor
-    """Self-similarity of the harmony at each lag that fits a clip, mean over clips, ``(lags,)``"""
-    similarity_spread: Tensor
-    """Its standard deviation over clips, ``(lags,)``"""
-    similarity_excess: Tensor
-    """`similarity_excess` of the real clips themselves, ``()``"""
-
-
-def music_statistics(music: MusicFeatures) -> MusicStatistics:
-    """Statistics of one batch of real music, without gradient."""
-    return _statistics(music.chroma.detach(), music.chroma_gate.detach(), music.loudness.detach())
-
-
-@torch.no_grad()
-def calibrate_music_statistics(waveforms: Iterable[Tensor], *, sample_rate: int) -> MusicStatistics:
-    """Measure real music once, so that the music losses of the generator need no real batch.
+def dissonance_limit(dissonance: Tensor, gate: Tensor) -> Tensor:
+    """75th percentile of dissonance in which frames count by their gate; 0.25 if none is open.
 
     Parameters
     ----------
-    waveforms : iterable of Tensor [shape=(batch, channels, samples)]
-        Batches of real clips of one length, that of the generated clips to be judged. A few hundred are enough.
+    dissonance, gate : Tensor [shape=(batch, frames)]
 
     Returns
     -------
-    MusicStatistics
-        With 256 quantiles of the loudness.
+    Tensor [shape=()]
     """
-    harmony: list[tuple[Tensor, Tensor]] = []
-    loudness: list[Tensor] = []
-    for waveform in waveforms:
-        harmony.append(gated_chroma(waveform, sample_rate))
-        loudness.append(loudness_db(waveform, sample_rate))
-    if not loudness:
-        raise ValueError("no music to calibrate the music losses with")
-    classes, gate = (torch.cat(parts) for parts in zip(*harmony, strict=True))
-    measured = _statistics(classes, gate, torch.cat(loudness))
-    return measured._replace(loudness=quantiles(measured.loudness, 256))
-
-
-def _statistics(chroma: Tensor, gate: Tensor, loudness: Tensor) -> MusicStatistics:
-    """All statistics of a set of clips."""
-    dissonant = dissonance(chroma)
-    limit = _sounding_quantile(dissonant, gate, 0.75)
-    similarity = self_similarity(chroma, gate, similarity_lags(chroma))
-    mean = similarity.mean(dim=0)
-    # A spread below 0.05 would make a melody out of rounding: one clip, or clips that are all alike.
-    spread = similarity.std(dim=0, unbiased=False).clamp(min=0.05)
-    return MusicStatistics(
-        dissonance_limit=limit,
-        dissonance_excess=dissonance_excess(dissonant, gate, limit),
-        silence=silence_share(loudness).mean(),
-        loudness=loudness.flatten().sort().values,
-        similarity_mean=mean,
-        similarity_spread=spread,
-        similarity_excess=similarity_excess(similarity, mean, spread),
-    )
-
-
-def _sounding_quantile(values: Tensor, gate: Tensor, share: float) -> Tensor:
-    """Quantile in which frames count by their gate; the uncalibrated dissonance if none is open."""
-    ordered, order = values.flatten().sort()
+    ordered, order = dissonance.flatten().sort()
     mass = gate.flatten()[order].cumsum(dim=0)
-    index = (mass < share * mass[-1]).sum().clamp(max=len(ordered) - 1)
+    index = (mass < 0.75 * mass[-1]).sum().clamp(max=len(ordered) - 1)
     return torch.where(mass[-1] > 0.0, ordered[index], torch.full_like(ordered[0], UNCALIBRATED_DISSONANCE))
 
 
@@ -115,7 +51,11 @@ def dissonance_excess(dissonance: Tensor, gate: Tensor, limit: Tensor) -> Tensor
 
 
 def silence_share(loudness: Tensor) -> Tensor:
-    """How silent each window is: 0 at -50 dBFS and above, 1 at -80 (any shape)."""
+    """How silent each window is: 0 at -50 dBFS and above, 1 at -80 (any shape).
+
+    A ramp, for its gradient. Where silence is counted a window is silent below -60 dB (the ruler,
+    `evaluation.spectra.SILENCE_DB`; the doctor, `watching.measure`) or -66 dB (preparation, `foundation.levels`).
+    """
     return ((-50.0 - loudness) / 30.0).clamp(0.0, 1.0)
 
 
@@ -179,6 +119,8 @@ def dissonance(chroma: Tensor) -> Tensor:
 def self_similarity(chroma: Tensor, gate: Tensor, lags: tuple[int, ...]) -> Tensor:
     """How alike the harmony is to itself some frames later: gated mean of cos(c_t, c_{t+lag}).
 
+    For the losses; the ruler's (`evaluation.descriptors.self_similarity`) is of its own chroma over 0.25 s, not gated.
+
     1 at every lag for a frozen chord; falls with the lag for music; low from the first lag for random notes.
 
     Parameters
@@ -222,6 +164,8 @@ def interval_profile(chroma: Tensor, gate: Tensor) -> Tensor:
 @in_full_precision
 def onset_autocorrelation(onset: Tensor, shortest_lag: int, longest_lag: int) -> Tensor:
     """How regularly onsets return: correlation of the onset curve with itself, by lag.
+
+    For the losses; the ruler's is `evaluation.spectra.onset_autocorrelation`.
 
     Parameters
     ----------

@@ -557,6 +557,7 @@ def _analysis_window(n_fft: int, like: Tensor) -> Tensor:
 
 @lru_cache(maxsize=32)
 def _hann(n_fft: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    # Not `features.hann_window`, whose last bits differ: models were trained with this one.
     # Made outside inference mode even when first asked for inside it: training needs it in a graph.
     with torch.inference_mode(mode=False):
         return torch.hann_window(n_fft, dtype=dtype, device=device)

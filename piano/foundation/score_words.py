@@ -29,9 +29,7 @@ def is_number(value: Any) -> bool:
     return abs(value) < math.inf if isinstance(value, int) else math.isfinite(value)
 
 
-def score_words(
-    score: float | None, interval: Interval = None, clips: int | None = None, songs: int | None = None
-) -> str:
+def score_words(score: float | None, interval: Interval = None, clips: int | None = None) -> str:
     """A kernel score as it stands in a table: `0.40`, `0 (not told apart)`, `cannot tell`.
 
     Parameters
@@ -40,8 +38,8 @@ def score_words(
         None, or not finite, where there is no scale.
     interval : tuple of float, optional
         Low and high end, 95 %.
-    clips, songs : int, optional
-        Real clips it was measured on, and the songs they are from; None where that is not known.
+    clips : int, optional
+        Real clips it was measured on; None where that is not known.
     """
     if score is None or not is_number(score) or (clips is not None and clips < FEWEST_CLIPS):
         return UNKNOWN
@@ -53,7 +51,7 @@ def score_words(
 
 def score_meaning(score: float | None, clips: int | None = None, songs: int | None = None) -> str:
     """What music with such a score is like: `worse than noise`, `near real music`."""
-    if score_words(score, None, clips, songs) == UNKNOWN or score is None:
+    if score_words(score, None, clips) == UNKNOWN or score is None:
         return UNKNOWN
     if round(score, 2) <= 0.0:
         few = "this few songs" if songs is None or songs < 20 else "these songs"
@@ -71,7 +69,7 @@ def score_sentence(
     score: float | None, interval: Interval = None, clips: int | None = None, songs: int | None = None
 ) -> str:
     """`some way from real music (0.40, where 0 is other real music and 1 is noise; 8 clips of 1 song: a hint)`."""
-    figure, meaning = score_words(score, interval, clips, songs), score_meaning(score, clips, songs)
+    figure, meaning = score_words(score, interval, clips), score_meaning(score, clips, songs)
     measured = measured_on(clips, songs)
     if figure == UNKNOWN:
         return f"{UNKNOWN}{f' ({measured})' if measured else ''}"

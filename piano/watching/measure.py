@@ -25,6 +25,9 @@ SPECTRUM_FRAMES = 32
 """Latent frames of a composition that are decoded to see what it sounds like as a whole."""
 FLOW_STEPS = 4
 SILENT_DBFS = -60.0
+"""A crop of a second of training music below this counts as silent: the ruler's bound for 50 ms
+(`evaluation.spectra.SILENCE_DB`); preparation's is -66 dB (`foundation.levels`), the losses have a ramp
+(`foundation.music_statistics.silence_share`)."""
 DATA_CROPS = 64
 NEIGHBOUR_FRAMES, NEIGHBOUR_LIBRARY, NEIGHBOUR_PLACES = 16, 4096, 4
 """Length of the passages looked up in the training set, how many of its own are looked through, and how many are

@@ -15,9 +15,8 @@ from torch import Tensor
 
 from piano.evaluation.bootstrap import Figure
 from piano.evaluation.clip_features import feature_matrix
-from piano.evaluation.descriptors import Clip, self_similarity
+from piano.evaluation.descriptors import Clip, self_similarity, silence_share
 from piano.evaluation.distances import spectrum_noise
-from piano.evaluation.metrics import silence_share
 from piano.evaluation.set_scores import NO_FIGURE, Reference, SetScores, score_set
 from piano.foundation.errors import DatasetError
 from piano.piano_model import AudioDataset, VariationalAttentionModel
@@ -128,7 +127,7 @@ def are_numbers(clips: Sequence[NDArray]) -> bool:
 
 def mean_silence(clips: list[NDArray], sample_rate: int) -> float:
     """Mean share of silence over clips."""
-    return float(np.mean([silence_share(clip, sample_rate) for clip in clips]))
+    return float(np.mean([silence_share(Clip(clip, sample_rate)) for clip in clips]))
 
 
 def validation_clips(
