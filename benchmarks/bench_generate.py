@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from piano.composer import Composer, Sampling
 from piano.config_reader import load_config_from_yaml
 from piano.foundation.model_folder import named_folder
 from piano.foundation.runtime import choose_threads, sampling_dtype
@@ -33,14 +34,14 @@ def build(preset: str) -> VariationalAttentionModel:
     generator = VariationalAttentionModel(**load_config_from_yaml(preset=preset).model.model_dump()).eval()
     with torch.no_grad():
         generator.autoencoder.mean_spectrum.fill_(-3.0)
-    generator.sampling_dtype = sampling_dtype("cpu")
     return generator
 
 
 def rate(generator: VariationalAttentionModel, seconds: float, steps: int, iterations: int) -> float:
     """Seconds of music per second of work, from noise to waveform."""
     begin, samples = time.perf_counter(), 0
-    for piece in generator.stream(seconds=seconds, seed=0, steps=steps, phase_iterations=iterations):
+    composer = Composer(generator, Sampling(0, steps, iterations, sampling_dtype("cpu")))
+    for piece in composer.stream(seconds):
         samples += piece.shape[-1]
     return samples / generator.sample_rate / (time.perf_counter() - begin)
 
@@ -70,10 +71,9 @@ def main() -> None:
     generator = build(options.preset)
     if options.checkpoints:
         generator = load_generator(named_folder(options.checkpoints), "best")
-        generator.sampling_dtype = sampling_dtype("cpu")
     if options.threads:
         begin = time.perf_counter()
-        chosen = measured_threads(generator)
+        chosen = measured_threads(generator, sampling_dtype("cpu"))
         cost = time.perf_counter() - begin
         print(f"{chosen} of at most {MAX_THREADS} threads chosen in {cost:.2f} s (where OMP_NUM_THREADS is not set)")
         for count in range(1, MAX_THREADS + 1):

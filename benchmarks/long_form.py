@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from piano.composer import Composer, Sampling
 from piano.evaluation.bootstrap import Figure
 from piano.evaluation.music_folder import read_excerpts
 from piano.evaluation.ruler import Ruler, fit_ruler
@@ -51,7 +52,6 @@ def main(argv: list[str] | None = None) -> int:
 def compare(options: argparse.Namespace) -> None:
     """Print one row for each stretch."""
     generator = load_generator(options.checkpoints, "best")
-    generator.sampling_dtype = sampling_dtype("cpu")
     excerpts = read_excerpts(
         options.real,
         sample_rate=generator.sample_rate,
@@ -77,7 +77,8 @@ def compare(options: argparse.Namespace) -> None:
 
 def compose(generator: VariationalAttentionModel, options: argparse.Namespace, item: int) -> np.ndarray:
     """One long piece (channels, samples)."""
-    sounds = generator.stream(seconds=options.seconds, seed=0, item=item, steps=options.steps)
+    composer = Composer(generator, Sampling(steps=options.steps, dtype=sampling_dtype("cpu")))
+    sounds = composer.stream(options.seconds, item=item)
     return torch.cat(list(sounds), dim=-1).float().numpy()
 
 

@@ -63,11 +63,12 @@ from torch.nn import functional
 from torch.optim import AdamW
 from tqdm import tqdm
 
+from piano.composer import Composer, Sampling
 from piano.foundation.errors import run_command
 from piano.generate_music import levelling_gain
 from piano.piano_model import AudioDataset
 from piano.utilities import load_generator
-from piano.watching.run_ruler import compose_clips
+from piano.watching.run_ruler import SEED, compose_clips
 
 OURS, THEIRS = "MusiGAN `tiny`", "public MusiGAN's recipe"
 MEASURES = {"kernel_score": "kernel score", "kernel_distance": "kernel distance", "diversity": "diversity"}
@@ -285,9 +286,8 @@ def our_samples(dataset: Path, count: int, options: argparse.Namespace, *, seed:
     generator = load_generator(checkpoints, "latest")
     if (generator.sample_rate, generator.sound_channels) != (options.sample_rate, 1):
         raise PeerError(f"{checkpoints} makes other sound than {options.sample_rate} Hz mono: train one that does.")
-    steps = generator.resolve_steps("auto")
     samples = round(options.seconds * options.sample_rate)
-    return [level(sound) for sound in compose_clips(generator, count, samples, steps=steps)]
+    return [level(sound) for sound in compose_clips(Composer(generator, Sampling(SEED)), count, samples)]
 
 
 def compare(options: argparse.Namespace) -> None:

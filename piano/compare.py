@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from piano.composer import Composer, Sampling
 from piano.evaluate import FEWEST_CLIPS, Sound, measure_real, watched
 from piano.evaluation.bootstrap import Figure
 from piano.evaluation.learned_songs import Learned, find_overlap, learned_by_model
@@ -40,7 +41,6 @@ from piano.foundation.screen_text import (
     tolerate_old_terminals,
     wrapped,
 )
-from piano.piano_model import VariationalAttentionModel
 from piano.run_settings import differing, read_settings
 from piano.utilities import build_generator, load_checkpoint
 from piano.watching.training_figures import Training, training_of
@@ -62,8 +62,7 @@ class Side(NamedTuple):
     """Folder and epoch."""
     folder: Path
     epoch: int
-    steps: int
-    generator: VariationalAttentionModel
+    composer: Composer
     training: Training | None
     learned: Learned | None = None
     """What it is known to have learned from."""
@@ -87,7 +86,7 @@ def short_names(first: Side, second: Side) -> Names:
         names = Names(choice(first), choice(second))
         if names.first != names.second:
             return names
-    return Names(f"{first.name}, {counted(first.steps, 'step')}", f"{second.name}, again")
+    return Names(f"{first.name}, {counted(first.composer.steps, 'step')}", f"{second.name}, again")
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -149,7 +148,9 @@ def compare(options: argparse.Namespace) -> None:
         of=[*options.runs, options.real],
         overwrite=options.overwrite,
     )
-    ruler, excerpts = measure_real(options, Sound(first.generator.sample_rate, first.generator.sound_channels))
+    ruler, excerpts = measure_real(
+        options, Sound(first.composer.generator.sample_rate, first.composer.generator.sound_channels)
+    )
     if ruler.reason:
         raise DatasetError(f"the two cannot be compared: {ruler.reason}. Name other music with --real.")
     warnings = [
@@ -172,18 +173,15 @@ def open_side(folder: Path, epoch: str, options: argparse.Namespace) -> Side:
     device = choose_device(options.device)
     content = load_checkpoint(folder, "generator", epoch)
     generator = build_generator(content, device=device)
-    generator.sampling_dtype = sampling_dtype(device)
     name = f"{printable(folder)} (epoch {content['epoch']})"
-    steps = generator.resolve_steps(options.steps)
-    return Side(
-        name, folder, content["epoch"], steps, generator, training_of(folder), learned_by_model(folder, content)
-    )
+    composer = Composer(generator, Sampling(options.seed, options.steps, dtype=sampling_dtype(device)))
+    return Side(name, folder, content["epoch"], composer, training_of(folder), learned_by_model(folder, content))
 
 
 def refuse_other_sound(first: Side, second: Side) -> None:
     """Only music of one form can be held against the same clips; raises ConfigError."""
     forms = [
-        f"{counted(side.generator.sound_channels, 'channel')} at {side.generator.sample_rate} Hz"
+        f"{counted(side.composer.generator.sound_channels, 'channel')} at {side.composer.generator.sample_rate} Hz"
         for side in (first, second)
     ]
     if forms[0] != forms[1]:
@@ -207,9 +205,7 @@ def real_of(first: Side, second: Side) -> Path:
 
 def compose(side: Side, options: argparse.Namespace) -> Clips:
     """Samples of one side."""
-    return compose_samples(
-        side.generator, count=options.count, seconds=options.seconds, seed=options.seed, steps=side.steps, watch=watched
-    )
+    return compose_samples(side.composer, count=options.count, seconds=options.seconds, watch=watched)
 
 
 def compare_clips(ruler: Ruler, first: Clips, second: Clips, *, seed: int = 0) -> dict[str, Compared]:
@@ -311,7 +307,7 @@ def overall_sentence(rows: dict[str, Compared], names: Names) -> str:
 def training_lines(first: Side, second: Side, *, is_verbose: bool = True) -> list[str]:
     """How the two were trained; with `is_verbose` last losses and settings, side by side."""
     lines = [
-        wrapped(f"{name}: {side.name}, composing in {counted(side.steps, 'step')}; {trained_words(side)}.")
+        wrapped(f"{name}: {side.name}, composing in {counted(side.composer.steps, 'step')}; {trained_words(side)}.")
         for name, side in zip(short_names(first, second), (first, second), strict=True)
     ]
     if first.training is None or second.training is None:
@@ -381,7 +377,7 @@ def comparison_json(
             {
                 "folder": str(side.folder),
                 "epoch": side.epoch,
-                "steps": side.steps,
+                "steps": side.composer.steps,
                 "training": side.training and side.training._asdict(),
             }
             for side in (first, second)

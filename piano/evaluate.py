@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from piano.composer import Composer, Sampling
 from piano.evaluation.learned_songs import (
     Learned,
     Overlap,
@@ -47,7 +48,6 @@ from piano.foundation.runtime import choose_device, choose_threads, sampling_dty
 from piano.foundation.score_words import FEW_SONGS as FEWEST_SONGS
 from piano.foundation.score_words import FEWEST_CLIPS
 from piano.foundation.screen_text import CommandParser, counted, printable, tolerate_old_terminals, wrapped
-from piano.piano_model import VariationalAttentionModel
 from piano.utilities import build_generator, load_checkpoint
 
 SHOWN = 3
@@ -151,10 +151,9 @@ def evaluate(options: argparse.Namespace) -> None:
         content = load_checkpoint(options.checkpoints, "generator", options.epoch)
         open_output(options, measured)
         generator = build_generator(content, device=device)
-        generator.sampling_dtype = sampling_dtype(device)
-        steps = generator.resolve_steps(options.steps)
-        subject = f"epoch {content['epoch']} of {printable(options.checkpoints)}, {steps} steps"
-        ruler, score, made = evaluate_generator(options, generator, learned_by_model(options.checkpoints, content))
+        composer = Composer(generator, Sampling(options.seed, options.steps, dtype=sampling_dtype(device)))
+        subject = f"epoch {content['epoch']} of {printable(options.checkpoints)}, {composer.steps} steps"
+        ruler, score, made = evaluate_generator(options, composer, learned_by_model(options.checkpoints, content))
     print(f"{subject}: {counted(len(made.samples), 'clip')} of {options.seconds:g} s\n")
     print(printable_lines(score_text(score, ruler)))
     write_report(score, ruler, made, output, subject)
@@ -167,20 +166,18 @@ def printable_lines(text: str) -> str:
 
 
 def evaluate_generator(
-    options: argparse.Namespace, generator: VariationalAttentionModel, learned: Learned | None
+    options: argparse.Namespace, composer: Composer, learned: Learned | None
 ) -> tuple[Ruler, GeneratorScore, Made]:
     """Measure real music, then the generator; `learned` is what it is known to have learned from."""
-    sound = Sound(generator.sample_rate, generator.sound_channels)
+    sound = Sound(composer.generator.sample_rate, composer.generator.sound_channels)
     ruler, excerpts = measure_real(options, sound)
     score, made = score_generator(
-        generator,
+        composer,
         ruler,
         count=options.count,
         stretches=spread(excerpts.stretches, options.prompts),
         library=read_library(options, sound),
         overlap=overlap_of(options, excerpts, learned),
-        steps=options.steps,
-        seed=options.seed,
         watch=watched,
     )
     return ruler, score, made

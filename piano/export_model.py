@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from piano.composer import Composer, Sampling
 from piano.config_reader import load_config_from_yaml
 from piano.discriminator import Discriminator_with_mdisc
 from piano.foundation import options as kinds
@@ -156,9 +157,11 @@ def composed_change(first: VariationalAttentionModel, second: VariationalAttenti
     noise = keyed_noise(
         0, 0, "export", first_frame=0, frames=first.latent_seq_len, channels=first.latent_dim
     ).unsqueeze(0)
-    told = first.tell(first.style.draw(0, range(len(noise))), noise.shape[1])
+    condition = first.condition_on(first.style.draw(0, range(len(noise))), noise.shape[1])
     levels = [
-        network.autoencoder.log_magnitude(network.decode_spectrum(network.integrate(noise, steps=1, told=told)))
+        network.autoencoder.log_magnitude(
+            network.decode_spectrum(Composer(network, Sampling(steps=1)).integrate(noise, condition=condition))
+        )
         for network in (first, second)
     ]
     return 20.0 / math.log(10.0) * float((levels[0] - levels[1]).abs().mean())

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from piano.composer import Composer, Sampling
 from piano.config_reader import load_config_from_yaml
 from piano.doctor.verdict import run_verdict
 from piano.foundation import options as kinds
@@ -149,21 +150,22 @@ def open_maker(folder: Path, options: argparse.Namespace) -> "Maker":
     device = choose_device(options.device)
     content = load_checkpoint(folder, "generator", options.epoch)
     generator = build_generator(content, device=device)
-    generator.sampling_dtype = sampling_dtype(device)
-    torch.set_num_threads(options.threads or measured_threads(generator))
-    return Maker(generator, content, folder, options)
+    sampling = Sampling(options.seed, options.steps, options.phase_iterations, sampling_dtype(device))
+    torch.set_num_threads(options.threads or measured_threads(generator, sampling.dtype))
+    return Maker(generator, Composer(generator, sampling), content, folder, options)
 
 
-def measured_threads(generator: VariationalAttentionModel) -> int:
+def measured_threads(generator: VariationalAttentionModel, dtype: torch.dtype) -> int:
     """OMP_NUM_THREADS if it is set, else the number of threads with which a sampling step is fastest right now."""
     if os.environ.get("OMP_NUM_THREADS", "").isdecimal() or generator.device.type != "cpu":
         return torch.get_num_threads()
+    composer = Composer(generator, Sampling(steps=1, dtype=dtype))
     noise = torch.zeros(1, generator.latent_seq_len, generator.latent_dim)
-    told = generator.tell(generator.style.draw(0, range(1)), generator.latent_seq_len)
+    condition = generator.condition_on(generator.style.draw(0, range(1)), generator.latent_seq_len)
 
     def step() -> None:
         with torch.inference_mode():
-            generator.integrate(noise, steps=1, told=told)
+            composer.integrate(noise, condition=condition)
 
     return fastest_threads(step, most=min(available_cores(), MAX_THREADS))
 
@@ -194,6 +196,7 @@ class Maker(NamedTuple):
     """A loaded model and what is asked of it."""
 
     generator: VariationalAttentionModel
+    composer: Composer
     content: dict[str, Any]
     """Of the generator's checkpoint."""
     folder: Path
@@ -232,11 +235,11 @@ class Maker(NamedTuple):
             "folder": SHIPPED if self.folder == shipped_folder() else discreet_name(self.folder),
             "seed": options.seed,
             "seconds": seconds,
-            "steps": generator.resolve_steps(options.steps),
+            "steps": self.composer.steps,
             "phase_iterations": options.phase_iterations,
             "source": source and file_source(source),
             "device": generator.device.type,
-            "dtype": str(generator.sampling_dtype).removeprefix("torch."),
+            "dtype": str(self.composer.sampling.dtype).removeprefix("torch."),
             "threads": torch.get_num_threads(),
             "versions": own_versions(),
         }
@@ -254,21 +257,14 @@ def say_what_reconstruction_ignores(options: argparse.Namespace) -> None:
 def compose_samples(maker: Maker, output: Path, items: list[int]) -> Iterator[list[Path]]:
     """seed0_sample_0000.wav ... from white noise."""
     generator, options = maker.generator, maker.options
-    noise = read_noise(generator, options.noise, options.seconds) if options.noise else None
+    noise = read_noise(maker.composer, options.noise, options.seconds) if options.noise else None
     receipts = maker.receipts("sample", source=options.noise, seconds=options.seconds)
     with Progress("sample", generator.sample_rate) as progress:
         progress.expect(len(items) * round(options.seconds * generator.sample_rate))
         for number, item in enumerate(items, start=1):
             progress.begin(number, len(items))
             target = Target(maker.shelf, output / sample_name(options.noise, options.seed, item), receipts(item))
-            sounds = generator.stream(
-                seconds=options.seconds,
-                seed=options.seed,
-                item=item,
-                steps=options.steps,
-                noise=noise,
-                phase_iterations=options.phase_iterations,
-            )
+            sounds = maker.composer.stream(options.seconds, noise=noise, item=item)
             yield target.write(sounds, progress)
 
 
@@ -287,14 +283,7 @@ def continue_prompt(maker: Maker, output: Path, items: list[int]) -> Iterator[li
             target = Target(
                 maker.shelf, output / sample_name(options.prompt, options.seed, item), receipts(item), heard
             )
-            sounds = generator.stream(
-                seconds=options.seconds,
-                seed=options.seed,
-                item=item,
-                steps=options.steps,
-                prompt=prompt,
-                phase_iterations=options.phase_iterations,
-            )
+            sounds = maker.composer.stream(options.seconds, prompt=prompt, item=item)
             yield target.write(as_loud_as(heard, sounds, rate), progress)
 
 
@@ -370,7 +359,7 @@ def reconstruct_files(maker: Maker, output: Path) -> Iterator[list[Path]]:
 
 def reconstruct_file(maker: Maker, path: Path, output: Path, progress: Progress) -> list[Path]:
     """NAME.reconstruction.wav: the file through encoder and decoder, in pieces."""
-    generator, options = maker.generator, maker.options
+    generator = maker.generator
     rate = generator.sample_rate
     heard = hear(path, sample_rate=rate, channels=generator.sound_channels)
     for note in heard.notes:
@@ -381,7 +370,7 @@ def reconstruct_file(maker: Maker, path: Path, output: Path, progress: Progress)
     offset = torch.from_numpy(heard.levels.offset).float().unsqueeze(1).to(generator.device)
     with torch.inference_mode():
         prepared = (torch.from_numpy(heard.prepared(block)) for block in heard.blocks(rate))
-        sounds = generator.stream_decode(encode_pieces(generator, prepared), phase_iterations=options.phase_iterations)
+        sounds = maker.composer.decode_stream(encode_pieces(generator, prepared))
         return target.write(trim((sound[0] / heard.gain + offset for sound in sounds), heard.samples), progress)
 
 
@@ -425,10 +414,11 @@ def trim(sounds: Iterator[Tensor], samples: int) -> Iterator[Tensor]:
             return
 
 
-def read_noise(generator: VariationalAttentionModel, path: Path, seconds: float) -> Tensor:
+def read_noise(composer: Composer, path: Path, seconds: float) -> Tensor:
     """Latent noise of a noise file; raises AudioError when it is too short or silent."""
+    generator = composer.generator
     hop = generator.hop_samples
-    needed = hop * generator.whole_windows(-(-round(seconds * generator.sample_rate) // hop))
+    needed = hop * composer.whole_windows(-(-round(seconds * generator.sample_rate) // hop))
     waveform = read_audio(
         path, sample_rate=generator.sample_rate, channels=1, max_seconds=needed / generator.sample_rate
     )[0]
@@ -440,7 +430,7 @@ def read_noise(generator: VariationalAttentionModel, path: Path, seconds: float)
         )
     if not np.std(waveform) > 0.0:
         raise AudioError(f"{printable(path)} is silent: white noise is needed. Leave out --noise, or name another.")
-    return generator.noise_from_waveform(torch.from_numpy(np.pad(waveform, (0, -len(waveform) % hop))))
+    return composer.noise_from_waveform(torch.from_numpy(np.pad(waveform, (0, -len(waveform) % hop))))
 
 
 if __name__ == "__main__":

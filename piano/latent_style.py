@@ -1,7 +1,7 @@
 """What a stretch of music is like as a whole: its colour, its movement, its pulse.
 
 A flow decides such things where the noise is strongest, and is worst there: left alone it composes near the average of
-all music and finds no beat. So they are measured on the latents of real music, without a network, and told to the
+all music and finds no beat. So they are measured on the latents of real music, without a network, and condition the
 flow; to compose, a style is drawn from near those of the training music (docs/experiments.md).
 """
 
@@ -59,36 +59,36 @@ class Pulse(NamedTuple):
 
 
 class Style(NamedTuple):
-    """A style of every item: numbers without names, and the pulse."""
+    """A style of every item: a vector, and the pulse."""
 
     vector: Tensor
     pulse: Pulse
 
-    def told(self, frames: int, *, first_frame: int = 0, frames_per_second: float) -> "ToldStyle":
-        """What the flow is told about frames from `first_frame` on."""
+    def condition(self, frames: int, *, first_frame: int = 0, frames_per_second: float) -> "StyleCondition":
+        """What the flow is conditioned on for frames from `first_frame` on."""
         signals = self.pulse.signals(frames, first_frame=first_frame, frames_per_second=frames_per_second)
-        return ToldStyle(self.vector, signals, torch.ones_like(self.vector[:, :1]))
+        return StyleCondition(self.vector, signals, torch.ones_like(self.vector[:, :1]))
 
 
-class ToldStyle(NamedTuple):
-    """What the flow is told.
+class StyleCondition(NamedTuple):
+    """What the flow is conditioned on.
 
     vector : [shape=(batch, style_dim)]
     signals : the pulse, frame by frame [shape=(batch, frames, PULSE_SIGNALS)]
-    is_known : 1, or 0 where nothing is told [shape=(batch, 1)]
+    is_known : 1, or 0 where there is no condition [shape=(batch, 1)]
     """
 
     vector: Tensor
     signals: Tensor
     is_known: Tensor
 
-    def kept(self, keep: Tensor) -> "ToldStyle":
-        """Tell only items for which `keep` [shape=(batch, 1)] is 1."""
-        return ToldStyle(self.vector * keep, self.signals * keep.unsqueeze(-1), self.is_known * keep)
+    def masked(self, keep: Tensor) -> "StyleCondition":
+        """Without the condition of items for which `keep` [shape=(batch, 1)] is 0."""
+        return StyleCondition(self.vector * keep, self.signals * keep.unsqueeze(-1), self.is_known * keep)
 
-    def part(self, which: slice | Tensor) -> "ToldStyle":
+    def part(self, which: slice | Tensor) -> "StyleCondition":
         """Some of the items."""
-        return ToldStyle(*(field[which] for field in self))
+        return StyleCondition(*(field[which] for field in self))
 
 
 class LatentStyle(nn.Module):

@@ -225,7 +225,6 @@ def train_alone(
     discriminator.to(runtime.device)
     if start:
         start.load_into(generator, discriminator)
-    generator.sampling_dtype = sampling_dtype(runtime.device)
 
     gatekeeper = Gatekeeper(
         config.checkpoint_folder, sample_seconds=config.sample_seconds, sample_count=config.sample_count
@@ -240,6 +239,7 @@ def train_alone(
         validation_set=validation_set,
         watchers=[*doctors, Validation(), gatekeeper],
         began=began,
+        composing_dtype=sampling_dtype(runtime.device),
         loudness="quiet" if options.quiet else "verbose" if options.verbose else "normal",
     )
     run.stop = stop

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from piano.foundation.muon import Muon, split_parameters
-from piano.latent_style import ToldStyle
+from piano.latent_style import StyleCondition
 from piano.loss_functions import endpoint_flow_loss, kl_divergence_loss, magnitude_loss
 from piano.piano_encoder_decoder import VariationalEncoderDecoder
 from piano.piano_model import VariationalAttentionModel, shifted
@@ -207,7 +207,7 @@ class NoisyLatents(NamedTuple):
     """Noise level of every frame [shape=(batch, frames)]."""
     noise: Tensor
     """Of the shape of latents."""
-    told: ToldStyle
+    condition: StyleCondition
 
 
 def draw_noisy_latents(run: TrainingRun, step: Step) -> list[NoisyLatents]:
@@ -216,9 +216,10 @@ def draw_noisy_latents(run: TrainingRun, step: Step) -> list[NoisyLatents]:
     latents = run.data.draw_latents(step, batch_size, frames)
     level = draw_levels(step, batch_size, frames).to(latents.device)
     noise = step.noise("noise", *latents.shape).to(latents.device)
-    told = tell_some(run.generator, step, latents)
+    condition = drop_some_conditions(run.generator, step, latents)
     return [
-        NoisyLatents(latents[part], level[part], noise[part], told.part(part)) for part in run.micro_batches("flow")
+        NoisyLatents(latents[part], level[part], noise[part], condition.part(part))
+        for part in run.micro_batches("flow")
     ]
 
 
@@ -248,7 +249,7 @@ def try_steps(run: TrainingRun) -> dict[str, float]:
     def compose(items: int, frames: int) -> None:
         latents = step.noise("latents", items, frames, generator.latent_dim).to(device)
         level, noise = draw_levels(step, items, frames).to(device), torch.zeros_like(latents)
-        flow_pass(game, NoisyLatents(latents, level, noise, tell_some(generator, step, latents))).backward()
+        flow_pass(game, NoisyLatents(latents, level, noise, drop_some_conditions(generator, step, latents))).backward()
 
     seconds = {}
     for stage, body in (("autoencoder", play), ("flow", compose)):
@@ -280,16 +281,16 @@ def flow_pass(game: Game, batch: NoisyLatents) -> Tensor:
     share = batch.level.unsqueeze(-1)
     noisy = (1.0 - share) * batch.latents + share * batch.noise
     with game.autocast():
-        predicted = game.generator.attention(noisy, batch.level, batch.told)
+        predicted = game.generator.attention(noisy, batch.level, batch.condition)
     return endpoint_flow_loss(predicted, batch.latents, batch.level)
 
 
-def tell_some(generator: VariationalAttentionModel, step: Step, latents: Tensor) -> ToldStyle:
+def drop_some_conditions(generator: VariationalAttentionModel, step: Step, latents: Tensor) -> StyleCondition:
     """The style of latents (batch, frames, latent_dim), a little blurred, and for some items not at all."""
-    told = generator.tell(generator.style.describe(latents), latents.shape[1])
-    blur = STYLE_BLUR * step.noise("style", *told.vector.shape).to(latents.device)
+    condition = generator.condition_on(generator.style.describe(latents), latents.shape[1])
+    blur = STYLE_BLUR * step.noise("style", *condition.vector.shape).to(latents.device)
     keep = step.uniform("style dropout", len(latents), 1).to(latents.device) >= STYLE_DROPOUT
-    return told._replace(vector=told.vector + blur).kept(keep.float())
+    return condition._replace(vector=condition.vector + blur).masked(keep.float())
 
 
 def draw_levels(step: Step, batch_size: int, frames: int) -> Tensor:

@@ -27,7 +27,7 @@ from piano.foundation.errors import ConfigError
 from piano.foundation.gradient_norms import GradientNorms
 from piano.foundation.phase import hold_phase
 from piano.foundation.screen_text import meant
-from piano.latent_style import ToldStyle
+from piano.latent_style import StyleCondition
 from piano.loss_functions import (
     DISCRIMINATOR_TERMS,
     MUSIC_TERMS,
@@ -156,7 +156,7 @@ class Composition(NamedTuple):
     given : noise level of those frames [shape=(batch, 1)]
     judge_level : level to which the professor's view is diffused [shape=(batch, 1)]
     judge_noise : of the shape of latents
-    told : the style of the latents, in which to compose
+    condition : the style of the latents, in which to compose
     """
 
     latents: Tensor
@@ -166,11 +166,13 @@ class Composition(NamedTuple):
     given: Tensor
     judge_level: Tensor
     judge_noise: Tensor
-    told: ToldStyle
+    condition: StyleCondition
 
     def part(self, which: slice | Tensor) -> "Composition":
         """Some of the items."""
-        parts = {name: field.part(which) if name == "told" else field[which] for name, field in self._asdict().items()}
+        parts = {
+            name: field.part(which) if name == "condition" else field[which] for name, field in self._asdict().items()
+        }
         return Composition(**parts)
 
 
@@ -222,8 +224,8 @@ def draw_composition(run: TrainingRun, step: Step, stage: str, *, split: Split =
         "judge_noise": step.noise("judge noise", *latents.shape),
     }
     there = {name: field.to(latents.device) for name, field in fields.items()}
-    told = run.generator.tell(run.generator.style.describe(latents), frames)
-    return Composition(latents=latents, told=told, **there)
+    condition = run.generator.condition_on(run.generator.style.describe(latents), frames)
+    return Composition(latents=latents, condition=condition, **there)
 
 
 def draw_both(run: TrainingRun, step: Step, stage: str, *, frames: int) -> list[Both]:
@@ -547,11 +549,8 @@ def joint_sound_turn(game: Game, batch: Both) -> Turn:
 
 def compose(generator: VariationalAttentionModel, batch: Composition, noise: Tensor) -> Tensor:
     """One-step compositions (batch, frames, latent_dim); given frames keep their real latents."""
-    given = batch.is_prefix.unsqueeze(-1)
     level = torch.where(batch.is_prefix, batch.given, torch.ones_like(batch.given))
-    share = level.unsqueeze(-1)
-    noisy = (1.0 - share) * batch.latents + share * noise
-    return torch.where(given, batch.latents, generator.shortcut(noisy, level, batch.told))
+    return generator(noise, level, batch.latents, batch.condition)
 
 
 def composed_spectrum(game: Game, batch: Both) -> Tensor:

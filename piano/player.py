@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from piano.composer import Composer, Sampling
 from piano.foundation.audio_io import write_audio
 from piano.foundation.errors import ConfigError
 from piano.foundation.model_folder import named_folder
@@ -39,7 +40,7 @@ class Player:
     def __init__(self, model: str | Path = "shipped", *, epoch: int | str = "best", device: str = "auto") -> None:
         place = choose_device(device)
         self.generator: VariationalAttentionModel = load_generator(named_folder(model), epoch, device=place)
-        self.generator.sampling_dtype = sampling_dtype(place)
+        self._dtype = sampling_dtype(place)
 
     @property
     def sample_rate(self) -> int:
@@ -70,7 +71,7 @@ class Player:
             Within [-1, 1].
         """
         self._check(seconds)
-        return _joined(self.generator.stream(seconds=seconds, seed=seed, item=item, steps=steps))
+        return _joined(self._composer(seed, steps).stream(seconds, item=item))
 
     def continue_(
         self, path: str | Path, seconds: float = 30.0, *, seed: int = 0, item: int = 0, steps: int | str = "auto"
@@ -88,12 +89,15 @@ class Player:
         """
         self._check(seconds)
         heard, prompt, _ = hear_prompt(self.generator, Path(path))
-        sounds = self.generator.stream(seconds=seconds, seed=seed, item=item, steps=steps, prompt=prompt)
+        sounds = self._composer(seed, steps).stream(seconds, prompt=prompt, item=item)
         return _joined(as_loud_as(heard, sounds, self.sample_rate))
 
     def save(self, path: str | Path, waveform: NDArray[np.float32]) -> None:
         """Write a waveform (channels, samples) as .wav, .flac, .mp3 or .m4a; a file of that name is replaced."""
         write_audio(Path(path), waveform, self.sample_rate)
+
+    def _composer(self, seed: int, steps: int | str) -> Composer:
+        return Composer(self.generator, Sampling(seed, steps, dtype=self._dtype))
 
     def _check(self, seconds: float) -> None:
         if not seconds * self.sample_rate >= 0.5:

@@ -210,7 +210,7 @@ def other_conditions(receipt: Receipt, maker: Maker) -> list[str]:
     here = {
         "device": maker.generator.device.type,
         "threads": torch.get_num_threads(),
-        "dtype": str(maker.generator.sampling_dtype).removeprefix("torch."),
+        "dtype": str(maker.composer.sampling.dtype).removeprefix("torch."),
         **own_versions(),
     }
     then = {"device": receipt.device, "threads": receipt.threads, "dtype": receipt.dtype, **receipt.versions}

@@ -91,8 +91,8 @@ def test_the_library_and_the_command_line_take_the_best_epoch(generator, tmp_pat
         save_checkpoint(generator, epoch, tmp_path, "generator")
     (tmp_path / BEST_NAME).write_text('{"epoch": 1, "kernel_distance": 0.1, "stage": "flow", "steps": 3}')
     assert load_checkpoint(tmp_path, "generator")["epoch"] == 1
-    assert load_generator(tmp_path).resolve_steps("auto") == 3
-    assert load_generator(tmp_path, "latest").resolve_steps("auto") == 16
+    assert int(load_generator(tmp_path).default_steps) == 3
+    assert int(load_generator(tmp_path, "latest").default_steps) == 16
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, 1e20, 3e38])

@@ -18,6 +18,7 @@ from piano.check_discriminator import (
     table_text,
     told_apart,
 )
+from piano.composer import Composer, Sampling
 from piano.config_reader import load_config_from_yaml
 from piano.foundation.audio_io import write_audio
 from piano.foundation.checkpoint_format import complete_epochs
@@ -88,7 +89,7 @@ def test_the_table_says_what_the_judge_says(folder, tmp_path):
     assert main(["--checkpoints", str(folder), "--output", str(tmp_path), "--count", "2", "--seed", "5"]) == 0
     row = json.loads((tmp_path / "verdicts.json").read_text())[-1]
     generator, judge = load_generator(folder), load_discriminator(folder)
-    latents = generator.sample_latents(generator.latent_seq_len, count=2, seed=5)
+    latents = Composer(generator, Sampling(5)).sample_latents(generator.latent_seq_len, count=2)
     with torch.inference_mode():
         logits = judge.logit(latents=latents, spectrum=generator.decode_spectrum(latents))
     assert row["logit"] == pytest.approx(float(logits.mean()), abs=1e-5)
@@ -98,8 +99,8 @@ def test_the_table_says_what_the_judge_says(folder, tmp_path):
 
 def test_real_items_are_compared_with_the_real_crowd(folder):
     generator, judge = load_generator(folder), load_discriminator(folder)
-    latents = generator.sample_latents(generator.latent_seq_len, count=3, seed=1)
-    items = Items(latents, generator.decode_spectrum(latents), lambda: generator.decode(latents))
+    latents = Composer(generator, Sampling(1)).sample_latents(generator.latent_seq_len, count=3)
+    items = Items(latents, generator.decode_spectrum(latents), lambda: Composer(generator).decode(latents))
     with torch.inference_mode():
         as_real, as_fake = (family_logits(judge, items, is_real=is_real) for is_real in (True, False))
     assert torch.equal(as_real["ear"], as_fake["ear"])

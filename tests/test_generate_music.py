@@ -523,7 +523,7 @@ def test_threads_are_measured_once_and_the_environment_and_the_option_come_first
         assert torch.get_num_threads() == before
         generator = build()
         monkeypatch.setenv("OMP_NUM_THREADS", "1")
-        assert measured_threads(generator) == before
+        assert measured_threads(generator, torch.float32) == before
     finally:
         torch.set_num_threads(before)
 

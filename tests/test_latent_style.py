@@ -1,4 +1,4 @@
-"""Styles: a planted pulse is found, what is told is what was measured, and drawn styles are like those of the music."""
+"""Styles: a planted pulse is found, the condition is what was measured, drawn styles are like those of the music."""
 
 import math
 
@@ -45,8 +45,8 @@ def test_a_planted_pulse_is_found_with_its_phase() -> None:
     pulse = find_pulse(movement, RATE)
     octaves = (pulse.frequency / frequency).log2()
     torch.testing.assert_close(octaves, octaves.round(), atol=0.03, rtol=0.0)  # the beat, or its half or double
-    told = pulse.signals(125, first_frame=0, frames_per_second=RATE)
-    heard = (told[..., 0] + told[..., 2])[:, 1:]
+    signals = pulse.signals(125, first_frame=0, frames_per_second=RATE)
+    heard = (signals[..., 0] + signals[..., 2])[:, 1:]
     alike = torch.stack([torch.corrcoef(torch.stack(pair))[0, 1] for pair in zip(heard, movement, strict=True)])
     assert alike.min() > 0.4
 
@@ -99,7 +99,7 @@ def test_new_anchors_keep_the_meaning_of_the_numbers(style: LatentStyle, music: 
 
 
 def test_a_hidden_style_tells_nothing(style: LatentStyle, music: Tensor) -> None:
-    told = style.describe(music[:2]).told(125, frames_per_second=RATE).kept(torch.tensor([[1.0], [0.0]]))
-    assert told.is_known.tolist() == [[1.0], [0.0]]
-    assert float(told.vector[1].abs().max()) == float(told.signals[1].abs().max()) == 0.0
-    assert float(told.vector[0].abs().max()) > 0.0
+    condition = style.describe(music[:2]).condition(125, frames_per_second=RATE).masked(torch.tensor([[1.0], [0.0]]))
+    assert condition.is_known.tolist() == [[1.0], [0.0]]
+    assert float(condition.vector[1].abs().max()) == float(condition.signals[1].abs().max()) == 0.0
+    assert float(condition.vector[0].abs().max()) > 0.0

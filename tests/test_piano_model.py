@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from piano import piano_model
+from piano.composer import Composer, Sampling, take_frames
 from piano.foundation.errors import CheckpointError
 from piano.foundation.randomness import keyed_noise
-from piano.latent_style import ToldStyle
-from piano.piano_model import AudioDataset, LatentFlow, LatentNormaliser, VariationalAttentionModel, take_frames
+from piano.latent_style import StyleCondition
+from piano.piano_model import AudioDataset, LatentFlow, LatentNormaliser, VariationalAttentionModel
 from piano.split_and_append_chunks import split_and_append_chunks
 from tests.tiny_run import SAMPLE_RATE, SMALL, tonal_pairs
 
@@ -35,10 +36,10 @@ def test_the_attention_block_is_the_identity_on_clean_latents_and_synthesis_on_n
     flow = LatentFlow(8, 32, 2, 2, style_dim=5)
     torch.nn.init.normal_(flow.out.weight)
     latents = torch.randn(2, 12, 8)
-    told = ToldStyle(torch.randn(2, 5), torch.randn(2, 12, 4), torch.ones(2, 1))
-    assert torch.equal(flow(latents, torch.zeros(2, 12), told), latents)
+    condition = StyleCondition(torch.randn(2, 5), torch.randn(2, 12, 4), torch.ones(2, 1))
+    assert torch.equal(flow(latents, torch.zeros(2, 12), condition), latents)
     flow.out.weight.data.zero_()
-    assert torch.equal(flow(latents, torch.ones(2, 12), told), torch.zeros_like(latents))
+    assert torch.equal(flow(latents, torch.ones(2, 12), condition), torch.zeros_like(latents))
 
 
 def test_the_attention_block_listens_to_style_and_pulse():
@@ -48,20 +49,47 @@ def test_the_attention_block_listens_to_style_and_pulse():
     for parameter in flow.transformer.modulation.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     noise, level = torch.randn(2, 12, 8), torch.ones(2, 12)
-    told = ToldStyle(torch.randn(2, 5), torch.randn(2, 12, 4), torch.ones(2, 1))
-    music = flow(noise, level, told)
+    condition = StyleCondition(torch.randn(2, 5), torch.randn(2, 12, 4), torch.ones(2, 1))
+    music = flow(noise, level, condition)
     for other in (
-        told._replace(vector=-told.vector),
-        told._replace(signals=-told.signals),
-        told.kept(torch.zeros(2, 1)),
+        condition._replace(vector=-condition.vector),
+        condition._replace(signals=-condition.signals),
+        condition.masked(torch.zeros(2, 1)),
     ):
         assert (flow(noise, level, other) - music).abs().mean() > 1e-3
 
 
-def test_forward_gives_mu_logvar_and_music_of_the_input_s_length(generator):
-    mu, logvar, music = generator(torch.from_numpy(tonal_pairs(2)[:, 0, :, :9000]))
-    assert music.shape == (2, 1, 9000)
-    assert mu.shape == logvar.shape == (2, -(-9000 // generator.hop_samples), 8)
+def music(generator: VariationalAttentionModel, seed: int, steps: int, **more) -> Composer:
+    return Composer(generator, Sampling(seed, steps, **more))
+
+
+def test_forward_is_a_one_step_composition_in_which_given_frames_stay(generator):
+    noise, latents = torch.randn(2, 2, 12, 8, generator=torch.Generator().manual_seed(0))
+    level = torch.ones(2, 12)
+    level[:, :4] = 0.1
+    condition = generator.condition_on(generator.style.draw(0, range(2)), 12)
+    made = generator(noise, level, latents, condition)
+    assert torch.equal(made[:, :4], latents[:, :4])
+    noisy = torch.cat([0.9 * latents[:, :4] + 0.1 * noise[:, :4], noise[:, 4:]], dim=1)
+    torch.testing.assert_close(made[:, 4:], generator.shortcut(noisy, level, condition)[:, 4:])
+
+
+def test_items_made_together_are_those_that_are_made_one_by_one(generator):
+    composer = music(generator, 5, 2, phase_iterations=2)
+    together, alone = composer.generate_together(1.3, count=3), composer.generate(1.3, count=3)
+    for sound, same in zip(together, alone, strict=True):
+        assert sound.shape == same.shape == (1, round(1.3 * SAMPLE_RATE))
+        torch.testing.assert_close(sound, same, rtol=1e-2, atol=1e-3)
+
+
+def test_of_items_made_together_one_that_is_a_pause_is_drawn_again():
+    generator = build()
+    sleepy = Sleepy(generator, Sampling(3, 2, phase_iterations=0))
+    loudness = unchecked_loudness(generator)
+    generator.texture_of(2).range = torch.stack([loudness - 1.0, loudness + 1.0])
+    made = sleepy.generate_together(0.5, count=2)
+    assert sleepy.attempt == 1
+    assert all(level_db(sound) > -60.0 for sound in made)
 
 
 def test_the_normaliser_whitens_and_leaves_a_dead_dimension_small():
@@ -80,34 +108,34 @@ def test_the_normaliser_whitens_and_leaves_a_dead_dimension_small():
 
 
 def test_the_same_seed_gives_the_same_music_and_another_seed_other_music(generator):
-    first, again = generator.generate(1.5, seed=3, steps=2), generator.generate(1.5, seed=3, steps=2)
+    first, again = music(generator, 3, 2).generate(1.5), music(generator, 3, 2).generate(1.5)
     assert torch.equal(first, again)
-    assert not torch.allclose(first, generator.generate(1.5, seed=4, steps=2), atol=1e-3)
+    assert not torch.allclose(first, music(generator, 4, 2).generate(1.5), atol=1e-3)
     assert first.shape == (1, 1, round(1.5 * SAMPLE_RATE))
 
 
 def test_an_item_does_not_depend_on_how_many_are_made(generator):
-    one = generator.generate(1.0, count=1, seed=5, steps=1)
-    three = generator.generate(1.0, count=3, seed=5, steps=1)
+    one = music(generator, 5, 1).generate(1.0, count=1)
+    three = music(generator, 5, 1).generate(1.0, count=3)
     assert torch.equal(one[0], three[0])
     assert not torch.allclose(three[0], three[1], atol=1e-3)
 
 
 def test_a_longer_piece_begins_like_a_shorter_one(generator):
-    short, long = generator.generate(2.0, seed=1, steps=1), generator.generate(6.0, seed=1, steps=1)
+    short, long = music(generator, 1, 1).generate(2.0), music(generator, 1, 1).generate(6.0)
     settled = short.shape[-1] - 40 * generator.autoencoder.hop_length  # the end of a piece hears no future
     torch.testing.assert_close(long[..., :settled], short[..., :settled], rtol=1e-4, atol=1e-4)
 
 
 def test_pieces_equal_the_whole(generator):
-    latents = generator.sample_latents(100, count=1, seed=0, steps=1)
+    latents = music(generator, 0, 1).sample_latents(100, count=1)
     generator.texture_of(16).amount.fill_(0.5)
-    for seed in (None, 3):
-        whole = generator.decode(latents, phase_iterations=4, texture_seed=seed)
-        key = None if seed is None else (seed, 0)
+    composer = music(generator, 3, 16, phase_iterations=4)
+    for item in (None, 0):
+        whole = composer.decode(latents, first_item=item)
         for sizes in ([100], [1] * 100, [7, 30, 3, 60], [32, 16, 16, 36]):
             pieces = iter(latents.split(sizes, dim=1))
-            streamed = list(generator.stream_decode(pieces, phase_iterations=4, texture_key=key))
+            streamed = list(composer.decode_stream(pieces, first_item=item))
             torch.testing.assert_close(torch.cat(streamed, dim=-1), whole, rtol=1e-4, atol=1e-4)
     generator.texture_of(16).amount.zero_()
 
@@ -116,29 +144,29 @@ def test_one_step_takes_the_shortcut_and_many_the_flow():
     generator = build()
     torch.nn.init.normal_(generator.shortcut.out.weight, std=0.1)
     noise = torch.randn(1, 32, 8, generator=torch.Generator().manual_seed(0))
-    told = generator.tell(generator.style.draw(0, range(1)), 32)
-    one, two = (generator.integrate(noise, steps=steps, told=told) for steps in (1, 2))
+    condition = generator.condition_on(generator.style.draw(0, range(1)), 32)
+    one, two = (music(generator, 0, steps).integrate(noise, condition=condition) for steps in (1, 2))
     torch.nn.init.normal_(generator.shortcut.out.weight, std=0.1)
-    assert not torch.equal(generator.integrate(noise, steps=1, told=told), one)
-    assert torch.equal(generator.integrate(noise, steps=2, told=told), two)
+    assert not torch.equal(music(generator, 0, 1).integrate(noise, condition=condition), one)
+    assert torch.equal(music(generator, 0, 2).integrate(noise, condition=condition), two)
     generator.open_shortcut()
-    endpoint = generator.attention(noise, torch.ones(1, 32), told)
-    torch.testing.assert_close(generator.integrate(noise, steps=1, told=told), endpoint)
+    endpoint = generator.attention(noise, torch.ones(1, 32), condition)
+    torch.testing.assert_close(music(generator, 0, 1).integrate(noise, condition=condition), endpoint)
 
 
 def test_a_prefix_is_kept_as_it_is_and_changes_what_follows(generator):
     noise = torch.randn(1, 32, 8, generator=torch.Generator().manual_seed(0))
     prefix = torch.randn(1, 10, 8, generator=torch.Generator().manual_seed(1))
-    told = generator.tell(generator.style.draw(0, range(len(noise))), noise.shape[1])
-    free = generator.integrate(noise, steps=3, told=told)
-    bound = generator.integrate(noise, steps=3, told=told, prefix=prefix)
+    condition = generator.condition_on(generator.style.draw(0, range(len(noise))), noise.shape[1])
+    free = music(generator, 0, 3).integrate(noise, condition=condition)
+    bound = music(generator, 0, 3).integrate(noise, condition=condition, prefix=prefix)
     assert torch.equal(bound[:, :10], prefix)
     assert not torch.allclose(free[:, 10:], bound[:, 10:], atol=1e-3)
 
 
 def test_a_continuation_has_the_asked_length_and_listens_to_its_start(generator):
     starts = torch.from_numpy(tonal_pairs(2, seed=9)[:, 0])
-    first, second = (generator.continue_(start, 1.0, seed=0, steps=1) for start in starts)
+    first, second = (music(generator, 0, 1).continue_(start, 1.0) for start in starts)
     assert first.shape == (1, SAMPLE_RATE)
     assert not torch.allclose(first, second, atol=1e-3)
 
@@ -146,7 +174,7 @@ def test_a_continuation_has_the_asked_length_and_listens_to_its_start(generator)
 def test_a_noise_file_of_white_noise_is_white_in_the_latents(generator):
     count = 4000
     waveform = torch.randn(count * generator.hop_samples, generator=torch.Generator().manual_seed(0))
-    latents = generator.noise_from_waveform(waveform)
+    latents = Composer(generator).noise_from_waveform(waveform)
     assert latents.shape == (count, 8)
     error = torch.cov(latents.T) - torch.eye(8)
     assert error.abs().max() < 4.0 * (2.0 / count) ** 0.5
@@ -195,8 +223,9 @@ def test_a_crop_reads_its_pair_through_views_of_the_file(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("frames", [1, 31, 32, 33, 54, 55, 100])
 def test_noise_for_whole_windows_is_what_a_stream_takes(generator, frames):
-    needed, have = generator.whole_windows(frames), 0
-    for piece in generator.stream_latents(count=1, seed=0, steps=1, noise=torch.zeros(needed, generator.latent_dim)):
+    composer = music(generator, 0, 1)
+    needed, have = composer.whole_windows(frames), 0
+    for piece in composer.stream_latents(count=1, noise=torch.zeros(needed, generator.latent_dim)):
         assert have < frames  # not a window too many
         have += piece.shape[1]
     assert have == needed >= frames
@@ -204,7 +233,7 @@ def test_noise_for_whole_windows_is_what_a_stream_takes(generator, frames):
 
 def test_a_window_that_the_noise_ends_in_is_composed_too(generator):
     noise = torch.randn(63, generator.latent_dim, generator=torch.Generator().manual_seed(0))
-    pieces = list(generator.stream_latents(count=1, seed=0, steps=2, noise=noise))
+    pieces = list(music(generator, 0, 2).stream_latents(count=1, noise=noise))
     assert [piece.shape[1] for piece in pieces] == [32, 22, 9]
     assert all(bool(torch.isfinite(piece).all()) for piece in pieces)
 
@@ -215,8 +244,9 @@ def level_db(waveform: torch.Tensor) -> float:
 
 def unchecked_loudness(generator: VariationalAttentionModel) -> torch.Tensor:
     """What the first window has before anything is done about it."""
-    first = next(generator.stream_latents(count=1, seed=3, steps=2))
-    return generator._finished(generator.decode_spectrum(first), (3, 0), 0, 2).square().mean().log() / 2
+    composer = music(generator, 3, 2)
+    first = next(composer.stream_latents(count=1))
+    return composer.finish(generator.decode_spectrum(first), 0).square().mean().log() / 2
 
 
 @pytest.mark.parametrize(("shift", "expected"), [(-2.0, -20 * math.log10(math.e)), (2.0, 20 * math.log10(math.e))])
@@ -226,20 +256,22 @@ def test_a_composition_is_brought_into_the_range_of_music_with_one_gain(shift, e
     texture.level.fill_(3.0)
     loudness = unchecked_loudness(generator)
     texture.range = torch.stack([loudness - 1.0, loudness + 1.0])  # one neper on both sides
-    usual = generator.generate(2.0, seed=3, steps=2, phase_iterations=0)[0]
+    usual = music(generator, 3, 2, phase_iterations=0).generate(2.0)[0]
     texture.level.fill_(3.0 + shift)
-    moved = generator.generate(2.0, seed=3, steps=2, phase_iterations=0)[0]
+    moved = music(generator, 3, 2, phase_iterations=0).generate(2.0)[0]
     assert level_db(moved) - level_db(usual) == pytest.approx(expected, abs=0.5)
     assert float(torch.corrcoef(torch.stack([usual[0], moved[0]]))[0, 1]) > 0.95
-    short = generator.generate(0.5, seed=3, steps=2, phase_iterations=0)[0]
+    short = music(generator, 3, 2, phase_iterations=0).generate(0.5)[0]
     torch.testing.assert_close(short[..., :2000], moved[..., :2000])
 
 
-class Sleepy(VariationalAttentionModel):
+class Sleepy(Composer):
     """The style that is drawn first is a pause."""
 
-    def _finished(self, spectrum, texture_key, first_frame, steps):
-        magnitudes = super()._finished(spectrum, texture_key, first_frame, steps)
+    attempt = 0
+
+    def finish(self, spectrum, first_item, *, first_frame=0):
+        magnitudes = super().finish(spectrum, first_item, first_frame=first_frame)
         return magnitudes * (1e-5 if self.attempt == 0 else 1.0)
 
     def stream_latents(self, *, attempt: int = 0, **arguments):
@@ -247,12 +279,12 @@ class Sleepy(VariationalAttentionModel):
         return super().stream_latents(attempt=attempt, **arguments)
 
 
-def test_where_a_style_is_a_pause_another_is_drawn(generator):
-    sleepy = Sleepy(**generator.keywords).eval()
-    sleepy.load_state_dict(generator.state_dict())
-    texture, loudness = sleepy.texture_of(2), unchecked_loudness(generator)
+def test_where_a_style_is_a_pause_another_is_drawn():
+    generator = build()
+    sleepy = Sleepy(generator, Sampling(3, 2, phase_iterations=0))
+    texture, loudness = generator.texture_of(2), unchecked_loudness(generator)
     texture.range = torch.stack([loudness - 1.0, loudness + 1.0])
-    awake = sleepy.generate(1.0, seed=3, steps=2, phase_iterations=0)[0]
+    awake = sleepy.generate(1.0)[0]
     assert sleepy.attempt == 1
     usual = float(loudness) * 20 * math.log10(math.e) - 10 * math.log10(3 / 8)
     assert abs(level_db(awake) - usual) < 9.5
@@ -262,6 +294,7 @@ def test_a_broken_model_is_a_sentence(generator):
     broken = build()
     with torch.no_grad():
         broken.autoencoder.decoder.head.bias[3] = float("nan")
-    for make in (lambda: broken.generate(1.0, steps=1), lambda: broken.continue_(torch.randn(1, 8000), 1.0, steps=1)):
+    one = music(broken, 0, 1)
+    for make in (lambda: one.generate(1.0), lambda: one.continue_(torch.randn(1, 8000), 1.0)):
         with pytest.raises(CheckpointError, match="not finite"):
             make()

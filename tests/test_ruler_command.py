@@ -13,6 +13,7 @@ import torch
 
 from data_prep.create_dataset import create_dataset
 from data_prep.prepare_dataset import main as prepare
+from piano.composer import Composer, Sampling
 from piano.evaluate import main
 from piano.evaluation.learned_songs import Learned, Overlap, find_overlap, learned_by_model, learned_from_folder
 from piano.evaluation.measures import DESCRIPTORS, PAIR_MEASURES, SET_MEASURES
@@ -132,7 +133,7 @@ def test_training_can_ask_for_a_few_figures_without_touching_weights_or_randomne
     generator = VariationalAttentionModel(**tiny_config(home).model.model_dump()).eval()
     before = [parameter.clone() for parameter in generator.parameters()]
     state = torch.get_rng_state()
-    score, made = score_generator(generator, ruler, count=4, reconstruct=False, steps=1)
+    score, made = score_generator(Composer(generator, Sampling(steps=1)), ruler, count=4, reconstruct=False)
     assert len(made.samples) == 4 and made.samples[0].shape == excerpts.clips[0].shape
     assert score.reconstructions is score.continuations is score.memorisation is None
     assert score.samples.sets.kernel_score.value > 0.2
@@ -142,8 +143,8 @@ def test_training_can_ask_for_a_few_figures_without_touching_weights_or_randomne
 
 def test_the_samples_judged_are_those_that_generate_would_write(home: Path) -> None:
     generator = VariationalAttentionModel(**tiny_config(home).model.model_dump()).eval()
-    judged = compose_samples(generator, count=2, seconds=1.0, seed=7, steps=2)
-    written = generator.generate(1.0, count=2, seed=7, steps=2)
+    judged = compose_samples(Composer(generator, Sampling(7, 2)), count=2, seconds=1.0)
+    written = Composer(generator, Sampling(7, 2)).generate(1.0, count=2)
     np.testing.assert_array_equal(np.stack(judged), written.numpy())
 
 

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from piano.composer import Composer
 from piano.evaluation.learned_songs import Overlap
 from piano.evaluation.memorisation import Library, find_copies, why_not_searched
 from piano.evaluation.music_folder import count_songs
@@ -37,40 +38,28 @@ class Made(NamedTuple):
 
 @torch.inference_mode()
 def compose_samples(
-    generator: VariationalAttentionModel,
+    composer: Composer,
     *,
     count: int,
     seconds: float,
-    seed: int = 0,
-    steps: int | str = "auto",
     watch: Watch = unwatched,
 ) -> list[NDArray]:
     """The samples that `generate_music --seed` writes, as arrays (channels, samples)."""
     items = watch([np.array(index) for index in range(count)], "composing")
-    return [_joined(generator.stream(seconds=seconds, seed=seed, steps=steps, item=int(item))) for item in items]
+    return [_joined(composer.stream(seconds, item=int(item))) for item in items]
 
 
 @torch.inference_mode()
 def continue_prompts(
-    generator: VariationalAttentionModel,
+    composer: Composer,
     prompts: Clips,
     *,
     seconds: float,
-    seed: int = 0,
-    steps: int | str = "auto",
     watch: Watch = unwatched,
 ) -> list[NDArray]:
     """What the generator plays after each prompt (channels, samples); the prompt is not part of it."""
     return [
-        _joined(
-            generator.stream(
-                seconds=seconds,
-                seed=seed,
-                steps=steps,
-                item=item,
-                prompt=torch.from_numpy(np.ascontiguousarray(prompt)),
-            )
-        )
+        _joined(composer.stream(seconds, prompt=torch.from_numpy(np.ascontiguousarray(prompt)), item=item))
         for item, prompt in enumerate(watch(prompts, "continuing"))
     ]
 
@@ -78,10 +67,10 @@ def continue_prompts(
 @torch.inference_mode()
 def reconstruct_clips(generator: VariationalAttentionModel, clips: Clips, *, watch: Watch = unwatched) -> list[NDArray]:
     """What the autoencoder makes of clips (channels, samples)."""
-    made = []
+    composer, made = Composer(generator), []
     for clip in watch(clips, "reconstructing"):
         sound = torch.from_numpy(np.ascontiguousarray(clip)).unsqueeze(0).to(generator.device)
-        made.append(_as_array(generator.decode(generator.encode(sound))[0, :, : sound.shape[-1]]))
+        made.append(_as_array(composer.decode(generator.encode(sound))[0, :, : sound.shape[-1]]))
     return made
 
 
@@ -97,7 +86,7 @@ def _as_array(sound: Tensor) -> NDArray:
 
 
 def score_generator(
-    generator: VariationalAttentionModel,
+    composer: Composer,
     ruler: Ruler,
     *,
     count: int,
@@ -105,8 +94,6 @@ def score_generator(
     library: Library | None = None,
     overlap: Overlap | None = None,
     reconstruct: bool = True,
-    steps: int | str = "auto",
-    seed: int = 0,
     watch: Watch = unwatched,
 ) -> tuple[GeneratorScore, Made]:
     """Every figure of a generator; its default is the whole ruler, and each part can be left out.
@@ -115,8 +102,8 @@ def score_generator(
 
     Parameters
     ----------
-    generator : VariationalAttentionModel
-        In evaluation mode; its weights and mode are left as they are.
+    composer : Composer
+        Of the generator, in evaluation mode; its weights and mode are left as they are.
     ruler : Ruler
         From `fit_ruler`; says how long a sample is.
     count : int
@@ -138,11 +125,11 @@ def score_generator(
     samples = ruler.clips[0].shape[1]
     seconds = samples / ruler.sample_rate
     made = Made(
-        samples=compose_samples(generator, count=count, seconds=seconds, seed=seed, steps=steps, watch=watch),
+        samples=compose_samples(composer, count=count, seconds=seconds, watch=watch),
         continuations=continue_prompts(
-            generator, [part[:, :samples] for part in stretches], seconds=seconds, seed=seed, steps=steps, watch=watch
+            composer, [part[:, :samples] for part in stretches], seconds=seconds, watch=watch
         ),
-        reconstructions=reconstruct_clips(generator, ruler.clips, watch=watch) if reconstruct else [],
+        reconstructions=reconstruct_clips(composer.generator, ruler.clips, watch=watch) if reconstruct else [],
     )
     score = score_made(ruler, made, stretches=stretches, library=library, overlap=overlap, watch=watch)
     return score, made

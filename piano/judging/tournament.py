@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from piano.composer import Composer, Sampling
 from piano.foundation.checkpoint_format import checkpoint_path, list_epochs, read_checkpoint
 from piano.foundation.doors import command, train_first
 from piano.foundation.errors import CheckpointError
@@ -292,9 +293,8 @@ class _Field:
 
     def _fakes(self, contender: Contender) -> Items:
         generator, settings = self.load(contender.epoch), self.settings
-        latents = generator.sample_latents(
-            generator.latent_seq_len, count=settings.count, seed=settings.seed, steps=self.steps(contender)
-        )
+        composer = Composer(generator, Sampling(settings.seed, self.steps(contender)))
+        latents = composer.sample_latents(generator.latent_seq_len, count=settings.count)
         items = items_of_latents(generator, latents)
         if not bool(items.spectrum.isfinite().all()):
             raise CheckpointError(

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from piano.composer import Composer, Sampling
 from piano.evaluation.score_generator import compose_samples, continue_prompts
 from piano.foundation.errors import CheckpointError, DatasetError
 from piano.foundation.runtime import best_device, choose_threads, sampling_dtype
@@ -79,10 +80,10 @@ def play(run: Path, *, count: int, seconds: float, prompted: list[Sound]) -> lis
     content = load_checkpoint(run, "generator", "best")
     device = best_device()
     generator = build_generator(content, device=device)
-    generator.sampling_dtype = sampling_dtype(device)
-    rate, steps = generator.sample_rate, generator.resolve_steps("auto")
+    composer = Composer(generator, Sampling(dtype=sampling_dtype(device)))
+    rate, steps = generator.sample_rate, composer.steps
     by = f"Epoch {content['epoch']}, {counted(steps, 'sampling step')}."
-    pieces = compose_samples(generator, count=count, seconds=seconds, seed=0) if count else []
+    pieces = compose_samples(composer, count=count, seconds=seconds) if count else []
     sounds = [
         Sound("noise", f"Sample {number}, seed 0", by, piece, rate) for number, piece in enumerate(pieces, start=1)
     ]
@@ -91,7 +92,7 @@ def play(run: Path, *, count: int, seconds: float, prompted: list[Sound]) -> lis
     ]
     split = round(min(PROMPT_SECONDS, seconds / 2) * rate)
     prompts = [sound.waveform[:, :split] for sound in fitting]
-    continued = continue_prompts(generator, prompts, seconds=max(seconds - split / rate, 0.1)) if prompts else []
+    continued = continue_prompts(composer, prompts, seconds=max(seconds - split / rate, 0.1)) if prompts else []
     for source, prompt, continuation in zip(fitting, prompts, continued, strict=True):
         takeover = split / rate
         whole = np.concatenate([prompt, continuation.astype(np.float32)], axis=1)

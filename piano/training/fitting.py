@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 
 import torch
 
+from piano.composer import Composer
 from piano.piano_model import VariationalAttentionModel
 from piano.training.schedules import Step
 from piano.training.training_data import TrainingData
@@ -65,7 +66,7 @@ def fit_textures(
     *,
     seed: int,
     choices: Sequence[int],
-    composes: bool,
+    composer: Callable[[int], Composer] | None,
     measure: Callable[[int], AbstractContextManager[None]],
 ) -> None:
     """Measure how much more the training set scatters than what a generator makes.
@@ -79,8 +80,8 @@ def fit_textures(
     seed : int
     choices : sequence of int
         Numbers of sampling steps.
-    composes : bool
-        Whether the generator has learned to compose.
+    composer : callable, optional
+        Composes with the first network in so many steps; None while it has not learned to.
     measure : callable
         What times the measurement for a number of steps.
     """
@@ -92,8 +93,8 @@ def fit_textures(
     ).to(waveforms.device)
     for steps in choices:
         with measure(steps):
-            if composes:
-                latents = network.sample_latents(frames, count=len(waveforms), seed=TEXTURE_SEED, steps=steps)
+            if composer is not None:
+                latents = composer(steps).sample_latents(frames, count=len(waveforms))
             else:
                 latents = network.encode(waveforms)
             network.fit_texture(waveforms, latents, noise, steps=steps)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from tqdm import tqdm
 
+from piano.composer import Composer, Sampling
 from piano.config_reader import CONFIG_NAME, Config, StageValues
 from piano.discriminator import Discriminator_with_mdisc
 from piano.foundation.checkpoint_format import Best, write_best
@@ -27,7 +28,7 @@ from piano.foundation.thread_pilot import ThreadPilot
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.stages import COMPOSING_STAGE, FIRST_STAGE, STAGE, STAGE_NAMES, STAGES, Part, stages_of
 from piano.training import run_keeper
-from piano.training.fitting import fit_textures
+from piano.training.fitting import TEXTURE_SEED, fit_textures
 from piano.training.game import Game
 from piano.training.longer_run import Learned, Reopened, longer_in_words, reopen_by_steps, reopen_by_time
 from piano.training.model_average import ModelAverage
@@ -58,6 +59,8 @@ class TrainingRun:
         Look at every step, epoch, stage and save, in this order.
     began : float, optional
         When the run began, by time.monotonic(); by default now.
+    composing_dtype : torch.dtype
+        Of what is composed on the way: see `Sampling`.
     is_trial : bool
         Nothing is saved, and no texture measured: its steps are only tried out.
     loudness : str, optional
@@ -76,6 +79,7 @@ class TrainingRun:
         watchers: Sequence[Watcher] = (),
         began: float | None = None,
         is_trial: bool = False,
+        composing_dtype: torch.dtype = torch.float32,
         loudness: Loudness = "normal",
     ) -> None:
         self.config = config
@@ -84,6 +88,7 @@ class TrainingRun:
         self.discriminator = discriminator
         self.average = ModelAverage(generator, config.ema)
         self.is_trial = is_trial
+        self.composing_dtype = composing_dtype
         self.schedules = Schedules(config.schedulers)
         self.log = RunLog(config.checkpoint_folder, is_active=runtime.is_main, loggers=config.training.loggers)
         self.stage = ""
@@ -205,6 +210,12 @@ class TrainingRun:
             gather=self.runtime.gather,
             move=self.take_step,
         )
+
+    def composer(
+        self, network: VariationalAttentionModel | None = None, *, seed: int, steps: int | str = "auto"
+    ) -> Composer:
+        """Composes with the averaged weights, or with another network of this run."""
+        return Composer(network or self.average.network, Sampling(seed, steps, dtype=self.composing_dtype))
 
     def stage_steps(self, stage: str) -> int:
         """Steps of a stage that is measured in epochs: its share of the epochs of its kind."""
@@ -481,13 +492,14 @@ class TrainingRun:
             for network in (self.generator, self.average.network):
                 network.open_shortcut()
         if self.steps_taken and STAGE[self.stage].textures and not self.is_trial:
+            composes = STAGE_NAMES.index(self.stage) >= STAGE_NAMES.index(COMPOSING_STAGE)
             self.screen.doing("Measuring its sound")
             fit_textures(
                 [self.average.network, self.generator],
                 self.data,
                 seed=self.config.seed,
                 choices=STAGE[self.stage].textures,
-                composes=STAGE_NAMES.index(self.stage) >= STAGE_NAMES.index(COMPOSING_STAGE),
+                composer=(lambda steps: self.composer(seed=TEXTURE_SEED, steps=steps)) if composes else None,
                 measure=lambda steps: self.measure(texture_of(steps)),
             )
         if self.stage_step % self.steps_per_epoch(self.stage):
@@ -578,7 +590,7 @@ class TrainingRun:
                 made = [
                     latents,
                     network.decode_spectrum(latents),
-                    network.sample_latents(frames, count=1, seed=0, steps=1),
+                    self.composer(seed=0, steps=1).sample_latents(frames, count=1),
                 ]
         except DatasetError as error:
             return str(error)

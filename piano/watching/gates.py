@@ -159,13 +159,14 @@ class Gatekeeper(Watcher):
         generator = run.average.network
         folder = self.folder / "samples"
         steps = sampling_steps(run)
+        composer = run.composer(seed=SEED, steps=steps)
         half = self.sample_seconds / 2
         start = run.data.sets["validation"].crop(0, 0, round(half * generator.sample_rate)).to(run.runtime.device)
         sounds = {
-            f"sample_{index}": generator.generate(self.sample_seconds, seed=SEED + index, steps=steps)[0]
+            f"sample_{index}": run.composer(seed=SEED + index, steps=steps).generate(self.sample_seconds)[0]
             for index in range(self.sample_count)
         }
-        continuation = generator.continue_(start, half, seed=SEED, steps=steps)
+        continuation = composer.continue_(start, half)
         sounds["continuation"] = torch.cat([start, continuation], dim=-1)
         rows = {}
         for name, sound in sounds.items():
@@ -231,7 +232,7 @@ class Gatekeeper(Watcher):
         """Compositions of the averaged weights against validation music."""
         ruler = self.ruler(run)
         with self.cost.spending(set_kind(steps)):
-            return ruler.judge_generator(run.average.network, steps=steps)
+            return ruler.judge_generator(run.composer(seed=SEED, steps=steps))
 
     def keep_score(self, run: TrainingRun, judged: Judged, *, steps: int) -> None:
         """Write the score of this epoch, and let the run remember it if it is the best; without a scale say why not."""
@@ -268,7 +269,7 @@ def try_out(run: TrainingRun) -> Prices:
     generator, rate = run.average.network, run.generator.sample_rate
     clips = validation_clips(run.data.sets["validation"], CLIP_SECONDS, rate, most_clips=2)
     samples = clips[0].shape[-1]
-    compose_clips(generator, 1, samples, steps=1)  # the first of everything is slower
+    compose_clips(run.composer(seed=SEED, steps=1), 1, samples)  # the first of everything is slower
     feature_matrix(clips[:1], rate)
     some = AudioDataset(run.data.sets["training"].pairs[:4])
     one_pair = timed(lambda: encode_dataset(run.generator, some, run.runtime)) / len(some)
@@ -277,7 +278,8 @@ def try_out(run: TrainingRun) -> Prices:
     return Prices(
         hear=timed(lambda: feature_matrix(clips, rate)) / len(clips),
         compose={
-            steps: timed(lambda steps=steps: compose_clips(generator, 2, samples, steps=steps)) / 2 for steps in (1, 16)
+            steps: timed(lambda steps=steps: compose_clips(run.composer(seed=SEED, steps=steps), 2, samples)) / 2
+            for steps in (1, 16)
         },
         reconstruct=timed(lambda: compare_reconstructions(generator, clips, None)) / len(clips),
         encoding=one_pair * len(run.data.sets["training"]),

@@ -94,10 +94,10 @@ def flow_signals(run: TrainingRun) -> dict[str, float]:
         latents = run.data.draw_latents(step, COUNT, frames, split=split)
         level = draw_levels(step, COUNT, frames).to(latents.device)
         noise = step.noise("flow noise", *latents.shape).to(latents.device)
-        told = run.generator.tell(run.generator.style.describe(latents), frames)
-        found[f"flow_{split}"] = float(flow_pass(run.game(step), NoisyLatents(latents, level, noise, told)))
+        condition = run.generator.condition_on(run.generator.style.describe(latents), frames)
+        found[f"flow_{split}"] = float(flow_pass(run.game(step), NoisyLatents(latents, level, noise, condition)))
     real = run.data.draw_latents(step, COUNT, frames)
-    made = run.generator.sample_latents(frames, count=COUNT, seed=run.config.seed, steps=FLOW_STEPS)
+    made = run.composer(run.generator, seed=run.config.seed, steps=FLOW_STEPS).sample_latents(frames, count=COUNT)
     return found | {"prior_gap": frechet_gap(made, real)}
 
 
@@ -231,7 +231,7 @@ def pooled(latents: Tensor) -> Tensor:
 def composed_signals(run: TrainingRun) -> dict[str, float]:
     """Diversity of compositions from fixed noise, and how near they come to the training set."""
     frames = run.settings(run.stage).frames
-    made = run.generator.sample_latents(frames, count=COUNT, seed=run.config.seed, steps=1).float()
+    made = run.composer(run.generator, seed=run.config.seed, steps=1).sample_latents(frames, count=COUNT).float()
     return variety(run, made) | nearness(run, made)
 
 

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from piano.composer import Composer, Sampling
 from piano.evaluation.bootstrap import Figure
 from piano.evaluation.clip_features import feature_matrix
 from piano.evaluation.descriptors import Clip, self_similarity, silence_share
@@ -108,16 +109,18 @@ class RunRuler:
             float(np.mean(alike)),
         )
 
-    def judge_generator(self, generator: VariationalAttentionModel, *, steps: int) -> Judged:
-        """Compositions in so many steps, one from each of the fixed seeds for every real clip."""
-        return self.judge(compose_clips(generator, len(self.clips), self.samples, steps=steps))
+    def judge_generator(self, composer: Composer) -> Judged:
+        """Compositions, one for every real clip: the very sounds that `generate` plays for their seed and item."""
+        return self.judge(compose_clips(composer, len(self.clips), self.samples))
 
     def judge_decoded_noise(self, generator: VariationalAttentionModel) -> Judged:
         """White noise in the place of latents: what a flow that learned nothing would sound like."""
         frames = -(-self.samples // generator.hop_samples)
         count = min(len(self.clips), DECODED_NOISE_CLIPS)
         white = torch.randn(count, frames, generator.latent_dim, generator=torch.Generator().manual_seed(SEED))
-        return self.judge(decode_clips(generator, white.to(generator.device), self.samples))
+        return self.judge(
+            decode_clips(Composer(generator, Sampling(SEED, 16)), white.to(generator.device), self.samples)
+        )
 
 
 def are_numbers(clips: Sequence[NDArray]) -> bool:
@@ -172,20 +175,16 @@ def song_count(dataset: AudioDataset, *, most_clips: int = MOST_CLIPS) -> int | 
     return len({dataset.labels[pair] for pair, _ in clip_places(len(dataset), most_clips)})
 
 
-def compose_clips(generator: VariationalAttentionModel, count: int, samples: int, *, steps: int) -> list[np.ndarray]:
-    """`count` new clips (channels, samples) from fixed seeds."""
-    generator.eval()
-    frames = -(-samples // generator.hop_samples)
-    latents = generator.sample_latents(frames, count=count, seed=SEED, steps=steps)
-    return decode_clips(generator, latents, samples, steps=steps)
+def compose_clips(composer: Composer, count: int, samples: int) -> list[np.ndarray]:
+    """`count` new clips (channels, samples), as the composer's `generate` makes them."""
+    composer.generator.eval()
+    sounds = composer.generate_together(samples / composer.generator.sample_rate, count=count)
+    return [sound.cpu().numpy() for sound in sounds]
 
 
-@torch.inference_mode()
-def decode_clips(
-    generator: VariationalAttentionModel, latents: Tensor, samples: int, *, steps: int = 16
-) -> list[np.ndarray]:
+def decode_clips(composer: Composer, latents: Tensor, samples: int) -> list[np.ndarray]:
     """Clips (channels, samples) of whitened latents (count, frames, latent_dim), finished as compositions are."""
     return [
-        generator.decode(latent.unsqueeze(0), texture_seed=item, steps=steps)[0, :, :samples].cpu().numpy()
+        composer.decode(latent.unsqueeze(0), first_item=item)[0, :, :samples].cpu().numpy()
         for item, latent in enumerate(latents)
     ]

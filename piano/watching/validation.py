@@ -70,8 +70,8 @@ def flow_losses(run: TrainingRun, step: Step) -> dict[str, Tensor]:
     latents = run.data.draw_latents(step, count, frames, split="validation")
     level = draw_levels(step, count, frames).to(latents.device)
     noise = step.noise("noise", *latents.shape).to(latents.device)
-    told = network.tell(network.style.describe(latents), frames)
-    loss = flow_pass(run.game(step, generator=network), NoisyLatents(latents, level, noise, told))
+    condition = network.condition_on(network.style.describe(latents), frames)
+    loss = flow_pass(run.game(step, generator=network), NoisyLatents(latents, level, noise, condition))
     return {"validation_loss": loss}
 
 

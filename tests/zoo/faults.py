@@ -128,8 +128,8 @@ def deaf_to_noise(run: TrainingRun) -> Any:
     """Frames of pure noise reach the one-step block as zeros."""
     original = run.generator.shortcut.forward
 
-    def forward(noisy: torch.Tensor, level: torch.Tensor, told: Any) -> torch.Tensor:
-        return original(noisy * (level < 1.0).unsqueeze(-1), level, told)
+    def forward(noisy: torch.Tensor, level: torch.Tensor, condition: Any) -> torch.Tensor:
+        return original(noisy * (level < 1.0).unsqueeze(-1), level, condition)
 
     return patch.object(run.generator.shortcut, "forward", forward)
 

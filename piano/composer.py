@@ -1,0 +1,393 @@
+"""Composing: from white noise, or from a prompt, to latents, and from latents to sound.
+
+This is the only way from a trained generator's latents to a waveform: commands, the Python door, the ruler and a run's
+own measurements all come through here. Nothing in it learns.
+"""
+
+import math
+from collections.abc import Iterator
+from itertools import chain
+from typing import NamedTuple, cast
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from piano.foundation.finite import require_finite
+from piano.foundation.phase import PhaseVocoder
+from piano.foundation.randomness import keyed_generator, keyed_noise
+from piano.foundation.texture import NEPER
+from piano.latent_style import SHORTEST_SECONDS, StyleCondition
+from piano.piano_model import VariationalAttentionModel, shifted
+
+PREFIX_LEVEL = 0.05
+"""Noise on a prefix while its continuation is made; training saw up to 0.15, which stops drift (arXiv 2411.18447)."""
+LEVEL_SHIFT = 3.0
+"""Sampling levels crowd where the noise is strong, for that is where form is decided."""
+HISTORY_PART = 3
+"""Endless music: the last third of a window is the prefix of the next one."""
+STYLE_ATTEMPTS = 8
+LARGEST_LIFT = 20.0 * NEPER
+"""A composition so far below the softest music is next to silence: what it would be lifted from is not music."""
+
+
+class Sampling(NamedTuple):
+    """How music is made, but for its length and its prompt."""
+
+    seed: int = 0
+    steps: int | str = "auto"
+    """Evaluations of the attention block; `auto`: as many as scored best when the model was last judged."""
+    phase_iterations: int = 16
+    """Griffin-Lim iterations after the single pass."""
+    dtype: torch.dtype = torch.float32
+    """Precision of the attention block; bfloat16 is faster where the processor has it."""
+
+
+class Composer:
+    """Makes music with a generator. Item n of a seed is the same, however many items are asked for.
+
+    Parameters
+    ----------
+    generator : VariationalAttentionModel
+        In evaluation mode.
+    sampling : Sampling, optional
+    """
+
+    def __init__(self, generator: VariationalAttentionModel, sampling: Sampling | None = None) -> None:
+        self.generator = generator
+        self.sampling = sampling or Sampling()
+        steps = self.sampling.steps
+        self.steps = int(generator.default_steps) if steps == "auto" else int(steps)
+
+    # --- sound -----------------------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def stream(
+        self, seconds: float, *, prompt: Tensor | None = None, noise: Tensor | None = None, item: int = 0
+    ) -> Iterator[Tensor]:
+        """Music as it is made: waveform pieces (channels, samples), `seconds` long together.
+
+        Parameters
+        ----------
+        prompt : Tensor [shape=(channels, samples)], optional
+            A fragment to continue; only the continuation is yielded.
+        noise : Tensor [shape=(frames, latent_dim)], optional
+            From `noise_from_waveform`: the seed as sound.
+        """
+        network = self.generator
+        samples = round(seconds * network.sample_rate)
+        prefix, gain = None, 1.0
+        if prompt is not None:
+            usable = prompt.shape[-1] // network.hop_samples * network.hop_samples
+            window = network.latent_seq_len * network.hop_samples
+            prompt = prompt[..., prompt.shape[-1] - min(usable, window) :].to(network.device)
+            prefix = require_finite(network.encode(prompt.unsqueeze(0)), "latents of a prompt")
+            pieces = self.stream_latents(count=1, prefix=prefix, first_item=item)
+        else:
+            pieces, gain = self._at_a_usual_level(item, noise)
+        sounds = self.decode_stream(
+            take_frames(pieces, math.ceil(samples / network.hop_samples)),
+            prompt=prompt,
+            context=prefix,
+            first_item=item,
+            gain=gain,
+        )
+        sent = 0
+        for sound in sounds:
+            piece = sound[0][..., : samples - sent]
+            sent += piece.shape[-1]
+            yield piece
+
+    def generate(self, seconds: float, *, count: int = 1, noise: Tensor | None = None) -> Tensor:
+        """New music from white noise: waveform (count, channels, samples)."""
+        items = [torch.cat(list(self.stream(seconds, noise=noise, item=item)), dim=-1) for item in range(count)]
+        return torch.stack(items)
+
+    def continue_(self, start: Tensor, seconds: float) -> Tensor:
+        """What comes after `start` (channels, samples): waveform (channels, samples), the start not included."""
+        return torch.cat(list(self.stream(seconds, prompt=start)), dim=-1)
+
+    @torch.inference_mode()
+    def generate_together(self, seconds: float, *, count: int) -> list[Tensor]:
+        """The items that `generate` makes, their latents all at once: more memory, and less time.
+
+        Returns
+        -------
+        list of Tensor [shape=(channels, samples)]
+        """
+        network = self.generator
+        samples = round(seconds * network.sample_rate)
+        frames, pieces = math.ceil(samples / network.hop_samples), self.stream_latents(count=count)
+        first = next(pieces)
+        latents = torch.cat(list(take_frames(chain([first], pieces), frames)), dim=1)
+        sounds = []
+        for item in range(count):
+            level = self._level(first[item : item + 1], item)
+            if self._is_next_to_silence(level):  # another style is drawn
+                sounds.append(torch.cat(list(self.stream(seconds, item=item)), dim=-1))
+                continue
+            own = iter([latents[item : item + 1]])
+            made = list(self.decode_stream(own, first_item=item, gain=self._usual_gain(level)))
+            sounds.append(torch.cat(made, dim=-1)[0, :, :samples])
+        return sounds
+
+    # --- latents ---------------------------------------------------------------------------------------------------
+
+    def integrate(self, noise: Tensor, *, condition: StyleCondition, prefix: Tensor | None = None) -> Tensor:
+        """Walk from white noise to latents.
+
+        One step is the adversarially trained shortcut; more follow the flow, level by level (`shifted`).
+
+        Parameters
+        ----------
+        noise : Tensor [shape=(batch, frames, latent_dim)]
+        condition : StyleCondition
+            The style to compose in, for all frames.
+        prefix : Tensor [shape=(batch, prefix_frames, latent_dim)], optional
+            Clean latents the result must continue; returned unchanged as its first frames.
+
+        Returns
+        -------
+        Tensor [shape=(batch, frames, latent_dim)]
+        """
+        network = self.generator.shortcut if self.steps == 1 else self.generator.attention
+        is_halved = self.sampling.dtype == torch.bfloat16
+        kept = 0 if prefix is None else prefix.shape[1]
+        level = torch.ones(noise.shape[:2], device=noise.device)
+        latents = noise
+        if prefix is not None:
+            level[:, :kept] = PREFIX_LEVEL
+            held = (1.0 - PREFIX_LEVEL) * prefix + PREFIX_LEVEL * noise[:, :kept]
+            latents = torch.cat([held, noise[:, kept:]], dim=1)
+        for index in range(self.steps):
+            now, then = (shifted(1.0 - (index + turn) / self.steps, LEVEL_SHIFT) for turn in (0, 1))
+            level[:, kept:] = now
+            with torch.autocast(noise.device.type, dtype=torch.bfloat16, enabled=is_halved):
+                endpoint = network(latents, level, condition)
+            moved = endpoint + then / now * (latents - endpoint)
+            latents = torch.cat([latents[:, :kept], moved[:, kept:]], dim=1)
+        return latents if prefix is None else torch.cat([prefix, latents[:, kept:]], dim=1)
+
+    @torch.inference_mode()
+    def stream_latents(
+        self,
+        *,
+        count: int,
+        prefix: Tensor | None = None,
+        noise: Tensor | None = None,
+        first_item: int = 0,
+        attempt: int = 0,
+    ) -> Iterator[Tensor]:
+        """Endless latents in pieces of two thirds of a window; each piece continues the one before.
+
+        Parameters
+        ----------
+        count : int
+        prefix : Tensor [shape=(1 or count, frames, latent_dim)], optional
+            Whitened latents to continue; not part of what is yielded.
+        noise : Tensor [shape=(frames, latent_dim)], optional
+            White noise that replaces the seed's, for as many frames as it has; it ends the stream.
+        first_item : int
+            Index of the first item, to make items apart.
+        attempt : int
+            Another one draws other styles for the same items.
+
+        Yields
+        ------
+        Tensor [shape=(count, frames, latent_dim)]
+        """
+        network, items = self.generator, range(first_item, first_item + count)
+        kept = network.latent_seq_len // HISTORY_PART
+        style = network.style.draw(self.sampling.seed, items, attempt=attempt)
+        history = torch.zeros(count, 0, network.latent_dim, device=network.device)
+        position, begin = 0, 0  # of the next noise frame, and of the window in the style's time
+        if prefix is not None:
+            given = prefix[:, -network.latent_seq_len :].expand(count, -1, -1).to(network.device)
+            history = given[:, -kept:]
+            if given.shape[1] >= SHORTEST_SECONDS * network.frames_per_second:
+                style = network.style.describe(given)
+            begin = given.shape[1] - history.shape[1]
+        while noise is None or position < noise.shape[0]:
+            wanted = network.latent_seq_len - history.shape[1]
+            if noise is None:
+                fresh = self._white(items, "music", position, wanted)
+            else:
+                fresh = noise[position : position + wanted].expand(count, -1, -1).to(network.device)
+            held = self._white(items, "prefix", 0, history.shape[1])
+            window = self.integrate(
+                torch.cat([held, fresh], dim=1),
+                prefix=history if history.shape[1] else None,
+                condition=network.condition_on(style, held.shape[1] + fresh.shape[1], first_frame=begin),
+            )
+            piece = require_finite(window[:, history.shape[1] :], "latents")
+            yield piece
+            position += piece.shape[1]
+            begin += window.shape[1] - kept
+            history = window[:, -kept:]
+
+    @torch.inference_mode()
+    def sample_latents(self, frames: int, *, count: int) -> Tensor:
+        """Whitened latents (count, frames, latent_dim) composed from white noise."""
+        return torch.cat(list(take_frames(self.stream_latents(count=count), frames)), dim=1)
+
+    def whole_windows(self, frames: int) -> int:
+        """Frames of noise that the windows take in which the first `frames` frames of music are made."""
+        window = self.generator.latent_seq_len
+        further = window - window // HISTORY_PART
+        return window + further * max(math.ceil((frames - window) / further), 0)
+
+    def noise_from_waveform(self, waveform: Tensor) -> Tensor:
+        """A noise waveform (samples,) as latent noise (frames, latent_dim).
+
+        Blocks of samples times a fixed orthonormal matrix: white Gaussian samples stay white Gaussian.
+        """
+        hop, latent_dim = self.generator.hop_samples, self.generator.latent_dim
+        samples = waveform.double()
+        samples = (samples - samples.mean()) / samples.std().clamp_min(1e-9)
+        blocks = rearrange(samples[: len(samples) // hop * hop], "(frames hop) -> frames hop", hop=hop)
+        square = torch.randn(hop, latent_dim, generator=keyed_generator("noise to latents")).double()
+        return (blocks @ torch.linalg.qr(square).Q).float()
+
+    def _white(self, items: range, purpose: str, position: int, frames: int) -> Tensor:
+        """The seed's white noise (items, frames, latent_dim) from frame `position` on."""
+        network = self.generator
+        if frames == 0:
+            return torch.zeros(len(items), 0, network.latent_dim, device=network.device)
+        place = {"first_frame": position, "frames": frames, "channels": network.latent_dim}
+        noise = [keyed_noise(self.sampling.seed, item, purpose, **place) for item in items]
+        return torch.stack(noise).to(network.device)
+
+    # --- from latents to sound -------------------------------------------------------------------------------------
+
+    def decode(self, latents: Tensor, *, first_item: int | None = None) -> Tensor:
+        """Waveform (items, channels, samples) of whitened latents (items, frames, latent_dim).
+
+        With a `first_item` they are finished as compositions are: see `decode_stream`.
+        """
+        return torch.cat(list(self.decode_stream(iter([latents]), first_item=first_item)), dim=-1)
+
+    @torch.inference_mode()
+    def decode_stream(
+        self,
+        pieces: Iterator[Tensor],
+        *,
+        prompt: Tensor | None = None,
+        context: Tensor | None = None,
+        first_item: int | None = None,
+        gain: float = 1.0,
+    ) -> Iterator[Tensor]:
+        """Waveform pieces (items, channels, samples) of latent pieces (items, frames, latent_dim), in bounded memory.
+
+        Parameters
+        ----------
+        prompt : Tensor [shape=(channels, samples)], optional
+            Sound that comes before; the phase is carried over from its end, so that the seam is smooth.
+        context : Tensor [shape=(1 or items, frames, latent_dim)], optional
+            Latents of that sound, which the decoder looks back on.
+        first_item : int, optional
+            Finish as compositions are, with the scatter of real sound, which seed and item decide; without it nothing
+            is added.
+        gain : float
+            Put on all of it.
+        """
+        network = self.generator
+        margin, stride = network.autoencoder.decoder.context, network.autoencoder.latent_stride
+        buffer = None if context is None else context[:, -margin:]
+        done = 0 if buffer is None else buffer.shape[1]
+        position = 0
+        phases: list[PhaseVocoder] = []
+        for piece, is_last in mark_last(pieces):
+            if not phases:
+                phases = [self._start_phase(prompt) for _ in range(piece.shape[0])]
+                if buffer is not None:
+                    buffer = buffer.expand(piece.shape[0], -1, -1)
+            buffer = piece if buffer is None else torch.cat([buffer, piece], dim=1)
+            ready = buffer.shape[1] if is_last else max(buffer.shape[1] - margin, done)
+            spectrum = network.decode_spectrum(buffer)[:, done * stride : ready * stride]
+            magnitudes = gain * self.finish(spectrum, first_item, first_frame=position)
+            position += spectrum.shape[1]
+            sounds = [phase.push(magnitude) for phase, magnitude in zip(phases, magnitudes, strict=True)]
+            if is_last:
+                sounds = [
+                    torch.cat([sound, phase.finish()], dim=-1) for sound, phase in zip(sounds, phases, strict=True)
+                ]
+            keep_from = max(ready - margin, 0)
+            buffer, done = buffer[:, keep_from:], ready - keep_from
+            if sounds[0].shape[-1]:
+                yield torch.stack(sounds)
+
+    def finish(self, spectrum: Tensor, first_item: int | None, *, first_frame: int = 0) -> Tensor:
+        """Magnitudes (items, channels, frames, bins) of a spectrum (items, frames, values); see `decode_stream`."""
+        autoencoder = self.generator.autoencoder
+        require_finite(autoencoder.log_magnitude(spectrum.float()), "spectra")
+        if first_item is None:
+            return require_finite(autoencoder.magnitude(spectrum), "magnitudes")
+        items = range(first_item, first_item + len(spectrum))
+        noise = torch.stack([self._scatter(item, first_frame, spectrum.shape[1]) for item in items])
+        texture = self.generator.texture_of(self.steps)
+        return require_finite(autoencoder.magnitude(spectrum, texture=texture, noise=noise), "magnitudes")
+
+    def _scatter(self, item: int, first_frame: int, frames: int) -> Tensor:
+        """White noise (channels, frames + 3, hop_length) of an item's spectrum frames, the same in every piece."""
+        network = self.generator
+        place = {"first_frame": first_frame, "frames": frames + 3, "channels": network.autoencoder.hop_length}
+        channels = range(network.sound_channels)
+        noise = [keyed_noise(self.sampling.seed, item, "texture", channel, **place) for channel in channels]
+        return torch.stack(noise).to(network.device)
+
+    def _start_phase(self, prompt: Tensor | None) -> PhaseVocoder:
+        n_fft, iterations = self.generator.autoencoder.n_fft, self.sampling.phase_iterations
+        if prompt is None:
+            return PhaseVocoder(n_fft, iterations=iterations)
+        return PhaseVocoder.from_prompt(prompt, n_fft, iterations=iterations)
+
+    # --- loudness --------------------------------------------------------------------------------------------------
+
+    def _at_a_usual_level(self, item: int, noise: Tensor | None) -> tuple[Iterator[Tensor], float]:
+        """Latents of a composition, and the gain that brings it into the loudness range of the training music.
+
+        The first window decides, so that the gain is the same for all of a piece and for every length of it. Music has
+        pauses, so that a style can be one: where the first window is next to silence, another style is drawn.
+        """
+        loudest: tuple[float, Iterator[Tensor]] | None = None
+        for attempt in range(STYLE_ATTEMPTS):
+            pieces = self.stream_latents(count=1, noise=noise, first_item=item, attempt=attempt)
+            first = next(pieces)
+            level = self._level(first, item)
+            if loudest is None or level > loudest[0]:
+                loudest = level, chain([first], pieces)
+            if not self._is_next_to_silence(level):
+                break
+        level, pieces = cast(tuple[float, Iterator[Tensor]], loudest)
+        return pieces, self._usual_gain(level)
+
+    def _level(self, first: Tensor, item: int) -> float:
+        """Level, in nepers, of an item's first window of latents (1, frames, latent_dim)."""
+        magnitudes = self.finish(self.generator.decode_spectrum(first), item)
+        return 0.5 * float(magnitudes.square().mean().clamp_min(1e-12).log())
+
+    def _is_next_to_silence(self, level: float) -> bool:
+        softest, _ = self.generator.texture_of(self.steps).softest_and_loudest
+        return level <= softest - LARGEST_LIFT
+
+    def _usual_gain(self, level: float) -> float:
+        softest, loudest = self.generator.texture_of(self.steps).softest_and_loudest
+        return math.exp(max(softest - level, 0.0) + min(loudest - level, 0.0))
+
+
+def mark_last(pieces: Iterator[Tensor]) -> Iterator[tuple[Tensor, bool]]:
+    """Each piece, and whether it is the last one."""
+    current = next(pieces, None)
+    while current is not None:
+        following = next(pieces, None)
+        yield current, following is None
+        current = following
+
+
+def take_frames(pieces: Iterator[Tensor], frames: int) -> Iterator[Tensor]:
+    """The first `frames` frames of latent pieces (count, frames, latent_dim)."""
+    for piece in pieces:
+        yield piece[:, :frames]
+        frames -= piece.shape[1]
+        if frames <= 0:
+            return
