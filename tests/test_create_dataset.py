@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.create_dataset import create_dataset, main, read_run, split_groups
+from data_prep.create_dataset import create_dataset, main
+from data_prep.pairs import read_run
 from data_prep.prepare_dataset import prepare_folder
+from data_prep.sides import split_groups
 from piano.foundation.dataset_format import (
     SPLITS,
     ChunkReader,
