@@ -17,17 +17,12 @@ from data_prep.pairs import Pair, Recordings, cut_pairs, gather_recordings
 from data_prep.sides import Divided, divide
 from piano.foundation import bounds
 from piano.foundation import options as kinds
-from piano.foundation.dataset_format import (
-    SPLITS,
-    ChunkReader,
-    DatasetManifest,
-    PreparedManifest,
-    read_prepared_manifest,
-    refuse_to_write_over,
-)
+from piano.foundation.dataset_format import SPLITS, DatasetManifest, PreparedManifest, read_prepared_manifest
 from piano.foundation.doors import command, fill, program
 from piano.foundation.errors import DatasetError, run_command
+from piano.foundation.folder_kinds import refuse_to_write_over
 from piano.foundation.folder_lock import locked_folder, reading_folder
+from piano.foundation.prepared_chunks import ChunkReader
 from piano.foundation.screen_text import CommandParser, command_lines, tolerate_old_terminals, wrapped
 
 EXAMPLE = "example:\n  {musigan dataset} --input prepared --validation-fraction 0.1"

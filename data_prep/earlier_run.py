@@ -22,15 +22,10 @@ from data_prep.prepare_song import (
     write_record,
 )
 from data_prep.song_groups import is_whole_fingerprint
-from piano.foundation.dataset_format import (
-    MANIFEST_NAME,
-    PreparedManifest,
-    PrepareSettings,
-    SongEntry,
-    read_prepared_manifest,
-)
+from piano.foundation.dataset_format import MANIFEST_NAME, PreparedManifest, PrepareSettings, read_prepared_manifest
 from piano.foundation.errors import DatasetError
 from piano.foundation.made_files import clear_leftovers
+from piano.foundation.prepared_song import SongEntry
 
 _RECORD_NAME = re.compile(r"[0-9a-f]{24}\.json")
 

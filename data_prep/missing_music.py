@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 
 from data_prep.earlier_run import EarlierRun
 from data_prep.music_files import Hashes
-from piano.foundation.dataset_format import SongEntry
 from piano.foundation.errors import DatasetError
+from piano.foundation.prepared_song import SongEntry
 from piano.foundation.screen_text import counted, printable
 
 

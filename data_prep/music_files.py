@@ -12,7 +12,7 @@ from tqdm import tqdm
 from data_prep.prepare_report import REASONS
 from data_prep.prepare_song import hash_file
 from piano.foundation.audio_io import FolderScan
-from piano.foundation.dataset_format import LeftOut
+from piano.foundation.prepared_song import LeftOut
 from piano.foundation.screen_text import counted, printable
 
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)

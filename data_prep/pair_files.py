@@ -11,16 +11,10 @@ from tqdm import tqdm
 
 from data_prep.dataset_refusals import refuse_full_disk
 from data_prep.pairs import Pair, Recordings, read_run
-from piano.foundation.dataset_format import (
-    SPLITS,
-    ChunkReader,
-    DatasetManifest,
-    manifest_path,
-    set_path,
-    write_manifest,
-)
+from piano.foundation.dataset_format import SPLITS, DatasetManifest, manifest_path, set_path, write_manifest
 from piano.foundation.errors import DatasetError
 from piano.foundation.made_files import unfinished
+from piano.foundation.prepared_chunks import ChunkReader
 from piano.foundation.screen_text import printable
 
 

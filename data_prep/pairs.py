@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from piano.foundation.dataset_format import ChunkReader, PreparedManifest, SongEntry
+from piano.foundation.dataset_format import PreparedManifest
+from piano.foundation.prepared_chunks import ChunkReader
+from piano.foundation.prepared_song import SongEntry
 
 SILENCE_PEAK = 10 ** (-66 / 20)
 """A segment without a sample above this is silent; songs are levelled to -18 dB."""

@@ -33,18 +33,12 @@ from piano.foundation import bounds
 from piano.foundation import options as kinds
 from piano.foundation.audio_io import FolderScan, scan_folder
 from piano.foundation.cores import available_cores
-from piano.foundation.dataset_format import (
-    MANIFEST_NAME,
-    LeftOut,
-    PreparedManifest,
-    PrepareSettings,
-    SongEntry,
-    refuse_to_write_over,
-    write_prepared_manifest,
-)
+from piano.foundation.dataset_format import MANIFEST_NAME, PreparedManifest, PrepareSettings, write_prepared_manifest
 from piano.foundation.doors import command, fill, program
 from piano.foundation.errors import DatasetError, run_command
+from piano.foundation.folder_kinds import refuse_to_write_over
 from piano.foundation.folder_lock import LOCK_NAME, locked_folder
+from piano.foundation.prepared_song import LeftOut, SongEntry
 from piano.foundation.screen_text import CommandParser, printable, tolerate_old_terminals, wrapped
 
 EXAMPLE = "example:\n  {musigan prepare} ~/Music --output prepared --workers 4"

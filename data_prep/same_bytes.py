@@ -4,7 +4,7 @@ from collections import Counter
 
 from data_prep.music_files import Hashes, Source
 from data_prep.prepare_song import SourceRecord
-from piano.foundation.dataset_format import LeftOut
+from piano.foundation.prepared_song import LeftOut
 
 
 def find_copies(sources: list[Source], records: dict[str, SourceRecord], hashes: Hashes) -> list[list[Source]]:

@@ -8,8 +8,9 @@ import numpy as np
 
 from data_prep.dataset_options import DatasetOptions
 from data_prep.pairs import Pair, Recordings
-from piano.foundation.dataset_format import SPLITS, SongEntry
+from piano.foundation.dataset_format import SPLITS
 from piano.foundation.errors import DatasetError
+from piano.foundation.prepared_song import SongEntry
 from piano.foundation.screen_text import printable
 
 GAP_SECONDS = 10.0

@@ -14,9 +14,10 @@ from data_prep.prepare_report import Progress
 from data_prep.prepare_song import SongTask, SourceRecord, prepare_song
 from data_prep.same_bytes import find_copies, next_of, settle
 from data_prep.worker_pool import run_tasks
-from piano.foundation.dataset_format import LeftOut, PrepareSettings
+from piano.foundation.dataset_format import PrepareSettings
 from piano.foundation.errors import DISK_ERRORS, DatasetError
 from piano.foundation.folder_lock import LOCK_NAME
+from piano.foundation.prepared_song import LeftOut
 from piano.foundation.screen_text import printable
 
 _WRITING_FAILED = DISK_ERRORS.keys() - {errno.EIO}

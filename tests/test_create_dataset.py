@@ -18,10 +18,7 @@ from data_prep.prepare_dataset import prepare_folder
 from data_prep.sides import split_groups
 from piano.foundation.dataset_format import (
     SPLITS,
-    ChunkReader,
     PrepareSettings,
-    SongEntry,
-    load_chunk,
     manifest_path,
     open_pairs,
     read_manifest,
@@ -29,6 +26,8 @@ from piano.foundation.dataset_format import (
     set_path,
 )
 from piano.foundation.errors import DatasetError
+from piano.foundation.prepared_chunks import ChunkReader, load_chunk
+from piano.foundation.prepared_song import SongEntry
 from piano.split_and_append_chunks import split_and_append_chunks
 from tests.make_audio import write_music
 
