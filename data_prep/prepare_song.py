@@ -20,21 +20,15 @@ from typing import Any
 import numpy as np
 
 from piano.foundation.audio_io import DecodeLog, decode_blocks
-from piano.foundation.dataset_format import (
-    ChunkEntry,
-    LeftOut,
-    PrepareSettings,
-    SongEntry,
-    left_out_from_dict,
-    save_array,
-    song_from_dict,
-)
+from piano.foundation.dataset_format import PrepareSettings
 from piano.foundation.decode_log import NO_NUMBERS, NOT_FINITE
 from piano.foundation.errors import AudioError, PassingError
 from piano.foundation.fingerprint import Fingerprinter
 from piano.foundation.levels import SILENCE_DB, LevelMeter, level_chunk
 from piano.foundation.made_files import write_bytes
 from piano.foundation.native_sound import FFMPEG_HINT
+from piano.foundation.npy_files import save_array
+from piano.foundation.prepared_song import ChunkEntry, LeftOut, SongEntry, left_out_from_dict, song_from_dict
 from piano.foundation.screen_text import printable
 
 WORK_FOLDER = ".work"

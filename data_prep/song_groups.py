@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.prepare_song import FINGERPRINT_NAME
-from piano.foundation.dataset_format import PreparedManifest, SongEntry, read_array
+from piano.foundation.dataset_format import PreparedManifest
 from piano.foundation.errors import DatasetError
 from piano.foundation.fingerprint import FINGERPRINT_VERSION, find_same_recordings, fingerprint_length
+from piano.foundation.npy_files import read_array
+from piano.foundation.prepared_song import SongEntry
 
 GROUPINGS = ("recording", "folder", "top-folder")
 """Copies of a recording and stems; also all files of a folder; also all files below a folder of the first level."""

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import webbrowser
 from pathlib import Path
+from typing import NamedTuple
 
 from piano.foundation.doors import command, fill, front, program
 from piano.foundation.errors import EXIT_INTERRUPTED, EXIT_RUINED, MusiganError, run_command
@@ -51,6 +52,47 @@ def main(argv: list[str] | None = None) -> int:
     return run_command(lambda: run_demo(options.output, options.minutes, is_opened=options.open))
 
 
+class Demo(NamedTuple):
+    """What the steps share."""
+
+    folder: Path
+    """Where everything goes."""
+    minutes: float
+    """Of learning."""
+    has_shipped: bool
+    """Whether the model that comes with the project is there."""
+
+    @property
+    def is_hurried(self) -> bool:
+        """Whether learning goes on from the shipped model, because the minutes are few."""
+        return self.has_shipped and self.minutes < HURRIED_MINUTES
+
+    @property
+    def prompt(self) -> Path:
+        """The fragment that is continued."""
+        return self.folder / "prompt" / SINGING
+
+    @property
+    def music(self) -> Path:
+        """What is learned from, as sound."""
+        return self.folder / "music"
+
+    @property
+    def dataset(self) -> Path:
+        """What is learned from, as pairs."""
+        return self.folder / "dataset"
+
+    @property
+    def run(self) -> Path:
+        """What learning leaves."""
+        return self.folder / "checkpoints"
+
+    @property
+    def page(self) -> Path:
+        """The page with everything on it."""
+        return self.folder / "report.html"
+
+
 def run_demo(folder: Path, minutes: float, *, is_opened: bool = False) -> None:
     """All steps.
 
@@ -72,110 +114,83 @@ def run_demo(folder: Path, minutes: float, *, is_opened: bool = False) -> None:
     make_output_folder(folder)
     (folder / MARK).write_text("Made by the demo of MusiGAN.\n", encoding="ascii")
     print(f"Everything goes into {folder}.")
-    shipped = holds_shipped(shipped_folder())
-    is_hurried = shipped and minutes < HURRIED_MINUTES
-    run, music, dataset = folder / "checkpoints", folder / "music", folder / "dataset"
-    prompt = folder / "prompt" / SINGING
-
-    say(1, "Listen first: the model that comes with the project")
-    step("render-scores", "--match", "gymnopedie", "--seed", 1, "--max-seconds", 8, "--output", prompt.parent)
-    if shipped:
-        step("generate", "--checkpoints", SHIPPED, "--seconds", 15, "--count", 2, "--output", folder / "shipped_out")
-        step(
-            "generate",
-            "--checkpoints",
-            SHIPPED,
-            "--seconds",
-            15,
-            "--count",
-            1,
-            "--prompt",
-            prompt,
-            "--output",
-            folder / "shipped_out",
-        )
-    say(2, "Music to learn from: play twelve Public Domain piano scores into MP3 files")
-    step("render-scores", "--output", music)
-    say(3, "Prepare: cut every song into exact chunks of two minutes, 16 kHz mono")
-    step("prepare", music, "--output", folder / "prepared", "--sample-rate", 16000, "--channels", 1)
-    say(4, "Data set: pairs of neighbouring segments, whole songs kept for validation")
-    step("dataset", "--input", folder / "prepared", "--output", dataset)
-    if is_hurried:
-        say(
-            5,
-            f"Learn for {counted(minutes, 'minute')}, from the shipped model on: from nothing "
-            f"wants {HURRIED_MINUTES:g} or more",
-        )
-    else:
-        say(5, f"Learn for {counted(minutes, 'minute')}, from nothing: autoencoder, flow, judges, adversarial stages")
-    step(
-        "train",
-        *(["--from", SHIPPED] if is_hurried else ["--preset", "tiny"]),
-        "--minutes",
-        f"{minutes:g}",
-        "--dataset",
-        dataset,
-        "--checkpoints",
-        run,
-        *(["--anyway"] if is_hurried else []),
-    )
-    say(6, "Compose: four samples from white noise, two continuations of a fragment")
-    step("generate", "--checkpoints", run, "--seconds", 20, "--count", 4, "--output", folder / "music_out")
-    step(
-        "generate",
-        "--checkpoints",
-        run,
-        "--seconds",
-        20,
-        "--count",
-        2,
-        "--prompt",
-        prompt,
-        "--output",
-        folder / "music_out",
-    )
-    say(7, "What happened: the doctor on the run, and every saved discriminator on the last generator's music")
-    step("doctor", run)
-    step(
-        "check-discriminator", "--gen-ckpt", "latest", "--checkpoints", run, "--output", folder / "check_discriminator"
-    )
-    say(8, "Measure: the generator's music against pieces it never learned")
-    step(
-        "evaluate",
-        "--checkpoints",
-        run,
-        "--real",
-        dataset,
-        "--train",
-        dataset,
-        "--count",
-        16,
-        "--output",
-        folder / "evaluation",
-    )
-    if shipped:
-        step("compare", run, SHIPPED, "--real", dataset, "--count", 12, "--output", folder / "comparison")
-    say(9, "Look and listen: one page that works offline")
-    page = folder / "report.html"
-    beside = ["--shipped", folder / "shipped_out", "--comparison", folder / "comparison"] if shipped else []
-    step(
-        "report",
-        run,
-        "--music",
-        folder / "music_out",
-        "--real",
-        music,
-        "--scores",
-        folder / "evaluation",
-        "--tournament",
-        folder / "check_discriminator",
-        "--output",
-        page,
-        *beside,
-    )
-    conclude(folder, page, minutes, is_hurried=is_hurried, shipped=shipped)
+    demo = Demo(folder, minutes, has_shipped=holds_shipped(shipped_folder()))
+    listen_first(demo)
+    make_dataset(demo)
+    learn(demo)
+    compose(demo)
+    judge(demo)
+    make_page(demo)
+    conclude(demo)
     if is_opened:
-        webbrowser.open(page.resolve().as_uri())
+        webbrowser.open(demo.page.resolve().as_uri())
+
+
+def listen_first(demo: Demo) -> None:
+    """Step 1: two samples of the shipped model, and one continuation."""
+    say(1, "Listen first: the model that comes with the project")
+    step("render-scores", "--match", "gymnopedie", "--seed", 1, "--max-seconds", 8, "--output", demo.prompt.parent)
+    if demo.has_shipped:
+        play = ["--checkpoints", SHIPPED, "--seconds", 15]
+        output = ["--output", demo.folder / "shipped_out"]
+        step("generate", *play, "--count", 2, *output)
+        step("generate", *play, "--count", 1, "--prompt", demo.prompt, *output)
+
+
+def make_dataset(demo: Demo) -> None:
+    """Steps 2 to 4: from scores to pairs."""
+    say(2, "Music to learn from: play twelve Public Domain piano scores into MP3 files")
+    step("render-scores", "--output", demo.music)
+    say(3, "Prepare: cut every song into exact chunks of two minutes, 16 kHz mono")
+    prepared = demo.folder / "prepared"
+    step("prepare", demo.music, "--output", prepared, "--sample-rate", 16000, "--channels", 1)
+    say(4, "Data set: pairs of neighbouring segments, whole songs kept for validation")
+    step("dataset", "--input", prepared, "--output", demo.dataset)
+
+
+def learn(demo: Demo) -> None:
+    """Step 5: train, from nothing or from the shipped model on."""
+    learning = f"Learn for {counted(demo.minutes, 'minute')}"
+    if demo.is_hurried:
+        say(5, f"{learning}, from the shipped model on: from nothing wants {HURRIED_MINUTES:g} or more")
+    else:
+        say(5, f"{learning}, from nothing: autoencoder, flow, judges, adversarial stages")
+    start = ["--from", SHIPPED] if demo.is_hurried else ["--preset", "tiny"]
+    folders = ["--dataset", demo.dataset, "--checkpoints", demo.run]
+    step("train", *start, "--minutes", f"{demo.minutes:g}", *folders, *(["--anyway"] if demo.is_hurried else []))
+
+
+def compose(demo: Demo) -> None:
+    """Step 6: music of the new model."""
+    say(6, "Compose: four samples from white noise, two continuations of a fragment")
+    play = ["--checkpoints", demo.run, "--seconds", 20]
+    output = ["--output", demo.folder / "music_out"]
+    step("generate", *play, "--count", 4, *output)
+    step("generate", *play, "--count", 2, "--prompt", demo.prompt, *output)
+
+
+def judge(demo: Demo) -> None:
+    """Steps 7 and 8: the doctor, the discriminators, the ruler; and the two models side by side."""
+    say(7, "What happened: the doctor on the run, and every saved discriminator on the last generator's music")
+    step("doctor", demo.run)
+    check = demo.folder / "check_discriminator"
+    step("check-discriminator", "--gen-ckpt", "latest", "--checkpoints", demo.run, "--output", check)
+    say(8, "Measure: the generator's music against pieces it never learned")
+    music = ["--real", demo.dataset, "--train", demo.dataset]
+    step("evaluate", "--checkpoints", demo.run, *music, "--count", 16, "--output", demo.folder / "evaluation")
+    if demo.has_shipped:
+        output = demo.folder / "comparison"
+        step("compare", demo.run, SHIPPED, "--real", demo.dataset, "--count", 12, "--output", output)
+
+
+def make_page(demo: Demo) -> None:
+    """Step 9: everything on one page."""
+    say(9, "Look and listen: one page that works offline")
+    folder = demo.folder
+    heard = ["--music", folder / "music_out", "--real", demo.music]
+    judged = ["--scores", folder / "evaluation", "--tournament", folder / "check_discriminator"]
+    beside = ["--shipped", folder / "shipped_out", "--comparison", folder / "comparison"] if demo.has_shipped else []
+    step("report", demo.run, *heard, *judged, "--output", demo.page, *beside)
 
 
 def is_free(folder: Path) -> bool:
@@ -187,17 +202,17 @@ def is_free(folder: Path) -> bool:
     return (folder / MARK).is_file() or not any(folder.iterdir())
 
 
-def conclude(folder: Path, page: Path, minutes: float, *, is_hurried: bool, shipped: bool) -> None:
+def conclude(demo: Demo) -> None:
     """Say what can be heard, the best sound first."""
     print()
-    if shipped:
+    if demo.has_shipped:
         first = "Hear first what the model that comes with the project makes; it learned for two and a half hours:"
         print(wrapped(first))
-        show_sounds(folder / "shipped_out")
-    start = "that model, after" if is_hurried else "your model, learned from nothing in"
-    print(wrapped(f"And this is what {start} {counted(minutes, 'minute')} with twelve old scores:"))
-    show_sounds(folder / "music_out")
-    print(f"Both on one page: {page}")
+        show_sounds(demo.folder / "shipped_out")
+    start = "that model, after" if demo.is_hurried else "your model, learned from nothing in"
+    print(wrapped(f"And this is what {start} {counted(demo.minutes, 'minute')} with twelve old scores:"))
+    show_sounds(demo.folder / "music_out")
+    print(f"Both on one page: {demo.page}")
     print(f"Next, your own music: {fill('{musigan prepare}')} ~/Music")
 
 

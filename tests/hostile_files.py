@@ -30,8 +30,9 @@ from piano import generate_music, reproduce
 from piano.config_reader import DEFAULT_CONFIG, load_config_from_yaml
 from piano.foundation.audio_io import read_audio, write_audio
 from piano.foundation.checkpoint_format import FORMAT_VERSION
-from piano.foundation.dataset_format import ChunkEntry, SongEntry, manifest_path, open_pairs, set_path
+from piano.foundation.dataset_format import manifest_path, open_pairs, set_path
 from piano.foundation.errors import run_command
+from piano.foundation.prepared_song import ChunkEntry, SongEntry
 from piano.foundation.receipt import Receipt
 from tests.tiny_run import write_dataset
 

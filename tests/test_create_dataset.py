@@ -12,14 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.create_dataset import create_dataset, main, read_run, split_groups
+from data_prep.create_dataset import create_dataset, main
+from data_prep.pairs import read_run
 from data_prep.prepare_dataset import prepare_folder
+from data_prep.sides import split_groups
 from piano.foundation.dataset_format import (
     SPLITS,
-    ChunkReader,
     PrepareSettings,
-    SongEntry,
-    load_chunk,
     manifest_path,
     open_pairs,
     read_manifest,
@@ -27,6 +26,8 @@ from piano.foundation.dataset_format import (
     set_path,
 )
 from piano.foundation.errors import DatasetError
+from piano.foundation.prepared_chunks import ChunkReader, load_chunk
+from piano.foundation.prepared_song import SongEntry
 from piano.split_and_append_chunks import split_and_append_chunks
 from tests.make_audio import write_music
 

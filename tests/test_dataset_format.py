@@ -11,21 +11,16 @@ import numpy as np
 import pytest
 
 from piano.foundation.dataset_format import (
-    ChunkEntry,
     DatasetManifest,
-    LeftOut,
     PreparedManifest,
     PrepareSettings,
-    SongEntry,
     changed_sides,
     dataset_identity,
-    load_chunk,
     manifest_path,
     open_pairs,
     read_manifest,
     read_prepared_manifest,
     recording_sides,
-    save_array,
     set_path,
     write_manifest,
     write_prepared_manifest,
@@ -33,6 +28,9 @@ from piano.foundation.dataset_format import (
 from piano.foundation.errors import DatasetError
 from piano.foundation.folder_lock import locked_folder
 from piano.foundation.made_files import write_bytes
+from piano.foundation.npy_files import save_array
+from piano.foundation.prepared_chunks import load_chunk
+from piano.foundation.prepared_song import ChunkEntry, LeftOut, SongEntry
 
 
 def song(source: str = "a/b.mp3") -> SongEntry:

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_prep.create_dataset import create_dataset, main, split_warnings
+from data_prep.create_dataset import create_dataset, main
+from data_prep.dataset_summary import split_warnings
 from data_prep.defaults import least_segment_samples, load_defaults, settings_for_segments
 from data_prep.prepare_dataset import prepare_folder
 from piano.foundation.dataset_format import (

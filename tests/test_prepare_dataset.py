@@ -17,16 +17,12 @@ import soundfile
 from data_prep.prepare_dataset import main
 from data_prep.prepare_song import song_folder
 from piano.foundation.audio_io import read_audio, write_audio
-from piano.foundation.dataset_format import (
-    PreparedManifest,
-    PrepareSettings,
-    SongEntry,
-    load_chunk,
-    read_prepared_manifest,
-)
+from piano.foundation.dataset_format import PreparedManifest, PrepareSettings, read_prepared_manifest
 from piano.foundation.decode_log import NOT_FINITE
 from piano.foundation.folder_lock import locked_folder
 from piano.foundation.levels import LevelMeter
+from piano.foundation.prepared_chunks import load_chunk
+from piano.foundation.prepared_song import SongEntry
 from tests.make_audio import make_music, write_float_wav, write_music
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -24,17 +24,12 @@ from data_prep.prepare_dataset import main, prepare_folder
 from data_prep.prepare_report import Outcome, Progress
 from data_prep.prepare_song import SongTask, hash_file, prepare_song, read_record, settings_key
 from piano.foundation.audio_io import decode_blocks, scan_folder
-from piano.foundation.dataset_format import (
-    MANIFEST_NAME,
-    PrepareSettings,
-    load_chunk,
-    manifest_path,
-    read_prepared_manifest,
-)
+from piano.foundation.dataset_format import MANIFEST_NAME, PrepareSettings, manifest_path, read_prepared_manifest
 from piano.foundation.decode_log import FAR_BEYOND
 from piano.foundation.errors import DatasetError, PassingError
 from piano.foundation.mpeg_frames import scan_mpeg
 from piano.foundation.native_sound import find_ffmpeg
+from piano.foundation.prepared_chunks import load_chunk
 from piano.foundation.sound_reader import PIECE
 from tests.make_audio import make_music, write_float_wav, write_music
 

@@ -11,12 +11,8 @@ from data_prep.prepare_dataset import main
 from data_prep.prepare_song import FINGERPRINT_NAME
 from data_prep.song_groups import with_groups
 from piano.foundation.audio_io import write_audio
-from piano.foundation.dataset_format import (
-    PreparedManifest,
-    read_prepared_manifest,
-    save_array,
-    write_prepared_manifest,
-)
+from piano.foundation.dataset_format import PreparedManifest, read_prepared_manifest, write_prepared_manifest
+from piano.foundation.npy_files import save_array
 from tests.make_audio import make_music
 
 RATE = 8000

@@ -7,13 +7,11 @@
 import dataclasses
 import hashlib
 import json
-import math
 import os
-import re
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -21,6 +19,8 @@ from piano.foundation import bounds
 from piano.foundation.doors import command
 from piano.foundation.errors import DatasetError
 from piano.foundation.made_files import write_json
+from piano.foundation.npy_files import read_array
+from piano.foundation.prepared_song import LeftOut, SongEntry, check_texts, left_out_from_dict, song_from_dict
 from piano.foundation.screen_text import printable
 from piano.foundation.sound_names import sounds_below
 
@@ -31,67 +31,8 @@ DATASET_VERSION = 3
 MANIFEST_NAME = "manifest.json"
 _MANIFEST_BYTES = 1 << 30
 """A larger manifest is not ours: ten thousand hours make 100 MB."""
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}")
-"""Folder of a song and file of a chunk: no separators, no drives, no dots in front, so never outside the folder."""
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 Split = Literal["training", "validation"]
 SPLITS: tuple[Split, ...] = get_args(Split)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChunkEntry:
-    """One chunk file: float32 of shape (channels, samples), finite, within [-1, 1]."""
-
-    file: str
-    """Name inside the song's folder."""
-    start_sample: int
-    """Where in the song it begins; the last chunk may overlap the one before."""
-    samples: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class SongEntry:
-    """One prepared song."""
-
-    source: str
-    """Path inside the music folder, with forward slashes."""
-    size: int
-    """Of the source, in bytes."""
-    mtime_ns: int
-    """When the source was last changed."""
-    sha256: str
-    """Of the source's bytes."""
-    folder: str
-    """Inside the prepared folder."""
-    source_sample_rate: int
-    """Before resampling."""
-    source_channels: int
-    samples: int
-    """Of the whole song at the prepared rate, per channel."""
-    seconds: float
-    loudness_db: float
-    """Root mean square of the source without its silent stretches, in dB below full scale, before levelling."""
-    peak_db: float
-    """Largest sample of the source in dB, before levelling."""
-    gain_db: float
-    """What levelling added."""
-    silence_share: float
-    """Part of the song that is silent, 0 to 1."""
-    chunks: tuple[ChunkEntry, ...]
-    notes: tuple[str, ...] = ()
-    """What was odd about the source."""
-    group: str = ""
-    """Songs of one group are the same recording; a split never separates them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LeftOut:
-    """A file that gave no chunk."""
-
-    source: str
-    reason: str
-    """One of data_prep's reason codes: unreadable, too_short, silent, duplicate ..."""
-    detail: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,84 +199,6 @@ def write_prepared_manifest(folder: Path | str, manifest: PreparedManifest) -> N
     write_json(manifest_path(folder), dataclasses.asdict(manifest))
 
 
-class FolderKind(NamedTuple):
-    """What the manifest in a folder is of, as far as it can be told without believing the rest of it."""
-
-    name: str
-    """`prepared` or `data set`."""
-    version: int
-
-
-def folder_kind(folder: Path | str) -> FolderKind | None:
-    """What a folder holds, by its manifest; None if there is no readable manifest."""
-    try:
-        values = _read_json(manifest_path(folder))
-        name = "data set" if "pairs" in values else "prepared" if "settings" in values else ""
-        version = values["version"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return FolderKind(name, version) if name and type(version) is int else None
-
-
-def refuse_to_write_over(folder: Path, wanted: str) -> None:
-    """Raise a DatasetError where a folder holds the other kind of data, or was made by a newer version.
-
-    Parameters
-    ----------
-    folder : Path
-    wanted : str
-        `prepared` or `data set`: what is to be written there.
-    """
-    kind = folder_kind(folder)
-    if kind is None:
-        _refuse_foreign_files(folder, wanted)
-        return
-    if kind.name != wanted:
-        held = "a data set" if kind.name == "data set" else "a prepared folder"
-        raise DatasetError(f"{printable(folder)} is {held}. Choose another folder with --output.")
-    newest = DATASET_VERSION if wanted == "data set" else FORMAT_VERSION
-    if kind.version > newest:
-        raise DatasetError(
-            f"{printable(folder)} was made by a newer MusiGAN (format version {kind.version}), which this one "
-            "would destroy. Update MusiGAN, or choose another folder with --output."
-        )
-
-
-def _refuse_foreign_files(folder: Path, wanted: str) -> None:
-    """Raise a DatasetError for files of others under our names; what a killed run left half written is ours."""
-    names = [MANIFEST_NAME]
-    names += (
-        ["report.json", "report.csv"] if wanted == "prepared" else [set_path(folder, split).name for split in SPLITS]
-    )
-    for name in names:
-        path = folder / name
-        try:
-            is_foreign = path.is_file() and _is_foreign(path)
-        except OSError:
-            continue
-        if is_foreign:
-            raise DatasetError(
-                f"{printable(path)} is there already and was not made by this program. "
-                "Choose another folder with --output."
-            )
-
-
-def _is_foreign(path: Path) -> bool:
-    """Whether a file holds something whole that this program never writes under its name."""
-    with open(path, "rb") as stream:
-        start = stream.read(1 << 20)
-    if path.suffix == ".npy":
-        return bool(start) and not np.lib.format.MAGIC_PREFIX.startswith(start[:6])
-    if path.suffix == ".csv":
-        return bool(start) and not start.startswith(b"source,")
-    try:
-        values = json.loads(start)
-    except (ValueError, RecursionError):
-        return False  # cut off, or damaged
-    ours = {"version", "songs"} if path.name == MANIFEST_NAME else {"summary", "files"}
-    return not (isinstance(values, dict) and ours & values.keys())
-
-
 def open_pairs(folder: Path | str, split: str) -> np.memmap:
     """Map the pairs of a split into memory without reading them.
 
@@ -373,260 +236,6 @@ def prepare_command(folder: Path | str, manifest: PreparedManifest | None = None
     return command("prepare", music, "--output", Path(folder))
 
 
-def chunk_path(folder: Path | str, song: SongEntry, chunk: ChunkEntry) -> Path:
-    """Where a chunk lies."""
-    return Path(folder) / song.folder / chunk.file
-
-
-def load_chunk(folder: Path | str, song: SongEntry, chunk: ChunkEntry, *, mapped: bool = True) -> np.ndarray:
-    """One chunk of a prepared song.
-
-    Returns
-    -------
-    np.ndarray [shape=(channels, samples)]
-        float32; mapped into memory unless `mapped` is false.
-
-    Raises
-    ------
-    DatasetError
-        If the file is missing or not what the manifest says.
-    """
-    path = chunk_path(folder, song, chunk)
-    hint = f"Run `{command('prepare', 'MUSIC_FOLDER', '--output', Path(folder))}` again."
-    samples = read_array(path, mapped=mapped, hint=hint)
-    if samples.dtype != np.float32 or samples.ndim != 2 or samples.shape[1] != chunk.samples:
-        raise DatasetError(f"{path} is not the chunk its manifest describes. {hint}")
-    return samples
-
-
-class ChunkReader:
-    """Reads stretches of songs out of a prepared folder, with plain reads.
-
-    A mapped file that is cut off meanwhile, or lies on a drive that fails, would end the process without a word.
-
-    Parameters
-    ----------
-    folder : Path
-        The prepared folder.
-    channels : int
-        That every chunk must have.
-    manifest : PreparedManifest, optional
-        For the hint in the errors.
-    """
-
-    def __init__(self, folder: Path, channels: int, manifest: PreparedManifest | None = None) -> None:
-        self._folder, self._channels = folder, channels
-        self._hint = f"Run `{prepare_command(folder, manifest)}` again."
-        self._path: Path | None = None
-        self._stream: BinaryIO | None = None
-        self._first_byte = 0
-
-    def __enter__(self) -> "ChunkReader":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the file that is open."""
-        if self._stream is not None:
-            self._stream.close()
-        self._path = self._stream = None
-
-    def check(self, song: SongEntry) -> None:
-        """Raise a DatasetError unless every chunk of a song lies inside the folder and is what the manifest says."""
-        root = self._folder.resolve()
-        for chunk in song.chunks:
-            path = chunk_path(self._folder, song, chunk)
-            if not path.resolve().is_relative_to(root):
-                raise DatasetError(f"{path} is a link out of the prepared folder: refused. {self._hint}")
-            self._open(song, chunk)
-
-    def read(self, song: SongEntry, start: int, stop: int) -> np.ndarray:
-        """Samples [start, stop) of a song, put together from its chunks.
-
-        Returns
-        -------
-        np.ndarray [shape=(channels, stop - start)]
-            float32, finite, within [-1, 1].
-
-        Raises
-        ------
-        DatasetError
-            If a chunk is missing, damaged or not what the manifest says.
-        """
-        run = np.empty((self._channels, stop - start), dtype=np.float32)
-        done = start
-        for chunk in song.chunks:
-            end = min(chunk.start_sample + chunk.samples, stop)
-            if chunk.start_sample <= done < end:
-                self._read_into(run[:, done - start : end - start], song, chunk, done - chunk.start_sample)
-                done = end
-        if done != stop:
-            raise DatasetError(f"the chunks of {printable(song.source)} do not reach {stop}. {self._hint}")
-        if run.size and not (run.min() >= -1.0 and run.max() <= 1.0):
-            raise DatasetError(
-                f"{printable(song.source)} in {printable(self._folder)} holds samples that are no sound (not finite, "
-                f"or beyond full scale). Delete its folder {song.folder}. {self._hint}"
-            )
-        return run
-
-    def _read_into(self, place: np.ndarray, song: SongEntry, chunk: ChunkEntry, first: int) -> None:
-        stream = self._open(song, chunk)
-        for channel, row in enumerate(place):
-            stream.seek(self._first_byte + 4 * (channel * chunk.samples + first))
-            if stream.readinto(memoryview(row).cast("B")) != row.nbytes:  # type: ignore[attr-defined]
-                raise DatasetError(f"{self._path} was cut off while it was read. {self._hint}")
-
-    def _open(self, song: SongEntry, chunk: ChunkEntry) -> BinaryIO:
-        path = chunk_path(self._folder, song, chunk)
-        if path == self._path and self._stream is not None:
-            return self._stream
-        self.close()
-        stream, layout = open_array(path, hint=self._hint)
-        is_right = (layout.kind, layout.shape, layout.is_fortran) == (
-            np.dtype(np.float32),
-            (self._channels, chunk.samples),
-            False,
-        )
-        if not is_right:
-            stream.close()
-            raise DatasetError(f"{path} is not the chunk its manifest describes. {self._hint}")
-        self._path, self._stream, self._first_byte = path, stream, stream.tell()
-        return stream
-
-
-class ArrayLayout(NamedTuple):
-    """What the header of a .npy file says."""
-
-    shape: tuple[int, ...]
-    is_fortran: bool
-    kind: np.dtype
-
-
-def read_array(path: Path, *, mapped: bool, hint: str) -> np.ndarray:
-    """The array of a .npy file; no pickled object is ever loaded, and no header is believed beyond the file's end.
-
-    Raises
-    ------
-    DatasetError
-        If the file is missing, damaged, or no .npy file of plain numbers; `hint` ends the sentence.
-    """
-    stream, _ = open_array(path, hint=hint)
-    stream.close()
-    try:
-        return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
-    except Exception as error:  # bytes that nobody vouches for can fail in any way
-        raise _unopened(path, error, hint) from None
-
-
-def open_array(path: Path, *, hint: str) -> tuple[BinaryIO, ArrayLayout]:
-    """A .npy file of plain numbers, open at its first number, and what its header says.
-
-    Raises
-    ------
-    DatasetError
-        As `read_array`.
-    """
-    try:
-        # A pipe would be waited for, a device never ends.
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise ValueError("it is no file")
-        stream = open(path, "rb")  # noqa: SIM115 (the caller closes it)
-        try:
-            layout = _read_array_header(stream)
-            if layout.kind.hasobject:
-                raise ValueError("it holds Python objects, not numbers: refused")
-            claimed = math.prod(layout.shape) * layout.kind.itemsize
-            if min(layout.shape, default=0) < 0 or claimed > os.fstat(stream.fileno()).st_size - stream.tell():
-                raise ValueError("its header claims more numbers than the file holds")
-        except BaseException:
-            stream.close()
-            raise
-    except Exception as error:  # bytes that nobody vouches for can fail in any way
-        raise _unopened(path, error, hint) from None
-    return stream, layout
-
-
-def _unopened(path: Path, error: Exception, hint: str) -> DatasetError:
-    if isinstance(error, FileNotFoundError):
-        return DatasetError(f"cannot open {path}: there is no such file. {hint}")
-    reason = printable(" ".join(str(error).split())[:120]) or type(error).__name__
-    return DatasetError(f"cannot open {path}: {reason}. {hint}")
-
-
-def _read_array_header(stream: BinaryIO) -> ArrayLayout:
-    """Shape, order and kind of number; raises ValueError."""
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    try:
-        shape, is_fortran, kind = readers[np.lib.format.read_magic(stream)](stream)
-    except Exception:  # numpy's reader of headers fails in a dozen ways
-        raise ValueError("its header describes no array of numbers") from None
-    return ArrayLayout(shape, is_fortran, kind)
-
-
-def save_array(path: Path, array: np.ndarray) -> None:
-    """Write a .npy file; unlike `np.save`, a full disk raises an OSError that says so."""
-    with open(path, "wb") as stream:
-        np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(array))
-        stream.write(np.ascontiguousarray(array).data)
-
-
-def song_from_dict(values: dict[str, Any]) -> SongEntry:
-    """A SongEntry from what `dataclasses.asdict` and JSON made of it.
-
-    Raises
-    ------
-    ValueError, TypeError, KeyError
-        If a field is missing, of another type or beyond its bounds.
-    """
-    chunks = tuple(ChunkEntry(**chunk) for chunk in values["chunks"])
-    song = SongEntry(**{**values, "chunks": chunks, "notes": tuple(values["notes"])})
-    for name, bound in _SONG_BOUNDS.items():
-        bound.check(getattr(song, name), name)
-    _check_texts(song.source, song.folder, song.group, song.sha256, *song.notes)
-    if not song.source or not _SHA256.fullmatch(song.sha256):
-        raise ValueError("source and sha256 say which file it is")
-    if not all(_PLAIN_NAME.fullmatch(name) for name in (song.folder, *(chunk.file for chunk in chunks))):
-        raise ValueError("folder and chunk files are plain names")
-    covered = 0
-    for chunk in chunks:
-        bounds.SAMPLES.check(chunk.start_sample, "start_sample")
-        bounds.SAMPLES.check(chunk.samples, "samples")
-        if not chunk.start_sample <= covered < chunk.start_sample + chunk.samples:
-            raise ValueError("every chunk begins in the one before, or right after it, and goes on")
-        covered = chunk.start_sample + chunk.samples
-    if covered != song.samples or not chunks:
-        raise ValueError("the chunks end with the song")
-    return song
-
-
-_SONG_BOUNDS = {
-    "size": bounds.FILE_BYTES,
-    "mtime_ns": bounds.TIME_NS,
-    "source_sample_rate": bounds.SOURCE_RATE,
-    "source_channels": bounds.SOURCE_CHANNELS,
-    "samples": bounds.SAMPLES,
-    "seconds": bounds.SONG_SECONDS,
-    "loudness_db": bounds.DECIBELS,
-    "peak_db": bounds.DECIBELS,
-    "gain_db": bounds.DECIBELS,
-    "silence_share": bounds.SHARE,
-}
-
-
-def _check_texts(*values: object) -> None:
-    if not all(isinstance(value, str) for value in values):
-        raise TypeError("names and notes are texts")
-
-
-def left_out_from_dict(values: dict[str, Any]) -> LeftOut:
-    """A LeftOut from JSON; raises TypeError if fields are wrong."""
-    entry = LeftOut(**values)
-    _check_texts(entry.source, entry.reason, entry.detail)
-    return entry
-
-
 def _prepared_from_dict(values: dict[str, Any]) -> PreparedManifest:
     settings = PrepareSettings(**values["settings"])
     bounds.SAMPLE_RATE.check(settings.sample_rate, "sample_rate")
@@ -637,7 +246,7 @@ def _prepared_from_dict(values: dict[str, Any]) -> PreparedManifest:
     for names in ([song.source for song in songs], [song.folder for song in songs]):
         if len(set(names)) != len(names):
             raise ValueError("no two songs share a source or a folder")
-    _check_texts(values["music_folder"])
+    check_texts(values["music_folder"])
     return PreparedManifest(
         **{
             **values,
@@ -656,8 +265,8 @@ def _dataset_from_dict(values: dict[str, Any]) -> DatasetManifest:
     too_short = tuple(values["too_short"])
     prepared_folder = values.get("prepared_folder", "")
     for names in (*songs.values(), *groups.values(), *(hashes or {}).values(), *joined.values(), too_short):
-        _check_texts(*names)
-    _check_texts(prepared_folder)
+        check_texts(*names)
+    check_texts(prepared_folder)
     if "\0" in prepared_folder:
         raise ValueError("no folder has such a name")
     bounds.SAMPLE_RATE.check(values["sample_rate"], "sample_rate")
@@ -703,7 +312,7 @@ def _places(values: dict[str, Any], name: str) -> dict[str, tuple[int, ...]] | N
     return places
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json_object(path: Path) -> dict[str, Any]:
     """The object in a JSON file; raises OSError or ValueError."""
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode) or status.st_size > _MANIFEST_BYTES:  # a pipe would be waited for
@@ -722,7 +331,7 @@ def _read(kind: Any, folder: Path | str) -> Any:
     readable = (1, 2, DATASET_VERSION) if is_dataset else (FORMAT_VERSION,)
     shown = printable(path)
     try:
-        values = _read_json(path)
+        values = read_json_object(path)
         version = values["version"]
         values["pairs" if is_dataset else "settings"]  # of the other kind: KeyError
         if type(version) is int and version > max(readable):

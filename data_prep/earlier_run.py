@@ -1,0 +1,153 @@
+"""What an earlier run left in a prepared folder: what still holds, what was moved, and what nobody needs any more."""
+
+import contextlib
+import dataclasses
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+from data_prep.music_files import Hashes, Source
+from data_prep.prepare_song import (
+    FINGERPRINT_NAME,
+    RECORDS_FOLDER,
+    WORK_FOLDER,
+    SourceRecord,
+    read_all_records,
+    read_record,
+    record_path,
+    settings_key,
+    song_folder,
+    write_record,
+)
+from data_prep.song_groups import is_whole_fingerprint
+from piano.foundation.dataset_format import MANIFEST_NAME, PreparedManifest, PrepareSettings, read_prepared_manifest
+from piano.foundation.errors import DatasetError
+from piano.foundation.made_files import clear_leftovers
+from piano.foundation.prepared_song import SongEntry
+
+_RECORD_NAME = re.compile(r"[0-9a-f]{24}\.json")
+
+
+class EarlierRun(NamedTuple):
+    """What the last run left, finished or not."""
+
+    manifest: PreparedManifest | None
+    """None: there is none, or none that can be read."""
+    records: dict[str, SourceRecord]
+    """The record of every file that gave a song, by its name."""
+    songs: dict[str, SongEntry]
+    """The songs of the manifest, by name; without one, those that the stopped run had finished."""
+
+
+def read_earlier_run(output: Path) -> EarlierRun:
+    """What is known of the last run in a prepared folder; nothing in a new folder."""
+    manifest = None
+    if (output / MANIFEST_NAME).exists():
+        with contextlib.suppress(DatasetError):
+            manifest = read_prepared_manifest(output)
+    found = {record.source: (record, record.song) for record in read_all_records(output) if record.song is not None}
+    if manifest is not None:
+        songs = {song.source: song for song in manifest.songs}
+    else:
+        songs = {name: song for name, (_, song) in found.items()}
+    return EarlierRun(manifest, {name: record for name, (record, _) in found.items()}, songs)
+
+
+def find_moved(
+    old_records: dict[str, SourceRecord], sources: list[Source], present: list[str], hashes: Hashes
+) -> dict[str, str]:
+    """Old name -> new name of songs whose file lies under another name now, with the same bytes."""
+    away: dict[int, list[SourceRecord]] = {}
+    for name in sorted(old_records.keys() - set(present)):
+        away.setdefault(old_records[name].size, []).append(old_records[name])
+    fresh = [source for source in sources if source.name not in old_records and source.size in away]
+    hashes.read(fresh)
+    moved: dict[str, str] = {}
+    for source in fresh:
+        for record in away[source.size]:
+            if record.source not in moved and record.sha256 == hashes.of(source.path):
+                moved[record.source] = source.name
+                break
+    return moved
+
+
+def take_over(
+    moved: dict[str, str],
+    old_records: dict[str, SourceRecord],
+    sources: list[Source],
+    output: Path,
+    settings: PrepareSettings,
+) -> set[str]:
+    """Give the chunks of moved songs the folder that they have under the new name; returns the new names."""
+    by_name = {source.name: source for source in sources}
+    taken = set()
+    for old, new in moved.items():
+        record, source = old_records[old], by_name[new]
+        if record.song is None or record.settings_key != settings_key(settings):
+            continue
+        identity = {"source": new, "size": source.size, "mtime_ns": source.mtime_ns}
+        folder = song_folder(new, record.sha256, settings)
+        song = dataclasses.replace(record.song, **identity, folder=folder)
+        # The record first: a kill in between leaves the old one, and the next run moves again.
+        write_record(output, dataclasses.replace(record, **identity, song=song))
+        with contextlib.suppress(OSError):  # what is not there is decoded again
+            os.replace(output / record.song.folder, output / folder)
+            taken.add(new)
+    return taken
+
+
+def changed_settings(before: PrepareSettings, now: PrepareSettings) -> str:
+    """What differs, in words: `sample_rate 16000 -> 44100`; empty if nothing does."""
+    pairs = zip(dataclasses.asdict(before).items(), dataclasses.asdict(now).values(), strict=True)
+    return ", ".join(f"{name} {old} -> {new}" for (name, old), new in pairs if old != new)
+
+
+def valid_records(sources: list[Source], output: Path, settings: PrepareSettings) -> dict[str, SourceRecord]:
+    """Records of earlier runs that still hold: same settings, same file, chunks in place."""
+    records = {}
+    for source in sources:
+        record = usable_record(source, output, settings)
+        if record is not None and (record.size, record.mtime_ns) == (source.size, source.mtime_ns):
+            records[source.name] = record
+    return records
+
+
+def usable_record(source: Source, output: Path, settings: PrepareSettings) -> SourceRecord | None:
+    """What an earlier run left about a source, if it was made with these settings and is still in place."""
+    record = read_record(output, source.name)
+    if record is None or record.settings_key != settings_key(settings):
+        return None
+    if record.song is None:  # ffmpeg may be installed by now
+        return None if record.left_out is None or record.left_out.reason == "needs_ffmpeg" else record
+    folder = output / record.song.folder
+    if not is_whole_fingerprint(folder / FINGERPRINT_NAME, record.song.samples, settings.sample_rate):
+        return None
+    names = (FINGERPRINT_NAME, *(chunk.file for chunk in record.song.chunks))
+    return record if all((folder / name).is_file() for name in names) else None
+
+
+def remove_leftovers(output: Path, manifest: PreparedManifest, present: list[str], crashed: set[str]) -> None:
+    """Remove chunks of old settings and of sources that are gone.
+
+    What --max-files leaves aside may stay; so may what was made of a file that could not be read this time.
+    """
+    shutil.rmtree(output / WORK_FOLDER, ignore_errors=True)
+    wanted = {song.folder for song in manifest.songs}
+    for source in set(present) - {song.source for song in manifest.songs}:
+        record = read_record(output, source)
+        if record is None or record.song is None:
+            continue
+        if source in crashed or record.settings_key == settings_key(manifest.settings):
+            wanted.add(record.song.folder)
+    for folder in output.iterdir():
+        if folder.is_symlink() or not folder.is_dir() or folder.name in wanted:
+            continue
+        if (folder / FINGERPRINT_NAME).is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+    records = {record_path(output, source).name for source in present}
+    clear_leftovers(output / RECORDS_FOLDER)
+    for path in (output / RECORDS_FOLDER).glob("*"):
+        if path.name not in records and _RECORD_NAME.fullmatch(path.name):
+            path.unlink(missing_ok=True)

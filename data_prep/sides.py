@@ -1,0 +1,129 @@
+"""Chooses which recordings train and which validate, and the order of their pairs."""
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from data_prep.dataset_options import DatasetOptions
+from data_prep.pairs import Pair, Recordings
+from piano.foundation.dataset_format import SPLITS
+from piano.foundation.errors import DatasetError
+from piano.foundation.prepared_song import SongEntry
+from piano.foundation.screen_text import printable
+
+GAP_SECONDS = 10.0
+"""The least gap between the training part and the validation part of one recording."""
+
+
+class Divided(NamedTuple):
+    """Which songs train and which validate."""
+
+    songs: dict[str, list[SongEntry]]
+    """By split."""
+    groups: dict[str, set[str]]
+    """Names of recordings by split."""
+    pairs: dict[str, list[tuple[int, Pair]]]
+    """Every pair with its place in the array."""
+
+
+def divide(
+    recordings: Recordings, cut: dict[str, list[Pair]], segment_samples: int, options: DatasetOptions
+) -> Divided:
+    """Choose sides and an order.
+
+    Parameters
+    ----------
+    recordings : Recordings
+    cut : dict of str to list of Pair
+        The pairs of every recording, by source.
+    segment_samples : int
+        Half a pair.
+    options : DatasetOptions
+
+    Returns
+    -------
+    Divided
+
+    Raises
+    ------
+    DatasetError
+        If the one recording is too short to hold back its end.
+    """
+    random = np.random.default_rng([options.seed, 1])
+    if options.split_inside:
+        song = max(recordings.songs, key=lambda song: (song.samples, song.source))
+        sides = split_inside(cut[song.source], segment_samples, song, options)
+        pairs = {split: _scramble(sides[split], random) for split in SPLITS}
+        return Divided({split: [song] for split in SPLITS}, {split: {song.group} for split in SPLITS}, pairs)
+    usable = [song for song in recordings.songs if cut[song.source]]
+    # Silence that is not written must not count when sides are weighed.
+    weighed = [dataclasses.replace(song, samples=(len(cut[song.source]) + 1) * segment_samples) for song in usable]
+    groups = split_groups(weighed, segment_samples, validation_fraction=options.validation_fraction, seed=options.seed)
+    songs = {split: [song for song in usable if song.group in groups[split]] for split in SPLITS}
+    pairs = {split: _scramble([pair for song in songs[split] for pair in cut[song.source]], random) for split in SPLITS}
+    return Divided(songs, groups, pairs)
+
+
+def split_inside(
+    pairs: list[Pair], segment_samples: int, song: SongEntry, options: DatasetOptions
+) -> dict[str, list[Pair]]:
+    """The beginning of one recording for training, its end for validation, and between them a gap that neither has."""
+    held_back = max(1, round(options.validation_fraction * len(pairs)))
+    validation = pairs[-held_back:]
+    gap = gap_samples(segment_samples, options.segment_seconds)
+    last_start = validation[0].start_sample - gap - 2 * segment_samples
+    training = [pair for pair in pairs[:-held_back] if pair.start_sample <= last_start]
+    if not training:
+        raise DatasetError(
+            f"{printable(song.source)} is too short to hold back its end: after a gap of "
+            f"{gap / segment_samples * options.segment_seconds:g} s nothing is left to learn from. Add music."
+        )
+    return {"training": training, "validation": validation}
+
+
+def gap_samples(segment_samples: int, segment_seconds: float) -> int:
+    """Between the two parts of one recording: whole segments, at least one and at least GAP_SECONDS."""
+    return segment_samples * max(1, math.ceil(GAP_SECONDS / segment_seconds))
+
+
+def split_groups(
+    songs: list[SongEntry], segment_samples: int, *, validation_fraction: float, seed: int
+) -> dict[str, set[str]]:
+    """Choose the recordings that are kept from training.
+
+    Groups are drawn in random order while they bring the share of pairs nearer to the fraction. Where each alone is
+    too much, one is drawn of those that are at most twice as long as the shortest.
+
+    Returns
+    -------
+    dict of str to set of str
+        Group names by split; both hold at least one where there are at least two.
+    """
+    sizes: dict[str, int] = {}
+    for song in songs:
+        sizes[song.group] = sizes.get(song.group, 0) + song.samples // segment_samples - 1
+    return draw_sides(sizes, validation_fraction, seed)
+
+
+def draw_sides(sizes: dict[str, int], validation_fraction: float, seed: int) -> dict[str, set[str]]:
+    """The sides of recordings whose numbers of pairs are known; see `split_groups`."""
+    names = sorted(sizes)
+    order = np.random.default_rng([seed, 0]).permutation(len(names))
+    wanted = validation_fraction * sum(sizes.values())
+    chosen: set[str] = set()
+    count = 0
+    for name in (names[index] for index in order):
+        if len(chosen) < len(names) - 1 and abs(count + sizes[name] - wanted) < abs(count - wanted):
+            chosen.add(name)
+            count += sizes[name]
+    if not chosen and len(names) > 1:
+        enough = 2 * min(sizes.values())  # a recording of usual length, and not one of hours, if all are long
+        chosen = {next(names[index] for index in order if sizes[names[index]] <= enough)}
+    return {"training": set(names) - chosen, "validation": chosen}
+
+
+def _scramble(pairs: list[Pair], random: np.random.Generator) -> list[tuple[int, Pair]]:
+    """Every pair with its place; kept in the order of the songs, in which reading is quick."""
+    return list(zip(map(int, random.permutation(len(pairs))), pairs, strict=True))
