@@ -148,7 +148,7 @@ def beginnings() -> frozenset[str]:
 
 @functools.cache
 def presets() -> tuple[str, ...]:
-    return tuple(yaml.safe_load((PROJECT / "config.yaml").read_text(encoding="utf-8"))["presets"])
+    return tuple(yaml.safe_load((PROJECT / "piano/default_config.yaml").read_text(encoding="utf-8"))["presets"])
 
 
 def _fields(model: type[BaseModel], before: str = "") -> Iterator[tuple[str, Any]]:
