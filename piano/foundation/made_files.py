@@ -10,10 +10,13 @@ import json
 import os
 import re
 import secrets
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from filelock import lock_descriptor
 
 from piano.foundation.errors import ConfigError, MusiganError
 from piano.foundation.screen_text import printable
@@ -42,7 +45,7 @@ def unfinished(path: Path) -> Iterator[Path]:
     temporary = temporary_name(path)
     descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
     try:
-        if not _try_lock(descriptor):
+        if not _try_lock_part(descriptor):
             os.close(descriptor)
             descriptor = -1
         yield temporary
@@ -246,29 +249,33 @@ def clear_leftovers(folder: Path) -> list[Path]:
     return removed
 
 
+def try_lock(descriptor: int) -> bool | None:
+    """Lock an open file for its descriptor alone; the operating system frees it when that is closed or its process dies.
+
+    Returns
+    -------
+    bool or None
+        Whether the lock was free and is held now; None where files cannot be locked.
+    """
+    try:
+        return lock_descriptor(descriptor, blocking=False)
+    except OSError:
+        return None
+
+
+def _try_lock_part(descriptor: int) -> bool | None:
+    """`try_lock` for a temporary file; on Windows, where an open file could not be renamed, there is no lock on it."""
+    return None if sys.platform == "win32" else try_lock(descriptor)
+
+
 def _is_abandoned(path: Path) -> bool:
     try:
         descriptor = os.open(path, os.O_RDWR)
     except OSError:
         return False
     try:
-        locked = _try_lock(descriptor)
+        locked = _try_lock_part(descriptor)
         age = time.time() - os.fstat(descriptor).st_mtime
     finally:
         os.close(descriptor)
     return locked if locked is not None else age > _ABANDONED_SECONDS
-
-
-def _try_lock(descriptor: int) -> bool | None:
-    """Whether the lock was free and is held now; None where files cannot be locked."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: an open file could not be renamed
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True
