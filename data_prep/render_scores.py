@@ -24,7 +24,7 @@ from piano.foundation.audio_io import open_writer
 from piano.foundation.bounds import Bound
 from piano.foundation.doors import fill, program
 from piano.foundation.errors import AudioError, run_command
-from piano.foundation.made_files import clear_leftovers, refuse_other_work, unfinished
+from piano.foundation.made_files import clear_leftovers, put_in_place, refuse_other_work, unfinished
 from piano.foundation.options import make_output_folder
 from piano.foundation.screen_text import CommandParser, counted, printable
 
@@ -257,7 +257,7 @@ def render(job: RenderJob, tick: Tick) -> float:
             overwrite=job.overwrite,
             error=AudioError,
         )
-        os.replace(temporary, job.target)
+        put_in_place(temporary, job.target)
     return waveform.shape[1] / job.sample_rate
 
 
