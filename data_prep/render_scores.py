@@ -354,10 +354,15 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         default=os.cpu_count() or 1,
         help="processes (default: one a core, %(default)s)",
     )
-    add("--seed", type=kinds.any_seed, default=0, help="another seed gives another performance (default: %(default)s)")
-    add(
+    kinds.add_shared(
+        parser,
+        "--seed",
+        type=kinds.any_seed,
+        help="another seed gives another performance (default: %(default)s)",
+    )
+    kinds.add_shared(
+        parser,
         "--overwrite",
-        action="store_true",
         help="replace files of these names that hold another sound (default: they stay)",
     )
     return parser.parse_args(argv)
