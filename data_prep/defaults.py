@@ -5,6 +5,8 @@ import math
 from pathlib import Path
 from typing import NamedTuple
 
+from piano.foundation.options import add_shared
+
 _LEAST_FRAMES = 8
 """Latent frames that the attention must see (piano/config_reader.py)."""
 
@@ -27,8 +29,7 @@ class Defaults(NamedTuple):
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
     """Add --config and --preset."""
-    parser.add_argument("--config", type=Path, help="settings file (default: config.yaml here or beside the project)")
-    parser.add_argument("--preset", help="tiny, small, base or large (default: the config's)")
+    add_shared(parser, "--config", "--preset")
 
 
 def load_defaults(config: Path | None, preset: str | None) -> Defaults:

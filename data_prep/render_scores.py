@@ -24,7 +24,7 @@ from piano.foundation.audio_io import open_writer
 from piano.foundation.bounds import Bound
 from piano.foundation.doors import fill, program
 from piano.foundation.errors import AudioError, run_command
-from piano.foundation.made_files import clear_leftovers, refuse_other_work, unfinished
+from piano.foundation.made_files import clear_leftovers, put_in_place, refuse_other_work, unfinished
 from piano.foundation.options import make_output_folder
 from piano.foundation.screen_text import CommandParser, counted, printable
 
@@ -257,7 +257,7 @@ def render(job: RenderJob, tick: Tick) -> float:
             overwrite=job.overwrite,
             error=AudioError,
         )
-        os.replace(temporary, job.target)
+        put_in_place(temporary, job.target)
     return waveform.shape[1] / job.sample_rate
 
 
@@ -354,10 +354,15 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         default=os.cpu_count() or 1,
         help="processes (default: one a core, %(default)s)",
     )
-    add("--seed", type=kinds.any_seed, default=0, help="another seed gives another performance (default: %(default)s)")
-    add(
+    kinds.add_shared(
+        parser,
+        "--seed",
+        type=kinds.any_seed,
+        help="another seed gives another performance (default: %(default)s)",
+    )
+    kinds.add_shared(
+        parser,
         "--overwrite",
-        action="store_true",
         help="replace files of these names that hold another sound (default: they stay)",
     )
     return parser.parse_args(argv)

@@ -68,11 +68,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--gen-ckpt", type=kinds.epoch, default="latest", help="the generator's epoch (default: latest)"
     )
     parser.add_argument("--all", action="store_true", help="every generator against every discriminator (default: off)")
-    parser.add_argument("--config", type=Path, help="settings file (default: config.yaml here or beside the package)")
-    parser.add_argument("--checkpoints", type=Path, help="folder (default: the config's checkpoint_folder)")
+    kinds.add_shared(parser, "--config", "--checkpoints")
     parser.add_argument("--output", type=Path, help="folder (default: check_discriminator inside the checkpoints)")
     parser.add_argument("--real", type=Path, help="real music: a data set folder, or sound files (default: as trained)")
-    parser.add_argument("--count", type=kinds.count, default=16, help="fakes, and real clips (default: 16)")
+    kinds.add_shared(parser, "--count", default=16, help="fakes, and real clips (default: %(default)s)")
     parser.add_argument(
         "--memory",
         type=kinds.positive_int,
@@ -80,16 +79,14 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         metavar="MB",
         help="what fakes may take at once (default: 256)",
     )
-    parser.add_argument(
+    kinds.add_shared(
+        parser,
         "--steps",
-        type=kinds.steps,
+        default=None,
         help="sampling steps of the fakes: a number or auto (default: auto; with --all 1, the judges' game)",
     )
-    parser.add_argument("--seed", type=kinds.any_seed, default=0, help="of the fakes (default: 0)")
-    parser.add_argument("--threads", type=kinds.threads, help="CPU threads (default: what is fastest now)")
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace results about something else (default: refuse)"
-    )
+    kinds.add_shared(parser, "--seed", type=kinds.any_seed, help="of the fakes (default: 0)")
+    kinds.add_shared(parser, "--threads", "--overwrite")
     options = parser.parse_args(argv)
     if options.count < 2:
         parser.error("--count must be at least 2")

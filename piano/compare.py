@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from piano.composer import Composer, Sampling
-from piano.evaluate import FEWEST_CLIPS, Sound, measure_real, watched
+from piano.evaluate import Sound, measure_real, require_clips, watched
 from piano.evaluation.bootstrap import Figure
 from piano.evaluation.learned_songs import Learned, find_overlap, learned_by_model
 from piano.evaluation.measures import measure_title
@@ -103,25 +103,18 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="of the first and of the second: numbers, latest or best (default: best best)",
     )
     add("--real", type=Path, help="music neither learned from: sound files or a data set (default: the runs' data set)")
-    add("--count", type=kinds.count, default=48, help="samples of each, and real clips (default: 48)")
-    add("--seconds", type=kinds.seconds, default=10.0, help="length of each clip (default: 10)")
-    add(
-        "--steps",
-        type=kinds.steps,
-        default="auto",
-        help="sampling steps: a number, or auto, what each scored best with (default: auto)",
+    kinds.add_shared(parser, "--count", help="samples of each, and real clips (default: %(default)s)")
+    kinds.add_shared(parser, "--seconds")
+    kinds.add_shared(
+        parser, "--steps", help="sampling steps: a number, or auto, what each scored best with (default: auto)"
     )
-    add("--seed", type=kinds.natural_int, default=0, help="of samples, noise and intervals (default: 0)")
+    kinds.add_shared(parser, "--seed")
     add("--output", type=Path, default=Path("comparison"), help="folder to write to (default: comparison)")
-    add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="(default: auto)")
-    add("--threads", type=kinds.threads, help="CPU threads (default: what is fastest now)")
+    kinds.add_shared(parser, "--device", "--threads")
     add("--verbose", action="store_true", help="print intervals, losses and settings too (default: off)")
-    add("--overwrite", action="store_true", help="replace results about something else (default: refuse)")
+    kinds.add_shared(parser, "--overwrite")
     options = parser.parse_args(argv)
-    if options.count < FEWEST_CLIPS:
-        parser.error(f"--count must be at least {FEWEST_CLIPS}")
-    if options.seconds < 2.0:
-        parser.error("--seconds must be at least 2: shorter clips say nothing of rhythm or key")
+    require_clips(parser, options)
     return options
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from piano.foundation.doors import command, fill, front, program
 from piano.foundation.errors import EXIT_INTERRUPTED, EXIT_RUINED, MusiganError, run_command
-from piano.foundation.made_files import numbered
+from piano.foundation.made_files import numbered, write_bytes
 from piano.foundation.model_folder import SHIPPED, holds_shipped, shipped_folder
 from piano.foundation.options import make_output_folder
 from piano.foundation.screen_text import CommandParser, command_lines, counted, wrapped
@@ -112,7 +112,7 @@ def run_demo(folder: Path, minutes: float, *, is_opened: bool = False) -> None:
     """
     folder = next(name for name in numbered(folder) if is_free(name))
     make_output_folder(folder)
-    (folder / MARK).write_text("Made by the demo of MusiGAN.\n", encoding="ascii")
+    write_bytes(folder / MARK, b"Made by the demo of MusiGAN.\n")
     print(f"Everything goes into {folder}.")
     demo = Demo(folder, minutes, has_shipped=holds_shipped(shipped_folder()))
     listen_first(demo)

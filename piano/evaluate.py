@@ -70,6 +70,14 @@ class Sound(NamedTuple):
     channels: int
 
 
+def require_clips(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """End the command if --count and --seconds are too few to measure anything."""
+    if options.count < FEWEST_CLIPS:
+        parser.error(f"--count must be at least {FEWEST_CLIPS}")
+    if options.seconds < 2.0:
+        parser.error("--seconds must be at least 2: shorter clips say nothing of rhythm or key")
+
+
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = CommandParser(prog=program("evaluate"), description=__doc__, epilog=fill(EXAMPLE))
@@ -94,21 +102,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="music not learned from (if it was, that is said): sound files or a data set (required)",
     )
     add("--train", type=Path, help="what was learned from, to look for copies: the same kinds (default: do not look)")
-    add(
-        "--epoch",
-        type=kinds.epoch,
-        default="best",
-        help="a number, latest, or best: what was judged best (default: best)",
-    )
-    add("--count", type=kinds.count, default=48, help="samples, and real clips (default: 48)")
-    add("--seconds", type=kinds.seconds, default=10.0, help="length of each clip (default: 10)")
-    add(
-        "--steps",
-        type=kinds.steps,
-        default="auto",
-        help="sampling steps: a number, or auto, what scored best (default: auto)",
-    )
-    add("--seed", type=kinds.natural_int, default=0, help="of samples, noise and intervals (default: 0)")
+    kinds.add_shared(parser, "--epoch", "--count", "--seconds", "--steps", "--seed")
     add(
         "--prompts",
         type=kinds.natural_int,
@@ -116,15 +110,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="real fragments to continue, one a song; 0 for none (default: 16)",
     )
     add("--output", type=Path, help="folder (default: evaluation inside the checkpoints, or inside --generated)")
-    add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="(default: auto)")
-    add("--threads", type=kinds.threads, help="CPU threads (default: what is fastest now)")
-    add("--overwrite", action="store_true", help="replace results about something else (default: refuse)")
+    kinds.add_shared(parser, "--device", "--threads", "--overwrite")
     parser.set_defaults(place="--output")
     options = parser.parse_args(argv)
-    if options.count < FEWEST_CLIPS:
-        parser.error(f"--count must be at least {FEWEST_CLIPS}")
-    if options.seconds < 2.0:
-        parser.error("--seconds must be at least 2: shorter clips say nothing of rhythm or key")
+    require_clips(parser, options)
     if options.train and options.seconds < PASSAGE_SECONDS + 0.2:
         parser.error(f"with --train, --seconds must be at least {PASSAGE_SECONDS + 0.2:g}")
     return options

@@ -38,24 +38,18 @@ EXAMPLE = """examples:
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = CommandParser(prog=program("export"), description=__doc__, epilog=fill(EXAMPLE))
-    add = parser.add_argument
-    add("--config", type=Path, help="settings file (default: config.yaml here or beside the package)")
-    add("--checkpoints", type=Path, help="folder of a run (default: the config's checkpoint_folder)")
-    add(
-        "--epoch",
-        type=kinds.epoch,
-        default="best",
-        help="a number, latest, or best: what was judged best (default: best)",
-    )
-    add("--output", type=Path, help="folder to write to (default: exported inside the run's folder)")
-    add(
+    kinds.add_shared(parser, "--config")
+    kinds.add_shared(parser, "--checkpoints", help="folder of a run (default: the config's checkpoint_folder)")
+    kinds.add_shared(parser, "--epoch")
+    parser.add_argument("--output", type=Path, help="folder to write to (default: exported inside the run's folder)")
+    parser.add_argument(
         "--half",
         action="store_true",
         help="weights in half precision, statistics as they are (default: all as they are)",
     )
-    add(
+    kinds.add_shared(
+        parser,
         "--overwrite",
-        action="store_true",
         help="replace another model that lies in the output folder (default: that is refused)",
     )
     return parser.parse_args(argv)

@@ -49,29 +49,17 @@ EXAMPLE = """examples:
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = CommandParser(prog=program("generate"), file_option="--prompt", description=__doc__, epilog=fill(EXAMPLE))
-    parser.add_argument("--config", type=Path, help="settings file (default: config.yaml here or beside the package)")
-    parser.add_argument(
+    kinds.add_shared(parser, "--config")
+    kinds.add_shared(
+        parser,
         "--checkpoints",
-        type=Path,
         help="folder of a model, or shipped (default: the config's checkpoint_folder; shipped if that holds none)",
     )
-    parser.add_argument(
-        "--epoch",
-        type=kinds.epoch,
-        default="best",
-        help="a number, latest, or best: what was judged best (default: best)",
-    )
-    parser.add_argument("--seconds", type=kinds.seconds, default=30.0, help="length of each sample (default: 30)")
-    parser.add_argument("--count", type=kinds.count, default=8, help="how many samples (default: 8)")
-    parser.add_argument(
-        "--seed", type=kinds.any_seed, default=0, help="the same seed gives the same music (default: 0)"
-    )
-    parser.add_argument(
-        "--steps",
-        type=kinds.steps,
-        default="auto",
-        help="sampling steps: a number, or auto, what scored best (default: auto)",
-    )
+    kinds.add_shared(parser, "--epoch")
+    kinds.add_shared(parser, "--seconds", default=30.0, help="length of each sample (default: %(default)g)")
+    kinds.add_shared(parser, "--count", default=8, help="how many samples (default: %(default)s)")
+    kinds.add_shared(parser, "--seed", type=kinds.any_seed, help="the same seed gives the same music (default: 0)")
+    kinds.add_shared(parser, "--steps")
     parser.add_argument(
         "--phase-iterations",
         type=kinds.phase_iterations,
@@ -91,15 +79,15 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="write what the autoencoder makes of these (default: none)",
     )
     parser.add_argument("--noise", type=Path, help="a file of noise that is the seed (default: none)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="(default: auto)")
-    parser.add_argument(
+    kinds.add_shared(parser, "--device")
+    kinds.add_shared(
+        parser,
         "--threads",
-        type=kinds.threads,
         help=f"CPU threads (default: OMP_NUM_THREADS, else the fastest up to {MAX_THREADS}, measured)",
     )
-    parser.add_argument(
+    kinds.add_shared(
+        parser,
         "--overwrite",
-        action="store_true",
         help="make again what this command made before, in its place; files of others stay (default: nothing is "
         "replaced)",
     )

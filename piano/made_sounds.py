@@ -11,7 +11,7 @@ from torch import Tensor
 
 from piano.foundation.audio_writer import fitting_subtype, open_writer, source_subtype
 from piano.foundation.errors import AudioError
-from piano.foundation.made_files import numbered_starts, publish_together, unfinished
+from piano.foundation.made_files import numbered_starts, publish_together, put_in_place, unfinished
 from piano.foundation.prompts import Heard
 from piano.foundation.receipt import Kind, Receipt, read_receipt
 from piano.foundation.screen_text import counted, printable
@@ -90,7 +90,7 @@ class Target(NamedTuple):
             self._report(spool)
             if is_replacing and (own := present or self.find_own()):
                 for temporary, name in zip(made.values(), own, strict=True):
-                    os.replace(temporary, name)
+                    put_in_place(temporary, name)
                 return own
             return publish_together({self.endings()[kind]: path for kind, path in made.items()}, self.start)
 

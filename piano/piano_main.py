@@ -63,8 +63,7 @@ NO_NUMBERS = (ValueError, IndexError, ArithmeticError, RuntimeError, CheckpointE
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = CommandParser(prog=program("train"), description=__doc__, epilog=fill(EXAMPLE))
-    parser.add_argument("--config", type=Path, help="settings file (default: config.yaml here or beside the package)")
-    parser.add_argument("--preset", help="tiny, small, base or large (default: the config's)")
+    kinds.add_shared(parser, "--config", "--preset")
     parser.add_argument(
         "--minutes",
         type=kinds.minutes,
@@ -73,7 +72,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--dataset", type=Path, help="folder made by create_dataset (default: the config's dataset_folder)"
     )
-    parser.add_argument("--checkpoints", type=Path, help="folder to write to (default: the config's checkpoint_folder)")
+    kinds.add_shared(parser, "--checkpoints", help="folder to write to (default: the config's checkpoint_folder)")
     parser.add_argument(
         "--resume",
         nargs="?",
@@ -97,7 +96,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     how_much = parser.add_mutually_exclusive_group()
     how_much.add_argument("--quiet", action="store_true", help="say only how it ended (default: one bar)")
     how_much.add_argument("--verbose", action="store_true", help="show every number (default: one bar)")
-    parser.add_argument("--seed", type=kinds.seed, help="of every random choice (default: the config's)")
+    kinds.add_shared(
+        parser, "--seed", type=kinds.seed, default=None, help="of every random choice (default: the config's)"
+    )
     parser.add_argument("--devices", type=kinds.processes, help="processes on this node (default: the config's)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any setting (default: none)")
     return parser.parse_args(argv)

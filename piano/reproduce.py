@@ -17,7 +17,7 @@ from piano.foundation.errors import AudioError, CheckpointError, MusiganError, r
 from piano.foundation.made_files import replacing
 from piano.foundation.model_folder import named_folder
 from piano.foundation.native_sound import sndfile_name
-from piano.foundation.options import make_output_folder
+from piano.foundation.options import add_shared, make_output_folder
 from piano.foundation.receipt import Receipt, file_source, find_below, is_below, model_hash, own_versions, read_receipt
 from piano.foundation.runtime import available_cores, has_device
 from piano.foundation.screen_text import CommandParser, printable
@@ -37,9 +37,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = CommandParser(prog=program("reproduce"), description=__doc__, epilog=fill(EXAMPLE))
     parser.add_argument("file", type=Path, help="a sound that generate wrote")
-    parser.add_argument(
-        "--checkpoints", type=Path, help="folder of the model, or shipped (default: the one the receipt names)"
-    )
+    add_shared(parser, "--checkpoints", help="folder of the model, or shipped (default: the one the receipt names)")
     parser.add_argument(
         "--source",
         type=Path,

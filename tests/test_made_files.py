@@ -1,5 +1,7 @@
 """Files under temporary names until they are whole; nothing that is there is ever replaced without being told to."""
 
+import ast
+import errno
 import os
 import signal
 import subprocess
@@ -7,13 +9,18 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from piano.foundation.errors import ConfigError
+from piano.foundation.audio_io import write_audio
+from piano.foundation.checkpoint_format import write_checkpoint
+from piano.foundation.errors import AudioError, CheckpointError, ConfigError
 from piano.foundation.made_files import (
     claim_results,
     clear_leftovers,
     publish,
+    publish_together,
+    put_in_place,
     refuse_other_work,
     replacing,
     temporary_name,
@@ -34,6 +41,68 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     write_bytes(path, b"second")
     assert path.read_bytes() == b"second"
     assert os.listdir(tmp_path) == ["a.bin"]
+
+
+def test_a_file_gets_its_name_when_its_bytes_are_on_the_disk(tmp_path: Path, monkeypatch) -> None:
+    happened: list[str] = []
+    for name in ("fsync", "replace", "link"):
+        whole = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *given, name=name, whole=whole: (happened.append(name), whole(*given))[1])
+
+    def made(act) -> list[str]:
+        happened.clear()
+        with unfinished(tmp_path / "a.bin") as temporary:
+            temporary.write_bytes(b"new")
+            act(temporary)
+        return list(happened)
+
+    assert made(lambda part: put_in_place(part, tmp_path / "a.bin")) == ["fsync", "replace"]
+    assert made(lambda part: publish(part, tmp_path / "b.bin")) == ["fsync", "link"]
+    assert made(lambda part: publish_together({".x": part}, tmp_path / "c")) == ["fsync", "link"]
+    assert made(lambda _: write_bytes(tmp_path / "d.bin", b"new")) == ["fsync", "replace"]
+    assert made(lambda _: write_audio(tmp_path / "e.wav", np.zeros((1, 9)), 8_000)) == ["fsync", "replace"]
+    assert made(lambda _: write_checkpoint(tmp_path / "f.pt", {})) == ["fsync", "replace"]
+
+
+def test_a_disk_that_is_found_full_at_the_end_leaves_the_file_of_before(tmp_path: Path, monkeypatch) -> None:
+    names = ("a.bin", "a.wav", "a.pt")
+    for name in names:
+        (tmp_path / name).write_bytes(b"before")
+
+    def refuse(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        write_bytes(tmp_path / "a.bin", b"after")
+    with pytest.raises(AudioError, match=r"cannot write .*a\.wav: "):
+        write_audio(tmp_path / "a.wav", np.zeros((1, 9)), 8_000)
+    with pytest.raises(CheckpointError, match=r"cannot write .*a\.pt: No space left"):
+        write_checkpoint(tmp_path / "a.pt", {})
+    assert sorted(os.listdir(tmp_path)) == sorted(names)
+    assert {(tmp_path / name).read_bytes() for name in names} == {b"before"}
+
+
+RENAMES_OTHERWISE = {
+    "data_prep/prepare_dataset.py": "folders",
+    "data_prep/prepare_song.py": "folders",
+    "data_prep/create_dataset.py": "two files at once, while there is no manifest",
+}
+"""Modules that rename for themselves, and what."""
+
+
+def test_one_module_brings_files_to_the_disk_and_renames_them() -> None:
+    found = set()
+    for path in [path for room in ("piano", "data_prep") for path in (PROJECT / room).rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if (
+                isinstance(node, ast.Attribute)
+                and node.attr in ("fsync", "replace", "rename", "renames", "link")
+                and isinstance(node.value, ast.Name)
+                and node.value.id in ("os", "path", "temporary")
+            ):
+                found.add(path.relative_to(PROJECT).as_posix())
+    assert found == {"piano/foundation/made_files.py", *RENAMES_OTHERWISE}
 
 
 def test_publishing_counts_on(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from piano.foundation.doors import command, fill, program
 from piano.foundation.errors import CheckpointError, TrainingError, run_command
 from piano.foundation.made_files import write_json
 from piano.foundation.model_folder import holds_shipped, named_folder
+from piano.foundation.options import add_shared
 from piano.foundation.run_log import LOG_NAME
 from piano.foundation.screen_text import CommandParser, printable, tolerate_old_terminals
 from piano.run_settings import Changes, changes, read_settings
@@ -394,8 +395,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = CommandParser(prog=program("doctor"), description=__doc__, epilog=fill(EXAMPLE))
     parser.add_argument("what", metavar="RUN|env|wiring", help="folder of a run, or env, or wiring")
-    parser.add_argument("--config", type=Path, help="settings file of env and wiring (default: config.yaml here)")
-    parser.add_argument("--preset", help="preset of wiring (default: the config's)")
+    add_shared(parser, "--config", help="settings file of env and wiring (default: config.yaml here)")
+    add_shared(parser, "--preset", help="preset of wiring (default: the config's)")
     return parser.parse_args(argv)
 
 

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import pickle
 import re
 import warnings
@@ -187,8 +186,6 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary, temporary.open("r+b") as file:
             write(file)
-            file.flush()
-            os.fsync(file.fileno())
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError of its own
         reason = error.strerror if isinstance(error, OSError) else "the file came out incomplete (is the disk full?)"
         raise CheckpointError(f"cannot write {path}: {reason}. Checkpoints before it are untouched.") from None

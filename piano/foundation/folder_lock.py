@@ -1,12 +1,11 @@
 """One run at a time in a folder: a lock that the operating system frees when a process dies, however it dies."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from piano.foundation.errors import DatasetError, MusiganError
-from piano.foundation.made_files import clear_leftovers, temporary_name
+from piano.foundation.made_files import clear_leftovers, temporary_name, try_lock
 from piano.foundation.screen_text import printable
 
 LOCK_NAME = ".lock"
@@ -42,7 +41,7 @@ def locked_folder(folder: Path, *, error: type[MusiganError] = DatasetError, oth
             f"cannot write in {shown}: {problem.strerror or problem}. Choose another folder with {other}."
         ) from None
     with stream:
-        if not _try_lock(stream.fileno()):
+        if try_lock(stream.fileno()) is False:  # None: a file system that knows no locks is taken to be free
             raise error(f"another run is working in {shown}. Wait for it, or use another {other}.")
         clear_leftovers(folder)
         yield
@@ -66,7 +65,7 @@ def reading_folder(folder: Path, *, error: type[MusiganError] = DatasetError) ->
         yield
         return
     with stream:
-        if not _try_lock(stream.fileno(), is_shared=True):
+        if not _try_reading_lock(stream.fileno()):
             raise error(f"another run is working in {printable(folder)}. Wait until it has ended.")
         yield
 
@@ -81,24 +80,15 @@ def _try_writing(folder: Path) -> None:
             trial.unlink(missing_ok=True)
 
 
-def _try_lock(descriptor: int, *, is_shared: bool = False) -> bool:
-    """False if somebody has it; a file system that knows no locks is taken to be free."""
+def _try_reading_lock(descriptor: int) -> bool:
+    """False if somebody holds the lock of `try_lock`; a system or file system that knows no shared locks is free."""
     try:
         import fcntl
     except ImportError:  # Windows
-        import msvcrt
-
-        if is_shared:  # there is no such lock
-            return True
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-        except OSError:
-            return False
         return True
     try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # the second is how some network drives say it
         return False
     except OSError:
         return True

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from piano.foundation.made_files import write_bytes
 from piano.foundation.screen_text import printable
 
 logger = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ class WeightsAndBiases:
         wandb = importlib.import_module("wandb")  # an optional library: its types need not be there
         name = folder / WANDB_ID_NAME
         if not name.is_file():
-            name.write_text(uuid.uuid4().hex[:12], encoding="utf-8")
+            write_bytes(name, uuid.uuid4().hex[:12].encode("ascii"))
         mode = os.environ.get("WANDB_MODE") or ("online" if has_wandb_key() else "offline")
         self.wandb = wandb
         self.run = wandb.init(

@@ -1,7 +1,8 @@
 """Files that are made: under a temporary name until they are whole, and never in the place of other work.
 
 One rule for temporary names, `.NAME.8 hexadecimal digits.part`, and one clearing for what a kill left behind. A live
-process holds a lock on its temporary file, so that nobody else clears it away.
+process holds a lock on its temporary file, so that nobody else clears it away. A file gets its name when its bytes are
+on the disk, not before: after a power cut, too, it is whole or not there.
 """
 
 import contextlib
@@ -10,10 +11,13 @@ import json
 import os
 import re
 import secrets
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from filelock import lock_descriptor
 
 from piano.foundation.errors import ConfigError, MusiganError
 from piano.foundation.screen_text import printable
@@ -37,12 +41,12 @@ def unfinished(path: Path) -> Iterator[Path]:
     """A temporary file for what will be `path`, kept from clearing while the body runs; it is gone afterwards.
 
     The body writes into the name that it gets (in place: a file put there anew is not locked), and then hands it to
-    `publish` or `os.replace`.
+    `publish`, `publish_together` or `put_in_place`.
     """
     temporary = temporary_name(path)
     descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
     try:
-        if not _try_lock(descriptor):
+        if not _try_lock_part(descriptor):
             os.close(descriptor)
             descriptor = -1
         yield temporary
@@ -57,15 +61,25 @@ def replacing(path: Path) -> Iterator[Path]:
     """A temporary file that takes the place of `path` when the body ends; if it raises, `path` stays as it was."""
     with unfinished(path) as temporary:
         yield temporary
-        os.replace(temporary, path)
+        put_in_place(temporary, path)
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Give a finished temporary file its name; what had the name is gone."""
+    _bring_to_disk(temporary)
+    os.replace(temporary, path)
+
+
+def _bring_to_disk(path: Path) -> None:
+    """Wait until the bytes of a file that is closed are on the disk; raises OSError where it is full after all."""
+    with open(path, "r+b") as stream:
+        os.fsync(stream.fileno())
 
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file under a temporary name, then rename it: half a file is never seen."""
     with replacing(path) as temporary, open(temporary, "r+b") as stream:
         stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -92,6 +106,7 @@ def publish(temporary: Path, path: Path) -> Path:
     Path
         The name that it got.
     """
+    _bring_to_disk(temporary)
     for name in numbered(path):
         if _claim(temporary, name):
             return name
@@ -113,6 +128,8 @@ def publish_together(made: Mapping[str, Path], path: Path) -> list[Path]:
     list of Path
         The names that they got, in order.
     """
+    for temporary in made.values():
+        _bring_to_disk(temporary)
     for start in numbered_starts(path):
         names = [start.with_name(start.name + ending) for ending in made]
         if any(os.path.lexists(name) for name in names):
@@ -246,29 +263,33 @@ def clear_leftovers(folder: Path) -> list[Path]:
     return removed
 
 
+def try_lock(descriptor: int) -> bool | None:
+    """Lock an open file; the operating system frees it when the file is closed or its process dies.
+
+    Returns
+    -------
+    bool or None
+        Whether the lock was free and is held now; None where files cannot be locked.
+    """
+    try:
+        return lock_descriptor(descriptor, blocking=False)
+    except OSError:
+        return None
+
+
+def _try_lock_part(descriptor: int) -> bool | None:
+    """`try_lock` for a temporary file; on Windows, where an open file could not be renamed, there is no lock on it."""
+    return None if sys.platform == "win32" else try_lock(descriptor)
+
+
 def _is_abandoned(path: Path) -> bool:
     try:
         descriptor = os.open(path, os.O_RDWR)
     except OSError:
         return False
     try:
-        locked = _try_lock(descriptor)
+        locked = _try_lock_part(descriptor)
         age = time.time() - os.fstat(descriptor).st_mtime
     finally:
         os.close(descriptor)
     return locked if locked is not None else age > _ABANDONED_SECONDS
-
-
-def _try_lock(descriptor: int) -> bool | None:
-    """Whether the lock was free and is held now; None where files cannot be locked."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: an open file could not be renamed
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True

@@ -1,4 +1,4 @@
-"""What the options of several commands have in common: numbers that make sense, and a folder to write to."""
+"""What the options of several commands have in common: names, words, numbers that make sense, a folder to write to."""
 
 import argparse
 import math
@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from piano.foundation import bounds
 from piano.foundation.bounds import Bound
@@ -68,6 +69,35 @@ phase_iterations = whole(bounds.PHASE_ITERATIONS)
 steps = whole_or(bounds.SAMPLING_STEPS, "auto")
 epoch = whole_or(bounds.EPOCH, "best", "latest")
 epoch_number = whole(bounds.EPOCH)
+
+SHARED: dict[str, dict[str, Any]] = {
+    "--config": {"type": Path, "help": "settings file (default: config.yaml here or beside the package)"},
+    "--preset": {"help": "tiny, small, base or large (default: the config's)"},
+    "--checkpoints": {"type": Path, "help": "folder (default: the config's checkpoint_folder)"},
+    "--epoch": {
+        "type": epoch,
+        "default": "best",
+        "help": "a number, latest, or best: what was judged best (default: best)",
+    },
+    "--count": {"type": count, "default": 48, "help": "samples, and real clips (default: %(default)s)"},
+    "--seconds": {"type": seconds, "default": 10.0, "help": "length of each clip (default: %(default)g)"},
+    "--steps": {
+        "type": steps,
+        "default": "auto",
+        "help": "sampling steps: a number, or auto, what scored best (default: auto)",
+    },
+    "--seed": {"type": natural_int, "default": 0, "help": "of samples, noise and intervals (default: %(default)s)"},
+    "--device": {"choices": ("auto", "cpu", "cuda", "mps"), "default": "auto", "help": "(default: auto)"},
+    "--threads": {"type": threads, "help": "CPU threads (default: what is fastest now)"},
+    "--overwrite": {"action": "store_true", "help": "replace results about something else (default: refuse)"},
+}
+"""Options that several commands have, in the words of argparse; what a command means otherwise it says itself."""
+
+
+def add_shared(parser: argparse.ArgumentParser, *names: str, **other: Any) -> None:
+    """Add options of SHARED to a command, with other words, default or kind where these are given."""
+    for name in names:
+        parser.add_argument(name, **{**SHARED[name], **other})
 
 
 def make_output_folder(folder: Path) -> None:
