@@ -152,7 +152,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         default=0.1,
         help="kept from training (default: %(default)g)",
     )
-    add("--seed", type=kinds.natural_int, default=0, help="of the split and the order (default: %(default)s)")
+    kinds.add_shared(parser, "--seed", help="of the split and the order (default: %(default)s)")
     add(
         "--split-inside",
         action="store_true",
@@ -163,11 +163,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         action="store_true",
         help="put files shorter than a pair one after the other, folder by folder (sample packs; default: off)",
     )
-    add(
-        "--overwrite",
-        action="store_true",
-        help="replace a data set even if its songs change sides or are no longer in it (default: refuse)",
-    )
+    words = "replace a data set even if its songs change sides or are no longer in it (default: refuse)"
+    kinds.add_shared(parser, "--overwrite", help=words)
     add_config_options(parser)
     return parser.parse_args(argv)
 

@@ -1,7 +1,6 @@
 """Writes the pairs of both splits into .npy files, and the manifest last."""
 
 import contextlib
-import os
 import sys
 from pathlib import Path
 from typing import BinaryIO
@@ -13,7 +12,7 @@ from data_prep.dataset_refusals import refuse_full_disk
 from data_prep.pairs import Pair, Recordings, read_run
 from piano.foundation.dataset_format import SPLITS, DatasetManifest, manifest_path, set_path, write_manifest
 from piano.foundation.errors import DatasetError
-from piano.foundation.made_files import unfinished
+from piano.foundation.made_files import bring_to_disk, put_in_place, unfinished
 from piano.foundation.prepared_chunks import ChunkReader
 from piano.foundation.screen_text import printable
 
@@ -51,6 +50,7 @@ def write_dataset(
         for split in SPLITS:
             try:
                 _write_pairs(written[split], manifest, split, pairs[split], recordings, reader)
+                bring_to_disk(written[split])
             except OSError as error:
                 raise DatasetError(
                     f"cannot write {printable(set_path(output, split))}: {error.strerror or error}. It needs "
@@ -58,7 +58,7 @@ def write_dataset(
                 ) from None
         manifest_path(output).unlink(missing_ok=True)  # from here to the end there is no data set, rather than half
         for split, path in written.items():
-            os.replace(path, set_path(output, split))
+            put_in_place(path, set_path(output, split))
         write_manifest(output, manifest)
 
 
@@ -92,8 +92,6 @@ def _write_pairs(
             stream.seek(first_byte + place * pair_bytes)
             stream.write(np.ascontiguousarray(run.reshape(channels, 2, segment_samples).swapaxes(0, 1)).data)
             bar.update()
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def _write_header(stream: BinaryIO, shape: tuple[int, ...]) -> int:

@@ -171,7 +171,8 @@ def test_one_number_that_is_none_is_found_before_the_first_step(tmp_path, capsys
     pairs.flush()
     assert piano_main.main(["--config", str(write_config(tmp_path))]) == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"Error: pair 1 of {set_path(tmp_path / 'dataset', split)} holds NaN, infinite or far too large ")
+    place = f"pair 1 of {set_path(tmp_path / 'dataset', split)}"
+    assert error.startswith(f"Error: {place} holds NaN, infinite or far too large ")
     assert not (tmp_path / "checkpoints").exists()
 
 

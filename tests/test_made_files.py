@@ -84,9 +84,8 @@ def test_a_disk_that_is_found_full_at_the_end_leaves_the_file_of_before(tmp_path
 
 
 RENAMES_OTHERWISE = {
-    "data_prep/prepare_dataset.py": "folders",
+    "data_prep/earlier_run.py": "folders",
     "data_prep/prepare_song.py": "folders",
-    "data_prep/create_dataset.py": "two files at once, while there is no manifest",
 }
 """Modules that rename for themselves, and what."""
 

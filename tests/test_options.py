@@ -11,8 +11,6 @@ from piano.foundation.options import SHARED, add_shared
 PROJECT = Path(__file__).resolve().parent.parent
 
 WRITTEN_OUT = {
-    ("data_prep/create_dataset.py", "--overwrite"),
-    ("data_prep/create_dataset.py", "--seed"),
     ("piano/evaluate.py", "--checkpoints"),  # one of two of which one must be given
     ("piano/report/listen_page.py", "--checkpoints"),
     ("piano/report/report.py", "--overwrite"),

@@ -66,11 +66,11 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def put_in_place(temporary: Path, path: Path) -> None:
     """Give a finished temporary file its name; what had the name is gone."""
-    _bring_to_disk(temporary)
+    bring_to_disk(temporary)
     os.replace(temporary, path)
 
 
-def _bring_to_disk(path: Path) -> None:
+def bring_to_disk(path: Path) -> None:
     """Wait until the bytes of a file that is closed are on the disk; raises OSError where it is full after all."""
     with open(path, "r+b") as stream:
         os.fsync(stream.fileno())
@@ -106,7 +106,7 @@ def publish(temporary: Path, path: Path) -> Path:
     Path
         The name that it got.
     """
-    _bring_to_disk(temporary)
+    bring_to_disk(temporary)
     for name in numbered(path):
         if _claim(temporary, name):
             return name
@@ -129,7 +129,7 @@ def publish_together(made: Mapping[str, Path], path: Path) -> list[Path]:
         The names that they got, in order.
     """
     for temporary in made.values():
-        _bring_to_disk(temporary)
+        bring_to_disk(temporary)
     for start in numbered_starts(path):
         names = [start.with_name(start.name + ending) for ending in made]
         if any(os.path.lexists(name) for name in names):
