@@ -17,7 +17,8 @@ from piano.foundation.audio_io import encode_mp3, write_audio
 from piano.foundation.dataset_format import open_pairs, read_manifest, set_path
 from piano.foundation.errors import AudioError
 from piano.report import listen_page, report
-from piano.report.charts import chart_html
+from piano.report.charts import draw_chart
+from piano.report.markup import macro
 from piano.report.music import find_trouble, listen_to
 from piano.report.scores import tournament_section
 from piano.report.sound_cards import encode_png
@@ -61,6 +62,11 @@ def sound_of(page: str, name: str) -> tuple[np.ndarray, int]:
 def pitch_of(waveform: np.ndarray, rate: int) -> float:
     """Frequency of the strongest tone."""
     return np.abs(np.fft.rfft(waveform)).argmax() * rate / len(waveform)
+
+
+def chart_of(chart: Chart, timeline: Timeline) -> str:
+    """A chart as it stands on the page."""
+    return macro("chart.html", "chart", draw_chart(chart, timeline))
 
 
 class Reader(HTMLParser):
@@ -161,8 +167,8 @@ def test_gates_findings_and_curves_of_the_log_are_on_the_page(page: str) -> None
 
 def test_scores_stand_beside_their_scale(page: str) -> None:
     scores = part(page, "scores")
-    assert "this model&#x27;s music" in scores and "0.12 <small>0.10 to 0.14</small>" in scores
-    assert scores.index("this model&#x27;s") < scores.index(">other real music<") < scores.index("white noise")
+    assert "this model&#39;s music" in scores and "0.12 <small>0.10 to 0.14</small>" in scores
+    assert scores.index("this model&#39;s") < scores.index(">other real music<") < scores.index("white noise")
     assert scores.index("onset rate") < scores.index("polyphony")  # what is off comes first
     assert "near real music (0.12, where 0 is other real music and 1 is noise" in page
 
@@ -388,13 +394,13 @@ def test_more_time_for_the_stage_that_ran_last_begins_a_new_stretch() -> None:
 @pytest.mark.parametrize("is_log", [False, True])
 def test_a_curve_fills_its_picture_and_stays_in_it(is_log: bool) -> None:
     values = np.array([5.0, 9.0, 1.0, 4.0])
-    chart = chart_html(Chart("x", "", [Curve("x", np.arange(4.0), values)], is_log=is_log), Timeline([], [], 3.0))
+    chart = chart_of(Chart("x", "", [Curve("x", np.arange(4.0), values)], is_log=is_log), Timeline([], [], 3.0))
     drawn = re.findall(r'aria-hidden="true"><path class="line line-0" d="M([^"]+)"/></svg></?[^l]', chart)[-1]
     points = np.array([point.split() for point in drawn.split("L")], float)
     assert points[:, 1].argmin() == 1 and points[:, 1].argmax() == 2  # y grows downwards
     assert points[:, 0].tolist() == pytest.approx([0, 333.3, 666.7, 1000], abs=0.1)
     assert points[:, 1].min() > 0 and points[:, 1].max() < 300
-    flat = chart_html(Chart("y", "", [Curve("y", np.zeros(3), np.ones(3))]), Timeline([], [], 0.0))
+    flat = chart_of(Chart("y", "", [Curve("y", np.zeros(3), np.ones(3))]), Timeline([], [], 0.0))
     assert "nan" not in flat and "inf" not in flat
 
 
