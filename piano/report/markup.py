@@ -18,9 +18,8 @@ PLACES = re.compile(
 """What an address carries, which is left alone; the folders of a path that leads from the root."""
 PICTURE_WIDTH = 1100
 """Of a picture that another command drew, in pixels."""
-
-
 OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z-]*)")
+"""Of a command, as it stands in a sentence."""
 BETWEEN_TAGS = re.compile(r">\s*\n\s*<")
 """Line breaks that a template has for those who read it."""
 
