@@ -560,3 +560,7 @@ def test_made_and_real_stand_in_columns_of_one_height() -> None:
     heard = Heard([sound("noise", number) for number in range(2)] + [sound("real", n) for n in range(2)], [], [])
     shown, folded = contrast_section(heard).content.split("<details>")
     assert titles(shown) == ["noise 1", "real 0"] and titles(folded) == ["real 1"]
+    copies = contrast_section(Heard([sound("noise", 0), sound("reconstruction", 1)], [], [])).content
+    assert titles(copies) == ["reconstruction 1"] and "<summary>Copies of real music" in copies
+    more = contrast_section(Heard([sound("noise", number) for number in range(3)], [], []))
+    assert more.title == "More pieces" and titles(more.content) == ["noise 1", "noise 2"]
