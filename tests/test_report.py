@@ -20,7 +20,18 @@ from tiny_run import tiny_config
 
 from piano.config_reader import dump_config
 from piano.foundation.audio_io import encode_mp3, write_audio
-from piano.foundation.dataset_format import MANIFEST_NAME, open_pairs, read_manifest, set_path
+from piano.foundation.dataset_format import (
+    MANIFEST_NAME,
+    ChunkEntry,
+    LeftOut,
+    PreparedManifest,
+    PrepareSettings,
+    SongEntry,
+    open_pairs,
+    read_manifest,
+    set_path,
+    write_prepared_manifest,
+)
 from piano.foundation.errors import AudioError
 from piano.foundation.made_files import write_json
 from piano.report import listen_page, report
@@ -254,6 +265,30 @@ def marked(value: Any, mark: str) -> Any:
     return f"{value}{mark}" if isinstance(value, str) else value
 
 
+def prepared_music(source: str, mark: str) -> PreparedManifest:
+    """What preparation says of one song, with a mark in its note, and of a file that was left out."""
+    song = SongEntry(
+        source=source,
+        size=1,
+        mtime_ns=1,
+        sha256="0" * 64,
+        folder="a",
+        source_sample_rate=DATASET_RATE,
+        source_channels=1,
+        samples=DATASET_RATE,
+        seconds=1.0,
+        loudness_db=-20.0,
+        peak_db=-1.0,
+        gain_db=0.0,
+        silence_share=0.0,
+        chunks=(ChunkEntry(file="chunk_0000.npy", start_sample=0, samples=DATASET_RATE),),
+        notes=(f"clipped{mark}",),
+    )
+    settings = PrepareSettings(sample_rate=DATASET_RATE, channels=1, chunk_seconds=1.0, min_seconds=0.5)
+    left_out = LeftOut(source="b", reason=f"too_short{mark}")
+    return PreparedManifest(settings=settings, music_folder="", songs=(song,), left_out=(left_out,))
+
+
 def make_marked_run(folder: Path, mark: str) -> Path:
     """A run with a mark in every text that a page can take from a file: names, logs, scores, verdicts, settings."""
     dataset = make_dataset(folder / f"set{mark}")
@@ -261,6 +296,9 @@ def make_marked_run(folder: Path, mark: str) -> Path:
     for key in ("songs", "groups", "too_short"):
         manifest[key] = marked(manifest[key], mark)
     write_json(dataset / MANIFEST_NAME, manifest)
+    for name in ("prepared", "evaluation", "comparison", "check_discriminator"):
+        (folder / name).mkdir()
+    write_prepared_manifest(folder / "prepared", prepared_music(manifest["songs"]["training"][0], mark))
     learned = np.concatenate(list(open_pairs(dataset, "training")[3]), axis=1)
     for name in ("stolen{}.wav", "own{}.wav", "copy{}.reconstruction.wav", "continuation_song{}.wav"):
         write_audio(folder / "music" / name.format(mark), learned, DATASET_RATE)
@@ -268,8 +306,6 @@ def make_marked_run(folder: Path, mark: str) -> Path:
         write_audio(folder / "samples" / f"epoch_{epoch:04d}_sample_0.wav", tone(300, 0.5), RATE)
     config = tiny_config(folder, batch_size=8).model_copy(update={"dataset_folder": dataset})
     (folder / "config.yaml").write_text(dump_config(config), encoding="utf-8")
-    for name in ("evaluation", "comparison", "check_discriminator"):
-        (folder / name).mkdir()
     log = [marked(entry, mark) for entry in make_log()]
     log = [{name.replace("<b>", mark): value for name, value in entry.items()} for entry in log]
     log[3] |= {f"once{mark}": 1.0}
@@ -302,6 +338,8 @@ def test_no_text_of_any_file_changes_the_structure_of_the_page(tmp_path: Path) -
         page = make_page(run, "--title", mark, "--copies", "yes", "--real", str(run / f"set{mark}"))
         assert [key for key in (*keys, "music", "settings") if str(escape(mark)) not in part(page, key)] == []
         assert "&amp;amp;" not in page  # nothing is escaped twice
+        for met in ("left out: too short", "clipped"):
+            assert f'<th scope="row">{met}{escape(mark)}</th>' in part(page, "music")
         structures.append([(tag, list(attributes)) for tag, attributes in Reader(page).tags])
     assert structures[0] == structures[1]
 

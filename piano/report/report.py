@@ -277,7 +277,7 @@ def build_page(sources: Sources, options: argparse.Namespace) -> str:
     absent = [section for section in (*open_parts, *curious) if section.absent]
     if holds_shipped(sources.run):
         absent = [section for section in absent if section.key in TO_BE_HAD]
-    return render(
+    page = render(
         "page.html",
         title=title,
         description=f"{lead} {facts}".strip() or NO_RECORD,
@@ -291,6 +291,7 @@ def build_page(sources: Sources, options: argparse.Namespace) -> str:
         curious=folded,
         absent=absent,
     )
+    return str(page)
 
 
 def music_folders(sources: Sources) -> list[Path]:
