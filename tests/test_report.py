@@ -2,22 +2,41 @@
 
 import base64
 import io
+import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 from make_audio import tone
+from markupsafe import escape
 from PIL import Image
-from report_run import DATASET_RATE, RATE, make_dataset, make_log, make_page, make_run
+from report_run import DATASET_RATE, RATE, make_dataset, make_log, make_page, make_run, make_scores
+from tiny_run import tiny_config
 
+from piano.config_reader import dump_config
 from piano.foundation.audio_io import encode_mp3, write_audio
-from piano.foundation.dataset_format import open_pairs, read_manifest, set_path
+from piano.foundation.dataset_format import (
+    MANIFEST_NAME,
+    ChunkEntry,
+    LeftOut,
+    PreparedManifest,
+    PrepareSettings,
+    SongEntry,
+    open_pairs,
+    read_manifest,
+    set_path,
+    write_prepared_manifest,
+)
 from piano.foundation.errors import AudioError
+from piano.foundation.made_files import write_json
 from piano.report import listen_page, report
-from piano.report.charts import chart_html
+from piano.report.charts import draw_chart
+from piano.report.markup import macro
 from piano.report.music import find_trouble, listen_to
 from piano.report.scores import tournament_section
 from piano.report.sound_cards import encode_png
@@ -61,6 +80,11 @@ def sound_of(page: str, name: str) -> tuple[np.ndarray, int]:
 def pitch_of(waveform: np.ndarray, rate: int) -> float:
     """Frequency of the strongest tone."""
     return np.abs(np.fft.rfft(waveform)).argmax() * rate / len(waveform)
+
+
+def chart_of(chart: Chart, timeline: Timeline) -> str:
+    """A chart as it stands on the page."""
+    return macro("chart.html", "chart", draw_chart(chart, timeline))
 
 
 class Reader(HTMLParser):
@@ -161,8 +185,8 @@ def test_gates_findings_and_curves_of_the_log_are_on_the_page(page: str) -> None
 
 def test_scores_stand_beside_their_scale(page: str) -> None:
     scores = part(page, "scores")
-    assert "this model&#x27;s music" in scores and "0.12 <small>0.10 to 0.14</small>" in scores
-    assert scores.index("this model&#x27;s") < scores.index(">other real music<") < scores.index("white noise")
+    assert "this model&#39;s music" in scores and "0.12 <small>0.10 to 0.14</small>" in scores
+    assert scores.index("this model&#39;s") < scores.index(">other real music<") < scores.index("white noise")
     assert scores.index("onset rate") < scores.index("polyphony")  # what is off comes first
     assert "near real music (0.12, where 0 is other real music and 1 is noise" in page
 
@@ -230,6 +254,94 @@ def test_names_from_files_and_logs_cannot_become_markup(page: str) -> None:
     assert "<B>" not in page and "Copy of A &amp; &lt;B&gt;" in page
     assert "<b>" not in re.findall(r"a/.{20}", page)[0] and "a/&lt;b&gt;" in page
     assert len(Reader(page).all("script")) == 1
+
+
+def marked(value: Any, mark: str) -> Any:
+    """The same JSON with a mark behind every text of it, but for the words that tell what a line is."""
+    if isinstance(value, dict):
+        return {key: text if key == "event" else marked(text, mark) for key, text in value.items()}
+    if isinstance(value, list):
+        return [marked(item, mark) for item in value]
+    return f"{value}{mark}" if isinstance(value, str) else value
+
+
+def prepared_music(source: str, mark: str) -> PreparedManifest:
+    """What preparation says of one song, with a mark in its note, and of a file that was left out."""
+    song = SongEntry(
+        source=source,
+        size=1,
+        mtime_ns=1,
+        sha256="0" * 64,
+        folder="a",
+        source_sample_rate=DATASET_RATE,
+        source_channels=1,
+        samples=DATASET_RATE,
+        seconds=1.0,
+        loudness_db=-20.0,
+        peak_db=-1.0,
+        gain_db=0.0,
+        silence_share=0.0,
+        chunks=(ChunkEntry(file="chunk_0000.npy", start_sample=0, samples=DATASET_RATE),),
+        notes=(f"clipped{mark}",),
+    )
+    settings = PrepareSettings(sample_rate=DATASET_RATE, channels=1, chunk_seconds=1.0, min_seconds=0.5)
+    left_out = LeftOut(source="b", reason=f"too_short{mark}")
+    return PreparedManifest(settings=settings, music_folder="", songs=(song,), left_out=(left_out,))
+
+
+def make_marked_run(folder: Path, mark: str) -> Path:
+    """A run with a mark in every text that a page can take from a file: names, logs, scores, verdicts, settings."""
+    dataset = make_dataset(folder / f"set{mark}")
+    manifest = json.loads((dataset / MANIFEST_NAME).read_text(encoding="utf-8"))
+    for key in ("songs", "groups", "too_short"):
+        manifest[key] = marked(manifest[key], mark)
+    write_json(dataset / MANIFEST_NAME, manifest)
+    for name in ("prepared", "evaluation", "comparison", "check_discriminator"):
+        (folder / name).mkdir()
+    write_prepared_manifest(folder / "prepared", prepared_music(manifest["songs"]["training"][0], mark))
+    learned = np.concatenate(list(open_pairs(dataset, "training")[3]), axis=1)
+    for name in ("stolen{}.wav", "own{}.wav", "copy{}.reconstruction.wav", "continuation_song{}.wav"):
+        write_audio(folder / "music" / name.format(mark), learned, DATASET_RATE)
+    for epoch in (1, 2):
+        write_audio(folder / "samples" / f"epoch_{epoch:04d}_sample_0.wav", tone(300, 0.5), RATE)
+    config = tiny_config(folder, batch_size=8).model_copy(update={"dataset_folder": dataset})
+    (folder / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+    log = [marked(entry, mark) for entry in make_log()]
+    log = [{name.replace("<b>", mark): value for name, value in entry.items()} for entry in log]
+    log[3] |= {f"once{mark}": 1.0}
+    log += [{"event": "remedy", "stage": f"professor{mark}", "seconds": 1000.0, "name": mark, "remedy": mark}]
+    log += [{"event": "left out", "stage": f"joint{mark}", "seconds": 1140.0}]
+    (folder / "metrics.jsonl").write_text("".join(f"{json.dumps(entry)}\n" for entry in log), encoding="utf-8")
+    scores = marked(make_scores(), mark) | {"warning": mark, "reconstructions": {"R": 0.2, "P": 0.8}}
+    scores["sets"][mark] = scores["sets"]["samples"]
+    scores["descriptors"][mark] = scores["descriptors"]["polyphony"]
+    scores["continuations"] = {"agreement": {mark: {"own": 0.5, "others": 0.3, "p_value": 0.01}}}
+    write_json(folder / "evaluation" / "scores.json", scores)
+    rows = {key: {"first": 0.1, "second": 0.2, "better": mark, "verdict": mark} for key in ("kernel_score", mark)}
+    runs = [{"folder": str(folder)}, {"folder": f"other{mark}"}]
+    write_json(folder / "comparison" / "comparison.json", {"measures": rows, "runs": runs, "warning": mark})
+    tournament = folder / "check_discriminator"
+    (tournament / "interpretation.txt").write_text(mark, encoding="utf-8")
+    write_json(tournament / "verdicts.json", [{f"judge{mark}": mark}])
+    Image.new("RGB", (20, 5), "white").save(tournament / f"matrix{mark}.png")
+    return folder
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no file there can have such a name")
+def test_no_text_of_any_file_changes_the_structure_of_the_page(tmp_path: Path) -> None:
+    """A page with markup in every text has the tags and attributes of a page with letters there, and no more."""
+    marks = {"hostile": "<script x='1' y=\"2\">&lt;{{ x }}{% y %}", "harmless": "x" * 40}
+    keys = ("listen", "sounds", "continuations", "scores", "comparison", "copies", "curves", "findings", "tournament")
+    structures = []
+    for name, mark in marks.items():
+        run = make_marked_run(tmp_path / name, mark)
+        page = make_page(run, "--title", mark, "--copies", "yes", "--real", str(run / f"set{mark}"))
+        assert [key for key in (*keys, "music", "settings") if str(escape(mark)) not in part(page, key)] == []
+        assert "&amp;amp;" not in page  # nothing is escaped twice
+        for met in ("left out: too short", "clipped"):
+            assert f'<th scope="row">{met}{escape(mark)}</th>' in part(page, "music")
+        structures.append([(tag, list(attributes)) for tag, attributes in Reader(page).tags])
+    assert structures[0] == structures[1]
 
 
 def test_what_is_not_there_is_said_and_is_no_error(run: Path, tmp_path: Path) -> None:
@@ -388,13 +500,13 @@ def test_more_time_for_the_stage_that_ran_last_begins_a_new_stretch() -> None:
 @pytest.mark.parametrize("is_log", [False, True])
 def test_a_curve_fills_its_picture_and_stays_in_it(is_log: bool) -> None:
     values = np.array([5.0, 9.0, 1.0, 4.0])
-    chart = chart_html(Chart("x", "", [Curve("x", np.arange(4.0), values)], is_log=is_log), Timeline([], [], 3.0))
+    chart = chart_of(Chart("x", "", [Curve("x", np.arange(4.0), values)], is_log=is_log), Timeline([], [], 3.0))
     drawn = re.findall(r'aria-hidden="true"><path class="line line-0" d="M([^"]+)"/></svg></?[^l]', chart)[-1]
     points = np.array([point.split() for point in drawn.split("L")], float)
     assert points[:, 1].argmin() == 1 and points[:, 1].argmax() == 2  # y grows downwards
     assert points[:, 0].tolist() == pytest.approx([0, 333.3, 666.7, 1000], abs=0.1)
     assert points[:, 1].min() > 0 and points[:, 1].max() < 300
-    flat = chart_html(Chart("y", "", [Curve("y", np.zeros(3), np.ones(3))]), Timeline([], [], 0.0))
+    flat = chart_of(Chart("y", "", [Curve("y", np.zeros(3), np.ones(3))]), Timeline([], [], 0.0))
     assert "nan" not in flat and "inf" not in flat
 
 

@@ -23,18 +23,18 @@ from piano.foundation.receipt import Receipt, Source, model_hash
 from piano.foundation.screen_text import band_texts
 from piano.piano_model import VariationalAttentionModel
 from piano.report import report
-from piano.report.charts import chart_html, find_axis, round_steps
+from piano.report.charts import draw_chart, find_axis, round_steps
 from piano.report.compared import comparison_section
 from piano.report.copies import copies_section
-from piano.report.gates import gate_html
+from piano.report.gates import gate_of
 from piano.report.listen import Heard, Wanted, contrast_section, gather_sounds, listen_section
-from piano.report.markup import paragraphs, short, table_html, without_places
-from piano.report.scores import reconstructions_html, scores_section, warning_of
-from piano.report.sound_cards import sound_card, wave_html
+from piano.report.markup import macro, short, without_places
+from piano.report.scores import scores_section, warning_of
+from piano.report.sound_cards import sound_card, wave_of
 from piano.report.sounds import Kind, Sound, collect_made_music, sounds_of_run
 from piano.report.titles import song_title, told_apart
 from piano.report.training import curves_section, findings_section, learning_section, training_sentence
-from piano.report.verdict import headline, linked, spoken
+from piano.report.verdict import FINDINGS_TITLE, headline, spoken
 from piano.stages import STAGE
 from piano.utilities import load_checkpoint
 from piano.vae_utilities import save_checkpoint
@@ -91,6 +91,16 @@ def receipt(kind: str, *, seed: int, seconds: float, source: str = "") -> Receip
     )
 
 
+def chart_html(chart: Chart, timeline: Timeline) -> str:
+    """A chart as it stands on the page."""
+    return macro("chart.html", "chart", draw_chart(chart, timeline))
+
+
+def gate_html(entry: dict) -> str:
+    """A gate as it stands on the page."""
+    return macro("gates.html", "gate", gate_of(entry))
+
+
 def write_told(path: Path, told: Receipt, seconds: float) -> None:
     """A sound with a receipt in its comment."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,7 +116,7 @@ def titles(html: str) -> list[str]:
 def test_the_best_sound_comes_first_then_what_this_run_made(page: str) -> None:
     assert "<h1>What 19 minutes of learning made of six songs</h1>" in page
     listen = re.search(r'<section id="listen".*?</section>', page, re.DOTALL)[0]  # type: ignore[index]
-    assert titles(listen) == ["Sample 1, the project&#x27;s model", "Sample 2, the project&#x27;s model", "Sample 1"]
+    assert titles(listen) == ["Sample 1, the project&#39;s model", "Sample 2, the project&#39;s model", "Sample 1"]
     assert listen.index("The model that comes with the project") < listen.index("What these 19 minutes made")
     order = re.findall(r'<section[^>]*id="([a-z]+)"', page)
     assert order[:5] == ["listen", "sounds", "learning", "continuations", "blind"] and order[5] == "curious"
@@ -126,7 +136,7 @@ def test_one_picture_a_piece_and_two_colours_where_the_model_takes_over(page: st
     cards = re.findall(r'<figure class="sound (?:hero|large)".*?</figure>', page, re.DOTALL)
     assert len(cards) >= 8 and all(card.count("<img") == 1 for card in cards)
     (whole,) = (sound for sound in collect_made_music(run / "music", max_seconds=60.0) if sound.takeover_seconds)
-    given, own = re.findall(r'<path class="(?:given|own)" d="([^"]+)"', wave_html(whole))
+    given, own = re.findall(r'<path class="(?:given|own)" d="([^"]+)"', macro("sounds.html", "wave", wave_of(whole)))
     assert given.count("M") == 144 and own.count("M") == 96  # 240 bars, three of five seconds are the fragment's
 
 
@@ -176,8 +186,10 @@ def test_sounds_of_earlier_epochs_are_not_shown_as_those_of_the_model_that_plays
 
 
 def test_an_option_is_never_broken_at_its_hyphens() -> None:
-    assert '(<span class="whole">--checkpoints</span>)' in paragraphs("another folder (--checkpoints), well-made")
-    assert paragraphs("a -- b <i>") == "<p>a -- b &lt;i&gt;</p>"
+    assert '(<span class="whole">--checkpoints</span>)' in macro(
+        "parts.html", "paragraphs", "another folder (--checkpoints), well-made"
+    )
+    assert macro("parts.html", "paragraphs", "a -- b <i>") == "<p>a -- b &lt;i&gt;</p>"
 
 
 def test_files_get_titles_by_their_receipts(tmp_path: Path) -> None:
@@ -208,7 +220,7 @@ def test_a_continuation_of_a_long_song_is_shown_around_its_seam(tmp_path: Path) 
     hertz = [np.abs(np.fft.rfft(part)).argmax() * RATE / len(part) for part in (given, own)]
     assert hertz == pytest.approx([300, 900], abs=1)
     assert "The last 8.0 s of 60.0 s of the fragment" in sound.words
-    assert 'class="takeover" style="left:57.1%"' in sound_card(sound)
+    assert 'class="takeover" style="left:57.1%"' in macro("sounds.html", "card", sound_card(sound))
     (short,) = collect_made_music(tmp_path, max_seconds=5.0)
     assert short.seconds == pytest.approx(5.0) and short.takeover_seconds == pytest.approx(2.0)
 
@@ -372,8 +384,10 @@ def test_with_too_few_recordings_copies_cannot_be_told_and_the_screen_says_the_s
     assert copies_section(sounds, dataset, search="yes").absent == why_not_searched(1) != ""
 
 
-def test_a_copy_that_misses_everything_is_another_piece_not_the_average() -> None:
-    said = reconstructions_html({"R": 0.25, "P": 0.8})
+def test_a_copy_that_misses_everything_is_another_piece_not_the_average(tmp_path: Path) -> None:
+    scores = make_scores() | {"reconstructions": {"R": 0.25, "P": 0.8}}
+    (tmp_path / "scores.json").write_text(json.dumps(scores), encoding="utf-8")
+    said = scores_section(tmp_path, how="").content
     assert "25 % of the levels are missed" in said and "as far off as another piece of music" in said
     random = np.random.default_rng(0)
     first, second = (0.1 * random.standard_normal((2, 1, 16_000)) * scale for scale in (1.0, 0.1))
@@ -408,9 +422,9 @@ def test_axes_carry_round_values_and_short_stages_their_number() -> None:
 
 
 def test_tables_become_cards_on_a_phone_with_cells_that_name_themselves() -> None:
-    table = table_html(["a", "b<", "c"], [["1", "2", "3"]], caption="x")
+    table = macro("parts.html", "table", ["a", "b<", "c"], [["1", "2", "3"]], caption="x")
     assert '<table class="cards">' in table and '<td data-label="b&lt;">2</td>' in table
-    assert 'class="cards"' not in table_html(["a", "b"], [["1", "2"]], caption="x")
+    assert 'class="cards"' not in macro("parts.html", "table", ["a", "b"], [["1", "2"]], caption="x")
 
 
 def test_the_chosen_epoch_is_marked_and_not_praised(run: Path) -> None:
@@ -473,7 +487,7 @@ def test_the_page_tells_no_folder_of_the_computer_it_was_made_on(tmp_path: Path)
     page = re.sub(r"base64,[A-Za-z0-9+/=]+", "", make_page(run, "--music", str(run / "music")))
     assert "anna" not in page and "My runs" not in page and str(tmp_path) not in page
     assert '<code>start_from</code></th><td data-label="this run">older</td>' in page
-    assert "report &#x27;checkpoints&#x27;" in page
+    assert "report &#39;checkpoints&#39;" in page
 
 
 @pytest.mark.parametrize(
@@ -506,9 +520,8 @@ def test_all_that_is_not_well_is_named_where_the_head_says_and_more() -> None:
     assert len(told.faults) >= 3 and section.note.startswith("1 of 1 gate not passed, ")
     assert all(f"<li>{fault}</li>" in section.content for fault in told.faults)
     assert findings_section(history[:40]).note == "0 findings"
-    assert linked("and 2 more under What the doctor found.") == (
-        'and 2 more under <a href="#findings">What the doctor found</a>.'
-    )
+    head = macro("parts.html", "linked", "and 2 more under What the doctor found.", FINDINGS_TITLE, "#findings")
+    assert head == '<p>and 2 more under <a href="#findings">What the doctor found</a>.</p>'
 
 
 @pytest.mark.parametrize(
@@ -547,3 +560,7 @@ def test_made_and_real_stand_in_columns_of_one_height() -> None:
     heard = Heard([sound("noise", number) for number in range(2)] + [sound("real", n) for n in range(2)], [], [])
     shown, folded = contrast_section(heard).content.split("<details>")
     assert titles(shown) == ["noise 1", "real 0"] and titles(folded) == ["real 1"]
+    copies = contrast_section(Heard([sound("noise", 0), sound("reconstruction", 1)], [], [])).content
+    assert titles(copies) == ["reconstruction 1"] and "<summary>Copies of real music" in copies
+    more = contrast_section(Heard([sound("noise", number) for number in range(3)], [], []))
+    assert more.title == "More pieces" and titles(more.content) == ["noise 1", "noise 2"]

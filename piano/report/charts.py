@@ -1,13 +1,11 @@
-"""Charts of the report: lines over the time of a run as inline SVG, round values on both axes, stages and findings."""
+"""Charts of the report: where lines, round values, stages and findings stand, for `templates/chart.html`."""
 
 import math
 from collections.abc import Sequence
-from html import escape
 from typing import NamedTuple
 
 import numpy as np
 
-from piano.report.markup import short
 from piano.watching.curves import RATE_PREFIX, Chart, Curve, Stage, Timeline, smooth
 
 WIDTH, HEIGHT = 1000, 300
@@ -15,8 +13,6 @@ MARGIN = 0.06
 """Of a chart's height, left free above and below the curves."""
 LETTER_SHARE = 0.019
 """Share of a chart's width that a letter of a stage's name takes, on a wide screen."""
-END = ' class="end"'
-"""Of a number below a chart that would stand out of it at the right."""
 MOST_TICKS = 5
 TICK_GAP = 0.13
 """Least distance of two numbers on the vertical axis, as a share of the height."""
@@ -99,7 +95,65 @@ def draw_path(curve: Curve, axis: Axis, timeline: Timeline) -> str:
     return "M" + "L".join(points) + ("h0.1" if len(points) == 1 else "")
 
 
-def chart_html(chart: Chart, timeline: Timeline) -> str:
+class Span(NamedTuple):
+    """From where, how far, in % of the chart."""
+
+    start: float
+    width: float
+    text: str = ""
+
+
+class Place(NamedTuple):
+    """Something written at a place, in % of the chart."""
+
+    place: float
+    text: str
+
+
+class Line(NamedTuple):
+    """A curve as an SVG path."""
+
+    kind: str
+    """Classes of the page's style."""
+    path: str
+
+
+class LegendRow(NamedTuple):
+    """Which line is which, and where it ends."""
+
+    kind: str
+    name: str
+    last: float
+
+
+class DrawnChart(NamedTuple):
+    """A chart as the page holds it."""
+
+    title: str
+    words: str
+    description: str
+    """The chart in words, for those who cannot see it."""
+    size: tuple[int, int]
+    legend: list[LegendRow]
+    stripe: str
+    """From where to where curves are healthy; empty where that is not known."""
+    names: list[Span]
+    """The stages, from left to right."""
+    phases: list[Span]
+    healthy: Span | None
+    """From below."""
+    ticks: list[Place]
+    """Round values, from below."""
+    lines: list[Line]
+    level: float | None
+    """From below; None where it lies outside the picture."""
+    marks: list[Place]
+    """The findings."""
+    minutes: list[Place]
+    """Round minutes, the last with its unit."""
+
+
+def draw_chart(chart: Chart, timeline: Timeline) -> DrawnChart:
     """One chart with its words, its legend and the run's stages and findings.
 
     Parameters
@@ -107,54 +161,38 @@ def chart_html(chart: Chart, timeline: Timeline) -> str:
     chart : Chart
         With at least one curve. What was measured only late in a run is drawn from its stage on.
     timeline : Timeline
-
-    Returns
-    -------
-    str
-        HTML; colours come from the page. All words are outside the picture, so that they stay readable at any width.
     """
     drawn = sorted((smooth(curve) for curve in chart.curves), key=lambda curve: float(curve.minutes[0]))
     timeline = timeline.since(min(float(curve.minutes[0]) for curve in drawn))
     axis = find_axis(chart, drawn)
     names = list(dict.fromkeys(curve.name for curve in chart.curves))
-    paths = "".join(
-        f'<path class="line line-{names.index(curve.name) % 4}{dot_class(curve)}" '
-        f'd="{draw_path(curve, axis, timeline)}"/>'
-        for curve in drawn
-    )
-    return (
-        f'<figure class="chart"><figcaption><b>{escape(chart.title)}</b> '
-        f'<span class="quiet">{escape(chart.words)}</span>'
-        f"{legend_html(chart, drawn, names)}</figcaption>"
-        f'<div class="names quiet" aria-hidden="true">{names_html(timeline)}</div>'
-        f'<div class="plot" role="img" aria-label="{escape(describe(chart, drawn, names, timeline))}">'
-        f"{bands_html(timeline)}{band_html(chart, axis)}{ticks_html(axis)}"
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" aria-hidden="true">{paths}</svg>'
-        f"{level_html(chart, axis)}{marks_html(timeline)}</div>"
-        f'<div class="axis quiet" aria-hidden="true">{minutes_html(timeline)}</div></figure>'
-    )
-
-
-def ticks_html(axis: Axis) -> str:
-    """Round values beside the chart, each with a fine line across it."""
-    return "".join(
-        f'<i class="rule" style="bottom:{100 * axis.share(value):.1f}%"></i>'
-        f'<span class="tick" style="bottom:{100 * axis.share(value):.1f}%">{round_text(value)}</span>'
-        for value in axis.ticks()
+    return DrawnChart(
+        chart.title,
+        chart.words,
+        describe(chart, drawn, names, timeline),
+        (WIDTH, HEIGHT),
+        legend_of(chart, drawn, names),
+        f"{chart.band[0]:g} to {chart.band[1]:g}" if chart.band else "",
+        [stage_span(stage, timeline) for stage in timeline.stages],
+        [stage_span(phase, timeline) for phase in timeline.phases],
+        healthy_span(chart, axis),
+        [Place(100 * axis.share(value), round_text(value)) for value in axis.ticks()],
+        [
+            Line(f"line-{names.index(curve.name) % 4}{dot_class(curve)}", draw_path(curve, axis, timeline))
+            for curve in drawn
+        ],
+        level_place(chart, axis),
+        [Place(100 * timeline.share(mark.minute), str(mark.number)) for mark in timeline.marks],
+        round_minutes(timeline),
     )
 
 
-def minutes_html(timeline: Timeline) -> str:
+def round_minutes(timeline: Timeline) -> list[Place]:
     """Round minutes below the chart, the last with its unit."""
-    in_hours = timeline.minutes >= 180
-    unit, scale = ("h", 60.0) if in_hours else ("min", 1.0)
+    unit, scale = ("h", 60.0) if timeline.minutes >= 180 else ("min", 1.0)
     values = round_steps(timeline.start / scale, timeline.minutes / scale, 5)
-    parts = []
-    for value in values:
-        share, last = timeline.share(value * scale), f" {unit}" if value == values[-1] else ""
-        kind = END if share > 0.9 else ""
-        parts.append(f'<span{kind} style="left:{100 * share:.1f}%">{round_text(value)}{last}</span>')
-    return "".join(parts)
+    places = [Place(100 * timeline.share(value * scale), round_text(value)) for value in values]
+    return [*places[:-1], *(Place(place, f"{text} {unit}") for place, text in places[-1:])]
 
 
 def round_text(value: float) -> str:
@@ -168,75 +206,35 @@ def dot_class(curve: Curve) -> str:
     return " dot" if len(curve.values) == 1 else ""
 
 
-def legend_html(chart: Chart, drawn: Sequence[Curve], names: Sequence[str]) -> str:
-    """Which line is which, and where it ends; the level and the stripe to compare with."""
+def legend_of(chart: Chart, drawn: Sequence[Curve], names: Sequence[str]) -> list[LegendRow]:
+    """Which line is which, and where it ends; then the level to compare with."""
     rows = []
     for place, name in enumerate(names):
         last = next(curve.values[-1] for curve in reversed(drawn) if curve.name == name)
-        shown = name.removeprefix(RATE_PREFIX).replace("_", " ")
-        rows.append(
-            f'<li><svg viewBox="0 0 24 8" aria-hidden="true"><path class="line line-{place % 4}" d="M0 4h24"/></svg>'
-            f"{escape(shown)} <span>{short(last)}</span></li>"
-        )
-    if chart.level:
-        rows.append(
-            f'<li><svg viewBox="0 0 24 8" aria-hidden="true"><path class="line limit" d="M0 4h24"/></svg>'
-            f"{escape(chart.level.name)} <span>{short(chart.level.height)}</span></li>"
-        )
-    if chart.band:
-        rows.append(f'<li><i class="stripe"></i>healthy <span>{chart.band[0]:g} to {chart.band[1]:g}</span></li>')
-    return f'<ul class="legend">{"".join(rows)}</ul>'
+        rows.append(LegendRow(f"line-{place % 4}", name.removeprefix(RATE_PREFIX).replace("_", " "), float(last)))
+    return rows + ([LegendRow("limit", chart.level.name, chart.level.height)] if chart.level else [])
 
 
-def names_html(timeline: Timeline) -> str:
-    """Names of the stages above the chart; where there is no room for a name, its number in the table of stages."""
-    parts = []
-    for stage in timeline.stages:
-        start, end = max(timeline.share(stage.start), 0.0), timeline.share(stage.end)
-        has_room = end - start > LETTER_SHARE * (len(stage.name) + 2)
-        text = escape(stage.name) if has_room else str(stage.number or "")
-        parts.append(f'<span style="left:{100 * start:.2f}%;width:{100 * (end - start):.2f}%">{text}</span>')
-    return "".join(parts)
+def stage_span(stage: Stage, timeline: Timeline) -> Span:
+    """Where a stage lies, with its name; where there is no room for it, with its number in the table of stages."""
+    start, end = max(timeline.share(stage.start), 0.0), timeline.share(stage.end)
+    has_room = end - start > LETTER_SHARE * (len(stage.name) + 2)
+    return Span(100 * start, 100 * (end - start), stage.name if has_room else str(stage.number or ""))
 
 
-def bands_html(timeline: Timeline) -> str:
-    """The stages as stripes behind the lines; phases as bars at their foot."""
-
-    def place(stage: Stage) -> tuple[float, float]:
-        start, end = max(timeline.share(stage.start), 0.0), timeline.share(stage.end)
-        return 100 * start, 100 * (end - start)
-
-    parts = []
-    for stage in timeline.stages:
-        start, width = place(stage)
-        parts.append(f'<i class="band" style="left:{start:.2f}%;width:{width:.2f}%"></i>')
-    for phase in timeline.phases:
-        start, width = place(phase)
-        parts.append(f'<i class="phase" style="left:{start:.2f}%;width:{max(width, 0.4):.2f}%"></i>')
-    return "".join(parts)
-
-
-def band_html(chart: Chart, axis: Axis) -> str:
-    """Where the curves should lie."""
+def healthy_span(chart: Chart, axis: Axis) -> Span | None:
+    """Where the curves should lie, from below; None where that is not known."""
     if chart.band is None:
-        return ""
+        return None
     low, high = (min(max(axis.share(value), 0.0), 1.0) for value in chart.band)
-    return f'<i class="healthy" style="bottom:{100 * low:.1f}%;height:{100 * (high - low):.1f}%"></i>'
+    return Span(100 * low, 100 * (high - low))
 
 
-def level_html(chart: Chart, axis: Axis) -> str:
-    """The level to compare with, if it lies in the picture."""
+def level_place(chart: Chart, axis: Axis) -> float | None:
+    """The level to compare with, from below, if it lies in the picture."""
     if chart.level is None or not 0 <= axis.share(chart.level.height) <= 1:
-        return ""
-    return f'<i class="level" style="bottom:{100 * axis.share(chart.level.height):.1f}%"></i>'
-
-
-def marks_html(timeline: Timeline) -> str:
-    """The findings, each as a line with its number."""
-    return "".join(
-        f'<i class="finding" style="left:{100 * timeline.share(mark.minute):.2f}%"><b>{mark.number}</b></i>'
-        for mark in timeline.marks
-    )
+        return None
+    return 100 * axis.share(chart.level.height)
 
 
 def describe(chart: Chart, drawn: Sequence[Curve], names: Sequence[str], timeline: Timeline) -> str:

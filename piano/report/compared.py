@@ -1,7 +1,6 @@
 """A run beside another model, as a part of the report: what `musigan compare` found, in words and on one scale."""
 
 from collections.abc import Mapping
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,12 @@ from piano.evaluation.paired import overall_words
 from piano.foundation.doors import command
 from piano.foundation.model_folder import SHIPPED, shipped_folder
 from piano.foundation.screen_text import printable
-from piano.report.markup import Section, absent_section, table_html
-from piano.report.scores import read_json, rounded
+from piano.report.markup import Section, absent_section, render, rounded
+from piano.report.scores import read_json
 
 COMPARISON_NAME = "comparison.json"
 TITLE = "Beside another model"
-VERDICTS = {"better": '<b class="good">better</b>', "worse": '<b class="bad">worse</b>', "cannot tell": "cannot tell"}
+VERDICTS = ("better", "worse", "cannot tell")
 
 
 def comparison_section(folder: Path, run: Path) -> Section:
@@ -32,15 +31,9 @@ def comparison_section(folder: Path, run: Path) -> Section:
             continue
         better = str(row.get("better", ""))
         title = measure_title(name) + (f" ({better} is better)" if better else "")
-        rows.append(
-            [
-                escape(title),
-                pair_html(float(row["first"]), float(row["second"])),
-                rounded(float(row["first"])),
-                rounded(float(row["second"])),
-                VERDICTS.get(str(row.get("verdict")), "unknown"),
-            ]
-        )
+        own, other = float(row["first"]), float(row["second"])
+        said = row.get("verdict") if row.get("verdict") in VERDICTS else "unknown"
+        rows.append((title, pair_places(own, other), rounded(own), rounded(other), said))
     head = ["measure", "both, from 0", first, second, f"{first} is"]
     real = found.get("real")
     clips = real.get("clips") if isinstance(real, Mapping) else None
@@ -50,8 +43,8 @@ def comparison_section(folder: Path, run: Path) -> Section:
     words = before + (
         f"{capital(overall(found, first, second))}{against} The filled dot is {first}, the ring is {second}."
     )
-    table = table_html(head, rows, caption=capital(f"{first} beside {second}"), numbers={2, 3})
-    return Section("comparison", TITLE, words, table, f"{first} and {second}")
+    content = render("compared.html", head=head, rows=rows, caption=capital(f"{first} beside {second}"))
+    return Section("comparison", TITLE, words, content, f"{first} and {second}")
 
 
 def capital(sentence: str) -> str:
@@ -92,12 +85,9 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def pair_html(first: float, second: float) -> str:
-    """Two dots on a track from 0 to 1, or to the larger of them; the figures beside it say the same."""
+def pair_places(first: float, second: float) -> tuple[float, float, float, float]:
+    """Both values on a track from 0 to 1, or to the larger of them, and the bar between: its begin and width; in %."""
     highest = max(1.0, first, second)
     places = [100 * max(value, 0.0) / highest for value in (first, second)]
     low, high = sorted(places)
-    return (
-        f'<span class="track own" aria-hidden="true"><i style="left:{low:.1f}%;width:{max(high - low, 0.5):.1f}%"></i>'
-        f'<b style="left:{places[0]:.1f}%"></b><b class="ring" style="left:{places[1]:.1f}%"></b></span>'
-    )
+    return places[0], places[1], low, max(high - low, 0.5)

@@ -1,7 +1,6 @@
 """Did it copy, as a part of the report: every piece beside the training passage most like it, both to hear."""
 
 from collections.abc import Callable, Iterable, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,8 +12,8 @@ from piano.evaluation.music_folder import Song, read_songs
 from piano.foundation.dataset_format import DatasetManifest, read_manifest
 from piano.foundation.errors import DatasetError
 from piano.foundation.screen_text import counted
-from piano.report.markup import Section, absent_section, short, table_html
-from piano.report.sound_cards import bare_player
+from piano.report.markup import Section, absent_section, render, short
+from piano.report.sound_cards import Player, sound_address
 from piano.report.sounds import Sound, dataset_music, recordings_of
 from piano.report.titles import song_title
 
@@ -62,7 +61,15 @@ def copies_section(
         return absent_section("copies", TITLE, f"The training music cannot be searched: {error}")
     copied = round(result.copied_share * len(result.nearest))
     note = f"{copied} of {counted(len(result.nearest), 'piece')}"
-    return Section("copies", TITLE, explain(result), copies_html(found, result), note)
+    rows = [
+        (
+            *(Player(sound, sound_address(sound)) for sound in (row.made, row.learned)),
+            row.similarity,
+            row.similarity > result.threshold,
+        )
+        for row in found
+    ]
+    return Section("copies", TITLE, explain(result), render("copies.html", rows=rows), note)
 
 
 def refusal(made: Sequence[Sound], dataset: Path | None, search: str) -> str:
@@ -160,20 +167,3 @@ def explain(result: Memorisation) -> str:
         f"them stay below {short(result.held_out_high)}; above {short(result.threshold)} a passage counts as copied. "
         "Copies in another key or tempo are not found."
     )
-
-
-def copies_html(found: Sequence[Found], result: Memorisation) -> str:
-    """The table, most alike first."""
-    rows = []
-    for row in found:
-        word = '<b class="bad">copied</b>' if row.similarity > result.threshold else '<span class="good">its own</span>'
-        rows.append(
-            [
-                f"{escape(row.made.title)}{bare_player(row.made)}",
-                f"{escape(row.learned.title)}{bare_player(row.learned)}",
-                short(row.similarity),
-                word,
-            ]
-        )
-    head = ["this model", "nearest training passage", "likeness", "verdict"]
-    return table_html(head, rows, caption="Pieces beside the training passages most like them", numbers={2})

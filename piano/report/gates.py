@@ -3,11 +3,10 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 from piano.foundation.screen_text import printable
-from piano.report.markup import fold, paragraphs, short, subheading
+from piano.report.markup import short
 
 GATE_WORDS = {
     "G1": "Do copies of unseen music keep its spectrum and its pitches?",
@@ -20,30 +19,41 @@ GATE_WORDS = {
 GATE_FRAME = {"event", "stage", "epoch", "total_step", "seconds", "name", "passed", "advice", "sentence"}
 
 
-def gates_html(history: Sequence[dict[str, Any]]) -> str:
-    """All gates of a run, in order; empty without one. Those that were measured again later say so."""
+class Gate(NamedTuple):
+    """What the page tells of a gate."""
+
+    name: str
+    is_passed: bool
+    is_last: bool
+    """Of its stage: an earlier one was measured again."""
+    words: str
+    """Question and answer, as paragraphs."""
+    advice: str
+    """Only where it did not pass."""
+    numbers: str
+    """All of them, where the answer does not tell them already."""
+
+
+def gates_of(history: Sequence[dict[str, Any]]) -> list[Gate]:
+    """All gates of a run, in order."""
     measured = [entry for entry in history if entry.get("event") == "gate"]
     last = {id(entry) for entry in {str(entry.get("stage")): entry for entry in measured}.values()}
-    gates = "".join(gate_html(entry, is_last=id(entry) in last) for entry in measured)
-    words = "After every stage the run measures itself on music it never learned from."
-    if len(last) < len(measured):
-        words += " Where a stage learned again, the last gate counts."
-    return subheading("Gates", words) + f'<ul class="gates">{gates}</ul>' if gates else ""
+    return [gate_of(entry, is_last=id(entry) in last) for entry in measured]
 
 
-def gate_html(entry: Mapping[str, Any], *, is_last: bool = True) -> str:
-    """One gate: verdict, question, answer in a sentence, and what to do where it did not pass."""
+def gate_of(entry: Mapping[str, Any], *, is_last: bool = True) -> Gate:
+    """One gate: question, answer in a sentence, and what to do where it did not pass."""
     name = str(entry.get("name", entry.get("stage", "")))
-    code = name.split(" ")[0]
-    asked = GATE_WORDS.get(code, "")
+    asked = GATE_WORDS.get(name.split(" ")[0], "")
     answer = own_words(entry) or " ".join(answer_sentences(entry))
-    advice = str(entry.get("advice", "")) if not entry.get("passed") else ""
-    note = f"<p><b>Advice:</b> {escape(printable(advice))}</p>" if advice else ""
-    rest = rest_of(entry) if answer else ""
-    folded = fold("All its numbers", f'<p class="quiet">{escape(rest)}</p>') if rest else ""
-    told = paragraphs(f"{asked}\n\n{answer or rest_of(entry)}")
-    later = "" if is_last else ' <span class="quiet">measured again later</span>'
-    return f"<li><p><b>{escape(printable(name))}</b> {verdict(entry)}{later}</p>{told}{note}{folded}</li>"
+    return Gate(
+        printable(name),
+        bool(entry.get("passed")),
+        is_last,
+        f"{asked}\n\n{answer or rest_of(entry)}",
+        printable(str(entry.get("advice", ""))) if not entry.get("passed") else "",
+        rest_of(entry) if answer else "",
+    )
 
 
 def own_words(entry: Mapping[str, Any]) -> str:
@@ -54,11 +64,6 @@ def own_words(entry: Mapping[str, Any]) -> str:
     said = re.sub(rf"^{re.escape(str(entry.get('name', '')))}: (NOT )?passed\. ?", "", said)
     advice = re.escape(str(entry.get("advice", "")).rstrip("."))
     return printable(re.sub(rf" ?{advice}\.?$", "", said, flags=re.IGNORECASE) if advice else said)
-
-
-def verdict(entry: Mapping[str, Any]) -> str:
-    """A gate's verdict in a word, coloured."""
-    return '<b class="good">passed</b>' if entry.get("passed") else '<b class="bad">not passed</b>'
 
 
 def answer_sentences(entry: Mapping[str, Any]) -> list[str]:

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from piano.evaluation.music_folder import is_dataset
 from piano.foundation.doors import command
 from piano.report.composed import compose_music
-from piano.report.markup import Section, absent_section, fold, missing, subheading
-from piano.report.sound_cards import card_grid, sound_card
+from piano.report.markup import Section, absent_section, render
+from piano.report.sound_cards import sound_card
 from piano.report.sounds import (
     Kind,
     Sound,
@@ -120,16 +120,19 @@ def listen_section(heard: Heard, learned: str) -> Section:
     own = (heard.of("noise") or heard.of("continuation"))[:1]
     if not own and not heard.shipped:
         return absent_section("listen", "Listen", "There is no piece to hear. " + " ".join(heard.notes))
-    parts = []
-    if heard.shipped:
-        first, rest = heard.shipped[0], heard.shipped[1:]
-        others = card_grid([sound_card(sound, label=shipped_label(sound)) for sound in rest]) if rest else ""
-        parts.append(subheading(SHIPPED_TITLE, SHIPPED_WORDS))
-        parts.append(f"<div data-other>{sound_card(first, size='hero', label=shipped_label(first))}{others}</div>")
-        parts.append(subheading(f"What these {learned} made" if learned else "What this model made"))
-    parts += [sound_card(sound, size="hero") for sound in own]
-    said = "".join(missing(note) for note in heard.notes)
-    return Section("listen", "Listen", "", "".join(parts) + said)
+    content = render(
+        "listen.html",
+        shipped=[
+            sound_card(sound, size="large" if place else "hero", label=shipped_label(sound))
+            for place, sound in enumerate(heard.shipped)
+        ],
+        shipped_title=SHIPPED_TITLE,
+        shipped_words=SHIPPED_WORDS,
+        own_title=f"What these {learned} made" if learned else "What this model made",
+        own=[sound_card(sound, size="hero") for sound in own],
+        notes=heard.notes,
+    )
+    return Section("listen", "Listen", "", content)
 
 
 def shipped_label(sound: Sound) -> str:
@@ -146,7 +149,8 @@ def contrast_section(heard: Heard) -> Section:
         sentence = "There is no real music to compare with: --dataset or --real adds some."
         return absent_section("sounds", title, sentence)
     if not real and not copies:
-        return Section("sounds", "More pieces", PICTURE_WORDS, card_grid([sound_card(sound) for sound in rest]))
+        content = render("contrast.html", columns=[], more=[sound_card(sound) for sound in rest], copies=[])
+        return Section("sounds", "More pieces", PICTURE_WORDS, content)
     pairs_shown = min(len(sounds) for sounds in (rest, real) if sounds) if rest or real else 0
     pairs_shown = min(pairs_shown, CONTRASTED)  # columns of one height
     columns = [
@@ -154,16 +158,13 @@ def contrast_section(heard: Heard) -> Section:
         for name, sounds in (("Made", rest), ("Real", real))
         if sounds
     ]
-    pairs = "".join(
-        f'<div>{subheading(name)}<div class="stack">{"".join(cards)}</div></div>' for name, cards in columns
+    content = render(
+        "contrast.html",
+        columns=columns,
+        more=[sound_card(sound) for sound in (*rest[pairs_shown:], *real[pairs_shown:])],
+        copies=[sound_card(sound) for sound in copies],
     )
-    more = [sound_card(sound) for sound in (*rest[pairs_shown:], *real[pairs_shown:])]
-    folded = fold("More pieces", card_grid(more), note=f"{len(more)}") if more else ""
-    if copies:
-        words = "Real music through the autoencoder and back: the best this model could sound."
-        shown = card_grid([sound_card(sound) for sound in copies])
-        folded += fold("Copies of real music", f"<p>{words}</p>{shown}", note=f"{len(copies)}")
-    return Section("sounds", title, PICTURE_WORDS, f'<div class="contrast">{pairs}</div>' + folded)
+    return Section("sounds", title, PICTURE_WORDS, content)
 
 
 def continuations_section(sounds: Sequence[Sound]) -> Section:
@@ -177,9 +178,8 @@ def continuations_section(sounds: Sequence[Sound]) -> Section:
         "The model was given the beginning and plays on. In the waveform the real music has one colour, the model's "
         "own another; it takes over at the dashed line."
     )
-    rest = cards[CONTINUED:]
-    more = fold("More of them", card_grid(rest), note=f"{len(rest)}") if rest else ""
-    return Section("continuations", title, words, card_grid(cards[:CONTINUED]) + more)
+    content = render("continuations.html", shown=cards[:CONTINUED], more=cards[CONTINUED:])
+    return Section("continuations", title, words, content)
 
 
 def blind_section(heard: Heard) -> Section:
@@ -189,5 +189,4 @@ def blind_section(heard: Heard) -> Section:
         sentence = "A blind test needs two pieces from noise and two of real music: --music and --real give them."
         return absent_section("blind", title, sentence)
     words = "Two excerpts of a few seconds. One is real music, one this model made out of noise. Which one is real?"
-    content = '<div class="blind"><noscript><p class="missing">This game needs JavaScript.</p></noscript></div>'
-    return Section("blind", title, words, content)
+    return Section("blind", title, words, render("blind.html"))

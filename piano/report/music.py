@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +19,7 @@ from piano.foundation.dataset_format import (
 from piano.foundation.errors import DatasetError
 from piano.foundation.levels import SILENCE_DB, LevelMeter
 from piano.foundation.screen_text import counted, printable
-from piano.report.markup import Section, absent_section, facts_html, subheading, table_html
+from piano.report.markup import Section, absent_section, render
 from piano.report.sounds import recordings_of
 
 LISTENED_PAIRS = 96
@@ -43,6 +42,27 @@ class Heard(NamedTuple):
     segments: int
 
 
+class Histogram(NamedTuple):
+    """How loud segments are, as it is drawn."""
+
+    segments: int
+    heights: list[float]
+    """Of the bars, in % of the highest."""
+    words: str
+    """The picture in words."""
+    low: str
+    high: str
+    """What stands below its ends."""
+
+
+class Preparation(NamedTuple):
+    """What preparation met."""
+
+    facts: list[tuple[str, str]]
+    met: list[tuple[str, int]]
+    """Reasons and notes, and of how many files each."""
+
+
 def music_section(dataset: Path | None, prepared: Sequence[Path]) -> Section:
     """The health of a data set, from its manifest, its sound, and what preparation left out.
 
@@ -60,18 +80,18 @@ def music_section(dataset: Path | None, prepared: Sequence[Path]) -> Section:
         heard = listen_to(dataset, manifest)
     except DatasetError as error:
         return absent_section("music", TITLE, f"The data set cannot be looked at: {error}")
-    warnings = find_trouble(manifest, heard)
-    verdict = "".join(f'<li class="bad">{escape(warning)}</li>' for warning in warnings)
-    said = (
-        f"<ul>{verdict}</ul>"
-        if verdict
-        else '<p class="good">Nothing is wrong with this data set that numbers could show.</p>'
+    content = render(
+        "music.html",
+        trouble=find_trouble(manifest, heard),
+        facts=music_facts(manifest, heard),
+        loudness=loudness_of(heard),
+        preparation=preparation_of(prepared, manifest),
     )
     return Section(
         "music",
         TITLE,
         "A model can be no better than its music. These are the numbers that most often explain a bad run.",
-        said + facts_html(music_facts(manifest, heard)) + loudness_html(heard) + prepared_html(prepared, manifest),
+        content,
         note=f"{counted(len(manifest.songs['training']), 'song')}, {hours(manifest, 'training'):.2f} hours",
     )
 
@@ -166,48 +186,40 @@ def find_trouble(manifest: DatasetManifest, heard: Heard) -> list[str]:
     return found
 
 
-def loudness_html(heard: Heard) -> str:
-    """How loud the segments are, as bars; empty for one loudness only."""
+def loudness_of(heard: Heard) -> Histogram | None:
+    """How loud the segments are; None for one loudness only."""
     if len(heard.loudness_db) < 3:
-        return ""
+        return None
     low = max(float(np.floor(heard.loudness_db.min())), SILENCE_DB)
     counts, edges = np.histogram(
         heard.loudness_db, bins=BARS, range=(low, max(float(np.ceil(heard.loudness_db.max())), low + 1))
     )
-    bars = "".join(f'<i style="height:{100 * count / counts.max():.0f}%"></i>' for count in counts)
-    described = (
+    words = (
         f"Histogram of loudness: {len(heard.loudness_db)} segments between {edges[0]:.0f} and {edges[-1]:.0f} dB, "
         f"most at {(edges[counts.argmax()] + edges[counts.argmax() + 1]) / 2:.0f} dB"
     )
-    ends = f"<span>{edges[0]:.0f} dB</span><span>{edges[-1]:.0f} dB</span>".replace("-", "\u2212")
-    return (
-        f'<figure class="histogram"><figcaption>Loudness of {len(heard.loudness_db)} segments</figcaption>'
-        f'<div class="bars" role="img" aria-label="{escape(described)}">{bars}</div>'
-        f'<div class="span quiet" aria-hidden="true">{ends}</div></figure>'
-    )
+    ends = [f"{edge:.0f} dB".replace("-", "\u2212") for edge in (edges[0], edges[-1])]
+    return Histogram(len(heard.loudness_db), [100 * count / counts.max() for count in counts], words, *ends)
 
 
-def prepared_html(prepared: Sequence[Path], manifest: DatasetManifest) -> str:
-    """What preparation met, where its folder is still there and made this data set's songs; else empty."""
+def preparation_of(prepared: Sequence[Path], manifest: DatasetManifest) -> Preparation | None:
+    """What preparation met, where its folder is still there and made this data set's songs; else None."""
     own = {song for songs in manifest.songs.values() for song in songs}
     readable = (read_prepared(folder) for folder in prepared)
     found = next((each for each in readable if each and own & {song.source for song in each.songs}), None)
     if found is None:
-        return ""
+        return None
     reasons = Counter(entry.reason for entry in found.left_out)
     notes = Counter(note for song in found.songs for note in song.notes)
-    rows = [["left out: " + escape(reason.replace("_", " ")), str(count)] for reason, count in reasons.most_common()]
-    rows += [[escape(printable(note)), str(count)] for note, count in notes.most_common()]
+    met = [("left out: " + reason.replace("_", " "), count) for reason, count in reasons.most_common()]
+    met += [(printable(note), count) for note, count in notes.most_common()]
     loudness, total = ([song.loudness_db for song in found.songs], sum(song.seconds for song in found.songs) / 3600)
-    facts = facts_html(
-        [
-            ("Prepared", f"{counted(len(found.songs), 'song')}, {total:.2f} hours"),
-            ("Before levelling", f"{min(loudness):.1f} to {max(loudness):.1f} dB".replace("-", "\u2212")),
-            ("Left out", counted(len(found.left_out), "file")),
-        ]
-    )
-    table = table_html(["what", "files"], rows, caption="What preparation met", numbers={1}) if rows else ""
-    return subheading("Preparation") + facts + table
+    facts = [
+        ("Prepared", f"{counted(len(found.songs), 'song')}, {total:.2f} hours"),
+        ("Before levelling", f"{min(loudness):.1f} to {max(loudness):.1f} dB".replace("-", "\u2212")),
+        ("Left out", counted(len(found.left_out), "file")),
+    ]
+    return Preparation(facts, met)
 
 
 def read_prepared(folder: Path) -> PreparedManifest | None:

@@ -3,10 +3,8 @@
 import argparse
 import contextlib
 import hashlib
-import string
 import webbrowser
 from collections.abc import Iterable
-from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,16 +34,7 @@ from piano.report.listen import (
     gather_sounds,
     listen_section,
 )
-from piano.report.markup import (
-    absent_html,
-    contents_html,
-    data_uri,
-    discreet,
-    folded_html,
-    paragraphs,
-    section_html,
-    without_places,
-)
+from piano.report.markup import data_uri, discreet, render, without_places
 from piano.report.music import hours, music_section
 from piano.report.scores import (
     kernel_score,
@@ -58,9 +47,8 @@ from piano.report.scores import (
 from piano.report.settings import machine_section, settings_section
 from piano.report.sound_cards import encode_png, notes_picture
 from piano.report.training import curves_section, findings_section, learning_section, timeline_of
-from piano.report.verdict import headline, linked, spoken, time_words
+from piano.report.verdict import FINDINGS_TITLE, headline, spoken, time_words
 
-TEMPLATE = Path(__file__).with_name("page.html")
 REPORT_NAME = "report.html"
 TO_BE_HAD = ("scores", "comparison", "copies")
 """Parts that the page of a model that was given away can be asked for; of its training it knows nothing."""
@@ -284,25 +272,26 @@ def build_page(sources: Sources, options: argparse.Namespace) -> str:
         minutes=minutes, songs=len(manifest.songs["training"]) if manifest else 0, is_shipped=is_shipped
     )
     facts = without_places(" ".join(filter(None, [what_it_is(sources, manifest), told.more])))
-    page = string.Template(TEMPLATE.read_text(encoding="utf-8"))
     open_parts, curious = ([discreet(section) for section in part] for part in (open_parts, curious))
     here, folded = ([section for section in part if not section.absent] for part in (open_parts, curious))
     absent = [section for section in (*open_parts, *curious) if section.absent]
     if holds_shipped(sources.run):
         absent = [section for section in absent if section.key in TO_BE_HAD]
-    return page.substitute(
-        title=escape(title),
-        description=escape(f"{lead} {facts}".strip() or NO_RECORD),
+    page = render(
+        "page.html",
+        title=title,
+        description=f"{lead} {facts}".strip() or NO_RECORD,
         preview=preview(heard),
-        run=escape(printable(sources.run.resolve().name)),
+        run=printable(sources.run.resolve().name),
         key=run_key(sources.run),
-        verdict=linked(paragraphs(lead or ("" if facts else NO_RECORD))),
-        facts=linked(paragraphs(facts)),
-        contents=contents_html(here),
-        sections="\n".join(map(section_html, here)),
-        curious="\n".join(map(folded_html, folded)),
-        absent=absent_html(absent),
+        lead=lead or ("" if facts else NO_RECORD),
+        facts=facts,
+        findings_title=FINDINGS_TITLE,
+        open_parts=here,
+        curious=folded,
+        absent=absent,
     )
+    return str(page)
 
 
 def music_folders(sources: Sources) -> list[Path]:

@@ -4,25 +4,14 @@ import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from piano.evaluation.measures import DESCRIPTORS, SET_MEASURES, SetMeasure, measure_title
 from piano.foundation.doors import command
 from piano.foundation.score_words import is_number, score_sentence
 from piano.foundation.screen_text import band_texts, counted
-from piano.report.markup import (
-    Section,
-    absent_section,
-    fold,
-    paragraphs,
-    picture_of,
-    running_text,
-    short,
-    subheading,
-    table_html,
-)
+from piano.report.markup import Section, absent_section, picture_address, render, short
 
 SCORES_NAME = "scores.json"
 SET_WORDS = {
@@ -35,6 +24,54 @@ SET_WORDS = {
 }
 """What each row of the ruler is, on the page."""
 MOST_ROWS = 200
+
+
+Spread = tuple[float, float, float]
+"""Value, low and high end."""
+
+
+class Dot(NamedTuple):
+    """A dot and its interval on a track, in % of its width."""
+
+    value: float
+    start: float
+    width: float
+    is_own: bool
+
+
+class MeasureTold(NamedTuple):
+    """A measure of the ruler on its scale."""
+
+    title: str
+    words: str
+    scale: str
+    """From where to where."""
+    rows: list[tuple[str, Dot, Spread]]
+    """Of every set of clips, the model's own first."""
+
+
+class Descriptor(NamedTuple):
+    """A single number's name, and whether it lies outside the band of real music."""
+
+    title: str
+    is_outside: bool
+
+
+class Agreement(NamedTuple):
+    """How continuations follow their prompts."""
+
+    rows: list[tuple[str, ...]]
+    seam: Spread | None
+    """The jump at the seam, and between what it lies in real music."""
+
+
+class Table(NamedTuple):
+    """A folded table."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+    note: str
 
 
 def scores_section(folder: Path, *, how: str, songs: int | None = None) -> Section:
@@ -59,20 +96,23 @@ def scores_section(folder: Path, *, how: str, songs: int | None = None) -> Secti
         "The bar around a dot is its 95 % interval; two dots whose bars overlap are not told apart."
     )
     warned = warning_of(folder)
-    parts = [f'<p class="bad">{running_text(warned)}</p>'] if warned else []
-    parts += [f'<p class="quiet">{escape(measured_words(scores, songs))}</p>', few_songs_html(scores, songs)]
-    figures = "".join(measure_html(measure, scores["sets"]) for measure in SET_MEASURES)
-    parts.append(f'<div class="measures">{figures}</div>')
-    if isinstance(scores.get("descriptors"), dict):
-        parts.append(descriptors_html(scores["descriptors"]))
-    parts += [continuations_html(scores.get("continuations")), reconstructions_html(scores.get("reconstructions"))]
+    content = render(
+        "scores.html",
+        warning=warned,
+        measured=measured_words(scores, songs),
+        is_one_song=songs_of(scores, songs) == 1,
+        measures=[told for measure in SET_MEASURES if (told := measure_of(measure, scores["sets"]))],
+        numbers=descriptor_rows(scores["descriptors"]) if isinstance(scores.get("descriptors"), dict) else [],
+        agreement=agreement_of(scores.get("continuations")),
+        copies=copies_of(scores.get("reconstructions")),
+    )
     value = kernel_score(folder)
     real = scores.get("real")
     clips = real.get("clips") if isinstance(real, Mapping) else None
     clips = clips if isinstance(clips, int) else None
     note = "" if value is None else score_sentence(value, None, clips, songs_of(scores, songs))
     note = f"flattered, by music it learned from: {note}" if note and warned else note
-    return Section("scores", title, words, "".join(parts), note)
+    return Section("scores", title, words, content, note)
 
 
 def songs_of(scores: Mapping[str, Any], songs: int | None) -> int | None:
@@ -109,17 +149,6 @@ def warning_of(folder: Path) -> str:
     return said if isinstance(said, str) else ""
 
 
-def few_songs_html(scores: Mapping[str, Any], songs: int | None) -> str:
-    """A warning where the real music is one song: nothing then says how different songs are."""
-    if songs_of(scores, songs) != 1:
-        return ""
-    words = (
-        "The real music is one song only. The figures say how near the model is to that song, and the intervals are "
-        "far too narrow. Give more songs: a validation set of ten or more says something."
-    )
-    return f'<p class="bad">{words}</p>'
-
-
 def read_json(path: Path) -> Any:
     """The content of a JSON file; None where there is none that can be read."""
     try:
@@ -140,46 +169,30 @@ def figure_of(scores: Any, name: str) -> tuple[float, float, float] | None:
     return value, low, high
 
 
-def measure_html(measure: SetMeasure, sets: Mapping[str, Any]) -> str:
+def measure_of(measure: SetMeasure, sets: Mapping[str, Any]) -> MeasureTold | None:
     """One measure: every set of clips as a dot on one scale, its figure beside it, the model's own first."""
     figures = {name: found for name, scores in sets.items() if (found := figure_of(scores, measure.name))}
     if not figures:
-        return ""
+        return None
     low = min(0.0, *(math.floor(10 * found[1]) / 10 for found in figures.values()))
     high = max(1.0, *(math.ceil(10 * found[2]) / 10 for found in figures.values()))
     rows = [
-        [
-            escape(SET_WORDS.get(name, name)),
-            dot_html(found, low, high, is_own=name == "samples"),
-            f"{rounded(found[0])} <small>{rounded(found[1])} to {rounded(found[2])}</small>",
-        ]
+        (SET_WORDS.get(name, name), dot_place(found, low, high, is_own=name == "samples"), found)
         for name, found in figures.items()
     ]
     title = measure_title(measure.name)
     about = f"{measure.meaning[0].upper()}{measure.meaning[1:]}. {measure.better.capitalize()} is better."
     scale = f"{low:g} to {high:g}".replace("-", "\u2212")
-    table = table_html(["music", scale, "figure"], rows, caption=title, numbers={2}, kind="scale")
-    return f'<div class="measure">{subheading(title, about)}{table}</div>'
+    return MeasureTold(title, about, scale, rows)
 
 
-def rounded(value: float) -> str:
-    """A figure of a scale from 0 to 1: two digits after the point, and no minus before nothing."""
-    text = f"{value:.2f}" if abs(value) < 100 else f"{value:.0f}"
-    return "0.00" if text == "-0.00" else text.replace("-", "\u2212")
-
-
-def dot_html(found: tuple[float, float, float], low: float, high: float, *, is_own: bool) -> str:
-    """A dot and its interval on a track; the figure beside it says the same."""
+def dot_place(found: Spread, low: float, high: float, *, is_own: bool) -> Dot:
+    """A dot and its interval on a track from `low` to `high`."""
     value, start, end = (100 * (number - low) / max(high - low, 1e-9) for number in found)
-    own = " own" if is_own else ""
-    return (
-        f'<span class="track{own}" aria-hidden="true">'
-        f'<i style="left:{start:.1f}%;width:{max(end - start, 0.5):.1f}%"></i>'
-        f'<b style="left:{value:.1f}%"></b></span>'
-    )
+    return Dot(value, start, max(end - start, 0.5), is_own)
 
 
-def descriptors_html(descriptors: Mapping[str, Any]) -> str:
+def descriptor_rows(descriptors: Mapping[str, Any]) -> list[tuple[Descriptor, float, str, str, str]]:
     """Single numbers against the band in which real music lies; the ones outside come first."""
     units = {row.name: row.unit for row in DESCRIPTORS}
     rows = []
@@ -188,72 +201,40 @@ def descriptors_html(descriptors: Mapping[str, Any]) -> str:
         if mean is None or not all(isinstance(row.get(key), int | float) for key in ("low", "high", "noise")):
             continue
         title = f"{name.replace('_', ' ')} {f'({units[name]})' if units.get(name) else ''}".strip()
-        word = "" if row.get("in_band") else ' <b class="bad">outside</b>'
         value, low, high = band_texts(mean[0], row["low"], row["high"], short)
-        track = band_track(mean[0], row["low"], row["high"])
-        rows.append([escape(title) + word, track, value, f"{low} to {high}", short(row["noise"])])
-    if not rows:
-        return ""
-    head = ["number", "on the band", "this model", "real music", "noise"]
-    words = (
-        "What a listener would notice. The thick part of each track is where 90 % of real clips lie, the dot is this "
-        "model's mean. Noise is noise with music's spectrum."
-    )
-    return subheading("Single numbers", words) + table_html(
-        head, rows, caption="Single numbers against the band of real music", numbers={2, 3, 4}
-    )
+        place = band_place(mean[0], row["low"], row["high"])
+        named = Descriptor(title, not row.get("in_band"))
+        rows.append((named, place, value, f"{low} to {high}", short(row["noise"])))
+    return rows
 
 
-def band_track(value: float, low: float, high: float) -> str:
-    """The real band in the middle third of a track, and a dot."""
-    place = min(max((value - low) / max(high - low, 1e-9), -1.0), 2.0)
-    return (
-        '<span class="track own" aria-hidden="true"><i class="real" style="left:33.3%;width:33.3%"></i>'
-        f'<b style="left:{100 * (place + 1) / 3:.1f}%"></b></span>'
-    )
+def band_place(value: float, low: float, high: float) -> float:
+    """Place of a value in % of a track whose middle third is the band, never outside of the track."""
+    return 100 * (min(max((value - low) / max(high - low, 1e-9), -1.0), 2.0) + 1) / 3
 
 
-def continuations_html(row: Any) -> str:
-    """Do continuations follow their prompts, and is the seam smooth?"""
+def agreement_of(row: Any) -> Agreement | None:
+    """Do continuations follow their prompts, and is the seam smooth? None where that was not measured."""
     if not isinstance(row, Mapping) or not isinstance(row.get("agreement"), Mapping):
-        return ""
+        return None
     real = row.get("real_agreement") or {}
     rows = [
-        [
-            escape(aspect),
-            *(short(float(made[key])) for key in ("own", "others")),
-            short(float(made["p_value"])),
+        (
+            aspect,
+            *(short(float(made[key])) for key in ("own", "others", "p_value")),
             short(float(real[aspect]["own"])) if aspect in real else "unknown",
-        ]
+        )
         for aspect, made in row["agreement"].items()
     ]
-    words = (
-        "How like each continuation is to its own prompt, and to the others'. A small p means that it listens; "
-        "the last column is what the songs themselves reach when they go on."
-    )
-    head = ["aspect", "own prompt", "other prompts", "p", "the song itself"]
-    seam = ""
-    if found := figure_of(row, "seam"):
-        seam = (
-            f"<p>At the seam the sound jumps {short(found[0])} times as much as usual; at random places of real music "
-            f"it is {short(row['seam_low'])} to {short(row['seam_high'])}.</p>"
-        )
-    return (
-        subheading("Continuations", words)
-        + table_html(head, rows, caption="Continuations", numbers={1, 2, 3, 4})
-        + seam
-    )
+    found = figure_of(row, "seam")
+    return Agreement(rows, (found[0], row["seam_low"], row["seam_high"]) if found else None)
 
 
-def reconstructions_html(row: Any) -> str:
-    """How much of real music survives the autoencoder."""
+def copies_of(row: Any) -> Mapping[str, float] | None:
+    """How much of real music survives the autoencoder, `R` and `P`; None where that was not measured."""
     if not isinstance(row, Mapping) or not all(isinstance(row.get(key), int | float) for key in ("R", "P")):
-        return ""
-    return subheading("Copies of real music") + (
-        f"<p>Through the autoencoder and back, {100 * row['P']:.0f} % of the pitches are found again (P), and "
-        f"{100 * row['R']:.0f} % of the levels are missed (R): 0 % would be a perfect copy, 100 % is as far "
-        "off as another piece of music.</p>"
-    )
+        return None
+    return {key: float(row[key]) for key in ("R", "P")}
 
 
 def kernel_score(folder: Path) -> float | None:
@@ -303,11 +284,18 @@ def tournament_section(folder: Path) -> Section:
         sentence = f"No tournament was held: run {held}, then make this page again."
         return absent_section("tournament", title, sentence)
     words = "Every saved discriminator judged the generator's music, with real music as a control."
-    drawn = "".join(picture_of(path, path.stem.replace("_", " ")) for path in pictures)
-    told = "".join(paragraphs(text.replace("\n", "\n\n")) for text in texts)
-    table = rows_html("Ratings", read_csv(folder / "ratings.csv"))
-    table += rows_html("Every verdict", verdicts if isinstance(verdicts, list) else [])
-    return Section("tournament", title, words, told + drawn + table)
+    drawn = [(path.stem.replace("_", " "), picture_address(path)) for path in pictures]
+    found = (
+        ("Ratings", read_csv(folder / "ratings.csv")),
+        ("Every verdict", verdicts if isinstance(verdicts, list) else []),
+    )
+    content = render(
+        "tournament.html",
+        texts=[text.replace("\n", "\n\n") for text in texts],
+        pictures=[{"title": title, "address": address} for title, address in drawn if address],
+        tables=[table for title, rows in found if (table := table_of(title, rows))],
+    )
+    return Section("tournament", title, words, content)
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -324,26 +312,21 @@ def sorted_files(folder: Path, pattern: str) -> list[Path]:
     return sorted(path for path in folder.glob(pattern) if path.is_file() and not path.name.startswith("."))
 
 
-def rows_html(title: str, found: Sequence[Any]) -> str:
-    """Rows as a table, whatever columns they have; folded, since the text above says what they mean."""
+def table_of(title: str, found: Sequence[Any]) -> Table | None:
+    """Rows as a table, whatever columns they have; None without rows."""
     rows = [row for row in found if isinstance(row, Mapping)]
     if not rows:
-        return ""
+        return None
     columns = list(rows[0])
-    table = table_html(
-        [name.replace("_", " ") for name in columns],
-        [[cell(row.get(name)) for name in columns] for row in rows[:MOST_ROWS]],
-        caption=title,
-        numbers=set(range(len(columns))),
-    )
     shown = f"{MOST_ROWS} of {len(rows)} rows" if len(rows) > MOST_ROWS else f"{len(rows)} rows"
-    return fold(title, table, note=shown)
+    cells = [[cell(row.get(name)) for name in columns] for row in rows[:MOST_ROWS]]
+    return Table(title, [str(name).replace("_", " ") for name in columns], cells, shown)
 
 
 def cell(value: Any) -> str:
-    """A value of a table, as HTML."""
+    """A value of a table, as it is read."""
     try:
         number = float(value)
     except (TypeError, ValueError):
-        return escape(str(value))
-    return short(number) if math.isfinite(number) and not number.is_integer() else escape(str(value))
+        return str(value)
+    return short(number) if math.isfinite(number) and not number.is_integer() else str(value)

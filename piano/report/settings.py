@@ -4,7 +4,6 @@ import os
 import platform
 import shutil
 import subprocess
-from html import escape
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 
 from piano.config_reader import CONFIG_NAME
 from piano.foundation.screen_text import counted
-from piano.report.markup import Section, absent_section, facts_html, fold, missing, table_html
+from piano.report.markup import Section, absent_section, macro, render
 from piano.run_settings import PACKAGE, changes, read_settings
 
 NOT_SETTINGS = ("presets", "checkpoint_folder_load")
@@ -31,27 +30,18 @@ def settings_section(run: Path) -> Section:
     if not own:
         return absent_section("settings", "Settings", f"{CONFIG_NAME} in this folder cannot be read.")
     preset = str(own.get("preset", ""))
-    everything = table_html(
-        ["setting", "value"],
-        [[f"<code>{escape(name)}</code>", shown(value)] for name, value in own.items()],
-        caption="Every setting of this run",
-    )
-    rest = fold("Every setting", everything, note=f"{len(own)}")
+    everything = [(name, shown(value)) for name, value in own.items()]
     found = changes(own)
     if found is None or not found.is_own:
-        said = missing(f"Preset {preset!r} is not among this program's, so nothing can be compared with it.")
-        return Section("settings", "Settings", "", said + rest)
-    if not found.values:
-        return Section("settings", "Settings", f"Everything is as preset {preset} has it.", rest, f"preset {preset}")
-    rows = [[f"<code>{escape(name)}</code>", shown(here), shown(usual)] for name, (here, usual) in found.values.items()]
+        said = f"Preset {preset!r} is not among this program's, so nothing can be compared with it."
+        content = render("settings.html", unknown=said, changed=[], own=everything)
+        return Section("settings", "Settings", "", content)
+    changed = [(name, shown(here), shown(usual)) for name, (here, usual) in found.values.items()]
+    content = render("settings.html", unknown="", changed=changed, own=everything)
+    if not changed:
+        return Section("settings", "Settings", f"Everything is as preset {preset} has it.", content, f"preset {preset}")
     words = f"Preset {preset}, with these changes. Of paths only the last name is told."
-    return Section(
-        "settings",
-        "Settings",
-        words,
-        table_html(["setting", "this run", "default"], rows, caption="Settings that differ from the defaults") + rest,
-        note=f"preset {preset}, {counted(len(rows), 'change')}",
-    )
+    return Section("settings", "Settings", words, content, f"preset {preset}, {counted(len(changed), 'change')}")
 
 
 def without_place(value: Any) -> Any:
@@ -63,13 +53,13 @@ def without_place(value: Any) -> Any:
 
 def shown(value: Any) -> str:
     """A setting's value as YAML writes it."""
-    return escape("none" if value is None else str(value).lower() if isinstance(value, bool) else str(value))
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def machine_section() -> Section:
     """Code and computer."""
     words = "Of the computer that wrote this page; a run that was trained elsewhere had another."
-    return Section("machine", "Code and machine", words, facts_html(machine_facts()))
+    return Section("machine", "Code and machine", words, macro("parts.html", "facts", machine_facts()))
 
 
 def machine_facts() -> list[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 import io
 import math
-from html import escape
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -25,8 +24,6 @@ MOST_IN_LINE = 6
 """Small cards beside each other on a wide screen."""
 RANGE_DB = 48.0
 PITCH_HOP_SECONDS = 0.032
-BETWEEN = ' class="between"'
-"""Of every second pitch: where a picture is low the page shows the others only."""
 
 
 class Mark(NamedTuple):
@@ -44,6 +41,47 @@ class Picture(NamedTuple):
     levels: NDArray[np.float32]
     """In dB [shape=(rows, frames)], low tones first."""
     marks: list[Mark]
+
+
+class Drawn(NamedTuple):
+    """A picture as the page holds it."""
+
+    address: str
+    """It carries the picture."""
+    words: str
+    marks: list[Mark]
+    takeover: float | None
+    """Where the model takes over from the fragment, in % of the width; None where it does not."""
+
+
+class Wave(NamedTuple):
+    """A waveform in two colours, as SVG paths."""
+
+    words: str
+    bars: int
+    given: str
+    own: str
+
+
+class Player(NamedTuple):
+    """A sound and an address that carries it."""
+
+    sound: Sound
+    address: str
+
+
+class Card(NamedTuple):
+    """What stands on the page for a sound."""
+
+    sound: Sound
+    name: str
+    """What its player is called."""
+    kinds: str
+    """Classes of the page's style."""
+    address: str
+    """It carries the sound."""
+    picture: Drawn
+    wave: Wave | None
 
 
 def notes_picture(sound: Sound, *, bins_per_octave: int = 24) -> Picture:
@@ -82,31 +120,24 @@ def pool(levels: NDArray[np.float32], most: int) -> NDArray[np.float32]:
     return levels[: max(len(levels) // step, 1) * step].reshape(-1, step, levels.shape[1]).max(axis=1)
 
 
-def picture_html(sound: Sound, picture: Picture, *, size: Size) -> str:
-    """One picture with its marks and the playhead."""
-    words = ""
-    if size != "small":
-        words = "".join(
-            f'<span aria-hidden="true"{BETWEEN if index % 2 else ""} '
-            f'style="bottom:max({100 * mark.height:.1f}%,.45rem)">{mark.text}</span>'
-            for index, mark in enumerate(picture.marks)
-        )
-    address = data_uri("image/png", encode_png(picture.levels, size=size))
-    alternative = escape(f"{picture.name} of {sound.title}, {sound.seconds:.0f} seconds")
-    return (
-        f'<div class="picture"><img src="{address}" alt="{alternative}">{words}{takeover_html(sound)}'
-        '<i class="head"></i></div>'
+def draw(sound: Sound, picture: Picture, *, size: Size) -> Drawn:
+    """One picture with its marks."""
+    return Drawn(
+        data_uri("image/png", encode_png(picture.levels, size=size)),
+        f"{picture.name} of {sound.title}, {sound.seconds:.0f} seconds",
+        [] if size == "small" else picture.marks,
+        takeover_place(sound),
     )
 
 
-def takeover_html(sound: Sound) -> str:
-    """A dashed line where the model takes over from the fragment."""
+def takeover_place(sound: Sound) -> float | None:
+    """Where the model takes over from the fragment, in % of the sound; None where it does not."""
     if sound.takeover_seconds is None or sound.takeover_seconds >= sound.seconds:
-        return ""
-    return f'<i class="takeover" style="left:{100 * sound.takeover_seconds / sound.seconds:.1f}%"></i>'
+        return None
+    return 100 * sound.takeover_seconds / sound.seconds
 
 
-def wave_html(sound: Sound) -> str:
+def wave_of(sound: Sound) -> Wave:
     """The waveform of a continuation: the fragment in one colour, the model's own music in another."""
     highest = np.abs(sound.waveform).max(axis=0)
     parts = np.array_split(highest, min(WAVE_COLUMNS, len(highest)))
@@ -121,14 +152,10 @@ def wave_html(sound: Sound) -> str:
         if sound.takeover_seconds
         else f"Waveform of {sound.title}"
     )
-    return (
-        f'<div class="wave" role="img" aria-label="{escape(words)}"><svg viewBox="0 0 {len(peaks)} 40" '
-        f'preserveAspectRatio="none" aria-hidden="true"><path class="given" d="{bars[0]}"/>'
-        f'<path class="own" d="{bars[1]}"/></svg><i class="head"></i></div>'
-    )
+    return Wave(words, len(peaks), *bars)
 
 
-def sound_card(sound: Sound, *, size: Size = "large", label: str = "", mark: str = "") -> str:
+def sound_card(sound: Sound, *, size: Size = "large", label: str = "", mark: str = "") -> Card:
     """Title, player, and a picture of the notes; a continuation has its waveform in two colours above it.
 
     Parameters
@@ -138,49 +165,22 @@ def sound_card(sound: Sound, *, size: Size = "large", label: str = "", mark: str
     mark : str, optional
         A class of the page's style that sets this card apart.
     """
-    name = escape(label or sound.title)
-    drawn = picture_html(sound, notes_picture(sound), size=size)
-    if sound.takeover_seconds and size != "small":
-        drawn = wave_html(sound) + drawn
-    words = f' <span class="quiet">{escape(sound.words)}</span>' if sound.words else ""
-    kind = " ".join(filter(None, ("sound", size, mark)))
-    return (
-        f'<figure class="{kind}" data-seconds="{sound.seconds:.2f}" data-name="{name}" data-kind="{sound.kind}">'
-        f"<figcaption><b>{escape(sound.title)}</b>{words}</figcaption>"
-        f'{audio_html(sound, name)}<div class="pictures">{drawn}</div></figure>'
+    return Card(
+        sound,
+        label or sound.title,
+        " ".join(filter(None, ("sound", size, mark))),
+        sound_address(sound),
+        draw(sound, notes_picture(sound), size=size),
+        wave_of(sound) if sound.takeover_seconds and size != "small" else None,
     )
 
 
-def audio_html(sound: Sound, name: str) -> str:
-    """The browser's own player, with the sound in it; the name is HTML."""
-    address = data_uri("audio/mpeg", encode_mp3(sound.waveform, sound.sample_rate))
-    return f'<audio controls preload="none" src="{address}" aria-label="Play {name}"></audio>'
+def sound_address(sound: Sound) -> str:
+    """An address that carries the sound, as MP3."""
+    return data_uri("audio/mpeg", encode_mp3(sound.waveform, sound.sample_rate))
 
 
-def bare_player(sound: Sound) -> str:
-    """A player alone, for a table; named by the sound's title."""
-    name = escape(sound.title)
-    return (
-        f'<figure class="sound bare" data-seconds="{sound.seconds:.2f}" data-name="{name}">'
-        f'<figcaption class="unseen">{name}</figcaption>{audio_html(sound, name)}</figure>'
-    )
-
-
-def card_grid(cards: list[str], *, size: Size = "large") -> str:
-    """Cards side by side, as many as fit."""
-    return f'<div class="grid {size}">{"".join(cards)}</div>'
-
-
-def card_strip(cards: list[str], label: str) -> str:
-    """Small cards of equal width in even lines; on a phone one line that is pushed sideways.
-
-    Parameters
-    ----------
-    label : str
-        What the strip holds, for those who cannot see it.
-    """
-    lines = -(-len(cards) // MOST_IN_LINE)
-    return (
-        f'<div class="scroll strip" role="region" aria-label="{escape(label)}" '
-        f'style="--columns:{-(-len(cards) // max(lines, 1))}">{"".join(cards)}</div>'
-    )
+def strip_columns(cards: int) -> int:
+    """How many small cards stand beside each other, so that the lines are even."""
+    lines = -(-cards // MOST_IN_LINE)
+    return -(-cards // max(lines, 1))

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,10 +9,10 @@ from piano.config_reader import Config
 from piano.doctor.verdict import last_gates
 from piano.foundation.errors import AudioError
 from piano.foundation.screen_text import counted, join_names
-from piano.report.charts import chart_html
-from piano.report.gates import figure_text, gates_html, verdict
-from piano.report.markup import Section, absent_section, fold, paragraphs, short, subheading, table_html
-from piano.report.sound_cards import card_strip, sound_card
+from piano.report.charts import DrawnChart, draw_chart
+from piano.report.gates import figure_text, gates_of
+from piano.report.markup import Section, absent_section, render, short
+from piano.report.sound_cards import Card, sound_card, strip_columns
 from piano.report.sounds import Sound, load_sound, saved_samples, spread_epochs
 from piano.report.verdict import FINDINGS_TITLE
 from piano.watching.curves import (
@@ -37,7 +36,6 @@ MOST_EPOCHS, MOST_NOISES = 24, 2
 MOST_SAVED_SECONDS = 24 * 3 * 8.0
 """Of all saved samples on a page together, which keeps it small enough to send."""
 SAVED_SECONDS = 20.0
-WELL_WORDS = "Where the run ended, by its gates and by the numbers that have a healthy range."
 TREATMENTS = {"remedy": "remedy", "relaxed": "taken back", "finding closed": "healthy again"}
 """Lines of the log that follow a finding."""
 
@@ -93,6 +91,38 @@ GROUPS = (
 )
 
 
+class Row(NamedTuple):
+    """One sound at every epoch that is shown."""
+
+    title: str
+    words: str
+    cards: list[Card]
+    columns: int
+
+
+class OtherCurves(NamedTuple):
+    """The numbers of a stage that have no place in a chart with others."""
+
+    stage: str
+    note: str
+    charts: list[DrawnChart]
+    still: list[str]
+    """What has no line to draw, with its value."""
+
+
+class Finding(NamedTuple):
+    """What the page tells of a finding; empty where the log has nothing."""
+
+    number: int
+    name: str
+    severity: str
+    when: str
+    sentence: str
+    evidence: str
+    remedy: str
+    advice: str
+
+
 def learning_section(run: Path, history: Sequence[dict[str, Any]], *, best: int | None) -> Section:
     """The same noise at every save, then the same fragment continued: one hears what was learned in between."""
     title = "Hear it grow up"
@@ -103,14 +133,14 @@ def learning_section(run: Path, history: Sequence[dict[str, Any]], *, best: int 
         sentence = "There are no samples of its epochs in this folder: training writes some at most saves."
         return absent_section("learning", title, sentence)
     places = epoch_places(history)
-    rows, notes = [], []
+    rows: list[Row] = []
+    notes: list[str] = []
     for row, name in enumerate(shown):
         row_title, about = row_words(name, row)
         cards, note = epoch_cards(saved[name], row_title, places, rows=len(shown), best=best)
         notes += note
         if cards:
-            strip = card_strip(cards, f"{row_title}, epoch by epoch")
-            rows.append(f'<div class="row">{subheading(row_title, about)}{strip}</div>')
+            rows.append(Row(row_title, about, cards, strip_columns(len(cards))))
     if not rows:
         return absent_section("learning", title, " ".join(notes) or "No sample of an epoch can be read.")
     words = (
@@ -119,9 +149,8 @@ def learning_section(run: Path, history: Sequence[dict[str, Any]], *, best: int 
     )
     if best is not None:
         words += " The chosen epoch is the one whose music was measured nearest to real music; it plays above."
-    said = "".join(f'<p class="quiet">{escape(note)}</p>' for note in dict.fromkeys(notes))
-    more = fold("The same from other beginnings", "".join(rows[1:])) if rows[1:] else ""
-    return Section("learning", title, words, rows[0] + more + said)
+    content = render("learning.html", rows=rows, notes=list(dict.fromkeys(notes)))
+    return Section("learning", title, words, content)
 
 
 def row_words(name: str, row: int) -> tuple[str, str]:
@@ -135,7 +164,7 @@ def row_words(name: str, row: int) -> tuple[str, str]:
 
 def epoch_cards(
     files: dict[int, Path], title: str, places: dict[int, tuple[str, float]], *, rows: int, best: int | None
-) -> tuple[list[str], list[str]]:
+) -> tuple[list[Card], list[str]]:
     """A card for each shown epoch of one sound, and sentences about what is not shown."""
     notes: list[str] = []
     sounds: dict[int, Sound] = {}
@@ -202,7 +231,6 @@ def curves_section(history: Sequence[dict[str, Any]], config: Config | None) -> 
     if rates:
         words = "How fast each network moved, on a logarithmic scale: a short warm-up in every stage, then down."
         charts.append(Chart("Learning rates", words, fewer_rates(rates), is_log=True))
-    drawn = "".join(chart_html(chart, timeline) for chart in charts)
     words = (
         "Time goes to the right. The shaded stripes are the stages, named above each chart or numbered as in the "
         "table; what was measured only late is drawn from its stage on. Lines are medians over a twentieth of a stage, "
@@ -216,15 +244,15 @@ def curves_section(history: Sequence[dict[str, Any]], config: Config | None) -> 
     if len(names) < len(timeline.stages):
         words += " The run was given more time: a stage that learned again has a stripe and a row for each time."
     words = f"{training_sentence(history)}\n\n{words}"
-    table = stage_table([*timeline.stages, *timeline.phases], history)
     steps = sum(stage.steps for stage in timeline.stages)
-    return Section(
-        "curves",
-        "How it learned",
-        words,
-        table + f'<div class="charts">{drawn}</div>' + other_curves(stages, timeline),
-        note=f"{counted(steps, 'step')} in {counted(len(names), 'stage')}",
+    content = render(
+        "curves.html",
+        stages=stage_rows([*timeline.stages, *timeline.phases], history),
+        main=[draw_chart(chart, timeline) for chart in charts],
+        others=other_curves(stages, timeline),
     )
+    note = f"{counted(steps, 'step')} in {counted(len(names), 'stage')}"
+    return Section("curves", "How it learned", words, content, note)
 
 
 def stage_names(timeline: Timeline) -> list[str]:
@@ -250,7 +278,7 @@ def fewer_rates(rates: list[Curve]) -> list[Curve]:
     return sorted(renamed, key=lambda rate: rate.name in judges)
 
 
-def other_curves(stages: dict[str, list[Curve]], timeline: Timeline) -> str:
+def other_curves(stages: dict[str, list[Curve]], timeline: Timeline) -> list[OtherCurves]:
     """Every number that has no place in a chart of its own, by stage."""
     placed = {name for group in GROUPS for names in group.names for name in names}
     parts = []
@@ -259,27 +287,20 @@ def other_curves(stages: dict[str, list[Curve]], timeline: Timeline) -> str:
         for curve in curves:
             if curve.name not in placed and not curve.name.startswith(RATE_PREFIX):
                 others.setdefault(curve.name, []).append(curve)
-        charts = "".join(
-            chart_html(Chart(name.replace("_", " "), PLAIN_WORDS.get(name, ""), found), timeline)
+        charts = [
+            draw_chart(Chart(name.replace("_", " "), PLAIN_WORDS.get(name, ""), found), timeline)
             for name, found in others.items()
             if is_worth_a_chart(found)
-        )
+        ]
         told = [
             f"{name.replace('_', ' ')} {short(float(found[-1].values[-1]))}"
             for name, found in others.items()
             if not is_worth_a_chart(found)
         ]
-        still = f'<p class="quiet">Always 0, or measured once: {escape(", ".join(told))}.</p>' if told else ""
         steps = sum(stretch.steps for stretch in timeline.stages if stretch.name == stage)
-        if charts or still:
-            parts.append(
-                fold(
-                    f"Other numbers of {stage}",
-                    f'<div class="charts">{charts}</div>{still}',
-                    note=counted(steps, "step"),
-                )
-            )
-    return "".join(parts)
+        if charts or told:
+            parts.append(OtherCurves(stage, counted(steps, "step"), charts, told))
+    return parts
 
 
 def is_worth_a_chart(curves: Sequence[Curve]) -> bool:
@@ -287,29 +308,26 @@ def is_worth_a_chart(curves: Sequence[Curve]) -> bool:
     return sum(len(curve.values) for curve in curves) > 1 and any(curve.values.any() for curve in curves)
 
 
-def stage_table(stages: Sequence[Stage], history: Sequence[dict[str, Any]]) -> str:
-    """When each stage began and ended, and whether its gate was passed."""
-    verdicts = {}
+def stage_rows(stages: Sequence[Stage], history: Sequence[dict[str, Any]]) -> list[tuple[str | int | bool | None, ...]]:
+    """Name of each stage, when it began and ended, its steps, and whether its gate was passed (None: no gate)."""
+    verdicts: dict[int, bool] = {}
     for entry in (entry for entry in history if entry.get("event") == "gate"):
         before = [
             stage.number
             for stage in stages
             if stage.name == entry.get("stage") and stage.start <= minutes_of(entry) + 1e-9
         ]
-        verdicts |= {number: verdict(entry) for number in before[-1:]}
-    rows = [
-        [
-            f"{stage.number}\u2002{escape(stage.name)}" if stage.number else escape(stage.name),
+        verdicts |= {number: bool(entry.get("passed")) for number in before[-1:]}
+    return [
+        (
+            f"{stage.number}\u2002{stage.name}" if stage.number else stage.name,
             f"{stage.start:.1f}",
             f"{stage.end:.1f}",
-            f"{stage.steps}",
-            verdicts.get(stage.number, ""),
-        ]
+            stage.steps,
+            verdicts.get(stage.number),
+        )
         for stage in stages
     ]
-    return table_html(
-        ["stage", "from min", "to min", "steps", "gate"], rows, caption="The stages of this run", numbers={1, 2, 3}
-    )
 
 
 def findings_section(history: Sequence[dict[str, Any]], faults: Sequence[str] = ()) -> Section:
@@ -330,14 +348,6 @@ def findings_section(history: Sequence[dict[str, Any]], faults: Sequence[str] = 
         "The doctor watches the numbers while the run learns. A finding says what it saw, by which number, and what to "
         "do; its number is the mark in the charts."
     )
-    listed = "".join(finding_html(number, entry) for number, entry in enumerate(findings, start=1))
-    if listed:
-        listed = f'<ol class="findings">{listed}</ol>'
-    else:
-        listed = paragraphs(
-            "There is no finding in this run's log. That says no more than that: what is below, and your ears, say "
-            "whether it became music."
-        )
     gates = last_gates(history).values()
     failed = sum(entry.get("passed") is False for entry in gates)
     others = len(faults) - bool(failed)
@@ -345,48 +355,51 @@ def findings_section(history: Sequence[dict[str, Any]], faults: Sequence[str] = 
     told += [f"{failed} of {counted(len(gates), 'gate')} not passed"] if failed else []
     told += [counted(others, "other thing that is not well", "other things that are not well")] if others > 0 else []
     note = ", ".join(told) or "0 findings"
-    items = "".join(f"<li>{escape(fault)}</li>" for fault in faults)
-    not_well = subheading("What else is not well", WELL_WORDS) + f"<ul>{items}</ul>" if faults else ""
-    return Section(
-        "findings", FINDINGS_TITLE, words, listed + treatment_html(history) + not_well + gates_html(history), note
+    measured, treatments = gates_of(history), treatment_rows(history)
+    gates_words = "After every stage the run measures itself on music it never learned from."
+    if not all(gate.is_last for gate in measured):
+        gates_words += " Where a stage learned again, the last gate counts."
+    content = render(
+        "findings.html",
+        findings=[finding_of(number, entry) for number, entry in enumerate(findings, start=1)],
+        treatments=treatments,
+        treatments_note=counted(len(treatments), "entry", "entries"),
+        faults=faults,
+        gates=measured,
+        gates_words=gates_words,
     )
+    return Section("findings", FINDINGS_TITLE, words, content, note)
 
 
-def treatment_html(history: Iterable[dict[str, Any]]) -> str:
-    """What was done about findings after they were made, and what was taken back; empty if nothing was."""
-    rows = [
-        [
+def treatment_rows(history: Iterable[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """What was done about findings after they were made, and what was taken back."""
+    return [
+        (
             f"{minutes_of(entry):.1f}",
-            escape(TREATMENTS[entry["event"]]),
-            escape(str(entry.get("name", "")).replace("_", " ")),
-            escape(str(entry.get("remedy", ""))),
-        ]
+            TREATMENTS[entry["event"]],
+            str(entry.get("name", "")).replace("_", " "),
+            str(entry.get("remedy", "")),
+        )
         for entry in history
         if entry.get("event") in TREATMENTS
     ]
-    if not rows:
-        return ""
-    table = table_html(["minute", "what", "finding", "remedy"], rows, caption="What the doctor did next")
-    return fold("What was done afterwards", table, note=counted(len(rows), "entry", "entries"))
 
 
-def finding_html(number: int, entry: dict[str, Any]) -> str:
+def finding_of(number: int, entry: dict[str, Any]) -> Finding:
     """One finding: what, when, by which number, and what was or should be done."""
-    when = f"{entry.get('stage', '')}, epoch {entry.get('epoch', '?')}, {minutes_of(entry):.1f} min"
-    severity = str(entry.get("severity", "note"))
-    lines = [f"<p>{escape(str(entry.get('sentence', '')))}</p>"]
+    evidence = ""
     if entry.get("signal") is not None:
         bound = f", threshold {figure_text(entry['threshold'])}" if entry.get("threshold") is not None else ""
-        signal = f"{entry['signal']}".replace("_", " ")
-        evidence = f"{signal} {figure_text(entry.get('value'))}{bound}"
-        lines.append(f'<p class="quiet">{escape(evidence)}</p>')
-    for name, label in (("remedy", "Done"), ("advice", "Advice")):
-        if entry.get(name):
-            lines.append(f"<p><b>{label}:</b> {escape(str(entry[name]))}</p>")
-    name = str(entry.get("name", "finding")).replace("_", " ")
-    return (
-        f'<li value="{number}"><p><b>{escape(name)}</b> <span class="severity">{escape(severity)}</span> '
-        f'<span class="quiet">{escape(when)}</span></p>{"".join(lines)}</li>'
+        evidence = f"{str(entry['signal']).replace('_', ' ')} {figure_text(entry.get('value'))}{bound}"
+    return Finding(
+        number,
+        str(entry.get("name", "finding")).replace("_", " "),
+        str(entry.get("severity", "note")),
+        f"{entry.get('stage', '')}, epoch {entry.get('epoch', '?')}, {minutes_of(entry):.1f} min",
+        str(entry.get("sentence", "")),
+        evidence,
+        str(entry.get("remedy") or ""),
+        str(entry.get("advice") or ""),
     )
 
 

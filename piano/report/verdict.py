@@ -110,8 +110,3 @@ def _spoken(
     if verdict.is_ruined or not measured:
         return Spoken(sentence, advice.strip(), verdict.faults)
     return Spoken(f"Its music is {meaning}.", f"{sentence}{advice}", verdict.faults)
-
-
-def linked(html: str) -> str:
-    """The head's words with a link to the part that names what they left out."""
-    return html.replace(f"under {FINDINGS_TITLE}", f'under <a href="#findings">{FINDINGS_TITLE}</a>')
