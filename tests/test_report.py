@@ -22,7 +22,6 @@ from piano.config_reader import dump_config
 from piano.foundation.audio_io import encode_mp3, write_audio
 from piano.foundation.dataset_format import (
     MANIFEST_NAME,
-    ChunkEntry,
     LeftOut,
     PreparedManifest,
     PrepareSettings,
@@ -34,6 +33,7 @@ from piano.foundation.dataset_format import (
 )
 from piano.foundation.errors import AudioError
 from piano.foundation.made_files import write_json
+from piano.foundation.prepared_song import ChunkEntry
 from piano.report import listen_page, report
 from piano.report.charts import draw_chart
 from piano.report.markup import macro
