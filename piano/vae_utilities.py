@@ -5,7 +5,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from piano.foundation.checkpoint_format import checkpoint_path, write_checkpoint
+from piano.foundation.checkpoint_format import checkpoint_path, is_plain, write_checkpoint
+from piano.foundation.errors import CheckpointError
 
 
 def save_checkpoint(
@@ -38,8 +39,19 @@ def save_checkpoint(
     Returns
     -------
     Path
-        Of the file; raises CheckpointError if the disk refuses it.
+        Of the file.
+
+    Raises
+    ------
+    CheckpointError
+        The disk refuses it, or the network was built from something that no checkpoint can hold.
     """
+    for name, value in network.keywords.items():
+        if not is_plain(value):
+            raise CheckpointError(
+                f"the {role} was built with {name}={value!r}, which a checkpoint cannot hold. "
+                "A keyword must be a number from 0 on, a short list of numbers, or a short name."
+            )
     path = checkpoint_path(folder, role, epoch)
     write_checkpoint(
         path,

@@ -1,5 +1,7 @@
 """No file asks for more than it holds: numbers of models, of settings, of run positions and of command lines."""
 
+import copy
+import inspect
 import json
 import math
 import struct
@@ -13,14 +15,15 @@ import torch
 from fuzz_common import PASSED, REFUSED
 
 from piano import generate_music
-from piano.config_reader import load_config_from_yaml
+from piano.config_reader import ModelSettings, load_config_from_yaml
 from piano.evaluate import parse_arguments as evaluate_arguments
 from piano.foundation import bounds
 from piano.foundation import options as kinds
-from piano.foundation.checkpoint_format import BEST_NAME, checkpoint_path, read_checkpoint
+from piano.foundation.checkpoint_format import BEST_NAME, are_plain, checkpoint_path, read_checkpoint
 from piano.foundation.errors import CheckpointError, ConfigError
 from piano.foundation.receipt import Receipt, find_below, is_below
 from piano.foundation.shipped_format import shipped_path, sorted_header, write_shipped
+from piano.piano_model import VariationalAttentionModel
 from piano.piano_pretrain import pretrain_generator
 from piano.training.run_position import check_optimizer, check_position
 from piano.utilities import load_checkpoint, load_generator
@@ -319,3 +322,20 @@ def test_models_changed_at_random_are_played_or_refused():
     quick = ("generate",)  # the command tries all of them, for as long as one likes
     outcomes = list(fuzz_checkpoints.fuzz(8, 3, seconds=60.0, is_apart=False, only=quick))
     assert {outcome.kind for _, outcome in outcomes} == {PASSED, REFUSED}, outcomes
+
+
+def test_what_no_checkpoint_can_hold_is_refused_before_it_is_written(generator, tmp_path):
+    generator = copy.deepcopy(generator)
+    for value in ("a name that is none", -1, [0.5] * 17, None, {"a": 1}):
+        generator.keywords = generator.keywords | {"encoder": value}
+        with pytest.raises(CheckpointError, match="built with encoder=.* which a checkpoint cannot hold"):
+            save_checkpoint(generator, 1, tmp_path, "generator")
+    assert list(tmp_path.iterdir()) == []
+    generator.keywords = generator.keywords | {"encoder": "conv2d"}
+    content = torch.load(save_checkpoint(generator, 1, tmp_path, "generator"), weights_only=True)
+    assert are_plain(content["keywords"]) and content["keywords"]["encoder"] == "conv2d"
+
+
+def test_settings_limits_and_keywords_of_the_network_have_the_same_names():
+    keywords = inspect.signature(VariationalAttentionModel.__init__).parameters.keys() - {"self"}
+    assert keywords == ModelSettings.model_fields.keys() == bounds.MODEL.keys()

@@ -269,15 +269,19 @@ def refuse_compressed(path: Path) -> None:
 
 
 def are_plain(keywords: Any) -> bool:
-    """Whether keywords are what networks are built from: names of numbers, and of short lists of numbers."""
+    """Whether keywords are what networks are built from: see `is_plain`."""
+    return isinstance(keywords, dict) and all(map(is_plain, keywords.values()))
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a keyword's value may stand in a checkpoint: a number, a short list of numbers, or a short name."""
 
     def is_number(value: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**31
 
-    return isinstance(keywords, dict) and all(
-        is_number(value) or (isinstance(value, list) and len(value) <= 16 and all(map(is_number, value)))
-        for value in keywords.values()
-    )
+    if isinstance(value, str):
+        return value.isidentifier() and len(value) <= 32
+    return is_number(value) or (isinstance(value, list) and len(value) <= 16 and all(map(is_number, value)))
 
 
 def holds_tensors(state: Any) -> bool:
