@@ -1,7 +1,7 @@
 """Everything that writes a checkpoint."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -46,7 +46,8 @@ def save_checkpoint(
     CheckpointError
         The disk refuses it, or the network was built from something that no checkpoint can hold.
     """
-    for name, value in network.keywords.items():
+    keywords = cast(dict[str, Any], network.keywords)
+    for name, value in keywords.items():
         if not is_plain(value):
             raise CheckpointError(
                 f"the {role} was built with {name}={value!r}, which a checkpoint cannot hold. "
@@ -58,7 +59,7 @@ def save_checkpoint(
         {
             "role": role,
             "epoch": epoch,
-            "keywords": network.keywords,
+            "keywords": keywords,
             "model": network.state_dict(),
             "average": average,
             "optimizers": optimizers or {},

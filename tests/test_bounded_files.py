@@ -326,12 +326,13 @@ def test_models_changed_at_random_are_played_or_refused():
 
 def test_what_no_checkpoint_can_hold_is_refused_before_it_is_written(generator, tmp_path):
     generator = copy.deepcopy(generator)
+    known = dict(generator.keywords)
     for value in ("a name that is none", -1, [0.5] * 17, None, {"a": 1}):
-        generator.keywords = generator.keywords | {"encoder": value}
+        generator.keywords = known | {"encoder": value}
         with pytest.raises(CheckpointError, match="built with encoder=.* which a checkpoint cannot hold"):
             save_checkpoint(generator, 1, tmp_path, "generator")
     assert list(tmp_path.iterdir()) == []
-    generator.keywords = generator.keywords | {"encoder": "conv2d"}
+    generator.keywords = known | {"encoder": "conv2d"}
     content = torch.load(save_checkpoint(generator, 1, tmp_path, "generator"), weights_only=True)
     assert are_plain(content["keywords"]) and content["keywords"]["encoder"] == "conv2d"
 
