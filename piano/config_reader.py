@@ -22,6 +22,8 @@ from piano.foundation.screen_text import nearest, printable
 from piano.stages import STAGE, STAGE_NAMES
 
 CONFIG_NAME = "config.yaml"
+STAGES_OF_A_WHOLE_FILE = 6
+"""So many shares a run's settings have said since there were runs; stages that came later are not asked for."""
 DEFAULT_CONFIG = Path(__file__).resolve().parent / "default_config.yaml"
 """Every setting with its default, which nobody edits: the lowest layer, and what `usual` means."""
 MOST_BYTES = 1 << 20
@@ -500,7 +502,7 @@ def layered(name: str, written: Any, preset: str | None) -> dict[str, Any]:
 
 
 def says_all(values: Mapping[str, Any]) -> bool:
-    """Whether these are settings of a whole run: losses, model, and every stage's share.
+    """Whether these are settings of a whole run: losses, model, and the shares of as many stages as there always were.
 
     So are the file that a run leaves in its folder, and every settings file from before there were layers. What such a
     file does not say of a stage or a loss is meant to be absent.
@@ -509,7 +511,7 @@ def says_all(values: Mapping[str, Any]) -> bool:
     return (
         {"loss_weights", "model"} <= values.keys()
         and isinstance(stages, Mapping)
-        and all(isinstance(stages.get(name), Mapping) and "share" in stages[name] for name in STAGE_NAMES)
+        and sum(isinstance(stage, Mapping) and "share" in stage for stage in stages.values()) >= STAGES_OF_A_WHOLE_FILE
     )
 
 
@@ -543,10 +545,14 @@ def usual_values() -> dict[str, Any]:
 def _with_unsaid(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values, and the defaults for what nobody named in a file that is whole, or in a section that --set replaced.
 
-    Stages and losses are left as they are, and so are the shares of fine-tuning where there are any.
+    Losses are left as they are, and so are the shares of fine-tuning where there are any. A stage that is not named
+    gets no time: a whole file of before it was there means what it meant.
     """
     below = usual_values()
-    del below["stages"], below["loss_weights"]
+    del below["loss_weights"]
+    below["stages"] = {name: section | {"share": 0.0} for name, section in below["stages"].items()}
+    if isinstance(stages := values.get("stages"), Mapping):
+        below["stages"] = {name: section for name, section in below["stages"].items() if name not in stages}
     finetune = values.get("finetune")
     if isinstance(finetune, Mapping) and "shares" in finetune:
         below["finetune"] = {name: value for name, value in below["finetune"].items() if name != "shares"}

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from piano import config_reader
 from piano.config_reader import (
     DEFAULT_CONFIG,
     FOLDER_SETTINGS,
@@ -176,6 +177,18 @@ def test_a_run_s_own_file_is_whole_and_keeps_its_meaning_under_other_defaults(tm
     assert load_config_from_yaml(path).model_copy(update=folders) == kept
     with pytest.raises(ConfigError, match=r"no preset 'tiny'\. There are: small\."):
         load_config_from_yaml(path, preset="tiny")
+
+
+def test_a_stage_that_came_after_a_run_changes_nothing_of_what_its_file_means(tmp_path, monkeypatch):
+    full = load_config_from_yaml(DEFAULT_CONFIG)
+    path = tmp_path / "config.yaml"
+    values = yaml.safe_load(dump_config(full))
+    del values["stages"]["ear"], values["loss_weights"]["melody"]  # as if both had come later
+    path.write_text(yaml.safe_dump(values))
+    monkeypatch.setattr(config_reader, "STAGES_OF_A_WHOLE_FILE", len(STAGE_NAMES) - 1)
+    config = load_config_from_yaml(path)
+    assert config.stage("ear").share == 0.0 and "melody" not in config.loss_weights
+    assert config.stage("flow") == full.stage("flow") and config.model == full.model
 
 
 def test_a_whole_file_may_name_its_preset_as_it_likes():

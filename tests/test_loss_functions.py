@@ -775,3 +775,7 @@ def test_real_music_is_heard_without_gradient(real: Tensor) -> None:
     shared = share_music_features(StepOutputs(real.clone().requires_grad_(), real.clone().requires_grad_(), RATE))
     assert not shared.real.chroma.requires_grad  # type: ignore[union-attr]
     assert shared.fake.chroma.requires_grad  # type: ignore[union-attr]
+
+
+def test_every_music_loss_has_its_rows() -> None:
+    assert MUSIC_LOSSES.keys() == LADDERS.keys() == STARTS.keys()

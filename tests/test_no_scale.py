@@ -152,7 +152,9 @@ def test_text_and_picture_have_one_sign_and_the_names_of_the_runs(tmp_path):
 
 def test_runs_are_named_as_short_as_they_can_be_told_apart():
     def side(folder: str, epoch: int) -> Any:
-        return SimpleNamespace(folder=Path(folder), epoch=epoch, steps=1, name=f"{folder} (epoch {epoch})")
+        return SimpleNamespace(
+            folder=Path(folder), epoch=epoch, composer=SimpleNamespace(steps=1), name=f"{folder} (epoch {epoch})"
+        )
 
     assert short_names(side("runs/a", 3), side("runs/b", 3)) == ("a", "b")
     assert short_names(side("runs/a", 3), side("runs/a", 5)) == ("a (epoch 3)", "a (epoch 5)")

@@ -19,7 +19,6 @@ from piano.training.training_run import TrainingRun
 from piano.training.watcher import Watcher
 
 
-@torch.no_grad()
 class Validation(Watcher):
     """The losses on validation music at the end of every epoch."""
 
@@ -28,6 +27,7 @@ class Validation(Watcher):
         return validation_losses(run)
 
 
+@torch.no_grad()
 def validation_losses(run: TrainingRun) -> dict[str, float]:
     """What the stage at hand has learned, heard on one fixed batch of validation music.
 
