@@ -16,7 +16,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from piano.evaluation.pictures import Chart, Line, chart_row
+from piano.evaluation.pictures import ChartLine, LineChart, chart_row
 from piano.foundation.run_log import read_history
 from piano.piano_pretrain import pretrain_discriminator, pretrain_generator, train_autoencoder
 from piano.piano_train import train_professor, train_vae_gan
@@ -62,9 +62,9 @@ def numbers(folder: Path, stage: str, name: str) -> tuple[list[int], list[float]
     return [entry["step"] for entry in found], [entry[name] for entry in found]
 
 
-def line(label: str, folder: Path, name: str, *, stage: str = "professor", style: str = "-") -> Line:
+def line(label: str, folder: Path, name: str, *, stage: str = "professor", style: str = "-") -> ChartLine:
     """One number of a run as a line of a chart."""
-    return Line(label, *numbers(folder, stage, name), style)
+    return ChartLine(label, *numbers(folder, stage, name), style)
 
 
 def events(folder: Path, kind: str, stage: str) -> list[dict[str, Any]]:
@@ -75,10 +75,10 @@ def events(folder: Path, kind: str, stage: str) -> list[dict[str, Any]]:
     return [entry | {"step": entry["total_step"] - first} for entry in found]
 
 
-def heard_line(label: str, folder: Path, stage: str = "professor", style: str = "o-") -> Line:
+def heard_line(label: str, folder: Path, stage: str = "professor", style: str = "o-") -> ChartLine:
     """The validation loss at the end of every epoch of a stage."""
     found = events(folder, "validation", stage)
-    return Line(label, [event["step"] for event in found], [event["validation_loss"] for event in found], style)
+    return ChartLine(label, [event["step"] for event in found], [event["validation_loss"] for event in found], style)
 
 
 def run_whole(folder: Path) -> dict[str, list[float]]:
@@ -115,7 +115,7 @@ def draw_warmup(work: Path, base: Path) -> None:
         train_professor(begin(work / kind, pretrained=work / "pretrained", **warmup))
     rates = [line(label, folder, f"rate:{SHORTCUT}") for label, folder in folders.items()]
     losses = [heard_line(label, folder) for label, folder in folders.items()]
-    charts = [Chart("generator: learning rate", rates), Chart("energy score of validation music", losses)]
+    charts = [LineChart("generator: learning rate", rates), LineChart("energy score of validation music", losses)]
     chart_row(charts, OUTPUT / "warmup.png", x_label="step of the professor's stage")
 
 
@@ -132,7 +132,7 @@ def draw_beginning(work: Path, base: Path) -> None:
             schedulers__adv_ramp_type="cosine",
         )
     )
-    phase = Chart(
+    phase = LineChart(
         "training/pretrain_phase, training/adv_ramp",
         [
             line("generator alone", folder, "training/pretrain_phase", style="--"),
@@ -140,12 +140,12 @@ def draw_beginning(work: Path, base: Path) -> None:
             line("today's ramp, a fifth of the stage", base, "training/adv_ramp", style=":"),
         ],
     )
-    losses = Chart(
+    losses = LineChart(
         "L_D and L_G",
         [line("L_D", folder, "professor_loss"), line("L_G", folder, "adversarial")],
         mark=("confusion, log 2", 0.6931),
     )
-    energy = Chart(
+    energy = LineChart(
         "energy score of validation music", [heard_line("alone first", folder), heard_line("today's", base, style="o:")]
     )
     chart_row([phase, losses, energy], OUTPUT / "beginning.png", x_label="step of the professor's stage")
@@ -167,9 +167,9 @@ def draw_plateau(work: Path) -> None:
         line(label, folder, f"rate:{name}") for label, name in (("generator", SHORTCUT), ("professor", "professor"))
     ]
     charts = [
-        Chart("the generator's plateau looks at", [heard_line("validation_loss", folder)]),
-        Chart("the professor's, at epochs' means of", [line("professor_loss", folder, "professor_loss")]),
-        Chart("learning rates", rates),
+        LineChart("the generator's plateau looks at", [heard_line("validation_loss", folder)]),
+        LineChart("the professor's, at epochs' means of", [line("professor_loss", folder, "professor_loss")]),
+        LineChart("learning rates", rates),
     ]
     chart_row(charts, OUTPUT / "plateau.png", x_label="step of the professor's stage")
 
@@ -189,18 +189,18 @@ def draw_early_stopping(work: Path) -> None:
     when = f"stopped at step {stopped[0]['step']} of 480" if stopped else "ran to its end"
     lines = [
         line("training", folder, "reconstruction", stage="autoencoder"),
-        Line("validation", steps, losses, "o-"),
-        Line(f"kept: step {steps[best]}", [steps[best]], [losses[best]], "k*"),
+        ChartLine("validation", steps, losses, "o-"),
+        ChartLine(f"kept: step {steps[best]}", [steps[best]], [losses[best]], "k*"),
     ]
-    chart_row([Chart(when, lines)], OUTPUT / "early-stopping.png", x_label="step of the autoencoder's stage")
+    chart_row([LineChart(when, lines)], OUTPUT / "early-stopping.png", x_label="step of the autoencoder's stage")
 
 
 def draw_average(heard: dict[str, list[float]]) -> None:
     """Validation by averaged and by plain weights."""
     epochs = [float(index + 1) for index in range(len(heard["plain"]))]
-    lines = [Line(f"{name} weights", epochs, values) for name, values in heard.items()]
+    lines = [ChartLine(f"{name} weights", epochs, values) for name, values in heard.items()]
     chart_row(
-        [Chart("the flow's loss on validation music", lines)],
+        [LineChart("the flow's loss on validation music", lines)],
         OUTPUT / "average.png",
         x_label="epoch of the flow's stage",
     )
@@ -209,7 +209,7 @@ def draw_average(heard: dict[str, list[float]]) -> None:
 def draw_probabilities(base: Path) -> None:
     """D(y) and D(G(x)) of both judges."""
     charts = [
-        Chart(
+        LineChart(
             f"the {judge}",
             [
                 line("D(y), real", base, f"{judge}_d_real", stage=judge),

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-from data_prep.music_files import Hashes, Source
+from data_prep.music_files import Hashes, MusicFile
 from data_prep.prepare_song import (
     FINGERPRINT_NAME,
     RECORDS_FOLDER,
@@ -56,7 +56,7 @@ def read_earlier_run(output: Path) -> EarlierRun:
 
 
 def find_moved(
-    old_records: dict[str, SourceRecord], sources: list[Source], present: list[str], hashes: Hashes
+    old_records: dict[str, SourceRecord], sources: list[MusicFile], present: list[str], hashes: Hashes
 ) -> dict[str, str]:
     """Old name -> new name of songs whose file lies under another name now, with the same bytes."""
     away: dict[int, list[SourceRecord]] = {}
@@ -76,7 +76,7 @@ def find_moved(
 def take_over(
     moved: dict[str, str],
     old_records: dict[str, SourceRecord],
-    sources: list[Source],
+    sources: list[MusicFile],
     output: Path,
     settings: PrepareSettings,
 ) -> set[str]:
@@ -104,7 +104,7 @@ def changed_settings(before: PrepareSettings, now: PrepareSettings) -> str:
     return ", ".join(f"{name} {old} -> {new}" for (name, old), new in pairs if old != new)
 
 
-def valid_records(sources: list[Source], output: Path, settings: PrepareSettings) -> dict[str, SourceRecord]:
+def valid_records(sources: list[MusicFile], output: Path, settings: PrepareSettings) -> dict[str, SourceRecord]:
     """Records of earlier runs that still hold: same settings, same file, chunks in place."""
     records = {}
     for source in sources:
@@ -114,7 +114,7 @@ def valid_records(sources: list[Source], output: Path, settings: PrepareSettings
     return records
 
 
-def usable_record(source: Source, output: Path, settings: PrepareSettings) -> SourceRecord | None:
+def usable_record(source: MusicFile, output: Path, settings: PrepareSettings) -> SourceRecord | None:
     """What an earlier run left about a source, if it was made with these settings and is still in place."""
     record = read_record(output, source.name)
     if record is None or record.settings_key != settings_key(settings):

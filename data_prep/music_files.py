@@ -22,7 +22,7 @@ _SUFFIXES_NAMED = 6
 _ARCHIVES = {".zip", ".rar", ".7z", ".tar", ".gz", ".tgz", ".bz2", ".xz"}
 
 
-class Source(NamedTuple):
+class MusicFile(NamedTuple):
     """A music file as it lies on disk."""
 
     name: str
@@ -35,9 +35,9 @@ class Source(NamedTuple):
 class MusicFiles(NamedTuple):
     """What a music folder holds at the start of a run."""
 
-    sources: list[Source]
+    sources: list[MusicFile]
     """To prepare: with `max_files` the first so many by name."""
-    everything: list[Source]
+    everything: list[MusicFile]
     """Without that limit."""
     present: list[str]
     """Names of all sound files, of those that cannot be opened too."""
@@ -64,7 +64,7 @@ class Hashes:
         """Of a file that was read already; empty if it was not."""
         return self._known.get(path, "")
 
-    def read(self, sources: Iterable[Source]) -> None:
+    def read(self, sources: Iterable[MusicFile]) -> None:
         """Read files, with a bar if they are many."""
         todo = [source for source in sources if source.path not in self._known]
         total = sum(source.size for source in todo)
@@ -105,7 +105,7 @@ def _name(path: Path, music: Path) -> str:
     return path.relative_to(music).as_posix()
 
 
-def _openable(paths: list[Path], music: Path) -> tuple[list[Source], list[LeftOut]]:
+def _openable(paths: list[Path], music: Path) -> tuple[list[MusicFile], list[LeftOut]]:
     """The files that can be opened and hold something, and the others."""
     sources, left_out = [], []
     for path in paths:
@@ -122,7 +122,7 @@ def _openable(paths: list[Path], music: Path) -> tuple[list[Source], list[LeftOu
         elif status.st_size == 0:
             left_out.append(LeftOut(source=name, reason="empty"))
         else:
-            sources.append(Source(name, path, status.st_size, status.st_mtime_ns))
+            sources.append(MusicFile(name, path, status.st_size, status.st_mtime_ns))
     return sources, left_out
 
 

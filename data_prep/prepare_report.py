@@ -53,7 +53,7 @@ class Outcome(NamedTuple):
     """What changed since the last run, empty if nothing did."""
 
 
-class Progress:
+class PrepareProgress:
     """A bar over the bytes to read, with the number of songs that are done and how much faster than it plays that goes.
 
     Bytes of a file still being decoded are guessed from its seconds; the end of the file corrects the guess.
@@ -73,7 +73,7 @@ class Progress:
             bar_format="{desc} {percentage:3.0f}% |{bar}| {elapsed} ({remaining} left){postfix}",
         )
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> "PrepareProgress":
         return self
 
     def __exit__(self, *_: object) -> None:

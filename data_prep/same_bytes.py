@@ -2,17 +2,17 @@
 
 from collections import Counter
 
-from data_prep.music_files import Hashes, Source
+from data_prep.music_files import Hashes, MusicFile
 from data_prep.prepare_song import SourceRecord
 from piano.foundation.prepared_song import LeftOut
 
 
-def find_copies(sources: list[Source], records: dict[str, SourceRecord], hashes: Hashes) -> list[list[Source]]:
+def find_copies(sources: list[MusicFile], records: dict[str, SourceRecord], hashes: Hashes) -> list[list[MusicFile]]:
     """Rows of two or more files with the same bytes; first the one already prepared, else the first by name."""
     same_size = Counter(source.size for source in sources)
     twins = [source for source in sources if same_size[source.size] > 1]
     hashes.read(source for source in twins if source.name not in records)
-    rows: dict[str, list[Source]] = {}
+    rows: dict[str, list[MusicFile]] = {}
     for source in sorted(twins, key=lambda source: (not has_song(records, source.name), source.name)):
         known = records.get(source.name)
         rows.setdefault(known.sha256 if known else hashes.of(source.path), []).append(source)
@@ -24,7 +24,7 @@ def has_song(records: dict[str, SourceRecord], name: str) -> bool:
     return name in records and records[name].song is not None
 
 
-def next_of(row: list[Source], records: dict[str, SourceRecord], done: set[str]) -> Source | None:
+def next_of(row: list[MusicFile], records: dict[str, SourceRecord], done: set[str]) -> MusicFile | None:
     """Which of some files with the same bytes to decode now; None if one is a song, or all suffixes were tried."""
     tried = {source.path.suffix.lower() for source in row if source.name in records or source.name in done}
     if any(has_song(records, source.name) for source in row):
@@ -33,7 +33,7 @@ def next_of(row: list[Source], records: dict[str, SourceRecord], done: set[str])
 
 
 def settle(
-    row: list[Source], records: dict[str, SourceRecord], failures: dict[str, LeftOut], left_out: list[LeftOut]
+    row: list[MusicFile], records: dict[str, SourceRecord], failures: dict[str, LeftOut], left_out: list[LeftOut]
 ) -> None:
     """Report every file that has the same bytes as another one."""
     leader = next((source for source in row if has_song(records, source.name)), None)

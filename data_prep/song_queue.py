@@ -9,8 +9,8 @@ from pathlib import Path
 
 from data_prep.disk_need import disk_need
 from data_prep.earlier_run import usable_record
-from data_prep.music_files import Hashes, Source
-from data_prep.prepare_report import Progress
+from data_prep.music_files import Hashes, MusicFile
+from data_prep.prepare_report import PrepareProgress
 from data_prep.prepare_song import SongTask, SourceRecord, prepare_song
 from data_prep.same_bytes import find_copies, next_of, settle
 from data_prep.worker_pool import run_tasks
@@ -25,7 +25,7 @@ _WRITING_FAILED = DISK_ERRORS.keys() - {errno.EIO}
 
 
 def prepare_everything(
-    sources: list[Source],
+    sources: list[MusicFile],
     records: dict[str, SourceRecord],
     output: Path,
     settings: PrepareSettings,
@@ -80,8 +80,8 @@ def prepare_everything(
 
 
 def _due(
-    sources: list[Source], waiting: dict[str, list[Source]], records: dict[str, SourceRecord], done: set[str]
-) -> list[Source]:
+    sources: list[MusicFile], waiting: dict[str, list[MusicFile]], records: dict[str, SourceRecord], done: set[str]
+) -> list[MusicFile]:
     """What to decode now: of files with the same bytes one at most. The longest first: no worker is idle at the end."""
     todo = []
     for source in sources:
@@ -93,7 +93,7 @@ def _due(
 
 
 def _prepare_all(
-    todo: list[Source],
+    todo: list[MusicFile],
     records: dict[str, SourceRecord],
     output: Path,
     settings: PrepareSettings,
@@ -119,7 +119,7 @@ def _prepare_all(
     ]
     failures = []
     events = run_tasks(prepare_song, tasks, workers=workers)
-    with contextlib.closing(events), Progress([source.size for source in todo]) as progress:
+    with contextlib.closing(events), PrepareProgress([source.size for source in todo]) as progress:
         for event in events:
             in_work = progress.in_work()
             progress.advance(event.index, event.work, is_finished=event.is_finished)
@@ -143,7 +143,7 @@ def removed_meanwhile(output: Path) -> DatasetError:
 
 
 def _refuse_full_disk(
-    failure: str, todo: list[Source], seconds: dict[int, float], output: Path, settings: PrepareSettings
+    failure: str, todo: list[MusicFile], seconds: dict[int, float], output: Path, settings: PrepareSettings
 ) -> None:
     """Raise a DatasetError if a worker could not write; it names the file that was taking most of the room."""
     found = re.search(r"\[Errno (\d+)\]", failure)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from piano.config_reader import load_config_from_yaml
-from piano.evaluation.pictures import Chart, Line, chart_row
+from piano.evaluation.pictures import ChartLine, LineChart, chart_row
 from piano.foundation import options as kinds
 from piano.foundation.checkpoint_format import find_epoch, list_epochs, read_best
 from piano.foundation.doors import fill, program
@@ -35,15 +35,15 @@ from piano.foundation.screen_text import (
     wrapped_lines,
 )
 from piano.judging.judgement_file import KEPT_NAME
-from piano.judging.tournament import Settings, Tournament, play, trained_judges
+from piano.judging.tournament import FakeSettings, Tournament, play, trained_judges
 from piano.judging.tournament_pictures import draw_matrix, draw_ratings
 from piano.judging.tournament_scores import FEWEST_STRICT, STRICT_SHARE, read_tournament
 from piano.judging.tournament_text import join, ratings_csv, tables_text, tournament_text
-from piano.judging.verdicts import Clips, Items, Verdict, family_logits, real_clips, told_apart
+from piano.judging.verdicts import Items, JudgeVerdict, RealClips, family_logits, real_clips, told_apart
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import load_generator
 
-__all__ = ["Items", "Verdict", "family_logits", "interpret", "interpret_matrix", "main", "told_apart"]
+__all__ = ["Items", "JudgeVerdict", "family_logits", "interpret", "interpret_matrix", "main", "told_apart"]
 
 CONFUSION = math.log(2.0)
 FOOLED, STRICT = 0.35, 1.0
@@ -119,7 +119,7 @@ def check(options: argparse.Namespace) -> None:
         list_epochs(folder, "generator") if options.all else [newest],
         judges,
         real_music(options, folder, newest),
-        Settings(options.count, options.seed, options.steps, memory=options.memory * 2**20),
+        FakeSettings(options.count, options.seed, options.steps, memory=options.memory * 2**20),
         kept=output / KEPT_NAME,
         left_out=left_out,
     )
@@ -131,7 +131,7 @@ def check(options: argparse.Namespace) -> None:
     print(f"\n{wrapped_lines(text)}\n\nWritten to {printable(output)}")
 
 
-def real_music(options: argparse.Namespace, folder: Path, newest: int) -> Clips:
+def real_music(options: argparse.Namespace, folder: Path, newest: int) -> RealClips:
     """Music never trained on: what --real names, else the validation pairs of the run's data set."""
     source = options.real
     if source is None:
@@ -193,7 +193,7 @@ def plain(value: Any) -> Any:
 # --- words -----------------------------------------------------------------------------------------------------------
 
 
-def interpret(verdicts: list[Verdict]) -> str:
+def interpret(verdicts: list[JudgeVerdict]) -> str:
     """What the epochs of one generator's judges mean, in plain sentences (judges that were trained, in order)."""
     first, last = verdicts[0], verdicts[-1]
     judges = counted(len(verdicts), "trained discriminator")
@@ -217,7 +217,7 @@ def interpret(verdicts: list[Verdict]) -> str:
     return "\n".join(lines)
 
 
-def trend_sentence(verdicts: list[Verdict]) -> str:
+def trend_sentence(verdicts: list[JudgeVerdict]) -> str:
     """What the losses do over the epochs."""
     losses = [verdict.d_loss for verdict in verdicts]
     if max(losses) < FOOLED:
@@ -244,7 +244,7 @@ def trend_sentence(verdicts: list[Verdict]) -> str:
     return "The loss stays level."
 
 
-def control_sentence(last: Verdict) -> str:
+def control_sentence(last: JudgeVerdict) -> str:
     """Whether the newest judge can tell real from made at all, and by what."""
     shown = (
         f"Control: the last one gives real music {last.real_probability:.2f}, these fakes {last.probability:.2f}, "
@@ -260,7 +260,7 @@ def control_sentence(last: Verdict) -> str:
     return f"{shown}: it prefers the fakes."
 
 
-def wrong_way_sentence(wrong: list[Verdict]) -> str:
+def wrong_way_sentence(wrong: list[JudgeVerdict]) -> str:
     """What it means to tell apart fewer pairs than a coin does."""
     worst = min(wrong, key=lambda verdict: verdict.told_apart)
     return (
@@ -270,7 +270,7 @@ def wrong_way_sentence(wrong: list[Verdict]) -> str:
     )
 
 
-def interpret_matrix(verdicts: list[Verdict]) -> str:
+def interpret_matrix(verdicts: list[JudgeVerdict]) -> str:
     """Strictness of every judge over earlier generators, and the strictest of them."""
     strictness = strictness_of(verdicts)
     strictest = strictest_judge(verdicts)
@@ -290,7 +290,7 @@ def interpret_matrix(verdicts: list[Verdict]) -> str:
     return "\n".join(lines)
 
 
-def strictness_of(verdicts: list[Verdict]) -> dict[int, float]:
+def strictness_of(verdicts: list[JudgeVerdict]) -> dict[int, float]:
     """For each judge that has earlier generators: the share of them whose fakes it ranks below real music."""
     strictness = {}
     for judge in sorted({verdict.discriminator_epoch for verdict in verdicts}):
@@ -300,7 +300,7 @@ def strictness_of(verdicts: list[Verdict]) -> dict[int, float]:
     return strictness
 
 
-def strictest_judge(verdicts: list[Verdict]) -> int | None:
+def strictest_judge(verdicts: list[JudgeVerdict]) -> int | None:
     """The strictest judge; of equally strict ones the one that sees through most fakes of all generators."""
 
     def sees_through(judge: int) -> float:
@@ -313,7 +313,7 @@ def strictest_judge(verdicts: list[Verdict]) -> int | None:
 # --- tables and pictures ---------------------------------------------------------------------------------------------
 
 
-def table_text(verdicts: list[Verdict]) -> str:
+def table_text(verdicts: list[JudgeVerdict]) -> str:
     """One line for each discriminator; the rest of the numbers is in verdicts.csv."""
     names = ["epoch", "fake: d_loss", "fake: prob.", "real: d_loss", "real: prob.", "told apart", "ear", "professor"]
     rows = [
@@ -332,7 +332,7 @@ def table_text(verdicts: list[Verdict]) -> str:
     return text_table([names, *rows], width=columns(), indent="", left=())
 
 
-def write_table(verdicts: list[Verdict], output: Path) -> None:
+def write_table(verdicts: list[JudgeVerdict], output: Path) -> None:
     """verdicts.csv and verdicts.json."""
     rows = [asdict(verdict) for verdict in verdicts]
     text = StringIO(newline="")
@@ -343,26 +343,26 @@ def write_table(verdicts: list[Verdict], output: Path) -> None:
     write_json(output / "verdicts.json", rows)
 
 
-def draw_curve(verdicts: list[Verdict], path: Path) -> Path:
+def draw_curve(verdicts: list[JudgeVerdict], path: Path) -> Path:
     """d_loss and probability over epochs, fakes beside real music, and who tells them apart; confusion marked."""
     epochs = [verdict.discriminator_epoch for verdict in verdicts]
 
-    def line(name: str, field: str, style: str) -> Line:
-        return Line(name, epochs, [getattr(verdict, field) for verdict in verdicts], style)
+    def line(name: str, field: str, style: str) -> ChartLine:
+        return ChartLine(name, epochs, [getattr(verdict, field) for verdict in verdicts], style)
 
     fakes = f"generator {verdicts[0].generator_epoch}"
     charts = [
-        Chart(
+        LineChart(
             "d_loss, label = real",
             [line(fakes, "d_loss", "o-"), line("real music", "real_d_loss", "s--")],
             ("confusion, log 2", CONFUSION),
         ),
-        Chart(
+        LineChart(
             "mean probability of being real",
             [line(fakes, "probability", "o-"), line("real music", "real_probability", "s--")],
             ("confusion", 0.5),
         ),
-        Chart(
+        LineChart(
             "pairs in which real is ranked above fake",
             [
                 line("ear and professor", "told_apart", "o-"),

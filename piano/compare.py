@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from piano.composer import Composer, Sampling
-from piano.evaluate import Sound, measure_real, require_clips, watched
+from piano.evaluate import SoundForm, measure_real, require_clips, watched
 from piano.evaluation.bootstrap import Figure
-from piano.evaluation.learned_songs import Learned, find_overlap, learned_by_model
+from piano.evaluation.learned_songs import LearnedSongs, find_overlap, learned_by_model
 from piano.evaluation.measures import measure_title
 from piano.evaluation.music_folder import is_dataset
 from piano.evaluation.paired import PLAIN, Compared, MadeSet, compare_sets, overall, overall_words
@@ -64,7 +64,7 @@ class Side(NamedTuple):
     epoch: int
     composer: Composer
     training: Training | None
-    learned: Learned | None = None
+    learned: LearnedSongs | None = None
     """What it is known to have learned from."""
 
 
@@ -142,7 +142,7 @@ def compare(options: argparse.Namespace) -> None:
         overwrite=options.overwrite,
     )
     ruler, excerpts = measure_real(
-        options, Sound(first.composer.generator.sample_rate, first.composer.generator.sound_channels)
+        options, SoundForm(first.composer.generator.sample_rate, first.composer.generator.sound_channels)
     )
     if ruler.reason:
         raise DatasetError(f"the two cannot be compared: {ruler.reason}. Name other music with --real.")

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from piano.composer import Composer, Sampling
 from piano.evaluation.learned_songs import (
-    Learned,
+    LearnedSongs,
     Overlap,
     find_overlap,
     learned_by_model,
@@ -63,7 +63,7 @@ EXAMPLE = """examples:
 """
 
 
-class Sound(NamedTuple):
+class SoundForm(NamedTuple):
     """Form in which all music is compared."""
 
     sample_rate: int
@@ -155,10 +155,10 @@ def printable_lines(text: str) -> str:
 
 
 def evaluate_generator(
-    options: argparse.Namespace, composer: Composer, learned: Learned | None
+    options: argparse.Namespace, composer: Composer, learned: LearnedSongs | None
 ) -> tuple[Ruler, GeneratorScore, Made]:
     """Measure real music, then the generator; `learned` is what it is known to have learned from."""
-    sound = Sound(composer.generator.sample_rate, composer.generator.sound_channels)
+    sound = SoundForm(composer.generator.sample_rate, composer.generator.sound_channels)
     ruler, excerpts = measure_real(options, sound)
     score, made = score_generator(
         composer,
@@ -172,7 +172,7 @@ def evaluate_generator(
     return ruler, score, made
 
 
-def overlap_of(options: argparse.Namespace, excerpts: Excerpts, learned: Learned | None) -> Overlap | None:
+def overlap_of(options: argparse.Namespace, excerpts: Excerpts, learned: LearnedSongs | None) -> Overlap | None:
     """Which songs of --real were learned from, by what the model and --train say."""
     named = learned_from_folder(options.train, options.real) if options.train else None
     return find_overlap(options.real, excerpts.files, together(learned, named))
@@ -198,7 +198,7 @@ def evaluate_folder(options: argparse.Namespace) -> tuple[Ruler, GeneratorScore,
     if is_dataset(options.real):
         sound = real_sound
     else:
-        sound = Sound(*(min(pair) for pair in zip(made_sound, real_sound, strict=True)))
+        sound = SoundForm(*(min(pair) for pair in zip(made_sound, real_sound, strict=True)))
     if shared := same_music(options.generated, options.real):
         same = f"--generated and --real hold the same music ({shared}): the scores say nothing about it."
         print(f"{wrapped(same)}\n")
@@ -224,11 +224,11 @@ def evaluate_folder(options: argparse.Namespace) -> tuple[Ruler, GeneratorScore,
     )
 
 
-def sound_of(folder: Path) -> Sound:
+def sound_of(folder: Path) -> SoundForm:
     """Rate and channels of a data set, or of the first file of a folder."""
     if is_dataset(folder):
         manifest = read_manifest(folder)
-        return Sound(manifest.sample_rate, manifest.channels)
+        return SoundForm(manifest.sample_rate, manifest.channels)
     paths = find_audio_files(folder)
     if not paths:
         raise DatasetError(f"there is no music in {printable(folder)}. Name a folder of sound files, or a data set.")
@@ -243,7 +243,7 @@ def sound_of(folder: Path) -> Sound:
         except StopIteration:
             continue
         else:
-            return Sound(log.sample_rate, min(log.channels, 2))
+            return SoundForm(log.sample_rate, min(log.channels, 2))
     raise DatasetError(
         f"none of the {counted(len(paths), 'file')} in {printable(folder)} can be read as sound"
         f"{f' ({reason})' if reason else ''}. Name another folder."
@@ -286,7 +286,7 @@ def refuse_few(excerpts: Excerpts, folder: Path, options: argparse.Namespace) ->
         )
 
 
-def read_music(folder: Path, options: argparse.Namespace, sound: Sound) -> Excerpts:
+def read_music(folder: Path, options: argparse.Namespace, sound: SoundForm) -> Excerpts:
     """Clips of a folder, with progress."""
     with tqdm(desc=f"reading {folder.name}", unit="song", dynamic_ncols=True, leave=False) as bar:
         return read_excerpts(
@@ -299,7 +299,7 @@ def read_music(folder: Path, options: argparse.Namespace, sound: Sound) -> Excer
         )
 
 
-def measure_real(options: argparse.Namespace, sound: Sound) -> tuple[Ruler, Excerpts]:
+def measure_real(options: argparse.Namespace, sound: SoundForm) -> tuple[Ruler, Excerpts]:
     """The ruler of --real, and stretches to continue."""
     excerpts = read_music(options.real, options, sound)
     refuse_few(excerpts, options.real, options)
@@ -316,7 +316,7 @@ def measure_real(options: argparse.Namespace, sound: Sound) -> tuple[Ruler, Exce
     return ruler, excerpts
 
 
-def read_library(options: argparse.Namespace, sound: Sound) -> Library | None:
+def read_library(options: argparse.Namespace, sound: SoundForm) -> Library | None:
     """The training music as grids, if it was named."""
     if options.train is None:
         return None

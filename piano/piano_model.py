@@ -20,7 +20,7 @@ from piano.latent_style import PULSE_SIGNALS, LatentStyle, Style, StyleCondition
 from piano.piano_encoder_decoder import VariationalEncoderDecoder
 from piano.split_and_append_chunks import split_and_append_chunks
 
-Level = TypeVar("Level", float, Tensor)
+NoiseLevel = TypeVar("NoiseLevel", float, Tensor)
 
 EIGENVALUE_FLOOR = 0.01
 
@@ -244,7 +244,7 @@ class VariationalAttentionModel(nn.Module):
         return style.condition(frames, first_frame=first_frame, frames_per_second=self.frames_per_second)
 
 
-def shifted(level: Level, shift: float) -> Level:
+def shifted(level: NoiseLevel, shift: float) -> NoiseLevel:
     """A noise level in [0, 1], moved towards 1 for a shift above 1 (Esser et al., arXiv 2403.03206)."""
     return shift * level / (1.0 + (shift - 1.0) * level)
 

@@ -136,7 +136,7 @@ def train_joint(run: TrainingRun) -> None:
 # --- what a step is made of -------------------------------------------------------------------------------------------
 
 
-class Sound(NamedTuple):
+class SoundBatch(NamedTuple):
     """Real sound and what the decoder makes its own of."""
 
     waveforms: Tensor
@@ -180,10 +180,10 @@ class Both(NamedTuple):
     """Windows to compose, and real sound of the same number of items."""
 
     composition: Composition
-    sound: Sound
+    sound: SoundBatch
 
 
-def draw_sounds(run: TrainingRun, step: Step, stage: str, *, frames: int | None = None) -> list[Sound]:
+def draw_sounds(run: TrainingRun, step: Step, stage: str, *, frames: int | None = None) -> list[SoundBatch]:
     """The micro-batches of sound of one step, encoded; as long as the stage's items or `frames` long."""
     batch_size, frames = run.batch_size(stage), frames or run.settings(stage).frames
     waveforms = run.data.draw_waveforms(step, batch_size, frames)
@@ -193,13 +193,13 @@ def draw_sounds(run: TrainingRun, step: Step, stage: str, *, frames: int | None 
 
 
 @torch.no_grad()
-def encode_sound(game: Game, waveforms: Tensor, noise: Tensor) -> Sound:
+def encode_sound(game: Game, waveforms: Tensor, noise: Tensor) -> SoundBatch:
     """Spectrum and posterior sample of waveforms."""
     autoencoder = game.generator.autoencoder
     real = autoencoder.analyse(waveforms)
     with game.autocast():
         mu, logvar = autoencoder.encoder(real)
-    return Sound(waveforms, real, autoencoder.reparameterize(mu, logvar, noise.to(mu.device)))
+    return SoundBatch(waveforms, real, autoencoder.reparameterize(mu, logvar, noise.to(mu.device)))
 
 
 def draw_compositions(run: TrainingRun, step: Step, stage: str) -> list[Composition]:
@@ -235,7 +235,7 @@ def draw_both(run: TrainingRun, step: Step, stage: str, *, frames: int) -> list[
     return [Both(*pair) for pair in pairs]
 
 
-def on_sound(turn: Callable[[Game, Sound], Turn]) -> Callable[[Game, Both], Turn]:
+def on_sound(turn: Callable[[Game, SoundBatch], Turn]) -> Callable[[Game, Both], Turn]:
     """A turn that reads only the sound of a batch of both."""
     return lambda game, batch: turn(game, batch.sound)
 
@@ -268,7 +268,7 @@ class Verdicts(NamedTuple):
     fake: Judgement
 
 
-def ear_turn(game: Game, sound: Sound) -> Turn:
+def ear_turn(game: Game, sound: SoundBatch) -> Turn:
     """The ear on real sound and on its reconstruction."""
     with torch.no_grad(), game.autocast():
         fake = game.generator.autoencoder.decoder(sound.latents)
@@ -455,7 +455,7 @@ def penalty(game: Game, name: str, seen: Tensor, before: Logits, again: Callable
 # --- the generator ----------------------------------------------------------------------------------------------------
 
 
-def decoder_turn(game: Game, sound: Sound) -> Turn:
+def decoder_turn(game: Game, sound: SoundBatch) -> Turn:
     """The decoder's: reconstruction, adversary and feature matching, each with its share of the gradient."""
     autoencoder, opening = game.generator.autoencoder, game.step.opening
     if opening.is_alone:
@@ -559,7 +559,7 @@ def composed_spectrum(game: Game, batch: Both) -> Tensor:
     return game.generator.decode_spectrum(latents[:, -batch.sound.latents.shape[1] :])
 
 
-def rebuild(game: Game, sound: Sound) -> Tensor:
+def rebuild(game: Game, sound: SoundBatch) -> Tensor:
     """Distance of the decoder's reconstruction from the real sound."""
     autoencoder = game.generator.autoencoder
     with game.autocast():

@@ -10,7 +10,7 @@ import torch
 
 from piano.check_discriminator import (
     Items,
-    Verdict,
+    JudgeVerdict,
     family_logits,
     interpret,
     interpret_matrix,
@@ -133,9 +133,11 @@ def test_told_apart_is_the_share_of_pairs_in_order():
     assert told_apart(high + 100.0, low + 100.0) == 1.0
 
 
-def verdict(judge: int, loss: float, *, real_logit: float = 1.0, generator: int = 10, apart: float = 0.8) -> Verdict:
+def verdict(
+    judge: int, loss: float, *, real_logit: float = 1.0, generator: int = 10, apart: float = 0.8
+) -> JudgeVerdict:
     real = 1.0 / (1.0 + math.exp(-real_logit))
-    return Verdict(judge, generator, loss, 0.5, 0.0, 0.3, real, real_logit, apart, apart, apart, 100)
+    return JudgeVerdict(judge, generator, loss, 0.5, 0.0, 0.3, real, real_logit, apart, apart, apart, 100)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import yaml
 from piano import piano_main
 from piano.checkup.command import as_text, examine, main
 from piano.checkup.suspects import Suspect, suspects_of
-from piano.doctor.rules import PAUSE, RELAX, RULES, Watch, Window, diagnose
+from piano.doctor.rules import PAUSE, RELAX, RULES, RuleWatch, Window, diagnose
 from piano.doctor.signals import ends_window, summarise, windows_of
 from piano.doctor.verdict import judge
 from piano.foundation import doors
@@ -283,7 +283,7 @@ def test_what_is_not_logged_is_not_judged_and_a_plain_gan_needs_five_numbers():
 
 def test_a_rule_rests_after_it_fired_and_closes_after_healthy_windows():
     rule = next(rule for rule in RULES if rule.name == "mode dropping")
-    watch, seen, changes = Watch(rule, ""), [], []
+    watch, seen, changes = RuleWatch(rule, ""), [], []
     for spread in [0.1] * 8 + [0.9] * RELAX + [0.1] * 2:
         seen.append(Window(len(seen), "", {"noise_spread": spread}))
         changes.append(watch.look(seen))

@@ -9,7 +9,14 @@ import torch
 from piano.foundation.checkpoint_format import complete_epochs
 from piano.foundation.run_log import read_history
 from piano.stages import STAGE_NAMES
-from piano.training.longer_run import Learned, Reopened, learned_in, minutes_to_reopen, reopen_by_steps, reopen_by_time
+from piano.training.longer_run import (
+    LearnedSoFar,
+    Reopened,
+    learned_in,
+    minutes_to_reopen,
+    reopen_by_steps,
+    reopen_by_time,
+)
 from piano.training.time_budget import TimeBudget
 from piano.training.training_run import TrainingRun
 from tests.tiny_run import On, start_run, tiny_config, train_all
@@ -25,9 +32,9 @@ def near(seconds: float) -> Any:
     return pytest.approx(seconds)
 
 
-def had(seconds: float) -> dict[str, Learned]:
+def had(seconds: float) -> dict[str, LearnedSoFar]:
     """What stages have had that shared so much time for learning."""
-    return {name: Learned(round(10 * share * seconds), share * seconds) for name, share in SHARES.items()}
+    return {name: LearnedSoFar(round(10 * share * seconds), share * seconds) for name, share in SHARES.items()}
 
 
 def test_ten_times_the_time_is_for_sounds_and_composing_too() -> None:
@@ -46,17 +53,17 @@ def test_ten_times_the_time_is_for_sounds_and_composing_too() -> None:
 
 
 def test_a_stage_that_has_had_more_than_its_share_stays_as_it_is() -> None:
-    learned = had(600.0) | {"autoencoder": Learned(9000, 900.0)}
+    learned = had(600.0) | {"autoencoder": LearnedSoFar(9000, 900.0)}
     found = reopen_by_time(budget(40.0), learned, finished=STAGE_NAMES, now=1300.0)
     assert list(found) == list(STAGE_NAMES[1:])
-    learned |= {"flow": Learned(9000, 1200.0)}
+    learned |= {"flow": LearnedSoFar(9000, 1200.0)}
     found = reopen_by_time(budget(45.0), learned, finished=STAGE_NAMES, now=2400.0)
     assert list(found) == list(STAGE_NAMES[2:])
     assert found["professor"] == Reopened(1200, 1200, near(120.0))
 
 
 def test_the_minutes_from_which_on_a_stage_learns_again_are_the_fewest() -> None:
-    learned = had(600.0) | {"autoencoder": Learned(9000, 900.0)}
+    learned = had(600.0) | {"autoencoder": LearnedSoFar(9000, 900.0)}
     minutes = minutes_to_reopen("autoencoder", budget(40.0), learned, finished=STAGE_NAMES, now=1300.0)
     assert minutes is not None and minutes > 40
     for offered, is_open in ((minutes - 1, False), (minutes, True)):
@@ -70,7 +77,7 @@ def test_a_little_more_time_is_no_reason_to_open_a_stage_again() -> None:
 
 def test_more_epochs_are_counted_in_steps() -> None:
     before: dict[str, int] = dict.fromkeys(STAGE_NAMES, 10)
-    learned = {name: Learned(10, 1.0) for name in STAGE_NAMES}
+    learned = {name: LearnedSoFar(10, 1.0) for name in STAGE_NAMES}
     assert reopen_by_steps(before, before, learned, finished=STAGE_NAMES) == {}
     found = reopen_by_steps(before, before | {"flow": 30}, learned, finished=STAGE_NAMES)
     assert found == {
@@ -83,7 +90,7 @@ def test_more_epochs_are_counted_in_steps() -> None:
 def test_what_an_earlier_version_learned_is_read_from_its_log() -> None:
     lines = [{"stage": "flow", "step": step, "seconds": 10.0 + step} for step in range(5)]
     lines += [{"event": "gate", "stage": "flow", "step": 99, "seconds": 99.0}, {"stage": 3, "step": 1}]
-    assert learned_in(lines) == {"flow": Learned(5, 4.0)}
+    assert learned_in(lines) == {"flow": LearnedSoFar(5, 4.0)}
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 from matplotlib import image
 from matplotlib.axes import Axes
 
-from piano.evaluation.pictures import PAPER, Chart, Line, chart_row, constant_q_grid, spectrogram_grid
+from piano.evaluation.pictures import PAPER, ChartLine, LineChart, chart_row, constant_q_grid, spectrogram_grid
 from tests import make_audio
 
 RATE = 16_000
@@ -96,8 +96,11 @@ def test_a_name_of_any_letters_is_drawn_without_a_word_on_the_screen(tmp_path, n
 def test_a_picture_replaces_the_old_one_and_leaves_nothing_else(tmp_path):
     target = tmp_path / "new" / "folder" / "picture.png"
     charts = [
-        Chart("loss", [Line("fakes", [1, 2, 3], [0.2, 0.5, 0.9]), Line("real", [1, 2, 3], [0.9, 0.5, 0.4], "s--")]),
-        Chart("probability", [Line("fakes", [1, 2, 3], [0.2, 0.5, 0.9])], mark=("confusion", 0.5)),
+        LineChart(
+            "loss",
+            [ChartLine("fakes", [1, 2, 3], [0.2, 0.5, 0.9]), ChartLine("real", [1, 2, 3], [0.9, 0.5, 0.4], "s--")],
+        ),
+        LineChart("probability", [ChartLine("fakes", [1, 2, 3], [0.2, 0.5, 0.9])], mark=("confusion", 0.5)),
     ]
     assert chart_row(charts[:1], target, x_label="epoch") == target
     first = target.read_bytes()
@@ -114,6 +117,8 @@ def test_every_picture_lies_on_the_pages_paper_and_names_are_words(tmp_path, mon
     monkeypatch.setattr(
         Axes, "set_title", lambda axis, text, **more: (texts.append(text), original(axis, text, **more))[1]
     )
-    path = chart_row([Chart("ear_loss", [Line("a_b", [1, 2], [0.1, 0.2])])], tmp_path / "x.png", x_label="epoch")
+    path = chart_row(
+        [LineChart("ear_loss", [ChartLine("a_b", [1, 2], [0.1, 0.2])])], tmp_path / "x.png", x_label="epoch"
+    )
     assert image.imread(path)[0, 0, :3] == pytest.approx([int(PAPER[at : at + 2], 16) / 255 for at in (1, 3, 5)])
     assert texts == ["ear loss"]

@@ -21,7 +21,7 @@ from data_prep import prepare_song as prepare_song_module
 from data_prep.create_dataset import main as make_data_set
 from data_prep.disk_need import disk_need, guess_seconds
 from data_prep.prepare_dataset import main, prepare_folder
-from data_prep.prepare_report import Outcome, Progress
+from data_prep.prepare_report import Outcome, PrepareProgress
 from data_prep.prepare_song import SongTask, hash_file, prepare_song, read_record, settings_key
 from piano.foundation.audio_io import decode_blocks, scan_folder
 from piano.foundation.dataset_format import MANIFEST_NAME, PrepareSettings, manifest_path, read_prepared_manifest
@@ -734,7 +734,7 @@ def test_nothing_on_the_screen_is_wider_than_80_columns(tmp_path: Path, capsys, 
 
 def test_the_bar_of_a_preparation_is_wide_enough_to_be_seen(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
-    with Progress([10**9] * 12_345) as progress:
+    with PrepareProgress([10**9] * 12_345) as progress:
         progress.advance(0, 1000.0, is_finished=True)
         progress._bar.ncols = 80
         bar = str(progress._bar)

@@ -42,7 +42,7 @@ from piano.report.scores import tournament_section
 from piano.report.sound_cards import encode_png
 from piano.report.sounds import collect_made_music, collect_real_music, spread_epochs
 from piano.report.training import curves_section
-from piano.watching.curves import Chart, Curve, Timeline, find_phases, find_stages, running_median, stage_curves
+from piano.watching.curves import Curve, CurveChart, Timeline, find_phases, find_stages, running_median, stage_curves
 
 TITLE = "A <script>x</script>"
 VOID_TAGS = {"meta", "img", "br", "line", "polyline", "link"}
@@ -82,7 +82,7 @@ def pitch_of(waveform: np.ndarray, rate: int) -> float:
     return np.abs(np.fft.rfft(waveform)).argmax() * rate / len(waveform)
 
 
-def chart_of(chart: Chart, timeline: Timeline) -> str:
+def chart_of(chart: CurveChart, timeline: Timeline) -> str:
     """A chart as it stands on the page."""
     return macro("chart.html", "chart", draw_chart(chart, timeline))
 
@@ -500,13 +500,13 @@ def test_more_time_for_the_stage_that_ran_last_begins_a_new_stretch() -> None:
 @pytest.mark.parametrize("is_log", [False, True])
 def test_a_curve_fills_its_picture_and_stays_in_it(is_log: bool) -> None:
     values = np.array([5.0, 9.0, 1.0, 4.0])
-    chart = chart_of(Chart("x", "", [Curve("x", np.arange(4.0), values)], is_log=is_log), Timeline([], [], 3.0))
+    chart = chart_of(CurveChart("x", "", [Curve("x", np.arange(4.0), values)], is_log=is_log), Timeline([], [], 3.0))
     drawn = re.findall(r'aria-hidden="true"><path class="line line-0" d="M([^"]+)"/></svg></?[^l]', chart)[-1]
     points = np.array([point.split() for point in drawn.split("L")], float)
     assert points[:, 1].argmin() == 1 and points[:, 1].argmax() == 2  # y grows downwards
     assert points[:, 0].tolist() == pytest.approx([0, 333.3, 666.7, 1000], abs=0.1)
     assert points[:, 1].min() > 0 and points[:, 1].max() < 300
-    flat = chart_of(Chart("y", "", [Curve("y", np.zeros(3), np.ones(3))]), Timeline([], [], 0.0))
+    flat = chart_of(CurveChart("y", "", [Curve("y", np.zeros(3), np.ones(3))]), Timeline([], [], 0.0))
     assert "nan" not in flat and "inf" not in flat
 
 

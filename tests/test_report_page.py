@@ -27,18 +27,18 @@ from piano.report.charts import draw_chart, find_axis, round_steps
 from piano.report.compared import comparison_section
 from piano.report.copies import copies_section
 from piano.report.gates import gate_of
-from piano.report.listen import Heard, Wanted, contrast_section, gather_sounds, listen_section
+from piano.report.listen import HeardSounds, Wanted, contrast_section, gather_sounds, listen_section
 from piano.report.markup import macro, short, without_places
 from piano.report.scores import scores_section, warning_of
 from piano.report.sound_cards import sound_card, wave_of
-from piano.report.sounds import Kind, Sound, collect_made_music, sounds_of_run
+from piano.report.sounds import ShownSound, SoundKind, collect_made_music, sounds_of_run
 from piano.report.titles import song_title, told_apart
 from piano.report.training import curves_section, findings_section, learning_section, training_sentence
 from piano.report.verdict import FINDINGS_TITLE, headline, spoken
 from piano.stages import STAGE
 from piano.utilities import load_checkpoint
 from piano.vae_utilities import save_checkpoint
-from piano.watching.curves import Chart, Curve, Mark, Stage, Timeline
+from piano.watching.curves import Curve, CurveChart, FindingMark, StageStretch, Timeline
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def receipt(kind: str, *, seed: int, seconds: float, source: str = "") -> Receip
     )
 
 
-def chart_html(chart: Chart, timeline: Timeline) -> str:
+def chart_html(chart: CurveChart, timeline: Timeline) -> str:
     """A chart as it stands on the page."""
     return macro("chart.html", "chart", draw_chart(chart, timeline))
 
@@ -399,17 +399,23 @@ def test_small_numbers_keep_digits_that_say_something() -> None:
     shown = [short(value) for value in (1.2e-5, -3e-4, 0.0, 1e-18, 2e-12, 0.012, 1.5, 123.4)]
     assert shown == ["1.2e-5", "\u22120.0003", "0.00", "0.00", "2e-12", "0.012", "1.50", "123"]
     rate = Curve("learning_rate_ear", np.arange(3.0), np.array([3e-5, 2e-5, 1.5e-5]))
-    drawn = chart_html(Chart("Learning rates", "", [rate], is_log=True), Timeline([Stage("ear", 0, 2, 3, 1)], [], 2.0))
+    drawn = chart_html(
+        CurveChart("Learning rates", "", [rate], is_log=True), Timeline([StageStretch("ear", 0, 2, 3, 1)], [], 2.0)
+    )
     assert "<span>1.5e-5</span>" in drawn and "<span>0.00</span>" not in drawn
 
 
 def test_axes_carry_round_values_and_short_stages_their_number() -> None:
     assert round_steps(0.27, 97.15, 4) == [50.0] and round_steps(0.27, 97.15, 5) == [20.0, 40.0, 60.0, 80.0]
     assert round_steps(0.0, 1.0, 4) == [0.0, 0.5, 1.0] and round_steps(2.0, 2.0, 4) == [2.0]
-    stages = [Stage("autoencoder", 0, 60, 9, 1), Stage("judges", 60, 62, 2, 2), Stage("professor", 62, 100, 9, 3)]
-    timeline = Timeline(stages, [Mark(1, 90.0)], 100.0)
+    stages = [
+        StageStretch("autoencoder", 0, 60, 9, 1),
+        StageStretch("judges", 60, 62, 2, 2),
+        StageStretch("professor", 62, 100, 9, 3),
+    ]
+    timeline = Timeline(stages, [FindingMark(1, 90.0)], 100.0)
     values = np.linspace(0.27, 97.15, 50)
-    drawn = chart_html(Chart("x", "", [Curve("x", np.linspace(0, 100, 50), values)]), timeline)
+    drawn = chart_html(CurveChart("x", "", [Curve("x", np.linspace(0, 100, 50), values)]), timeline)
     ticks = [float(text) for text in re.findall(r'class="tick"[^>]*>([^<]+)<', drawn)]
     assert ticks == [20, 40, 60, 80]
     assert re.findall(r">([^<>]+)</span>", drawn.split('class="names')[1].split("</div>")[0]) == [
@@ -417,7 +423,7 @@ def test_axes_carry_round_values_and_short_stages_their_number() -> None:
         "2",
         "professor",
     ]
-    late = chart_html(Chart("x", "", [Curve("x", np.linspace(62, 100, 50), values)]), timeline)
+    late = chart_html(CurveChart("x", "", [Curve("x", np.linspace(62, 100, 50), values)]), timeline)
     assert "left:73.68%" in late and "autoencoder" not in late.split('class="names')[1]
 
 
@@ -542,7 +548,7 @@ def test_what_is_outside_its_band_is_seen_to_be(numbers, told) -> None:
 @pytest.mark.parametrize(("height", "ends"), [(0.0, (0.0, 1.0)), (0.5, (0.0, 1.0)), (-3.0, (-6.0, 0.0))])
 def test_a_number_that_never_moved_has_an_axis_from_nothing(height: float, ends: tuple[float, float]) -> None:
     curve = Curve("x", np.arange(3.0), np.full(3, height))
-    assert find_axis(Chart("x", "", [curve]), [curve])[:2] == ends
+    assert find_axis(CurveChart("x", "", [curve]), [curve])[:2] == ends
 
 
 def test_what_is_always_nothing_or_was_measured_once_is_told_and_not_drawn() -> None:
@@ -554,13 +560,13 @@ def test_what_is_always_nothing_or_was_measured_once_is_told_and_not_drawn() -> 
 
 
 def test_made_and_real_stand_in_columns_of_one_height() -> None:
-    def sound(kind: Kind, number: int) -> Sound:
-        return Sound(kind, f"{kind} {number}", "", tone(440, 0.5), RATE)
+    def sound(kind: SoundKind, number: int) -> ShownSound:
+        return ShownSound(kind, f"{kind} {number}", "", tone(440, 0.5), RATE)
 
-    heard = Heard([sound("noise", number) for number in range(2)] + [sound("real", n) for n in range(2)], [], [])
+    heard = HeardSounds([sound("noise", number) for number in range(2)] + [sound("real", n) for n in range(2)], [], [])
     shown, folded = contrast_section(heard).content.split("<details>")
     assert titles(shown) == ["noise 1", "real 0"] and titles(folded) == ["real 1"]
-    copies = contrast_section(Heard([sound("noise", 0), sound("reconstruction", 1)], [], [])).content
+    copies = contrast_section(HeardSounds([sound("noise", 0), sound("reconstruction", 1)], [], [])).content
     assert titles(copies) == ["reconstruction 1"] and "<summary>Copies of real music" in copies
-    more = contrast_section(Heard([sound("noise", number) for number in range(3)], [], []))
+    more = contrast_section(HeardSounds([sound("noise", number) for number in range(3)], [], []))
     assert more.title == "More pieces" and titles(more.content) == ["noise 1", "noise 2"]

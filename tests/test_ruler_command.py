@@ -15,7 +15,7 @@ from data_prep.create_dataset import create_dataset
 from data_prep.prepare_dataset import main as prepare
 from piano.composer import Composer, Sampling
 from piano.evaluate import main
-from piano.evaluation.learned_songs import Learned, Overlap, find_overlap, learned_by_model, learned_from_folder
+from piano.evaluation.learned_songs import LearnedSongs, Overlap, find_overlap, learned_by_model, learned_from_folder
 from piano.evaluation.measures import DESCRIPTORS, PAIR_MEASURES, SET_MEASURES
 from piano.evaluation.music_folder import chained_pairs, clip_starts, read_excerpts, read_songs
 from piano.evaluation.ruler import fit_ruler
@@ -193,10 +193,10 @@ def test_songs_count_by_file_where_all_were_hashed_and_by_name_where_not(home: P
     names = [path.relative_to(real).as_posix() for path in songs]
     keys = frozenset(map(key_of, names))
     assert find_overlap(real, labels, None) is None
-    by_name = find_overlap(real, labels[:2], Learned(keys, frozenset()))
+    by_name = find_overlap(real, labels[:2], LearnedSongs(keys, frozenset()))
     assert by_name == Overlap(labels[:2], 2)
     other = frozenset(range(len(names)))  # hashes of other files under the same names
-    assert find_overlap(real, labels, Learned(keys, other)) == Overlap([], len(labels))
+    assert find_overlap(real, labels, LearnedSongs(keys, other)) == Overlap([], len(labels))
     assert find_overlap(real, labels, learned_from_folder(real, real)) == Overlap(labels, len(labels))
     assert find_overlap(real, labels, learned_from_folder(home / "train", real)) == Overlap([], len(labels))
 
@@ -205,7 +205,7 @@ def test_a_run_of_an_earlier_version_knows_its_songs_by_dataset_json(tmp_path: P
     assert learned_by_model(tmp_path, {}) is None
     facts = {"identity": "abc", "songs": {"training": ["a.mp3"], "validation": ["b.mp3"]}}
     (tmp_path / "dataset.json").write_text(json.dumps(facts))
-    assert learned_by_model(tmp_path, {"run": None}) == Learned(frozenset([key_of("a.mp3")]), frozenset(), "abc")
+    assert learned_by_model(tmp_path, {"run": None}) == LearnedSongs(frozenset([key_of("a.mp3")]), frozenset(), "abc")
 
 
 def test_validation_songs_of_a_data_set_were_not_learned_from_by_its_own_run(tmp_path: Path) -> None:

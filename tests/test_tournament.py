@@ -15,7 +15,7 @@ from piano.evaluation.bootstrap import Figure
 from piano.foundation.checkpoint_format import Best, checkpoint_path
 from piano.judging.tournament_scores import (
     GeneratorRow,
-    Judged,
+    Judgements,
     JudgeRow,
     Report,
     bradley_terry,
@@ -81,13 +81,13 @@ def test_a_late_player_is_rated_as_if_it_had_played():
 
 def planted(
     levels: list[list[float]], *, generators: list[int], judges: list[int], probe: float = -6.0, clips: int = 24
-) -> Judged:
+) -> Judgements:
     """A tournament whose fakes have these mean logits (judges, generators); real music has 0; all have spread 1."""
     random = np.random.default_rng(0)
     means = np.array(levels)
     shape = (len(judges), len(generators), 2, clips)
     control = random.standard_normal((len(judges), 2, clips))
-    return Judged(
+    return Judgements(
         judges=judges,
         generators=generators,
         steps=[1] * len(generators),

@@ -19,11 +19,11 @@ from piano.checkup.env import env_text
 from piano.checkup.suspects import Suspect, suspects_of
 from piano.checkup.wiring import check_wiring, wiring_text
 from piano.config_reader import CONFIG_NAME, load_config_from_yaml, no_run_text
-from piano.doctor.ranges import Row, table
+from piano.doctor.ranges import RangeRow, table
 from piano.doctor.rules import RULES, Finding, diagnose
 from piano.doctor.signals import digest
 from piano.doctor.verdict import first_of, in_stage, in_stages, judge, stages_of, told_together
-from piano.evaluation.pictures import Chart, Line, chart_row
+from piano.evaluation.pictures import ChartLine, LineChart, chart_row
 from piano.foundation.checkpoint_format import complete_epochs
 from piano.foundation.doors import command, fill, program
 from piano.foundation.errors import CheckpointError, TrainingError, run_command
@@ -57,7 +57,7 @@ class Diagnosis(NamedTuple):
     findings: list[Finding]
     done: dict[tuple[str, str], list[str]]
     """(stage, name of a finding) -> what the doctor did while the run lasted."""
-    rows: list[Row]
+    rows: list[RangeRow]
     pictures: dict[int, Path]
     """Index of a finding -> its evidence."""
     changes: Changes | None
@@ -237,12 +237,12 @@ def draw_evidence(finding: Finding, folder: Path) -> Path:
     low, high = min([*values, finding.threshold]), max([*values, finding.threshold])
     margin = 0.05 * (high - low) or 0.05
     lines = [
-        Line(finding.signal, steps, values),
-        Line("found", [finding.step, finding.step], [low - margin, high + margin], "--"),
+        ChartLine(finding.signal, steps, values),
+        ChartLine("found", [finding.step, finding.step], [low - margin, high + margin], "--"),
     ]
     words = (finding.stage, finding.name, finding.signal)
     name = "_".join(re.sub(r"[^A-Za-z0-9]+", "_", word)[:40] for word in words if word)
-    chart = Chart(
+    chart = LineChart(
         f"{finding.name}{f', stage {printable(finding.stage)[:40]}' if finding.stage else ''}",
         lines,
         ("bound", finding.threshold),
@@ -353,7 +353,7 @@ def changes_text(found: Changes | None) -> str:
     return "\n".join([f"SETTINGS  unlike preset {found.preset}:", *lines])
 
 
-def as_table(rows: Sequence[Row], *, has_findings: bool) -> str:
+def as_table(rows: Sequence[RangeRow], *, has_findings: bool) -> str:
     """The figures of a run beside what is healthy; in two lines each where the terminal is narrow."""
     title = "FIGURES  medians of the last quarter of each stage"
     if has_findings:

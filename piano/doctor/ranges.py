@@ -160,7 +160,7 @@ def is_ill(reading: str) -> bool:
     return reading not in WELL_ENOUGH
 
 
-class Row(NamedTuple):
+class RangeRow(NamedTuple):
     """One line of the table."""
 
     stage: str
@@ -172,7 +172,7 @@ class Row(NamedTuple):
     """The number in plain words; empty where it has none."""
 
 
-def table(windows: Sequence[Window], history: Sequence[Mapping[str, Any]]) -> list[Row]:
+def table(windows: Sequence[Window], history: Sequence[Mapping[str, Any]]) -> list[RangeRow]:
     """Every number that has a range: the median of the last quarter of its stage, or the gate's figure."""
     rows = []
     for stage in dict.fromkeys(window.stage for window in windows):
@@ -181,11 +181,11 @@ def table(windows: Sequence[Window], history: Sequence[Mapping[str, Any]]) -> li
             values = [window.signals[known.signal] for window in of_stage if known.signal in window.signals]
             if values:
                 value = median(values[-max(1, len(values) // 4) :])
-                rows.append(Row(stage, known.name, value, known.healthy, known.reading(value), known.plain))
+                rows.append(RangeRow(stage, known.name, value, known.healthy, known.reading(value), known.plain))
         gates = [entry for entry in history if entry.get("event") == "gate" and entry.get("stage") == stage]
         for known in GATE_RANGES:
             value = gates[-1].get(known.signal) if gates else None
             if is_number(value):
                 value = float(value)  # type: ignore[arg-type]
-                rows.append(Row(stage, known.name, value, known.healthy, known.reading(value), known.plain))
+                rows.append(RangeRow(stage, known.name, value, known.healthy, known.reading(value), known.plain))
     return rows

@@ -17,7 +17,7 @@ from piano.foundation.doors import fill
 PAUSE, RELAX = 2, 5
 """Windows a rule rests at least after it fired, healthy windows that close the matter."""
 
-__all__ = ["RULES", "Finding", "Rule", "Severity", "Watch", "Window", "diagnose", "watches"]
+__all__ = ["RULES", "Finding", "Rule", "RuleWatch", "Severity", "Window", "diagnose", "watches"]
 
 
 class Finding(NamedTuple):
@@ -52,7 +52,7 @@ class Finding(NamedTuple):
 
 
 @dataclass
-class Watch:
+class RuleWatch:
     """One rule's memory, for one judge, within one stage."""
 
     rule: Rule
@@ -127,9 +127,9 @@ class Watch:
         return [(step, value) for step, value in series if math.isfinite(value)] or list(self.readings[signal])
 
 
-def watches(rules: Sequence[Rule] = RULES) -> list[Watch]:
+def watches(rules: Sequence[Rule] = RULES) -> list[RuleWatch]:
     """A fresh memory for every rule and, where it is asked of judges, every judge."""
-    return [Watch(rule, judge) for rule in rules for judge in (JUDGES if rule.of_judges else ("",))]
+    return [RuleWatch(rule, judge) for rule in rules for judge in (JUDGES if rule.of_judges else ("",))]
 
 
 def diagnose(windows: Sequence[Window], *, rules: Sequence[Rule] = RULES) -> list[Finding]:
@@ -148,7 +148,7 @@ def diagnose(windows: Sequence[Window], *, rules: Sequence[Rule] = RULES) -> lis
     """
     findings: list[Finding] = []
     stage: list[Window] = []
-    watching: list[Watch] = []
+    watching: list[RuleWatch] = []
     for window in windows:
         if not stage or window.stage != stage[-1].stage:
             findings += [

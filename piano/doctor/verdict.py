@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from piano.doctor.ranges import Row, is_ill, table
+from piano.doctor.ranges import RangeRow, is_ill, table
 from piano.doctor.rules import Finding, Window, diagnose
 from piano.doctor.signals import WINDOW_STEPS, digest, is_spoilt, is_step
 from piano.foundation.doors import command
@@ -281,7 +281,7 @@ def ruin_of(facts: Facts, *, steps: int) -> str:
     return ""
 
 
-def faults_of(facts: Facts, rows: Sequence[Row], *, steps: int) -> list[str]:
+def faults_of(facts: Facts, rows: Sequence[RangeRow], *, steps: int) -> list[str]:
     """Everything that is not well in a run that went through, the weightiest first."""
     faults = []
     failed = [line for line in facts.gates.values() if line.get("passed") is False]
@@ -304,7 +304,7 @@ def faults_of(facts: Facts, rows: Sequence[Row], *, steps: int) -> list[str]:
     return faults
 
 
-def _last_of_each(rows: Sequence[Row]) -> list[Row]:
+def _last_of_each(rows: Sequence[RangeRow]) -> list[RangeRow]:
     """A number that several stages had, as the last of them left it."""
     return list({row.name: row for row in rows}.values())
 

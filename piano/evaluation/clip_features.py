@@ -18,7 +18,7 @@ from piano.evaluation.spectra import (
     PITCH_HOP_SECONDS,
     SILENCE_DB,
     Array,
-    Sound,
+    SoundView,
     beat_strength_of,
     chroma_of,
     decibels,
@@ -36,14 +36,14 @@ from piano.evaluation.spectra import (
 )
 
 
-def _timbre(sound: Sound) -> list[Array]:
+def _timbre(sound: SoundView) -> list[Array]:
     """Level of each mel band: mean, spread, and the 10th and 90th percentile about the mean."""
     mean = sound.log_mel.mean(axis=0)
     low, high = np.percentile(sound.log_mel, (10, 90), axis=0) - mean
     return [mean, sound.log_mel.std(axis=0), low, high]
 
 
-def _modulation(sound: Sound) -> list[Array]:
+def _modulation(sound: SoundView) -> list[Array]:
     """Depth of the level's movement at 0.5-1, 1-2, 2-4, 4-8, 8-16 Hz, in six groups of mel bands (log of dB)."""
     bands = np.stack([group.mean(axis=1) for group in np.array_split(sound.log_mel, 6, axis=1)])
     bands = bands - bands.mean(axis=1, keepdims=True)
@@ -54,7 +54,7 @@ def _modulation(sound: Sound) -> list[Array]:
     return [np.log10(depth + 1e-2) for depth in depths]
 
 
-def _note_statistics(sound: Sound, peaks: NDArray[np.bool_], levels_db: Array) -> list[Array]:
+def _note_statistics(sound: SoundView, peaks: NDArray[np.bool_], levels_db: Array) -> list[Array]:
     """How many notes at a time, in which octave, and how far each stands out of its neighbours."""
     counts = note_peaks(levels_db, peaks & (levels_db > levels_db.max(axis=1, keepdims=True) - 24)).sum(axis=1)
     shares = np.array([np.mean(counts == n) for n in range(6)] + [np.mean(counts > 5), counts.mean(), counts.std()])
@@ -118,7 +118,7 @@ def _shifted_overlap(now: NDArray[np.bool_], later: NDArray[np.bool_], semitones
     return float((now[:, : now.shape[1] - semitones] & later[:, semitones:]).sum())
 
 
-def _continuity(sound: Sound, peaks: NDArray[np.bool_]) -> list[Array]:
+def _continuity(sound: SoundView, peaks: NDArray[np.bool_]) -> list[Array]:
     """Whether each moment follows from the one before: what cuts in the middle of notes spoil.
 
     The largest falls of single mel bands (a note that is cut falls faster than it fades), the frames where most pitches
@@ -144,7 +144,7 @@ def _continuity(sound: Sound, peaks: NDArray[np.bool_]) -> list[Array]:
     return [np.log(cuts + 0.05), np.array([*turns, *ranks, *ratios, *np.percentile(cosines[0], (10, 25))])]
 
 
-def _similarity(sound: Sound, chroma: Array) -> list[Array]:
+def _similarity(sound: SoundView, chroma: Array) -> list[Array]:
     """How alike chroma and pitch are 0.1 to 4 s apart: mean, spread, and mean compared with any two moments."""
     pitch = np.sqrt(sound.pitch)
     return [np.array(_similarities(chroma)), np.array(_similarities(pitch))]
@@ -180,7 +180,7 @@ def _entropy(shares: Array) -> Array:
     return -(shares * np.log(shares + 1e-9)).sum(axis=-1)
 
 
-def _rhythm(sound: Sound) -> list[Array]:
+def _rhythm(sound: SoundView) -> list[Array]:
     """Autocorrelation of the onsets (highest value in 12 ranges of lag, 0.1 to 2 s), their rate, size and sparsity."""
     correlation = onset_autocorrelation(sound.log_mel)
     edges = np.round(np.geomspace(0.1, 2.0, 13) / MEL_HOP_SECONDS).astype(int)
@@ -200,7 +200,7 @@ def _movement(log_mel: Array) -> list[float]:
     return [*numbers, math.log((np.square(rises).sum() + 1e-2) / (np.square(falls).sum() + 1e-2))]
 
 
-def _dynamics(sound: Sound) -> list[Array]:
+def _dynamics(sound: SoundView) -> list[Array]:
     """Loudness, its distribution about the clip's own level, silence, crest, and how fast it moves."""
     overall = 10 * np.log10(np.mean(np.square(sound.mono)) + 1e-8)
     relative = np.maximum(sound.levels - overall, -50.0)
@@ -211,7 +211,7 @@ def _dynamics(sound: Sound) -> list[Array]:
     return [np.array([overall, *percentiles, quiet, peak, np.abs(steps).mean(), steps.std(), steps.max(initial=0.0)])]
 
 
-def _sharpness(sound: Sound) -> list[Array]:
+def _sharpness(sound: SoundView) -> list[Array]:
     """How narrow the partials are, in four bands: tonal share, contrast and its percentiles, change over time."""
     fine = fine_spectrum(sound.mono, sound.sample_rate)
     numbers = []
@@ -228,7 +228,7 @@ def _sharpness(sound: Sound) -> list[Array]:
     return [np.array(numbers)]
 
 
-def _colour(sound: Sound) -> list[Array]:
+def _colour(sound: SoundView) -> list[Array]:
     """Centroid, spread, roll-off and flatness over the mel bands, and how they move."""
     power = 10 ** (sound.log_mel / 10)
     shares = np.cumsum(power, axis=1) / np.maximum(power.sum(axis=1, keepdims=True), 1e-9)

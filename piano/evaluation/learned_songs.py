@@ -16,7 +16,7 @@ from piano.foundation.screen_text import printable
 from piano.training.known_music import DATASET_NAME, key_of, keys_of, these
 
 
-class Learned(NamedTuple):
+class LearnedSongs(NamedTuple):
     """Songs that a model learned from, as the numbers of `known_music.key_of`."""
 
     names: frozenset[int]
@@ -51,7 +51,7 @@ class Overlap(NamedTuple):
         return (label.song if isinstance(label, Passage) else label) in self.learned
 
 
-def learned_by_model(folder: Path, content: Mapping[str, Any]) -> Learned | None:
+def learned_by_model(folder: Path, content: Mapping[str, Any]) -> LearnedSongs | None:
     """What a checkpoint says of its lessons, else dataset.json beside it; None where nobody wrote it down.
 
     Parameters
@@ -64,39 +64,39 @@ def learned_by_model(folder: Path, content: Mapping[str, Any]) -> Learned | None
     with contextlib.suppress(KeyError, TypeError, ValueError, RuntimeError, AttributeError):
         music = content["run"]["stateful"]["music"]
         names, files = (torch.as_tensor(music[kind], dtype=torch.int64).flatten() for kind in ("names", "files"))
-        return Learned(frozenset(names.tolist()), frozenset(files.tolist()), str(music["identity"]))
+        return LearnedSongs(frozenset(names.tolist()), frozenset(files.tolist()), str(music["identity"]))
     with contextlib.suppress(OSError, KeyError, TypeError, ValueError):
         facts = json.loads((folder / DATASET_NAME).read_text(encoding="utf-8"))
         names = frozenset(key_of(str(name)) for name in facts["songs"]["training"])
-        return Learned(names, frozenset(), str(facts.get("identity", "")))
+        return LearnedSongs(names, frozenset(), str(facts.get("identity", "")))
     return None
 
 
-def learned_from_folder(train: Path, real: Path) -> Learned:
+def learned_from_folder(train: Path, real: Path) -> LearnedSongs:
     """Songs of --train: of a data set its training songs, of a folder the files that are as large as one of `real`."""
     if is_dataset(train):
         manifest = read_manifest(train)
         names, files = (keys_of(manifest, "training", kind).tolist() for kind in ("names", "files"))
-        return Learned(frozenset(names), frozenset(files), dataset_identity(manifest))
+        return LearnedSongs(frozenset(names), frozenset(files), dataset_identity(manifest))
     sizes = set() if is_dataset(real) else {path.stat().st_size for path in find_audio_files(real)}
     alike = [path for path in find_audio_files(train) if path.stat().st_size in sizes]
-    return Learned(frozenset(), frozenset(map(file_key, alike)))
+    return LearnedSongs(frozenset(), frozenset(map(file_key, alike)))
 
 
-def together(*sources: Learned | None) -> Learned | None:
+def together(*sources: LearnedSongs | None) -> LearnedSongs | None:
     """All that is known of what was learned from; None where nothing is."""
     known = [source for source in sources if source is not None]
     if not known:
         return None
     identity = next((source.identity for source in known if source.identity), "")
-    return Learned(
+    return LearnedSongs(
         frozenset().union(*(source.names for source in known)),
         frozenset().union(*(source.files for source in known)),
         identity,
     )
 
 
-def find_overlap(real: Path, labels: Iterable[str], learned: Learned | None) -> Overlap | None:
+def find_overlap(real: Path, labels: Iterable[str], learned: LearnedSongs | None) -> Overlap | None:
     """Which of the real songs that clips were cut from were learned from; None where it is not known.
 
     A song that was hashed counts by its file: another file of the same name is another song. A copy in another format
@@ -128,7 +128,7 @@ def find_overlap(real: Path, labels: Iterable[str], learned: Learned | None) -> 
     return Overlap(found, len(looked_at))
 
 
-def _of_dataset(real: Path, looked_at: set[str], learned: Learned) -> Overlap:
+def _of_dataset(real: Path, looked_at: set[str], learned: LearnedSongs) -> Overlap:
     """Where validation is the end of the song whose beginning was learned from, that is no overlap."""
     manifest = read_manifest(real)
     if manifest.is_split_inside and dataset_identity(manifest) == learned.identity:

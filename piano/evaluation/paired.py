@@ -25,7 +25,7 @@ from piano.evaluation.set_scores import (
 )
 from piano.foundation.screen_text import join_names
 
-Verdict = Literal["better", "worse", "cannot tell"]
+Answer = Literal["better", "worse", "cannot tell"]
 RESAMPLES = 1000
 CHUNK = 50
 """Resamples that are worked on at once: recall needs a table of all clips for each."""
@@ -43,7 +43,7 @@ AHEAD = PLAIN | {"diversity": "variety (nearer to that of real music)"}
 """In what a model is ahead: more is not always better."""
 
 
-class Drawn(NamedTuple):
+class Resampled(NamedTuple):
     """A figure and its value in every resample."""
 
     value: float
@@ -74,7 +74,7 @@ class PairedMeasure(NamedTuple):
 
     name: str
     better: str
-    measure: Callable[[Reference, MadeSet, Weights], Drawn]
+    measure: Callable[[Reference, MadeSet, Weights], Resampled]
     fault: Callable[[NDArray], NDArray]
     """From the figure to a number that is smaller for better sets."""
     widest: float = np.inf
@@ -90,7 +90,7 @@ class Compared(NamedTuple):
     second: float
     difference: Figure
     """First minus second, in the fault of the measure: below 0 the first is better."""
-    verdict: Verdict
+    verdict: Answer
     """Of the first set."""
 
 
@@ -117,7 +117,7 @@ def _compare(row: PairedMeasure, reference: Reference, sets: tuple[MadeSet, Made
     drawn = row.fault(first.resampled) - row.fault(second.resampled)
     difference = centred_interval(value, drawn, share=1.0 - (1.0 - SHARE) / len(PAIRED_MEASURES))
     difference = Figure(value, max(difference.low, -row.widest), min(difference.high, row.widest))
-    verdict: Verdict = "better" if difference.high < 0.0 else "worse" if difference.low > 0.0 else "cannot tell"
+    verdict: Answer = "better" if difference.high < 0.0 else "worse" if difference.low > 0.0 else "cannot tell"
     return Compared(row.name, row.better, first.value, second.value, difference, verdict)
 
 
@@ -134,7 +134,7 @@ def centred_interval(value: float, drawn: NDArray, *, share: float) -> Figure:
     return Figure(value, value + float(low - middle), value + float(high - middle))
 
 
-def overall(rows: dict[str, Compared]) -> Verdict:
+def overall(rows: dict[str, Compared]) -> Answer:
     """The kernel score decides, unless another measure says the opposite."""
     verdict = rows["kernel_score"].verdict
     others = {row.verdict for name, row in rows.items() if name != "kernel_score"}
@@ -175,7 +175,7 @@ def overall_words(verdicts: Mapping[str, str], first: str, second: str) -> str:
     return f"{winner} makes better music than {other}: it is nearer to real music{also}."
 
 
-def _kernel_score(reference: Reference, made: MadeSet, weights: Weights) -> Drawn:
+def _kernel_score(reference: Reference, made: MadeSet, weights: Weights) -> Resampled:
     clips = reference.scale.transform(made.features)
     labels = [("made", index) for index in range(len(clips))]
     h = bandwidth(reference)
@@ -188,10 +188,10 @@ def _kernel_score(reference: Reference, made: MadeSet, weights: Weights) -> Draw
         return (distance - reference.floor) / reference.span
 
     value = score(np.ones((1, len(clips))), np.ones((1, len(reference.real))))
-    return Drawn(float(value[0]), score(weights.made, weights.real))
+    return Resampled(float(value[0]), score(weights.made, weights.real))
 
 
-def _coverage(reference: Reference, made: MadeSet, weights: Weights) -> Drawn:
+def _coverage(reference: Reference, made: MadeSet, weights: Weights) -> Resampled:
     clips = reference.scale.transform(made.features)
     labels = [("made", index) for index in range(len(clips))]
     near = (
@@ -200,10 +200,10 @@ def _coverage(reference: Reference, made: MadeSet, weights: Weights) -> Drawn:
     )
     hit = (weights.made > 0).astype(np.float64) @ near.T > 0
     value = covered(clips, reference.real, set_files=labels, real_files=reference.files).mean()
-    return Drawn(float(value), weighted(hit, weights.real))
+    return Resampled(float(value), weighted(hit, weights.real))
 
 
-def _recall(reference: Reference, made: MadeSet, weights: Weights) -> Drawn:
+def _recall(reference: Reference, made: MadeSet, weights: Weights) -> Resampled:
     clips = reference.scale.transform(made.features)
     labels = [("made", index) for index in range(len(clips))]
     own, across = squared_distances(clips, clips), squared_distances(reference.real, clips)
@@ -216,10 +216,10 @@ def _recall(reference: Reference, made: MadeSet, weights: Weights) -> Drawn:
         radii = np.where(is_drawn, np.partition(neighbours, place, axis=2)[:, :, place], -1.0)
         hits.append((across <= radii[:, None, :]).any(axis=2))
     value = recalled(clips, reference.real, set_files=labels, real_files=reference.files).mean()
-    return Drawn(float(value), weighted(np.concatenate(hits), weights.real))
+    return Resampled(float(value), weighted(np.concatenate(hits), weights.real))
 
 
-def _diversity(reference: Reference, made: MadeSet, weights: Weights) -> Drawn:
+def _diversity(reference: Reference, made: MadeSet, weights: Weights) -> Resampled:
     clips = reference.scale.transform(made.features)
     real = max(mean_distance(reference.real, reference.files), 1e-9)
     labels = [("made", index) for index in range(len(clips))]
@@ -227,11 +227,13 @@ def _diversity(reference: Reference, made: MadeSet, weights: Weights) -> Drawn:
     np.fill_diagonal(distances, 0.0)
     pairs = np.square(weights.made.sum(axis=1)) - np.square(weights.made).sum(axis=1)
     drawn = ((weights.made @ distances) * weights.made).sum(axis=1) / np.where(pairs > 0, pairs, np.nan)
-    return Drawn(mean_distance(clips, labels) / real, drawn / real)
+    return Resampled(mean_distance(clips, labels) / real, drawn / real)
 
 
-def _inside(reference: Reference, made: MadeSet, weights: Weights) -> Drawn:
-    return Drawn(float(made.inside.mean()), weighted(np.broadcast_to(made.inside, weights.made.shape), weights.made))
+def _inside(reference: Reference, made: MadeSet, weights: Weights) -> Resampled:
+    return Resampled(
+        float(made.inside.mean()), weighted(np.broadcast_to(made.inside, weights.made.shape), weights.made)
+    )
 
 
 def weighted(values: NDArray, weights: NDArray) -> NDArray[np.float64]:

@@ -152,7 +152,7 @@ def _draw_levels(axis: Axes, levels: NDArray, extent: tuple[float, float, float,
     )
 
 
-class Line(NamedTuple):
+class ChartLine(NamedTuple):
     """One line of a chart."""
 
     name: str
@@ -162,16 +162,16 @@ class Line(NamedTuple):
     """As matplotlib writes it: marker and dashes."""
 
 
-class Chart(NamedTuple):
+class LineChart(NamedTuple):
     """Lines that share their axes."""
 
     title: str
-    lines: Sequence[Line]
+    lines: Sequence[ChartLine]
     mark: tuple[str, float] | None = None
     """Name and height of a level to mark, such as the confusion point."""
 
 
-def chart_row(charts: Sequence[Chart], path: Path, *, x_label: str) -> Path:
+def chart_row(charts: Sequence[LineChart], path: Path, *, x_label: str) -> Path:
     """Charts side by side, each with its legend; returns the path of the PNG."""
     with styled_figure(1, len(charts), size=(4.6 * len(charts), 3.6)) as (figure, axes):
         for axis, chart in zip(axes.flat, charts, strict=True):

@@ -18,7 +18,7 @@ from piano.evaluation.music_folder import count_songs
 from piano.evaluation.set_scores import Reference, SetScores, real_scores, score_set
 
 Clips = Sequence[NDArray]
-Watch = Callable[[Clips, str], Any]
+ProgressWatch = Callable[[Clips, str], Any]
 """Wraps a list of clips to show progress; gets the clips and a word for what is done."""
 WHITE_RMS = 10 ** (-18 / 20)
 COLLAPSE_SHIFT_SECONDS = 0.05
@@ -133,7 +133,7 @@ class GeneratorScore(NamedTuple):
 
 
 def fit_ruler(
-    clips: Clips, files: Sequence[Hashable], sample_rate: int, *, seed: int = 0, watch: Watch = unwatched
+    clips: Clips, files: Sequence[Hashable], sample_rate: int, *, seed: int = 0, watch: ProgressWatch = unwatched
 ) -> Ruler:
     """Measure real music, and the scale.
 
@@ -190,12 +190,12 @@ def one_song(clips: Clips, reference: Reference, sample_rate: int, count: int) -
     return np.stack([heard[index % len(heard)] for index in range(count)])
 
 
-def features_of(clips: Clips, sample_rate: int, watch: Watch = unwatched, words: str = "") -> NDArray:
+def features_of(clips: Clips, sample_rate: int, watch: ProgressWatch = unwatched, words: str = "") -> NDArray:
     """`feature_vector` of every clip, with progress [shape=(clips, features)]."""
     return np.stack([feature_vector(clip, sample_rate) for clip in watch(clips, words)])
 
 
-def describe_all(clips: Clips, sample_rate: int, watch: Watch, words: str) -> dict[str, NDArray]:
+def describe_all(clips: Clips, sample_rate: int, watch: ProgressWatch, words: str) -> dict[str, NDArray]:
     """Every descriptor of every clip; those that do not apply to clips so short are left out."""
     rows = [describe(clip, sample_rate) for clip in watch(clips, words)]
     columns = {row.name: np.array([values[row.name] for values in rows]) for row in DESCRIPTORS}
@@ -208,7 +208,7 @@ def _labels(count: int) -> list[Hashable]:
 
 
 def score_clips(
-    ruler: Ruler, clips: Clips, *, files: Sequence[Hashable] | None = None, watch: Watch = unwatched
+    ruler: Ruler, clips: Clips, *, files: Sequence[Hashable] | None = None, watch: ProgressWatch = unwatched
 ) -> Scores:
     """Hold a set of clips against real music.
 
@@ -273,7 +273,7 @@ def score_continuations(ruler: Ruler, prompts: Clips, continuations: Clips, real
     )
 
 
-def score_reconstructions(ruler: Ruler, reconstructions: Clips, *, watch: Watch = unwatched) -> Reconstructed:
+def score_reconstructions(ruler: Ruler, reconstructions: Clips, *, watch: ProgressWatch = unwatched) -> Reconstructed:
     """Hold reconstructions of the ruler's own clips, in their order, against them."""
     rate, originals = ruler.sample_rate, ruler.clips
     rows, apart = [], []

@@ -15,8 +15,8 @@ from piano.evaluation.music_folder import count_songs
 from piano.evaluation.ruler import (
     Clips,
     GeneratorScore,
+    ProgressWatch,
     Ruler,
-    Watch,
     features_of,
     score_clips,
     score_continuations,
@@ -42,7 +42,7 @@ def compose_samples(
     *,
     count: int,
     seconds: float,
-    watch: Watch = unwatched,
+    watch: ProgressWatch = unwatched,
 ) -> list[NDArray]:
     """The samples that `generate_music --seed` writes, as arrays (channels, samples)."""
     items = watch([np.array(index) for index in range(count)], "composing")
@@ -55,7 +55,7 @@ def continue_prompts(
     prompts: Clips,
     *,
     seconds: float,
-    watch: Watch = unwatched,
+    watch: ProgressWatch = unwatched,
 ) -> list[NDArray]:
     """What the generator plays after each prompt (channels, samples); the prompt is not part of it."""
     return [
@@ -65,7 +65,9 @@ def continue_prompts(
 
 
 @torch.inference_mode()
-def reconstruct_clips(generator: VariationalAttentionModel, clips: Clips, *, watch: Watch = unwatched) -> list[NDArray]:
+def reconstruct_clips(
+    generator: VariationalAttentionModel, clips: Clips, *, watch: ProgressWatch = unwatched
+) -> list[NDArray]:
     """What the autoencoder makes of clips (channels, samples)."""
     composer, made = Composer(generator), []
     for clip in watch(clips, "reconstructing"):
@@ -94,7 +96,7 @@ def score_generator(
     library: Library | None = None,
     overlap: Overlap | None = None,
     reconstruct: bool = True,
-    watch: Watch = unwatched,
+    watch: ProgressWatch = unwatched,
 ) -> tuple[GeneratorScore, Made]:
     """Every figure of a generator; its default is the whole ruler, and each part can be left out.
 
@@ -143,7 +145,7 @@ def score_made(
     stretches: Sequence[NDArray] = (),
     library: Library | None = None,
     overlap: Overlap | None = None,
-    watch: Watch = unwatched,
+    watch: ProgressWatch = unwatched,
 ) -> GeneratorScore:
     """The figures of music that is there already; `files` labels the samples that were cut from one file."""
     samples = ruler.clips[0].shape[1]

@@ -256,7 +256,7 @@ def note_peaks(levels_db: Array, peaks: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return notes
 
 
-class Sound(NamedTuple):
+class SoundView(NamedTuple):
     """What the measures look at."""
 
     mono: Array
@@ -269,11 +269,11 @@ class Sound(NamedTuple):
     """Loudness in dB of 50 ms windows [shape=(windows,)]"""
 
 
-def listen(waveform: NDArray, sample_rate: int) -> Sound:
+def listen(waveform: NDArray, sample_rate: int) -> SoundView:
     mono = mono_mix(waveform)
     if len(mono) < _SHORTEST_SECONDS * sample_rate:
         raise ValueError(f"a clip must last {_SHORTEST_SECONDS:g} s at least, got {len(mono) / sample_rate:.2f} s")
-    return Sound(
+    return SoundView(
         mono=mono,
         sample_rate=sample_rate,
         log_mel=log_mel_levels(mono, sample_rate),

@@ -20,11 +20,11 @@ from piano.foundation.doors import command, train_first
 from piano.foundation.errors import CheckpointError
 from piano.foundation.screen_text import printable
 from piano.judging.judgement_file import KeptJudgements, Logits
-from piano.judging.tournament_scores import FAMILIES, Judged
+from piano.judging.tournament_scores import FAMILIES, Judgements
 from piano.judging.verdicts import (
-    Clips,
     Items,
-    Verdict,
+    JudgeVerdict,
+    RealClips,
     code_digest,
     family_logits,
     file_digest,
@@ -40,7 +40,7 @@ from piano.utilities import load_discriminator, load_generator
 PROBES = ("white noise", "silence", "shuffled real", "1 kHz tone")
 
 
-class Settings(NamedTuple):
+class FakeSettings(NamedTuple):
     """What the fakes are."""
 
     count: int
@@ -65,7 +65,7 @@ class Contender(NamedTuple):
     digest: str
 
 
-class Player(NamedTuple):
+class Contestant(NamedTuple):
     """Some clips that go before the judges."""
 
     name: str
@@ -80,8 +80,8 @@ class Player(NamedTuple):
 class Tournament(NamedTuple):
     """What was judged, and what could not be."""
 
-    judged: Judged
-    verdicts: list[Verdict]
+    judged: Judgements
+    verdicts: list[JudgeVerdict]
     known_before: int
     """Judgements taken over from earlier work."""
     left_out: dict[str, str]
@@ -125,8 +125,8 @@ def play(
     folder: Path,
     generators: list[int],
     judges: list[Judge],
-    real: Clips,
-    settings: Settings,
+    real: RealClips,
+    settings: FakeSettings,
     *,
     kept: Path,
     left_out: dict[str, str] | None = None,
@@ -149,7 +149,7 @@ def play(
     contenders = [Contender(epoch, file_digest(checkpoint_path(folder, "generator", epoch))) for epoch in generators]
     known, total = 0, len(judges) * (len(contenders) + 1 + len(PROBES))
     with tqdm(total=total, desc="judging", unit="judgement", dynamic_ncols=True) as bar:
-        waiting: list[tuple[Player, Items]] = []
+        waiting: list[tuple[Contestant, Items]] = []
         for player in field.players(contenders, bar, len(judges)):
             missing = sum((judge.digest, player.key) not in judgements.logits for judge in judges)
             known += len(judges) - missing
@@ -174,7 +174,7 @@ def play(
 
 
 def hear(
-    folder: Path, judges: list[Judge], players: list[tuple[Player, Items]], judgements: KeptJudgements, bar: tqdm
+    folder: Path, judges: list[Judge], players: list[tuple[Contestant, Items]], judgements: KeptJudgements, bar: tqdm
 ) -> None:
     """Load each judge once and let it hear all these players, where it has not before."""
     for judge in judges:
@@ -196,8 +196,8 @@ class _Field:
     def __init__(
         self,
         folder: Path,
-        real: Clips,
-        settings: Settings,
+        real: RealClips,
+        settings: FakeSettings,
         kept: KeptJudgements,
         left_out: dict[str, str],
         is_strict: bool,
@@ -213,7 +213,7 @@ class _Field:
         self.control_code = ""
         self._loaded: tuple[int, VariationalAttentionModel] | None = None
 
-    def players(self, contenders: list[Contender], bar: tqdm, judges: int) -> Iterator[Player]:
+    def players(self, contenders: list[Contender], bar: tqdm, judges: int) -> Iterator[Contestant]:
         """Everybody. A generator is loaded when its clips are made, or to learn its code, and then forgotten."""
         seen: set[str] = set()
         for contender in reversed(contenders):  # the controls are heard through the newest one's encoder
@@ -265,18 +265,18 @@ class _Field:
         count, seed = self.settings.count, self.settings.seed
         return f"fakes {contender.digest} {count} {seed} {self.steps(contender)}"
 
-    def real_player(self, contender: Contender, code: str) -> Player:
+    def real_player(self, contender: Contender, code: str) -> Contestant:
         """Real music as this generator's encoder hears it."""
-        return Player("real music", self.real_key(code), True, lambda: self._sound(contender, self.real.waveforms))
+        return Contestant("real music", self.real_key(code), True, lambda: self._sound(contender, self.real.waveforms))
 
-    def probe_players(self, contender: Contender, code: str) -> Iterator[Player]:
+    def probe_players(self, contender: Contender, code: str) -> Iterator[Contestant]:
         """The probes as this generator's encoder hears them."""
         for name in PROBES:
-            yield Player(name, self.probe_key(name, code), False, lambda name=name: self._probe(contender, name))
+            yield Contestant(name, self.probe_key(name, code), False, lambda name=name: self._probe(contender, name))
 
-    def fake_player(self, contender: Contender) -> Player:
+    def fake_player(self, contender: Contender) -> Contestant:
         """A generator's own music."""
-        return Player(
+        return Contestant(
             f"generator {contender.epoch}",
             self.fake_key(contender),
             False,
@@ -311,7 +311,7 @@ class _Field:
 
 
 def _gather(
-    field: _Field, contenders: list[Contender], judges: list[Judge], real: Clips, kept: KeptJudgements, known: int
+    field: _Field, contenders: list[Contender], judges: list[Judge], real: RealClips, kept: KeptJudgements, known: int
 ) -> Tournament:
     """The judgements as arrays and as verdicts."""
     present = [contender for contender in contenders if contender.epoch not in field.dropped]
@@ -338,7 +338,7 @@ def _gather(
         raise CheckpointError(f"every discriminator in {field.folder} answers with numbers that are not finite.")
     fake = over_generators(field.fake_key)
     real_logits = over_generators(lambda contender: field.real_key(field.facts(contender)[0]))
-    judged = Judged(
+    judged = Judgements(
         judges=[judge.epoch for judge in judges],
         generators=[contender.epoch for contender in present],
         steps=[field.steps(contender) for contender in present],

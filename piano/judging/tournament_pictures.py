@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from piano.evaluation.pictures import BLUE, GREEN, INK, PAPER, PLUM, QUIET, RED, save_figure, styled_figure
 from piano.foundation.checkpoint_format import Best
-from piano.judging.tournament_scores import FEWEST_STRICT, Judged, Report, probe_table, told_apart_tables
+from piano.judging.tournament_scores import FEWEST_STRICT, Judgements, Report, probe_table, told_apart_tables
 
 MOST_LABELS, MOST_NUMBERS = 24, 300
 CELL_INCHES, FEWEST_INCHES, LARGEST_INCHES = 0.36, 6.0, 10.0
@@ -20,7 +20,7 @@ SEES_THROUGH = LinearSegmentedColormap.from_list("sees through", [BLUE, "#e9edf4
 EMPTY_COLUMN = np.nan
 
 
-def draw_matrix(judged: Judged, path: Path) -> Path:
+def draw_matrix(judged: Judgements, path: Path) -> Path:
     """Two heat maps, a row for each judge: shares told apart, and mean probabilities; controls at the right edge."""
     even = np.ones((1, len(judged.files))), np.ones((1, judged.fake.shape[-1]))
     probes = list(judged.probes)
@@ -61,7 +61,7 @@ def mean_probability(logits: NDArray) -> NDArray:
     return (0.5 * (1.0 + np.tanh(0.5 * logits.mean(axis=-2)))).mean(axis=-1)
 
 
-def _label(axis: Axes, judged: Judged, names: Sequence[str]) -> None:
+def _label(axis: Axes, judged: Judgements, names: Sequence[str]) -> None:
     columns = len(judged.generators)
     stride = 1 + columns // MOST_LABELS
     places = [*range(0, columns, stride), *range(columns + 1, columns + 1 + len(names))]

@@ -30,7 +30,7 @@ ELO_MIDDLE, ELO_UNIT = 1500.0, 400.0 / np.log(10.0)
 NEWTON_STEPS, LONGEST_STEP, TOLERANCE = 100, 2.0, 1e-9
 
 
-class Judged(NamedTuple):
+class Judgements(NamedTuple):
     """All that the judges said. Logits, centred; families are ear and professor.
 
     fake : array [shape=(judges, generators, families, clips)]
@@ -129,7 +129,7 @@ class Report(NamedTuple):
     """Generators whose fakes no judge tells from the best one's by a single logit: the same music."""
 
 
-def told_apart_tables(judged: Judged, real_weights: Floats, fake_weights: Floats) -> Floats:
+def told_apart_tables(judged: Judgements, real_weights: Floats, fake_weights: Floats) -> Floats:
     """Share of pairs in which each judge ranks real music above each generator's fakes; ties count half.
 
     Parameters
@@ -219,7 +219,7 @@ def elo(strength: Floats | float) -> Floats:
     return ELO_MIDDLE + ELO_UNIT * np.asarray(strength)
 
 
-def read_tournament(judged: Judged, *, resamples: int = RESAMPLES, seed: int = 0) -> Report:
+def read_tournament(judged: Judgements, *, resamples: int = RESAMPLES, seed: int = 0) -> Report:
     """Everything the tournament says. Deterministic: the same logits and seed give the same report.
 
     Intervals are 95 % bootstrap percentiles: real files and fakes are drawn again, the same draw for every pair.
@@ -262,7 +262,7 @@ def read_tournament(judged: Judged, *, resamples: int = RESAMPLES, seed: int = 0
     )
 
 
-def probe_table(judged: Judged, *, family: int | None = None) -> Floats:
+def probe_table(judged: Judgements, *, family: int | None = None) -> Floats:
     """Share of pairs in which each judge, or one family of it, ranks real music above each probe.
 
     Returns
@@ -280,7 +280,7 @@ def probe_table(judged: Judged, *, family: int | None = None) -> Floats:
 
 
 def _judge_rows(
-    judged: Judged, table: Floats, probes: Floats, hears: NDArray, ratings: Floats, drawn: Floats
+    judged: Judgements, table: Floats, probes: Floats, hears: NDArray, ratings: Floats, drawn: Floats
 ) -> list[JudgeRow]:
     fakes = _logistic(judged.fake.mean(axis=2)).mean(axis=2)  # S[k, j], mean probability
     real = _logistic(judged.control.mean(axis=1)).mean(axis=1)
@@ -307,7 +307,7 @@ def _judge_rows(
     return rows
 
 
-def _generator_rows(judged: Judged, ratings: Floats, drawn: Floats, best: int) -> list[GeneratorRow]:
+def _generator_rows(judged: Judgements, ratings: Floats, drawn: Floats, best: int) -> list[GeneratorRow]:
     rows = []
     for column, epoch in enumerate(judged.generators):
         behind = with_interval(float(ratings[best] - ratings[column]), drawn[:, best] - drawn[:, column])
@@ -323,7 +323,7 @@ def _generator_rows(judged: Judged, ratings: Floats, drawn: Floats, best: int) -
     return rows
 
 
-def find_forgotten(judged: Judged, table: Floats, tables: Floats) -> list[Forgotten]:
+def find_forgotten(judged: Judgements, table: Floats, tables: Floats) -> list[Forgotten]:
     """Old fakes that a judge no longer knows although an earlier one did, beyond chance; the worst first.
 
     Parameters

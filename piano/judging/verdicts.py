@@ -47,7 +47,7 @@ class Items:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class JudgeVerdict:
     """One discriminator on one generator's music, and on real music. Logits are the mean of ear and professor."""
 
     discriminator_epoch: int
@@ -68,7 +68,7 @@ class Verdict:
     trained_steps: int
 
 
-class Clips(NamedTuple):
+class RealClips(NamedTuple):
     """Real music, and where it was cut from."""
 
     waveforms: Tensor
@@ -115,10 +115,10 @@ def told_apart(real: Tensor, fake: Tensor) -> float:
     return float((gaps > 0).float().mean() + 0.5 * (gaps == 0).float().mean())
 
 
-def pass_verdict(judge: int, generator: int, fake: Tensor, real: Tensor, *, trained_steps: int) -> Verdict:
+def pass_verdict(judge: int, generator: int, fake: Tensor, real: Tensor, *, trained_steps: int) -> JudgeVerdict:
     """One verdict from logits [shape=(families, items)]."""
     fake_mean, real_mean = fake.mean(dim=0), real.mean(dim=0)
-    return Verdict(
+    return JudgeVerdict(
         discriminator_epoch=judge,
         generator_epoch=generator,
         d_loss=float(functional.softplus(-fake_mean).mean()),
@@ -160,7 +160,7 @@ def sanity_probes(real: Tensor, sample_rate: int) -> dict[str, Tensor]:
     }
 
 
-def real_clips(source: Path, generator: VariationalAttentionModel, count: int, *, may_be_files: bool) -> Clips:
+def real_clips(source: Path, generator: VariationalAttentionModel, count: int, *, may_be_files: bool) -> RealClips:
     """Real music never trained on, each clip as long as the attention's window.
 
     Parameters
@@ -189,10 +189,10 @@ def real_clips(source: Path, generator: VariationalAttentionModel, count: int, *
     places = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int).tolist()
     labels: Sequence[object] = dataset.labels or range(len(dataset))
     waveforms = torch.stack([dataset.crop(place, 0, samples) for place in places])
-    return Clips(waveforms, [str(labels[place]) for place in places])
+    return RealClips(waveforms, [str(labels[place]) for place in places])
 
 
-def clips_of_files(folder: Path, generator: VariationalAttentionModel, samples: int, count: int) -> Clips:
+def clips_of_files(folder: Path, generator: VariationalAttentionModel, samples: int, count: int) -> RealClips:
     """The beginning of up to `count` sound files, levelled like prepared music; what cannot be read is named."""
     clips, files = [], []
     for path in find_audio_files(folder):
@@ -214,7 +214,7 @@ def clips_of_files(folder: Path, generator: VariationalAttentionModel, samples: 
             files.append(path.name)
     if not clips:
         raise DatasetError(f"no sound file of at least {samples / generator.sample_rate:.1f} s in {folder}")
-    return Clips(torch.stack(clips), files)
+    return RealClips(torch.stack(clips), files)
 
 
 # --- keys ------------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from piano.watching.curves import RATE_PREFIX, Chart, Curve, Stage, Timeline, smooth
+from piano.watching.curves import RATE_PREFIX, Curve, CurveChart, StageStretch, Timeline, smooth
 
 WIDTH, HEIGHT = 1000, 300
 MARGIN = 0.06
@@ -65,7 +65,7 @@ def is_no_power(value: float) -> bool:
     return not math.log10(value).is_integer()
 
 
-def find_axis(chart: Chart, drawn: Sequence[Curve]) -> Axis:
+def find_axis(chart: CurveChart, drawn: Sequence[Curve]) -> Axis:
     """From the lowest to the highest of the drawn curves, and to a level they come near."""
     values = np.concatenate([curve.values for curve in drawn])
     if chart.is_log:
@@ -95,7 +95,7 @@ def draw_path(curve: Curve, axis: Axis, timeline: Timeline) -> str:
     return "M" + "L".join(points) + ("h0.1" if len(points) == 1 else "")
 
 
-class Span(NamedTuple):
+class ChartSpan(NamedTuple):
     """From where, how far, in % of the chart."""
 
     start: float
@@ -110,7 +110,7 @@ class Place(NamedTuple):
     text: str
 
 
-class Line(NamedTuple):
+class CurvePath(NamedTuple):
     """A curve as an SVG path."""
 
     kind: str
@@ -137,14 +137,14 @@ class DrawnChart(NamedTuple):
     legend: list[LegendRow]
     stripe: str
     """From where to where curves are healthy; empty where that is not known."""
-    names: list[Span]
+    names: list[ChartSpan]
     """The stages, from left to right."""
-    phases: list[Span]
-    healthy: Span | None
+    phases: list[ChartSpan]
+    healthy: ChartSpan | None
     """From below."""
     ticks: list[Place]
     """Round values, from below."""
-    lines: list[Line]
+    lines: list[CurvePath]
     level: float | None
     """From below; None where it lies outside the picture."""
     marks: list[Place]
@@ -153,7 +153,7 @@ class DrawnChart(NamedTuple):
     """Round minutes, the last with its unit."""
 
 
-def draw_chart(chart: Chart, timeline: Timeline) -> DrawnChart:
+def draw_chart(chart: CurveChart, timeline: Timeline) -> DrawnChart:
     """One chart with its words, its legend and the run's stages and findings.
 
     Parameters
@@ -178,7 +178,7 @@ def draw_chart(chart: Chart, timeline: Timeline) -> DrawnChart:
         healthy_span(chart, axis),
         [Place(100 * axis.share(value), round_text(value)) for value in axis.ticks()],
         [
-            Line(f"line-{names.index(curve.name) % 4}{dot_class(curve)}", draw_path(curve, axis, timeline))
+            CurvePath(f"line-{names.index(curve.name) % 4}{dot_class(curve)}", draw_path(curve, axis, timeline))
             for curve in drawn
         ],
         level_place(chart, axis),
@@ -206,7 +206,7 @@ def dot_class(curve: Curve) -> str:
     return " dot" if len(curve.values) == 1 else ""
 
 
-def legend_of(chart: Chart, drawn: Sequence[Curve], names: Sequence[str]) -> list[LegendRow]:
+def legend_of(chart: CurveChart, drawn: Sequence[Curve], names: Sequence[str]) -> list[LegendRow]:
     """Which line is which, and where it ends; then the level to compare with."""
     rows = []
     for place, name in enumerate(names):
@@ -215,29 +215,29 @@ def legend_of(chart: Chart, drawn: Sequence[Curve], names: Sequence[str]) -> lis
     return rows + ([LegendRow("limit", chart.level.name, chart.level.height)] if chart.level else [])
 
 
-def stage_span(stage: Stage, timeline: Timeline) -> Span:
+def stage_span(stage: StageStretch, timeline: Timeline) -> ChartSpan:
     """Where a stage lies, with its name; where there is no room for it, with its number in the table of stages."""
     start, end = max(timeline.share(stage.start), 0.0), timeline.share(stage.end)
     has_room = end - start > LETTER_SHARE * (len(stage.name) + 2)
-    return Span(100 * start, 100 * (end - start), stage.name if has_room else str(stage.number or ""))
+    return ChartSpan(100 * start, 100 * (end - start), stage.name if has_room else str(stage.number or ""))
 
 
-def healthy_span(chart: Chart, axis: Axis) -> Span | None:
+def healthy_span(chart: CurveChart, axis: Axis) -> ChartSpan | None:
     """Where the curves should lie, from below; None where that is not known."""
     if chart.band is None:
         return None
     low, high = (min(max(axis.share(value), 0.0), 1.0) for value in chart.band)
-    return Span(100 * low, 100 * (high - low))
+    return ChartSpan(100 * low, 100 * (high - low))
 
 
-def level_place(chart: Chart, axis: Axis) -> float | None:
+def level_place(chart: CurveChart, axis: Axis) -> float | None:
     """The level to compare with, from below, if it lies in the picture."""
     if chart.level is None or not 0 <= axis.share(chart.level.height) <= 1:
         return None
     return 100 * axis.share(chart.level.height)
 
 
-def describe(chart: Chart, drawn: Sequence[Curve], names: Sequence[str], timeline: Timeline) -> str:
+def describe(chart: CurveChart, drawn: Sequence[Curve], names: Sequence[str], timeline: Timeline) -> str:
     """The chart in words, for those who cannot see it."""
     parts = []
     for name in names:

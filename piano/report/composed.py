@@ -12,7 +12,7 @@ from piano.evaluation.score_generator import compose_samples, continue_prompts
 from piano.foundation.errors import CheckpointError, DatasetError
 from piano.foundation.runtime import best_device, choose_threads, sampling_dtype
 from piano.foundation.screen_text import counted
-from piano.report.sounds import Kind, Sound, dataset_music
+from piano.report.sounds import ShownSound, SoundKind, dataset_music
 from piano.utilities import build_generator, load_checkpoint
 
 PROMPT_SECONDS = 8.0
@@ -21,13 +21,13 @@ PROMPT_SECONDS = 8.0
 class Composed(NamedTuple):
     """What was made, and what could not be."""
 
-    sounds: list[Sound]
+    sounds: list[ShownSound]
     notes: list[str]
     """Sentences about what is missing."""
 
 
 def compose_music(
-    run: Path, *, count: int, seconds: float, dataset: Path | None, known: Collection[Kind] = ()
+    run: Path, *, count: int, seconds: float, dataset: Path | None, known: Collection[SoundKind] = ()
 ) -> Composed:
     """Let the best epoch play: `count` pieces from noise, and as many fragments of validation music continued.
 
@@ -50,7 +50,7 @@ def compose_music(
         The pieces are those that `generate_music --seed 0 --epoch best` writes.
     """
     notes = []
-    real: list[Sound] = []
+    real: list[ShownSound] = []
     if dataset is None:
         notes.append(
             "The data set of this run cannot be reached, so there is no real music here; --dataset or --real adds it."
@@ -74,7 +74,7 @@ def compose_music(
 
 
 @torch.inference_mode()
-def play(run: Path, *, count: int, seconds: float, prompted: list[Sound]) -> list[Sound]:
+def play(run: Path, *, count: int, seconds: float, prompted: list[ShownSound]) -> list[ShownSound]:
     """Pieces from noise, then what the model and the song itself make of every prompt; raises CheckpointError."""
     torch.set_num_threads(choose_threads())
     content = load_checkpoint(run, "generator", "best")
@@ -85,7 +85,7 @@ def play(run: Path, *, count: int, seconds: float, prompted: list[Sound]) -> lis
     by = f"Epoch {content['epoch']}, {counted(steps, 'sampling step')}."
     pieces = compose_samples(composer, count=count, seconds=seconds) if count else []
     sounds = [
-        Sound("noise", f"Sample {number}, seed 0", by, piece, rate) for number, piece in enumerate(pieces, start=1)
+        ShownSound("noise", f"Sample {number}, seed 0", by, piece, rate) for number, piece in enumerate(pieces, start=1)
     ]
     fitting = [
         sound for sound in prompted if (sound.sample_rate, len(sound.waveform)) == (rate, generator.sound_channels)
@@ -97,7 +97,7 @@ def play(run: Path, *, count: int, seconds: float, prompted: list[Sound]) -> lis
         takeover = split / rate
         whole = np.concatenate([prompt, continuation.astype(np.float32)], axis=1)
         words = f"{takeover:g} s of the song, then the model's own music."
-        sounds.append(Sound("continuation", f"Continuation of {source.title}", words, whole, rate, takeover))
+        sounds.append(ShownSound("continuation", f"Continuation of {source.title}", words, whole, rate, takeover))
         words = "How the song itself goes on."
-        sounds.append(Sound("continuation", f"The song: {source.title}", words, source.waveform, rate))
+        sounds.append(ShownSound("continuation", f"The song: {source.title}", words, source.waveform, rate))
     return sounds

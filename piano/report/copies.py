@@ -13,8 +13,8 @@ from piano.foundation.dataset_format import DatasetManifest, read_manifest
 from piano.foundation.errors import DatasetError
 from piano.foundation.screen_text import counted
 from piano.report.markup import Section, absent_section, render, short
-from piano.report.sound_cards import Player, sound_address
-from piano.report.sounds import Sound, dataset_music, recordings_of
+from piano.report.sound_cards import SoundPlayer, sound_address
+from piano.report.sounds import ShownSound, dataset_music, recordings_of
 from piano.report.titles import song_title
 
 TITLE = "Did it copy?"
@@ -22,22 +22,22 @@ AUTOMATIC_HOURS = 6.0
 """Larger data sets are searched only when asked to: it takes about half a minute an hour of music."""
 HELD_OUT = 24
 MOST_SECONDS = 10.0
-Watch = Callable[[Iterable[Song]], Iterable[Song]]
+SongWatch = Callable[[Iterable[Song]], Iterable[Song]]
 
 
 class Found(NamedTuple):
     """Which training passage is most like a piece."""
 
-    piece: Sound
+    piece: ShownSound
     similarity: float
-    made: Sound
+    made: ShownSound
     """Four seconds of the piece."""
-    learned: Sound
+    learned: ShownSound
     """The passage of the training music."""
 
 
 def copies_section(
-    made: Sequence[Sound], dataset: Path | None, *, search: str, watch: Watch = lambda songs: songs
+    made: Sequence[ShownSound], dataset: Path | None, *, search: str, watch: SongWatch = lambda songs: songs
 ) -> Section:
     """Search the training music for the pieces of this page.
 
@@ -63,7 +63,7 @@ def copies_section(
     note = f"{copied} of {counted(len(result.nearest), 'piece')}"
     rows = [
         (
-            *(Player(sound, sound_address(sound)) for sound in (row.made, row.learned)),
+            *(SoundPlayer(sound, sound_address(sound)) for sound in (row.made, row.learned)),
             row.similarity,
             row.similarity > result.threshold,
         )
@@ -72,7 +72,7 @@ def copies_section(
     return Section("copies", TITLE, explain(result), render("copies.html", rows=rows), note)
 
 
-def refusal(made: Sequence[Sound], dataset: Path | None, search: str) -> str:
+def refusal(made: Sequence[ShownSound], dataset: Path | None, search: str) -> str:
     """Why the music cannot be or is not searched, in a sentence; empty if nothing is in the way."""
     if search == "no":
         return "The training music was not searched (--copies no)."
@@ -87,7 +87,7 @@ def refusal(made: Sequence[Sound], dataset: Path | None, search: str) -> str:
     return why_not_searched(len(set(recordings_of(manifest, "validation") or range(manifest.pairs["validation"]))))
 
 
-def usable(made: Sequence[Sound], manifest: DatasetManifest) -> list[Sound]:
+def usable(made: Sequence[ShownSound], manifest: DatasetManifest) -> list[ShownSound]:
     """Pieces that are long enough, and sound as the data set does."""
     return [
         sound
@@ -97,7 +97,7 @@ def usable(made: Sequence[Sound], manifest: DatasetManifest) -> list[Sound]:
     ]
 
 
-def search_copies(made: Sequence[Sound], dataset: Path, watch: Watch) -> tuple[list[Found], Memorisation]:
+def search_copies(made: Sequence[ShownSound], dataset: Path, watch: SongWatch) -> tuple[list[Found], Memorisation]:
     """The nearest training passage of every piece; all clips are cut to one length.
 
     Raises
@@ -128,7 +128,7 @@ def search_copies(made: Sequence[Sound], dataset: Path, watch: Watch) -> tuple[l
     return sorted(found, key=lambda row: -row.similarity), result
 
 
-def describe(piece: Sound, nearest: Any, source: NDArray[np.float32], manifest: DatasetManifest) -> Found:
+def describe(piece: ShownSound, nearest: Any, source: NDArray[np.float32], manifest: DatasetManifest) -> Found:
     """Both passages, with names that say where they are from."""
     rate = manifest.sample_rate
     made, learned = (
@@ -139,8 +139,8 @@ def describe(piece: Sound, nearest: Any, source: NDArray[np.float32], manifest: 
     return Found(
         piece,
         nearest.similarity,
-        Sound("noise", f"{piece.title} from {nearest.clip_seconds:.1f} s", "", made, rate),
-        Sound("real", f"{name} from {nearest.seconds:.1f} s", "", learned, rate),
+        ShownSound("noise", f"{piece.title} from {nearest.clip_seconds:.1f} s", "", made, rate),
+        ShownSound("real", f"{name} from {nearest.seconds:.1f} s", "", learned, rate),
     )
 
 

@@ -19,7 +19,7 @@ GATE_WORDS = {
 GATE_FRAME = {"event", "stage", "epoch", "total_step", "seconds", "name", "passed", "advice", "sentence"}
 
 
-class Gate(NamedTuple):
+class GateRow(NamedTuple):
     """What the page tells of a gate."""
 
     name: str
@@ -34,19 +34,19 @@ class Gate(NamedTuple):
     """All of them, where the answer does not tell them already."""
 
 
-def gates_of(history: Sequence[dict[str, Any]]) -> list[Gate]:
+def gates_of(history: Sequence[dict[str, Any]]) -> list[GateRow]:
     """All gates of a run, in order."""
     measured = [entry for entry in history if entry.get("event") == "gate"]
     last = {id(entry) for entry in {str(entry.get("stage")): entry for entry in measured}.values()}
     return [gate_of(entry, is_last=id(entry) in last) for entry in measured]
 
 
-def gate_of(entry: Mapping[str, Any], *, is_last: bool = True) -> Gate:
+def gate_of(entry: Mapping[str, Any], *, is_last: bool = True) -> GateRow:
     """One gate: question, answer in a sentence, and what to do where it did not pass."""
     name = str(entry.get("name", entry.get("stage", "")))
     asked = GATE_WORDS.get(name.split(" ")[0], "")
     answer = own_words(entry) or " ".join(answer_sentences(entry))
-    return Gate(
+    return GateRow(
         printable(name),
         bool(entry.get("passed")),
         is_last,

@@ -10,8 +10,8 @@ from piano.report.composed import compose_music
 from piano.report.markup import Section, absent_section, render
 from piano.report.sound_cards import sound_card
 from piano.report.sounds import (
-    Kind,
-    Sound,
+    ShownSound,
+    SoundKind,
     apart,
     collect_made_music,
     collect_real_music,
@@ -34,17 +34,17 @@ PICTURE_WORDS = (
 )
 
 
-class Heard(NamedTuple):
+class HeardSounds(NamedTuple):
     """Everything there is to listen to, but the samples of training."""
 
-    own: list[Sound]
+    own: list[ShownSound]
     """Made music and real music."""
-    shipped: list[Sound]
+    shipped: list[ShownSound]
     """Of the model that comes with the project, to hear first."""
     notes: list[str]
     """Sentences about what is missing or was left out."""
 
-    def of(self, kind: Kind) -> list[Sound]:
+    def of(self, kind: SoundKind) -> list[ShownSound]:
         """The run's sounds of a kind."""
         return [sound for sound in self.own if sound.kind == kind]
 
@@ -63,7 +63,7 @@ class Wanted(NamedTuple):
     """Folders in which `generate` may have written sounds of this run."""
 
 
-def gather_sounds(run: Path, dataset: Path | None, wanted: Wanted) -> Heard:
+def gather_sounds(run: Path, dataset: Path | None, wanted: Wanted) -> HeardSounds:
     """Made and real music, and sentences about what is missing or was left out.
 
     Raises
@@ -90,17 +90,17 @@ def gather_sounds(run: Path, dataset: Path | None, wanted: Wanted) -> Heard:
     elif music is not None and dataset is not None:
         sounds += real_music(dataset, sounds)
     shipped = collect_made_music(wanted.shipped, max_seconds=wanted.max_seconds) if wanted.shipped else []
-    kept: list[Sound] = []
+    kept: list[ShownSound] = []
     for kind in ("noise", "continuation", "reconstruction", "real"):
         own = [sound for sound in sounds if sound.kind == kind]
         kept += own[:MOST_OF_A_KIND]
         if len(own) > MOST_OF_A_KIND:
             notes.append(f"{MOST_OF_A_KIND} of {len(own)} sounds ({kind}) are shown, to keep this file small.")
     first = sorted(shipped, key=lambda sound: sound.kind != "noise")[:SHIPPED_COUNT]
-    return Heard(apart(kept), first, notes)
+    return HeardSounds(apart(kept), first, notes)
 
 
-def real_music(folder: Path, beside: Sequence[Sound]) -> list[Sound]:
+def real_music(folder: Path, beside: Sequence[ShownSound]) -> list[ShownSound]:
     """Real music in the form of what it stands beside."""
     if is_dataset(folder):
         return dataset_music(folder, count=REAL_COUNT, seconds=20.0)
@@ -108,7 +108,7 @@ def real_music(folder: Path, beside: Sequence[Sound]) -> list[Sound]:
     return collect_real_music(folder, count=REAL_COUNT, sample_rate=rate, channels=channels)
 
 
-def listen_section(heard: Heard, learned: str) -> Section:
+def listen_section(heard: HeardSounds, learned: str) -> Section:
     """The first piece, large; with the shipped model's music before it where that was given.
 
     Parameters
@@ -135,12 +135,12 @@ def listen_section(heard: Heard, learned: str) -> Section:
     return Section("listen", "Listen", "", content)
 
 
-def shipped_label(sound: Sound) -> str:
+def shipped_label(sound: ShownSound) -> str:
     """What a player is called that may stand beside one of the same title."""
     return f"{sound.title}, the project's model"
 
 
-def contrast_section(heard: Heard) -> Section:
+def contrast_section(heard: HeardSounds) -> Section:
     """Made music beside real music, pair by pair; more of it folded."""
     title = "Made and real"
     made, real, copies = heard.of("noise"), heard.of("real"), heard.of("reconstruction")
@@ -167,7 +167,7 @@ def contrast_section(heard: Heard) -> Section:
     return Section("sounds", title, PICTURE_WORDS, content)
 
 
-def continuations_section(sounds: Sequence[Sound]) -> Section:
+def continuations_section(sounds: Sequence[ShownSound]) -> Section:
     """Fragments of real music, each with what was made of it."""
     cards = [sound_card(sound) for sound in sounds if sound.kind == "continuation"]
     title = "Real music, played on"
@@ -182,7 +182,7 @@ def continuations_section(sounds: Sequence[Sound]) -> Section:
     return Section("continuations", title, words, content)
 
 
-def blind_section(heard: Heard) -> Section:
+def blind_section(heard: HeardSounds) -> Section:
     """A game: one real sound, one made; the page's script asks and keeps the score."""
     title = "Can you tell?"
     if min(len(heard.of("noise")), len(heard.of("real"))) < FEWEST_BLIND:

@@ -30,7 +30,7 @@ BARS = 12
 TITLE = "What it learned from"
 
 
-class Heard(NamedTuple):
+class SegmentLevels(NamedTuple):
     """Levels of segments of the training music."""
 
     loudness_db: NDArray[np.float64]
@@ -96,7 +96,7 @@ def music_section(dataset: Path | None, prepared: Sequence[Path]) -> Section:
     )
 
 
-def listen_to(dataset: Path, manifest: DatasetManifest) -> Heard:
+def listen_to(dataset: Path, manifest: DatasetManifest) -> SegmentLevels:
     """Levels of up to 96 segments spread over the training pairs; raises DatasetError."""
     pairs = open_pairs(dataset, "training")
     chosen = (
@@ -114,7 +114,7 @@ def listen_to(dataset: Path, manifest: DatasetManifest) -> Heard:
         clipped += int((np.abs(segment) >= 0.999).mean() > 1e-4)
         if not levels.is_silent:
             loudness.append(levels.loudness_db)
-    return Heard(np.array(loudness), np.array(silence), clipped, len(chosen))
+    return SegmentLevels(np.array(loudness), np.array(silence), clipped, len(chosen))
 
 
 def hours(manifest: DatasetManifest, split: str) -> float:
@@ -122,7 +122,7 @@ def hours(manifest: DatasetManifest, split: str) -> float:
     return manifest.pairs[split] * manifest.segment_seconds / 3600
 
 
-def music_facts(manifest: DatasetManifest, heard: Heard) -> list[tuple[str, str]]:
+def music_facts(manifest: DatasetManifest, heard: SegmentLevels) -> list[tuple[str, str]]:
     """The data set in short."""
     layout = "mono" if manifest.channels == 1 else "stereo"
     facts = [
@@ -161,7 +161,7 @@ def largest_share(manifest: DatasetManifest) -> tuple[str, float] | None:
     return name, count / len(recordings)
 
 
-def find_trouble(manifest: DatasetManifest, heard: Heard) -> list[str]:
+def find_trouble(manifest: DatasetManifest, heard: SegmentLevels) -> list[str]:
     """What would explain a bad run."""
     found = []
     if shared := set(manifest.groups["training"]) & set(manifest.groups["validation"]):
@@ -186,7 +186,7 @@ def find_trouble(manifest: DatasetManifest, heard: Heard) -> list[str]:
     return found
 
 
-def loudness_of(heard: Heard) -> Histogram | None:
+def loudness_of(heard: SegmentLevels) -> Histogram | None:
     """How loud the segments are; None for one loudness only."""
     if len(heard.loudness_db) < 3:
         return None

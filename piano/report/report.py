@@ -26,7 +26,7 @@ from piano.report.compared import comparison_section
 from piano.report.copies import copies_section
 from piano.report.listen import (
     SHIPPED_WORDS,
-    Heard,
+    HeardSounds,
     Wanted,
     blind_section,
     continuations_section,
@@ -302,7 +302,7 @@ def music_folders(sources: Sources) -> list[Path]:
     return [*folders, sources.run.resolve().parent / "music_out"]
 
 
-def preview(heard: Heard) -> str:
+def preview(heard: HeardSounds) -> str:
     """The picture of the first piece, as an address that carries it: what a shared link shows; empty without one."""
     sounds = heard.shipped or heard.own
     return data_uri("image/png", encode_png(notes_picture(sounds[0]).levels, size="large")) if sounds else ""

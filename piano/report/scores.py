@@ -50,14 +50,14 @@ class MeasureTold(NamedTuple):
     """Of every set of clips, the model's own first."""
 
 
-class Descriptor(NamedTuple):
+class DescriptorRow(NamedTuple):
     """A single number's name, and whether it lies outside the band of real music."""
 
     title: str
     is_outside: bool
 
 
-class Agreement(NamedTuple):
+class AgreementRow(NamedTuple):
     """How continuations follow their prompts."""
 
     rows: list[tuple[str, ...]]
@@ -192,7 +192,7 @@ def dot_place(found: Spread, low: float, high: float, *, is_own: bool) -> Dot:
     return Dot(value, start, max(end - start, 0.5), is_own)
 
 
-def descriptor_rows(descriptors: Mapping[str, Any]) -> list[tuple[Descriptor, float, str, str, str]]:
+def descriptor_rows(descriptors: Mapping[str, Any]) -> list[tuple[DescriptorRow, float, str, str, str]]:
     """Single numbers against the band in which real music lies; the ones outside come first."""
     units = {row.name: row.unit for row in DESCRIPTORS}
     rows = []
@@ -203,7 +203,7 @@ def descriptor_rows(descriptors: Mapping[str, Any]) -> list[tuple[Descriptor, fl
         title = f"{name.replace('_', ' ')} {f'({units[name]})' if units.get(name) else ''}".strip()
         value, low, high = band_texts(mean[0], row["low"], row["high"], short)
         place = band_place(mean[0], row["low"], row["high"])
-        named = Descriptor(title, not row.get("in_band"))
+        named = DescriptorRow(title, not row.get("in_band"))
         rows.append((named, place, value, f"{low} to {high}", short(row["noise"])))
     return rows
 
@@ -213,7 +213,7 @@ def band_place(value: float, low: float, high: float) -> float:
     return 100 * (min(max((value - low) / max(high - low, 1e-9), -1.0), 2.0) + 1) / 3
 
 
-def agreement_of(row: Any) -> Agreement | None:
+def agreement_of(row: Any) -> AgreementRow | None:
     """Do continuations follow their prompts, and is the seam smooth? None where that was not measured."""
     if not isinstance(row, Mapping) or not isinstance(row.get("agreement"), Mapping):
         return None
@@ -227,7 +227,7 @@ def agreement_of(row: Any) -> Agreement | None:
         for aspect, made in row["agreement"].items()
     ]
     found = figure_of(row, "seam")
-    return Agreement(rows, (found[0], row["seam_low"], row["seam_high"]) if found else None)
+    return AgreementRow(rows, (found[0], row["seam_low"], row["seam_high"]) if found else None)
 
 
 def copies_of(row: Any) -> Mapping[str, float] | None:

@@ -12,7 +12,7 @@ from PIL import Image
 from piano.evaluation.spectra import constant_q, constant_q_frequencies
 from piano.foundation.audio_io import encode_mp3
 from piano.report.markup import data_uri
-from piano.report.sounds import Sound
+from piano.report.sounds import ShownSound
 
 Size = Literal["hero", "large", "small"]
 ROWS = {"hero": 200, "large": 150, "small": 72}
@@ -26,7 +26,7 @@ RANGE_DB = 48.0
 PITCH_HOP_SECONDS = 0.032
 
 
-class Mark(NamedTuple):
+class AxisLabel(NamedTuple):
     """A word on the vertical axis of a picture."""
 
     height: float
@@ -40,16 +40,16 @@ class Picture(NamedTuple):
     name: str
     levels: NDArray[np.float32]
     """In dB [shape=(rows, frames)], low tones first."""
-    marks: list[Mark]
+    marks: list[AxisLabel]
 
 
-class Drawn(NamedTuple):
+class PagePicture(NamedTuple):
     """A picture as the page holds it."""
 
     address: str
     """It carries the picture."""
     words: str
-    marks: list[Mark]
+    marks: list[AxisLabel]
     takeover: float | None
     """Where the model takes over from the fragment, in % of the width; None where it does not."""
 
@@ -63,28 +63,28 @@ class Wave(NamedTuple):
     own: str
 
 
-class Player(NamedTuple):
+class SoundPlayer(NamedTuple):
     """A sound and an address that carries it."""
 
-    sound: Sound
+    sound: ShownSound
     address: str
 
 
 class Card(NamedTuple):
     """What stands on the page for a sound."""
 
-    sound: Sound
+    sound: ShownSound
     name: str
     """What its player is called."""
     kinds: str
     """Classes of the page's style."""
     address: str
     """It carries the sound."""
-    picture: Drawn
+    picture: PagePicture
     wave: Wave | None
 
 
-def notes_picture(sound: Sound, *, bins_per_octave: int = 24) -> Picture:
+def notes_picture(sound: ShownSound, *, bins_per_octave: int = 24) -> Picture:
     """Levels of quarter tones (constant-Q), with marks at every C."""
     magnitudes = constant_q(
         sound.waveform, sound.sample_rate, bins_per_octave=bins_per_octave, hop_seconds=PITCH_HOP_SECONDS
@@ -92,7 +92,7 @@ def notes_picture(sound: Sound, *, bins_per_octave: int = 24) -> Picture:
     pitches = len(constant_q_frequencies(sound.sample_rate, bins_per_octave=bins_per_octave))
     first_c = 3 * bins_per_octave // 12  # the lowest row is an A
     marks = [
-        Mark((row + 0.5) / pitches, f"C{octave}")
+        AxisLabel((row + 0.5) / pitches, f"C{octave}")
         for octave, row in enumerate(range(first_c, pitches, bins_per_octave), start=2)
     ]
     return Picture("Notes", 20 * np.log10(magnitudes + 1e-6), marks)
@@ -120,9 +120,9 @@ def pool(levels: NDArray[np.float32], most: int) -> NDArray[np.float32]:
     return levels[: max(len(levels) // step, 1) * step].reshape(-1, step, levels.shape[1]).max(axis=1)
 
 
-def draw(sound: Sound, picture: Picture, *, size: Size) -> Drawn:
+def draw(sound: ShownSound, picture: Picture, *, size: Size) -> PagePicture:
     """One picture with its marks."""
-    return Drawn(
+    return PagePicture(
         data_uri("image/png", encode_png(picture.levels, size=size)),
         f"{picture.name} of {sound.title}, {sound.seconds:.0f} seconds",
         [] if size == "small" else picture.marks,
@@ -130,14 +130,14 @@ def draw(sound: Sound, picture: Picture, *, size: Size) -> Drawn:
     )
 
 
-def takeover_place(sound: Sound) -> float | None:
+def takeover_place(sound: ShownSound) -> float | None:
     """Where the model takes over from the fragment, in % of the sound; None where it does not."""
     if sound.takeover_seconds is None or sound.takeover_seconds >= sound.seconds:
         return None
     return 100 * sound.takeover_seconds / sound.seconds
 
 
-def wave_of(sound: Sound) -> Wave:
+def wave_of(sound: ShownSound) -> Wave:
     """The waveform of a continuation: the fragment in one colour, the model's own music in another."""
     highest = np.abs(sound.waveform).max(axis=0)
     parts = np.array_split(highest, min(WAVE_COLUMNS, len(highest)))
@@ -155,7 +155,7 @@ def wave_of(sound: Sound) -> Wave:
     return Wave(words, len(peaks), *bars)
 
 
-def sound_card(sound: Sound, *, size: Size = "large", label: str = "", mark: str = "") -> Card:
+def sound_card(sound: ShownSound, *, size: Size = "large", label: str = "", mark: str = "") -> Card:
     """Title, player, and a picture of the notes; a continuation has its waveform in two colours above it.
 
     Parameters
@@ -175,7 +175,7 @@ def sound_card(sound: Sound, *, size: Size = "large", label: str = "", mark: str
     )
 
 
-def sound_address(sound: Sound) -> str:
+def sound_address(sound: ShownSound) -> str:
     """An address that carries the sound, as MP3."""
     return data_uri("audio/mpeg", encode_mp3(sound.waveform, sound.sample_rate))
 

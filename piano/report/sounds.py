@@ -26,13 +26,13 @@ BEFORE_SEAM_SHARE = 0.4
 """Of a continuation that is too long to be shown whole: what is shown of its fragment, at most, and of the excerpt."""
 SAMPLES_FOLDER = "samples"
 SAVED_NAME = re.compile(r"epoch_(\d+)_(.+)\.wav")
-Kind = Literal["noise", "continuation", "reconstruction", "real"]
+SoundKind = Literal["noise", "continuation", "reconstruction", "real"]
 
 
-class Sound(NamedTuple):
+class ShownSound(NamedTuple):
     """One sound to show."""
 
-    kind: Kind
+    kind: SoundKind
     title: str
     words: str
     """What it is, in a sentence."""
@@ -83,7 +83,7 @@ def recordings_of(manifest: DatasetManifest, split: str) -> list[str] | None:
     return [printable(manifest.songs[split][place]) for place in manifest.pair_songs[split]]
 
 
-def dataset_music(folder: Path, *, count: int, seconds: float, split: str = "validation") -> list[Sound]:
+def dataset_music(folder: Path, *, count: int, seconds: float, split: str = "validation") -> list[ShownSound]:
     """The beginnings of pairs spread over a split, of different recordings where the data set knows them.
 
     Parameters
@@ -104,7 +104,7 @@ def dataset_music(folder: Path, *, count: int, seconds: float, split: str = "val
     sounds = []
     for place in (firsts[index] for index in chosen):
         waveform = np.concatenate([pairs[place, 0], pairs[place, 1]], axis=1)[:, :samples]
-        sounds.append(Sound("real", song_title(recordings[place]), "", waveform, manifest.sample_rate))
+        sounds.append(ShownSound("real", song_title(recordings[place]), "", waveform, manifest.sample_rate))
     return apart(sounds)
 
 
@@ -133,7 +133,7 @@ def load_sound(path: Path, *, max_seconds: float, begin: float = 0.0) -> tuple[N
     return waveform, rate
 
 
-def collect_made_music(folder: Path, *, max_seconds: float) -> list[Sound]:
+def collect_made_music(folder: Path, *, max_seconds: float) -> list[ShownSound]:
     """The files that generate_music wrote, in order; a continuation is shown whole, with the place where it begins.
 
     Raises
@@ -149,7 +149,7 @@ def collect_made_music(folder: Path, *, max_seconds: float) -> list[Sound]:
     return describe_all(paths, max_seconds=max_seconds)
 
 
-def describe_all(paths: Sequence[Path], *, max_seconds: float) -> list[Sound]:
+def describe_all(paths: Sequence[Path], *, max_seconds: float) -> list[ShownSound]:
     """Made sounds with titles that all differ; a continuation whose whole is there too is not shown twice.
 
     Where several models made them, each says its epoch, and those of the latest come first.
@@ -162,7 +162,7 @@ def describe_all(paths: Sequence[Path], *, max_seconds: float) -> list[Sound]:
     is_mixed = len({receipt.model for _, receipt in shown if receipt}) > 1
     if is_mixed:
         shown.sort(key=lambda item: -item[1].epoch if item[1] else 1)
-    numbers: Counter[Kind] = Counter()
+    numbers: Counter[SoundKind] = Counter()
     sounds = []
     for path, receipt in shown:
         kind = kind_of(path, receipt)
@@ -174,13 +174,13 @@ def describe_all(paths: Sequence[Path], *, max_seconds: float) -> list[Sound]:
     return apart(sounds)
 
 
-def apart(sounds: Sequence[Sound]) -> list[Sound]:
+def apart(sounds: Sequence[ShownSound]) -> list[ShownSound]:
     """The sounds, with titles that all differ."""
     titles = told_apart([sound.title for sound in sounds])
     return [sound._replace(title=title) for sound, title in zip(sounds, titles, strict=True)]
 
 
-def kind_of(path: Path, receipt: Receipt | None) -> Kind:
+def kind_of(path: Path, receipt: Receipt | None) -> SoundKind:
     """What a file holds, by its receipt or by its name."""
     if receipt is not None:
         return {"sample": "noise", "reconstruction": "reconstruction"}.get(receipt.kind, "continuation")  # type: ignore[return-value]
@@ -189,7 +189,7 @@ def kind_of(path: Path, receipt: Receipt | None) -> Kind:
     return "reconstruction" if path.stem.endswith(".reconstruction") else "noise"
 
 
-def sounds_of_run(run: Path, folders: Iterable[Path], *, max_seconds: float) -> tuple[list[Sound], list[str]]:
+def sounds_of_run(run: Path, folders: Iterable[Path], *, max_seconds: float) -> tuple[list[ShownSound], list[str]]:
     """What `generate` made with the epoch of a run that plays, by the receipts in the files, and sentences about it.
 
     Parameters
@@ -202,7 +202,7 @@ def sounds_of_run(run: Path, folders: Iterable[Path], *, max_seconds: float) -> 
         Of each sound.
     """
     model = ""
-    sounds: list[Sound] = []
+    sounds: list[ShownSound] = []
     notes = []
     for folder in dict.fromkeys(folder.resolve() for folder in folders):
         paths = find_audio_files(folder) if folder.is_dir() else []
@@ -237,24 +237,24 @@ def companion(path: Path, kind: str) -> Path:
 
 
 def describe(
-    path: Path, kind: Kind, receipt: Receipt | None, paths: Iterable[Path], *, number: int, max_seconds: float
-) -> Sound:
+    path: Path, kind: SoundKind, receipt: Receipt | None, paths: Iterable[Path], *, number: int, max_seconds: float
+) -> ShownSound:
     """A file with a title and words that say what it is."""
     takeover = takeover_of(path, receipt, paths) if kind == "continuation" else None
     begin = seam_begin(takeover, sound_seconds(path), max_seconds) if takeover else 0.0
     waveform, rate = load_sound(path, max_seconds=max_seconds, begin=begin)
     if kind == "noise":
-        return Sound(kind, made_title(path, receipt, number), "", waveform, rate)
+        return ShownSound(kind, made_title(path, receipt, number), "", waveform, rate)
     if kind == "reconstruction":
         words = "Through the autoencoder and back."
-        return Sound(kind, copied_title(path, receipt), words, waveform, rate)
+        return ShownSound(kind, copied_title(path, receipt), words, waveform, rate)
     title = continued_title(path, receipt, number)
     if takeover is None:
         words = "Its own music only: the fragment before it is not in this file."
-        return Sound(kind, title, words, waveform, rate)
+        return ShownSound(kind, title, words, waveform, rate)
     given = f"The last {takeover - begin:.1f} s of {takeover:.1f} s" if begin else f"{takeover:.1f} s"
     words = f"{given} of the fragment it was given, then its own music."
-    return Sound(kind, title, words, waveform, rate, takeover - begin)
+    return ShownSound(kind, title, words, waveform, rate, takeover - begin)
 
 
 def seam_begin(takeover: float, length: float, most: float) -> float:
@@ -295,7 +295,7 @@ def sound_seconds(path: Path) -> float:
     return float(inspect_sound(path).duration)
 
 
-def collect_real_music(folder: Path, *, count: int, sample_rate: int, channels: int) -> list[Sound]:
+def collect_real_music(folder: Path, *, count: int, sample_rate: int, channels: int) -> list[ShownSound]:
     """Excerpts from the middle of files spread over the folder, at the rate of what they are compared with.
 
     Raises
@@ -315,5 +315,5 @@ def collect_real_music(folder: Path, *, count: int, sample_rate: int, channels: 
         waveform = read_audio(path, sample_rate=sample_rate, channels=channels, max_seconds=begin + REAL_SECONDS)[
             :, round(begin * sample_rate) :
         ]
-        sounds.append(Sound("real", song_title(path.name), "", waveform, sample_rate))
+        sounds.append(ShownSound("real", song_title(path.name), "", waveform, sample_rate))
     return apart(sounds)

@@ -13,16 +13,16 @@ from piano.report.charts import DrawnChart, draw_chart
 from piano.report.gates import figure_text, gates_of
 from piano.report.markup import Section, absent_section, render, short
 from piano.report.sound_cards import Card, sound_card, strip_columns
-from piano.report.sounds import Sound, load_sound, saved_samples, spread_epochs
+from piano.report.sounds import ShownSound, load_sound, saved_samples, spread_epochs
 from piano.report.verdict import FINDINGS_TITLE
 from piano.watching.curves import (
     PLAIN_WORDS,
     RATE_PREFIX,
-    Chart,
     Curve,
-    Level,
-    Mark,
-    Stage,
+    CurveChart,
+    FindingMark,
+    ReferenceLine,
+    StageStretch,
     Timeline,
     find_phases,
     find_stages,
@@ -30,7 +30,7 @@ from piano.watching.curves import (
     stage_curves,
 )
 
-CONFUSION = Level("confusion", math.log(2.0))
+CONFUSION = ReferenceLine("confusion", math.log(2.0))
 HEALTHY = (0.4, 0.7)
 MOST_EPOCHS, MOST_NOISES = 24, 2
 MOST_SAVED_SECONDS = 24 * 3 * 8.0
@@ -47,7 +47,7 @@ class Group(NamedTuple):
     words: str
     names: tuple[tuple[str, ...], ...]
     """The first of these sets of which the run logged something is drawn."""
-    level: Level | None = None
+    level: ReferenceLine | None = None
     band: tuple[float, float] | None = None
 
 
@@ -91,7 +91,7 @@ GROUPS = (
 )
 
 
-class Row(NamedTuple):
+class SoundRow(NamedTuple):
     """One sound at every epoch that is shown."""
 
     title: str
@@ -110,7 +110,7 @@ class OtherCurves(NamedTuple):
     """What has no line to draw, with its value."""
 
 
-class Finding(NamedTuple):
+class FindingRow(NamedTuple):
     """What the page tells of a finding; empty where the log has nothing."""
 
     number: int
@@ -133,14 +133,14 @@ def learning_section(run: Path, history: Sequence[dict[str, Any]], *, best: int 
         sentence = "There are no samples of its epochs in this folder: training writes some at most saves."
         return absent_section("learning", title, sentence)
     places = epoch_places(history)
-    rows: list[Row] = []
+    rows: list[SoundRow] = []
     notes: list[str] = []
     for row, name in enumerate(shown):
         row_title, about = row_words(name, row)
         cards, note = epoch_cards(saved[name], row_title, places, rows=len(shown), best=best)
         notes += note
         if cards:
-            rows.append(Row(row_title, about, cards, strip_columns(len(cards))))
+            rows.append(SoundRow(row_title, about, cards, strip_columns(len(cards))))
     if not rows:
         return absent_section("learning", title, " ".join(notes) or "No sample of an epoch can be read.")
     words = (
@@ -167,7 +167,7 @@ def epoch_cards(
 ) -> tuple[list[Card], list[str]]:
     """A card for each shown epoch of one sound, and sentences about what is not shown."""
     notes: list[str] = []
-    sounds: dict[int, Sound] = {}
+    sounds: dict[int, ShownSound] = {}
     most = MOST_EPOCHS
     for epoch in spread_epochs(files, most, keep=best):
         try:
@@ -178,7 +178,7 @@ def epoch_cards(
         stage, minutes = places.get(epoch, ("", 0.0))
         words = f"{stage}, {minutes:.1f} min" if stage else ""
         takeover = waveform.shape[1] / rate / 2 if title.startswith("A fragment") else None
-        sounds[epoch] = Sound("noise", f"Epoch {epoch}", words, waveform, rate, takeover)
+        sounds[epoch] = ShownSound("noise", f"Epoch {epoch}", words, waveform, rate, takeover)
     if sounds:
         longest = max(sound.seconds for sound in sounds.values())
         most = max(2, int(MOST_SAVED_SECONDS / rows / longest))
@@ -214,7 +214,7 @@ def findings_of(history: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def timeline_of(history: Sequence[dict[str, Any]]) -> Timeline:
     """Stages, findings and length of a run."""
-    marks = [Mark(number, minutes_of(entry)) for number, entry in enumerate(findings_of(history), start=1)]
+    marks = [FindingMark(number, minutes_of(entry)) for number, entry in enumerate(findings_of(history), start=1)]
     end = max(map(minutes_of, history), default=0.0)
     return Timeline(find_stages(history), marks, end, find_phases(history))
 
@@ -230,7 +230,7 @@ def curves_section(history: Sequence[dict[str, Any]], config: Config | None) -> 
     rates = [curve for curves in stages.values() for curve in curves if curve.name.startswith(RATE_PREFIX)]
     if rates:
         words = "How fast each network moved, on a logarithmic scale: a short warm-up in every stage, then down."
-        charts.append(Chart("Learning rates", words, fewer_rates(rates), is_log=True))
+        charts.append(CurveChart("Learning rates", words, fewer_rates(rates), is_log=True))
     words = (
         "Time goes to the right. The shaded stripes are the stages, named above each chart or numbered as in the "
         "table; what was measured only late is drawn from its stage on. Lines are medians over a twentieth of a stage, "
@@ -260,15 +260,15 @@ def stage_names(timeline: Timeline) -> list[str]:
     return list(dict.fromkeys(stage.name for stage in timeline.stages))
 
 
-def group_chart(group: Group, stages: dict[str, list[Curve]], config: Config | None) -> Chart | None:
+def group_chart(group: Group, stages: dict[str, list[Curve]], config: Config | None) -> CurveChart | None:
     """The chart of a group, if the run logged any of its numbers."""
     logged = {curve.name for curves in stages.values() for curve in curves}
     names = next((names for names in group.names if logged & set(names)), ())
     curves = [curve for name in names for curves in stages.values() for curve in curves if curve.name == name]
     level = group.level
     if names == ("kl",) and config is not None:
-        level = Level("target", config.kl_target * config.model.latent_dim)
-    return Chart(group.title, group.words, curves, level, group.band) if curves else None
+        level = ReferenceLine("target", config.kl_target * config.model.latent_dim)
+    return CurveChart(group.title, group.words, curves, level, group.band) if curves else None
 
 
 def fewer_rates(rates: list[Curve]) -> list[Curve]:
@@ -288,7 +288,7 @@ def other_curves(stages: dict[str, list[Curve]], timeline: Timeline) -> list[Oth
             if curve.name not in placed and not curve.name.startswith(RATE_PREFIX):
                 others.setdefault(curve.name, []).append(curve)
         charts = [
-            draw_chart(Chart(name.replace("_", " "), PLAIN_WORDS.get(name, ""), found), timeline)
+            draw_chart(CurveChart(name.replace("_", " "), PLAIN_WORDS.get(name, ""), found), timeline)
             for name, found in others.items()
             if is_worth_a_chart(found)
         ]
@@ -308,7 +308,9 @@ def is_worth_a_chart(curves: Sequence[Curve]) -> bool:
     return sum(len(curve.values) for curve in curves) > 1 and any(curve.values.any() for curve in curves)
 
 
-def stage_rows(stages: Sequence[Stage], history: Sequence[dict[str, Any]]) -> list[tuple[str | int | bool | None, ...]]:
+def stage_rows(
+    stages: Sequence[StageStretch], history: Sequence[dict[str, Any]]
+) -> list[tuple[str | int | bool | None, ...]]:
     """Name of each stage, when it began and ended, its steps, and whether its gate was passed (None: no gate)."""
     verdicts: dict[int, bool] = {}
     for entry in (entry for entry in history if entry.get("event") == "gate"):
@@ -385,13 +387,13 @@ def treatment_rows(history: Iterable[dict[str, Any]]) -> list[tuple[str, ...]]:
     ]
 
 
-def finding_of(number: int, entry: dict[str, Any]) -> Finding:
+def finding_of(number: int, entry: dict[str, Any]) -> FindingRow:
     """One finding: what, when, by which number, and what was or should be done."""
     evidence = ""
     if entry.get("signal") is not None:
         bound = f", threshold {figure_text(entry['threshold'])}" if entry.get("threshold") is not None else ""
         evidence = f"{str(entry['signal']).replace('_', ' ')} {figure_text(entry.get('value'))}{bound}"
-    return Finding(
+    return FindingRow(
         number,
         str(entry.get("name", "finding")).replace("_", " "),
         str(entry.get("severity", "note")),

@@ -19,7 +19,7 @@ WORTH_IT = 0.1
 FIRST_STAGES = stages_of("pretraining")
 
 
-class Learned(NamedTuple):
+class LearnedSoFar(NamedTuple):
     """What a stage has had so far."""
 
     steps: int
@@ -38,7 +38,7 @@ class Reopened(NamedTuple):
 
 
 def reopen_by_time(
-    budget: TimeBudget, learned: Mapping[str, Learned], *, finished: Sequence[str], now: float
+    budget: TimeBudget, learned: Mapping[str, LearnedSoFar], *, finished: Sequence[str], now: float
 ) -> dict[str, Reopened]:
     """Which stages learn again when the budget has grown, and from where on.
 
@@ -66,7 +66,7 @@ def reopen_by_time(
         first = next((name for name in wanted if name in FIRST_STAGES), None)
         if first in finished and first and is_worth_it(budget, first, more[first], learned):
             return {
-                name: reopened(learned.get(name, Learned(0, 0.0)), counts=name in FIRST_STAGES)
+                name: reopened(learned.get(name, LearnedSoFar(0, 0.0)), counts=name in FIRST_STAGES)
                 for name in names[names.index(first) :]
             }
     late = [name for name in names if name in ADVERSARIAL]
@@ -76,11 +76,11 @@ def reopen_by_time(
     more = budget.divided(late, budget.room(late, now), spent)
     if not any(is_worth_it(budget, name, more[name], learned) for name in late):
         return {}
-    return {name: reopened(learned.get(name, Learned(0, 0.0)), counts=True) for name in late}
+    return {name: reopened(learned.get(name, LearnedSoFar(0, 0.0)), counts=True) for name in late}
 
 
 def minutes_to_reopen(
-    stage: str, budget: TimeBudget, learned: Mapping[str, Learned], *, finished: Sequence[str], now: float
+    stage: str, budget: TimeBudget, learned: Mapping[str, LearnedSoFar], *, finished: Sequence[str], now: float
 ) -> int | None:
     """Whole minutes of the whole run from which on a stage that is over learns again; None: no number of them."""
     for minutes in range(math.ceil(budget.seconds / 60.0), MOST_MINUTES):
@@ -92,7 +92,11 @@ def minutes_to_reopen(
 
 
 def reopen_by_steps(
-    before: Mapping[str, int], planned: Mapping[str, int], learned: Mapping[str, Learned], *, finished: Sequence[str]
+    before: Mapping[str, int],
+    planned: Mapping[str, int],
+    learned: Mapping[str, LearnedSoFar],
+    *,
+    finished: Sequence[str],
 ) -> dict[str, Reopened]:
     """The same for a run that is measured in epochs: `before` and `planned` are steps by stage, then and now."""
     longer = [name for name in planned if name in finished and planned[name] > before.get(name, planned[name])]
@@ -101,23 +105,23 @@ def reopen_by_steps(
     names = [name for name in planned if planned[name]]
     is_early = longer[0] in FIRST_STAGES
     return {
-        name: reopened(learned.get(name, Learned(0, 0.0)), counts=name in FIRST_STAGES or not is_early)
+        name: reopened(learned.get(name, LearnedSoFar(0, 0.0)), counts=name in FIRST_STAGES or not is_early)
         for name in names[names.index(longer[0]) :]
     }
 
 
-def is_worth_it(budget: TimeBudget, stage: str, more: float, learned: Mapping[str, Learned]) -> bool:
+def is_worth_it(budget: TimeBudget, stage: str, more: float, learned: Mapping[str, LearnedSoFar]) -> bool:
     """Whether so many seconds more are worth closing a stage a second time."""
     had = learned[stage].seconds if stage in learned else 0.0
     return more > 0.0 and more >= max(WORTH_IT * had, 0.5 * budget.closing(stage))
 
 
-def reopened(had: Learned, *, counts: bool) -> Reopened:
+def reopened(had: LearnedSoFar, *, counts: bool) -> Reopened:
     """A stage that goes on from what it has had, or begins anew."""
     return Reopened(had.steps, had.steps if counts else 0, had.seconds if counts else 0.0)
 
 
-def learned_in(history: Iterable[Mapping[str, Any]]) -> dict[str, Learned]:
+def learned_in(history: Iterable[Mapping[str, Any]]) -> dict[str, LearnedSoFar]:
     """What every stage has had, by the log: for checkpoints of earlier versions, which did not keep it."""
     steps: dict[str, int] = {}
     times: dict[str, list[float]] = {}
@@ -129,7 +133,8 @@ def learned_in(history: Iterable[Mapping[str, Any]]) -> dict[str, Learned]:
         if isinstance(seconds, int | float):
             times.setdefault(stage, []).append(float(seconds))
     return {
-        name: Learned(count, max(times.get(name, [0.0])) - min(times.get(name, [0.0]))) for name, count in steps.items()
+        name: LearnedSoFar(count, max(times.get(name, [0.0])) - min(times.get(name, [0.0])))
+        for name, count in steps.items()
     }
 
 

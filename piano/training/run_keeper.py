@@ -153,7 +153,7 @@ def save(kept: Kept, epoch: int, config: Config) -> None:
             checkpoint_path(folder, role, other).unlink(missing_ok=True)
 
 
-class Pair(NamedTuple):
+class CheckpointPair(NamedTuple):
     """The contents of two checkpoint files that were saved together."""
 
     epoch: int
@@ -161,7 +161,7 @@ class Pair(NamedTuple):
     discriminator: dict[str, Any]
 
 
-def read_pair(folder: Path, wanted: int | None, stateful: Mapping[str, Stateful]) -> Pair:
+def read_pair(folder: Path, wanted: int | None, stateful: Mapping[str, Stateful]) -> CheckpointPair:
     """The newest complete checkpoint of a folder, or the one of a wanted epoch, from which a run can go on.
 
     Parameters
@@ -194,7 +194,7 @@ def read_pair(folder: Path, wanted: int | None, stateful: Mapping[str, Stateful]
             tqdm.write(f"{printable(error)}; trying the one before")
             continue
         check_position(generator, stateful)
-        return Pair(epoch, generator, discriminator)
+        return CheckpointPair(epoch, generator, discriminator)
     raise CheckpointError(f"no complete checkpoint to resume from in {folder}. Train without --resume to begin.")
 
 
@@ -206,7 +206,7 @@ def total_step(content: dict[str, Any]) -> int:
     return place["total_step"]
 
 
-def read_position(pair: Pair, log: RunLog) -> Position:
+def read_position(pair: CheckpointPair, log: RunLog) -> Position:
     """Where the run of a pair stood; raises CheckpointError."""
     with refusing_position(pair.epoch):
         return position_of(pair.generator["run"], read_history(log.path.parent))

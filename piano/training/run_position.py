@@ -15,7 +15,7 @@ from piano.foundation.errors import CheckpointError
 from piano.foundation.finite import not_finite
 from piano.foundation.screen_text import printable
 from piano.stages import LAST_STAGE, STAGE_NAMES
-from piano.training.longer_run import Learned, Reopened, learned_in
+from piano.training.longer_run import LearnedSoFar, Reopened, learned_in
 from piano.update_checkpoint import with_present_names
 
 CLOCK = Bound(0.0, 60.0 * bounds.MINUTES.high, is_whole=False)
@@ -64,7 +64,7 @@ class Position(NamedTuple):
     """What gates measured on validation music, for later gates."""
     average_updates: int
     best: Best | None
-    learned: dict[str, Learned]
+    learned: dict[str, LearnedSoFar]
     reopened: dict[str, Reopened]
     planned: dict[str, Any]
     stateful: dict[str, Any]
@@ -110,7 +110,7 @@ def position_of(there: Mapping[str, Any], history: Sequence[dict[str, Any]]) -> 
     kept = there["controllers"]
     stage, finished = there["stage"], list(there["finished_stages"])
     if "learned" in there:
-        learned = {str(name): Learned(*had) for name, had in there["learned"].items()}
+        learned = {str(name): LearnedSoFar(*had) for name, had in there["learned"].items()}
         reopened = {str(name): Reopened(*again) for name, again in there["reopened"].items()}
         planned = dict(there["planned"])
     else:

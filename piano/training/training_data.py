@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from piano.foundation.dataset_format import Split
 from piano.foundation.errors import DatasetError, TrainingError
 from piano.foundation.runtime import Runtime
 from piano.piano_model import AudioDataset, VariationalAttentionModel
@@ -14,7 +14,6 @@ from piano.training.known_music import broken_pair
 from piano.training.schedules import Step
 from piano.training.time_budget import ENCODING, TimeBudget
 
-Split = Literal["training", "validation"]
 ENCODED_PAIRS = 4
 """Pairs that are encoded at once."""
 

@@ -30,7 +30,7 @@ from piano.stages import COMPOSING_STAGE, FIRST_STAGE, STAGE, STAGE_NAMES, STAGE
 from piano.training import run_keeper
 from piano.training.fitting import TEXTURE_SEED, fit_textures
 from piano.training.game import Game
-from piano.training.longer_run import Learned, Reopened, longer_in_words, reopen_by_steps, reopen_by_time
+from piano.training.longer_run import LearnedSoFar, Reopened, longer_in_words, reopen_by_steps, reopen_by_time
 from piano.training.model_average import ModelAverage
 from piano.training.run_keeper import Kept, Stateful
 from piano.training.run_position import Position, check_optimizer
@@ -95,7 +95,7 @@ class TrainingRun:
         self.stage_step = 0
         self.stage_began = 0.0
         self.finished_stages: list[str] = []
-        self.learned: dict[str, Learned] = {}
+        self.learned: dict[str, LearnedSoFar] = {}
         """What every stage that is over has had."""
         self.reopened: dict[str, Reopened] = {}
         """Stages that learn again, because the run got more time than it had when they were over."""
@@ -258,13 +258,13 @@ class TrainingRun:
         """For how long this run is meant, now: a later sitting sees by it whether it has got more."""
         return {"minutes": self.config.minutes, "steps": {stage: self.stage_steps(stage) for stage in STAGE_NAMES}}
 
-    def learned_so_far(self) -> dict[str, Learned]:
+    def learned_so_far(self) -> dict[str, LearnedSoFar]:
         """What every stage has had, the present one too."""
         if not self.stage or self.stage in self.finished_stages:
             return dict(self.learned)
-        had = self.learned.get(self.stage, Learned(0, 0.0))
+        had = self.learned.get(self.stage, LearnedSoFar(0, 0.0))
         seconds = had.seconds + max(0.0, self.seconds - self.stage_began)
-        return self.learned | {self.stage: Learned(self.stage_step, seconds)}
+        return self.learned | {self.stage: LearnedSoFar(self.stage_step, seconds)}
 
     def extend(self) -> str:
         """Divide the whole time anew if there is more of it than when this run was saved; says what will learn."""

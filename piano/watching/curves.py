@@ -65,7 +65,7 @@ class Curve(NamedTuple):
     """[shape=(steps,)]"""
 
 
-class Stage(NamedTuple):
+class StageStretch(NamedTuple):
     """A stretch of the run; a stage that learned again later has one for each time."""
 
     name: str
@@ -77,28 +77,28 @@ class Stage(NamedTuple):
     """Its place among the stages, from 1; 0 for a phase."""
 
 
-class Mark(NamedTuple):
+class FindingMark(NamedTuple):
     """A finding, by its number in the list of findings."""
 
     number: int
     minute: float
 
 
-class Level(NamedTuple):
+class ReferenceLine(NamedTuple):
     """A height to mark in a chart."""
 
     name: str
     height: float
 
 
-class Chart(NamedTuple):
+class CurveChart(NamedTuple):
     """Curves that share their axes."""
 
     title: str
     words: str
     curves: Sequence[Curve]
     """Curves of one name are one line, broken where its stage or the sitting ended."""
-    level: Level | None = None
+    level: ReferenceLine | None = None
     band: tuple[float, float] | None = None
     """Healthy from, to."""
     is_log: bool = False
@@ -107,11 +107,11 @@ class Chart(NamedTuple):
 class Timeline(NamedTuple):
     """What all charts of a run share."""
 
-    stages: Sequence[Stage]
-    marks: Sequence[Mark]
+    stages: Sequence[StageStretch]
+    marks: Sequence[FindingMark]
     minutes: float
     """Where the run ends."""
-    phases: Sequence[Stage] = ()
+    phases: Sequence[StageStretch] = ()
     """Stretches inside stages in which learning was not yet in full swing."""
     start: float = 0.0
     """The minute at which a chart begins."""
@@ -213,26 +213,26 @@ def minutes_of(entry: dict[str, Any]) -> float:
     return float(seconds) / 60 if isinstance(seconds, int | float) else 0.0
 
 
-def find_stages(history: Sequence[dict[str, Any]]) -> list[Stage]:
+def find_stages(history: Sequence[dict[str, Any]]) -> list[StageStretch]:
     """What the run learned, stretch by stretch; each lasts until the next begins, what follows its steps included."""
     learned = [stretch for stretch in stretches(history) if stretch.steps]
     starts = [min(map(minutes_of, stretch.steps)) for stretch in learned]
     starts.append(max(map(minutes_of, history), default=0.0))
     starts[0] = 0.0 if learned else starts[0]
     return [
-        Stage(stretch.stage, start, end, len(stretch.steps), number)
+        StageStretch(stretch.stage, start, end, len(stretch.steps), number)
         for number, (stretch, start, end) in enumerate(zip(learned, starts, starts[1:], strict=False), start=1)
     ]
 
 
-def find_phases(history: Sequence[dict[str, Any]]) -> list[Stage]:
+def find_phases(history: Sequence[dict[str, Any]]) -> list[StageStretch]:
     """Stretches of steps inside a stage in which the generator learned alone, or the adversary's weight still rose."""
     found = []
     for stretch in stretches(history):
         for name, is_on in PHASES.items():
             minutes = [minutes_of(entry) for entry in stretch.steps if is_on(entry)]
             if minutes:
-                found.append(Stage(f"{stretch.stage}: {name}", min(minutes), max(minutes), len(minutes)))
+                found.append(StageStretch(f"{stretch.stage}: {name}", min(minutes), max(minutes), len(minutes)))
     return found
 
 

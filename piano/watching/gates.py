@@ -36,7 +36,7 @@ from piano.training.watcher import Watcher
 from piano.watching.run_ruler import (
     CLIP_SECONDS,
     SEED,
-    Judged,
+    Measured,
     RunRuler,
     are_numbers,
     clip_labels,
@@ -228,13 +228,13 @@ class Gatekeeper(Watcher):
         marks = [SCORES_ON_THE_WAY * step // max(1, all_steps) for step in (before, run.stage_step)]
         return marks[0] < marks[1] and run.stage_step < all_steps
 
-    def judge_steps(self, run: TrainingRun, steps: int) -> Judged:
+    def judge_steps(self, run: TrainingRun, steps: int) -> Measured:
         """Compositions of the averaged weights against validation music."""
         ruler = self.ruler(run)
         with self.cost.spending(set_kind(steps)):
             return ruler.judge_generator(run.composer(seed=SEED, steps=steps))
 
-    def keep_score(self, run: TrainingRun, judged: Judged, *, steps: int) -> None:
+    def keep_score(self, run: TrainingRun, judged: Measured, *, steps: int) -> None:
         """Write the score of this epoch, and let the run remember it if it is the best; without a scale say why not."""
         score, ruler = judged.kernel_score, self.ruler(run)
         measured: dict[str, Any] = {"steps": steps, "clips": len(ruler.clips), "songs": ruler.songs}
@@ -353,7 +353,7 @@ def compare_reconstructions(
 class SampleGate(NamedTuple):
     """Compositions of some numbers of sampling steps, and what they are held against."""
 
-    judged: dict[int, Judged]
+    judged: dict[int, Measured]
     noise_distance: float
     """Kernel distance of decoded white noise."""
     real_silence: float

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from tqdm import tqdm
 
-from piano.doctor.rules import RELAX, Finding, Watch, Window, watches
+from piano.doctor.rules import RELAX, Finding, RuleWatch, Window, watches
 from piano.doctor.signals import ends_window, summarise
 from piano.foundation.errors import TrainingError
 from piano.foundation.screen_text import wrapped
@@ -61,7 +61,7 @@ class Doctor(Watcher):
         self.clears_leaks = False
         self.stage = ""
         self.windows: list[Window] = []
-        self._watches: list[Watch] = []
+        self._watches: list[RuleWatch] = []
         self._lines: list[dict[str, Any]] = []
         self._leaks = 0
         self._refused: dict[int, str] = {}
@@ -237,7 +237,7 @@ class Doctor(Watcher):
         """Whether any rule saw something wrong in the last window."""
         return any(watch.reading and watch.reading.severity in ("warning", "critical") for watch in self._watches)
 
-    def _speak(self, run: TrainingRun, watch: Watch) -> None:
+    def _speak(self, run: TrainingRun, watch: RuleWatch) -> None:
         finding, reading = watch.findings[-1], watch.reading
         assert reading is not None  # it fired
         is_new = finding.step == run.total_step
@@ -260,10 +260,10 @@ class Doctor(Watcher):
 
     # --- acting ----------------------------------------------------------------------------------------------------
 
-    def _key(self, watch: Watch) -> str:
+    def _key(self, watch: RuleWatch) -> str:
         return f"{watch.rule.name}/{watch.judge}"
 
-    def _treat(self, run: TrainingRun, watch: Watch) -> str:
+    def _treat(self, run: TrainingRun, watch: RuleWatch) -> str:
         """Apply the next remedy that changes something; says which, or nothing."""
         ladder, key = REMEDIES.get(watch.rule.name, ()), self._key(watch)
         for attempt in range(len(ladder)):

@@ -29,7 +29,7 @@ SIMILARITY_CLIPS = 8
 """So many tell a drone from music."""
 
 
-class Judged(NamedTuple):
+class Measured(NamedTuple):
     """A set of clips held against validation music."""
 
     kernel_distance: float
@@ -94,26 +94,26 @@ class RunRuler:
         """Length of every clip."""
         return self.clips[0].shape[-1]
 
-    def judge(self, clips: list[NDArray]) -> Judged:
+    def judge(self, clips: list[NDArray]) -> Measured:
         """Hold clips (channels, samples), as long as the real ones, against validation music."""
         if not are_numbers(clips):
             nothing = SetScores(NO_FIGURE, NO_FIGURE, NO_FIGURE, NO_FIGURE)
-            return Judged(math.nan, nothing, math.nan)
+            return Measured(math.nan, nothing, math.nan)
         features = feature_matrix(clips, self.sample_rate)
         sets = score_set(self.reference, features, [("made", index) for index in range(len(clips))], seed=SEED)
         alike = [self_similarity(Clip(clip, self.sample_rate), 1.0) for clip in clips[:SIMILARITY_CLIPS]]
-        return Judged(
+        return Measured(
             self.reference.distance_at(sets.kernel_score.value),
             sets,
             mean_silence(clips, self.sample_rate),
             float(np.mean(alike)),
         )
 
-    def judge_generator(self, composer: Composer) -> Judged:
+    def judge_generator(self, composer: Composer) -> Measured:
         """Compositions, one for every real clip: the very sounds that `generate` plays for their seed and item."""
         return self.judge(compose_clips(composer, len(self.clips), self.samples))
 
-    def judge_decoded_noise(self, generator: VariationalAttentionModel) -> Judged:
+    def judge_decoded_noise(self, generator: VariationalAttentionModel) -> Measured:
         """White noise in the place of latents: what a flow that learned nothing would sound like."""
         frames = -(-self.samples // generator.hop_samples)
         count = min(len(self.clips), DECODED_NOISE_CLIPS)

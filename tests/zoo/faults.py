@@ -147,7 +147,7 @@ def swapped_labels(run: TrainingRun) -> Any:
 def not_detached(run: TrainingRun) -> Iterator[None]:
     """The judge's loss goes backwards into the generator too, which is not frozen while the judge learns."""
 
-    def ear_turn(game: Game, sound: piano_train.Sound) -> Turn:
+    def ear_turn(game: Game, sound: piano_train.SoundBatch) -> Turn:
         autoencoder = game.generator.autoencoder
         fake = autoencoder.decoder(sound.latents)
         on_real, on_fake = (
