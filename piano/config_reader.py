@@ -372,9 +372,7 @@ class Config(Settings):
     def stage(self, name: str) -> StageValues:
         """The values that hold for a stage: the one place where a stage's null falls back on the general value."""
         written: StageSettings = getattr(self.stages, name)
-        return StageValues(
-            **{key: getattr(self, key) if value is None else value for key, value in written.model_dump().items()}
-        )
+        return StageValues(**{key: getattr(self, key) if value is None else value for key, value in written})
 
     @property
     def resumed_folder(self) -> Path:

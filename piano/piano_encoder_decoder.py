@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from piano.foundation.layers import ConvNeXtBlock, FrameConvolution
-from piano.foundation.phase import reconstruct, stft
+from piano.foundation.phase import stft
 from piano.foundation.texture import Texture
 
 MAGNITUDE_FLOOR = 1e-3
@@ -235,10 +235,6 @@ class VariationalEncoderDecoder(nn.Module):
         """A sample of the posterior (arXiv 1312.6114); `noise` is standard normal with the shape of `mu`."""
         noise = torch.randn_like(mu) if noise is None else noise
         return mu + (0.5 * logvar).exp() * noise
-
-    def decode(self, latent: Tensor, *, phase_iterations: int = 16) -> Tensor:
-        """Waveform (batch, channels, latent_frames * hop_samples) of latents (batch, latent_frames, latent_dim)."""
-        return reconstruct(self.magnitude(self.decoder(latent)), iterations=phase_iterations)
 
     def forward(self, waveform: Tensor, *, noise: Tensor | None = None, jitter: Tensor | None = None) -> CodecPass:
         """One pass as in training: analyse, encode, draw from the posterior, decode.

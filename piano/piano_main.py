@@ -1,4 +1,4 @@
-"""From pairs of music to a network that composes: load, build, resume, pretrain, train. The story in one page."""
+"""From pairs of music to a network that composes: load, build, resume, pretrain, train."""
 
 import argparse
 import contextlib

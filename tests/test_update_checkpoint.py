@@ -40,10 +40,14 @@ def former_key(key: Any) -> Any:
 
 
 def make_old(folder: Path, epoch: int) -> None:
-    """Give the tensors of a saved pair the names that they had once."""
+    """Give the tensors of a saved pair the names that they had once, and keep its memories in one."""
     for role in ("generator", "discriminator"):
         path = checkpoint_path(folder, role, epoch)
         content = as_of_old(torch.load(path, weights_only=True))
+        if role == "generator":
+            place = content["run"]
+            place["controllers"] |= {f"doctor/{name}": value for name, value in place.pop("factors").items()}
+            place["controllers"] |= place.pop("measured")
         write_whole(path, lambda file, content=content: torch.save(content, file))
 
 
@@ -69,6 +73,8 @@ def test_a_run_goes_on_from_an_old_checkpoint_as_from_one_of_today(tmp_path, cap
     ends = []
     for name in ("today", "old"):
         first = begun(tmp_path / name)
+        measured = {"R_before_ear": 0.3} | ({"of another gate": 1.0} if name == "today" else {})
+        first.factors, first.measured = {"rate/judge": 0.5}, dict(measured)
         first.stop.signal = 15  # at the first step at which nothing is lost
         with pytest.raises(StoppedBySignal, match="Stopped and saved"):
             train_autoencoder(first)
@@ -77,6 +83,11 @@ def test_a_run_goes_on_from_an_old_checkpoint_as_from_one_of_today(tmp_path, cap
         capsys.readouterr()
         second = begun(tmp_path / name)
         assert second.resume() == first.saved_epoch
+        assert (second.controllers, second.factors, second.measured) == (
+            first.controllers,
+            {"rate/judge": 0.5},
+            measured,
+        )
         said = " ".join("".join(capsys.readouterr()).split())
         assert ("have other names now and are carried over" in said) == (name == "old")
         train_autoencoder(second)

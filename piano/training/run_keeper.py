@@ -209,7 +209,7 @@ def total_step(content: dict[str, Any]) -> int:
 def read_position(pair: CheckpointPair, log: RunLog) -> Position:
     """Where the run of a pair stood; raises CheckpointError."""
     with refusing_position(pair.epoch):
-        return position_of(pair.generator["run"], read_history(log.path.parent))
+        return position_of(pair.generator["run"], lambda: read_history(log.path.parent))
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """What a checkpoint says of where its run stood, every field checked before a run goes on from it."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -37,10 +37,12 @@ UNBOUNDED = ("doctor", "best")
 """Where a number need not be finite: what the doctor has seen, and the best of none so far."""
 
 
+MEMORIES = ("controllers", "factors", "measured")
+"""Numbers by name. An earlier version kept all of them in the first."""
 FACTOR = "doctor/"
-"""In a checkpoint the doctor's factors stand among the controllers, under names that begin so."""
+"""So began the names of the doctor's factors there."""
 OF_THE_MUSIC = ("distance_noise", "distance_flow", "R_before_ear", "P_before_ear")
-"""What gates measured on validation music; in a checkpoint it stands among the controllers too."""
+"""And these were the names of what gates had measured."""
 AN_END = 1.05
 """A run of a version that did not keep its plan, if it is over, was meant to take at most so much more time."""
 
@@ -76,7 +78,6 @@ class Position(NamedTuple):
 
     def as_dict(self) -> dict[str, Any]:
         """Tensors and plain values for a checkpoint."""
-        named = {f"{FACTOR}{name}": value for name, value in self.factors.items()}
         return {
             "stage": self.stage,
             "stage_step": self.stage_step,
@@ -85,7 +86,9 @@ class Position(NamedTuple):
             "epoch": self.epoch,
             "total_step": self.total_step,
             "seconds": self.seconds,
-            "controllers": self.controllers | named | self.measured,
+            "controllers": self.controllers,
+            "factors": self.factors,
+            "measured": self.measured,
             "average_updates": self.average_updates,
             **self.compute,
             "log_bytes": self.log_bytes,
@@ -97,27 +100,26 @@ class Position(NamedTuple):
         }
 
 
-def position_of(there: Mapping[str, Any], history: Sequence[dict[str, Any]]) -> Position:
+def position_of(there: Mapping[str, Any], history: Callable[[], Sequence[dict[str, Any]]]) -> Position:
     """What a checkpoint says of where its run stood, once `check_position` has passed it.
 
     Parameters
     ----------
     there : mapping
         Its field `run`.
-    history : sequence of dict
-        The run's log, which says what an earlier version did not: how much each stage has learned.
+    history : callable
+        Reads the run's log, which says what an earlier version did not: how much each stage has learned.
     """
-    kept = there["controllers"]
+    controllers, factors, measured = memories_of(there)
     stage, finished = there["stage"], list(there["finished_stages"])
     if "learned" in there:
         learned = {str(name): LearnedSoFar(*had) for name, had in there["learned"].items()}
         reopened = {str(name): Reopened(*again) for name, again in there["reopened"].items()}
         planned = dict(there["planned"])
     else:
-        learned, reopened = learned_in(history), {}
+        learned, reopened = learned_in(history()), {}
         is_over = stage == LAST_STAGE and LAST_STAGE in finished
         planned = {"minutes": AN_END * there["seconds"] / 60.0 if is_over else math.inf, "steps": {}}
-    names = kept.keys() - set(OF_THE_MUSIC)
     return Position(
         stage=stage,
         stage_step=there["stage_step"],
@@ -126,9 +128,9 @@ def position_of(there: Mapping[str, Any], history: Sequence[dict[str, Any]]) -> 
         epoch=there["epoch"],
         total_step=there["total_step"],
         seconds=there["seconds"],
-        controllers={name: kept[name] for name in sorted(names) if not name.startswith(FACTOR)},
-        factors={name.removeprefix(FACTOR): kept[name] for name in sorted(names) if name.startswith(FACTOR)},
-        measured={name: kept[name] for name in OF_THE_MUSIC if name in kept},
+        controllers=controllers,
+        factors=factors,
+        measured=measured,
         average_updates=there["average_updates"],
         best=Best(**there["best"]) if there.get("best") else None,
         learned=learned,
@@ -138,6 +140,19 @@ def position_of(there: Mapping[str, Any], history: Sequence[dict[str, Any]]) -> 
         compute={name: there.get(name) for name in ("seed", "random", "device_random", "precision", "threads")},
         log_bytes=there.get("log_bytes", 2**62),
     )
+
+
+def memories_of(there: Mapping[str, Any]) -> list[dict[str, float]]:
+    """Controllers, factors and what was measured, also where an earlier version kept all of them in one."""
+    if "factors" in there:
+        return [dict(there[name]) for name in MEMORIES]
+    controllers, factors, measured = {}, {}, {}
+    for name, value in there["controllers"].items():
+        if name.startswith(FACTOR):
+            factors[name.removeprefix(FACTOR)] = value
+        else:
+            (measured if name in OF_THE_MUSIC else controllers)[name] = value
+    return [controllers, factors, measured]
 
 
 def check_position(content: Mapping[str, Any], stateful: Mapping[str, Any]) -> None:
@@ -205,11 +220,12 @@ def _check_place(place: Mapping[str, Any], epoch: int) -> None:
         raise ValueError(f"there is no stage {shown(unknown.pop())}")
     if place["stage"] and place["stage"] in finished[:-1]:
         raise ValueError("its stage was finished before another one")
-    controllers = place["controllers"]
-    if not isinstance(controllers, dict) or not all(isinstance(name, str) for name in controllers):
-        raise ValueError("controllers are no numbers with names")
-    for name, value in controllers.items():
-        CONTROL.check(value, name)
+    for memory in MEMORIES if "factors" in place else MEMORIES[:1]:
+        numbers = place[memory]
+        if not isinstance(numbers, dict) or not all(isinstance(name, str) for name in numbers):
+            raise ValueError(f"{memory} are no numbers with names")
+        for name, value in numbers.items():
+            CONTROL.check(value, name)
     for name in ("random", "device_random"):
         state = place["random"] if name == "random" else place.get(name)
         is_state = isinstance(state, Tensor) and holds_tensors({name: state}) and state.dtype is torch.uint8

@@ -21,6 +21,7 @@ from piano.evaluation.distances import spectrum_noise
 from piano.evaluation.set_scores import NO_FIGURE, Reference, SetScores, score_set
 from piano.foundation.errors import DatasetError
 from piano.piano_model import AudioDataset, VariationalAttentionModel
+from piano.stages import MANY_STEPS
 from piano.watching.score_cost import DECODED_NOISE_CLIPS, MOST_CLIPS, NOISE_CLIPS
 
 CLIP_SECONDS = 8.0
@@ -110,7 +111,7 @@ class RunRuler:
         )
 
     def judge_generator(self, composer: Composer) -> Measured:
-        """Compositions, one for every real clip: the very sounds that `generate` plays for their seed and item."""
+        """Compositions, one for every real clip: up to rounding those that `generate` plays for their seed and item."""
         return self.judge(compose_clips(composer, len(self.clips), self.samples))
 
     def judge_decoded_noise(self, generator: VariationalAttentionModel) -> Measured:
@@ -119,7 +120,7 @@ class RunRuler:
         count = min(len(self.clips), DECODED_NOISE_CLIPS)
         white = torch.randn(count, frames, generator.latent_dim, generator=torch.Generator().manual_seed(SEED))
         return self.judge(
-            decode_clips(Composer(generator, Sampling(SEED, 16)), white.to(generator.device), self.samples)
+            decode_clips(Composer(generator, Sampling(SEED, MANY_STEPS)), white.to(generator.device), self.samples)
         )
 
 
