@@ -18,7 +18,9 @@ from piano.foundation.phase import PhaseVocoder
 from piano.foundation.randomness import keyed_generator, keyed_noise
 from piano.foundation.texture import NEPER
 from piano.latent_style import SHORTEST_SECONDS, StyleCondition
+from piano.piano_encoder_decoder import ChannelLevels
 from piano.piano_model import VariationalAttentionModel, shifted
+from piano.stages import RECONSTRUCTED
 
 PREFIX_LEVEL = 0.05
 """Noise on a prefix while its continuation is made; training saw up to 0.15, which stops drift (arXiv 2411.18447)."""
@@ -27,6 +29,7 @@ LEVEL_SHIFT = 3.0
 HISTORY_PART = 3
 """Endless music: the last third of a window is the prefix of the next one."""
 STYLE_ATTEMPTS = 8
+RECONSTRUCTION_SEED = 0
 LARGEST_LIFT = 20.0 * NEPER
 """A composition so far below the softest music is next to silence: what it would be lifted from is not music."""
 
@@ -259,12 +262,12 @@ class Composer:
 
     # --- from latents to sound -------------------------------------------------------------------------------------
 
-    def decode(self, latents: Tensor, *, first_item: int | None = None) -> Tensor:
+    def decode(self, latents: Tensor, *, first_item: int | None = None, are_real: bool = False) -> Tensor:
         """Waveform (items, channels, samples) of whitened latents (items, frames, latent_dim).
 
-        With a `first_item` they are finished as compositions are: see `decode_stream`.
+        With a `first_item` they are finished as compositions are, or as reconstructions: see `decode_stream`.
         """
-        return torch.cat(list(self.decode_stream(iter([latents]), first_item=first_item)), dim=-1)
+        return torch.cat(list(self.decode_stream(iter([latents]), first_item=first_item, are_real=are_real)), dim=-1)
 
     @torch.inference_mode()
     def decode_stream(
@@ -274,6 +277,7 @@ class Composer:
         prompt: Tensor | None = None,
         context: Tensor | None = None,
         first_item: int | None = None,
+        are_real: bool = False,
         gain: float = 1.0,
     ) -> Iterator[Tensor]:
         """Waveform pieces (items, channels, samples) of latent pieces (items, frames, latent_dim), in bounded memory.
@@ -287,6 +291,9 @@ class Composer:
         first_item : int, optional
             Finish as compositions are, with the scatter of real sound, which seed and item decide; without it nothing
             is added.
+        are_real : bool
+            Whether the latents are those of real music, which blur less: then the scatter is that which
+            reconstructions lack, and it does not depend on the seed.
         gain : float
             Put on all of it.
         """
@@ -304,9 +311,13 @@ class Composer:
             buffer = piece if buffer is None else torch.cat([buffer, piece], dim=1)
             ready = buffer.shape[1] if is_last else max(buffer.shape[1] - margin, done)
             spectrum = network.decode_spectrum(buffer)[:, done * stride : ready * stride]
-            magnitudes = gain * self.finish(spectrum, first_item, first_frame=position)
+            finished = self.finish(spectrum, first_item, first_frame=position, are_real=are_real)
+            magnitudes = gain * finished.magnitude
+            angles = [None] * len(phases) if finished.coherence is None else list(finished.coherence)
             position += spectrum.shape[1]
-            sounds = [phase.push(magnitude) for phase, magnitude in zip(phases, magnitudes, strict=True)]
+            sounds = [
+                phase.push(magnitude, angle) for phase, magnitude, angle in zip(phases, magnitudes, angles, strict=True)
+            ]
             if is_last:
                 sounds = [
                     torch.cat([sound, phase.finish()], dim=-1) for sound, phase in zip(sounds, phases, strict=True)
@@ -316,24 +327,30 @@ class Composer:
             if sounds[0].shape[-1]:
                 yield torch.stack(sounds)
 
-    def finish(self, spectrum: Tensor, first_item: int | None, *, first_frame: int = 0) -> Tensor:
-        """Magnitudes (items, channels, frames, bins) of a spectrum (items, frames, values); see `decode_stream`."""
+    def finish(
+        self, spectrum: Tensor, first_item: int | None, *, first_frame: int = 0, are_real: bool = False
+    ) -> ChannelLevels:
+        """Levels of the channels of a spectrum (items, frames, values); see `decode_stream`."""
         autoencoder = self.generator.autoencoder
         require_finite(autoencoder.log_magnitude(spectrum.float()), "spectra")
         if first_item is None:
-            return require_finite(autoencoder.magnitude(spectrum), "magnitudes")
-        items = range(first_item, first_item + len(spectrum))
-        noise = torch.stack([self._scatter(item, first_frame, spectrum.shape[1]) for item in items])
-        texture = self.generator.texture_of(self.steps)
-        return require_finite(autoencoder.magnitude(spectrum, texture=texture, noise=noise), "magnitudes")
+            finished = autoencoder.channel_levels(spectrum)
+        else:
+            items = range(first_item, first_item + len(spectrum))
+            seed = RECONSTRUCTION_SEED if are_real else self.sampling.seed
+            noise = torch.stack([self._scatter(seed, item, first_frame, spectrum.shape[1]) for item in items])
+            texture = self.generator.texture_of(RECONSTRUCTED if are_real else self.steps)
+            finished = autoencoder.channel_levels(spectrum, texture=texture, noise=noise)
+        require_finite(finished.log_magnitude, "magnitudes")
+        return finished
 
-    def _scatter(self, item: int, first_frame: int, frames: int) -> Tensor:
-        """White noise (channels, frames + 3, hop_length) of an item's spectrum frames, the same in every piece."""
-        network = self.generator
-        place = {"first_frame": first_frame, "frames": frames + 3, "channels": network.autoencoder.hop_length}
-        channels = range(network.sound_channels)
-        noise = [keyed_noise(self.sampling.seed, item, "texture", channel, **place) for channel in channels]
-        return torch.stack(noise).to(network.device)
+    def _scatter(self, seed: int, item: int, first_frame: int, frames: int) -> Tensor:
+        """White noise (layers, frames + 3, hop_length) of an item's spectrum frames, the same in every piece."""
+        autoencoder = self.generator.autoencoder
+        place = {"first_frame": first_frame, "frames": frames + 3, "channels": autoencoder.hop_length}
+        layers = range(autoencoder.layers)
+        noise = [keyed_noise(seed, item, "texture", layer, **place) for layer in layers]
+        return torch.stack(noise).to(self.generator.device)
 
     def _start_phase(self, prompt: Tensor | None) -> PhaseVocoder:
         n_fft, iterations = self.generator.autoencoder.n_fft, self.sampling.phase_iterations
@@ -363,8 +380,8 @@ class Composer:
 
     def _level(self, first: Tensor, item: int) -> float:
         """Level, in nepers, of an item's first window of latents (1, frames, latent_dim)."""
-        magnitudes = self.finish(self.generator.decode_spectrum(first), item)
-        return 0.5 * float(magnitudes.square().mean().clamp_min(1e-12).log())
+        finished = self.finish(self.generator.decode_spectrum(first), item)
+        return 0.5 * float(finished.magnitude.square().mean().clamp_min(1e-12).log())
 
     def _is_next_to_silence(self, level: float) -> bool:
         softest, _ = self.generator.texture_of(self.steps).softest_and_loudest

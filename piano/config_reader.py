@@ -88,11 +88,17 @@ class ModelSettings(Settings):
     """Numbers that say what a window of music is like as a whole."""
     dropout: float = limited(bounds.MODEL["dropout"])
     """In the attention block while training."""
+    image_bands: int = limited(bounds.MODEL["image_bands"])
+    """Bands of the stereo image; 0: a spectrum of each channel. Of mono it means nothing."""
 
     @model_validator(mode="after")
     def _check(self) -> "ModelSettings":
         if self.n_fft & (self.n_fft - 1):
             raise ValueError(f"model.n_fft must be a power of two, got {self.n_fft}")
+        if self.image_bands > self.n_fft // 2:
+            raise ValueError(
+                f"model.image_bands ({self.image_bands}) must not be above half of model.n_fft ({self.n_fft // 2})"
+            )
         if self.attention_channels % (2 * self.num_heads):
             raise ValueError("model.attention_channels must be a multiple of twice model.num_heads")
         if self.latent_seq_len * self.hop_samples > 2 * self.seq_len:
@@ -106,6 +112,13 @@ class ModelSettings(Settings):
     def hop_samples(self) -> int:
         """Samples in one latent frame."""
         return self.n_fft // 4 * self.latent_stride
+
+    @property
+    def spectrum_values(self) -> int:
+        """Numbers of one spectrum frame."""
+        bins = self.n_fft // 2 + 1
+        has_image = self.sound_channels == 2 and self.image_bands
+        return bins + 2 * self.image_bands if has_image else self.sound_channels * bins
 
     @property
     def segment_seconds(self) -> float:

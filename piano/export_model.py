@@ -153,7 +153,7 @@ def composed_change(first: VariationalAttentionModel, second: VariationalAttenti
     ).unsqueeze(0)
     condition = first.condition_on(first.style.draw(0, range(len(noise))), noise.shape[1])
     levels = [
-        network.autoencoder.log_magnitude(
+        network.autoencoder.levels(
             network.decode_spectrum(Composer(network, Sampling(steps=1)).integrate(noise, condition=condition))
         )
         for network in (first, second)

@@ -358,7 +358,7 @@ def reconstruct_file(maker: Maker, path: Path, output: Path, progress: Progress)
     offset = torch.from_numpy(heard.levels.offset).float().unsqueeze(1).to(generator.device)
     with torch.inference_mode():
         prepared = (torch.from_numpy(heard.prepared(block)) for block in heard.blocks(rate))
-        sounds = maker.composer.decode_stream(encode_pieces(generator, prepared))
+        sounds = maker.composer.decode_stream(encode_pieces(generator, prepared), first_item=0, are_real=True)
         return target.write(trim((sound[0] / heard.gain + offset for sound in sounds), heard.samples), progress)
 
 

@@ -78,7 +78,7 @@ def refuse_processes(config: Config, device: str, environment: Mapping[str, str]
 def batch_bytes(config: Config) -> dict[str, int]:
     """Stage -> the least memory in bytes that one of its steps takes in one process."""
     model, needed = config.model, {}
-    values = model.sound_channels * (model.n_fft // 2 + 1)
+    values = model.spectrum_values
     parts = config.accumulation_steps * config.runtime.devices * config.runtime.nodes
     for name in STAGE_NAMES:
         stage = config.stage(name)

@@ -2,7 +2,8 @@
 
 Log magnitudes at pitch resolution go in and come out; phase is reconstructed when a waveform is asked for. A latent of
 one kilobit a second cannot carry absolute phase, and a small network that invents it hums without pitch
-(docs/experiments.md).
+(docs/experiments.md). Of stereo one spectrum is kept for both channels, and where it stands, in bands
+(`foundation.stereo`).
 """
 
 import math
@@ -15,19 +16,53 @@ from torch.nn import functional
 
 from piano.foundation.layers import ConvNeXtBlock, FrameConvolution
 from piano.foundation.phase import stft
+from piano.foundation.stereo import StereoImage, coherence_of_bins, measure_image, spread_levels
 from piano.foundation.texture import Texture
 
 MAGNITUDE_FLOOR = 1e-3
 """Added before the logarithm; about 60 dB below the loudest partials of music levelled to -18 dBFS."""
 LOGVAR_RANGE = (-12.0, 4.0)
 HEAD_START = 0.3
+IMAGE_SCALE = 2.0
+"""The numbers of a stereo image in the spectrum: a difference of one neper counts as two, for a band is many bins."""
+
+
+class ChannelLevels(NamedTuple):
+    """What is needed to sound a spectrum."""
+
+    log_magnitude: Tensor
+    """Of every channel [shape=(batch, channels, frames, bins)]."""
+    coherence: Tensor | None
+    """Cosine of the angle between left and right [shape=(batch, frames, bins)]; None where nothing says it."""
+
+    @property
+    def magnitude(self) -> Tensor:
+        """Linear magnitudes of every channel."""
+        return (self.log_magnitude.exp() - MAGNITUDE_FLOOR).clamp_min(0.0)
+
+
+def stereo_image(values: Tensor, bands: int) -> StereoImage:
+    """The image at the end of spectrum values (batch, frames, values), in nepers and cosines."""
+    difference, coherence = (values[..., -2 * bands :] / IMAGE_SCALE).chunk(2, dim=-1)
+    return StereoImage(difference, coherence)
+
+
+def channel_levels(values: Tensor, *, sound_channels: int, image_bands: int) -> ChannelLevels:
+    """Spectrum values (batch, frames, values), no longer normalised, by channels."""
+    if not image_bands:
+        planes = rearrange(
+            values, "batch frames (channels bins) -> batch channels frames bins", channels=sound_channels
+        )
+        return ChannelLevels(planes, None)
+    common, image = values[..., : -2 * image_bands], stereo_image(values, image_bands)
+    return ChannelLevels(spread_levels(common, image), coherence_of_bins(image, common.shape[-1]))
 
 
 class CodecPass(NamedTuple):
     """What one pass through the autoencoder gives."""
 
     real: Tensor
-    """Normalised spectrum of what went in [shape=(batch, frames, channels * bins)]."""
+    """Normalised spectrum of what went in [shape=(batch, frames, values)]."""
     decoded: Tensor
     """Of what came out, of the same shape."""
     mu: Tensor
@@ -40,7 +75,7 @@ class Encoder(nn.Module):
     Parameters
     ----------
     values : int
-        Numbers of a spectrum frame: channels * bins.
+        Numbers of a spectrum frame.
     channels, layers : int
         Width, and number of ConvNeXt blocks.
     latent_dim : int
@@ -85,7 +120,7 @@ class Decoder(nn.Module):
     Parameters
     ----------
     values : int
-        Numbers of a spectrum frame: channels * bins.
+        Numbers of a spectrum frame.
     channels, layers : int
         Width, and number of ConvNeXt blocks.
     latent_dim : int
@@ -140,6 +175,9 @@ class VariationalEncoderDecoder(nn.Module):
     latent_dim : int
     encoder_channels, encoder_layers, n_channels, decoder_layers : int
         Width and depth of encoder and decoder (`n_channels` is the decoder's width).
+    image_bands : int
+        Bands in which a stereo image is kept beside one spectrum; 0 keeps a spectrum of each channel, as codecs of
+        before do. Of mono it means nothing.
     """
 
     mean_spectrum: Tensor
@@ -156,21 +194,26 @@ class VariationalEncoderDecoder(nn.Module):
         encoder_layers: int,
         n_channels: int,
         decoder_layers: int,
+        image_bands: int = 0,
     ) -> None:
         super().__init__()
         self.sound_channels = sound_channels
+        self.image_bands = image_bands if sound_channels == 2 else 0
         self.n_fft = n_fft
         self.hop_length = n_fft // 4
         self.latent_stride = latent_stride
         self.latent_dim = latent_dim
         self.bins = n_fft // 2 + 1
-        values = sound_channels * self.bins
-        self.register_buffer("mean_spectrum", torch.full((values,), math.log(MAGNITUDE_FLOOR) / 2))
+        self.layers = 1 if self.image_bands else sound_channels
+        """Full spectra of one frame."""
+        self.values = self.layers * self.bins + 2 * self.image_bands
+        """Numbers of a spectrum frame: each layer's bins, then level differences and coherences of the bands."""
+        self.register_buffer("mean_spectrum", torch.full((self.values,), math.log(MAGNITUDE_FLOOR) / 2))
         self.register_buffer("spectrum_scale", torch.tensor(1.0))
 
         sizes = {"latent_dim": latent_dim, "stride": latent_stride}
-        self.encoder = Encoder(values, encoder_channels, encoder_layers, **sizes)
-        self.decoder = Decoder(values, n_channels, decoder_layers, **sizes)
+        self.encoder = Encoder(self.values, encoder_channels, encoder_layers, **sizes)
+        self.decoder = Decoder(self.values, n_channels, decoder_layers, **sizes)
 
     @property
     def hop_samples(self) -> int:
@@ -187,45 +230,61 @@ class VariationalEncoderDecoder(nn.Module):
 
         Returns
         -------
-        Tensor [shape=(batch, frames, channels * bins)]
+        Tensor [shape=(batch, frames, values)]
         """
         samples = waveform.shape[-1]
         padded = functional.pad(waveform.float(), (0, -samples % self.hop_samples))
         spectrum = stft(padded, self.n_fft)[..., : padded.shape[-1] // self.hop_length, :]
-        log_magnitude = (spectrum.abs() + MAGNITUDE_FLOOR).log()
-        return self.normalise(rearrange(log_magnitude, "batch channels frames bins -> batch frames (channels bins)"))
+        if not self.image_bands:
+            log_magnitude = (spectrum.abs() + MAGNITUDE_FLOOR).log()
+            return self.normalise(
+                rearrange(log_magnitude, "batch channels frames bins -> batch frames (channels bins)")
+            )
+        common = (spectrum.real.square() + spectrum.imag.square()).mean(dim=1).sqrt()
+        image = measure_image(spectrum, self.image_bands)
+        numbers = [IMAGE_SCALE * number for number in image]
+        return self.normalise(torch.cat([(common + MAGNITUDE_FLOOR).log(), *numbers], dim=-1))
 
     def normalise(self, log_magnitude: Tensor) -> Tensor:
-        """Log magnitudes in units of the data's spread around its mean spectrum."""
+        """Spectrum values in units of the data's spread around its mean spectrum."""
         return (log_magnitude - self.mean_spectrum) / self.spectrum_scale
 
     def log_magnitude(self, spectrum: Tensor) -> Tensor:
-        """Inverse of `normalise`."""
+        """Inverse of `normalise`; with a stereo image its numbers are behind the log magnitudes."""
         return spectrum * self.spectrum_scale + self.mean_spectrum
 
-    def magnitude(self, spectrum: Tensor, *, texture: Texture | None = None, noise: Tensor | None = None) -> Tensor:
-        """Linear magnitudes [shape=(batch, channels, frames, bins)] of a normalised spectrum.
+    def levels(self, spectrum: Tensor) -> Tensor:
+        """Log magnitudes (batch, layers, frames, bins) of a normalised spectrum."""
+        return rearrange(
+            self.log_magnitude(spectrum.float())[..., : self.layers * self.bins],
+            "batch frames (layers bins) -> batch layers frames bins",
+            layers=self.layers,
+        )
+
+    def image(self, spectrum: Tensor) -> StereoImage | None:
+        """The stereo image of a normalised spectrum; None without one."""
+        return stereo_image(self.log_magnitude(spectrum.float()), self.image_bands) if self.image_bands else None
+
+    def channel_levels(
+        self, spectrum: Tensor, *, texture: Texture | None = None, noise: Tensor | None = None
+    ) -> ChannelLevels:
+        """A normalised spectrum by channels, ready to be given a phase.
 
         Parameters
         ----------
-        spectrum : Tensor [shape=(batch, frames, channels * bins)]
+        spectrum : Tensor [shape=(batch, frames, values)]
         texture : Texture, optional
             Adds the scatter of real sound, drawn from `noise`.
-        noise : Tensor [shape=(batch, channels, frames + 3, hop_length)], optional
+        noise : Tensor [shape=(batch, layers, frames + 3, hop_length)], optional
             White noise.
         """
-        planes = self.planes(spectrum)
+        values = self.log_magnitude(spectrum.float())
         if texture is not None and noise is not None:
-            planes = texture(planes, noise)
-        return (planes.exp() - MAGNITUDE_FLOOR).clamp_min(0.0)
-
-    def planes(self, spectrum: Tensor) -> Tensor:
-        """Log magnitudes (batch, channels, frames, bins) of a normalised spectrum."""
-        return rearrange(
-            self.log_magnitude(spectrum.float()),
-            "batch frames (channels bins) -> batch channels frames bins",
-            channels=self.sound_channels,
-        )
+            levels = rearrange(
+                texture(self.levels(spectrum), noise), "batch layers frames bins -> batch frames (layers bins)"
+            )
+            values = torch.cat([levels, values[..., levels.shape[-1] :]], dim=-1)
+        return channel_levels(values, sound_channels=self.sound_channels, image_bands=self.image_bands)
 
     def encode(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
         """mu and logvar (batch, latent_frames, latent_dim) of a waveform (batch, channels, samples)."""

@@ -596,7 +596,7 @@ def build_discriminator(config: Config, generator: "VariationalAttentionModel") 
 
     return Discriminator_with_mdisc(
         sound_channels=config.model.sound_channels,
-        spectrum_values=config.model.sound_channels * generator.autoencoder.bins,
+        spectrum_values=generator.autoencoder.values,
         latent_dim=config.model.latent_dim,
         ear_channels=config.discriminator.ear_channels,
         wave_windows=config.discriminator.wave_windows,

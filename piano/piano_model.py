@@ -19,6 +19,7 @@ from piano.foundation.texture import Texture
 from piano.latent_style import PULSE_SIGNALS, LatentStyle, Style, StyleCondition
 from piano.piano_encoder_decoder import VariationalEncoderDecoder
 from piano.split_and_append_chunks import split_and_append_chunks
+from piano.stages import ONE_STEP, RECONSTRUCTED
 
 NoiseLevel = TypeVar("NoiseLevel", float, Tensor)
 
@@ -105,7 +106,7 @@ class VariationalAttentionModel(nn.Module):
         Samples per second of the music.
     sound_channels : int
         1 (mono) or 2 (stereo).
-    n_fft, latent_stride, latent_dim, encoder_channels, encoder_layers, n_channels, decoder_layers
+    n_fft, latent_stride, latent_dim, encoder_channels, encoder_layers, n_channels, decoder_layers, image_bands
         See VariationalEncoderDecoder.
     seq_len : int
         Samples of one training segment.
@@ -143,6 +144,7 @@ class VariationalAttentionModel(nn.Module):
         num_layers: int,
         style_dim: int = 48,
         dropout: float = 0.0,
+        image_bands: int = 0,
     ) -> None:
         super().__init__()
         self.keywords = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
@@ -160,6 +162,7 @@ class VariationalAttentionModel(nn.Module):
             encoder_layers=encoder_layers,
             n_channels=n_channels,
             decoder_layers=decoder_layers,
+            image_bands=image_bands,
         )
         self.normaliser = LatentNormaliser(latent_dim)
         self.style = LatentStyle(latent_dim, style_dim, self.frames_per_second)
@@ -169,7 +172,7 @@ class VariationalAttentionModel(nn.Module):
             )
             for _ in range(2)
         )
-        self.textures = nn.ModuleDict({"flow": Texture(n_fft), "shortcut": Texture(n_fft)})
+        self.textures = nn.ModuleDict({name: Texture(n_fft) for name in ("flow", "shortcut", "codec")})
         self.register_buffer("default_steps", torch.tensor(16))
 
     @property
@@ -212,12 +215,13 @@ class VariationalAttentionModel(nn.Module):
         return self.autoencoder.decoder(self.normaliser.inverse(latents))
 
     def texture_of(self, steps: int) -> Texture:
-        """What is added to compositions of so many steps."""
-        return cast(Texture, self.textures["shortcut" if steps == 1 else "flow"])
+        """What is added to compositions of so many steps, or to reconstructions (RECONSTRUCTED)."""
+        name = {ONE_STEP: "shortcut", RECONSTRUCTED: "codec"}.get(steps, "flow")
+        return cast(Texture, self.textures[name])
 
     @torch.no_grad()
     def fit_texture(self, waveforms: Tensor, latents: Tensor, noise: Tensor, *, steps: int) -> None:
-        """Measure how much more real sound scatters than compositions of so many steps.
+        """Measure how much more real sound scatters than compositions of so many steps, or than reconstructions.
 
         Parameters
         ----------
@@ -225,15 +229,15 @@ class VariationalAttentionModel(nn.Module):
             Real music.
         latents : Tensor [shape=(items, frames, latent_dim)]
             Whitened.
-        noise : Tensor [shape=(items * channels, spectrum_frames + 3, hop_length)]
+        noise : Tensor [shape=(items * layers, spectrum_frames + 3, hop_length)]
             White noise.
         """
         spectra = {
             "predicted": require_finite(self.decode_spectrum(latents), "spectra"),
             "real": require_finite(self.autoencoder.analyse(waveforms), "spectra of real music"),
         }
-        planes = {name: self.autoencoder.planes(spectrum).flatten(0, 1) for name, spectrum in spectra.items()}
-        self.texture_of(steps).fit(noise=noise, **planes)
+        levels = {name: self.autoencoder.levels(spectrum).flatten(0, 1) for name, spectrum in spectra.items()}
+        self.texture_of(steps).fit(noise=noise, **levels)
 
     def open_shortcut(self) -> None:
         """Let the one-step block begin as a copy of the flow."""

@@ -16,10 +16,19 @@ from torch import Tensor
 
 from piano.foundation.muon import Muon, split_parameters
 from piano.latent_style import StyleCondition
-from piano.loss_functions import endpoint_flow_loss, kl_divergence_loss, magnitude_loss
+from piano.loss_functions import endpoint_flow_loss, kl_divergence_loss
 from piano.piano_encoder_decoder import VariationalEncoderDecoder
 from piano.piano_model import VariationalAttentionModel, shifted
-from piano.piano_train import PREFIX_NOISE, draw_both, ear_turn, judge, on_composition, on_sound, professor_turn
+from piano.piano_train import (
+    PREFIX_NOISE,
+    draw_both,
+    ear_turn,
+    judge,
+    on_composition,
+    on_sound,
+    professor_turn,
+    spectrum_distance,
+)
 from piano.stages import TRAIN, stages_of, trains
 from piano.training.fitting import fit_normaliser, fit_spectrum, fit_style
 from piano.training.game import Game, Player, Turn, adversarial_step, learn, optimizers_of
@@ -149,7 +158,7 @@ def autoencoder_pass(game: Game, sound: NoisySound) -> AutoencoderPass:
     autoencoder: VariationalEncoderDecoder = game.generator.autoencoder
     with game.autocast():
         real, decoded, mu, logvar = autoencoder(sound.waveforms, noise=sound.noise, jitter=sound.jitter)
-    loss = magnitude_loss(autoencoder.log_magnitude(decoded), autoencoder.log_magnitude(real))
+    loss = spectrum_distance(autoencoder, decoded, real)
     return AutoencoderPass(
         loss,
         kl_divergence_loss(mu=mu, logvar=logvar),

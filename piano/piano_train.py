@@ -373,9 +373,17 @@ def judge_sound(
 
 def held_waveform(autoencoder: VariationalEncoderDecoder, spectrum: Tensor) -> Tensor:
     """Waveform of a normalised spectrum; the gradient passes through its magnitudes, the phase is held."""
-    log_magnitude = autoencoder.log_magnitude(spectrum.float())
-    planes = log_magnitude.unflatten(-1, (autoencoder.sound_channels, -1)).transpose(1, 2)
-    return hold_phase(planes, iterations=2, floor=MAGNITUDE_FLOOR)
+    levels = autoencoder.channel_levels(spectrum)
+    return hold_phase(levels.log_magnitude, iterations=2, floor=MAGNITUDE_FLOOR, coherence=levels.coherence)
+
+
+def spectrum_distance(autoencoder: VariationalEncoderDecoder, made: Tensor, real: Tensor) -> Tensor:
+    """`magnitude_loss` of two normalised spectra (batch, frames, values), and L1 distance of their stereo images."""
+    distance = magnitude_loss(autoencoder.levels(made), autoencoder.levels(real))
+    images = autoencoder.image(made), autoencoder.image(real)
+    if images[0] is None or images[1] is None:
+        return distance
+    return distance + sum((one - other).abs().mean() for one, other in zip(*images, strict=True))
 
 
 def professor_verdicts(game: Game, batch: Composition, fake: Tensor) -> Verdicts:
@@ -467,7 +475,7 @@ def decoder_turn(game: Game, sound: SoundBatch) -> Turn:
         with torch.no_grad():
             on_real = judge_sound(game.discriminator, autoencoder, sound.real)
         terms = {
-            "reconstruction": magnitude_loss(autoencoder.log_magnitude(fake), autoencoder.log_magnitude(sound.real)),
+            "reconstruction": spectrum_distance(autoencoder, fake, sound.real),
             "adversarial": generator_adversarial_loss(
                 on_real.heads, on_fake.heads, objective=game.config.objective_ear
             ),
@@ -532,7 +540,7 @@ def joint_sound_turn(game: Game, batch: Both) -> Turn:
         on_fake = judge_sound(game.discriminator, autoencoder, composed)
         with torch.no_grad():
             on_real = judge_sound(game.discriminator, autoencoder, sound.real)
-    reconstruction = magnitude_loss(autoencoder.log_magnitude(rebuilt), autoencoder.log_magnitude(sound.real))
+    reconstruction = spectrum_distance(autoencoder, rebuilt, sound.real)
     adversarial = generator_adversarial_loss(on_real.heads, on_fake.heads, objective=game.config.objective_ear)
     terms = {"reconstruction": reconstruction, "ear_adversarial": adversarial}
     total = reconstruction + JOINT_EAR_WEIGHT * opening.ramp * adversarial
@@ -564,7 +572,7 @@ def rebuild(game: Game, sound: SoundBatch) -> Tensor:
     autoencoder = game.generator.autoencoder
     with game.autocast():
         fake = autoencoder.decoder(sound.latents)
-    return magnitude_loss(autoencoder.log_magnitude(fake), autoencoder.log_magnitude(sound.real))
+    return spectrum_distance(autoencoder, fake, sound.real)
 
 
 def balanced(output: Tensor, terms: dict[str, Tensor], shares: dict[str, float]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -12,6 +12,8 @@ Part = Literal["encoder", "decoder", "attention", "shortcut", "ear", "professor"
 JUDGES: tuple[Part, ...] = ("ear", "professor")
 """The discriminator's parts, and the names of their optimisers; every other optimiser moves a part of the generator."""
 ONE_STEP, MANY_STEPS = 1, 16
+RECONSTRUCTED = 0
+"""In place of a number of sampling steps: real music, encoded and decoded."""
 """Sampling steps for which level and texture are measured."""
 
 
@@ -47,7 +49,8 @@ class Stage(NamedTuple):
     """What the doctor measures, of `SIGNALS` (piano/watching/measure.py)."""
 
     textures: tuple[int, ...] = ()
-    """For compositions of how many steps the texture is measured at the end; before the flow, of reconstructions."""
+    """For compositions of how many steps the texture is measured at the end; RECONSTRUCTED: for reconstructions. Before
+    the flow these stand for compositions."""
     gate: str = ""
     """What is asked at the end, of `GATES` (piano/watching/gates.py)."""
     gate_work: tuple[str, ...] = ()
@@ -78,7 +81,7 @@ STAGES = (
         shown=("reconstruction", "sound error"),
         own_term="reconstruction",
         validation=("sound",),
-        textures=(MANY_STEPS,),
+        textures=(RECONSTRUCTED, MANY_STEPS),
         gate="reconstruction",
         gate_work=("reconstruction",),
     ),
@@ -132,6 +135,7 @@ STAGES = (
         adversarial_term="ear_adversarial",
         validation=("sound and ear",),
         signals=("ear", "rebuilt variety"),
+        textures=(RECONSTRUCTED,),
         gate="ear",
         gate_work=("reconstruction",),
         scored_steps=MANY_STEPS,
@@ -172,7 +176,7 @@ STAGES = (
         adversarial_term="adversarial",
         validation=("composition",),
         signals=("ear", "professor", "compositions"),
-        textures=(MANY_STEPS, ONE_STEP),
+        textures=(RECONSTRUCTED, MANY_STEPS, ONE_STEP),
         gate="one step",
         compared_steps=(ONE_STEP, 4, MANY_STEPS, 8),
         least_steps=(ONE_STEP, 4),

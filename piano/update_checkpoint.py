@@ -17,6 +17,9 @@ RENAMED_KEYS: dict[str, str] = {
 }
 """Old prefix of a state-dict key -> its new prefix; every rename in a network adds a row."""
 
+STANDS_FOR: dict[str, str] = {"textures.codec.": "textures.flow."}
+"""Prefix of what a network of before did not have -> prefix of what of its state stands for that."""
+
 
 class Update(NamedTuple):
     """What was carried over.
@@ -69,11 +72,22 @@ def update_checkpoint(old_state: dict[str, Tensor], network: nn.Module) -> Updat
 def with_present_names(value: Any) -> Any:
     """A state, or anything plain that holds states, with the keys that it would have today."""
     if isinstance(value, dict):
-        return {
+        renamed = {
             rename_key(key) if isinstance(key, str) else key: with_present_names(inside)
             for key, inside in value.items()
         }
+        return stand_ins(renamed) | renamed
     return [with_present_names(inside) for inside in value] if isinstance(value, list) else value
+
+
+def stand_ins(state: Mapping[Any, Any]) -> dict[str, Any]:
+    """What stands for parts that a state does not have; see `STANDS_FOR`."""
+    return {
+        missing + key.removeprefix(there): value
+        for missing, there in STANDS_FOR.items()
+        for key, value in state.items()
+        if isinstance(key, str) and key.startswith(there)
+    }
 
 
 def renamed_in_words(state: Mapping[str, Any]) -> str:

@@ -37,7 +37,7 @@ def test_the_output_is_as_long_as_the_input(samples, channels):
     passed = autoencoder(chord(samples, channels=channels))
     assert passed.mu.shape == passed.logvar.shape == (2, frames, 8)
     assert passed.real.shape == passed.decoded.shape == (2, 2 * frames, channels * 257)
-    waveform = reconstruct(autoencoder.magnitude(autoencoder.decoder(passed.mu)))[..., :samples]
+    waveform = reconstruct(autoencoder.channel_levels(autoencoder.decoder(passed.mu)).magnitude)[..., :samples]
     assert waveform.shape == (2, channels, samples)
     assert torch.isfinite(waveform).all()
 
@@ -56,7 +56,7 @@ def test_magnitudes_of_a_waveform_become_the_waveform_again():
     autoencoder = build()
     waveform = chord(16384)
     spectrum = autoencoder.analyse(waveform)
-    again = autoencoder.analyse(reconstruct(autoencoder.magnitude(spectrum), iterations=32))
+    again = autoencoder.analyse(reconstruct(autoencoder.channel_levels(spectrum).magnitude, iterations=32))
     inner = slice(4, -4)
     error = (again - spectrum)[:, inner].abs().mean()
     assert error < 0.1 * (spectrum[:, inner] - spectrum[:, inner].mean()).abs().mean()
@@ -122,3 +122,26 @@ def test_encoder_and_decoder_share_no_parameter_and_leave_none_out():
     decoder = {id(p) for p in autoencoder.decoder.parameters()}
     assert not encoder & decoder
     assert encoder | decoder == {id(p) for p in autoencoder.parameters()}
+
+
+def test_with_a_stereo_image_one_spectrum_serves_both_channels():
+    autoencoder, samples = build(2, image_bands=12), 16384
+    left, right = chord(samples)[:, 0], 0.3 * torch.randn(2, samples, generator=torch.Generator().manual_seed(1))
+    sound = torch.stack([left, right + 0.5 * left], dim=1)
+    spectrum = autoencoder.analyse(sound)
+    assert spectrum.shape == (2, 128, 257 + 24) == (2, 128, autoencoder.values)
+    passed = autoencoder(sound)
+    assert passed.decoded.shape == spectrum.shape
+    levels = autoencoder.channel_levels(spectrum)
+    again = reconstruct(levels.magnitude, iterations=4, coherence=levels.coherence)
+    for item in range(2):
+        wanted, got = (float(torch.corrcoef(stereo[item])[0, 1]) for stereo in (sound, again))
+        assert got == pytest.approx(wanted, abs=0.08)
+    loudness = [stereo.square().mean(dim=-1).sqrt().log() for stereo in (sound, again)]
+    torch.testing.assert_close(loudness[0], loudness[1], atol=0.1, rtol=0)
+
+
+def test_of_mono_a_stereo_image_means_nothing():
+    autoencoder = build(1, image_bands=12)
+    assert autoencoder.values == 257
+    assert autoencoder.channel_levels(autoencoder.analyse(chord(4096))).coherence is None

@@ -34,6 +34,9 @@ class Made(NamedTuple):
     samples: list[NDArray]
     continuations: list[NDArray]
     reconstructions: list[NDArray]
+    """With the scatter of real sound, as they are heard."""
+    middles: Sequence[NDArray] = ()
+    """The same without it, the decoder's middle, to compare with the originals; empty where it is not known."""
 
 
 @torch.inference_mode()
@@ -66,13 +69,14 @@ def continue_prompts(
 
 @torch.inference_mode()
 def reconstruct_clips(
-    generator: VariationalAttentionModel, clips: Clips, *, watch: ProgressWatch = unwatched
+    generator: VariationalAttentionModel, clips: Clips, *, scatters: bool = False, watch: ProgressWatch = unwatched
 ) -> list[NDArray]:
-    """What the autoencoder makes of clips (channels, samples)."""
+    """What the autoencoder makes of clips (channels, samples): the decoder's middle, or with real sound's scatter."""
     composer, made = Composer(generator), []
-    for clip in watch(clips, "reconstructing"):
+    for item, clip in enumerate(watch(clips, "reconstructing")):
         sound = torch.from_numpy(np.ascontiguousarray(clip)).unsqueeze(0).to(generator.device)
-        made.append(_as_array(composer.decode(generator.encode(sound))[0, :, : sound.shape[-1]]))
+        finish = {"first_item": item, "are_real": True} if scatters else {}
+        made.append(_as_array(composer.decode(generator.encode(sound), **finish)[0, :, : sound.shape[-1]]))
     return made
 
 
@@ -126,12 +130,14 @@ def score_generator(
     """
     samples = ruler.clips[0].shape[1]
     seconds = samples / ruler.sample_rate
+    heard = ruler.clips if reconstruct else []
     made = Made(
         samples=compose_samples(composer, count=count, seconds=seconds, watch=watch),
         continuations=continue_prompts(
             composer, [part[:, :samples] for part in stretches], seconds=seconds, watch=watch
         ),
-        reconstructions=reconstruct_clips(composer.generator, ruler.clips, watch=watch) if reconstruct else [],
+        reconstructions=reconstruct_clips(composer.generator, heard, scatters=True, watch=watch),
+        middles=reconstruct_clips(composer.generator, heard, watch=watch),
     )
     score = score_made(ruler, made, stretches=stretches, library=library, overlap=overlap, watch=watch)
     return score, made
@@ -158,7 +164,7 @@ def score_made(
             [part[:, samples:] for part in stretches],
         )
     if made.reconstructions:
-        reconstructions = score_reconstructions(ruler, made.reconstructions, watch=watch)
+        reconstructions = score_reconstructions(ruler, made.middles or made.reconstructions, watch=watch)
         features = features_of(made.reconstructions, ruler.sample_rate, watch, "reconstructions, heard")
         reconstruction_sets = score_set(
             ruler.reference, features, ruler.files[: len(made.reconstructions)], seed=ruler.seed

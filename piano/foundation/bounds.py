@@ -140,6 +140,8 @@ WINDOW_SAMPLES = Bound(16, 65_536)
 """Window of a spectrum."""
 STRIDE = Bound(1, 64)
 SEGMENT_SAMPLES = Bound(64, 2**31 - 1)
+IMAGE_BANDS = Bound(0, 512)
+"""Of stereo; 0 for a spectrum of each channel."""
 MOST_WINDOWS = 16
 """Of the waveform, for the ear."""
 
@@ -160,6 +162,7 @@ MODEL = {
     "num_layers": DEPTH,
     "style_dim": SIZE,
     "dropout": BELOW_ONE,
+    "image_bands": IMAGE_BANDS,
 }
 """What a generator is built from: the section `model` of the settings, the keywords of a checkpoint."""
 JUDGES = {

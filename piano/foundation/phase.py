@@ -4,6 +4,10 @@ Frames come before bins: a spectrum is ``(..., frames, bins)``, so that every fr
 FFT. The window is a periodic Hann window of ``n_fft`` samples, the hop is ``n_fft / 4``, frame ``i`` is centred at
 sample ``i * hop``, the waveform is zero outside itself, and the spectrum is scaled by ``1 / sqrt(n_fft)``.
 
+Two channels may come with their coherence, the cosine of the angle between them at every bin. Then they begin with that
+angle, half of it each, and every iteration moves both to the nearest spectra that have the magnitudes *and* the angle:
+without it left and right of a wide sound end up in phase, for one start is shared, or unrelated (docs/experiments.md).
+
 A Griffin-Lim iteration of frame ``i`` needs the frames ``i - 3 .. i + 3`` of the iteration before it and nothing
 else. So the iterations run as a pipeline, each three frames behind the one before (`PhaseVocoder`). The result is
 that of iterating over the whole recording at once, however it is cut, in memory that does not grow with its length.
@@ -92,7 +96,12 @@ def n_fft_of(spectrum: Tensor) -> int:
 
 
 def reconstruct(
-    magnitudes: Tensor, *, iterations: int = 16, prompt: Tensor | None = None, shared_start: bool = True
+    magnitudes: Tensor,
+    *,
+    iterations: int = 16,
+    prompt: Tensor | None = None,
+    shared_start: bool = True,
+    coherence: Tensor | None = None,
 ) -> Tensor:
     """Waveform of magnitudes, by the recursion of `PhaseVocoder`; on a CPU clip by clip, which keeps to its cache.
 
@@ -106,6 +115,8 @@ def reconstruct(
         Sound that ends where the result begins: see `PhaseVocoder.follow`.
     shared_start : bool
         See `PhaseVocoder`.
+    coherence : Tensor [shape=(..., frames, bins)], optional
+        See `PhaseVocoder.push`.
 
     Returns
     -------
@@ -113,6 +124,7 @@ def reconstruct(
     """
     n_fft = n_fft_of(magnitudes)
     clips = magnitudes.reshape(-1, *magnitudes.shape[-3:])
+    cosines = None if coherence is None else coherence.reshape(-1, *coherence.shape[-2:])
     size = 1 if magnitudes.device.type == "cpu" else max(1, clips.shape[0])
     prompts = None if prompt is None else prompt.expand(*magnitudes.shape[:-2], -1).reshape(*clips.shape[:2], -1)
     waveforms = []
@@ -121,11 +133,19 @@ def reconstruct(
         vocoder = PhaseVocoder(n_fft, iterations=iterations, shared_start=shared_start)
         if prompts is not None:
             vocoder.follow(prompts[clip])
-        waveforms.append(torch.cat([vocoder.push(clips[clip]), vocoder.finish()], dim=-1))
+        pushed = vocoder.push(clips[clip], None if cosines is None else cosines[clip])
+        waveforms.append(torch.cat([pushed, vocoder.finish()], dim=-1))
     return torch.cat(waveforms).reshape(*magnitudes.shape[:-2], -1)
 
 
-def hold_phase(log_magnitude: Tensor, *, iterations: int = 2, floor: float = 0.0, shared_start: bool = True) -> Tensor:
+def hold_phase(
+    log_magnitude: Tensor,
+    *,
+    iterations: int = 2,
+    floor: float = 0.0,
+    shared_start: bool = True,
+    coherence: Tensor | None = None,
+) -> Tensor:
     """Waveform of log magnitudes for a training loss: the gradient reaches the magnitudes, the phase is a constant.
 
     Parameters
@@ -138,6 +158,8 @@ def hold_phase(log_magnitude: Tensor, *, iterations: int = 2, floor: float = 0.0
         The number that was added before the logarithm.
     shared_start : bool
         See `PhaseVocoder`.
+    coherence : Tensor [shape=(..., frames, bins)], optional
+        See `PhaseVocoder.push`; a constant, too.
 
     Returns
     -------
@@ -146,7 +168,8 @@ def hold_phase(log_magnitude: Tensor, *, iterations: int = 2, floor: float = 0.0
     magnitude = (log_magnitude.exp() - floor).clamp(min=0.0)
     n_fft = n_fft_of(magnitude)
     with torch.no_grad():
-        sound = reconstruct(magnitude.detach(), iterations=iterations, shared_start=shared_start)
+        angle = None if coherence is None else coherence.detach()
+        sound = reconstruct(magnitude.detach(), iterations=iterations, shared_start=shared_start, coherence=angle)
         phase = torch.sgn(stft(sound, n_fft))
     return istft(magnitude * phase, magnitude.shape[-2] * hop_of(n_fft))
 
@@ -198,10 +221,11 @@ class PhaseVocoder:
         self._steps = [_Iteration(n_fft, momentum=momentum if step else 0.0) for step in range(iterations)]
         self._synthesis = _Synthesis(n_fft)
         self._waiting: Tensor | None = None
-        self._magnitudes: Tensor | None = None
+        self._planes: Tensor | None = None
         self._projections: Tensor | None = None
         self._fade: Tensor | None = None
         self._finished = False
+        self._is_pair = False
 
     @classmethod
     def from_prompt(
@@ -237,12 +261,14 @@ class PhaseVocoder:
         self._fade = expected
 
     @torch.no_grad()
-    def push(self, magnitudes: Tensor) -> Tensor:
+    def push(self, magnitudes: Tensor, coherence: Tensor | None = None) -> Tensor:
         """Take frames, give the samples that are final.
 
         Parameters
         ----------
         magnitudes : Tensor [shape=(..., channels, frames, bins)]
+        coherence : Tensor [shape=(..., frames, bins)], optional
+            Cosine of the angle between two channels, -1 to 1; with every push of a stream, or with none.
 
         Returns
         -------
@@ -253,6 +279,11 @@ class PhaseVocoder:
             raise ValueError("this PhaseVocoder is finished; make a new one for new music")
         if magnitudes.shape[-1] != self.n_fft // 2 + 1:
             raise ValueError(f"n_fft {self.n_fft} needs {self.n_fft // 2 + 1} bins, got {magnitudes.shape[-1]}")
+        self._is_pair = coherence is not None
+        if coherence is not None:
+            if magnitudes.shape[-3] != 2:
+                raise ValueError(f"coherence is that of two channels, got {magnitudes.shape[-3]}")
+            magnitudes = torch.cat([magnitudes, coherence.unsqueeze(-3)], dim=-3)  # travels as a third one
         magnitudes = magnitudes.float()
         if self._waiting is not None:
             magnitudes = torch.cat([self._waiting, magnitudes], dim=-2)
@@ -262,7 +293,7 @@ class PhaseVocoder:
             pieces.append(self._run(magnitudes[..., :size, :], following=magnitudes[..., size : size + 1, :]))
             magnitudes = magnitudes[..., size:, :]
         self._waiting = magnitudes.clone()
-        return torch.cat(pieces, dim=-1) if pieces else magnitudes.new_zeros(*magnitudes.shape[:-2], 0)
+        return torch.cat(pieces, dim=-1) if pieces else self._nothing(magnitudes)
 
     @torch.no_grad()
     def finish(self) -> Tensor:
@@ -276,24 +307,37 @@ class PhaseVocoder:
             raise ValueError("nothing to finish: push magnitudes first, and finish once")
         self._finished = True
         if self._waiting.shape[-2] == 0:
-            return self._waiting.new_zeros(*self._waiting.shape[:-2], 0)
+            return self._nothing(self._waiting)
         return self._run(self._waiting, following=None)
 
-    def _run(self, magnitudes: Tensor, *, following: Tensor | None) -> Tensor:
+    def _channels(self, planes: Tensor) -> Tensor:
+        """Magnitudes (..., channels, frames, bins) of what was pushed."""
+        return planes[..., :2, :, :] if self._is_pair else planes
+
+    def _nothing(self, planes: Tensor) -> Tensor:
+        """No samples of any channel yet."""
+        return planes.new_zeros(*self._channels(planes).shape[:-2], 0)
+
+    def _run(self, planes: Tensor, *, following: Tensor | None) -> Tensor:
         """One block through the single pass and all iterations; with nothing following, also what they still hold."""
-        is_last = following is None
-        angle = self._single_pass.advance(magnitudes, following).mul_(2.0 * math.pi)
+        is_last, magnitudes = following is None, self._channels(planes)
+        after = None if following is None else self._channels(following)
+        angle = self._single_pass.advance(magnitudes, after).mul_(2.0 * math.pi)
+        if self._is_pair:
+            half = 0.5 * torch.acos(planes[..., 2:, :, :].clamp(-1.0, 1.0))
+            angle = torch.cat([angle[..., :1, :, :] + half, angle[..., -1:, :, :] - half], dim=-3)
         spectrum = torch.complex(magnitudes * torch.cos(angle), magnitudes * torch.sin(angle))
-        wanted = _join(self._magnitudes, magnitudes)
+        wanted = _join(self._planes, planes)
         reached = _join(self._projections, torch.empty_like(spectrum))
         end = wanted.shape[-2]
         for step in self._steps:
             end -= 0 if is_last else _OVERLAP
             projection = step.project(spectrum, is_last=is_last)
             rows = slice(max(0, end - projection.shape[-2]), max(0, end))
-            spectrum = step.impose(projection, reached[..., rows, :], wanted[..., rows, :])
+            target = wanted[..., rows, :]
+            spectrum = step.impose(projection, reached[..., rows, :], target, is_pair=self._is_pair)
         first_held = max(0, wanted.shape[-2] - _OVERLAP * self.iterations)
-        self._magnitudes = wanted[..., first_held:, :].clone()
+        self._planes = wanted[..., first_held:, :].clone()
         self._projections = reached[..., first_held:, :].clone()
         return self._cross_fade(self._synthesis.push(spectrum, is_last=is_last).flatten(-2))
 
@@ -423,16 +467,56 @@ class _Iteration:
         frames = signal.flatten(-2).unfold(-1, self.n_fft, blocks.shape[-1])
         return torch.fft.rfft(frames * _analysis_window(self.n_fft, frames))
 
-    def impose(self, projection: Tensor, earlier: Tensor, magnitudes: Tensor) -> Tensor:
-        """Phase of the accelerated projection with the magnitudes; `earlier`, the projection before, is overwritten."""
+    def impose(self, projection: Tensor, earlier: Tensor, target: Tensor, *, is_pair: bool) -> Tensor:
+        """Phase of the accelerated projection with the magnitudes; `earlier`, the projection before, is overwritten.
+
+        `target` holds the magnitudes, and of a pair the cosine of its angle as a third plane.
+        """
         parts = torch.view_as_real(projection).flatten(-2)
         held = torch.view_as_real(earlier).flatten(-2)
         moved = torch.lerp(held, parts, 1.0 + self.momentum) if self.momentum else parts.clone()
         held.copy_(parts)
+        if is_pair:
+            return _nearest_pair(moved.unflatten(-1, (-1, 2)), target)
         # abs and sgn of complex tensors take twice as long as this.
         squares = moved * moved
-        gain = (squares[..., 0::2] + squares[..., 1::2]).add_(1e-20).rsqrt_().mul_(magnitudes)
+        gain = (squares[..., 0::2] + squares[..., 1::2]).add_(1e-20).rsqrt_().mul_(target)
         return torch.view_as_complex(moved.unflatten(-1, (-1, 2))) * gain
+
+
+def _nearest_pair(moved: Tensor, target: Tensor) -> Tensor:
+    """The spectra of two channels nearest to `moved` that have given magnitudes, and a given angle between them.
+
+    With magnitudes l, r and left ahead by an angle t, the sum of squared distances to a and b is smallest where the
+    phase of right is that of ``l a exp(-i t) + r b``; of the two signs of t, that of the angle from b to a is nearer.
+
+    Parameters
+    ----------
+    moved : Tensor [shape=(..., 2, frames, bins, 2)]
+        a and b, real and imaginary parts.
+    target : Tensor [shape=(..., 3, frames, bins)]
+        l, r and the cosine of t.
+
+    Returns
+    -------
+    Tensor [shape=(..., 2, frames, bins)]
+        Complex.
+    """
+    (a_real, a_imag), (b_real, b_imag) = (channel.unbind(dim=-1) for channel in moved.unbind(dim=-4))
+    left, right, cosine = target.unbind(dim=-3)
+    ahead = torch.copysign((1.0 - cosine.square()).clamp_min_(0.0).sqrt_(), a_imag * b_real - a_real * b_imag)
+    real = torch.addcmul(right * b_real, left, torch.addcmul(a_real * cosine, a_imag, ahead))
+    imag = torch.addcmul(right * b_imag, left, torch.addcmul(a_imag * cosine, a_real, ahead, value=-1.0))
+    size = torch.addcmul(real.square(), imag, imag).add_(1e-20).rsqrt_()
+    real, imag = real.mul_(size), imag.mul_(size)
+    channels = [
+        torch.complex(
+            left * torch.addcmul(cosine * real, ahead, imag, value=-1.0),
+            left * torch.addcmul(cosine * imag, ahead, real),
+        ),
+        torch.complex(right * real, right * imag),
+    ]
+    return torch.stack(channels, dim=-3)
 
 
 def extrapolate(waveform: Tensor, samples: int) -> Tensor:

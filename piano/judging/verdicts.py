@@ -20,7 +20,7 @@ from piano.foundation.errors import AudioError, DatasetError
 from piano.foundation.phase import hold_phase
 from piano.foundation.randomness import keyed_generator
 from piano.judging.tournament_scores import FAMILIES
-from piano.piano_encoder_decoder import MAGNITUDE_FLOOR
+from piano.piano_encoder_decoder import MAGNITUDE_FLOOR, channel_levels
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 
 LEVEL_RMS = 10 ** (-18 / 20)
@@ -93,11 +93,11 @@ def items_with_wave(generator: VariationalAttentionModel, latents: Tensor, spect
     """The waveform has a phase made from the spectrum, real music too: so it was when the ear was trained."""
     # Two buffers and not the generator, which would stay in memory as long as its clips.
     mean, scale = generator.autoencoder.mean_spectrum.clone(), generator.autoencoder.spectrum_scale.clone()
-    channels = generator.sound_channels
+    form = {"sound_channels": generator.sound_channels, "image_bands": generator.autoencoder.image_bands}
 
     def wave() -> Tensor:
-        log_magnitude = (spectrum.float() * scale + mean).unflatten(-1, (channels, -1)).transpose(1, 2)
-        return hold_phase(log_magnitude, iterations=HEARD_ITERATIONS, floor=MAGNITUDE_FLOOR)
+        log_magnitude, coherence = channel_levels(spectrum.float() * scale + mean, **form)
+        return hold_phase(log_magnitude, iterations=HEARD_ITERATIONS, floor=MAGNITUDE_FLOOR, coherence=coherence)
 
     return Items(latents, spectrum, cache(wave))
 

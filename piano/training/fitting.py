@@ -11,6 +11,7 @@ import torch
 
 from piano.composer import Composer
 from piano.piano_model import VariationalAttentionModel
+from piano.stages import RECONSTRUCTED
 from piano.training.schedules import Step
 from piano.training.training_data import TrainingData
 
@@ -79,7 +80,7 @@ def fit_textures(
         The first is measured, and the others take its figures.
     seed : int
     choices : sequence of int
-        Numbers of sampling steps.
+        Numbers of sampling steps; RECONSTRUCTED for reconstructions.
     composer : callable, optional
         Composes with the first network in so many steps; None while it has not learned to.
     measure : callable
@@ -93,7 +94,7 @@ def fit_textures(
     ).to(waveforms.device)
     for steps in choices:
         with measure(steps):
-            if composer is not None:
+            if composer is not None and steps != RECONSTRUCTED:
                 latents = composer(steps).sample_latents(frames, count=len(waveforms))
             else:
                 latents = network.encode(waveforms)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from piano.stages import ONE_STEP, STAGES, stages_of
+from piano.stages import ONE_STEP, RECONSTRUCTED, STAGES, stages_of
 
 AIM = 0.99
 """Part of the minutes that is planned: a run may end a little early, and should not end late."""
@@ -35,12 +35,13 @@ COMMANDS = ("musigan train", "piano_main")
 LEAST_LEARNING_SHARE, MOST_MINUTES = 0.5, 10_000
 """A plan that leaves less than this part of the time to learning is not begun without a word."""
 TEXTURE_OF_ONE, TEXTURE_OF_MANY = "texture of one step", "texture of many steps"
+TEXTURE_OF_NONE = "texture of reconstructions"
 ENCODING, SAVING = "encoding", "saving"
 
 
 def texture_of(steps: int) -> str:
-    """How the budget calls measuring the texture of compositions of so many steps."""
-    return TEXTURE_OF_ONE if steps == ONE_STEP else TEXTURE_OF_MANY
+    """How the budget calls measuring the texture of compositions of so many steps, or of reconstructions."""
+    return {ONE_STEP: TEXTURE_OF_ONE, RECONSTRUCTED: TEXTURE_OF_NONE}.get(steps, TEXTURE_OF_MANY)
 
 
 class TimeBudget:

@@ -10,9 +10,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from piano.loss_functions import discriminator_loss, energy_score_loss, magnitude_loss
+from piano.loss_functions import discriminator_loss, energy_score_loss
 from piano.piano_pretrain import NoisyLatents, draw_levels, flow_pass
-from piano.piano_train import compose, draw_composition, judge_composition, judge_sound
+from piano.piano_train import compose, draw_composition, judge_composition, judge_sound, spectrum_distance
 from piano.stages import STAGE
 from piano.training.schedules import Step
 from piano.training.training_run import TrainingRun
@@ -54,7 +54,7 @@ def sound_losses(run: TrainingRun, step: Step, *, with_ear: bool) -> dict[str, T
     with run.runtime.autocast():
         mean, _ = autoencoder.encoder(real)
         fake = autoencoder.decoder(mean)
-    losses = {"validation_loss": magnitude_loss(autoencoder.log_magnitude(fake), autoencoder.log_magnitude(real))}
+    losses = {"validation_loss": spectrum_distance(autoencoder, fake, real)}
     if with_ear:
         with run.runtime.autocast():
             on_real, on_fake = (judge_sound(run.discriminator, autoencoder, sound) for sound in (real, fake))
