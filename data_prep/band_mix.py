@@ -9,6 +9,8 @@ from data_prep.soundfont import TAIL_SECONDS, Instruments, to_peak
 FRAME_SECONDS = 0.1
 SOUNDING_DECIBELS = -35.0
 """Frames this far below a player's loudest one do not count for its loudness."""
+INAUDIBLE_DECIBELS = -60.0
+"""Against the loudest moment; what comes after the last sample above it is cut off."""
 DRY_ROLES = {"bass": 0.15, "drums": 0.6, "timpani": 1.0}
 """How much of a player reaches the room, where it is not all of it."""
 PREDELAY_SECONDS = 0.012
@@ -51,7 +53,14 @@ def mix_band(piece: Piece, instruments: Instruments, random: np.random.Generator
             sent += sound * np.float32(DRY_ROLES.get(player.role, 1.0))
     if piece.room > 0.0:
         dry += np.float32(piece.room) * in_room(sent, rate, piece.room_seconds, random)
-    return to_peak(saturate(dry, piece.drive)).astype(np.float32)
+    return to_peak(without_tail(saturate(dry, piece.drive), rate)).astype(np.float32)
+
+
+def without_tail(sound: np.ndarray, rate: int) -> np.ndarray:
+    """A sound up to a moment after it has died away [shape=(2, samples)]."""
+    level = np.abs(sound).max(axis=0)
+    heard = np.flatnonzero(level > level.max() * 10.0 ** (INAUDIBLE_DECIBELS / 20.0))
+    return sound[:, : heard[-1] + round(FRAME_SECONDS * rate)] if heard.size else sound
 
 
 def loudness(sound: np.ndarray, rate: int) -> float:

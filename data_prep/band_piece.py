@@ -539,6 +539,11 @@ def perform_drums(
                 (Written(end, 2.0, DRUM_KEYS[drum], 100.0 if is_loud else 60.0), section.intensity)
                 for drum in ("kick", "crash")
             ]
+    # A groove and a beginning may both ask for the same cymbal; the harder stroke is played.
+    struck: dict[tuple[float, int], tuple[Written, float]] = {}
+    for stroke in sorted(strokes, key=lambda stroke: stroke[0].force):
+        struck[round(stroke[0].start, 3), stroke[0].key] = stroke
+    strokes = sorted(struck.values())
     notes = humanise(strokes, at, style, float(random.normal(0.0, 0.3 * style.jitter)), random)
     long = {DRUM_KEYS[drum] for drum in LONG_DRUMS}
     starts = np.array([note.start for note in notes])

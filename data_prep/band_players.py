@@ -381,7 +381,7 @@ def write_melody(
         motif = motifs[letter]
         begin = float(unit * size * phrase.beats)
         arch = math.sin(math.pi * (unit + 0.5) / units)
-        aim = low + (high - low) * (0.35 + 0.3 * arch)
+        aim = 0.5 * (low + (high - low) * (0.3 + 0.4 * arch)) + 0.5 * previous
         anchor = nearest(keys_within(set(chord_at(phrase.chords, begin).chord.classes), low, high), aim)
         foot = min(range(len(ladder)), key=lambda place: abs(ladder[place] - anchor))
         for number, (start, beats, step) in enumerate(zip(*motif, strict=True)):
@@ -392,9 +392,10 @@ def write_melody(
                 place = min(max(foot - step, 0), len(ladder) - 1)
             key = ladder[place]
             is_last = unit == units - 1 and number == len(motif.starts) - 1
-            is_strong = at % 1.0 < 1e-3 or beats >= 1.0
+            in_bar = at % phrase.beats
+            is_strong = in_bar < 1e-3 or abs(in_bar - phrase.beats / 2) < 1e-3 or beats >= 1.5
             if is_last or is_strong:
-                key = nearest(keys_within(set(chord.classes), low, high), key)
+                key = nearest(keys_within(set(chord.classes), low, high), 0.75 * key + 0.25 * previous)
             else:
                 key = nearest(keys_within(scale_on(chord, scale, phrase.tonic), low, high), key)
             while key - previous > 12 and key - 12 >= low:

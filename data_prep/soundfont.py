@@ -18,6 +18,7 @@ HOW_TO_GET_BAND = "on Debian and Ubuntu `apt install fluid-soundfont-gm` brings 
 SUSTAIN_CONTROLLER = 64
 PAN_CONTROLLER = 10
 SOUNDS_OFF_CONTROLLER = 120
+RESET_CONTROLLER = 121
 DRUM_BANK = 128
 TAIL_SECONDS = 2.5  # the last chord dies away
 PEAK = 0.89  # -1 dB: MP3 encoding overshoots a little
@@ -139,9 +140,10 @@ class Instruments:
         is_drums = bank == DRUM_BANK
         if is_drums and not self.has(bank, program):
             program = next(kit for kit in range(128) if self.has(bank, kit))
+        synth.control_change(channel, RESET_CONTROLLER, 0)
         synth.program_select(channel, self.font, bank, program, is_drums)
-        synth.control_change(channel, SUSTAIN_CONTROLLER, 0)
-        synth.control_change(channel, PAN_CONTROLLER, round(64 + 63 * pan) if pan else 64)
+        if pan:
+            synth.control_change(channel, PAN_CONTROLLER, round(64 + 63 * pan))
         parts: list[np.ndarray] = []
         done = 0
 
