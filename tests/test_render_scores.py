@@ -17,7 +17,15 @@ import mido
 
 from data_prep import render_scores
 from data_prep.performance import HIGHEST_KEY, LOWEST_KEY, Note, Performance, bend_time, group_chords, perform
-from data_prep.render_scores import BUILT_IN_SCORES, find_soundfont, read_score, read_titles, synthesise
+from data_prep.render_scores import (
+    BUILT_IN_SCORES,
+    find_soundfont,
+    parse_arguments,
+    plan_jobs,
+    read_score,
+    read_titles,
+    synthesise,
+)
 from piano.foundation.errors import AudioError
 
 RATE = 16_000
@@ -240,3 +248,25 @@ def test_what_is_missing_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureF
         assert render_scores.main([*arguments, "--output", str(tmp_path)]) == 2
         complaint = capsys.readouterr().err
         assert words in complaint and complaint.count("\n") == 1
+
+
+def test_of_several_programs_each_take_draws_one_and_the_seed_decides(tmp_path: Path) -> None:
+    arguments = ["--soundfont", str(find_soundfont()), "--takes", "4", "--output", str(tmp_path)]
+
+    def programs(*more: str) -> list[int]:
+        return [job.program for job in plan_jobs(parse_arguments([*arguments, *more]))]
+
+    assert set(programs()) == {0}
+    drawn = programs("--program", "0,1")
+    assert len(drawn) == 48 and 12 <= sum(drawn) <= 36
+    assert drawn == programs("--program", "0,1") != programs("--program", "0,1", "--seed", "1")
+    with pytest.raises(AudioError, match="has no instruments? number"):
+        programs("--program", "0,strings")
+
+
+@pytest.mark.parametrize("wrong", ["128", "-1", "violins", "0,", ""])
+def test_a_program_that_is_none_is_refused(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        render_scores.main([f"--program={wrong}"])
+    assert left.value.code == 2
+    assert "neither a whole number from 0 to 127 nor one of the families piano" in capsys.readouterr().err

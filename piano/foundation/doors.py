@@ -39,6 +39,7 @@ VERBS: dict[str, Verb] = {
     "report": Verb("piano.report.report", "hear a run learn, on one offline page with all about it"),
     "listen": Verb("piano.report.listen_page", "the old name of report, kept for one release"),
     "render-scores": Verb("data_prep.render_scores", "play the built-in piano scores into audio files"),
+    "arrange-band": Verb("data_prep.arrange_band", "make music for bands by rule, in many styles"),
 }
 
 _PROJECT = Path(__file__).resolve().parents[2]
