@@ -9,6 +9,10 @@ from numpy.typing import NDArray
 from piano.foundation.screen_text import counted
 
 
+LEAST_RATE = 6_000
+"""Below it there are not enough bands for the features: such music is resampled to it."""
+
+
 class SoundForm(NamedTuple):
     """Sample rate and channels."""
 
@@ -22,8 +26,8 @@ class SoundForm(NamedTuple):
 
 
 def common_form(*forms: SoundForm) -> SoundForm:
-    """What all can be brought to without making anything up."""
-    return SoundForm(min(form.sample_rate for form in forms), min(form.channels for form in forms))
+    """What all can be brought to: the lowest rate, but LEAST_RATE at least, and the fewest channels."""
+    return SoundForm(max(LEAST_RATE, min(form.sample_rate for form in forms)), min(form.channels for form in forms))
 
 
 def in_form(waveform: NDArray, own: SoundForm, wanted: SoundForm, *, samples: int | None = None) -> NDArray[np.float32]:
