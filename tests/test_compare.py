@@ -222,7 +222,7 @@ def test_models_of_two_rates_and_channels_are_held_against_the_same_music_at_the
     home: Path, tmp_path: Path, capsys
 ) -> None:
     wide = tmp_path / "wide"
-    config = tiny_config(wide, model__sample_rate=2 * SAMPLE_RATE, model__n_channels=2)
+    config = tiny_config(wide, model__sample_rate=2 * SAMPLE_RATE, model__sound_channels=2)
     torch.manual_seed(0)
     save_checkpoint(VariationalAttentionModel(**config.model.model_dump()), 2, wide, "generator")
     for index in range(5):

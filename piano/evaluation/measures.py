@@ -58,10 +58,9 @@ DESCRIPTORS = (
         Descriptor(f"self_similarity_{seconds:g}s", "cosine", partial(descriptors.self_similarity, seconds=seconds))
         for seconds in (0.5, 1.0, 2.0, 4.0, 8.0)
     ),
-    *(
-        Descriptor(f"repetition_{seconds:g}s", "cosine", partial(descriptors.repetition, seconds=seconds))
-        for seconds in (0.5, 1.0, 2.0)
-    ),
+    Descriptor("repetition_0.5s", "cosine", partial(descriptors.repetition, seconds=0.5)),
+    Descriptor("repetition_1s", "cosine", partial(descriptors.repetition, seconds=1.0)),
+    Descriptor("repetition_2s", "cosine", partial(descriptors.repetition, seconds=2.0)),
     Descriptor("loudness", "dBFS", descriptors.loudness),
     Descriptor("integrated_loudness", "LUFS", descriptors.integrated_loudness),
     Descriptor("crest", "dB", descriptors.crest),

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from piano.foundation.screen_text import counted
 
-
 LEAST_RATE = 6_000
 """Below it there are not enough bands for the features: such music is resampled to it."""
 

@@ -456,11 +456,12 @@ def stereo_image(waveform: NDArray, sample_rate: int) -> StereoImage:
 
     left, right = (summed(np.square(np.abs(side))) for side in sides)
     cross = summed(sides[0] * sides[1].conj())
+    shared = np.real(cross)
     floor = _STEREO_FLOOR * float((left + right).sum(axis=1).mean()) + 1e-12
-    mid, side = left + right + 2 * cross.real, left + right - 2 * cross.real
+    mid, side = left + right + 2 * shared, left + right - 2 * shared
     size = np.sqrt((left + floor) * (right + floor))
     return StereoImage(
-        correlation=(cross.real + floor) / size,
+        correlation=(shared + floor) / size,
         coherence=(np.abs(cross) + floor) / size,
         level_difference=10 * np.log10((left + floor) / (right + floor)),
         side_to_mid=10 * np.log10((np.maximum(side, 0) + floor) / (np.maximum(mid, 0) + floor)),
