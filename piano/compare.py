@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from piano.composer import Composer, Sampling
-from piano.evaluate import SoundForm, measure_real, require_clips, watched
+from piano.evaluate import measure_real, require_clips, sound_of, watched
 from piano.evaluation.bootstrap import Figure
 from piano.evaluation.learned_songs import LearnedSongs, find_overlap, learned_by_model
 from piano.evaluation.measures import measure_title
@@ -21,16 +21,17 @@ from piano.evaluation.music_folder import is_dataset
 from piano.evaluation.paired import PLAIN, Compared, MadeSet, compare_sets, overall, overall_words
 from piano.evaluation.pictures import BLUE, EDGE, GREEN, PLUM, QUIET, RED, save_figure, styled_figure
 from piano.evaluation.ruler import Clips, Ruler, describe_all, features_of
-from piano.evaluation.score_generator import compose_samples
+from piano.evaluation.score_generator import compose_samples, form_of
 from piano.evaluation.score_table import plain
+from piano.evaluation.sound_form import SoundForm, changed_words, common_form, in_form
 from piano.foundation import options as kinds
 from piano.foundation.doors import fill, program
-from piano.foundation.errors import ConfigError, DatasetError, run_command
+from piano.foundation.errors import DatasetError, run_command
 from piano.foundation.made_files import claim_results, write_json
 from piano.foundation.model_folder import named_folder, shipped_folder
 from piano.foundation.options import make_output_folder
 from piano.foundation.runtime import choose_device, choose_threads, sampling_dtype
-from piano.foundation.score_words import score_words
+from piano.foundation.score_words import RULER_VERSION, score_words
 from piano.foundation.screen_text import (
     CommandParser,
     columns,
@@ -131,8 +132,9 @@ def compare(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads or choose_threads())
     sides = [open_side(folder, epoch, options) for folder, epoch in zip(options.runs, options.epochs, strict=True)]
     first, second = sides
-    refuse_other_sound(first, second)
     options.real = options.real or real_of(first, second)
+    forms = [form_of(side.composer) for side in sides]
+    sound = common_form(*forms, sound_of(options.real))
     make_output_folder(options.output)
     claim_results(
         options.output,
@@ -141,9 +143,12 @@ def compare(options: argparse.Namespace) -> None:
         of=[*options.runs, options.real],
         overwrite=options.overwrite,
     )
-    ruler, excerpts = measure_real(
-        options, SoundForm(first.composer.generator.sample_rate, first.composer.generator.sound_channels)
-    )
+    changed = [
+        said
+        for name, form in zip(short_names(first, second), forms, strict=True)
+        if (said := changed_words(f"What {name} makes", form, sound))
+    ]
+    ruler, excerpts = measure_real(options, sound)
     if ruler.reason:
         raise DatasetError(f"the two cannot be compared: {ruler.reason}. Name other music with --real.")
     warnings = [
@@ -151,11 +156,15 @@ def compare(options: argparse.Namespace) -> None:
         for name, side in zip(short_names(first, second), sides, strict=True)
         if (overlap := find_overlap(options.real, excerpts.files, side.learned)) and overlap.learned
     ]
-    rows = compare_clips(ruler, *(compose(side, options) for side in sides), seed=options.seed)
+    rows = compare_clips(ruler, *(compose(side, options, sound) for side in sides), seed=options.seed)
     text = comparison_text(rows, first, second, ruler, made=options.count, is_verbose=options.verbose)
-    text = "\n".join([*map(wrapped, warnings), text])
+    text = "\n".join([*map(wrapped, warnings), *map(wrapped, changed), text])
     print("\n".join(map(printable, text.split("\n"))))
-    told = comparison_json(rows, first, second, ruler, options) | {"warning": " ".join(warnings) or None}
+    told = comparison_json(rows, first, second, ruler, options) | {
+        "warning": " ".join(warnings) or None,
+        "form": sound._asdict(),
+        "ruler": RULER_VERSION,
+    }
     write_json(options.output / "comparison.json", plain(told))
     draw_comparison(rows, short_names(first, second), options.output / "comparison.png")
     print(f"\nWritten to {printable(options.output)}")
@@ -171,19 +180,6 @@ def open_side(folder: Path, epoch: str, options: argparse.Namespace) -> Side:
     return Side(name, folder, content["epoch"], composer, training_of(folder), learned_by_model(folder, content))
 
 
-def refuse_other_sound(first: Side, second: Side) -> None:
-    """Only music of one form can be held against the same clips; raises ConfigError."""
-    forms = [
-        f"{counted(side.composer.generator.sound_channels, 'channel')} at {side.composer.generator.sample_rate} Hz"
-        for side in (first, second)
-    ]
-    if forms[0] != forms[1]:
-        raise ConfigError(
-            f"{first.name} makes {forms[0]}, {second.name} {forms[1]}: they cannot be held against the same clips. "
-            "Compare models of one rate and number of channels."
-        )
-
-
 def real_of(first: Side, second: Side) -> Path:
     """The data set of the runs, of which the validation pairs serve; raises DatasetError where there is none."""
     for side in (first, second):
@@ -196,9 +192,11 @@ def real_of(first: Side, second: Side) -> Path:
     )
 
 
-def compose(side: Side, options: argparse.Namespace) -> Clips:
-    """Samples of one side."""
-    return compose_samples(side.composer, count=options.count, seconds=options.seconds, watch=watched)
+def compose(side: Side, options: argparse.Namespace, sound: SoundForm) -> Clips:
+    """Samples of one side, in the form that all can be brought to."""
+    clips = compose_samples(side.composer, count=options.count, seconds=options.seconds, watch=watched)
+    samples = round(options.seconds * sound.sample_rate)
+    return [in_form(clip, form_of(side.composer), sound, samples=samples) for clip in clips]
 
 
 def compare_clips(ruler: Ruler, first: Clips, second: Clips, *, seed: int = 0) -> dict[str, Compared]:

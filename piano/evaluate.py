@@ -3,10 +3,10 @@
 import argparse
 import contextlib
 import hashlib
+import json
 import logging
 from collections.abc import Hashable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -34,8 +34,9 @@ from piano.evaluation.music_folder import (
 )
 from piano.evaluation.pictures import constant_q_grid
 from piano.evaluation.ruler import Clips, GeneratorScore, Ruler, fit_ruler
-from piano.evaluation.score_generator import Made, score_generator, score_made
+from piano.evaluation.score_generator import Made, form_of, score_generator, score_made
 from piano.evaluation.score_table import draw_scores, score_json, score_text
+from piano.evaluation.sound_form import SoundForm, changed_words, common_form
 from piano.foundation import options as kinds
 from piano.foundation.audio_io import DecodeLog, decode_blocks, find_audio_files, write_audio
 from piano.foundation.dataset_format import read_manifest
@@ -46,7 +47,7 @@ from piano.foundation.model_folder import named_folder
 from piano.foundation.options import make_output_folder
 from piano.foundation.runtime import choose_device, choose_threads, sampling_dtype
 from piano.foundation.score_words import FEW_SONGS as FEWEST_SONGS
-from piano.foundation.score_words import FEWEST_CLIPS
+from piano.foundation.score_words import FEWEST_CLIPS, FIRST_RULER, RULER_VERSION
 from piano.foundation.screen_text import CommandParser, counted, printable, tolerate_old_terminals, wrapped
 from piano.utilities import build_generator, load_checkpoint
 
@@ -61,13 +62,6 @@ EXAMPLE = """examples:
 
 --real is music the generator never learned from: a folder of sound files, or a data set (its validation pairs).
 """
-
-
-class SoundForm(NamedTuple):
-    """Form in which all music is compared."""
-
-    sample_rate: int
-    channels: int
 
 
 def require_clips(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
@@ -104,6 +98,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--train", type=Path, help="what was learned from, to look for copies: the same kinds (default: do not look)")
     kinds.add_shared(parser, "--epoch", "--count", "--seconds", "--steps", "--seed")
     add(
+        "--seeds",
+        type=kinds.count,
+        default=1,
+        help="so many sets of samples, from --seed on, and their mean (default: 1; published figures: 3)",
+    )
+    add(
         "--prompts",
         type=kinds.natural_int,
         default=16,
@@ -114,6 +114,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.set_defaults(place="--output")
     options = parser.parse_args(argv)
     require_clips(parser, options)
+    if options.generated and options.seeds > 1:
+        parser.error("--seeds is for --checkpoints: a folder of music has one set of samples")
     if options.train and options.seconds < PASSAGE_SECONDS + 0.2:
         parser.error(f"with --train, --seconds must be at least {PASSAGE_SECONDS + 0.2:g}")
     return options
@@ -143,10 +145,28 @@ def evaluate(options: argparse.Namespace) -> None:
         composer = Composer(generator, Sampling(options.seed, options.steps, dtype=sampling_dtype(device)))
         subject = f"epoch {content['epoch']} of {printable(options.checkpoints)}, {composer.steps} steps"
         ruler, score, made = evaluate_generator(options, composer, learned_by_model(options.checkpoints, content))
-    print(f"{subject}: {counted(len(made.samples), 'clip')} of {options.seconds:g} s\n")
+    seeds = f" ({options.seeds} seeds)" if options.seeds > 1 else ""
+    print(f"{subject}: {counted(len(made.samples), 'clip')}{seeds} of {options.seconds:g} s\n")
     print(printable_lines(score_text(score, ruler)))
+    if said := earlier_ruler_words(output):
+        print(f"\n{wrapped(said)}")
     write_report(score, ruler, made, output, subject)
     print(f"\nWritten to {printable(output)}")
+
+
+def earlier_ruler_words(output: Path) -> str:
+    """That results in a folder are of another version of the ruler, in a sentence; empty where they are not."""
+    try:
+        found = json.loads((output / "scores.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    version = found.get("ruler", FIRST_RULER) if isinstance(found, dict) else FIRST_RULER
+    if version == RULER_VERSION:
+        return ""
+    return (
+        f"The scores that were in {printable(output)} are of another version of the ruler "
+        f"({printable(version)}, now {RULER_VERSION}): they cannot be compared with these."
+    )
 
 
 def printable_lines(text: str) -> str:
@@ -158,12 +178,16 @@ def evaluate_generator(
     options: argparse.Namespace, composer: Composer, learned: LearnedSongs | None
 ) -> tuple[Ruler, GeneratorScore, Made]:
     """Measure real music, then the generator; `learned` is what it is known to have learned from."""
-    sound = SoundForm(composer.generator.sample_rate, composer.generator.sound_channels)
+    own, real = form_of(composer), sound_of(options.real)
+    sound = common_form(own, real)
+    if changed := changed_words("What the model makes", own, sound):
+        print(f"{wrapped(changed)}\n")
     ruler, excerpts = measure_real(options, sound)
     score, made = score_generator(
         composer,
         ruler,
         count=options.count,
+        seeds=options.seeds,
         stretches=spread(excerpts.stretches, options.prompts),
         library=read_library(options, sound),
         overlap=overlap_of(options, excerpts, learned),
@@ -195,10 +219,9 @@ def evaluate_folder(options: argparse.Namespace) -> tuple[Ruler, GeneratorScore,
     """Measure real music, then the music of a folder, at the lower of their rates."""
     made_sound, real_sound = sound_of(options.generated), sound_of(options.real)
     open_output(options, options.generated)
-    if is_dataset(options.real):
-        sound = real_sound
-    else:
-        sound = SoundForm(*(min(pair) for pair in zip(made_sound, real_sound, strict=True)))
+    sound = common_form(made_sound, real_sound)
+    if changed := changed_words("--generated", made_sound, sound):
+        print(f"{wrapped(changed)}\n")
     if shared := same_music(options.generated, options.real):
         same = f"--generated and --real hold the same music ({shared}): the scores say nothing about it."
         print(f"{wrapped(same)}\n")

@@ -16,6 +16,7 @@ from piano.evaluation.distances import spectrum_noise
 from piano.evaluation.paired import MadeSet, compare_sets, overall, overall_words
 from piano.evaluation.set_scores import Reference
 from piano.foundation.run_log import RunLog
+from piano.foundation.score_words import RULER_VERSION
 from piano.piano_model import VariationalAttentionModel
 from piano.report.compared import comparison_section
 from piano.run_settings import differing
@@ -202,7 +203,6 @@ def test_the_answer_does_not_contradict_itself(verdicts, answer: str) -> None:
 @pytest.mark.parametrize(
     ("names", "more", "sentence"),
     [
-        (("a", "other"), (), "cannot be held against the same clips"),
         (("a", "b"), (), "neither run says which data set"),
         (("a", "nowhere"), (), "no generator checkpoint"),
         (("a", "b"), ("--epochs", "2", "7"), "no generator checkpoint for epoch 7"),
@@ -216,6 +216,24 @@ def test_what_cannot_be_compared_is_refused_in_a_sentence(
     assert not output.exists()
     screen = capsys.readouterr().err
     assert sentence in screen and screen.count("\n") == 1
+
+
+def test_models_of_two_rates_and_channels_are_held_against_the_same_music_at_the_lower(
+    home: Path, tmp_path: Path, capsys
+) -> None:
+    wide = tmp_path / "wide"
+    config = tiny_config(wide, model__sample_rate=2 * SAMPLE_RATE, model__sound_channels=2)
+    torch.manual_seed(0)
+    save_checkpoint(VariationalAttentionModel(**config.model.model_dump()), 2, wide, "generator")
+    for index in range(5):
+        write_music(tmp_path / "real" / f"real {index}.wav", index, 6.0, 2 * SAMPLE_RATE, 2)
+    arguments = [str(home / "a"), str(wide), "--real", str(tmp_path / "real"), "--output", str(tmp_path / "out")]
+    assert main([*arguments, "--count", "4", "--seconds", "2", "--threads", "1", "--steps", "1"]) == 0
+    screen = " ".join(capsys.readouterr().out.split())
+    said = f"What wide makes has 2 channels at {2 * SAMPLE_RATE} Hz: it is resampled and mixed to one channel"
+    assert f"{said} to be measured as 1 channel at {SAMPLE_RATE} Hz." in screen and "What a makes" not in screen
+    found = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert found["form"] == {"sample_rate": SAMPLE_RATE, "channels": 1} and found["ruler"] == RULER_VERSION
 
 
 def test_nothing_is_known_of_a_model_that_was_given_away(home: Path, tmp_path: Path) -> None:

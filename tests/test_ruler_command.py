@@ -23,8 +23,10 @@ from piano.evaluation.score_generator import compose_samples, score_generator
 from piano.foundation.audio_io import write_audio
 from piano.foundation.dataset_format import open_pairs
 from piano.foundation.decode_log import NOT_FINITE
+from piano.foundation.score_words import RULER_VERSION
 from piano.piano_model import VariationalAttentionModel
 from piano.report import report
+from piano.report.scores import measured_words
 from piano.training.known_music import key_of
 from piano.vae_utilities import save_checkpoint
 from tests.make_audio import make_music, write_music
@@ -76,7 +78,10 @@ def test_a_generator_is_measured_by_every_measure_and_an_untrained_one_is_far_fr
         assert all(figure["low"] <= figure["value"] <= figure["high"] for figure in found["sets"][row].values())
     assert found["sets"]["samples"]["kernel_score"]["low"] > 0.2
     assert found["sets"]["samples"]["coverage"]["value"] == 0.0
-    applicable = {row.name for row in DESCRIPTORS} - {"stereo_correlation", "self_similarity_4s", "self_similarity_8s"}
+    applicable = {row.name for row in DESCRIPTORS} - {
+        *("stereo_correlation", "side_to_mid", "stereo_coherence", "level_difference_spread"),
+        *("self_similarity_4s", "self_similarity_8s"),
+    }
     assert found["descriptors"].keys() == applicable
     assert not all(row["in_band"] for row in found["descriptors"].values())
     assert found["reconstructions"]["pairs"].keys() == {row.name for row in PAIR_MEASURES}
@@ -125,6 +130,53 @@ def test_the_same_seed_gives_the_same_scores(home: Path, tmp_path: Path) -> None
         arguments = ["--generated", str(home / "train"), "--real", str(home / "real"), "--output"]
         assert main([*arguments, str(tmp_path / name), *SHORT]) == 0
     assert (tmp_path / "a" / "scores.json").read_text() == (tmp_path / "b" / "scores.json").read_text()
+
+
+def test_several_seeds_are_measured_each_alone_and_their_mean_and_spread_are_kept(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--checkpoints", str(home / "checkpoints"), "--real", str(home / "real"), "--prompts", "0"]
+    few = ["--count", "4", "--seconds", "2", "--threads", "1", "--steps", "1"]
+    for name, more in (("three", ["--seeds", "3"]), ("second", ["--seed", "1"])):
+        assert main([*arguments, *few, *more, "--output", str(tmp_path / name)]) == 0
+    found, alone = scores(tmp_path / "three"), scores(tmp_path / "second")
+    values = [seed["kernel_score"]["value"] for seed in found["seeds"]]
+    figure = found["sets"]["samples"]["kernel_score"]
+    assert len(values) == 3 and figure["value"] == pytest.approx(np.mean(values))
+    assert figure["low"] <= min(values) <= max(values) <= figure["high"]
+    assert alone["seeds"] is None
+    assert values[1] == pytest.approx(alone["sets"]["samples"]["kernel_score"]["value"], abs=0.1)  # its own intervals
+    assert found["set_clips"]["samples"] == 4 and found["ruler"] == RULER_VERSION
+    screen = " ".join(capsys.readouterr().out.split())
+    assert "12 clips (3 seeds)" in screen and "the mean of 3 seeds" in screen and "samples, n 4" in screen
+    with pytest.raises(SystemExit):
+        main(["--generated", str(home / "train"), "--real", str(home / "real"), "--seeds", "2"])
+
+
+def test_scores_of_an_earlier_ruler_are_told_from_these(home: Path, tmp_path: Path, capsys) -> None:
+    arguments = ["--generated", str(home / "train"), "--real", str(home / "real"), "--output", str(tmp_path), *SHORT]
+    assert main(arguments) == 0
+    assert "another version of the ruler" not in capsys.readouterr().out
+    earlier = scores(tmp_path)
+    del earlier["ruler"]
+    (tmp_path / "scores.json").write_text(json.dumps(earlier))
+    assert "An earlier ruler measured it" in measured_words(earlier, None)
+    assert main(arguments) == 0
+    screen = " ".join(capsys.readouterr().out.split())
+    assert f"another version of the ruler (1, now {RULER_VERSION}): they cannot be compared" in screen
+    assert "earlier ruler" not in measured_words(scores(tmp_path), None)
+
+
+def test_music_of_a_lower_rate_brings_the_generators_to_it(home: Path, tmp_path: Path, capsys) -> None:
+    for index in range(4):
+        write_music(tmp_path / "real" / f"{index}.wav", index, 9.0, 6_000)
+    arguments = ["--checkpoints", str(home / "checkpoints"), "--real", str(tmp_path / "real"), "--prompts", "3"]
+    few = ["--count", "4", "--seconds", "4", "--threads", "1", "--steps", "1", "--output", str(tmp_path / "out")]
+    assert main([*arguments, *few]) == 0
+    assert f"to be measured as 1 channel at {6_000} Hz" in " ".join(capsys.readouterr().out.split())
+    found = scores(tmp_path / "out")
+    assert found["real"]["sample_rate"] == 6_000
+    assert found["reconstructions"] and found["continuations"]
 
 
 def test_training_can_ask_for_a_few_figures_without_touching_weights_or_randomness(home: Path) -> None:

@@ -161,12 +161,15 @@ def test_raw_features_of_any_width_can_be_scored() -> None:
 # --- single numbers
 
 
+STEREO_NUMBERS = {"stereo_correlation", "side_to_mid", "stereo_coherence", "level_difference_spread"}
+
+
 def test_every_descriptor_is_finite_or_does_not_apply_on_silence_and_noise() -> None:
     for clip in (np.zeros((2, 3 * RATE), np.float32), noise(0, channels=2), np.sign(tone(200.0))):
         values = describe(clip, RATE)
         lacking = {name for name, value in values.items() if not math.isfinite(value)}
         too_long = {"self_similarity_4s", "self_similarity_8s"}
-        mono = {"stereo_correlation"} if len(clip) == 1 else set()
+        mono = STEREO_NUMBERS if len(clip) == 1 else set()
         assert lacking == too_long | mono
     assert len({row.name for row in DESCRIPTORS}) == len(DESCRIPTORS)
 

@@ -14,6 +14,7 @@ from piano.doctor.signals import WINDOW_STEPS, digest, is_spoilt, is_step
 from piano.foundation.doors import command
 from piano.foundation.score_words import (
     FAR_FROM,
+    FIRST_RULER,
     HARDLY_FROM,
     UNKNOWN,
     drone_words,
@@ -238,6 +239,8 @@ def facts_of(events: Sequence[Mapping[str, Any]]) -> Facts:
     """What the events say; a stage that was learned after all is not one that was left out."""
     scores = [line for line in events if line.get("event") == "score" and is_number(line.get("kernel_score"))]
     scores = [line for line in scores if _words(line) != UNKNOWN]
+    newest = max((_ruler(line) for line in scores), default=FIRST_RULER)  # those of another one are not comparable
+    scores = [line for line in scores if _ruler(line) == newest]
     untold = [line for line in events if line.get("event") == "no score"]
     gates = last_gates(events)
     learned = list(dict.fromkeys(str(line.get("stage", "")) for line in events if is_step(line)))
@@ -331,6 +334,11 @@ def _advice(facts: Facts, steps: int) -> str:
 
 def _score_sentence(line: Mapping[str, Any]) -> str:
     return score_sentence(float(line["kernel_score"]), None, _count(line, "clips"), _count(line, "songs"))
+
+
+def _ruler(line: Mapping[str, Any]) -> int:
+    """Version of the ruler that measured it."""
+    return _count(line, "ruler") or FIRST_RULER
 
 
 def _words(line: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """What a clip sounds like, in one vector of hand-made numbers: pitch, order in time, timbre, rhythm, loudness.
 
 They are chosen so that what is not music is far away: a hum without pitch, smeared partials, shuffled time, noise,
-a low-pass. `distances` compares sets of such vectors.
+a low-pass, a narrowed stereo image, music in which nothing comes again. `distances` compares sets of such vectors.
 """
 
 import math
@@ -16,11 +16,16 @@ from piano.evaluation.spectra import (
     MEL_HOP_SECONDS,
     OCTAVES,
     PITCH_HOP_SECONDS,
+    REPETITION_SECONDS,
     SILENCE_DB,
+    STEREO_EDGES_HZ,
     Array,
     SoundView,
+    any_two_of,
     beat_strength_of,
+    blocks_of,
     chroma_of,
+    cosines_of,
     decibels,
     fine_spectrum,
     hann,
@@ -28,9 +33,11 @@ from piano.evaluation.spectra import (
     listen,
     note_peaks,
     onset_autocorrelation,
+    onset_frames_of,
     onset_rate_of,
     onset_strength,
     pitch_peaks,
+    stereo_image,
     tonal_share_of,
     widened,
 )
@@ -239,6 +246,73 @@ def _colour(sound: SoundView) -> list[Array]:
     return [np.array([centroid.mean(), centroid.std(), *rolloff, flatness.mean(), flatness.std()])]
 
 
+def _pulse(sound: SoundView) -> list[Array]:
+    """How strong the pulse is, in the whole and in halves, how many onsets there are, and how evenly they come.
+
+    Three of these are in `_rhythm` and `descriptors` too: as an aspect of their own they are not drowned there.
+    """
+    halves = np.array_split(sound.log_mel, 2)
+    strengths = [beat_strength_of(half) for half in halves]
+    times = onset_frames_of(sound.log_mel)
+    gaps = np.diff(times) * MEL_HOP_SECONDS
+    evenness = float(gaps.std() / gaps.mean()) if len(gaps) > 1 else 1.0
+    rate = len(times) / (len(sound.log_mel) * MEL_HOP_SECONDS)
+    return [np.array([beat_strength_of(sound.log_mel), *sorted(strengths), math.log(0.2 + rate), evenness])]
+
+
+def _level(sound: SoundView) -> list[Array]:
+    """Loudness of the clip, of its loud parts, and how much of it is silent."""
+    overall = 10 * np.log10(np.mean(np.square(sound.mono)) + 1e-8)
+    return [np.array([overall, np.percentile(sound.levels, 90), np.mean(sound.levels < SILENCE_DB)])]
+
+
+def _repetition(sound: SoundView, chroma: Array) -> list[Array]:
+    """How much of harmony, onsets and timbre comes again 0.5, 1, 2, 4 s later, above any two moments of the clip.
+
+    For each of the three: similarity at the four lags above that of any two moments, its spread, the similarity of any
+    two, and what the best other place of the clip reaches, 2 s or more away.
+    """
+    block = round(REPETITION_SECONDS / PITCH_HOP_SECONDS)
+    harmony = blocks_of(chroma, block).mean(axis=1)
+    mel_block = round(REPETITION_SECONDS / MEL_HOP_SECONDS)
+    levels = blocks_of(np.maximum(sound.log_mel, -60.0), mel_block).mean(axis=1)
+    rises = np.maximum(np.diff(np.maximum(sound.log_mel, -60.0), axis=0), 0)
+    bands = np.stack([band.mean(axis=1) for band in np.array_split(rises, 4, axis=1)], axis=1)
+    steps = blocks_of(bands - bands.mean(axis=0), mel_block // 2).sum(axis=1)
+    steps = np.pad(steps, ((0, max(0, 8 - len(steps))), (0, 0)))
+    pattern = np.lib.stride_tricks.sliding_window_view(steps, 8, axis=0)[::2].reshape(-1, 32)
+    return [np.array(_recurrence(row)) for row in (harmony, pattern, levels - levels.mean())]
+
+
+def _recurrence(frames: Array) -> list[float]:
+    """See `_repetition`; a frame every 0.25 s [shape=(frames, numbers)]."""
+    alike = cosines_of(frames)
+    lags = [min(round(seconds / REPETITION_SECONDS), len(alike) // 2) for seconds in (0.5, 1.0, 2.0, 4.0)]
+    any_two = any_two_of(alike)
+    later = [np.diagonal(alike, lag) for lag in lags]
+    places = np.arange(len(alike))
+    far = np.abs(places[:, None] - places) >= min(round(2.0 / REPETITION_SECONDS), len(alike) // 2)
+    best = np.where(far, alike, -1.0).max(axis=1)
+    return [
+        *(float(series.mean()) - any_two for series in later),
+        *(float(series.std()) for series in later),
+        any_two,
+        float(best.mean()),
+        float(np.percentile(best, 10)),
+    ]
+
+
+def _stereo(waveform: NDArray, sample_rate: int) -> list[Array]:
+    """The stereo image in six bands: means and spreads over time of what `stereo_image` measures."""
+    image = stereo_image(waveform, sample_rate)
+    series = (image.correlation, image.coherence, image.level_difference, image.side_to_mid)
+    return [
+        *(values.mean(axis=0) for values in series),
+        np.abs(image.level_difference).mean(axis=0),
+        *(values.std(axis=0) for values in series),
+    ]
+
+
 FEATURE_GROUPS: dict[str, int] = {
     "timbre": 4 * MEL_BANDS + 7,
     "modulation": 30,
@@ -251,8 +325,18 @@ FEATURE_GROUPS: dict[str, int] = {
     "continuity": 19,
     "rhythm": 21,
     "dynamics": 11,
+    "level": 3,
+    "pulse": 5,
+    "repetition": 33,
 }
 """The aspects of a feature vector, in order, and how many numbers each has."""
+STEREO_GROUPS: dict[str, int] = FEATURE_GROUPS | {"stereo": 9 * len(STEREO_EDGES_HZ)}
+"""The same for clips of two channels."""
+
+
+def groups_of(width: int) -> dict[str, int]:
+    """The aspects of feature vectors of this length; empty for vectors of another origin (an encoder's, say)."""
+    return next((groups for groups in (FEATURE_GROUPS, STEREO_GROUPS) if sum(groups.values()) == width), {})
 
 
 def feature_vector(waveform: NDArray, sample_rate: int) -> Array:
@@ -261,7 +345,9 @@ def feature_vector(waveform: NDArray, sample_rate: int) -> Array:
     The aspects are those of FEATURE_GROUPS: moments and percentiles of mel bands; modulation spectrum; sharpness of
     partials; number and register of notes, and how far they stand out; how long they last; intervals and steps;
     self-similarity of chroma and pitch from 0.1 to 4 s; key; cuts in the middle of notes; onset autocorrelation;
-    loudness distribution. All but the loudness itself do not depend on the clip's level.
+    loudness distribution; loudness and silence; pulse; what comes again; and the stereo image where there are two
+    channels. All but the loudness and silence do not depend on the clip's level. But for the image, what is heard is
+    the mono mix.
 
     Parameters
     ----------
@@ -270,7 +356,7 @@ def feature_vector(waveform: NDArray, sample_rate: int) -> Array:
 
     Returns
     -------
-    array [shape=(309,)]
+    array [shape=(350,)], or [shape=(404,)] of two channels
         Raw numbers in different units: standardise them with a FeatureScale.
 
     Raises
@@ -296,7 +382,12 @@ def feature_vector(waveform: NDArray, sample_rate: int) -> Array:
         + _continuity(sound, peaks)
         + _rhythm(sound)
         + _dynamics(sound)
+        + _level(sound)
+        + _pulse(sound)
+        + _repetition(sound, chroma)
     )
+    if len(waveform) > 1:
+        parts += _stereo(waveform, sample_rate)
     return np.concatenate(parts).astype(np.float32)
 
 

@@ -8,10 +8,15 @@ from numpy.typing import NDArray
 from piano.evaluation.lufs import integrated_lufs
 from piano.evaluation.spectra import (
     PITCH_HOP_SECONDS,
+    REPETITION_SECONDS,
     SILENCE_DB,
     Array,
+    StereoImage,
+    any_two_of,
     beat_strength_of,
+    blocks_of,
     chroma_of,
+    cosines_of,
     decibels,
     fine_spectrum,
     key_clarity_of,
@@ -21,6 +26,7 @@ from piano.evaluation.spectra import (
     pitch_magnitudes,
     pitch_peaks,
     polyphony_of,
+    stereo_image,
     stft_power,
     tonal_share_of,
     unit_level,
@@ -31,7 +37,9 @@ LOWEST_STABLE_PITCH = 12
 """A2: below it the constant-Q window is so long that noise holds its pitch, too."""
 STABLE_FRAMES = 10
 """0.32 s: twice the window of A2."""
-SIMILARITY_SECONDS = 0.25
+MOMENT_FRAMES = max(1, round(REPETITION_SECONDS / PITCH_HOP_SECONDS))
+MOMENT_SECONDS = MOMENT_FRAMES * PITCH_HOP_SECONDS
+"""Moments that are compared for what comes again: about a quarter of a second."""
 LINE_CONTRAST_DB = 10.0
 LINE_SPREAD_DB = 3.0
 LOWEST_LINE_HZ = 100.0
@@ -68,6 +76,16 @@ class Clip:
         """Level over time in bins of about 8 Hz, over the whole band [shape=(frames, bins)]"""
         n_fft = 2 ** round(np.log2(0.128 * self.sample_rate))
         return decibels(stft_power(unit_level(self.mono), n_fft, n_fft // 2), -80.0)
+
+    @cached_property
+    def alike(self) -> Array:
+        """Cosine of the chroma of every two moments of 0.25 s [shape=(moments, moments)]"""
+        return cosines_of(blocks_of(chroma_of(self.pitch), MOMENT_FRAMES).mean(axis=1))
+
+    @cached_property
+    def image(self) -> StereoImage | None:
+        """Stereo image by time and band; None for one channel."""
+        return stereo_image(self.waveform, self.sample_rate) if len(self.waveform) > 1 else None
 
     @property
     def seconds(self) -> float:
@@ -114,6 +132,34 @@ def stereo_correlation(clip: Clip) -> float:
     left, right = clip.waveform[:2] - clip.waveform[:2].mean(axis=1, keepdims=True)
     size = float(np.sqrt(np.square(left).mean() * np.square(right).mean()))
     return float((left * right).mean() / size) if size > 1e-10 else 1.0
+
+
+def side_to_mid(clip: Clip) -> float:
+    """Power of the side (left less right) over that of the mid (left and right) in dB.
+
+    -60 or less is mono, 0 two unrelated channels. Not a number for one channel.
+    """
+    if len(clip.waveform) < 2:
+        return float("nan")
+    mid, side = (np.square(clip.waveform[0] + sign * clip.waveform[1]).mean() for sign in (1, -1))
+    floor = 1e-6 * float(mid + side) + 1e-12
+    return float(10 * np.log10((side + floor) / (mid + floor)))
+
+
+def stereo_coherence(clip: Clip) -> float:
+    """How much of one channel is the other one filtered, mean over six bands and half seconds: 1 is all of it.
+
+    Not a number for one channel.
+    """
+    return float(clip.image.coherence.mean()) if clip.image else float("nan")
+
+
+def level_difference_spread(clip: Clip) -> float:
+    """Standard deviation in dB of left over right, over bands and half seconds: 0 where nothing has a place or moves.
+
+    Not a number for one channel.
+    """
+    return float(clip.image.level_difference.std()) if clip.image else float("nan")
 
 
 def rolloff(clip: Clip) -> float:
@@ -192,10 +238,13 @@ def self_similarity(clip: Clip, seconds: float) -> float:
     """
     if clip.seconds < seconds + 1.0:
         return float("nan")
-    frames = max(1, round(SIMILARITY_SECONDS / PITCH_HOP_SECONDS))
-    chroma = chroma_of(clip.pitch)
-    usable = len(chroma) // frames * frames
-    blocks = chroma[:usable].reshape(-1, frames, 12).mean(axis=1)
-    unit = blocks / np.maximum(np.linalg.norm(blocks, axis=1, keepdims=True), 1e-6)
-    lag = round(seconds / (frames * PITCH_HOP_SECONDS))
-    return float((unit[lag:] * unit[:-lag]).sum(axis=1).mean())
+    alike = clip.alike
+    return float(np.diagonal(alike, round(seconds / MOMENT_SECONDS)).mean())
+
+
+def repetition(clip: Clip, seconds: float) -> float:
+    """`self_similarity` above that of any two moments of the clip: 0 where nothing comes again at this distance.
+
+    Not a number for clips with less than one second left after the lag.
+    """
+    return self_similarity(clip, seconds) - any_two_of(clip.alike)

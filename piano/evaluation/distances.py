@@ -7,10 +7,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from piano.evaluation.clip_features import FEATURE_GROUPS
+from piano.evaluation.clip_features import groups_of
 from piano.evaluation.spectra import Array, mono_mix, stft_power
 
 Labels = Sequence[object]
+LEAST_BANDWIDTH = 0.1
+"""Of an aspect, beside its share in the whole: in one that never moves in real music not every rounding counts."""
+
+
+WHITENING_RIDGE = 2.0
+"""With less, coverage asks for the very sound of a song; with more, for what all music has
+(docs/ruler.md, benchmarks/ruler_damages.py)."""
 
 
 class FeatureScale(NamedTuple):
@@ -18,7 +25,7 @@ class FeatureScale(NamedTuple):
 
     Every feature is centred and divided by its spread over the real clips. Spreads much smaller than those of its
     aspect are raised, so that a number that never moves in real music does not drown the others. Every aspect of
-    FEATURE_GROUPS then weighs the same, whatever its size.
+    `clip_features.groups_of` then weighs the same, whatever its size.
     """
 
     mean: NDArray[np.float64]
@@ -53,8 +60,7 @@ class FeatureScale(NamedTuple):
 
 def _aspect_sizes(features: int) -> list[int]:
     """Sizes of the aspects, or one aspect for features of another origin (an encoder's, say)."""
-    sizes = list(FEATURE_GROUPS.values())
-    return sizes if sum(sizes) == features else [features]
+    return list(groups_of(features).values()) or [features]
 
 
 def squared_distances(a: NDArray, b: NDArray) -> NDArray[np.float64]:
@@ -79,20 +85,79 @@ def pairs_to_compare(
     return allowed
 
 
+class Kernel(NamedTuple):
+    """How alike two clips are, from 0 to 1: half of it as a whole, half as the mean over the aspects of sound.
+
+    Rational quadratic, 1 / (1 + d^2 / (2 h^2)), h the median distance of real clips, and not Gaussian: its long tail
+    still tells bad from worse, where the Gaussian one calls everything bad equally far. The aspects have an h each: one
+    that is all wrong is not lost among those that are right.
+    """
+
+    sizes: tuple[int, ...]
+    """Features of each aspect."""
+    aspects: NDArray[np.float64]
+    """Median squared distance of real clips in each aspect [shape=(aspects,)]"""
+    whole: float
+    """The same in all features together."""
+
+    @classmethod
+    def fit(cls, real: NDArray, files: Labels | None = None) -> "Kernel":
+        """Bandwidths from standardised real clips [shape=(clips, features)]; pairs of one file are left out."""
+        allowed = pairs_to_compare(files, files, (len(real), len(real)), same_set=True)
+        sizes = tuple(_aspect_sizes(real.shape[1]))
+        whole = max(float(np.median(squared_distances(real, real)[allowed])), 1e-12)
+        least = LEAST_BANDWIDTH * whole / len(sizes)
+        medians = [float(np.median(squared_distances(part, part)[allowed])) for part in _aspects(real, sizes)]
+        return cls(sizes, np.maximum(medians, least), whole)
+
+    def __call__(self, a: NDArray, b: NDArray) -> NDArray[np.float64]:
+        """Of all pairs [shape=(rows of a, rows of b)]."""
+        joint, each = np.zeros((len(a), len(b))), np.zeros((len(a), len(b)))
+        for median, own, other in zip(self.aspects, _aspects(a, self.sizes), _aspects(b, self.sizes), strict=True):
+            squared = squared_distances(own, other)
+            joint += squared
+            each += 1 / (1 + squared / (2 * median))
+        return np.asarray(0.5 / (1 + joint / (2 * self.whole)) + 0.5 * each / len(self.sizes))
+
+
+def _aspects(clips: NDArray, sizes: Sequence[int]) -> list[NDArray]:
+    return np.split(clips, np.cumsum(sizes)[:-1], axis=1)
+
+
+def song_whitening(real: NDArray, files: Labels) -> NDArray[np.float64]:
+    """A matrix [shape=(features, features)] after which what varies within a song counts for little.
+
+    Within-class covariance normalisation (Hatch et al., "Within-class covariance normalization for SVM-based speaker
+    recognition", 2006): the inverse root of the scatter of real clips about the mean of their song, with twice its mean
+    added to every direction, so that few clips do not decide alone. What is left tells kinds of music from each other.
+    Where no song has two clips it is the identity.
+    """
+    labels = np.array([str(file) for file in files])
+    scatter, degrees = np.zeros((real.shape[1], real.shape[1])), 0
+    for song in np.unique(labels):
+        own = real[labels == song]
+        centred = own - own.mean(axis=0)
+        scatter += centred.T @ centred
+        degrees += len(own) - 1
+    mean = float(np.trace(scatter)) / len(scatter)
+    if not degrees or not mean > 1e-12:
+        return np.eye(real.shape[1])
+    values, vectors = np.linalg.eigh(scatter / mean + WHITENING_RIDGE * np.eye(len(scatter)))
+    return np.asarray(vectors / np.sqrt(values))
+
+
 def kernel_distance(
     generated: NDArray,
     reference: NDArray,
     *,
     generated_files: Labels | None = None,
     reference_files: Labels | None = None,
-    bandwidth: float | None = None,
+    kernel: Kernel | None = None,
 ) -> float:
     """Unbiased squared maximum mean discrepancy of two sets of feature vectors: 0 for two draws of the same music.
 
-    The kernel distance of KAD (arXiv 2502.15602; estimator: Gretton et al., JMLR 13, 2012), with the bandwidth from the
-    median distance within the *reference*. The kernel is rational quadratic, 1 / (1 + d^2 / (2 h^2)), and not Gaussian:
-    its long tail still tells bad from worse, where the Gaussian one calls everything bad equally far.
-    Being unbiased, it may fall a little below zero.
+    The kernel distance of KAD (arXiv 2502.15602; estimator: Gretton et al., JMLR 13, 2012), with the kernel fitted on
+    the *reference*. Being unbiased, it may fall a little below zero.
 
     Parameters
     ----------
@@ -101,8 +166,8 @@ def kernel_distance(
     generated_files, reference_files : sequence of labels, optional
         Where each clip was cut from. Pairs of the same file are left out, within each set and across: passages of one
         song are alike, and would make a set of few songs look concentrated.
-    bandwidth : float, optional
-        The length h; by default the median distance between reference clips of different files.
+    kernel : Kernel, optional
+        By default fitted on the reference.
 
     Raises
     ------
@@ -116,22 +181,16 @@ def kernel_distance(
         generated_files, generated_files, (len(generated), len(generated)), same_set=True
     )
     across = pairs_to_compare(generated_files, reference_files, (len(generated), len(reference)), same_set=False)
-    squared = squared_distances(reference, reference)
-    h = bandwidth if bandwidth is not None else float(np.sqrt(np.median(squared[within_reference])))
-    h = max(h, 1e-6)
-
-    def mean_kernel(distances: NDArray, allowed: NDArray[np.bool_]) -> float:
-        return float((1 / (1 + distances[allowed] / (2 * h * h))).mean())
-
-    return (
-        mean_kernel(squared, within_reference)
-        + mean_kernel(squared_distances(generated, generated), within_generated)
-        - 2 * mean_kernel(squared_distances(generated, reference), across)
+    alike = kernel or Kernel.fit(reference, reference_files)
+    return float(
+        alike(reference, reference)[within_reference].mean()
+        + alike(generated, generated)[within_generated].mean()
+        - 2 * alike(generated, reference)[across].mean()
     )
 
 
 def real_floor(
-    real: NDArray, *, real_files: Labels | None = None, splits: int = 8, seed: int = 0
+    real: NDArray, *, real_files: Labels | None = None, kernel: Kernel | None = None, splits: int = 100, seed: int = 0
 ) -> tuple[float, float]:
     """Kernel distance of one half of the real files to the other: mean and spread over random splits.
 
@@ -139,6 +198,8 @@ def real_floor(
     ----------
     real : array [shape=(clips, features)]
         Standardised features.
+    kernel : Kernel, optional
+        By default fitted on all of them.
 
     Returns
     -------
@@ -150,14 +211,15 @@ def real_floor(
     if len(files) < 4:
         return 0.0, 0.0
     random = np.random.default_rng(seed)
-    distances = []
-    for _ in range(splits):
-        half = np.isin(labels, random.permutation(files)[: len(files) // 2])
-        distances.append(
-            kernel_distance(
-                real[half], real[~half], generated_files=labels[half].tolist(), reference_files=labels[~half].tolist()
-            )
-        )
+    allowed = pairs_to_compare(labels.tolist(), labels.tolist(), (len(real), len(real)), same_set=True).astype(float)
+    alike = allowed * (kernel or Kernel.fit(real, real_files))(real, real)
+    halves = [np.isin(labels, random.permutation(files)[: len(files) // 2]) for _ in range(splits)]
+    half = np.array(halves, dtype=np.float64)
+
+    def mean_kernel(a: NDArray, b: NDArray) -> NDArray:
+        return ((a @ alike) * b).sum(axis=1) / ((a @ allowed) * b).sum(axis=1)
+
+    distances = mean_kernel(half, half) + mean_kernel(1 - half, 1 - half) - 2 * mean_kernel(half, 1 - half)
     return float(np.mean(distances)), float(np.std(distances))
 
 
@@ -221,7 +283,8 @@ def aspect_gaps(*, generated: NDArray, real: NDArray) -> dict[str, float]:
     scale = FeatureScale.fit(real)
     offsets = scale.transform(generated).mean(axis=0) - scale.transform(real).mean(axis=0)
     groups = np.split(offsets * scale.weight, np.cumsum(_aspect_sizes(len(offsets)))[:-1])
-    return {name: float(np.sqrt(np.mean(np.square(group)))) for name, group in zip(FEATURE_GROUPS, groups, strict=True)}
+    names = list(groups_of(len(offsets))) or ["all"]
+    return {name: float(np.sqrt(np.mean(np.square(group)))) for name, group in zip(names, groups, strict=True)}
 
 
 def diversity(*, generated: NDArray, real: NDArray, real_files: Labels | None = None) -> float:

@@ -43,6 +43,8 @@ SET_MEASURES = (
     SetMeasure("coverage", "share", "higher", "real clips that have a made one near to them"),
     SetMeasure("recall", "share", "higher", "real clips within the spread of the made ones"),
     SetMeasure("diversity", "x real", "near 1", "distance between made clips over that of real ones"),
+    SetMeasure("told_apart", "share", "lower", "clips that a judge of other songs tells right; 0.5 is chance"),
+    SetMeasure("strays", "share", "lower", "clips that are like no real one"),
 )
 
 DESCRIPTORS = (
@@ -56,12 +58,18 @@ DESCRIPTORS = (
         Descriptor(f"self_similarity_{seconds:g}s", "cosine", partial(descriptors.self_similarity, seconds=seconds))
         for seconds in (0.5, 1.0, 2.0, 4.0, 8.0)
     ),
+    Descriptor("repetition_0.5s", "cosine", partial(descriptors.repetition, seconds=0.5)),
+    Descriptor("repetition_1s", "cosine", partial(descriptors.repetition, seconds=1.0)),
+    Descriptor("repetition_2s", "cosine", partial(descriptors.repetition, seconds=2.0)),
     Descriptor("loudness", "dBFS", descriptors.loudness),
     Descriptor("integrated_loudness", "LUFS", descriptors.integrated_loudness),
     Descriptor("crest", "dB", descriptors.crest),
     Descriptor("silence_share", "share", descriptors.silence_share),
     Descriptor("offset", "x RMS", descriptors.offset),
     Descriptor("stereo_correlation", "", descriptors.stereo_correlation),
+    Descriptor("side_to_mid", "dB", descriptors.side_to_mid),
+    Descriptor("stereo_coherence", "", descriptors.stereo_coherence),
+    Descriptor("level_difference_spread", "dB", descriptors.level_difference_spread),
     Descriptor("rolloff", "Hz", descriptors.rolloff),
     Descriptor("bandwidth", "Hz", descriptors.bandwidth),
     Descriptor("whistle", "share", descriptors.whistle),
@@ -90,6 +98,8 @@ MEASURE_TITLES = {
     "coverage": "Coverage",
     "recall": "Recall",
     "diversity": "Diversity",
+    "told_apart": "Told from real music",
+    "strays": "Like no real clip",
     "inside": "In the range of real music",
 }
 """What the measures of a set are called in pictures and on pages."""

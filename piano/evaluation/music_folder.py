@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from piano.evaluation.sound_form import SoundForm, common_form, in_form
 from piano.foundation.audio_io import find_audio_files, read_audio
 from piano.foundation.dataset_format import manifest_path, open_pairs, read_manifest
 from piano.foundation.decode_log import FAR_BEYOND, NOT_FINITE, DecodeLog
@@ -114,7 +115,7 @@ def read_songs(
     Raises
     ------
     DatasetError
-        A data set of another rate or number of channels.
+        A data set of a lower rate or of fewer channels.
     """
     folder = Path(folder)
     if is_dataset(folder):
@@ -136,7 +137,8 @@ def read_songs(
 
 def _dataset_songs(folder: Path, split: str, sample_rate: int, channels: int, only: set[str] | None) -> Iterator[Song]:
     manifest = read_manifest(folder)
-    if (manifest.sample_rate, manifest.channels) != (sample_rate, channels):
+    own, wanted = SoundForm(manifest.sample_rate, manifest.channels), SoundForm(sample_rate, channels)
+    if common_form(own, wanted) != wanted:
         raise DatasetError(
             f"the data set in {printable(folder)} holds {counted(manifest.channels, 'channel')} "
             f"at {manifest.sample_rate} Hz, {channels} at {sample_rate} Hz are needed. "
@@ -147,7 +149,8 @@ def _dataset_songs(folder: Path, split: str, sample_rate: int, channels: int, on
         name = f"{split} pair {chain[0]}"
         if only is None or name in only:
             parts = [pairs[chain[0], 0], *(pairs[index, 1] for index in chain)]
-            yield Song(name, np.concatenate(parts, axis=1))
+            sound = np.concatenate(parts, axis=1)
+            yield Song(name, sound if own == wanted else in_form(sound, own, wanted))
 
 
 def chained_pairs(pairs: NDArray) -> list[list[int]]:

@@ -17,7 +17,6 @@ from piano.evaluation.set_scores import (
     NEIGHBOURS,
     KernelPairs,
     Reference,
-    bandwidth,
     covered,
     mean_distance,
     neighbour_distances,
@@ -178,10 +177,10 @@ def overall_words(verdicts: Mapping[str, str], first: str, second: str) -> str:
 def _kernel_score(reference: Reference, made: MadeSet, weights: Weights) -> Resampled:
     clips = reference.scale.transform(made.features)
     labels = [("made", index) for index in range(len(clips))]
-    h = bandwidth(reference)
-    within = KernelPairs.of(clips, clips, labels, labels, h=h, same=True)
-    across = KernelPairs.of(clips, reference.real, labels, reference.files, h=h, same=False)
-    within_real = KernelPairs.of(reference.real, reference.real, reference.files, reference.files, h=h, same=True)
+    kernel = reference.kernel
+    within = KernelPairs.of(clips, clips, labels, labels, kernel, same=True)
+    across = KernelPairs.of(clips, reference.real, labels, reference.files, kernel, same=False)
+    within_real = KernelPairs.of(reference.real, reference.real, reference.files, reference.files, kernel, same=True)
 
     def score(own: NDArray, real: NDArray) -> NDArray:
         distance = within_real.mean(real, real) + within.mean(own, own) - 2 * across.mean(own, real)
@@ -192,21 +191,18 @@ def _kernel_score(reference: Reference, made: MadeSet, weights: Weights) -> Resa
 
 
 def _coverage(reference: Reference, made: MadeSet, weights: Weights) -> Resampled:
-    clips = reference.scale.transform(made.features)
+    clips, real = reference.scale.transform(made.features) @ reference.whitening, reference.real @ reference.whitening
     labels = [("made", index) for index in range(len(clips))]
-    near = (
-        squared_distances(reference.real, clips)
-        <= neighbour_distances(reference.real, reference.files, NEIGHBOURS)[:, None]
-    )
+    near = squared_distances(real, clips) <= neighbour_distances(real, reference.files, NEIGHBOURS)[:, None]
     hit = (weights.made > 0).astype(np.float64) @ near.T > 0
-    value = covered(clips, reference.real, set_files=labels, real_files=reference.files).mean()
+    value = covered(clips, real, set_files=labels, real_files=reference.files).mean()
     return Resampled(float(value), weighted(hit, weights.real))
 
 
 def _recall(reference: Reference, made: MadeSet, weights: Weights) -> Resampled:
-    clips = reference.scale.transform(made.features)
+    clips, real = reference.scale.transform(made.features) @ reference.whitening, reference.real @ reference.whitening
     labels = [("made", index) for index in range(len(clips))]
-    own, across = squared_distances(clips, clips), squared_distances(reference.real, clips)
+    own, across = squared_distances(clips, clips), squared_distances(real, clips)
     np.fill_diagonal(own, np.inf)
     place = min(NEIGHBOURS, len(clips) - 1) - 1
     hits = []
@@ -215,7 +211,7 @@ def _recall(reference: Reference, made: MadeSet, weights: Weights) -> Resampled:
         neighbours = np.where(is_drawn[:, None, :], own, np.inf)
         radii = np.where(is_drawn, np.partition(neighbours, place, axis=2)[:, :, place], -1.0)
         hits.append((across <= radii[:, None, :]).any(axis=2))
-    value = recalled(clips, reference.real, set_files=labels, real_files=reference.files).mean()
+    value = recalled(clips, real, set_files=labels, real_files=reference.files).mean()
     return Resampled(float(value), weighted(np.concatenate(hits), weights.real))
 
 

@@ -15,7 +15,7 @@ from piano.evaluation.measures import DESCRIPTORS, PAIR_MEASURES, describe
 from piano.evaluation.memorisation import Memorisation
 from piano.evaluation.metrics import log_magnitude_ratio, pitch_found_share
 from piano.evaluation.music_folder import count_songs
-from piano.evaluation.set_scores import Reference, SetScores, real_scores, score_set
+from piano.evaluation.set_scores import Reference, SetScores, mean_scores, real_scores, score_set
 
 Clips = Sequence[NDArray]
 ProgressWatch = Callable[[Clips, str], Any]
@@ -89,6 +89,10 @@ class Scores(NamedTuple):
     descriptors: dict[str, Described]
     gaps: dict[str, float]
     """How far each aspect of sound is off, in spreads of real music (`distances.aspect_gaps`)."""
+    seeds: Sequence[SetScores] = ()
+    """Of every seed alone, where there are several: `sets` is their mean."""
+    clips: int = 0
+    """Made clips of each seed."""
 
 
 class Continued(NamedTuple):
@@ -208,7 +212,12 @@ def _labels(count: int) -> list[Hashable]:
 
 
 def score_clips(
-    ruler: Ruler, clips: Clips, *, files: Sequence[Hashable] | None = None, watch: ProgressWatch = unwatched
+    ruler: Ruler,
+    clips: Clips,
+    *,
+    files: Sequence[Hashable] | None = None,
+    seeds: int = 1,
+    watch: ProgressWatch = unwatched,
 ) -> Scores:
     """Hold a set of clips against real music.
 
@@ -218,12 +227,20 @@ def score_clips(
         As long as the real ones.
     files : sequence of labels, optional
         Where each was cut from; by default each stands alone.
+    seeds : int
+        So many sets of equal size, one after the other: each is held against the music alone, since coverage and
+        recall grow with the number of clips.
     """
     labels = _labels(len(clips)) if files is None else list(files)
     features = features_of(clips, ruler.sample_rate, watch, "samples")
     described = describe_all(clips, ruler.sample_rate, watch, "samples, described")
+    each = len(clips) // seeds
+    own = [slice(turn * each, (turn + 1) * each) for turn in range(seeds)]
+    sets = [score_set(ruler.reference, features[part], labels[part], seed=ruler.seed) for part in own]
     return Scores(
-        sets=score_set(ruler.reference, features, labels, seed=ruler.seed),
+        sets=mean_scores(sets),
+        seeds=sets if seeds > 1 else (),
+        clips=each,
         descriptors={
             name: _described(values, ruler.descriptors[name], ruler.noise_descriptors[name], labels, ruler.seed)
             for name, values in described.items()

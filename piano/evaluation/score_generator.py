@@ -24,6 +24,7 @@ from piano.evaluation.ruler import (
     unwatched,
 )
 from piano.evaluation.set_scores import score_set
+from piano.evaluation.sound_form import SoundForm, in_form
 from piano.foundation.errors import CheckpointError
 from piano.piano_model import VariationalAttentionModel
 
@@ -32,6 +33,7 @@ class Made(NamedTuple):
     """Music of a generator; every clip is an array [shape=(channels, samples)]."""
 
     samples: list[NDArray]
+    """Of every seed the same number, one seed after the other."""
     continuations: list[NDArray]
     reconstructions: list[NDArray]
     """With the scatter of real sound, as they are heard."""
@@ -96,6 +98,7 @@ def score_generator(
     ruler: Ruler,
     *,
     count: int,
+    seeds: int = 1,
     stretches: Sequence[NDArray] = (),
     library: Library | None = None,
     overlap: Overlap | None = None,
@@ -111,9 +114,12 @@ def score_generator(
     composer : Composer
         Of the generator, in evaluation mode; its weights and mode are left as they are.
     ruler : Ruler
-        From `fit_ruler`; says how long a sample is.
+        From `fit_ruler`; says how long a sample is, and in which form it is measured: of a lower rate or fewer
+        channels than the generator's, what was made is brought to it.
     count : int
-        Samples from white noise.
+        Samples from white noise, of each seed.
+    seeds : int
+        The composer's own and those that follow it.
     stretches : sequence of arrays [shape=(channels, 2 * samples)], optional
         Real music of different songs: the first half is the prompt, the second what the song really plays next.
     library : Library, optional
@@ -128,19 +134,38 @@ def score_generator(
     GeneratorScore, Made
         The figures, and the sounds they were measured on.
     """
-    samples = ruler.clips[0].shape[1]
+    channels, samples = ruler.clips[0].shape
     seconds = samples / ruler.sample_rate
-    heard = ruler.clips if reconstruct else []
-    made = Made(
-        samples=compose_samples(composer, count=count, seconds=seconds, watch=watch),
-        continuations=continue_prompts(
-            composer, [part[:, :samples] for part in stretches], seconds=seconds, watch=watch
-        ),
-        reconstructions=reconstruct_clips(composer.generator, heard, scatters=True, watch=watch),
-        middles=reconstruct_clips(composer.generator, heard, watch=watch),
+    own, wanted = form_of(composer), SoundForm(ruler.sample_rate, channels)
+    prompts = [in_form(part[:, :samples], wanted, own) for part in stretches]
+    originals = ruler.clips if own == wanted else [in_form(clip, wanted, own) for clip in ruler.clips]
+    sounds = (
+        [
+            clip
+            for each in with_seeds(composer, seeds)
+            for clip in compose_samples(each, count=count, seconds=seconds, watch=watch)
+        ],
+        continue_prompts(composer, prompts, seconds=seconds, watch=watch),
+        reconstruct_clips(composer.generator, originals, scatters=True, watch=watch) if reconstruct else [],
+        reconstruct_clips(composer.generator, originals, watch=watch) if reconstruct else [],
     )
-    score = score_made(ruler, made, stretches=stretches, library=library, overlap=overlap, watch=watch)
+    made = Made(*([in_form(clip, own, wanted, samples=samples) for clip in clips] for clips in sounds))
+    score = score_made(ruler, made, seeds=seeds, stretches=stretches, library=library, overlap=overlap, watch=watch)
     return score, made
+
+
+def form_of(composer: Composer) -> SoundForm:
+    """Rate and channels of what a generator makes."""
+    return SoundForm(composer.generator.sample_rate, composer.generator.sound_channels)
+
+
+def with_seeds(composer: Composer, seeds: int) -> list[Composer]:
+    """The same generator with this seed and those that follow it."""
+    sampling = composer.sampling
+    return [
+        composer if not turn else Composer(composer.generator, sampling._replace(seed=sampling.seed + turn))
+        for turn in range(seeds)
+    ]
 
 
 def score_made(
@@ -148,12 +173,16 @@ def score_made(
     made: Made,
     *,
     files: Sequence[Hashable] | None = None,
+    seeds: int = 1,
     stretches: Sequence[NDArray] = (),
     library: Library | None = None,
     overlap: Overlap | None = None,
     watch: ProgressWatch = unwatched,
 ) -> GeneratorScore:
-    """The figures of music that is there already; `files` labels the samples that were cut from one file."""
+    """The figures of music that is there already; `files` labels the samples that were cut from one file.
+
+    The samples are those of so many `seeds`, as in `score_clips`.
+    """
     samples = ruler.clips[0].shape[1]
     continuations = reconstructions = reconstruction_sets = memorisation = None
     if made.continuations:
@@ -176,7 +205,7 @@ def score_made(
         clips = [ruler.clips[place] for place in held_out]
         memorisation = find_copies(library, made.samples, clips, ruler.sample_rate)
     return GeneratorScore(
-        samples=score_clips(ruler, made.samples, files=files, watch=watch),
+        samples=score_clips(ruler, made.samples, files=files, seeds=seeds, watch=watch),
         continuations=continuations,
         reconstructions=reconstructions,
         reconstruction_sets=reconstruction_sets,

@@ -12,9 +12,9 @@ from piano.evaluation.continuations import ASPECTS
 from piano.evaluation.measures import DESCRIPTORS, PAIR_MEASURES, SET_MEASURES, measure_title
 from piano.evaluation.memorisation import Memorisation
 from piano.evaluation.pictures import BLUE, GREEN, PLUM, QUIET, RED, save_figure, styled_figure
-from piano.evaluation.ruler import Continued, GeneratorScore, Reconstructed, Ruler
+from piano.evaluation.ruler import MOST_NOISE, Continued, GeneratorScore, Reconstructed, Ruler
 from piano.evaluation.set_scores import SetScores
-from piano.foundation.score_words import drone_words, score_sentence, score_words
+from piano.foundation.score_words import RULER_VERSION, drone_words, score_sentence, score_words
 from piano.foundation.screen_text import band_texts, counted, fitting_table, wrapped_lines
 
 CANCELLING = -0.9
@@ -53,6 +53,17 @@ def set_rows(score: GeneratorScore, ruler: Ruler) -> dict[str, SetScores]:
     return rows | ruler.scale
 
 
+def set_counts(score: GeneratorScore, ruler: Ruler) -> dict[str, int]:
+    """How many clips each set has: of every seed, of one half for other real music."""
+    noises = min(len(ruler.clips), MOST_NOISE)
+    counts = {
+        "samples": score.samples.clips,
+        "reconstructions": len(ruler.clips),
+        "other real music": len(ruler.clips) // 2,
+    }
+    return {name: counts.get(name, noises) for name in set_rows(score, ruler)}
+
+
 def headline(score: GeneratorScore, ruler: Ruler) -> str:
     """What the scores come to, in a sentence or three, for someone who reads nothing else."""
     told = [warned] if (warned := warning(score)) else []
@@ -60,6 +71,8 @@ def headline(score: GeneratorScore, ruler: Ruler) -> str:
         return " ".join([*told, f"How good it is cannot be told: {ruler.reason}."])
     figure = score.samples.sets.kernel_score
     told += [f"Its music is {score_sentence(figure.value, figure[1:], len(ruler.clips), ruler.songs)}."]
+    if said := told_apart_words(score.samples.sets.told_apart, ruler.scale.get("other real music")):
+        told.append(said)
     described = score.samples.descriptors
     alike = described.get("self_similarity_1s")
     if (silent := described.get("silence_share")) and silent.mean.value > 0.9:
@@ -70,6 +83,14 @@ def headline(score: GeneratorScore, ruler: Ruler) -> str:
     if sides and sides.mean.value < CANCELLING:
         told.append("Its two channels cancel each other in the mix, which is what is listened to here.")
     return " ".join(told)
+
+
+def told_apart_words(figure: Figure, real: SetScores | None) -> str:
+    """That a judge tells most clips right, however small the distance; empty where it does no better than by chance."""
+    chance = max(0.5, real.told_apart.high) if real and math.isfinite(real.told_apart.high) else 0.5
+    if not math.isfinite(figure.value) or figure.value <= chance:
+        return ""
+    return f"A judge that never heard these songs tells {figure.value:.0%} of the clips right (50% is chance)."
 
 
 def warning(score: GeneratorScore) -> str:
@@ -91,22 +112,36 @@ def _sets_text(score: GeneratorScore, ruler: Ruler) -> str:
         return said
     lines = [f"SETS OF CLIPS against {measured}; 95 % intervals are in scores.json, and here if the window is wide."]
     lines += [f"  {row.name}: {row.meaning} ({row.better} is better)" for row in SET_MEASURES]
+    if not ruler.reference.hears_kinds:
+        lines.append(
+            "  Every song gave one clip: what varies within a song is not known, so coverage and recall are "
+            "kinder than with more clips (--count)."
+        )
+    if seeds := score.samples.seeds:
+        scores = ", ".join(score_words(each.kernel_score.value, None, len(ruler.clips)) for each in seeds)
+        lines.append(f"  Samples: the mean of {len(seeds)} seeds, whose kernel scores are {scores}.")
     if ruler.songs < 8:
         lines.append(
             f"  Only {counted(ruler.songs, 'real song')}: take every figure as a hint, and give more music with --real."
         )
     table = [["", *(row.name for row in SET_MEASURES)]]
+    counts = set_counts(score, ruler)
     for name, scores in set_rows(score, ruler).items():
         cells = [_figure(getattr(scores, row.name)) for row in SET_MEASURES]
         cells[0] = score_words(scores.kernel_score.value, scores.kernel_score[1:], len(ruler.clips))
-        table.append([name, *cells])
+        table.append([f"{name}, n {counts[name]}", *cells])
     return "\n".join([said, "", wrapped_lines("\n".join(lines)), _table(table)])
+
+
+def _samples(score: GeneratorScore) -> int:
+    """Samples of all seeds together."""
+    return score.samples.clips * max(1, len(score.samples.seeds))
 
 
 def _descriptors_text(score: GeneratorScore) -> str:
     title = (
         "SINGLE NUMBERS of the samples. In the band: does their mean lie where 90 % of real clips do? "
-        "Inside: share of samples there (real: 0.90)."
+        f"Inside: share of samples there (real: 0.90). {counted(_samples(score), 'sample')}."
     )
     units = {row.name: row.unit for row in DESCRIPTORS}
     table = [["", "mean", "real 5-95 % band", "noise", "in band", "inside"]]
@@ -203,7 +238,10 @@ def score_json(score: GeneratorScore, ruler: Ruler) -> dict[str, Any]:
     """Everything as plain values; numbers that do not exist are null."""
     return plain(
         {
+            "ruler": RULER_VERSION,
             "sets": set_rows(score, ruler),
+            "set_clips": set_counts(score, ruler),
+            "seeds": [each._asdict() for each in score.samples.seeds] or None,
             "descriptors": {
                 name: row._asdict() | {"in_band": row.is_inside} for name, row in score.samples.descriptors.items()
             },
@@ -251,7 +289,7 @@ def draw_scores(score: GeneratorScore, ruler: Ruler, path: Path) -> Path:
     """The sets beside the scale, and the descriptors on the real band, as a PNG."""
     rows = set_rows(score, ruler)
     described = score.samples.descriptors
-    with styled_figure(1, len(SET_MEASURES) + 1, size=(17, 5.6)) as (figure, axes):
+    with styled_figure(1, len(SET_MEASURES) + 1, size=(21, 5.6)) as (figure, axes):
         for column, (axis, measure) in enumerate(zip(axes.flat, SET_MEASURES, strict=False)):
             for place, scores in enumerate(rows.values()):
                 value: Figure = getattr(scores, measure.name)

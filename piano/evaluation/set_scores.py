@@ -10,7 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from piano.evaluation.bootstrap import Figure, file_weights, mean_figure, with_interval
-from piano.evaluation.distances import FeatureScale, kernel_distance, pairs_to_compare, real_floor, squared_distances
+from piano.evaluation.distances import (
+    FeatureScale,
+    Kernel,
+    kernel_distance,
+    pairs_to_compare,
+    real_floor,
+    song_whitening,
+    squared_distances,
+)
+from piano.evaluation.told_apart import told_right
 from piano.foundation.score_words import FEWEST_CLIPS, measured_on
 
 Files = Sequence[Hashable]
@@ -38,6 +47,9 @@ class Reference(NamedTuple):
     """Kernel distance of real music to other real music."""
     noise_distance: float
     """Kernel distance of the noise to real music."""
+    kernel: Kernel
+    whitening: NDArray[np.float64]
+    """`distances.song_whitening`: coverage and recall look at what tells songs apart [shape=(features, features)]"""
     reason: str = ""
     """Why there is no scale, so that no figure can be given; empty where there is one."""
 
@@ -46,10 +58,17 @@ class Reference(NamedTuple):
         """Fit on raw features of real clips and of their spectrum noise [shape=(clips, features)]."""
         scale = FeatureScale.fit(real)
         scaled, scaled_noise = scale.transform(real), scale.transform(noise)
-        floor, _ = real_floor(scaled, real_files=files, seed=seed)
-        noise_distance = kernel_distance(scaled_noise, scaled, reference_files=files, generated_files=None)
+        kernel = Kernel.fit(scaled, files)
+        floor, _ = real_floor(scaled, real_files=files, kernel=kernel, seed=seed)
+        noise_distance = kernel_distance(scaled_noise, scaled, reference_files=files, kernel=kernel)
         reason = why_no_scale(scaled, files, span=noise_distance - floor)
-        return cls(scale, scaled, list(files), scaled_noise, floor, noise_distance, reason)
+        whitening = np.eye(scaled.shape[1]) if reason else song_whitening(scaled, files)
+        return cls(scale, scaled, list(files), scaled_noise, floor, noise_distance, kernel, whitening, reason)
+
+    @property
+    def hears_kinds(self) -> bool:
+        """Whether a song gave two clips or more, so that coverage and recall know what varies within one."""
+        return len(set(self.files)) < len(self.files)
 
     @property
     def span(self) -> float:
@@ -93,6 +112,13 @@ class SetScores(NamedTuple):
     """Share of real clips that lie within the spread of the set."""
     diversity: Figure
     """Mean distance between clips of the set, over the same of real music."""
+    told_apart: Figure
+    """Share of the clips that a judge which never heard their songs tells right; 0.5 is chance (`told_apart`)."""
+    strays: Figure
+    """Share of the clips that are farther from every real clip than 95 of 100 real clips are from all others."""
+
+
+NOTHING_KNOWN = SetScores(*(NO_FIGURE for _ in SetScores._fields))
 
 
 def score_set(reference: Reference, features: NDArray, files: Files, *, seed: int = 0) -> SetScores:
@@ -107,18 +133,38 @@ def score_set(reference: Reference, features: NDArray, files: Files, *, seed: in
         Clips of the same file as a real one (reconstructions) are not compared with it.
     """
     if reference.reason:
-        return SetScores(NO_FIGURE, NO_FIGURE, NO_FIGURE, NO_FIGURE)
+        return NOTHING_KNOWN
     clips = reference.scale.transform(features)
+    kinds, real_kinds = clips @ reference.whitening, reference.real @ reference.whitening
     return SetScores(
         kernel_score=kernel_score_figure(reference, clips, files, seed=seed),
         coverage=mean_figure(
-            covered(clips, reference.real, set_files=files, real_files=reference.files), reference.files, seed=seed
+            covered(kinds, real_kinds, set_files=files, real_files=reference.files), reference.files, seed=seed
         ),
         recall=mean_figure(
-            recalled(clips, reference.real, set_files=files, real_files=reference.files), reference.files, seed=seed
+            recalled(kinds, real_kinds, set_files=files, real_files=reference.files), reference.files, seed=seed
         ),
         diversity=diversity_figure(reference, clips, files, seed=seed),
+        told_apart=told_apart_figure(reference, clips, files, seed=seed),
+        strays=mean_figure(
+            strayed(clips, reference.real, set_files=files, real_files=reference.files), files, seed=seed
+        ),
     )
+
+
+def mean_scores(sets: Sequence[SetScores]) -> SetScores:
+    """The mean of several sets. Its interval is the mean one, and never narrower than from the least to the most.
+
+    All are held against the same real songs, which is what most of an interval comes from: more sets do not shrink it.
+    """
+    if len(sets) == 1:
+        return sets[0]
+    figures = []
+    for column in zip(*sets, strict=True):
+        value, low, high = (float(np.mean(ends)) for ends in zip(*column, strict=True))
+        values = [figure.value for figure in column]
+        figures.append(Figure(value, min(low, *values), max(high, *values)))
+    return SetScores(*figures)
 
 
 def real_scores(reference: Reference, *, seed: int = 0) -> SetScores:
@@ -128,7 +174,7 @@ def real_scores(reference: Reference, *, seed: int = 0) -> SetScores:
     """
     names = list(dict.fromkeys(reference.files))
     if len(names) < 4 or reference.reason:
-        return SetScores(NO_FIGURE, NO_FIGURE, NO_FIGURE, NO_FIGURE)
+        return NOTHING_KNOWN
     random = np.random.default_rng(seed)
     rows = []
     for _ in range(SPLITS):
@@ -137,13 +183,19 @@ def real_scores(reference: Reference, *, seed: int = 0) -> SetScores:
         own_files = [file for file in reference.files if file in chosen]
         other_files = [file for file in reference.files if file not in chosen]
         own, other = reference.real[half], reference.real[~half]
-        distance = kernel_distance(own, other, generated_files=own_files, reference_files=other_files)
+        kinds, other_kinds = own @ reference.whitening, other @ reference.whitening
+        distance = kernel_distance(
+            own, other, generated_files=own_files, reference_files=other_files, kernel=reference.kernel
+        )
+        right = told_right(own, other, made_files=own_files, real_files=other_files, kernel=reference.kernel, seed=seed)
         rows.append(
             (
                 distance / max(reference.noise_distance, 1e-9),
-                covered(own, other, set_files=own_files, real_files=other_files).mean(),
-                recalled(own, other, set_files=own_files, real_files=other_files).mean(),
+                covered(kinds, other_kinds, set_files=own_files, real_files=other_files).mean(),
+                recalled(kinds, other_kinds, set_files=own_files, real_files=other_files).mean(),
                 mean_distance(own, own_files) / max(mean_distance(other, other_files), 1e-9),
+                right.share if right else np.nan,
+                strayed(own, other, set_files=own_files, real_files=other_files).mean(),
             )
         )
     columns = np.array(rows).T
@@ -156,15 +208,25 @@ def kernel_score_figure(reference: Reference, clips: NDArray, files: Files, *, s
     See `distances.kernel_score` for the definition. Where the set was made from the real files (reconstructions),
     both are drawn together.
     """
+    return with_interval(*kernel_score_draws(reference, clips, files, seed=seed))
+
+
+def kernel_score_draws(
+    reference: Reference, clips: NDArray, files: Files, *, seed: int = 0
+) -> tuple[float, NDArray[np.float64]]:
+    """Kernel score of standardised features, and what it is when songs are drawn again [shape=(resamples,)].
+
+    The same seed draws the same songs: sets that were made from the same files can be held against each other.
+    """
     real_weights = file_weights(reference.files, seed=seed)
     own_weights = joint_weights(reference.files, files, seed=seed)
     noise_weights = file_weights(range(len(reference.noise)), seed=seed + 2)
-    h = bandwidth(reference)
-    within_real = KernelPairs.of(reference.real, reference.real, reference.files, reference.files, h=h, same=True)
+    kernel = reference.kernel
+    within_real = KernelPairs.of(reference.real, reference.real, reference.files, reference.files, kernel, same=True)
 
     def distances(set_clips: NDArray, set_files: Files, weights: NDArray) -> tuple[float, NDArray]:
-        within = KernelPairs.of(set_clips, set_clips, set_files, set_files, h=h, same=True)
-        across = KernelPairs.of(set_clips, reference.real, set_files, reference.files, h=h, same=False)
+        within = KernelPairs.of(set_clips, set_clips, set_files, set_files, kernel, same=True)
+        across = KernelPairs.of(set_clips, reference.real, set_files, reference.files, kernel, same=False)
         one, many = np.ones((1, len(set_clips))), np.ones((1, len(reference.real)))
         value = within_real.mean(many, many) + within.mean(one, one) - 2 * across.mean(one, many)
         drawn = within_real.mean(real_weights, real_weights) + within.mean(weights, weights)
@@ -174,15 +236,24 @@ def kernel_score_figure(reference: Reference, clips: NDArray, files: Files, *, s
     noise_files = [("noise", index) for index in range(len(reference.noise))]
     _, noise_drawn = distances(reference.noise, noise_files, noise_weights)
     scores = (drawn - reference.floor) / np.maximum(noise_drawn - reference.floor, 1e-9)
-    return with_interval((value - reference.floor) / reference.span, scores)
+    return (value - reference.floor) / reference.span, scores
 
 
-def bandwidth(reference: Reference) -> float:
-    """Length of the kernel: the median distance of real clips of different files."""
-    allowed = pairs_to_compare(
-        reference.files, reference.files, (len(reference.real), len(reference.real)), same_set=True
+def told_apart_figure(reference: Reference, clips: NDArray, files: Files, *, seed: int = 0) -> Figure:
+    """Share of clips told right by a judge, with its interval: songs are drawn again among those it was asked about."""
+    right = told_right(
+        clips, reference.real, made_files=files, real_files=reference.files, kernel=reference.kernel, seed=seed
     )
-    return max(float(np.sqrt(np.median(squared_distances(reference.real, reference.real)[allowed]))), 1e-6)
+    if right is None:
+        return NO_FIGURE
+    drawn = [
+        (weights @ told) / np.where(weights.sum(axis=1) > 0, weights.sum(axis=1), np.nan)
+        for weights, told in (
+            (joint_weights(reference.files, files, seed=seed), right.made),
+            (file_weights(reference.files, seed=seed), right.real),
+        )
+    ]
+    return with_interval(right.share, (drawn[0] + drawn[1]) / 2)
 
 
 def joint_weights(real_files: Files, files: Files, *, seed: int) -> NDArray[np.float64]:
@@ -200,9 +271,9 @@ class KernelPairs(NamedTuple):
     allowed: NDArray[np.float64]
 
     @classmethod
-    def of(cls, a: NDArray, b: NDArray, a_files: Files, b_files: Files, *, h: float, same: bool) -> "KernelPairs":
+    def of(cls, a: NDArray, b: NDArray, a_files: Files, b_files: Files, kernel: Kernel, *, same: bool) -> "KernelPairs":
         allowed = pairs_to_compare(a_files, b_files, (len(a), len(b)), same).astype(np.float64)
-        return cls(allowed / (1 + squared_distances(a, b) / (2 * h * h)), allowed)
+        return cls(allowed * kernel(a, b), allowed)
 
     def mean(self, a_weights: NDArray, b_weights: NDArray) -> NDArray[np.float64]:
         """Weighted mean kernel of every resample; not a number where no pair is left."""
@@ -241,6 +312,23 @@ def recalled(
     across = squared_distances(real, clips)
     across[~pairs_to_compare(real_files, set_files, across.shape, same_set=False)] = np.inf
     return np.asarray((across <= radii).any(axis=1), dtype=np.float64)
+
+
+def strayed(clips: NDArray, real: NDArray, *, set_files: Files, real_files: Files) -> NDArray[np.float64]:
+    """For every clip of the set: does it lie farther from all real ones than 95 of 100 real clips do? 1 or 0.
+
+    Measured to the nearest of another file, so that about 0.05 of other real music strays.
+    What a mean over the set hides, such as a few silent clips, is counted.
+
+    Parameters
+    ----------
+    clips, real : array [shape=(clips, features)]
+        Standardised features.
+    """
+    farthest = np.percentile(neighbour_distances(real, real_files, 1), 95)
+    across = squared_distances(clips, real)
+    across[~pairs_to_compare(set_files, real_files, across.shape, same_set=False)] = np.inf
+    return (across.min(axis=1) > farthest).astype(np.float64)
 
 
 def neighbour_distances(clips: NDArray, files: Files, k: int) -> NDArray[np.float64]:

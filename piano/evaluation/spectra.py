@@ -5,6 +5,7 @@ Shared by the single numbers and the feature vector. Frames come first: `[shape=
 
 import math
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +27,13 @@ _LEVEL_FLOOR_DB = -60.0
 MEL_BANDS = 20
 MEL_HOP_SECONDS = 0.016
 PITCH_HOP_SECONDS = 0.032
+REPETITION_SECONDS = 0.25
+"""Moments that are compared for what comes again are so long."""
+STEREO_EDGES_HZ = (60.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0)
+"""Where the bands of the stereo image begin; the last ends at half the sample rate."""
+STEREO_SECONDS = 0.5
+_STEREO_FLOOR = 1e-6
+"""Power below this part of the clip's counts as none: no image is made of rounding."""
 _FRAME_BLOCK = 128
 _SHORTEST_SECONDS = 1.0
 
@@ -319,11 +327,34 @@ def beat_strength_of(log_mel: Array) -> float:
 
 
 def onset_rate_of(log_mel: Array) -> float:
+    return len(onset_frames_of(log_mel)) / ((len(log_mel) - 1) * MEL_HOP_SECONDS)
+
+
+def onset_frames_of(log_mel: Array) -> NDArray[np.intp]:
+    """Frames at which something begins: peaks of the onset strength, 1.5 dB a frame above the mean of 0.5 s."""
     strength = onset_strength(log_mel)
     padded = np.pad(strength, 5, constant_values=-1)
     highest = np.lib.stride_tricks.sliding_window_view(padded, 11).max(axis=1)
     onsets = (strength >= highest) & (strength > uniform_filter1d(strength, 31) + 1.5)
-    return float(onsets.sum() / (len(strength) * MEL_HOP_SECONDS))
+    return np.flatnonzero(onsets)
+
+
+def blocks_of(frames: Array, length: int) -> Array:
+    """Frames in groups of `length`; what is left over at the end is not used [shape=(groups, length, numbers)]."""
+    usable = len(frames) // length * length
+    return frames[:usable].reshape(-1, length, frames.shape[1])
+
+
+def cosines_of(frames: Array) -> Array:
+    """Cosine of every two frames [shape=(frames, frames)]."""
+    unit = frames / np.maximum(np.linalg.norm(frames, axis=1, keepdims=True), 1e-6)
+    return unit @ unit.T
+
+
+def any_two_of(alike: Array) -> float:
+    """Mean over every two different frames: what similarity is chance in this clip."""
+    count = len(alike)
+    return float((alike.sum() - np.trace(alike)) / (count * (count - 1))) if count > 1 else 1.0
 
 
 def polyphony_of(pitch: Array) -> float:
@@ -390,3 +421,48 @@ def widened(peaks: NDArray[np.bool_]) -> NDArray[np.bool_]:
     wide[:, 1:] |= peaks[:, :-1]
     wide[:, :-1] |= peaks[:, 1:]
     return wide
+
+
+class StereoImage(NamedTuple):
+    """How left and right go together, by time and band [shape=(times, bands)]."""
+
+    correlation: Array
+    """1: the same in both; 0: unrelated; -1: inverted."""
+    coherence: Array
+    """1: one is the other filtered or delayed; lower: each has something of its own."""
+    level_difference: Array
+    """Left over right in dB."""
+    side_to_mid: Array
+    """Power of left less right over that of left and right together, in dB: -60 is mono, 0 unrelated channels."""
+
+
+def stereo_image(waveform: NDArray, sample_rate: int) -> StereoImage:
+    """Cross-spectra of the first two channels, every half second, in six bands.
+
+    Parameters
+    ----------
+    waveform : array [shape=(channels, samples)]
+        Two channels.
+    """
+    hop = 2 ** round(math.log2(0.064 * sample_rate))
+    sides = [np.fft.rfft(windows_of(side, hop, hop) * hann(hop), axis=1) for side in np.asarray(waveform[:2])]
+    frames = max(1, round(STEREO_SECONDS * sample_rate / hop))
+    edges = [min(round(hz * hop / sample_rate), hop // 2) for hz in STEREO_EDGES_HZ] + [hop // 2 + 1]
+
+    def summed(power: NDArray) -> NDArray:
+        bands = np.stack([power[:, low : max(high, low + 1)].sum(axis=1) for low, high in pairwise(edges)], axis=1)
+        groups = bands[: max(frames, len(bands) // frames * frames)]
+        return np.stack([part.sum(axis=0) for part in np.array_split(groups, max(1, len(groups) // frames))])
+
+    left, right = (summed(np.square(np.abs(side))) for side in sides)
+    cross = summed(sides[0] * sides[1].conj())
+    shared = np.real(cross)
+    floor = _STEREO_FLOOR * float((left + right).sum(axis=1).mean()) + 1e-12
+    mid, side = left + right + 2 * shared, left + right - 2 * shared
+    size = np.sqrt((left + floor) * (right + floor))
+    return StereoImage(
+        correlation=(shared + floor) / size,
+        coherence=(np.abs(cross) + floor) / size,
+        level_difference=10 * np.log10((left + floor) / (right + floor)),
+        side_to_mid=10 * np.log10((np.maximum(side, 0) + floor) / (np.maximum(mid, 0) + floor)),
+    )

@@ -19,6 +19,7 @@ from piano.foundation.errors import CheckpointError
 from piano.foundation.finite import not_finite
 from piano.foundation.made_files import replacing, write_json
 from piano.foundation.model_folder import no_model_text
+from piano.foundation.score_words import FIRST_RULER, RULER_VERSION
 from piano.foundation.screen_text import counted, printable
 
 FORMAT_VERSION = 2
@@ -44,6 +45,8 @@ class Best(NamedTuple):
     """The stage that it belongs to."""
     kernel_score: float | None = None
     """The distance on the ruler's scale (SCALE); None where an earlier version judged."""
+    ruler: int = RULER_VERSION
+    """Version of the ruler that judged: distances of two versions are not comparable."""
 
     @property
     def words(self) -> str:
@@ -169,6 +172,9 @@ def as_best(values: Any) -> Best:
         raise ValueError(problem)
     if fields["kernel_score"] is not None and fields["kernel_score"] not in FINITE:
         raise ValueError(f"kernel_score must be {FINITE}, got {shown(fields['kernel_score'])}")
+    fields["ruler"] = FIRST_RULER if fields["ruler"] is None else fields["ruler"]
+    if not isinstance(fields["ruler"], int) or fields["ruler"] < FIRST_RULER:
+        raise ValueError(f"ruler must be a whole number of {FIRST_RULER} or more, got {shown(fields['ruler'])}")
     stage = fields["stage"]
     if not isinstance(stage, str) or not stage.isprintable() or len(stage) > 40:
         raise ValueError("its stage is no name of one")

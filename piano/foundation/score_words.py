@@ -9,6 +9,11 @@ from typing import Any
 
 from piano.foundation.screen_text import counted
 
+RULER_VERSION = 2
+"""Counts up when the features or the definition of a figure change: figures of two versions are not comparable.
+1: 309 features of the mono mix. 2: level, pulse, repetition and the stereo image have their own aspects."""
+FIRST_RULER = 1
+"""The ruler of figures that do not name one."""
 FEWEST_CLIPS = 4
 """With fewer real clips there are no halves to hold against each other: the scale has no 0."""
 FEW_SONGS = 4

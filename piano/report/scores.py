@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from piano.evaluation.measures import DESCRIPTORS, SET_MEASURES, SetMeasure, measure_title
 from piano.foundation.doors import command
-from piano.foundation.score_words import is_number, score_sentence
+from piano.foundation.score_words import FIRST_RULER, RULER_VERSION, is_number, score_sentence
 from piano.foundation.screen_text import band_texts, counted
 from piano.report.markup import Section, absent_section, picture_address, render, short
 
@@ -139,7 +139,9 @@ def measured_words(scores: Mapping[str, Any], songs: int | None) -> str:
         heard = "none of them is among those it learned from"
     else:
         heard = f"it learned from {counted(len(learned), 'song')} of them"
-    return f"Measured: {scores.get('subject', 'this model')}, against {against}{of}; {heard}."
+    version = scores.get("ruler", FIRST_RULER)
+    other = "" if version == RULER_VERSION else " An earlier ruler measured it: measure again before you compare."
+    return f"Measured: {scores.get('subject', 'this model')}, against {against}{of}; {heard}.{other}"
 
 
 def warning_of(folder: Path) -> str:

@@ -13,6 +13,7 @@ from piano.foundation.bounds import Bound, shown
 from piano.foundation.checkpoint_format import Best, as_best, holds_tensors
 from piano.foundation.errors import CheckpointError
 from piano.foundation.finite import not_finite
+from piano.foundation.score_words import FIRST_RULER
 from piano.foundation.screen_text import printable
 from piano.stages import LAST_STAGE, STAGE_NAMES
 from piano.training.longer_run import LearnedSoFar, Reopened, learned_in
@@ -132,7 +133,7 @@ def position_of(there: Mapping[str, Any], history: Callable[[], Sequence[dict[st
         factors=factors,
         measured=measured,
         average_updates=there["average_updates"],
-        best=Best(**there["best"]) if there.get("best") else None,
+        best=Best(**{"ruler": FIRST_RULER, **there["best"]}) if there.get("best") else None,
         learned=learned,
         reopened=reopened,
         planned=planned,

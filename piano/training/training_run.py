@@ -22,6 +22,7 @@ from piano.foundation.checkpoint_format import Best, write_best
 from piano.foundation.errors import CheckpointError, DatasetError, StoppedBySignal, TrainingError
 from piano.foundation.run_log import RunLog
 from piano.foundation.runtime import Runtime
+from piano.foundation.score_words import RULER_VERSION
 from piano.foundation.screen_text import counted, printable, wrapped
 from piano.foundation.stop_signals import StopRequest
 from piano.foundation.thread_pilot import ThreadPilot
@@ -538,8 +539,14 @@ class TrainingRun:
     # --- keeping ---------------------------------------------------------------------------------------------------
 
     def score(self, kernel_distance: float, *, steps: int, kernel_score: float | None = None) -> None:
-        """Note how far whole compositions of the averaged weights are from validation music; the next save keeps it."""
-        if math.isfinite(kernel_distance) and (self.best is None or kernel_distance <= self.best.kernel_distance):
+        """Note how far whole compositions of the averaged weights are from validation music; the next save keeps it.
+
+        What an earlier version of the ruler judged best gives way to the first epoch that this one judges.
+        """
+        is_first = self.best is None or self.best.ruler != RULER_VERSION
+        if math.isfinite(kernel_distance) and (
+            is_first or self.best is None or kernel_distance <= self.best.kernel_distance
+        ):
             self.best = Best(self.epoch, kernel_distance, steps, self.stage, kernel_score)
 
     def save(self) -> None:

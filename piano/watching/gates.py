@@ -24,6 +24,7 @@ from piano.evaluation.score_generator import reconstruct_clips
 from piano.foundation.audio_io import write_audio
 from piano.foundation.doors import command
 from piano.foundation.run_log import read_history
+from piano.foundation.score_words import RULER_VERSION
 from piano.foundation.screen_text import counted, join_names, wrapped
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.piano_train import Composition, compose, draw_composition, judge_composition
@@ -237,7 +238,12 @@ class Gatekeeper(Watcher):
     def keep_score(self, run: TrainingRun, judged: Measured, *, steps: int) -> None:
         """Write the score of this epoch, and let the run remember it if it is the best; without a scale say why not."""
         score, ruler = judged.kernel_score, self.ruler(run)
-        measured: dict[str, Any] = {"steps": steps, "clips": len(ruler.clips), "songs": ruler.songs}
+        measured: dict[str, Any] = {
+            "steps": steps,
+            "clips": len(ruler.clips),
+            "songs": ruler.songs,
+            "ruler": RULER_VERSION,
+        }
         if not judged.is_known:
             reason = ruler.reason or "the music that was made holds something that is no number"
             run.event("no score", reason=reason, **measured)

@@ -18,7 +18,7 @@ from piano.evaluation.bootstrap import Figure
 from piano.evaluation.clip_features import feature_matrix
 from piano.evaluation.descriptors import Clip, self_similarity, silence_share
 from piano.evaluation.distances import spectrum_noise
-from piano.evaluation.set_scores import NO_FIGURE, Reference, SetScores, score_set
+from piano.evaluation.set_scores import NOTHING_KNOWN, Reference, SetScores, score_set
 from piano.foundation.errors import DatasetError
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.stages import MANY_STEPS
@@ -98,8 +98,7 @@ class RunRuler:
     def judge(self, clips: list[NDArray]) -> Measured:
         """Hold clips (channels, samples), as long as the real ones, against validation music."""
         if not are_numbers(clips):
-            nothing = SetScores(NO_FIGURE, NO_FIGURE, NO_FIGURE, NO_FIGURE)
-            return Measured(math.nan, nothing, math.nan)
+            return Measured(math.nan, NOTHING_KNOWN, math.nan)
         features = feature_matrix(clips, self.sample_rate)
         sets = score_set(self.reference, features, [("made", index) for index in range(len(clips))], seed=SEED)
         alike = [self_similarity(Clip(clip, self.sample_rate), 1.0) for clip in clips[:SIMILARITY_CLIPS]]
