@@ -37,6 +37,7 @@ from piano.training.time_budget import LEAST_LEARNING_SHARE, clock, seconds_sinc
 if TYPE_CHECKING:
     from piano.discriminator import Discriminator_with_mdisc
     from piano.doctor.verdict import Verdict
+    from piano.evaluation.effect import Effect
     from piano.foundation.runtime import Runtime
     from piano.piano_finetune import Start
     from piano.piano_model import AudioDataset, VariationalAttentionModel
@@ -200,6 +201,7 @@ def train_alone(
     from piano.training.known_music import KnownMusic
     from piano.training.run_keeper import refuse_full_disk
     from piano.training.training_run import TrainingRun
+    from piano.watching.effect_meter import keep_time, measure_tuning
     from piano.watching.gates import Gatekeeper
     from piano.watching.live import Doctor
     from piano.watching.validation import Validation
@@ -258,6 +260,7 @@ def train_alone(
         )
     with reported(run, messenger):
         gatekeeper.rehearse(run)
+        keep_time(run, gatekeeper.cost)
         if config.resume_from_checkpoint:
             say_what_learns(run, is_minutes_given=options.minutes is not None)
             if runtime.is_main and is_without_samples(run):
@@ -276,8 +279,9 @@ def train_alone(
         pretrain_discriminator(run)
         train_vae_gan(run)
         refuse_nothing(run)
+        effect = measure_tuning(run, clips=gatekeeper.cost.clips)
     verdict = verdict_of(run)
-    return verdict, last_words(run, verdict)
+    return verdict, last_words(run, verdict, effect)
 
 
 def has_other_dataset(config: Config, options: argparse.Namespace) -> bool:
@@ -348,7 +352,7 @@ def say_what_learns(run: "TrainingRun", *, is_minutes_given: bool = False) -> No
 
     before = list(run.finished_stages)
     if longer := run.extend():
-        tell(run.runtime, f"{longer}{failed_text(run, before)}")
+        tell(run.runtime, " ".join([f"{longer}{failed_text(run, before)}", *outlook_words(run)]))
     elif set(run.finished_stages) >= set(STAGE_NAMES):
         had = f"it has had {run.seconds / 60.0:.1f} minutes"
         advice = f"To learn longer, give the whole run more, for instance:\n  {longer_command(run)}"
@@ -517,14 +521,25 @@ def summary(run: "TrainingRun") -> str:
     return f"{length}{best}{verdict.sentence}"
 
 
-def last_words(run: "TrainingRun", verdict: "Verdict") -> str:
+def outlook_words(run: "TrainingRun") -> list[str]:
+    """What more time would bring, by the scores so far; none where the run was never scored."""
+    from piano.doctor.outlook import outlook_of
+    from piano.foundation.run_log import read_history
+
+    found = outlook_of(read_history(run.log.path.parent))
+    return [found.sentence] if found else []
+
+
+def last_words(run: "TrainingRun", verdict: "Verdict", effect: "Effect | None" = None) -> str:
     """What stands on the screen when all is done: how the run went, and what to do with it; `best.json` says it too."""
     from piano.doctor.verdict import LONGER
     from piano.foundation.checkpoint_format import mark_best
 
     folder, words = run.config.checkpoint_folder, summary(run)
+    words = " ".join([words, *([effect.sentence] if effect else []), *outlook_words(run)])
     if run.runtime.is_main:
-        mark_best(folder, is_ruined=verdict.is_ruined, verdict=verdict.sentence)
+        facts = {} if effect is None else {"effect": effect.fields()}
+        mark_best(folder, is_ruined=verdict.is_ruined, verdict=verdict.sentence, **facts)
     if not verdict.is_ruined:
         advice = f" {verdict.advice}" if verdict.advice else ""
         if verdict.advice == LONGER:

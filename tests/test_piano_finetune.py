@@ -1,21 +1,31 @@
 """Fine-tuning keeps what defines the latents, continues everything else, and resumes by itself."""
 
+import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from piano import piano_main
+from piano.composer import Composer, Sampling
 from piano.config_reader import dump_config, load_config_from_yaml
 from piano.export_model import export_model
+from piano.foundation.audio_io import read_audio
 from piano.foundation.checkpoint_format import complete_epochs
 from piano.foundation.errors import EXIT_RUINED, CheckpointError
+from piano.foundation.run_log import read_history
 from piano.piano_finetune import start_from
 from piano.stages import STAGE_NAMES
+from piano.training.time_budget import TimeBudget
 from piano.utilities import load_checkpoint, load_discriminator, load_generator
+from piano.watching.effect_meter import effect_seconds, last_effect, measure_tuning
 from piano.watching.gates import Gatekeeper
+from piano.watching.run_ruler import SEED
+from piano.watching.score_cost import Prices
 from tests.same_run import Interrupted
-from tests.tiny_run import SMALL, tiny_config, write_config, write_dataset
+from tests.tiny_run import SMALL, On, start_run, tiny_config, train_all, write_config, write_dataset
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +78,42 @@ def test_all_stages_run_and_the_judges_go_on_from_where_they_were(base, tuned):
     assert steps > 0
     first = load_checkpoint(tuned, "discriminator", complete_epochs(tuned)[0])
     assert int(first["model"]["trained_steps"]) == steps
+
+
+def test_a_fine_tuned_run_says_what_became_of_the_model_and_leaves_both_to_hear(base, tmp_path, capsys):
+    tune(base, tmp_path, "--from", str(base / "given"))
+    folder, said = tmp_path / "checkpoints", " ".join(capsys.readouterr().out.split())
+    told = last_effect(read_history(folder))
+    assert told is not None and told["verdict"] in ("moved", "not moved", "copied")
+    assert told["sentence"] in said
+    assert json.loads((folder / "best.json").read_text())["effect"]["gap"] == pytest.approx(told["gap"])
+    before, after = (
+        read_audio(folder / "effect" / f"{name}.wav", sample_rate=8000, channels=1) for name in ("before", "after")
+    )
+    assert before.shape == after.shape and not np.array_equal(before, after)
+    played = Composer(load_generator(base / "given"), Sampling(SEED)).generate(before.shape[1] / 8000)[0]
+    np.testing.assert_allclose(before, played.numpy(), atol=1e-3)
+
+
+def test_a_model_to_begin_with_that_is_gone_is_said_and_the_run_ends_as_ever(base, tmp_path, capsys):
+    shutil.copytree(base / "given", tmp_path / "gone")
+    moved = On(after_stage=lambda run, stage: shutil.rmtree(tmp_path / "gone", ignore_errors=True))
+    run = start_run(
+        tiny_config(tmp_path / "run").model_copy(update={"start_from": tmp_path / "gone"}), watchers=[moved]
+    )
+    train_all(run)
+    assert measure_tuning(run, clips=4) is None
+    told = last_effect(read_history(tmp_path / "run"))
+    assert told is not None and told["verdict"] == "cannot tell" and "gone" in told["sentence"]
+
+
+def test_the_meter_has_its_time_in_the_budget(tmp_path):
+    prices = Prices(hear=0.1, compose={1: 0.2, 16: 1.0}, reconstruct=0.1, encoding=1.0)
+    assert effect_seconds(prices, 8, music_seconds=80.0) == pytest.approx(2 * 8 * (1.1 + 0.1) + 0.5)
+    with_meter, without = (TimeBudget(600.0, {"autoencoder": 1.0, "flow": 1.0}, {}) for _ in range(2))
+    with_meter.afterwards = 60.0
+    plans = [sum(budget.plan("autoencoder", 0.0).values()) for budget in (with_meter, without)]
+    assert plans[1] - plans[0] == pytest.approx(60.0)
 
 
 def test_the_screen_says_what_is_adopted_and_the_folder_keeps_it(base, tmp_path, capsys):

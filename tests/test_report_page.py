@@ -26,6 +26,7 @@ from piano.report import report
 from piano.report.charts import draw_chart, find_axis, round_steps
 from piano.report.compared import comparison_section
 from piano.report.copies import copies_section
+from piano.report.effect import effect_section
 from piano.report.gates import gate_of
 from piano.report.listen import HeardSounds, Wanted, contrast_section, gather_sounds, listen_section
 from piano.report.markup import macro, short, without_places
@@ -482,6 +483,18 @@ def test_the_page_counts_gates_as_the_terminal_does() -> None:
     section = findings_section(history)
     assert section.note == "1 of 2 gates not passed" and "1 of 2 gates passed" in training_sentence(history)
     assert section.content.count("measured again later") == 2 and "the last gate counts" in section.content
+
+
+def test_what_fine_tuning_did_is_told_with_both_sounds_and_left_out_where_nobody_fine_tuned(tmp_path: Path) -> None:
+    told = {"event": "effect", "verdict": "moved", "sentence": "Fine-tuning moved it."}
+    for name, hertz in (("before", 300.0), ("after", 400.0)):
+        write_audio(tmp_path / "effect" / f"{name}.wav", tone(hertz, 1.0), RATE)
+    section = effect_section(tmp_path, [{"event": "effect", "verdict": "copied", "sentence": "old"}, told])
+    assert (section.words, section.note, section.absent) == ("Fine-tuning moved it.", "it moved", "")
+    assert section.content.count("<audio") == 2 and "after fine-tuning" in section.content
+    (tmp_path / "effect" / "after.wav").unlink()
+    assert effect_section(tmp_path, [told]).content.count("<audio") == 1
+    assert effect_section(tmp_path, [{"event": "gate"}]).absent
 
 
 def test_the_page_tells_no_folder_of_the_computer_it_was_made_on(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from piano.evaluation.bootstrap import Figure
 from piano.evaluation.continuations import ASPECTS
 from piano.evaluation.measures import DESCRIPTORS, PAIR_MEASURES, SET_MEASURES, measure_title
-from piano.evaluation.memorisation import Memorisation
+from piano.evaluation.memorisation import PASSAGE_SECONDS, Memorisation
 from piano.evaluation.pictures import BLUE, GREEN, PLUM, QUIET, RED, save_figure, styled_figure
 from piano.evaluation.ruler import MOST_NOISE, Continued, GeneratorScore, Reconstructed, Ruler
 from piano.evaluation.set_scores import SetScores
@@ -201,19 +201,19 @@ def _reconstruction_text(row: Reconstructed) -> str:
 def _memorisation_text(row: Memorisation) -> str:
     lines = [
         "MEMORISATION: correlation of the most alike four seconds of training music. "
-        f"Above {row.threshold:.2f} is a copy.",
+        f"Above {row.threshold:.2f} is a copy, and of two seconds above {row.short_threshold:.2f}.",
         f"  samples: median {row.median:.2f}; songs never learned: median {row.held_out_median:.2f}, "
         f"95 % below {row.held_out_high:.2f}",
         f"  copied: {row.copied_share:.0%} of the samples",
     ]
     if row.held_out_median > TOO_ALIKE:
         lines.append("  --real seems to be part of --train: nothing can be said. Give music that was not learned.")
-    ranked = sorted(enumerate(row.nearest), key=lambda item: -item[1].similarity)[:5]
+    ranked = sorted(enumerate(row.nearest), key=lambda item: (not row.is_copy(item[1]), -item[1].similarity))[:5]
     for index, found in ranked:
-        word = "COPY" if found.similarity > row.threshold else "nearest"
+        word = "COPY" if row.is_copy(found) else "nearest"
         lines.append(
             f"  sample {index} at {found.clip_seconds:.1f} s, {word}: {found.song} at {found.seconds:.1f} s "
-            f"({found.similarity:.2f})"
+            f"({found.similarity:.2f}{'' if found.length == PASSAGE_SECONDS else f' over {found.length:g} s'})"
         )
     return wrapped_lines("\n".join(lines))
 

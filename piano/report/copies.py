@@ -2,12 +2,19 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from piano.evaluation.memorisation import PASSAGE_SECONDS, Memorisation, build_library, find_copies, why_not_searched
+from piano.evaluation.memorisation import (
+    PASSAGE_SECONDS,
+    Memorisation,
+    Nearest,
+    build_library,
+    find_copies,
+    why_not_searched,
+)
 from piano.evaluation.music_folder import Song, read_songs
 from piano.foundation.dataset_format import DatasetManifest, read_manifest
 from piano.foundation.errors import DatasetError
@@ -30,8 +37,9 @@ class Found(NamedTuple):
 
     piece: ShownSound
     similarity: float
+    is_copy: bool
     made: ShownSound
-    """Four seconds of the piece."""
+    """The passage of the piece."""
     learned: ShownSound
     """The passage of the training music."""
 
@@ -65,7 +73,7 @@ def copies_section(
         (
             *(SoundPlayer(sound, sound_address(sound)) for sound in (row.made, row.learned)),
             row.similarity,
-            row.similarity > result.threshold,
+            row.is_copy,
         )
         for row in found
     ]
@@ -122,23 +130,26 @@ def search_copies(made: Sequence[ShownSound], dataset: Path, watch: SongWatch) -
         for song in read_songs(dataset, sample_rate=rate, channels=channels, split="training", only=names)
     }
     found = [
-        describe(piece, nearest, sources[nearest.song], manifest)
+        describe(piece, nearest, sources[nearest.song], manifest, is_copy=result.is_copy(nearest))
         for piece, nearest in zip(pieces, result.nearest, strict=True)
     ]
-    return sorted(found, key=lambda row: -row.similarity), result
+    return sorted(found, key=lambda row: (not row.is_copy, -row.similarity)), result
 
 
-def describe(piece: ShownSound, nearest: Any, source: NDArray[np.float32], manifest: DatasetManifest) -> Found:
+def describe(
+    piece: ShownSound, nearest: Nearest, source: NDArray[np.float32], manifest: DatasetManifest, *, is_copy: bool
+) -> Found:
     """Both passages, with names that say where they are from."""
     rate = manifest.sample_rate
     made, learned = (
-        waveform[:, round(start * rate) : round((start + PASSAGE_SECONDS) * rate)]
+        waveform[:, round(start * rate) : round((start + nearest.length) * rate)]
         for waveform, start in ((piece.waveform, nearest.clip_seconds), (source, nearest.seconds))
     )
     name = recording_title(nearest.song, manifest)
     return Found(
         piece,
         nearest.similarity,
+        is_copy,
         ShownSound("noise", f"{piece.title} from {nearest.clip_seconds:.1f} s", "", made, rate),
         ShownSound("real", f"{name} from {nearest.seconds:.1f} s", "", learned, rate),
     )
@@ -161,9 +172,11 @@ def explain(result: Memorisation) -> str:
         else f"{counted(copied, 'piece')} of {len(result.nearest)} above the threshold: listen to both."
     )
     return (
-        f"{verdict}\n\nEvery piece was searched in all of the training music, four seconds at a time, by its pitches. "
+        f"{verdict}\n\nEvery piece was searched in all of the training music by its pitches, four and two seconds at "
+        "a time. "
         "A likeness of 1 is the same passage. "
         f"Songs that were never learned reach {short(result.held_out_median)} in the middle, and 95 % of "
-        f"them stay below {short(result.held_out_high)}; above {short(result.threshold)} a passage counts as copied. "
+        f"them stay below {short(result.held_out_high)}; above {short(result.threshold)} four seconds count as copied, "
+        f"above {short(result.short_threshold)} two. "
         "Copies in another key or tempo are not found."
     )

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from piano import evaluate
 from piano.config_reader import CONFIG_NAME, Config, load_config_from_yaml, no_run_text
+from piano.doctor.outlook import outlook_of
 from piano.evaluation.music_folder import Song, is_dataset
 from piano.foundation import options as kinds
 from piano.foundation.checkpoint_format import read_best
@@ -24,6 +25,7 @@ from piano.foundation.run_log import read_history
 from piano.foundation.screen_text import CommandParser, counted, printable, tolerate_old_terminals
 from piano.report.compared import comparison_section
 from piano.report.copies import copies_section
+from piano.report.effect import effect_section
 from piano.report.listen import (
     SHIPPED_WORDS,
     HeardSounds,
@@ -257,6 +259,7 @@ def build_page(sources: Sources, options: argparse.Namespace) -> str:
         scores_section(
             sources.scores, how=f"{command('report', sources.run, '--evaluate')} does it, in some minutes.", songs=songs
         ),
+        effect_section(sources.run, history),
         comparison_section(sources.comparison, sources.run),
         copies_section(heard.of("noise"), sources.dataset, search=options.copies, watch=watched),
         curves_section(history, sources.config),
@@ -271,7 +274,9 @@ def build_page(sources: Sources, options: argparse.Namespace) -> str:
     title = options.title or headline(
         minutes=minutes, songs=len(manifest.songs["training"]) if manifest else 0, is_shipped=is_shipped
     )
-    facts = without_places(" ".join(filter(None, [what_it_is(sources, manifest), told.more])))
+    outlook = outlook_of(history)
+    more = outlook.sentence if outlook else ""
+    facts = without_places(" ".join(filter(None, [what_it_is(sources, manifest), told.more, more])))
     open_parts, curious = ([discreet(section) for section in part] for part in (open_parts, curious))
     here, folded = ([section for section in part if not section.absent] for part in (open_parts, curious))
     absent = [section for section in (*open_parts, *curious) if section.absent]

@@ -69,6 +69,8 @@ class TimeBudget:
         """Seconds of one step of some stages, as they were tried out before the first; empty: not known."""
         self.expected_gate: Callable[[str], float] = lambda stage: 0.0
         """Seconds that the measurements and samples after a stage are expected to take."""
+        self.afterwards = 0.0
+        """Seconds to keep for what is measured after the last stage."""
 
     @contextmanager
     def measure(self, kind: str) -> Iterator[None]:
@@ -152,7 +154,7 @@ class TimeBudget:
 
     def _left(self, stages: list[str], began: float) -> float:
         """Seconds for learning in these stages, of which the first began then."""
-        other = EXIT_SECONDS + sum(self.closing(name) for name in stages)
+        other = EXIT_SECONDS + self.afterwards + sum(self.closing(name) for name in stages)
         if next(iter(self.shares)) in stages:
             other += min(self.measured.get(ENCODING, 0.0), ENCODING_SHARE * self.seconds)
         time_left = max(AIM * self.seconds - began, 0.0)
