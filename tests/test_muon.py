@@ -2,6 +2,7 @@
 
 import copy
 
+import pytest
 import torch
 from torch import nn
 
@@ -32,9 +33,10 @@ def test_orthogonalised_matrices_have_singular_values_about_one() -> None:
         matrix = torch.randn(shape, generator=random)
         before = torch.linalg.svdvals(matrix / matrix.norm())
         after = torch.linalg.svdvals(orthogonalise(matrix, torch.float32))
-        assert after.max() < 1.3
-        assert after.quantile(0.1) > 0.5  # the smallest of a square matrix are next to nothing, and stay small
+        assert after.max() < 1.9
+        assert after.quantile(0.25) > 0.2  # the smallest of a square matrix are next to nothing, and stay small
         assert before.max() < 0.3
+        assert after.median() == pytest.approx(1.15, abs=0.05)
 
 
 def test_only_matrices_of_blocks_are_orthogonalised() -> None:

@@ -8,13 +8,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 POLYNOMIALS = (
-    (8.093369, -23.620433, 17.446154),
-    (3.636586, -2.721927, 0.536546),
-    (2.661300, -1.977155, 0.452616),
+    (8.28721201814563, -23.595886519098837, 17.300387312530933),
+    (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
+    (3.9486908534822946, -2.908902115962949, 0.5518191394370137),
 )
-"""Quintics a x + b x^3 + c x^5 that bring singular values from 0.01 to 1 to between 0.73 and 1.27, one after the other:
-each is the nearest to 1 on what the one before leaves (Polar Express, Amsel et al., arXiv 2505.16932). They are as good
-as five Newton-Schulz steps of Jordan's (kellerjordan.github.io), and cost two thirds (docs/experiments.md)."""
+"""Quintics a x + b x^3 + c x^5 for singular values, one after the other: the first three of Polar Express (Amsel et
+al., arXiv 2505.16932). They lead to between 0.2 and 1.9, not to 1, and learn as well as five Newton-Schulz steps of Jordan's
+(kellerjordan.github.io), which cost half as much again; three that lead to between 0.73 and 1.27 learn less well
+(docs/experiments.md)."""
 RATE_PER_SIDE = 0.2
 """An orthogonal matrix times this and the root of its longer side is as large as an AdamW step (arXiv 2502.16982)."""
 
@@ -97,7 +98,7 @@ class Muon(Optimizer):
 
 
 def orthogonalise(matrix: Tensor, dtype: torch.dtype) -> Tensor:
-    """Nearly the nearest matrix with all singular values 1; those below a hundredth of its norm stay smaller.
+    """A matrix with the same singular vectors and singular values near 1: from 0.2 to 1.9, but for the smallest.
 
     The polynomials work on the square of the shorter side alone, and their product is applied to the matrix once.
     """
