@@ -13,9 +13,9 @@ POLYNOMIALS = (
     (3.9486908534822946, -2.908902115962949, 0.5518191394370137),
 )
 """Quintics a x + b x^3 + c x^5 for singular values, one after the other: the first three of Polar Express (Amsel et
-al., arXiv 2505.16932). They lead to between 0.2 and 1.9, not to 1, and learn as well as five Newton-Schulz steps of Jordan's
-(kellerjordan.github.io), which cost half as much again; three that lead to between 0.73 and 1.27 learn less well
-(docs/experiments.md)."""
+al., arXiv 2505.16932). They lead to between 0.2 and 1.9, not to 1, and learn as well as five Newton-Schulz steps of
+Jordan's (kellerjordan.github.io), which cost half as much again; three that lead to between 0.73 and 1.27 learn less
+well (docs/experiments.md)."""
 RATE_PER_SIDE = 0.2
 """An orthogonal matrix times this and the root of its longer side is as large as an AdamW step (arXiv 2502.16982)."""
 
