@@ -19,6 +19,10 @@ PULSE_RANGE = (0.8, 3.6)
 PULSE_GRID = 0.015
 PULSE_NUMBERS = 5
 PULSE_SIGNALS = 4
+METRES = (2, 3, 4)
+"""Beats in a bar that are looked for."""
+BAR_NUMBERS = 3 * len(METRES)
+BAR_SIGNALS = 2
 NUM_WINDOWS, NUM_ANCHORS = 4_096, 1_024
 ANCHOR_SPREAD = 0.3
 """A style is drawn this far, in standard deviations of each number, from one of the training music's."""
@@ -30,32 +34,62 @@ SHORTEST_SECONDS = 2.0
 
 
 class Pulse(NamedTuple):
-    """A beat and its octave in the movement of latents; every field has one row per item.
+    """A beat and its octave in the movement of latents, and the bar; every field has one row per item.
 
     frequency : beats a second [shape=(batch,)]
     strength : amplitude of the beat, in spreads of the movement [shape=(batch,)]
     octave : complex amplitude of twice the beat, as seen from the beat's phase [shape=(batch,)]
     phase : of the beat at frame 0, in radians [shape=(batch,)]
+    bars : complex amplitude of a bar of each of METRES, as seen from the beat: n times its phase less the beat's
+        [shape=(batch, len(METRES))]; None where bars are not looked for
+    bar_phase : of the bar of the strongest metre at frame 0 [shape=(batch,)]
     """
 
     frequency: Tensor
     strength: Tensor
     octave: Tensor
     phase: Tensor
+    bars: Tensor | None = None
+    bar_phase: Tensor | None = None
+
+    @property
+    def metre(self) -> Tensor:
+        """Index in METRES of the strongest bar [shape=(batch,)]."""
+        assert self.bars is not None
+        return self.bars.abs().argmax(dim=1)
 
     def numbers(self) -> Tensor:
-        """What is kept of it in a style [shape=(batch, PULSE_NUMBERS)]; the phase is not."""
-        return torch.stack(
+        """What is kept of it in a style [shape=(batch, PULSE_NUMBERS), with bars BAR_NUMBERS more]; phases are not."""
+        beat = torch.stack(
             [2.0 * self.frequency.log(), self.strength, self.octave.real, self.octave.imag, self.octave.abs()], dim=1
         )
+        if self.bars is None:
+            return beat
+        return torch.cat([self.bars.real, self.bars.imag, self.bars.abs(), beat], dim=1)
 
     def signals(self, frames: int, *, first_frame: int, frames_per_second: float) -> Tensor:
-        """The beat and its octave over time, each with its quadrature [shape=(batch, frames, PULSE_SIGNALS)]."""
+        """The beat and its octave over time, and the bar, each with its quadrature.
+
+        Returns
+        -------
+        Tensor [shape=(batch, frames, PULSE_SIGNALS), with bars BAR_SIGNALS more]
+        """
         seconds = (first_frame + torch.arange(frames, device=self.phase.device)) / frames_per_second
         angle = 2.0 * math.pi * self.frequency.unsqueeze(1) * seconds + self.phase.unsqueeze(1)
         beat = torch.polar(self.strength.unsqueeze(1).expand_as(angle).contiguous(), angle)
         octave = self.octave.unsqueeze(1) * torch.polar(torch.ones_like(angle), 2.0 * angle)
-        return torch.stack([beat.real, beat.imag, octave.real, octave.imag], dim=-1)
+        waves = [beat, octave]
+        if self.bars is not None and self.bar_phase is not None:
+            beats = torch.tensor(METRES, device=seconds.device)[self.metre]
+            strength = self.bars.abs().amax(dim=1)
+            turns = (self.frequency / beats).unsqueeze(1) * seconds
+            waves.append(
+                torch.polar(
+                    strength.unsqueeze(1).expand_as(turns).contiguous(),
+                    2.0 * math.pi * turns + self.bar_phase.unsqueeze(1),
+                )
+            )
+        return torch.stack([part for wave in waves for part in (wave.real, wave.imag)], dim=-1)
 
 
 class Style(NamedTuple):
@@ -74,7 +108,7 @@ class StyleCondition(NamedTuple):
     """What the flow is conditioned on.
 
     vector : [shape=(batch, style_dim)]
-    signals : the pulse, frame by frame [shape=(batch, frames, PULSE_SIGNALS)]
+    signals : the pulse, frame by frame [shape=(batch, frames, PULSE_SIGNALS or more)]
     is_known : 1, or 0 where there is no condition [shape=(batch, 1)]
     """
 
@@ -101,6 +135,8 @@ class LatentStyle(nn.Module):
         Numbers of a style: principal directions of what was measured.
     frames_per_second : float
         Of the latents.
+    has_bars : bool
+        Whether bars are looked for.
     """
 
     mean: Tensor
@@ -109,9 +145,11 @@ class LatentStyle(nn.Module):
     unproject: Tensor
     anchors: Tensor
 
-    def __init__(self, latent_dim: int, style_dim: int, frames_per_second: float) -> None:
+    def __init__(self, latent_dim: int, style_dim: int, frames_per_second: float, *, has_bars: bool = False) -> None:
         super().__init__()
-        measured = 2 * latent_dim + 2 + PULSE_NUMBERS
+        self.has_bars = has_bars
+        self.pulse_numbers = PULSE_NUMBERS + (BAR_NUMBERS if has_bars else 0)
+        measured = 2 * latent_dim + 2 + self.pulse_numbers
         self.style_dim = min(style_dim, measured)
         self.latent_dim = latent_dim
         self.frames_per_second = frames_per_second
@@ -127,7 +165,7 @@ class LatentStyle(nn.Module):
         measured = self._measure_windows(latents, NUM_WINDOWS, frames)
         weight = torch.ones(measured.shape[1])
         weight[self.latent_dim : 2 * self.latent_dim] = DEVIATION_WEIGHT
-        weight[-PULSE_NUMBERS:] = PULSE_WEIGHT
+        weight[-self.pulse_numbers :] = PULSE_WEIGHT
         self.mean.copy_(measured.mean(dim=0))
         self.spread.copy_(measured.std(dim=0).clamp_min(1e-3) / weight)
         scaled = (measured - self.mean) / self.spread
@@ -166,7 +204,7 @@ class LatentStyle(nn.Module):
     def measure(self, latents: Tensor) -> tuple[Tensor, Pulse]:
         """Raw numbers (batch, measured) and pulse of latents (batch, frames, latent_dim)."""
         movement = (latents[:, 1:] - latents[:, :-1]).square().mean(dim=-1).sqrt()
-        pulse = find_pulse(movement, self.frames_per_second)
+        pulse = find_pulse(movement, self.frames_per_second, with_bars=self.has_bars)
         spread = movement.std(dim=1).clamp_min(0.01)
         numbers = [
             latents.mean(dim=1),
@@ -188,7 +226,7 @@ class LatentStyle(nn.Module):
 
         Another attempt draws others.
         """
-        vectors, phases = [], []
+        vectors, phases, first_beats = [], [], []
         again = (attempt,) if attempt else ()
         for item in items:
             random = keyed_generator(seed, item, "style", *again)
@@ -196,21 +234,34 @@ class LatentStyle(nn.Module):
             noise = keyed_noise(seed, item, "style spread", *again, first_frame=0, frames=1, channels=self.style_dim)[0]
             vectors.append(anchor + ANCHOR_SPREAD * noise.to(anchor.device))
             phases.append(2.0 * math.pi * torch.rand((), generator=random))
+            first_beats.append(torch.rand((), generator=random))
         vector = torch.stack(vectors)
-        return Style(vector, self._pulse_of(vector, torch.stack(phases).to(vector.device)))
+        phase, first_beat = (torch.stack(drawn).to(vector.device) for drawn in (phases, first_beats))
+        return Style(vector, self._pulse_of(vector, phase, first_beat))
 
-    def _pulse_of(self, vector: Tensor, phase: Tensor) -> Pulse:
-        numbers = (vector @ self.unproject * self.spread + self.mean)[:, -PULSE_NUMBERS:]
-        return Pulse(
-            frequency=(0.5 * numbers[:, 0]).exp().clamp(*PULSE_RANGE),
-            strength=numbers[:, 1].clamp_min(0.0),
-            octave=torch.complex(numbers[:, 2], numbers[:, 3]),
+    def _pulse_of(self, vector: Tensor, phase: Tensor, first_beat: Tensor) -> Pulse:
+        """The pulse that a style vector says; `first_beat`, in [0, 1), draws with which beat of a bar it begins."""
+        numbers = (vector @ self.unproject * self.spread + self.mean)[:, -self.pulse_numbers :]
+        beat = numbers[:, -PULSE_NUMBERS:]
+        pulse = Pulse(
+            frequency=(0.5 * beat[:, 0]).exp().clamp(*PULSE_RANGE),
+            strength=beat[:, 1].clamp_min(0.0),
+            octave=torch.complex(beat[:, 2], beat[:, 3]),
             phase=phase,
         )
+        if not self.has_bars:
+            return pulse
+        real, imag, size = numbers[:, :BAR_NUMBERS].chunk(3, dim=1)
+        pulse = pulse._replace(bars=torch.polar(size.clamp_min(0.0), torch.atan2(imag, real)))
+        assert pulse.bars is not None
+        beats = torch.tensor(METRES, device=phase.device)[pulse.metre]
+        strongest = pulse.bars.gather(1, pulse.metre.unsqueeze(1)).squeeze(1)
+        turns = 2.0 * math.pi * (first_beat * beats).floor()
+        return pulse._replace(bar_phase=(phase + strongest.angle() + turns) / beats)
 
 
-def find_pulse(movement: Tensor, frames_per_second: float) -> Pulse:
-    """The beat that together with its octave explains most of a movement curve (batch, frames - 1)."""
+def find_pulse(movement: Tensor, frames_per_second: float, *, with_bars: bool = False) -> Pulse:
+    """The beat that together with its octave explains most of a movement curve (batch, frames - 1), and its bars."""
     curve = torch.cat([movement[:, :1], movement], dim=1)
     curve = curve - curve.mean(dim=1, keepdim=True)
     curve = curve / curve.square().mean(dim=1, keepdim=True).sqrt().clamp_min(1e-3)
@@ -230,4 +281,12 @@ def find_pulse(movement: Tensor, frames_per_second: float) -> Pulse:
     beat = scale * (weighted * wave(frequency)).sum(dim=1)
     octave = scale * (weighted * wave(2.0 * frequency)).sum(dim=1)
     phase = beat.angle()
-    return Pulse(frequency, beat.abs(), octave * torch.polar(torch.ones_like(phase), -2.0 * phase), phase)
+    pulse = Pulse(frequency, beat.abs(), octave * torch.polar(torch.ones_like(phase), -2.0 * phase), phase)
+    if not with_bars:
+        return pulse
+    found = torch.stack([scale * (weighted * wave(frequency / beats)).sum(dim=1) for beats in METRES], dim=1)
+    angles = found.angle()
+    beats = torch.tensor(METRES, device=curve.device)
+    bars = torch.polar(found.abs(), beats * angles - phase.unsqueeze(1))
+    pulse = pulse._replace(bars=bars)
+    return pulse._replace(bar_phase=angles.gather(1, pulse.metre.unsqueeze(1)).squeeze(1))

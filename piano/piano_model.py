@@ -75,12 +75,20 @@ class LatentFlow(nn.Module):
     """
 
     def __init__(
-        self, latent_dim: int, channels: int, num_heads: int, num_layers: int, *, style_dim: int, dropout: float = 0.0
+        self,
+        latent_dim: int,
+        channels: int,
+        num_heads: int,
+        num_layers: int,
+        *,
+        style_dim: int,
+        pulse_signals: int = PULSE_SIGNALS,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.transformer = LatentTransformer(latent_dim, channels, num_heads, num_layers, dropout=dropout)
         self.style = nn.Sequential(nn.Linear(style_dim + 1, channels), nn.SiLU(), nn.Linear(channels, channels))
-        self.pulse = nn.Linear(PULSE_SIGNALS, channels)
+        self.pulse = nn.Linear(pulse_signals, channels)
         self.out_norm = nn.LayerNorm(channels)
         self.out = nn.Linear(channels, latent_dim)
         nn.init.zeros_(self.out.weight)
@@ -117,6 +125,8 @@ class VariationalAttentionModel(nn.Module):
         See LatentStyle.
     dropout : float
         In the attention block, while training.
+    bar_signals : int
+        BAR_SIGNALS tell the flow where in a bar it is; 0, as models of before, tells it the beat alone.
     """
 
     default_steps: Tensor
@@ -145,6 +155,7 @@ class VariationalAttentionModel(nn.Module):
         style_dim: int = 48,
         dropout: float = 0.0,
         image_bands: int = 0,
+        bar_signals: int = 0,
     ) -> None:
         super().__init__()
         self.keywords = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
@@ -165,12 +176,10 @@ class VariationalAttentionModel(nn.Module):
             image_bands=image_bands,
         )
         self.normaliser = LatentNormaliser(latent_dim)
-        self.style = LatentStyle(latent_dim, style_dim, self.frames_per_second)
+        self.style = LatentStyle(latent_dim, style_dim, self.frames_per_second, has_bars=bool(bar_signals))
+        sizes = {"style_dim": self.style.style_dim, "pulse_signals": PULSE_SIGNALS + bar_signals, "dropout": dropout}
         self.attention, self.shortcut = (
-            LatentFlow(
-                latent_dim, attention_channels, num_heads, num_layers, style_dim=self.style.style_dim, dropout=dropout
-            )
-            for _ in range(2)
+            LatentFlow(latent_dim, attention_channels, num_heads, num_layers, **sizes) for _ in range(2)
         )
         self.textures = nn.ModuleDict({name: Texture(n_fft) for name in ("flow", "shortcut", "codec")})
         self.register_buffer("default_steps", torch.tensor(16))
