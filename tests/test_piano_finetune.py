@@ -16,6 +16,7 @@ from piano.foundation.audio_io import read_audio
 from piano.foundation.checkpoint_format import complete_epochs
 from piano.foundation.errors import EXIT_RUINED, CheckpointError
 from piano.foundation.run_log import read_history
+from piano.foundation.runtime import sampling_dtype
 from piano.piano_finetune import start_from
 from piano.stages import STAGE_NAMES
 from piano.training.time_budget import TimeBudget
@@ -91,7 +92,8 @@ def test_a_fine_tuned_run_says_what_became_of_the_model_and_leaves_both_to_hear(
         read_audio(folder / "effect" / f"{name}.wav", sample_rate=8000, channels=1) for name in ("before", "after")
     )
     assert before.shape == after.shape and not np.array_equal(before, after)
-    played = Composer(load_generator(base / "given"), Sampling(SEED)).generate(before.shape[1] / 8000)[0]
+    sampling = Sampling(SEED, dtype=sampling_dtype("cpu"))
+    played = Composer(load_generator(base / "given"), sampling).generate(before.shape[1] / 8000)[0]
     np.testing.assert_allclose(before, played.numpy(), atol=1e-3)
 
 
