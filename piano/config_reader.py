@@ -90,8 +90,8 @@ class ModelSettings(Settings):
     """In the attention block while training."""
     image_bands: int = limited(bounds.MODEL["image_bands"])
     """Bands of the stereo image; 0: a spectrum of each channel. Of mono it means nothing."""
-    bar_signals: int = limited(bounds.MODEL["bar_signals"])
-    """2: the flow hears where in a bar it is, as a wave and its quadrature; 0: it hears the beat alone."""
+    repeat_signals: int = limited(bounds.MODEL["repeat_signals"])
+    """2: the flow hears when music comes again, as a wave and its quadrature; 0: it hears the beat alone."""
 
     @model_validator(mode="after")
     def _check(self) -> "ModelSettings":

@@ -19,10 +19,11 @@ PULSE_RANGE = (0.8, 3.6)
 PULSE_GRID = 0.015
 PULSE_NUMBERS = 5
 PULSE_SIGNALS = 4
-METRES = (2, 3, 4)
-"""Beats in a bar that are looked for."""
-BAR_NUMBERS = 3 * len(METRES)
-BAR_SIGNALS = 2
+REPEATS = (1, 2, 3, 4, 6, 8)
+"""Beats after which music may come again: a figure, a bar, two bars."""
+REPEAT_SIGNALS = 2
+SHORTEST_REPEAT, LONGEST_REPEAT = 0.3, 0.5
+"""In seconds, and in parts of the window: what comes again sooner has not gone yet, later there is little to compare."""
 NUM_WINDOWS, NUM_ANCHORS = 4_096, 1_024
 ANCHOR_SPREAD = 0.3
 """A style is drawn this far, in standard deviations of each number, from one of the training music's."""
@@ -40,53 +41,50 @@ class Pulse(NamedTuple):
     strength : amplitude of the beat, in spreads of the movement [shape=(batch,)]
     octave : complex amplitude of twice the beat, as seen from the beat's phase [shape=(batch,)]
     phase : of the beat at frame 0, in radians [shape=(batch,)]
-    bars : complex amplitude of a bar of each of METRES, as seen from the beat: n times its phase less the beat's
-        [shape=(batch, len(METRES))]; None where bars are not looked for
-    bar_phase : of the bar of the strongest metre at frame 0 [shape=(batch,)]
+    repeats : how much more alike moments so many beats apart are than any two, for each of REPEATS
+        [shape=(batch, len(REPEATS))]; None where that is not looked for
+    turn : where between two repeats frame 0 is, in radians [shape=(batch,)]
     """
 
     frequency: Tensor
     strength: Tensor
     octave: Tensor
     phase: Tensor
-    bars: Tensor | None = None
-    bar_phase: Tensor | None = None
+    repeats: Tensor | None = None
+    turn: Tensor | None = None
 
     @property
-    def metre(self) -> Tensor:
-        """Index in METRES of the strongest bar [shape=(batch,)]."""
-        assert self.bars is not None
-        return self.bars.abs().argmax(dim=1)
+    def beats(self) -> Tensor:
+        """Beats after which the music is most alike to itself [shape=(batch,)]."""
+        assert self.repeats is not None
+        return torch.tensor(REPEATS, device=self.repeats.device)[self.repeats.argmax(dim=1)]
 
     def numbers(self) -> Tensor:
-        """What is kept of it in a style [shape=(batch, PULSE_NUMBERS), with bars BAR_NUMBERS more]; phases are not."""
+        """What is kept of it in a style [shape=(batch, PULSE_NUMBERS), with repeats len(REPEATS) more]; no phases."""
         beat = torch.stack(
             [2.0 * self.frequency.log(), self.strength, self.octave.real, self.octave.imag, self.octave.abs()], dim=1
         )
-        if self.bars is None:
-            return beat
-        return torch.cat([self.bars.real, self.bars.imag, self.bars.abs(), beat], dim=1)
+        return beat if self.repeats is None else torch.cat([self.repeats, beat], dim=1)
 
     def signals(self, frames: int, *, first_frame: int, frames_per_second: float) -> Tensor:
-        """The beat and its octave over time, and the bar, each with its quadrature.
+        """The beat and its octave over time, and what comes again, each with its quadrature.
 
         Returns
         -------
-        Tensor [shape=(batch, frames, PULSE_SIGNALS), with bars BAR_SIGNALS more]
+        Tensor [shape=(batch, frames, PULSE_SIGNALS), with repeats REPEAT_SIGNALS more]
         """
         seconds = (first_frame + torch.arange(frames, device=self.phase.device)) / frames_per_second
         angle = 2.0 * math.pi * self.frequency.unsqueeze(1) * seconds + self.phase.unsqueeze(1)
         beat = torch.polar(self.strength.unsqueeze(1).expand_as(angle).contiguous(), angle)
         octave = self.octave.unsqueeze(1) * torch.polar(torch.ones_like(angle), 2.0 * angle)
         waves = [beat, octave]
-        if self.bars is not None and self.bar_phase is not None:
-            beats = torch.tensor(METRES, device=seconds.device)[self.metre]
-            strength = self.bars.abs().amax(dim=1)
-            turns = (self.frequency / beats).unsqueeze(1) * seconds
+        if self.repeats is not None and self.turn is not None:
+            strength = self.repeats.amax(dim=1).clamp_min(0.0)
+            turns = (self.frequency / self.beats).unsqueeze(1) * seconds
             waves.append(
                 torch.polar(
                     strength.unsqueeze(1).expand_as(turns).contiguous(),
-                    2.0 * math.pi * turns + self.bar_phase.unsqueeze(1),
+                    2.0 * math.pi * turns + self.turn.unsqueeze(1),
                 )
             )
         return torch.stack([part for wave in waves for part in (wave.real, wave.imag)], dim=-1)
@@ -135,8 +133,8 @@ class LatentStyle(nn.Module):
         Numbers of a style: principal directions of what was measured.
     frames_per_second : float
         Of the latents.
-    has_bars : bool
-        Whether bars are looked for.
+    has_repeats : bool
+        Whether it is looked for what comes again.
     """
 
     mean: Tensor
@@ -145,10 +143,10 @@ class LatentStyle(nn.Module):
     unproject: Tensor
     anchors: Tensor
 
-    def __init__(self, latent_dim: int, style_dim: int, frames_per_second: float, *, has_bars: bool = False) -> None:
+    def __init__(self, latent_dim: int, style_dim: int, frames_per_second: float, *, has_repeats: bool = False) -> None:
         super().__init__()
-        self.has_bars = has_bars
-        self.pulse_numbers = PULSE_NUMBERS + (BAR_NUMBERS if has_bars else 0)
+        self.has_repeats = has_repeats
+        self.pulse_numbers = PULSE_NUMBERS + (len(REPEATS) if has_repeats else 0)
         measured = 2 * latent_dim + 2 + self.pulse_numbers
         self.style_dim = min(style_dim, measured)
         self.latent_dim = latent_dim
@@ -204,7 +202,9 @@ class LatentStyle(nn.Module):
     def measure(self, latents: Tensor) -> tuple[Tensor, Pulse]:
         """Raw numbers (batch, measured) and pulse of latents (batch, frames, latent_dim)."""
         movement = (latents[:, 1:] - latents[:, :-1]).square().mean(dim=-1).sqrt()
-        pulse = find_pulse(movement, self.frames_per_second, with_bars=self.has_bars)
+        pulse = find_pulse(movement, self.frames_per_second)
+        if self.has_repeats:
+            pulse = find_repeats(latents, pulse, self.frames_per_second)
         spread = movement.std(dim=1).clamp_min(0.01)
         numbers = [
             latents.mean(dim=1),
@@ -240,7 +240,7 @@ class LatentStyle(nn.Module):
         return Style(vector, self._pulse_of(vector, phase, first_beat))
 
     def _pulse_of(self, vector: Tensor, phase: Tensor, first_beat: Tensor) -> Pulse:
-        """The pulse that a style vector says; `first_beat`, in [0, 1), draws with which beat of a bar it begins."""
+        """The pulse that a style vector says; `first_beat`, in [0, 1), draws the beat that it begins with."""
         numbers = (vector @ self.unproject * self.spread + self.mean)[:, -self.pulse_numbers :]
         beat = numbers[:, -PULSE_NUMBERS:]
         pulse = Pulse(
@@ -249,19 +249,15 @@ class LatentStyle(nn.Module):
             octave=torch.complex(beat[:, 2], beat[:, 3]),
             phase=phase,
         )
-        if not self.has_bars:
+        if not self.has_repeats:
             return pulse
-        real, imag, size = numbers[:, :BAR_NUMBERS].chunk(3, dim=1)
-        pulse = pulse._replace(bars=torch.polar(size.clamp_min(0.0), torch.atan2(imag, real)))
-        assert pulse.bars is not None
-        beats = torch.tensor(METRES, device=phase.device)[pulse.metre]
-        strongest = pulse.bars.gather(1, pulse.metre.unsqueeze(1)).squeeze(1)
-        turns = 2.0 * math.pi * (first_beat * beats).floor()
-        return pulse._replace(bar_phase=(phase + strongest.angle() + turns) / beats)
+        pulse = pulse._replace(repeats=numbers[:, : len(REPEATS)])
+        beats = pulse.beats
+        return pulse._replace(turn=(phase + 2.0 * math.pi * (first_beat * beats).floor()) / beats)
 
 
-def find_pulse(movement: Tensor, frames_per_second: float, *, with_bars: bool = False) -> Pulse:
-    """The beat that together with its octave explains most of a movement curve (batch, frames - 1), and its bars."""
+def find_pulse(movement: Tensor, frames_per_second: float) -> Pulse:
+    """The beat that together with its octave explains most of a movement curve (batch, frames - 1)."""
     curve = torch.cat([movement[:, :1], movement], dim=1)
     curve = curve - curve.mean(dim=1, keepdim=True)
     curve = curve / curve.square().mean(dim=1, keepdim=True).sqrt().clamp_min(1e-3)
@@ -281,12 +277,27 @@ def find_pulse(movement: Tensor, frames_per_second: float, *, with_bars: bool = 
     beat = scale * (weighted * wave(frequency)).sum(dim=1)
     octave = scale * (weighted * wave(2.0 * frequency)).sum(dim=1)
     phase = beat.angle()
-    pulse = Pulse(frequency, beat.abs(), octave * torch.polar(torch.ones_like(phase), -2.0 * phase), phase)
-    if not with_bars:
-        return pulse
-    found = torch.stack([scale * (weighted * wave(frequency / beats)).sum(dim=1) for beats in METRES], dim=1)
-    angles = found.angle()
-    beats = torch.tensor(METRES, device=curve.device)
-    bars = torch.polar(found.abs(), beats * angles - phase.unsqueeze(1))
-    pulse = pulse._replace(bars=bars)
-    return pulse._replace(bar_phase=angles.gather(1, pulse.metre.unsqueeze(1)).squeeze(1))
+    return Pulse(frequency, beat.abs(), octave * torch.polar(torch.ones_like(phase), -2.0 * phase), phase)
+
+
+def find_repeats(latents: Tensor, pulse: Pulse, frames_per_second: float) -> Pulse:
+    """The pulse of latents (batch, frames, latent_dim), and after how many of its beats they come again.
+
+    Likeness is the cosine of latents about the window's mean, averaged over all pairs of frames at a lag.
+    """
+    centred = latents - latents.mean(dim=1, keepdim=True)
+    unit = centred / centred.norm(dim=-1, keepdim=True).clamp_min(1e-3)
+    frames = latents.shape[1]
+    spectrum = torch.fft.rfft(unit, n=2 * frames, dim=1)
+    sums = torch.fft.irfft((spectrum.real.square() + spectrum.imag.square()).sum(dim=-1), n=2 * frames, dim=1)
+    likeness = sums[:, :frames] / torch.arange(frames, 0, -1, device=latents.device)
+    first = max(1, math.ceil(SHORTEST_REPEAT * frames_per_second))
+    last = max(first + 1, int(LONGEST_REPEAT * frames))
+    excess = likeness - likeness[:, first:last].mean(dim=1, keepdim=True)
+    beats = torch.tensor(REPEATS, device=latents.device)
+    lags = beats * frames_per_second / pulse.frequency.unsqueeze(1)
+    below = lags.floor().long().clamp(0, frames - 2)
+    share = (lags - below).clamp(0.0, 1.0)
+    found = excess.gather(1, below) * (1.0 - share) + excess.gather(1, below + 1) * share
+    pulse = pulse._replace(repeats=torch.where((lags >= first) & (lags < last), found, torch.zeros_like(found)))
+    return pulse._replace(turn=pulse.phase / pulse.beats)

@@ -125,8 +125,8 @@ class VariationalAttentionModel(nn.Module):
         See LatentStyle.
     dropout : float
         In the attention block, while training.
-    bar_signals : int
-        BAR_SIGNALS tell the flow where in a bar it is; 0, as models of before, tells it the beat alone.
+    repeat_signals : int
+        REPEAT_SIGNALS tell the flow when the music comes again; 0, as models of before, tells it the beat alone.
     """
 
     default_steps: Tensor
@@ -155,7 +155,7 @@ class VariationalAttentionModel(nn.Module):
         style_dim: int = 48,
         dropout: float = 0.0,
         image_bands: int = 0,
-        bar_signals: int = 0,
+        repeat_signals: int = 0,
     ) -> None:
         super().__init__()
         self.keywords = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
@@ -176,8 +176,8 @@ class VariationalAttentionModel(nn.Module):
             image_bands=image_bands,
         )
         self.normaliser = LatentNormaliser(latent_dim)
-        self.style = LatentStyle(latent_dim, style_dim, self.frames_per_second, has_bars=bool(bar_signals))
-        sizes = {"style_dim": self.style.style_dim, "pulse_signals": PULSE_SIGNALS + bar_signals, "dropout": dropout}
+        self.style = LatentStyle(latent_dim, style_dim, self.frames_per_second, has_repeats=bool(repeat_signals))
+        sizes = {"style_dim": self.style.style_dim, "pulse_signals": PULSE_SIGNALS + repeat_signals, "dropout": dropout}
         self.attention, self.shortcut = (
             LatentFlow(latent_dim, attention_channels, num_heads, num_layers, **sizes) for _ in range(2)
         )

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from piano.latent_style import LatentStyle, find_pulse
+from piano.latent_style import REPEAT_SIGNALS, REPEATS, LatentStyle, find_pulse, find_repeats
 
 RATE = 15.625
 
@@ -103,3 +103,45 @@ def test_a_hidden_style_tells_nothing(style: LatentStyle, music: Tensor) -> None
     assert condition.is_known.tolist() == [[1.0], [0.0]]
     assert float(condition.vector[1].abs().max()) == float(condition.signals[1].abs().max()) == 0.0
     assert float(condition.vector[0].abs().max()) > 0.0
+
+
+def looping_latents(beats: int, *, frequency: float = 2.0, frames: int = 125, seed: int = 3) -> Tensor:
+    """Latents (1, frames, 8) with a place for each beat of a loop of so many beats, and a jump at every beat."""
+    random = torch.Generator().manual_seed(seed)
+    places = torch.randn(beats, 8, generator=random)
+    number = (torch.arange(frames) / RATE * frequency).floor().long()
+    return (places[number % beats] + 0.1 * torch.randn(frames, 8, generator=random)).unsqueeze(0)
+
+
+@pytest.mark.parametrize("beats", [2, 3, 4])
+def test_what_comes_again_is_found_and_its_wave_comes_again_with_it(beats: int) -> None:
+    latents = looping_latents(beats)
+    movement = (latents[:, 1:] - latents[:, :-1]).square().mean(dim=-1).sqrt()
+    pulse = find_pulse(movement, RATE)._replace(frequency=torch.tensor([2.0]))
+    found = find_repeats(latents, pulse, RATE)
+    assert found.repeats is not None and int(found.beats[0]) % beats == 0
+    assert float(found.repeats[0].max()) > 0.4
+    signals = found.signals(125, first_frame=0, frames_per_second=RATE)[0, :, -REPEAT_SIGNALS:]
+    lag = int(found.beats[0]) / 2.0 * RATE
+    later = found.signals(125, first_frame=round(4 * lag), frames_per_second=RATE)[0, :, -REPEAT_SIGNALS:]
+    torch.testing.assert_close(signals, later, atol=0.2, rtol=0.0)
+    torch.testing.assert_close(signals.norm(dim=-1), found.repeats[0].max().expand(125), atol=1e-4, rtol=0.0)
+
+
+def test_of_noise_nothing_comes_again() -> None:
+    noise = torch.randn(16, 125, 8, generator=torch.Generator().manual_seed(4))
+    found = find_repeats(noise, find_pulse(noise[:, 1:].norm(dim=-1), RATE), RATE)
+    assert found.repeats is not None and float(found.repeats.abs().mean()) < 0.06
+
+
+def test_a_style_keeps_what_comes_again(music: Tensor) -> None:
+    loops = torch.cat([looping_latents(beats, seed=seed) for beats in (2, 3, 4) for seed in range(12)])
+    style = LatentStyle(8, 20, RATE, has_repeats=True)
+    style.fit(loops, frames=100)
+    described = style.describe(loops[:, :100])
+    assert described.pulse.repeats is not None and described.pulse.repeats.shape == (36, len(REPEATS))
+    drawn = style.draw(0, range(24)).pulse
+    assert drawn.repeats is not None and drawn.turn is not None
+    torch.testing.assert_close(drawn.repeats.mean(dim=0), described.pulse.repeats.mean(dim=0), atol=0.12, rtol=0.0)
+    condition = style.draw(0, range(3)).condition(40, frames_per_second=RATE)
+    assert condition.signals.shape == (3, 40, 6)

@@ -142,8 +142,8 @@ STRIDE = Bound(1, 64)
 SEGMENT_SAMPLES = Bound(64, 2**31 - 1)
 IMAGE_BANDS = Bound(0, 512)
 """Of stereo; 0 for a spectrum of each channel."""
-BAR_SIGNALS = Bound(0, 2)
-"""How the flow hears where in a bar it is: a wave and its quadrature, or nothing."""
+REPEAT_SIGNALS = Bound(0, 2)
+"""How the flow hears when music comes again: a wave and its quadrature, or nothing."""
 MOST_WINDOWS = 16
 """Of the waveform, for the ear."""
 
@@ -165,7 +165,7 @@ MODEL = {
     "style_dim": SIZE,
     "dropout": BELOW_ONE,
     "image_bands": IMAGE_BANDS,
-    "bar_signals": BAR_SIGNALS,
+    "repeat_signals": REPEAT_SIGNALS,
 }
 """What a generator is built from: the section `model` of the settings, the keywords of a checkpoint."""
 JUDGES = {
