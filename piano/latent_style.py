@@ -23,7 +23,7 @@ REPEATS = (1, 2, 3, 4, 6, 8)
 """Beats after which music may come again: a figure, a bar, two bars."""
 REPEAT_SIGNALS = 2
 SHORTEST_REPEAT, LONGEST_REPEAT = 0.3, 0.5
-"""In seconds, and in parts of the window: what comes again sooner has not gone yet, later there is little to compare."""
+"""In seconds, and in parts of the window: what comes again sooner has not gone yet, later little can be compared."""
 NUM_WINDOWS, NUM_ANCHORS = 4_096, 1_024
 ANCHOR_SPREAD = 0.3
 """A style is drawn this far, in standard deviations of each number, from one of the training music's."""

@@ -142,6 +142,7 @@ def test_a_style_keeps_what_comes_again(music: Tensor) -> None:
     assert described.pulse.repeats is not None and described.pulse.repeats.shape == (36, len(REPEATS))
     drawn = style.draw(0, range(24)).pulse
     assert drawn.repeats is not None and drawn.turn is not None
-    torch.testing.assert_close(drawn.repeats.mean(dim=0), described.pulse.repeats.mean(dim=0), atol=0.12, rtol=0.0)
+    strongest = [found.amax(dim=1).mean().item() for found in (drawn.repeats, described.pulse.repeats)]
+    assert strongest[0] == pytest.approx(strongest[1], abs=0.2) and strongest[1] > 0.4
     condition = style.draw(0, range(3)).condition(40, frames_per_second=RATE)
     assert condition.signals.shape == (3, 40, 6)
