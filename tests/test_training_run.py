@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from piano.composer import Composer, Sampling
 from piano.foundation.checkpoint_format import Best, checkpoint_path, complete_epochs, find_epoch, read_best
 from piano.foundation.errors import CheckpointError, TrainingError
 from piano.foundation.run_log import read_history
@@ -26,10 +27,11 @@ from piano.piano_train import (
     professor_verdicts,
     shortcut_turn,
 )
-from piano.stages import STAGE_NAMES
+from piano.stages import RECONSTRUCTED, STAGE_NAMES
 from piano.training.game import Player, adversarial_step
 from piano.training.schedules import Opening, Step
 from piano.training.training_run import TrainingRun
+from piano.utilities import load_generator
 from tests.same_run import Interrupted, assert_same, run_weights, weights
 from tests.tiny_run import On, start_run, tiny_config, tonal_pairs, train_all
 
@@ -319,3 +321,20 @@ def test_too_small_a_memory_is_answered_with_the_same_steps_in_more_parts(tmp_pa
     assert "Give --resume --set accumulation_steps=4" in too_little_memory(run)
     run = start_run(tiny_config(tmp_path, accumulation_steps=4))
     assert too_little_memory(run).endswith("Choose a smaller preset or batch_size.")
+
+
+def test_a_run_in_stereo_learns_one_spectrum_its_image_and_what_comes_again(tmp_path):
+    config = tiny_config(
+        tmp_path / "run",
+        model__sound_channels=2,
+        model__image_bands=16,
+        model__repeat_signals=2,
+        discriminator__wave_windows=[256],
+    )
+    run = start_run(config)
+    train_all(run)
+    generator = load_generator(tmp_path / "run")
+    assert generator.autoencoder.values == 257 + 2 * 16 and generator.style.has_repeats
+    assert float(generator.texture_of(RECONSTRUCTED).amount.max()) > 0.0
+    sound = Composer(generator, Sampling(0, 4)).generate(1.0)
+    assert sound.shape == (1, 2, 8000) and torch.isfinite(sound).all() and not torch.equal(sound[0, 0], sound[0, 1])

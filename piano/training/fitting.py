@@ -89,9 +89,10 @@ def fit_textures(
     network, step, frames = networks[0], Step((seed, "texture"), 0, 0.0), crop_frames(data)
     spectrum_frames = frames * network.autoencoder.latent_stride
     waveforms = data.draw_waveforms(step, -(-TEXTURE_FRAMES // spectrum_frames), frames)
-    noise = step.noise(
-        "noise", waveforms.shape[0] * waveforms.shape[1], spectrum_frames + 3, network.autoencoder.hop_length
-    ).to(waveforms.device)
+    autoencoder = network.autoencoder
+    noise = step.noise("noise", len(waveforms) * autoencoder.layers, spectrum_frames + 3, autoencoder.hop_length).to(
+        waveforms.device
+    )
     for steps in choices:
         with measure(steps):
             if composer is not None and steps != RECONSTRUCTED:
