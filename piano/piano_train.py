@@ -380,10 +380,10 @@ def held_waveform(autoencoder: VariationalEncoderDecoder, spectrum: Tensor) -> T
 def spectrum_distance(autoencoder: VariationalEncoderDecoder, made: Tensor, real: Tensor) -> Tensor:
     """`magnitude_loss` of two normalised spectra (batch, frames, values), and L1 distance of their stereo images."""
     distance = magnitude_loss(autoencoder.levels(made), autoencoder.levels(real))
-    images = autoencoder.image(made), autoencoder.image(real)
-    if images[0] is None or images[1] is None:
+    image, wanted = autoencoder.image(made), autoencoder.image(real)
+    if image is None or wanted is None:
         return distance
-    return distance + sum((one - other).abs().mean() for one, other in zip(*images, strict=True))
+    return distance + sum((one - other).abs().mean() for one, other in zip(image, wanted, strict=True))
 
 
 def professor_verdicts(game: Game, batch: Composition, fake: Tensor) -> Verdicts:

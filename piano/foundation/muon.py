@@ -105,15 +105,23 @@ def orthogonalise(matrix: Tensor, dtype: torch.dtype) -> Tensor:
     is_high = matrix.shape[0] > matrix.shape[1]
     wide = (matrix.T if is_high else matrix).to(dtype)
     wide = wide / (wide.norm() + 1e-7)
-    square, product = wide @ wide.T, None
-    for number, (a, b, c) in enumerate(POLYNOMIALS, start=1):
-        factor = torch.addmm(square, square, square, beta=b, alpha=c)
-        factor.diagonal().add_(a)
-        product = factor if product is None else factor @ product
-        if number < len(POLYNOMIALS):
-            square = factor @ square @ factor
+    square = wide @ wide.T
+    product = _factor(square, POLYNOMIALS[0])
+    factor = product
+    for polynomial in POLYNOMIALS[1:]:
+        square = factor @ square @ factor
+        factor = _factor(square, polynomial)
+        product = factor @ product
     wide = product @ wide
     return (wide.T if is_high else wide).to(matrix.dtype)
+
+
+def _factor(square: Tensor, polynomial: tuple[float, float, float]) -> Tensor:
+    """What a quintic multiplies a matrix by, from the product of that matrix with its transpose."""
+    a, b, c = polynomial
+    factor = torch.addmm(square, square, square, beta=b, alpha=c)
+    factor.diagonal().add_(a)
+    return factor
 
 
 def split_parameters(network: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
