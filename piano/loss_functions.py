@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from piano.foundation.bands import pool_bins
 from piano.foundation.errors import ConfigError
 from piano.foundation.features import (
     MusicFeatures,
@@ -50,6 +51,7 @@ Music: TypeAlias = Tensor | MusicFeatures
 Logits: TypeAlias = Tensor | Sequence[Tensor]
 """Logits of one head, or of several heads that count alike; (batch, ...) each."""
 
+ENERGY_BANDS = 48
 CONFUSION = math.log(2.0)
 """Loss of a discriminator that answers 1/2 to everything: 0.693."""
 
@@ -94,6 +96,27 @@ def magnitude_loss(predicted_log: Tensor, target_log: Tensor) -> Tensor:
     logarithmic = (predicted_log - target_log).abs().mean()
     compressed = (_compressed(predicted_log) - _compressed(target_log)).abs().mean()
     return logarithmic + 4.0 * compressed
+
+
+def band_energy_loss(predicted_log: Tensor, target_log: Tensor, *, bands: int = ENERGY_BANDS) -> Tensor:
+    """L1 distance of the levels of bands, each half the logarithm of the sum of its bins' powers.
+
+    The middle of each bin alone makes partials that are too flat: what is uncertain by a bin is missing in the sum.
+
+    Parameters
+    ----------
+    predicted_log, target_log : Tensor [shape=(..., bins)]
+        l = log(|S| + floor).
+
+    Returns
+    -------
+    Tensor [shape=()], in nepers
+    """
+    return (_band_level(predicted_log, bands) - _band_level(target_log, bands)).abs().mean()
+
+
+def _band_level(log_magnitude: Tensor, bands: int) -> Tensor:
+    return 0.5 * (pool_bins((2.0 * log_magnitude.clamp(max=10.0)).exp(), bands) + 1e-8).log()
 
 
 def _compressed(log_magnitude: Tensor) -> Tensor:

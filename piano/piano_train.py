@@ -34,6 +34,7 @@ from piano.loss_functions import (
     Logits,
     StepOutputs,
     Term,
+    band_energy_loss,
     discriminator_loss,
     energy_score_loss,
     evaluate_terms,
@@ -63,6 +64,8 @@ PENALTY_EVERY = {"ear": 4, "professor": 2}
 """Penalties are the most expensive part of a judge's turn: every n-th turn, n times as heavy (arXiv 1912.04958)."""
 EAR_SHARES = {"reconstruction": 0.7, "adversarial": 0.15, "feature_matching": 0.15}
 """Each term's share of the gradient at the decoder's output (the balancer of arXiv 2210.13438)."""
+ENERGY_WEIGHT = 0.5
+"""Of the bands in the distance of two spectra (docs/experiments.md)."""
 SHORTCUT_TERMS = ("adversarial", "energy_score")
 """Keys of loss_weights that the shortcut's loss reads; all others are music losses of the joint stage."""
 JOINT_RATE = 0.3
@@ -378,8 +381,12 @@ def held_waveform(autoencoder: VariationalEncoderDecoder, spectrum: Tensor) -> T
 
 
 def spectrum_distance(autoencoder: VariationalEncoderDecoder, made: Tensor, real: Tensor) -> Tensor:
-    """`magnitude_loss` of two normalised spectra (batch, frames, values), and L1 distance of their stereo images."""
-    distance = magnitude_loss(autoencoder.levels(made), autoencoder.levels(real))
+    """How far two normalised spectra (batch, frames, values) are apart: bins, bands, the stereo image.
+
+    `magnitude_loss`, `band_energy_loss` at its weight, and the L1 distance of level differences and coherences.
+    """
+    levels, real_levels = autoencoder.levels(made), autoencoder.levels(real)
+    distance = magnitude_loss(levels, real_levels) + ENERGY_WEIGHT * band_energy_loss(levels, real_levels)
     image, wanted = autoencoder.image(made), autoencoder.image(real)
     if image is None or wanted is None:
         return distance

@@ -20,6 +20,7 @@ from piano.loss_functions import (
     MUSIC_TERMS,
     Music,
     StepOutputs,
+    band_energy_loss,
     compute_std_loss_d,
     confusion_floor,
     discriminator_loss,
@@ -525,6 +526,27 @@ def test_magnitude_loss_is_zero_on_itself_and_weighs_compressed_magnitudes_fourf
     predicted = target + 0.2
     expected = 0.2 + 4 * (predicted.exp().pow(0.3) - target.exp().pow(0.3)).abs().mean().item()
     assert magnitude_loss(predicted, target).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_band_energy_loss_hears_a_level_and_forgives_what_moves_within_a_band() -> None:
+    target = torch.log(torch.rand(2, 5, 513, generator=seeded()) + 1e-3)
+    assert band_energy_loss(target, target).item() == 0.0
+    assert band_energy_loss(target + 0.2, target).item() == pytest.approx(0.2, abs=1e-4)
+    peaks = torch.full((1, 1, 513), -6.0)
+    peaks[..., 400] = 1.0
+    moved, flattened = peaks.roll(1, dims=-1), peaks.clone()
+    flattened[..., 399:402] = 1.0 - math.log(3.0)  # the same sum of magnitudes, a third of the power
+    assert band_energy_loss(moved, peaks).item() < 1e-4
+    assert band_energy_loss(flattened, peaks).item() * 48 == pytest.approx(0.5 * math.log(3.0), rel=0.02)
+
+
+def test_band_energy_loss_survives_silence_and_an_untrained_head() -> None:
+    target = torch.full((1, 3, 65), math.log(1e-3))
+    for start in (math.log(1e-3), -50.0, 500.0):
+        predicted = torch.full((1, 3, 65), start, requires_grad=True)
+        value = band_energy_loss(predicted, target)
+        value.backward()
+        assert value.isfinite() and predicted.grad is not None and predicted.grad.isfinite().all()
 
 
 def test_magnitude_loss_survives_silence_and_an_untrained_head() -> None:

@@ -6,8 +6,9 @@ import math
 import pytest
 import torch
 
+from piano.foundation.bands import band_of_bins
 from piano.foundation.phase import PhaseVocoder, reconstruct, stft
-from piano.foundation.stereo import band_of_bins, coherence_of_bins, measure_image, spread_levels
+from piano.foundation.stereo import coherence_of_bins, measure_image, spread_levels
 
 N_FFT, SAMPLES, BANDS = 1024, 24_000, 24
 

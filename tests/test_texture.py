@@ -49,6 +49,30 @@ def test_fit_finds_the_planted_strength() -> None:
     torch.testing.assert_close(heard[2:], strength[2:], atol=0.1, rtol=0.0)  # the lowest have few bins
 
 
+def test_fit_finds_contrast_that_is_missing_over_frequency_alone() -> None:
+    random = torch.Generator().manual_seed(5)
+    ripples = 0.5 * torch.randn(4, 1, N_FFT // 2 + 1, generator=random)  # held partials: they do not move
+    flat, texture = smooth_levels(), Texture(N_FFT)
+    texture.fit(predicted=flat + ripples, real=flat + 1.3 * ripples, noise=white(3))
+    assert texture.contrast is not None
+    torch.testing.assert_close(texture.contrast[2:], torch.full((NUM_BANDS - 2,), 0.3), atol=0.08, rtol=0.0)
+    texture.fit(predicted=flat + ripples, real=flat + 0.8 * ripples, noise=white(3))
+    assert float(texture.contrast.max()) < 0.02
+
+
+def test_a_texture_of_before_has_no_contrast_and_stays_as_it_was() -> None:
+    fitted, older = Texture(N_FFT), Texture(N_FFT)
+    fitted.fit(predicted=smooth_levels(), real=smooth_levels() + 0.1, noise=white(3))
+    state = {name: value for name, value in fitted.state_dict().items() if name != "contrast"}
+    older.load_state_dict(state)
+    assert older.contrast is None
+    again = Texture(N_FFT)
+    again.load_state_dict(fitted.state_dict())
+    assert again.contrast is not None and torch.equal(
+        again(smooth_levels(), white(6)), fitted(smooth_levels(), white(6))
+    )
+
+
 def test_a_level_that_never_sounded_stays_smooth() -> None:
     texture, planted = Texture(N_FFT), Texture(N_FFT)
     planted.amount.fill_(0.5)

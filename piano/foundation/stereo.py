@@ -6,16 +6,14 @@ every bin, and `foundation.phase` gives both channels phases with that angle (do
 """
 
 import math
-from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-FIRST_BAND_BINS = 21.0
-"""Bands are as wide as one another far below this bin, and a fixed part of an octave far above: near the ERB scale
-(Glasberg & Moore 1990), whose corner of 229 Hz is this bin of a window of 93 ms."""
+from piano.foundation.bands import band_of_bins, pool_bins
+
 LARGEST_DIFFERENCE = 3.0
 """In nepers: 26 dB. What is further to one side is heard there alone."""
 QUIET_POWER = 1e-6
@@ -31,29 +29,15 @@ class StereoImage(NamedTuple):
     """Real part of the normalised cross-spectrum, -1 to 1, of the same shape: 1 in phase, -1 inverted."""
 
 
-@lru_cache(maxsize=16)
-def band_of_bins(bins: int, bands: int, device: torch.device) -> Tensor:
-    """The band of every bin of a spectrum [shape=(bins,)]: each has one bin at least, if there are so many."""
-    with torch.inference_mode(mode=False):
-        place = (1.0 + torch.arange(bins, dtype=torch.float64) / FIRST_BAND_BINS).log()
-        return (place / place[-1] * bands).clamp_max(bands - 1).long().to(device)
-
-
 def measure_image(spectrum: Tensor, bands: int) -> StereoImage:
     """The image of a complex spectrum (..., 2, frames, bins), left before right."""
     left, right = spectrum.unbind(dim=-3)
-    powers = [_pool(channel.real.square() + channel.imag.square(), bands) for channel in (left, right)]
-    cross = _pool(left.real * right.real + left.imag * right.imag, bands)
-    quiet = _pool(torch.full_like(left.real[..., :1, :], QUIET_POWER), bands)
+    powers = [pool_bins(channel.real.square() + channel.imag.square(), bands) for channel in (left, right)]
+    cross = pool_bins(left.real * right.real + left.imag * right.imag, bands)
+    quiet = pool_bins(torch.full_like(left.real[..., :1, :], QUIET_POWER), bands)
     difference = 0.5 * ((powers[0] + quiet) / (powers[1] + quiet)).log()
     coherence = cross / ((powers[0] + quiet) * (powers[1] + quiet)).sqrt()
     return StereoImage(difference.clamp(-LARGEST_DIFFERENCE, LARGEST_DIFFERENCE), coherence.clamp(-1.0, 1.0))
-
-
-def _pool(values: Tensor, bands: int) -> Tensor:
-    """Sums over the bins of each band: (..., bins) -> (..., bands)."""
-    index = band_of_bins(values.shape[-1], bands, values.device)
-    return values.new_zeros(*values.shape[:-1], bands).index_add_(-1, index, values)
 
 
 def spread_levels(common: Tensor, image: StereoImage) -> Tensor:

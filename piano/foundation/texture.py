@@ -3,7 +3,9 @@
 A decoder trained on log magnitudes gives the middle of what a bin may be. Where sound is noisy (hammers, breath, hiss)
 real bins scatter around it; without the scatter music is too smooth. The scatter cannot be remembered, but it can be
 drawn anew: log magnitudes of white noise, as strong in each band and at each level as makes neighbouring frames and
-neighbouring bins differ as much as in real music.
+neighbouring bins differ as much as in real music. What is still missing over frequency then, where scatter would spoil
+held partials, is contrast: bins are moved away from the mean of those around them (a variance postfilter, as in speech
+synthesis: Toda & Tokuda 2007).
 """
 
 import math
@@ -11,6 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from piano.foundation.phase import hop_of, stft
 
@@ -22,6 +25,9 @@ NUM_BANDS = 6
 MEAN_LOG_RAYLEIGH = -0.288608
 """Mean logarithm of the magnitude of complex Gaussian noise of power 1: half of Euler's constant, below zero."""
 FIT_ROUNDS, FIT_RATE = 4, 0.9
+AROUND_BINS = 17
+"""Bins whose mean contrast moves away from."""
+MOST_CONTRAST = 0.4
 RARE_BINS = 1000
 """A cell with this many bins counts for half: what was seldom heard is left smooth."""
 NEPER = math.log(10.0) / 20.0
@@ -45,6 +51,8 @@ class Texture(nn.Module):
 
     amount: Tensor
     level: Tensor
+    contrast: Tensor | None
+    """How much further bins lie from the mean around them, by band; None for models of before."""
     range: Tensor | None
     """Softest and loudest that the music was when it was measured; None for models of before."""
     band: Tensor
@@ -56,6 +64,7 @@ class Texture(nn.Module):
         self.register_buffer("amount", torch.zeros(NUM_BANDS, NUM_LEVELS))
         self.register_buffer("level", torch.zeros(()))
         self.register_buffer("range", None)
+        self.register_buffer("contrast", None)
         bins = torch.arange(n_fft // 2 + 1) / (n_fft // 2)
         band = NUM_BANDS - 1 + bins.clamp_min(1e-9).log2().ceil().long()
         self.register_buffer("band", band.clamp(0, NUM_BANDS - 1), persistent=False)
@@ -76,6 +85,8 @@ class Texture(nn.Module):
         """
         scatter = self.scatter(noise)
         self.amount.zero_()
+        self.contrast = torch.zeros(NUM_BANDS, device=self.amount.device)
+        rough, smooth = self._roughness(real), self._roughness(predicted)
         wanted = [movement(real, self._cell(real), axis) for axis in (1, 2)]
         offered = [float(scatter.diff(dim=axis).square().mean()) for axis in (1, 2)]
         for _ in range(FIT_ROUNDS):
@@ -89,6 +100,9 @@ class Texture(nn.Module):
                 needs.append(count / (count + RARE_BINS) * need)
             need = torch.minimum(*needs).view(NUM_BANDS, NUM_LEVELS)
             self.amount.copy_((self.amount.square() + FIT_RATE * need).clamp(0.0, 1.0).sqrt())
+            missing = (rough - self._roughness(self._scattered(predicted, scatter))) / smooth.clamp_min(1e-6)
+            gain = ((1.0 + self.contrast).square() + FIT_RATE * missing).clamp_min(1.0).sqrt()
+            self.contrast = (gain - 1.0).clamp_max(MOST_CONTRAST)
         levels = [loudness(spectrum) for spectrum in (real, self._scattered(predicted, scatter))]
         sounding = [level[level > SILENT] if bool((level > SILENT).any()) else level for level in levels]
         # A silent item of either kind would count for more than ten that sound: silence has no logarithm.
@@ -103,9 +117,9 @@ class Texture(nn.Module):
         return USUAL_RANGE if self.range is None else (float(self.range[0]), float(self.range[1]))
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *arguments: Any) -> None:
-        """A range is there, or not: models of before have none."""
-        found = state_dict.get(f"{prefix}range")
-        self.range = None if found is None else self.level.new_zeros(2)
+        """A range is there, or not, and so is contrast: models of before have none."""
+        self.range = self.level.new_zeros(2) if f"{prefix}range" in state_dict else None
+        self.contrast = self.level.new_zeros(NUM_BANDS) if f"{prefix}contrast" in state_dict else None
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     def _cell(self, levels: Tensor) -> Tensor:
@@ -126,7 +140,17 @@ class Texture(nn.Module):
         """
         return self._scattered(log_magnitude, self.scatter(noise)) + self.level
 
+    def _roughness(self, levels: Tensor) -> Tensor:
+        """Mean square, by band, of what bins lie away from the mean around them (batch, frames, bins)."""
+        away = (levels - _around(levels)).square().mean(dim=(0, 1))
+        sums = torch.zeros(NUM_BANDS, device=levels.device).index_add_(0, self.band, away.float())
+        return sums / torch.bincount(self.band, minlength=NUM_BANDS).clamp_min(1)
+
     def _scattered(self, log_magnitude: Tensor, scatter: Tensor) -> Tensor:
+        if self.contrast is not None:
+            log_magnitude = torch.addcmul(
+                log_magnitude, self.contrast[self.band], log_magnitude - _around(log_magnitude)
+            )
         level = self._level(log_magnitude)
         below = level.floor().long().clamp_max(NUM_LEVELS - 2)
         share = level - below
@@ -135,6 +159,13 @@ class Texture(nn.Module):
 
     def _level(self, log_magnitude: Tensor) -> Tensor:
         return (log_magnitude - LOWEST_LEVEL).clamp(0.0, NUM_LEVELS - 1.0)
+
+
+def _around(levels: Tensor) -> Tensor:
+    """Mean of each bin and its neighbours (..., bins)."""
+    rows = levels.reshape(-1, 1, levels.shape[-1])
+    mean = functional.avg_pool1d(rows, AROUND_BINS, stride=1, padding=AROUND_BINS // 2, count_include_pad=False)
+    return mean.view(levels.shape)
 
 
 def loudness(levels: Tensor) -> Tensor:
