@@ -35,6 +35,8 @@ FOLDER_SETTINGS = (
     "checkpoint_folder_load",
     "music_out_folder",
 )
+MODEL_OF_BEFORE = {"image_bands": 0, "repeat_signals": 0}
+"""Sizes of a network that older settings and checkpoints do not name, as they were before there was a choice."""
 RENAMED = {
     "dropout": "model.dropout",
     "sample_rate": "model.sample_rate",
@@ -559,9 +561,11 @@ def _with_unsaid(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values, and the defaults for what nobody named in a file that is whole, or in a section that --set replaced.
 
     Losses are left as they are, and so are the shares of fine-tuning where there are any. A stage that is not named
-    gets no time: a whole file of before it was there means what it meant.
+    gets no time, and a size of the network is what it was before it could be chosen: a whole file of before it was
+    there means what it meant.
     """
     below = usual_values()
+    below["model"] |= MODEL_OF_BEFORE
     del below["loss_weights"]
     below["stages"] = {name: section | {"share": 0.0} for name, section in below["stages"].items()}
     if isinstance(stages := values.get("stages"), Mapping):

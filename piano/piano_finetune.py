@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from piano.config_reader import Config, DiscriminatorSettings, ModelSettings, usual_values
+from piano.config_reader import MODEL_OF_BEFORE, Config, DiscriminatorSettings, ModelSettings, usual_values
 from piano.foundation.errors import CheckpointError, ConfigError
 from piano.foundation.runtime import frozen
 from piano.piano_pretrain import NoisySound, autoencoder_pass, draw_noisy_sounds, train_flow
@@ -60,7 +60,7 @@ def start_from(config: Config, folder: Path, generator: dict[str, Any], judges: 
         The model's keywords are no settings of this version.
     """
     try:
-        model = ModelSettings(**usual_values()["model"] | generator["keywords"])
+        model = ModelSettings(**usual_values()["model"] | MODEL_OF_BEFORE | generator["keywords"])
         section = config.discriminator
         if judges is not None:
             section = DiscriminatorSettings(

@@ -191,6 +191,18 @@ def test_a_stage_that_came_after_a_run_changes_nothing_of_what_its_file_means(tm
     assert config.stage("flow") == full.stage("flow") and config.model == full.model
 
 
+def test_sizes_that_an_older_run_s_file_does_not_name_are_what_they_were(tmp_path):
+    written = yaml.safe_load(dump_config(load_config_from_yaml(preset="small")))
+    assert written["model"]["image_bands"] > 0
+    for name in ("image_bands", "repeat_signals"):
+        del written["model"][name]
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(written))
+    model = load_config_from_yaml(path).model
+    assert (model.image_bands, model.repeat_signals) == (0, 0)
+    assert model.spectrum_values == 2 * 1025
+
+
 def test_a_whole_file_may_name_its_preset_as_it_likes():
     path = Path(__file__).resolve().parent.parent / "tutorial" / "sound.yaml"
     config = load_config_from_yaml(path)

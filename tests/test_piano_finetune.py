@@ -10,7 +10,7 @@ import torch
 
 from piano import piano_main
 from piano.composer import Composer, Sampling
-from piano.config_reader import dump_config, load_config_from_yaml
+from piano.config_reader import MODEL_OF_BEFORE, dump_config, load_config_from_yaml
 from piano.export_model import export_model
 from piano.foundation.audio_io import read_audio
 from piano.foundation.checkpoint_format import complete_epochs
@@ -18,6 +18,7 @@ from piano.foundation.errors import EXIT_RUINED, CheckpointError
 from piano.foundation.run_log import read_history
 from piano.foundation.runtime import sampling_dtype
 from piano.piano_finetune import start_from
+from piano.piano_model import VariationalAttentionModel
 from piano.stages import STAGE_NAMES
 from piano.training.time_budget import TimeBudget
 from piano.utilities import load_checkpoint, load_discriminator, load_generator
@@ -171,6 +172,16 @@ def test_a_model_that_is_not_there_or_does_not_fit_is_one_sentence(base, tmp_pat
     other = content | {"keywords": content["keywords"] | {"latent_seq_len": 4}}
     with pytest.raises(CheckpointError, match="does not fit these settings"):
         start_from(tiny_config(tmp_path), base, other, None)
+
+
+def test_sizes_that_an_older_model_does_not_name_are_what_they_were(base, tmp_path):
+    content = load_checkpoint(base / "given", "generator")
+    older = {name: value for name, value in content["keywords"].items() if name not in MODEL_OF_BEFORE}
+    older |= {"sound_channels": 2}
+    adopted = start_from(tiny_config(tmp_path), base, content | {"keywords": older}, None).config.model
+    assert (adopted.image_bands, adopted.repeat_signals) == (0, 0)
+    network = VariationalAttentionModel(**adopted.model_dump())
+    assert network.autoencoder.values == VariationalAttentionModel(**older).autoencoder.values
 
 
 def test_a_model_without_judges_gets_new_ones(base, tmp_path):
