@@ -1,5 +1,6 @@
 """How much music is enough to learn from, in words."""
 
+from piano.foundation.doors import command
 from piano.foundation.screen_text import counted
 
 LEAST_SECONDS = 180.0
@@ -20,7 +21,8 @@ def amount_words(seconds: float) -> str:
     if seconds < LEAST_SECONDS:
         return (
             f"There are {length} of music to learn from, which is too little to become a model of its own "
-            f"(at least {LEAST_SECONDS / 60.0:.0f} minutes; better {VARIED_SECONDS / 60.0:.0f} and more). Add music."
+            f"(at least {LEAST_SECONDS / 60.0:.0f} minutes; better {VARIED_SECONDS / 60.0:.0f} and more). Add music, "
+            f"or begin with a trained model: `{command('train', '--from', 'shipped')}`."
         )
     if seconds < VARIED_SECONDS:
         return (
