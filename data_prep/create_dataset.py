@@ -9,11 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from data_prep.dataset_options import DatasetOptions
-from data_prep.dataset_refusals import refuse_full_disk, refuse_to_lose, refuse_too_little
+from data_prep.dataset_refusals import plan_or_refuse, refuse_full_disk, refuse_to_lose
 from data_prep.dataset_summary import print_summary
 from data_prep.defaults import Defaults, add_config_options, least_segment_samples, load_defaults, settings_for_segments
+from data_prep.little_music import without
 from data_prep.pair_files import write_dataset
-from data_prep.pairs import Pair, Recordings, cut_pairs, gather_recordings
+from data_prep.pairs import Pair, Recordings, cut_pairs
 from data_prep.sides import Divided, divide
 from piano.foundation import bounds
 from piano.foundation import options as kinds
@@ -70,21 +71,35 @@ def create_dataset(
     with reading_folder(prepared):
         source = read_prepared_manifest(prepared)
         segment_samples = _segment_samples(segment_seconds, source.settings.sample_rate)
-        recordings = gather_recordings(source, segment_samples, join_short=join_short)
-        refuse_too_little(source, recordings, prepared, output, options, defaults or load_defaults(None, None))
+        defaults = defaults or load_defaults(None, None)
         with ChunkReader(prepared, source.settings.channels, source) as reader:
             for song in source.songs:
                 reader.check(song)
-            upper = sum(song.samples // segment_samples - 1 for song in recordings.songs)
-            pair_bytes = 2 * source.settings.channels * segment_samples * 4
-            refuse_full_disk(output, upper * pair_bytes // 4)  # before a list is made of what files claim
-            cut = {song.source: cut_pairs(reader, song, recordings, segment_samples) for song in recordings.songs}
-            silent_pairs = sum(song.samples // segment_samples - 1 - len(cut[song.source]) for song in recordings.songs)
-            divided = divide(recordings, cut, segment_samples, options)
-            manifest = _manifest(source, prepared, recordings, divided, segment_samples, silent_pairs, options)
+            least_bytes = source.settings.channels * segment_samples * 2  # a fourth of a pair: silence is not written
+            silent_pairs, heard = 0, source
+            while True:
+                plan = plan_or_refuse(
+                    heard, segment_samples, prepared, output, options, defaults, is_silent=heard != source
+                )
+                songs = plan.recordings.songs
+                pairs = {song.source: song.samples // segment_samples - 1 for song in songs}
+                refuse_full_disk(output, sum(pairs.values()) * least_bytes)  # before a list of what files claim
+                cut = {song.source: cut_pairs(reader, song, plan.recordings, segment_samples) for song in songs}
+                if plan.options.split_inside or len({song.group for song in songs if cut[song.source]}) > 1:
+                    break
+                silent = {song.source for song in songs if not cut[song.source]}
+                silent_pairs += sum(pairs[name] for name in silent)
+                heard = without(heard, plan.recordings, silent)
+            silent_pairs += sum(pairs.values()) - sum(map(len, cut.values()))
+            divided = divide(plan.recordings, cut, segment_samples, plan.options)
+            manifest = _manifest(
+                source, prepared, plan.recordings, divided, segment_samples, silent_pairs, plan.options
+            )
+            for sentence in plan.said:
+                tell(sentence)
             with locked_folder(output):
                 refuse_to_lose(output, manifest, overwrite=overwrite, tell=tell)
-                write_dataset(output, manifest, divided.pairs, recordings, reader)
+                write_dataset(output, manifest, divided.pairs, plan.recordings, reader)
     return manifest
 
 
@@ -156,12 +171,13 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add(
         "--split-inside",
         action="store_true",
-        help="of one recording: hold back its end for validation, after a gap (default: off)",
+        help="of one recording: hold back its end for validation, after a gap (default: where there is only one)",
     )
     add(
         "--join-short",
         action="store_true",
-        help="put files shorter than a pair one after the other, folder by folder (sample packs; default: off)",
+        help="put files shorter than a pair one after the other, folder by folder (default: where most of little music "
+        "is in such files, as in sample packs)",
     )
     words = "replace a data set even if its songs change sides or are no longer in it (default: refuse)"
     kinds.add_shared(parser, "--overwrite", help=words)

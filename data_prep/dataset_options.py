@@ -13,8 +13,9 @@ class DatasetOptions(NamedTuple):
     seed: int = 0
     """Chooses the split and the order."""
     split_inside: bool = False
-    """Of one recording: its end is the validation music."""
+    """Of one recording: its end is the validation music. Not asked for, it is done where there is only one."""
     join_short: bool = False
-    """Files shorter than a pair are put one after the other, folder by folder."""
+    """Files shorter than a pair are put one after the other, folder by folder. Not asked for, it is done where there is
+    too little music without."""
     overwrite: bool = False
     """Replace a data set even if songs change sides or disappear."""

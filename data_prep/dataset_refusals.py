@@ -7,8 +7,8 @@ from pathlib import Path
 
 from data_prep.dataset_options import DatasetOptions
 from data_prep.defaults import Defaults, least_segment_samples, settings_for_segments
-from data_prep.pairs import Recordings, join_files
-from data_prep.sides import gap_samples
+from data_prep.little_music import Plan, missing_samples, plan_split
+from data_prep.pairs import gather_recordings
 from piano.foundation.dataset_format import (
     DatasetManifest,
     PreparedManifest,
@@ -20,6 +20,9 @@ from piano.foundation.dataset_format import (
 from piano.foundation.doors import command
 from piano.foundation.errors import DatasetError
 from piano.foundation.screen_text import counted, printable
+
+STEP_DOWN = 0.9
+"""From one length of a segment to the next shorter one that is tried."""
 
 
 def refuse_full_disk(output: Path, needed: int) -> None:
@@ -33,64 +36,88 @@ def refuse_full_disk(output: Path, needed: int) -> None:
         )
 
 
-def refuse_too_little(
+def plan_or_refuse(
     source: PreparedManifest,
-    recordings: Recordings,
+    segment_samples: int,
     prepared: Path,
     output: Path,
     options: DatasetOptions,
     defaults: Defaults,
-) -> None:
-    """Raise a DatasetError that names ways out which work for this music; see `_ways_out`."""
+    *,
+    is_silent: bool = False,
+) -> Plan:
+    """How the data set is made; raises a DatasetError that names ways out which work for this music.
+
+    Parameters
+    ----------
+    segment_samples : int
+        Half a pair.
+    prepared, output : Path
+        For the commands of the advice.
+    is_silent : bool
+        Whether songs are no longer in `source` because they are silent.
+    """
+    if not source.songs and is_silent:
+        pair = 2 * options.segment_seconds
+        raise DatasetError(
+            f"too little music: what is long enough in {printable(prepared)} is silent from end to end. Two recordings "
+            f"of at least {pair:g} s are missing: add music."
+        )
     if not source.songs:
         raise DatasetError(
             f"{printable(prepared)} holds no song: nothing of {printable(source.music_folder)} could be prepared. Its "
             "report.csv says why of each file. Mend that and prepare again: "
             f"`{command('prepare', 'MUSIC_FOLDER', '--output', prepared)}`."
         )
+    recordings = gather_recordings(source, segment_samples, join_short=options.join_short)
     groups = {song.group for song in recordings.songs}
     if options.split_inside and len(groups) > 1:
         raise DatasetError(
             f"--split-inside is for one recording; there are {len(groups)}. Leave it out: they are split as wholes."
         )
-    if len(groups) >= 2 or (options.split_inside and groups):
-        return
+    if plan := plan_split(source, segment_samples, options):
+        return plan
     minutes = sum(song.seconds for song in source.songs) / 60
-    is_enough = "is" if len(groups) == 1 else "are"
+    rate = source.settings.sample_rate
+    needed, missing = (samples / rate for samples in missing_samples(source, segment_samples, options))
+    there, enough = ("is" if count == 1 else "are" for count in (len(source.songs), len(groups)))
+    ways = _ways_out(source, segment_samples, prepared, output, options, defaults)
     raise DatasetError(
-        f"too little music to split: training and validation need a recording each, of at least "
-        f"{2 * options.segment_seconds:g} s (two segments); there {'is' if len(source.songs) == 1 else 'are'} "
+        f"too little music to split: it takes two different recordings of at least {2 * options.segment_seconds:g} s "
+        f"(two segments), or one of {needed:.9g} s, whose end is held back; there {there} "
         f"{counted(len(source.songs), 'song')} ({minutes:.1f} minutes), of which "
-        f"{counted(len(groups), 'different recording')} {is_enough} long enough. "
-        f"{_ways_out(source, recordings, prepared, output, options, defaults)}"
+        f"{counted(len(groups), 'different recording')} {enough} long enough. "
+        f"{missing:.9g} s are missing for one. {ways}"
     )
 
 
 def _ways_out(
     source: PreparedManifest,
-    recordings: Recordings,
+    segment_samples: int,
     prepared: Path,
     output: Path,
     options: DatasetOptions,
     defaults: Defaults,
 ) -> str:
     """One sentence that names what can be done with this music; every way is tried on its lengths first."""
-    rate = source.settings.sample_rate
-    segment_samples = round(options.segment_seconds * rate)
-    words = ["--input", prepared, "--output", output]
-    again = [*words, "--segment-seconds", f"{options.segment_seconds:.9g}"]
+    usual = DatasetOptions()
+    words: list[object] = ["--input", prepared, "--output", output]
+    if options.validation_fraction != usual.validation_fraction:
+        words += ["--validation-fraction", f"{options.validation_fraction:.9g}"]
+    if options.seed != usual.seed:
+        words += ["--seed", options.seed]
+    free = options._replace(split_inside=False, join_short=False)
     ways = []
-    needed = 4 * segment_samples + gap_samples(segment_samples, options.segment_seconds)
-    if any(song.samples >= needed for song in recordings.songs):
-        ways.append(f"hold back the end of the one for validation: `{command('dataset', *again, '--split-inside')}`")
-    joined = join_files(source, segment_samples)
-    if not options.join_short and len({song.group for song in recordings.songs}) + len(joined) >= 2:
-        ways.append(
-            f"join the short files of each folder into recordings: `{command('dataset', *again, '--join-short')}`"
-        )
-    shorter = _shorter_segment(source, least_segment_samples(defaults))
-    if shorter and shorter < segment_samples:
-        seconds = f"{shorter / rate:.9g}"
+    if free != options and plan_split(source, segment_samples, free):
+        again = command("dataset", *words, "--segment-seconds", f"{options.segment_seconds:.9g}")
+        names = [
+            name
+            for name, value in (("--split-inside", options.split_inside), ("--join-short", options.join_short))
+            if value
+        ]
+        ways.append(f"leave out {' and '.join(names)}: `{again}`")
+    if shorter := _shorter_segment(source, least_segment_samples(defaults), segment_samples, free):
+        seconds = f"{shorter / source.settings.sample_rate:.9g}"
         training = command("train", "--dataset", output, *settings_for_segments(defaults, shorter))
         ways.append(
             f"take shorter segments and train with them: `{command('dataset', *words, '--segment-seconds', seconds)}`"
@@ -101,19 +128,29 @@ def _ways_out(
     return f"{sentence[0].upper()}{sentence[1:]}."
 
 
-def _shorter_segment(source: PreparedManifest, least: int) -> int:
-    """Samples of a segment such that 75 % of the recordings (at least two) hold a pair; 0 if there is none."""
+def _shorter_segment(source: PreparedManifest, least: int, segment_samples: int, options: DatasetOptions) -> int:
+    """Samples of a shorter segment with which a data set can be made; 0 if there is none.
+
+    The first choice leaves a pair in 75 % of the recordings (at least two); then ever shorter ones are tried.
+    """
+    rate = source.settings.sample_rate
+    tenth = max(1, rate // 10)
     lengths: dict[str, int] = {}
     for song in source.songs:
         lengths[song.group] = max(lengths.get(song.group, 0), song.samples)
     in_order = sorted(lengths.values(), reverse=True)
-    if len(in_order) < 2:
-        return 0
-    usual = in_order[max(1, 3 * len(in_order) // 4 - 1)] // 2
-    longest = in_order[1] // 2
-    tenth = max(1, source.settings.sample_rate // 10)
-    found = max(min(usual, longest), least) if longest >= least else 0
-    return found // tenth * tenth if found // tenth * tenth >= least else found
+    tries = []
+    if len(in_order) >= 2 and in_order[1] // 2 >= least:
+        tries.append(max(min(in_order[max(1, 3 * len(in_order) // 4 - 1)], in_order[1]) // 2, least))
+    shorter = segment_samples
+    while shorter > least:
+        shorter = max(min(shorter - 1, round(STEP_DOWN * shorter)), least)
+        tries.append(shorter)
+    for wanted in tries:
+        samples = wanted // tenth * tenth if wanted // tenth * tenth >= least else wanted
+        if samples < segment_samples and plan_split(source, samples, options._replace(segment_seconds=samples / rate)):
+            return samples
+    return 0
 
 
 def refuse_to_lose(output: Path, now: DatasetManifest, *, overwrite: bool, tell: Callable[[str], object]) -> None:

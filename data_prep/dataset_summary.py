@@ -4,6 +4,7 @@ from pathlib import Path, PurePosixPath
 
 from data_prep.sides import draw_sides
 from piano.foundation.dataset_format import SPLITS, DatasetManifest, set_path
+from piano.foundation.music_amount import amount_words
 from piano.foundation.screen_text import counted, printable, wrapped
 
 _LISTED = 100
@@ -113,6 +114,8 @@ def print_summary(manifest: DatasetManifest, output: Path) -> None:
         )
     for line in split_warnings(manifest):
         _print(line)
+    if words := amount_words(manifest.pairs["training"] * manifest.segment_seconds):
+        _print(words)
 
 
 def _print(line: str) -> None:

@@ -50,8 +50,8 @@ def gather_recordings(source: PreparedManifest, segment_samples: int, *, join_sh
 def join_files(source: PreparedManifest, segment_samples: int) -> dict[str, tuple[SongEntry, ...]]:
     """Files that are too short for a pair, gathered folder by folder into recordings that are long enough.
 
-    Of files that are the same recording one is taken, and none that is part of a long song: so no joined recording
-    shares music with another one.
+    Folders without enough for a pair go together. Of files that are the same recording one is taken, and none that is
+    part of a long song: so no joined recording shares music with another one.
     """
     seen = {song.group for song in source.songs if song.samples >= 2 * segment_samples}
     folders: dict[PurePosixPath, list[SongEntry]] = {}
@@ -62,7 +62,9 @@ def join_files(source: PreparedManifest, segment_samples: int) -> dict[str, tupl
     every = sum(song.samples for songs in folders.values() for song in songs)
     wanted = max(2 * segment_samples, min(round(JOINED_SECONDS * source.settings.sample_rate), every // 10))
     found: dict[str, tuple[SongEntry, ...]] = {}
-    for songs in folders.values():
+    small = [songs for songs in folders.values() if sum(song.samples for song in songs) < 2 * segment_samples]
+    large = [songs for songs in folders.values() if songs not in small]
+    for songs in [*large, [song for few in small for song in few]]:
         rows: list[list[SongEntry]] = [[]]
         for song in songs:
             rows[-1].append(song)

@@ -262,6 +262,13 @@ def _settings(options: argparse.Namespace, defaults: Defaults) -> PrepareSetting
     )
 
 
+def _what_to_do(reasons: Counter[str], options: argparse.Namespace, output: Path) -> str:
+    """After a run that could prepare nothing: the command that takes short sounds too, if there are such."""
+    again = command("prepare", options.folder, "--output", output, "--min-seconds", 0)
+    short = f"Take the short ones too: `{again}`. Or mend" if reasons["too_short"] else "Mend"
+    return f"{short} or replace the files, or name another folder."
+
+
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit status: 0 if there is at least one chunk, else 2."""
     options = parse_arguments(argv)
@@ -287,7 +294,7 @@ def main(argv: list[str] | None = None) -> int:
             raise DatasetError(
                 f"no usable music in {printable(options.folder)}: not one chunk could be made "
                 f"({listed or 'nothing is there'}). The lines above say why of each file; {REPORT_CSV} in "
-                f"{printable(output)} keeps them. Mend or replace the files, or name another folder."
+                f"{printable(output)} keeps them. {_what_to_do(reasons, options, output)}"
             )
         print(f"Next: {command('dataset', '--input', output)}")
 

@@ -70,22 +70,43 @@ def split_inside(
     pairs: list[Pair], segment_samples: int, song: SongEntry, options: DatasetOptions
 ) -> dict[str, list[Pair]]:
     """The beginning of one recording for training, its end for validation, and between them a gap that neither has."""
-    held_back = max(1, round(options.validation_fraction * len(pairs)))
-    validation = pairs[-held_back:]
+    last = held_back(len(pairs), options)
+    validation = pairs[-last:]
     gap = gap_samples(segment_samples, options.segment_seconds)
     last_start = validation[0].start_sample - gap - 2 * segment_samples
-    training = [pair for pair in pairs[:-held_back] if pair.start_sample <= last_start]
+    training = [pair for pair in pairs[:-last] if pair.start_sample <= last_start]
     if not training:
+        seconds = (len(pairs) + 1) * options.segment_seconds
         raise DatasetError(
-            f"{printable(song.source)} is too short to hold back its end: after a gap of "
-            f"{gap / segment_samples * options.segment_seconds:g} s nothing is left to learn from. Add music."
+            f"too little music: only {seconds:g} s of {printable(song.source)} are not silent, and after a gap of "
+            f"{gap / segment_samples * options.segment_seconds:g} s before its end nothing is left to learn from. "
+            f"{missing_pairs(len(pairs), options) * options.segment_seconds:g} s are missing: add music."
         )
     return {"training": training, "validation": validation}
 
 
 def gap_samples(segment_samples: int, segment_seconds: float) -> int:
-    """Between the two parts of one recording: whole segments, at least one and at least GAP_SECONDS."""
-    return segment_samples * max(1, math.ceil(GAP_SECONDS / segment_seconds))
+    """Between the two parts of one recording: whole segments, at least a pair and at least GAP_SECONDS."""
+    return segment_samples * max(2, math.ceil(GAP_SECONDS / segment_seconds))
+
+
+def fits_inside(pairs: int, options: DatasetOptions) -> bool:
+    """Whether of one recording with so many pairs in a row some remain on both sides of the gap."""
+    gap = gap_samples(1, options.segment_seconds)
+    return pairs - held_back(pairs, options) >= gap + 2
+
+
+def held_back(pairs: int, options: DatasetOptions) -> int:
+    """Pairs at the end of one recording that are kept from training."""
+    return max(1, round(options.validation_fraction * pairs))
+
+
+def missing_pairs(pairs: int, options: DatasetOptions) -> int:
+    """How many pairs more one recording would need for its end to be held back; at least one."""
+    more = 1
+    while not fits_inside(pairs + more, options):
+        more += 1
+    return more
 
 
 def split_groups(

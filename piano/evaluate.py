@@ -13,6 +13,7 @@ import torch
 from tqdm import tqdm
 
 from piano.composer import Composer, Sampling
+from piano.evaluation.effect import Effect, effect_of_models
 from piano.evaluation.learned_songs import (
     LearnedSongs,
     Overlap,
@@ -40,7 +41,7 @@ from piano.evaluation.sound_form import SoundForm, changed_words, common_form
 from piano.foundation import options as kinds
 from piano.foundation.audio_io import DecodeLog, decode_blocks, find_audio_files, write_audio
 from piano.foundation.dataset_format import read_manifest
-from piano.foundation.doors import fill, program
+from piano.foundation.doors import command, fill, program
 from piano.foundation.errors import AudioError, ConfigError, DatasetError, run_command
 from piano.foundation.made_files import claim_results, write_json
 from piano.foundation.model_folder import named_folder
@@ -49,7 +50,8 @@ from piano.foundation.runtime import choose_device, choose_threads, sampling_dty
 from piano.foundation.score_words import FEW_SONGS as FEWEST_SONGS
 from piano.foundation.score_words import FEWEST_CLIPS, FIRST_RULER, RULER_VERSION
 from piano.foundation.screen_text import CommandParser, counted, printable, tolerate_old_terminals, wrapped
-from piano.utilities import build_generator, load_checkpoint
+from piano.utilities import build_generator, load_checkpoint, load_generator
+from piano.watching.effect_meter import write_sounds
 
 SHOWN = 3
 MOST_TRIED, MOST_HASHED, MOST_SEARCHED = 50, 500, 800
@@ -58,6 +60,7 @@ what a folder of ten thousand files may cost."""
 EXAMPLE = """examples:
   {musigan evaluate} --checkpoints checkpoints --real dataset --train dataset
   {musigan evaluate} --checkpoints checkpoints --epoch 20 --real ~/held_out --count 96
+  {musigan evaluate} --checkpoints mine --before shipped --real dataset --train dataset
   {musigan evaluate} --generated music_out --real ~/held_out --output scores
 
 --real is music the generator never learned from: a folder of sound files, or a data set (its validation pairs).
@@ -96,6 +99,13 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="music not learned from (if it was, that is said): sound files or a data set (required)",
     )
     add("--train", type=Path, help="what was learned from, to look for copies: the same kinds (default: do not look)")
+    add(
+        "--before",
+        type=named_folder,
+        metavar="FOLDER",
+        help="the model that fine-tuning began with, or shipped: say with --train whether it moved, did not move or "
+        "copied, and write a clip of both (default: do not)",
+    )
     kinds.add_shared(parser, "--epoch", "--count", "--seconds", "--steps", "--seed")
     add(
         "--seeds",
@@ -116,6 +126,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     require_clips(parser, options)
     if options.generated and options.seeds > 1:
         parser.error("--seeds is for --checkpoints: a folder of music has one set of samples")
+    if options.before and not (options.checkpoints and options.train):
+        parser.error("--before is for --checkpoints, with --train: what the model was fine-tuned on")
     if options.train and options.seconds < PASSAGE_SECONDS + 0.2:
         parser.error(f"with --train, --seconds must be at least {PASSAGE_SECONDS + 0.2:g}")
     return options
@@ -135,7 +147,7 @@ def evaluate(options: argparse.Namespace) -> None:
     measured = options.checkpoints or options.generated
     options.output = output = options.output or measured / "evaluation"
     if options.generated:
-        subject = printable(options.generated)
+        subject, effect = printable(options.generated), None
         ruler, score, made = evaluate_folder(options)
     else:
         device = choose_device(options.device)
@@ -144,14 +156,40 @@ def evaluate(options: argparse.Namespace) -> None:
         generator = build_generator(content, device=device)
         composer = Composer(generator, Sampling(options.seed, options.steps, dtype=sampling_dtype(device)))
         subject = f"epoch {content['epoch']} of {printable(options.checkpoints)}, {composer.steps} steps"
+        before = model_before(options, composer) if options.before else None
         ruler, score, made = evaluate_generator(options, composer, learned_by_model(options.checkpoints, content))
+        effect = effect_of(options, before, composer) if before else None
     seeds = f" ({options.seeds} seeds)" if options.seeds > 1 else ""
     print(f"{subject}: {counted(len(made.samples), 'clip')}{seeds} of {options.seconds:g} s\n")
     print(printable_lines(score_text(score, ruler)))
     if said := earlier_ruler_words(output):
         print(f"\n{wrapped(said)}")
-    write_report(score, ruler, made, output, subject)
+    if effect:
+        print(f"\n{wrapped(effect.sentence)}")
+    write_report(score, ruler, made, output, subject, effect)
     print(f"\nWritten to {printable(output)}")
+
+
+def model_before(options: argparse.Namespace, after: Composer) -> Composer:
+    """The model that fine-tuning began with; raises ConfigError where it makes sound of another form."""
+    generator = load_generator(options.before, device=after.generator.device)
+    before = Composer(generator, Sampling(options.seed, options.steps, dtype=after.sampling.dtype))
+    own, other = form_of(after), form_of(before)
+    if own != other:
+        raise ConfigError(
+            f"--before makes {other.words}, --checkpoints {own.words}: one was not made from the other by fine-tuning. "
+            f"Hold them against each other with {command('compare')}."
+        )
+    return before
+
+
+def effect_of(options: argparse.Namespace, before: Composer, after: Composer) -> Effect:
+    """What fine-tuning did to a model, by compositions of both; a clip of each is written."""
+    found = effect_of_models(
+        before, after, train=options.train, real=options.real, count=options.count, seconds=options.seconds
+    )
+    write_sounds(found, options.output, after.generator.sample_rate)
+    return found.effect
 
 
 def earlier_ruler_words(output: Path) -> str:
@@ -380,9 +418,12 @@ def label_words(label: Hashable) -> str:
     return str(label[0]) if isinstance(label, tuple) and label else str(label)
 
 
-def write_report(score: GeneratorScore, ruler: Ruler, made: Made, output: Path, subject: str) -> None:
+def write_report(
+    score: GeneratorScore, ruler: Ruler, made: Made, output: Path, subject: str, effect: Effect | None = None
+) -> None:
     """scores.json, scores.png, and the first sounds with their pictures."""
-    write_json(output / "scores.json", {"subject": subject} | score_json(score, ruler))
+    told = {"effect": effect.fields()} if effect else {}
+    write_json(output / "scores.json", {"subject": subject} | score_json(score, ruler) | told)
     draw_scores(score, ruler, output / "scores.png")
     first = ruler.files[0]
     shown = {f"real music: {label_words(first.song if isinstance(first, Passage) else first)}": ruler.clips[0]}

@@ -27,6 +27,7 @@ from piano.foundation.errors import (
     run_command,
 )
 from piano.foundation.model_folder import SOURCES_NAME, holds_model, named_folder, no_model_text
+from piano.foundation.music_amount import amount_words
 from piano.foundation.notify import Messenger
 from piano.foundation.screen_text import CommandParser, counted, printable, wrapped
 from piano.foundation.stop_signals import StopRequest, stoppable
@@ -204,6 +205,7 @@ def train_alone(
     from piano.watching.effect_meter import keep_time, measure_tuning
     from piano.watching.gates import Gatekeeper
     from piano.watching.live import Doctor
+    from piano.watching.shipped_meter import keep_time_for_shipped, measure_shipped
     from piano.watching.validation import Validation
 
     start = None
@@ -261,6 +263,7 @@ def train_alone(
     with reported(run, messenger):
         gatekeeper.rehearse(run)
         keep_time(run, gatekeeper.cost)
+        keep_time_for_shipped(run)
         if config.resume_from_checkpoint:
             say_what_learns(run, is_minutes_given=options.minutes is not None)
             if runtime.is_main and is_without_samples(run):
@@ -280,8 +283,9 @@ def train_alone(
         train_vae_gan(run)
         refuse_nothing(run)
         effect = measure_tuning(run, clips=gatekeeper.cost.clips)
+        beside = measure_shipped(run, gatekeeper.known_ruler)
     verdict = verdict_of(run)
-    return verdict, last_words(run, verdict, effect)
+    return verdict, last_words(run, verdict, effect, beside)
 
 
 def has_other_dataset(config: Config, options: argparse.Namespace) -> bool:
@@ -522,21 +526,26 @@ def summary(run: "TrainingRun") -> str:
 
 
 def outlook_words(run: "TrainingRun") -> list[str]:
-    """What more time would bring, by the scores so far; none where the run was never scored."""
-    from piano.doctor.outlook import outlook_of
+    """What more time would bring, or that it no longer gets better; none where the run was never scored."""
+    from piano.doctor.stopping import time_advice
     from piano.foundation.run_log import read_history
 
-    found = outlook_of(read_history(run.log.path.parent))
-    return [found.sentence] if found else []
+    advice = time_advice(read_history(run.log.path.parent))
+    return [advice] if advice else []
 
 
-def last_words(run: "TrainingRun", verdict: "Verdict", effect: "Effect | None" = None) -> str:
-    """What stands on the screen when all is done: how the run went, and what to do with it; `best.json` says it too."""
+def last_words(run: "TrainingRun", verdict: "Verdict", effect: "Effect | None" = None, beside: str = "") -> str:
+    """What stands on the screen when all is done: how the run went, and what to do with it; `best.json` says it too.
+
+    `beside` says how it stands beside the shipped model; empty where nothing needs to be said.
+    """
     from piano.doctor.verdict import LONGER
     from piano.foundation.checkpoint_format import mark_best
 
     folder, words = run.config.checkpoint_folder, summary(run)
-    words = " ".join([words, *([effect.sentence] if effect else []), *outlook_words(run)])
+    words = " ".join(
+        [words, *([effect.sentence] if effect else []), *([beside] if beside else []), *outlook_words(run)]
+    )
     if run.runtime.is_main:
         facts = {} if effect is None else {"effect": effect.fields()}
         mark_best(folder, is_ruined=verdict.is_ruined, verdict=verdict.sentence, **facts)
@@ -663,6 +672,8 @@ def introduce(config: Config, runtime: "Runtime", run: "TrainingRun", *, is_verb
     hours = len(run.data.sets["training"]) * run.data.sets["training"].samples / 2 / config.model.sample_rate / 3600
     length = f"{counted(config.minutes, 'minute')}, all included" if config.minutes else "the config's epochs"
     tell(runtime, f"Learning from {hours:.2f} hours of music (preset {config.preset}): {length}.")
+    if (words := amount_words(3600.0 * hours)) and config.start_from is None:
+        tell(runtime, words)
     if is_verbose:
         sizes = {
             name: sum(p.numel() for p in network.parameters()) / 1e6

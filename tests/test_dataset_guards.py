@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -159,19 +160,11 @@ def one_recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "prepared"
 
 
-def test_one_recording_is_offered_its_own_end_and_no_shorter_segments(
-    one_recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("options", [[], ["--split-inside"]])
+def test_of_one_recording_the_end_is_held_back(
+    one_recording: Path, tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]
 ):
-    assert make(one_recording, tmp_path / "out") == 2
-    said = capsys.readouterr().err
-    assert "1 song (1.0 minutes), of which 1 different recording is long enough" in said
-    assert (
-        f"`musigan dataset --input {one_recording} --output {tmp_path / 'out'} --segment-seconds 1 --split-inside`"
-        in said
-    )
-    assert "shorter" not in said
-
-    assert make(one_recording, tmp_path / "out", "--split-inside") == 0
+    assert make(one_recording, tmp_path / "out", *options) == 0
     manifest = read_manifest(tmp_path / "out")
     assert manifest.is_split_inside
     assert manifest.pair_starts is not None
@@ -180,19 +173,83 @@ def test_one_recording_is_offered_its_own_end_and_no_shorter_segments(
     ends = [start + 2 * RATE for start in manifest.pair_starts["training"]]
     assert min(manifest.pair_starts["validation"]) - max(ends) == 10 * RATE  # what neither side has
     assert recording_sides(manifest) == {read_prepared_manifest(one_recording).songs[0].sha256: "both"}
-    assert "validation is the end of the one recording" in capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
+    assert "validation is the end of the one recording" in said
+    assert ("There is one recording: its last 10% are held back for validation, after a gap of 10 s" in said) != bool(
+        options
+    )
+    assert "There are 42 seconds of music to learn from, which is too little" in said
 
 
-def test_splitting_inside_is_for_one_recording_that_is_long_enough(
-    prepared: Path, one_recording: Path, tmp_path: Path, capsys
-):
+def test_between_the_sides_of_one_recording_lies_a_pair(one_recording: Path, tmp_path: Path):
+    words = ["--input", str(one_recording), "--output", str(tmp_path), "--segment-seconds", "10"]
+    assert main(words) == 0
+    starts = read_manifest(tmp_path).pair_starts
+    assert starts is not None
+    assert min(starts["validation"]) - (max(starts["training"]) + 20 * RATE) == 20 * RATE
+
+
+def test_splitting_inside_is_for_one_recording(prepared: Path, tmp_path: Path, capsys):
     assert make(prepared, tmp_path, "--split-inside") == 2
     assert "is for one recording; there are 5" in capsys.readouterr().err
-    words = ["--input", str(one_recording), "--output", str(tmp_path), "--segment-seconds", "20"]
-    assert main([*words, "--split-inside"]) == 2
-    assert "is too short to hold back its end" in capsys.readouterr().err
-    assert main(words) == 2
-    assert "--split-inside" not in capsys.readouterr().err  # nothing is offered that would be refused
+
+
+LITTLE: dict[str, list[float]] = {
+    "one recording, too short": [30.0],
+    "one recording, far too short": [3.0],
+    "one recording": [60.0],
+    "only short files": [1.0] * 30,
+    "few short files": [1.0] * 8,
+    "two songs": [15.0, 12.0],
+    "two short songs": [2.0, 1.5],
+    "a song and sounds": [21.0, *[1.0] * 8],
+    "silence": [0.0],
+    "silence and a song": [-40.0, 30.0],
+    "only silence": [-40.0, -41.0],
+    "sounds below a second": [0.5] * 80,
+}
+"""Seconds of every file, each in a folder of its own; below 0 music with so much silence after it."""
+
+
+@pytest.mark.parametrize("lengths", LITTLE.values(), ids=LITTLE)
+def test_the_advice_never_runs_in_a_circle(lengths: list[float], tmp_path: Path, monkeypatch, capsys):
+    """Whatever command a refusal names is followed to the letter, until there is a data set or music is missing."""
+    from data_prep import prepare_dataset
+
+    monkeypatch.chdir(tmp_path)
+    for seed, seconds in enumerate(lengths):
+        sound = make_music(seed, seconds if seconds > 0.0 else 0.2, RATE)
+        rest = np.zeros((1, round(-seconds * RATE) if seconds < 0.0 else RATE * (seconds == 0.0)), np.float32)
+        put(tmp_path / f"music/{seed:02d}/{seed:02d}.wav", np.concatenate([sound * (seconds != 0.0), rest], axis=1))
+    commands = {"prepare": prepare_dataset.main, "dataset": main}
+    command = "musigan prepare music --output prepared --sample-rate 4000 --channels 1 --workers 1"
+    tried: list[str] = []
+    while command not in tried:
+        tried.append(command)
+        _, verb, *words = shlex.split(command)
+        status = commands[verb](words)
+        said = " ".join(capsys.readouterr().err.split())
+        if status == 0 and verb == "dataset":
+            return
+        named = re.findall(r"`(musigan (?:prepare|dataset)[^`]*)`", said)
+        if status and not named:
+            is_too_little = re.search(r"too little music.* [0-9.]+ s are missing", said)
+            assert is_too_little or "1 silent" in said, said
+            return
+        command = named[0] if status else "musigan dataset --input prepared --output out"
+    raise AssertionError(f"the advice leads to {command} again")
+
+
+def test_as_many_seconds_more_as_are_missing_are_enough(tmp_path: Path, capsys):
+    write_music(tmp_path / "music/a.wav", 0, 3.0, RATE)
+    prepare_folder(tmp_path / "music", tmp_path / "prepared", SETTINGS)
+    assert make(tmp_path / "prepared", tmp_path / "out") == 2
+    found = re.search(r"([0-9.]+) s are missing for one", " ".join(capsys.readouterr().err.split()))
+    assert found
+    for seconds, status in ((-0.1, 2), (0.0, 0)):
+        write_music(tmp_path / "music/a.wav", 0, 3.0 + float(found[1]) + seconds, RATE)
+        prepare_folder(tmp_path / "music", tmp_path / "prepared", SETTINGS)
+        assert make(tmp_path / "prepared", tmp_path / "out") == status
 
 
 @pytest.fixture(scope="module")
@@ -205,18 +262,13 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "prepared"
 
 
-def test_a_sample_pack_is_shown_two_ways_and_both_work(pack: Path, tmp_path: Path, capsys):
+@pytest.mark.parametrize("options", [[], ["--join-short"]])
+def test_the_sounds_of_a_sample_pack_are_joined(pack: Path, tmp_path: Path, options: list[str], capsys):
     output = tmp_path / "out"
-    assert make(pack, output) == 2
-    said = capsys.readouterr().err
-    again = f"--input {pack} --output {output} --segment-seconds"
-    assert f"`musigan dataset {again} 1 --join-short`" in said
-    defaults = load_defaults(None, None)
-    shortest = least_segment_samples(defaults) / RATE  # 4096 samples: longer than these sounds allow
-    assert shortest > 0.7
-    assert "shorter segments" not in said
-
-    assert make(pack, output, "--join-short") == 0
+    assert make(pack, output, *options) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "joined: 40 short files into" in said
+    assert ("Most of this music is in files shorter than a pair: 40 files of them" in said) != bool(options)
     manifest = read_manifest(output)
     assert sum(map(len, manifest.joined.values())) == 40
     assert {Path(part).parent.name for part in next(iter(manifest.joined.values()))} == {"kicks"}

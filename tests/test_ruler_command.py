@@ -125,6 +125,26 @@ def test_a_folder_of_copied_music_scores_like_music_and_every_copy_is_named(
     assert "COPY: train" in capsys.readouterr().out
 
 
+def test_what_fine_tuning_did_is_told_of_two_models_with_a_clip_of_each(home: Path, tmp_path: Path, capsys) -> None:
+    torch.manual_seed(1)
+    other = VariationalAttentionModel(**tiny_config(home).model.model_dump())
+    save_checkpoint(other, 1, tmp_path / "start", "generator")
+    words = ["--checkpoints", str(home / "checkpoints"), "--before", str(tmp_path / "start"), "--real"]
+    words += [str(home / "real"), "--output", str(tmp_path / "out"), "--prompts", "0", "--steps", "1", *SHORT]
+    with pytest.raises(SystemExit):
+        main(words)
+    assert "--before is for --checkpoints, with --train" in capsys.readouterr().err
+    assert main([*words, "--train", str(home / "train")]) == 0
+    found = scores(tmp_path / "out")["effect"]
+    assert found["verdict"] in ("moved", "not moved")  # of noise and noise
+    assert found["copied"] == 0
+    assert found["before"] != found["after"]
+    assert found["sentence"] in " ".join(capsys.readouterr().out.split())
+    for name in ("before", "after"):
+        form = soundfile.info(tmp_path / f"out/effect/{name}.wav")
+        assert (form.samplerate, form.frames) == (SAMPLE_RATE, round(4.5 * SAMPLE_RATE))
+
+
 def test_the_same_seed_gives_the_same_scores(home: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         arguments = ["--generated", str(home / "train"), "--real", str(home / "real"), "--output"]

@@ -344,8 +344,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "one song only",
         _one_song,
-        "Add more recordings; or make the data set with `{musigan dataset} --split-inside`, which splits one "
-        "recording in time, and fine-tune a trained model on it (`{musigan train} --from shipped`).",
+        "Add more recordings; or fine-tune a trained model on the one there is (`{musigan train} --from shipped`).",
         patience=1,
     ),
     Rule(

@@ -22,6 +22,8 @@ BY_CHANCE = 0.2
 """Probability of so clear a fall by chance, below which scores fall."""
 LEAST_SCORE = 0.02
 """Scores below say that nothing is told apart from real music: their logarithms would mean too much."""
+FLOORS = np.linspace(0.0, 0.95, 20)
+"""Of a power law, over the lowest score."""
 HOUR = 3600.0
 
 
@@ -65,13 +67,19 @@ def outlook_of(history: Iterable[Mapping[str, Any]]) -> Outlook | None:
     More is an hour, or as long as the run has had if that is less. Scores from before a change of the data set do not
     count: they were measured on other music.
     """
+    points = score_points(history)
+    return look_ahead(points, min(HOUR, points[-1][0])) if points else None
+
+
+def score_points(history: Iterable[Mapping[str, Any]]) -> list[tuple[float, float]]:
+    """Seconds of the run and kernel score of every score in a log, since the data set changed last."""
     points: list[tuple[float, float]] = []
     for line in history:
         if line.get("event") == "data set":
             points = []
         elif line.get("event") == "score" and is_number(line.get("kernel_score")) and is_number(line.get("seconds")):
             points.append((float(line["seconds"]), float(line["kernel_score"])))
-    return look_ahead(points, min(HOUR, points[-1][0])) if points else None
+    return points
 
 
 def look_ahead(points: Sequence[tuple[float, float]], more: float) -> Outlook:
@@ -99,7 +107,7 @@ def look_ahead(points: Sequence[tuple[float, float]], more: float) -> Outlook:
     scores = np.array([max(score, LEAST_SCORE) for _, score in usable])
     if np.ptp(times) < math.log(1.5):
         return Outlook(more, math.nan, math.nan, math.nan, math.nan, "all its scores are of nearly one time")
-    fits = [_fit(times, scores, floor, math.log(end + more)) for floor in np.linspace(0.0, 0.95, 20) * scores.min()]
+    fits = [power_law(times, scores, floor, math.log(end + more)) for floor in FLOORS * scores.min()]
     best = min(fits, key=lambda fit: fit.square)
     freedom = len(times) - 3
     reach = float(stats.t.ppf(0.5 + SURE / 2.0, freedom))
@@ -111,14 +119,16 @@ def look_ahead(points: Sequence[tuple[float, float]], more: float) -> Outlook:
     return Outlook(more, best.now, best.then, low, high, reason)
 
 
-class _Fit(NamedTuple):
+class PowerLaw(NamedTuple):
+    """A fitted curve: how well it fits, and its scores at the last time and at the one ahead."""
+
     square: float
     """Sum of the squared residuals of the scores' logarithms."""
     now: float
     then: float
 
 
-def _fit(times: np.ndarray, scores: np.ndarray, floor: float, ahead: float) -> _Fit:
+def power_law(times: np.ndarray, scores: np.ndarray, floor: float, ahead: float) -> PowerLaw:
     """A power law above a floor that it never falls below; `times` and `ahead` are logarithms."""
     values, weights = np.log(scores - floor), np.square((scores - floor) / scores)
     weights /= weights.sum()
@@ -126,7 +136,7 @@ def _fit(times: np.ndarray, scores: np.ndarray, floor: float, ahead: float) -> _
     slope = float((weights * (times - centre)) @ (values - mean)) / float(weights @ np.square(times - centre))
     lines = floor + np.exp(mean + slope * (np.append(times, ahead) - centre))
     residuals = np.log(scores / lines[:-1])
-    return _Fit(float(residuals @ residuals), float(lines[-2]), float(lines[-1]))
+    return PowerLaw(float(residuals @ residuals), float(lines[-2]), float(lines[-1]))
 
 
 def _is_are(count: int) -> str:

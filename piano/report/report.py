@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from piano import evaluate
 from piano.config_reader import CONFIG_NAME, Config, load_config_from_yaml, no_run_text
-from piano.doctor.outlook import outlook_of
+from piano.doctor.stopping import time_advice
 from piano.evaluation.music_folder import Song, is_dataset
 from piano.foundation import options as kinds
 from piano.foundation.checkpoint_format import read_best
@@ -50,6 +50,7 @@ from piano.report.settings import machine_section, settings_section
 from piano.report.sound_cards import encode_png, notes_picture
 from piano.report.training import curves_section, findings_section, learning_section, timeline_of
 from piano.report.verdict import FINDINGS_TITLE, headline, spoken, time_words
+from piano.watching.shipped_meter import last_shipped
 
 REPORT_NAME = "report.html"
 TO_BE_HAD = ("scores", "comparison", "copies")
@@ -274,9 +275,8 @@ def build_page(sources: Sources, options: argparse.Namespace) -> str:
     title = options.title or headline(
         minutes=minutes, songs=len(manifest.songs["training"]) if manifest else 0, is_shipped=is_shipped
     )
-    outlook = outlook_of(history)
-    more = outlook.sentence if outlook else ""
-    facts = without_places(" ".join(filter(None, [what_it_is(sources, manifest), told.more, more])))
+    more = [told.more, last_shipped(history), time_advice(history)]
+    facts = without_places(" ".join(filter(None, [what_it_is(sources, manifest), *more])))
     open_parts, curious = ([discreet(section) for section in part] for part in (open_parts, curious))
     here, folded = ([section for section in part if not section.absent] for part in (open_parts, curious))
     absent = [section for section in (*open_parts, *curious) if section.absent]

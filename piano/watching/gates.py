@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from piano.config_reader import ModelSettings
 from piano.doctor.ranges import LEAST_VARIED, MOST_VARIED, is_as_varied_as_music
+from piano.doctor.stopping import standstill_of
 from piano.doctor.verdict import FEWEST_STEPS
 from piano.evaluation.clip_features import feature_matrix
 from piano.evaluation.metrics import log_magnitude_ratio, pitch_found_share
@@ -124,6 +125,7 @@ class Gatekeeper(Watcher):
         self.cost = ScoreCost()
         self._ruler: RunRuler | None = None
         self._samples_cost = self._samples_spent = 0.0
+        self._stood_still: set[str] = set()
 
     def ruler(self, run: TrainingRun) -> RunRuler:
         """The run's validation music, measured when it is first needed."""
@@ -131,6 +133,11 @@ class Gatekeeper(Watcher):
             with self.cost.spending(FIT):
                 rate = run.generator.sample_rate
                 self._ruler = RunRuler(run.data.sets["validation"], rate, most_clips=self.cost.clips)
+        return self._ruler
+
+    @property
+    def known_ruler(self) -> RunRuler | None:
+        """The ruler, if anything was scored in this sitting."""
         return self._ruler
 
     def rehearse(self, run: TrainingRun) -> None:
@@ -262,6 +269,19 @@ class Gatekeeper(Watcher):
         }
         run.event("score", **known(figures), **measured, measuring_seconds=round(self.cost.spent, 2))
         run.score(judged.kernel_distance, steps=steps, kernel_score=score.value)
+        self.say_standstill(run)
+
+    def say_standstill(self, run: TrainingRun) -> None:
+        """Once in a stage: that its scores no longer get better."""
+        if run.config.doctor == "off" or run.stage in self._stood_still:
+            return
+        history = read_history(self.folder)
+        kept = (line for line in history if line.get("stage") == run.stage or line.get("event") == "data set")
+        found = standstill_of(kept)
+        if found and found.is_over:
+            self._stood_still.add(run.stage)
+            run.event("standstill", sentence=found.sentence, best_seconds=round(found.best, 1), chance=found.chance)
+            tqdm.write(wrapped(found.sentence))
 
 
 def sampling_steps(run: TrainingRun) -> int:
