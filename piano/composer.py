@@ -361,7 +361,9 @@ class Composer:
     # --- loudness --------------------------------------------------------------------------------------------------
 
     def _at_a_usual_level(self, item: int, noise: Tensor | None) -> tuple[Iterator[Tensor], float]:
-        """Latents of a composition, and the gain that brings it into the loudness range of the training music.
+        """Latents of a composition, and the gain that makes it as loud as the training music is.
+
+        What is soft among compositions becomes as loud as what is soft among music: the spread is the music's, too.
 
         The first window decides, so that the gain is the same for all of a piece and for every length of it. Music has
         pauses, so that a style can be one: where the first window is next to silence, another style is drawn.
@@ -388,8 +390,7 @@ class Composer:
         return level <= softest - LARGEST_LIFT
 
     def _usual_gain(self, level: float) -> float:
-        softest, loudest = self.generator.texture_of(self.steps).softest_and_loudest
-        return math.exp(max(softest - level, 0.0) + min(loudest - level, 0.0))
+        return math.exp(self.generator.texture_of(self.steps).usual_loudness(level) - level)
 
 
 def mark_last(pieces: Iterator[Tensor]) -> Iterator[tuple[Tensor, bool]]:

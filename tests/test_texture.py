@@ -133,3 +133,21 @@ def test_a_range_is_saved_and_a_model_of_before_has_the_usual_one() -> None:
     assert other.softest_and_loudest == USUAL_RANGE
     with pytest.raises(RuntimeError, match="size mismatch"):
         other.load_state_dict(old | {"range": torch.zeros(3)})
+
+
+def test_loudness_of_compositions_gets_the_spread_of_music() -> None:
+    music, texture = smooth_levels()[:1], Texture(N_FFT)
+    steps = torch.linspace(-1.0, 1.0, 21).view(-1, 1, 1)
+    noise = white(3, batch=21)
+    texture.fit(predicted=music - 0.5 + 0.8 * steps, real=music + 0.2 * steps, noise=noise)
+    made = torch.tensor([0.0, 5.0, 10.0, 15.0, 20.0]) / 20.0
+    assert texture.loudnesses is not None
+    levels = texture.loudnesses[0].quantile(made)
+    usual = torch.tensor([texture.usual_loudness(float(level)) for level in levels])
+    loud = float(loudness(music)[0])
+    assert float(usual.diff().min()) > 0.0  # what is softer stays softer
+    torch.testing.assert_close(usual[[0, 2, 4]], loud + torch.tensor([-0.18, 0.0, 0.18]), atol=0.03, rtol=0.0)
+    assert texture.usual_loudness(loud - 9.0) == pytest.approx(loud - 0.18, abs=0.03)
+    again = Texture(N_FFT)
+    again.load_state_dict(texture.state_dict())
+    assert again.usual_loudness(loud - 0.3) == texture.usual_loudness(loud - 0.3)

@@ -11,6 +11,7 @@ synthesis: Toda & Tokuda 2007).
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -36,6 +37,8 @@ SILENT = -60.0 * NEPER
 """Loudness below which music is a pause, and says nothing of how loud music is."""
 USUAL_RANGE = (-30.0 * NEPER + 0.5 * math.log(3.0 / 8.0), -12.0 * NEPER + 0.5 * math.log(3.0 / 8.0))
 """Loudness of levelled music, for models that do not know that of theirs: -30 to -12 dB of the waveform."""
+LOUDNESS_SHARES = (0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95)
+"""Quantiles by which loudness of what is composed is brought to that of music."""
 RANGE_SHARE, RANGE_WIDTH = 0.05, 12.0 * NEPER
 """Share left out of the range at each end, and how far it reaches below and above the median at most."""
 
@@ -55,6 +58,9 @@ class Texture(nn.Module):
     """How much further bins lie from the mean around them, by band; None for models of before."""
     range: Tensor | None
     """Softest and loudest that the music was when it was measured; None for models of before."""
+    loudnesses: Tensor | None
+    """Quantiles of how loud compositions are, and of how loud music is [shape=(2, quantiles)]; None for models of
+    before."""
     band: Tensor
 
     def __init__(self, n_fft: int) -> None:
@@ -65,6 +71,7 @@ class Texture(nn.Module):
         self.register_buffer("level", torch.zeros(()))
         self.register_buffer("range", None)
         self.register_buffer("contrast", None)
+        self.register_buffer("loudnesses", None)
         bins = torch.arange(n_fft // 2 + 1) / (n_fft // 2)
         band = NUM_BANDS - 1 + bins.clamp_min(1e-9).log2().ceil().long()
         self.register_buffer("band", band.clamp(0, NUM_BANDS - 1), persistent=False)
@@ -110,6 +117,17 @@ class Texture(nn.Module):
         shares = sounding[0].new_tensor([RANGE_SHARE, 0.5, 1.0 - RANGE_SHARE])
         low, middle, high = sounding[0].quantile(shares)
         self.range = torch.stack([low.maximum(middle - RANGE_WIDTH), high.minimum(middle + RANGE_WIDTH)])
+        places = sounding[0].new_tensor(LOUDNESS_SHARES)
+        wanted_levels = sounding[0].quantile(places).clamp(middle - RANGE_WIDTH, middle + RANGE_WIDTH)
+        self.loudnesses = torch.stack([sounding[1].quantile(places) + self.level, wanted_levels])
+
+    def usual_loudness(self, level: float) -> float:
+        """How loud music is that is as loud among music as a composition of this level is among compositions."""
+        if self.loudnesses is None:
+            softest, loudest = self.softest_and_loudest
+            return min(max(level, softest), loudest)
+        made, real = self.loudnesses.double().cpu().numpy()
+        return float(np.interp(level, made, real))
 
     @property
     def softest_and_loudest(self) -> tuple[float, float]:
@@ -117,9 +135,11 @@ class Texture(nn.Module):
         return USUAL_RANGE if self.range is None else (float(self.range[0]), float(self.range[1]))
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *arguments: Any) -> None:
-        """A range is there, or not, and so is contrast: models of before have none."""
+        """Range, contrast and loudnesses are there, or not: models of before have none."""
         self.range = self.level.new_zeros(2) if f"{prefix}range" in state_dict else None
         self.contrast = self.level.new_zeros(NUM_BANDS) if f"{prefix}contrast" in state_dict else None
+        sizes = 2, len(LOUDNESS_SHARES)
+        self.loudnesses = self.level.new_zeros(sizes) if f"{prefix}loudnesses" in state_dict else None
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     def _cell(self, levels: Tensor) -> Tensor:
