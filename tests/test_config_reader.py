@@ -191,6 +191,21 @@ def test_a_stage_that_came_after_a_run_changes_nothing_of_what_its_file_means(tm
     assert config.stage("flow") == full.stage("flow") and config.model == full.model
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_latent_frame_is_a_power_of_two_samples(preset):
+    hop = load_config_from_yaml(DEFAULT_CONFIG, preset=preset).model.hop_samples
+    assert hop & (hop - 1) == 0
+
+
+def test_recipes_of_the_project_are_settings():
+    folder = Path(__file__).resolve().parent.parent / "runs"
+    recipes = sorted(folder.glob("*.yaml"))
+    assert recipes
+    for recipe in recipes:
+        model = load_config_from_yaml(recipe).model
+        assert model.hop_samples & (model.hop_samples - 1) == 0
+
+
 def test_sizes_that_an_older_run_s_file_does_not_name_are_what_they_were(tmp_path):
     written = yaml.safe_load(dump_config(load_config_from_yaml(preset="small")))
     assert written["model"]["image_bands"] > 0
