@@ -349,7 +349,8 @@ def test_what_is_not_there_is_said_and_is_no_error(run: Path, tmp_path: Path) ->
     assert len(Reader(page).all("audio")) == 4
     assert "There is no record of a training" in page
     absent = part(page, "absent")
-    parts = ("learning", "curves", "findings", "scores", "copies", "tournament", "music", "settings", "comparison")
+    parts = ("learning", "curves", "findings", "scores", "effect", "copies", "tournament", "music", "settings")
+    parts += ("comparison",)
     assert [key for key in parts if f'id="{key}"' in page] == []
     assert absent.count("<li>") == len(parts) + 1  # the blind test too
     empty = make_page(tmp_path, "--compose", "1")
