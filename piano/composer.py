@@ -30,6 +30,7 @@ HISTORY_PART = 3
 """Endless music: the last third of a window is the prefix of the next one."""
 STYLE_ATTEMPTS = 8
 RECONSTRUCTION_SEED = 0
+"""Of the scatter of reconstructions: a song written down and played back is the same every time."""
 LARGEST_LIFT = 20.0 * NEPER
 """A composition so far below the softest music is next to silence: what it would be lifted from is not music."""
 

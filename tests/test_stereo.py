@@ -57,6 +57,16 @@ def test_the_image_says_where_a_sound_stands():
     assert float(one_side.difference.max()) <= 3.0
 
 
+def test_a_band_without_a_bin_says_nothing_and_spoils_nothing():
+    spectrum = torch.randn(2, 4, 33, dtype=torch.complex64, generator=torch.Generator().manual_seed(7))
+    counts = torch.bincount(band_of_bins(33, 32, torch.device("cpu")), minlength=32)
+    assert int(counts.min()) == 0
+    image = measure_image(spectrum, 32)
+    empty = counts == 0
+    assert all(bool(torch.isfinite(field).all()) for field in image)
+    assert float(image.difference[..., empty].abs().max()) == float(image.coherence[..., empty].abs().max()) == 0.0
+
+
 def test_levels_of_the_channels_have_the_power_of_the_common_one_and_its_difference():
     common = torch.randn(7, 65, generator=torch.Generator().manual_seed(3))
     image = measure_image(torch.randn(2, 7, 65, dtype=torch.complex64), 8)

@@ -12,7 +12,7 @@ FIRST_BAND_BINS = 21.0
 
 @lru_cache(maxsize=16)
 def band_of_bins(bins: int, bands: int, device: torch.device) -> Tensor:
-    """The band of every bin of a spectrum [shape=(bins,)]: each has one bin at least, if there are so many."""
+    """The band of every bin of a spectrum [shape=(bins,)]: of very many bands the lowest may have none."""
     with torch.inference_mode(mode=False):
         place = (1.0 + torch.arange(bins, dtype=torch.float64) / FIRST_BAND_BINS).log()
         return (place / place[-1] * bands).clamp_max(bands - 1).long().to(device)

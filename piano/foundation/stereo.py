@@ -34,7 +34,7 @@ def measure_image(spectrum: Tensor, bands: int) -> StereoImage:
     left, right = spectrum.unbind(dim=-3)
     powers = [pool_bins(channel.real.square() + channel.imag.square(), bands) for channel in (left, right)]
     cross = pool_bins(left.real * right.real + left.imag * right.imag, bands)
-    quiet = pool_bins(torch.full_like(left.real[..., :1, :], QUIET_POWER), bands)
+    quiet = pool_bins(torch.full_like(left.real[..., :1, :], QUIET_POWER), bands).clamp_min(QUIET_POWER)
     difference = 0.5 * ((powers[0] + quiet) / (powers[1] + quiet)).log()
     coherence = cross / ((powers[0] + quiet) * (powers[1] + quiet)).sqrt()
     return StereoImage(difference.clamp(-LARGEST_DIFFERENCE, LARGEST_DIFFERENCE), coherence.clamp(-1.0, 1.0))
