@@ -4,7 +4,7 @@
     python benchmarks/beat_truth.py --music known --checkpoints shipped
 
 `arrange-band` writes beside each piece where its beats and bars are. The pulse is found in windows of the model's
-latents, as `piano.latent_style` finds it for training.
+latents, as `piano.latent_style` finds it for training. Coherence: 1 where all beats lie at one place of the pulse.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import torch
 
 from piano.foundation.audio_io import read_audio
 from piano.foundation.model_folder import named_folder
-from piano.latent_style import Pulse, find_pulse, find_repeats
+from piano.latent_style import Pulse, find_repeats
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import load_generator
 
@@ -33,8 +33,7 @@ def pulses_of(generator: VariationalAttentionModel, path: Path, window_seconds: 
     rate, size = generator.frames_per_second, round(window_seconds * generator.frames_per_second)
     starts = np.arange(0, len(latents) - size + 1, size)
     windows = torch.stack([latents[start : start + size] for start in starts])
-    movement = (windows[:, 1:] - windows[:, :-1]).square().mean(dim=-1).sqrt()
-    return find_repeats(windows, find_pulse(movement, rate), rate), starts / rate
+    return find_repeats(windows, generator.style.measure(windows)[1], rate), starts / rate
 
 
 def name_of(found: float, true: float) -> str:
@@ -53,7 +52,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     generator = load_generator(named_folder(options.checkpoints))
-    counts, whole, windows, strengths = dict.fromkeys([*RATIOS, "another"], 0), 0, 0, []
+    counts, whole, windows = dict.fromkeys([*RATIOS, "another"], 0), 0, 0
+    strengths, coherences = [], []
     for known in sorted(options.music.glob("*.json")):
         truth = json.loads(known.read_text())
         pulse, starts = pulses_of(generator, known.with_name(truth["file"]), options.seconds)
@@ -64,6 +64,8 @@ def main() -> None:
                 continue
             windows += 1
             frequency, beat = float(pulse.frequency[item]), float(np.diff(inside).mean())
+            places = 2.0 * np.pi * frequency * (inside - start) + float(pulse.phase[item])
+            coherences.append(abs(np.exp(1j * places).mean()))
             counts[name_of(frequency, 1.0 / beat)] += 1
             bars = int(pulse.beats[item]) / frequency / (beat * truth["beats_per_bar"])
             whole += round(bars) > 0 and abs(bars - round(bars)) < NEAR * round(bars)
@@ -72,6 +74,7 @@ def main() -> None:
     print(f"{windows} windows of {options.seconds:g} s")
     for name, count in counts.items():
         print(f"  {name:9s} {count / max(windows, 1):5.2f}")
+    print(f"coherence of the beats with the pulse: {np.mean(coherences):.2f}")
     print(
         f"it comes again after one or more whole bars: {whole / max(windows, 1):.2f}; likeness {np.mean(strengths):.2f}"
     )

@@ -2,16 +2,18 @@
 
 A flow decides such things where the noise is strongest, and is worst there: left alone it composes near the average of
 all music and finds no beat. So they are measured on the latents of real music, without a network, and condition the
-flow; to compose, a style is drawn from near those of the training music (docs/experiments.md).
+flow; the pulse lies where notes begin, which a linear readout finds in the latents. To compose, a style is drawn from
+near those of the training music (docs/experiments.md).
 """
 
 import math
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from piano.foundation.finite import require_finite
+from piano.foundation.optional_buffers import OptionalBuffers
 from piano.foundation.randomness import keyed_generator, keyed_noise
 
 PULSE_RANGE = (0.8, 3.6)
@@ -27,6 +29,8 @@ SHORTEST_REPEAT, LONGEST_REPEAT = 0.3, 0.5
 NUM_WINDOWS, NUM_ANCHORS = 4_096, 1_024
 ANCHOR_SPREAD = 0.3
 """A style is drawn this far, in standard deviations of each number, from one of the training music's."""
+ONSET_RIDGE = 1e-3
+"""Penalty of the readout of onsets, for each frame that it is fitted on."""
 DEVIATION_WEIGHT, PULSE_WEIGHT = 0.5, 2.0
 """How much the spread of the latents and the pulse count in choosing the directions that are kept."""
 FIT_SEED = 20
@@ -35,10 +39,10 @@ SHORTEST_SECONDS = 2.0
 
 
 class Pulse(NamedTuple):
-    """A beat and its octave in the movement of latents, and the bar; every field has one row per item.
+    """A beat and its octave in a curve of onsets, and what comes again; every field has one row per item.
 
     frequency : beats a second [shape=(batch,)]
-    strength : amplitude of the beat, in spreads of the movement [shape=(batch,)]
+    strength : amplitude of the beat, in spreads of the curve [shape=(batch,)]
     octave : complex amplitude of twice the beat, as seen from the beat's phase [shape=(batch,)]
     phase : of the beat at frame 0, in radians [shape=(batch,)]
     repeats : how much more alike moments so many beats apart are than any two, for each of REPEATS
@@ -123,7 +127,7 @@ class StyleCondition(NamedTuple):
         return StyleCondition(*(field[which] for field in self))
 
 
-class LatentStyle(nn.Module):
+class LatentStyle(OptionalBuffers):
     """Measures the style of latents, and draws new ones.
 
     Parameters
@@ -142,6 +146,9 @@ class LatentStyle(nn.Module):
     project: Tensor
     unproject: Tensor
     anchors: Tensor
+    onset: Tensor | None
+    """Readout of onsets [shape=(3 latent_dim + 1,)]; None before `fit_onsets`, and for models of before: then all
+    movement counts, also that of notes that end."""
 
     def __init__(self, latent_dim: int, style_dim: int, frames_per_second: float, *, has_repeats: bool = False) -> None:
         super().__init__()
@@ -156,6 +163,26 @@ class LatentStyle(nn.Module):
         self.register_buffer("project", torch.zeros(measured, self.style_dim))
         self.register_buffer("unproject", torch.zeros(self.style_dim, measured))
         self.register_buffer("anchors", torch.zeros(NUM_ANCHORS, self.style_dim))
+        self.register_buffer("onset", None)
+
+    @torch.no_grad()
+    def fit_onsets(self, latents: Tensor, onsets: Tensor) -> None:
+        """Learn to read onsets out of latents, so that the pulse lies where notes begin; before `fit`.
+
+        Ridge regression on two neighbouring frames and the rises between them.
+
+        Parameters
+        ----------
+        latents : Tensor [shape=(items, frames, latent_dim)]
+            Whitened.
+        onsets : Tensor [shape=(items, frames)]
+            Strength of the onsets in their sound.
+        """
+        steps = _steps_of(latents.double()).flatten(0, 1)
+        products = steps.T @ steps
+        products.diagonal().add_(ONSET_RIDGE * len(steps))
+        readout = torch.linalg.solve(products, steps.T @ onsets[:, 1:].flatten().double())
+        self.onset = require_finite(readout.float(), "onsets of the training music")
 
     @torch.no_grad()
     def fit(self, latents: Tensor, *, frames: int) -> None:
@@ -202,7 +229,8 @@ class LatentStyle(nn.Module):
     def measure(self, latents: Tensor) -> tuple[Tensor, Pulse]:
         """Raw numbers (batch, measured) and pulse of latents (batch, frames, latent_dim)."""
         movement = (latents[:, 1:] - latents[:, :-1]).square().mean(dim=-1).sqrt()
-        pulse = find_pulse(movement, self.frames_per_second)
+        curve = movement if self.onset is None else _steps_of(latents) @ self.onset
+        pulse = find_pulse(curve, self.frames_per_second)
         if self.has_repeats:
             pulse = find_repeats(latents, pulse, self.frames_per_second)
         spread = movement.std(dim=1).clamp_min(0.01)
@@ -239,6 +267,9 @@ class LatentStyle(nn.Module):
         phase, first_beat = (torch.stack(drawn).to(vector.device) for drawn in (phases, first_beats))
         return Style(vector, self._pulse_of(vector, phase, first_beat))
 
+    def optional_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"onset": (3 * self.latent_dim + 1,)}
+
     def _pulse_of(self, vector: Tensor, phase: Tensor, first_beat: Tensor) -> Pulse:
         """The pulse that a style vector says; `first_beat`, in [0, 1), draws the beat that it begins with."""
         numbers = (vector @ self.unproject * self.spread + self.mean)[:, -self.pulse_numbers :]
@@ -256,9 +287,15 @@ class LatentStyle(nn.Module):
         return pulse._replace(turn=(phase + 2.0 * math.pi * (first_beat * beats).floor()) / beats)
 
 
-def find_pulse(movement: Tensor, frames_per_second: float) -> Pulse:
-    """The beat that together with its octave explains most of a movement curve (batch, frames - 1)."""
-    curve = torch.cat([movement[:, :1], movement], dim=1)
+def _steps_of(latents: Tensor) -> Tensor:
+    """What onsets are read from (batch, frames - 1, 3 latent_dim + 1): a frame, the one before, their rise, and 1."""
+    before, now = latents[:, :-1], latents[:, 1:]
+    return torch.cat([now, before, (now - before).relu(), torch.ones_like(now[..., :1])], dim=-1)
+
+
+def find_pulse(steps: Tensor, frames_per_second: float) -> Pulse:
+    """The beat that together with its octave explains most of a curve of steps between frames (batch, frames - 1)."""
+    curve = torch.cat([steps[:, :1], steps], dim=1)
     curve = curve - curve.mean(dim=1, keepdim=True)
     curve = curve / curve.square().mean(dim=1, keepdim=True).sqrt().clamp_min(1e-3)
     frames = curve.shape[1]

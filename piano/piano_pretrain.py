@@ -199,7 +199,8 @@ def train_flow(run: TrainingRun) -> None:
     """The attention block learns the endpoint of any noisy latents (flow matching with per-frame levels)."""
     attention = run.generator.attention
     if run.is_fresh("flow"):
-        fit_style([run.generator, run.average.network], run.data, frames=run.settings("flow").frames)
+        networks = [run.generator, run.average.network]
+        fit_style(networks, run.data, frames=run.settings("flow").frames, seed=run.config.seed)
     optimizer = Muon(*split_parameters(attention), lr=run.rate("flow"), dtype=run.runtime.dtype)
     player = Player("flow", optimizer, flow_turn)
     attention.train()

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from piano.foundation.optional_buffers import OptionalBuffers
+
 RENAMED_KEYS: dict[str, str] = {
     "autoencoder.embed.": "autoencoder.encoder.embed.",
     "autoencoder.encoder_blocks.": "autoencoder.encoder.blocks.",
@@ -66,7 +68,21 @@ def update_checkpoint(old_state: dict[str, Tensor], network: nn.Module) -> Updat
             common = tuple(slice(0, min(sizes)) for sizes in zip(own.shape, old.shape, strict=True))
             own[common] = old[common].to(own.dtype)
             resized.append(key)
+    for key, shape in optional_keys(network).items():
+        if key in renamed and key not in state and tuple(renamed[key].shape) == shape:
+            state[key] = renamed[key].clone()
+            carried.append(key)
     return Update(state, carried, resized, fresh, sorted(renamed.keys() - state.keys()))
+
+
+def optional_keys(network: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Key and shape of what a network takes from a state that has it, and need not have."""
+    return {
+        f"{prefix}.{name}".removeprefix("."): shape
+        for prefix, module in network.named_modules()
+        if isinstance(module, OptionalBuffers)
+        for name, shape in module.optional_shapes().items()
+    }
 
 
 def with_present_names(value: Any) -> Any:

@@ -51,6 +51,54 @@ def test_a_planted_pulse_is_found_with_its_phase() -> None:
     assert alike.min() > 0.4
 
 
+def plucked_latents(frequencies: Tensor, first: Tensor, *, frames: int = 125, seed: int = 5) -> tuple[Tensor, Tensor]:
+    """Latents (items, frames, 8) in which a note is struck at every beat and damped halfway to the next; its onsets.
+
+    What moves most is the damping: three numbers jump when a note is struck, five when it is damped.
+    """
+    random = torch.Generator().manual_seed(seed)
+    place = torch.arange(frames) / RATE * frequencies.unsqueeze(1) - first.unsqueeze(1)
+    sounds = ((place % 1.0) < 0.5).float().unsqueeze(-1)
+    struck = torch.diff(sounds, dim=1, prepend=sounds[:, :1]).relu()
+    notes = torch.randn(len(frequencies), 200, 3, generator=random).abs() + 0.5
+    number = place.floor().long().clamp_min(-1) + 1
+    attack = torch.gather(notes, 1, number.unsqueeze(-1).expand(-1, -1, 3)) * sounds
+    damped = 2.0 * (1.0 - sounds).expand(-1, -1, 5)
+    latents = torch.cat([attack, damped], dim=-1) + 0.1 * torch.randn(len(frequencies), frames, 8, generator=random)
+    return latents, struck.squeeze(-1)
+
+
+def phase_error(style: LatentStyle, latents: Tensor, first: Tensor, frequencies: Tensor) -> float:
+    """Mean distance in beats of the pulse's peaks from the true beats; chance is 0.25."""
+    pulse = style.measure(latents)[1]
+    angle = 2.0 * math.pi * pulse.frequency * (first / frequencies) + pulse.phase
+    octave = (pulse.frequency / frequencies).log2().round()
+    return float(((angle / (2.0 * math.pi) + 0.5) % 1.0 - 0.5)[octave == 0].abs().mean())
+
+
+def test_the_pulse_lies_where_notes_begin_and_not_where_they_end() -> None:
+    random = torch.Generator().manual_seed(6)
+    frequencies, first = 1.2 + torch.rand(48, generator=random), torch.rand(48, generator=random)
+    latents, onsets = plucked_latents(frequencies, first)
+    style = LatentStyle(8, 12, RATE)
+    by_movement = phase_error(style, latents[24:], first[24:], frequencies[24:])
+    style.fit_onsets(latents[:24], onsets[:24])
+    by_onsets = phase_error(style, latents[24:], first[24:], frequencies[24:])
+    assert by_onsets < 0.1 < by_movement
+
+
+def test_a_style_takes_the_readout_of_onsets_along_and_one_of_before_has_none(style: LatentStyle) -> None:
+    latents, onsets = plucked_latents(torch.full((4,), 1.5), torch.zeros(4))
+    reads = LatentStyle(8, 12, RATE)
+    reads.fit_onsets(latents, onsets)
+    reads.fit(latents, frames=100)
+    for state, pulse in ((reads.state_dict(), reads), (style.state_dict(), style)):
+        other = LatentStyle(8, 12, RATE)
+        other.load_state_dict(state)
+        assert (other.onset is None) == (pulse.onset is None)
+        torch.testing.assert_close(other.describe(latents).pulse.phase, pulse.describe(latents).pulse.phase)
+
+
 def test_noise_has_less_of_a_pulse_than_a_beat() -> None:
     noise = torch.randn(32, 124, generator=torch.Generator().manual_seed(2)).abs()
     latents = beating_latents(torch.full((32,), 1.7), torch.zeros(32))

@@ -11,6 +11,8 @@ from torch import nn
 from piano.foundation.checkpoint_format import checkpoint_path, write_whole
 from piano.foundation.errors import CheckpointError, StoppedBySignal
 from piano.foundation.run_log import read_history
+from piano.foundation.texture import Texture
+from piano.latent_style import LatentStyle
 from piano.piano_pretrain import train_autoencoder
 from piano.training.training_run import TrainingRun
 from piano.update_checkpoint import RENAMED_KEYS, rename_key, renamed_in_words, update_checkpoint, with_present_names
@@ -134,6 +136,16 @@ def test_a_network_that_grew_keeps_what_it_had() -> None:
     assert torch.equal(update.state["0.weight"][:4], before)
     assert torch.equal(update.state["0.weight"][4:], fresh[4:])
     new.load_state_dict(update.state)
+
+
+def test_figures_that_need_not_be_there_are_carried_over_where_they_fit() -> None:
+    old, new = (nn.ModuleDict({"style": LatentStyle(8, 12, 15.625), "texture": Texture(512)}) for _ in range(2))
+    state = old.state_dict() | {"style.onset": torch.arange(25.0), "texture.contrast": torch.ones(6)}
+    update = update_checkpoint(state, new)
+    new.load_state_dict(update.state)
+    assert update.dropped == [] and {"style.onset", "texture.contrast"} <= set(update.carried)
+    assert torch.equal(update.state["style.onset"], torch.arange(25.0))
+    assert update_checkpoint(state, nn.ModuleDict({"style": LatentStyle(9, 12, 15.625)})).dropped[0] == "style.onset"
 
 
 def test_names_of_today_stay() -> None:

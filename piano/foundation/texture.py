@@ -9,13 +9,14 @@ synthesis: Toda & Tokuda 2007).
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
+from piano.foundation.optional_buffers import OptionalBuffers
 from piano.foundation.phase import hop_of, stft
 
 LOWEST_LEVEL = -7.0
@@ -43,7 +44,7 @@ RANGE_SHARE, RANGE_WIDTH = 0.05, 12.0 * NEPER
 """Share left out of the range at each end, and how far it reaches below and above the median at most."""
 
 
-class Texture(nn.Module):
+class Texture(OptionalBuffers):
     """How strong the scatter is, by band and level: measured, not trained. None until `fit`.
 
     Parameters
@@ -134,13 +135,8 @@ class Texture(nn.Module):
         """Loudness that a composition may have."""
         return USUAL_RANGE if self.range is None else (float(self.range[0]), float(self.range[1]))
 
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *arguments: Any) -> None:
-        """Range, contrast and loudnesses are there, or not: models of before have none."""
-        self.range = self.level.new_zeros(2) if f"{prefix}range" in state_dict else None
-        self.contrast = self.level.new_zeros(NUM_BANDS) if f"{prefix}contrast" in state_dict else None
-        sizes = 2, len(LOUDNESS_SHARES)
-        self.loudnesses = self.level.new_zeros(sizes) if f"{prefix}loudnesses" in state_dict else None
-        super()._load_from_state_dict(state_dict, prefix, *arguments)
+    def optional_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"range": (2,), "contrast": (NUM_BANDS,), "loudnesses": (2, len(LOUDNESS_SHARES))}
 
     def _cell(self, levels: Tensor) -> Tensor:
         """Index of band and level of every bin."""

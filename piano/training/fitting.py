@@ -8,16 +8,21 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 
 import torch
+from torch.nn import functional
 
 from piano.composer import Composer
+from piano.foundation.features import log_mel, onset_strength
 from piano.piano_model import VariationalAttentionModel
 from piano.stages import RECONSTRUCTED
 from piano.training.schedules import Step
-from piano.training.training_data import TrainingData
+from piano.training.training_data import ENCODED_PAIRS, TrainingData
 
 SPECTRUM_FRAMES = 6_000
 NORMALISER_FRAMES = 50_000
 TEXTURE_FRAMES, TEXTURE_SEED = 4_000, 77
+ONSET_FRAMES = 12_000
+ONSET_FLOOR = 1e-5
+"""Power of a band below which its rises are no notes."""
 LONGEST_CROP = 64
 """Latent frames."""
 
@@ -43,7 +48,7 @@ def fit_normaliser(networks: Sequence[VariationalAttentionModel], data: Training
     data.keep_latents(means)
 
 
-def fit_style(networks: Sequence[VariationalAttentionModel], data: TrainingData, *, frames: int) -> None:
+def fit_style(networks: Sequence[VariationalAttentionModel], data: TrainingData, *, frames: int, seed: int) -> None:
     """Measure the styles of the training set; a model that was trained before keeps its scale of them.
 
     Parameters
@@ -52,12 +57,31 @@ def fit_style(networks: Sequence[VariationalAttentionModel], data: TrainingData,
         The first is measured with, and the others take its figures.
     frames : int
         Latent frames of a window, if the music is as long.
+    seed : int
     """
     style, latents = networks[0].style, data.latents("training")
     frames = min(frames, latents.shape[1])
-    (style.renew_anchors if style.is_fitted else style.fit)(latents, frames=frames)
+    if style.is_fitted:
+        style.renew_anchors(latents, frames=frames)
+    else:
+        fit_onsets(networks[0], data, frames=frames, seed=seed)
+        style.fit(latents, frames=frames)
     for network in networks[1:]:
         network.style.load_state_dict(style.state_dict())
+
+
+@torch.no_grad()
+def fit_onsets(network: VariationalAttentionModel, data: TrainingData, *, frames: int, seed: int) -> None:
+    """Let the style read onsets from the latents of crops that are `frames` latent frames long."""
+    count = math.ceil(ONSET_FRAMES / frames)
+    waveforms = data.draw_waveforms(Step((seed, "onsets"), 0, 0.0), count, frames)
+    latents, onsets = [], []
+    for crops in waveforms.split(ENCODED_PAIRS):
+        encoded = network.encode(crops)[:, :frames]
+        mel = log_mel(crops, network.sample_rate).clamp_min(math.log(ONSET_FLOOR))
+        latents.append(encoded)
+        onsets.append(functional.interpolate(onset_strength(mel).unsqueeze(1), size=encoded.shape[1], mode="area"))
+    network.style.fit_onsets(torch.cat(latents), torch.cat(onsets).squeeze(1))
 
 
 @torch.no_grad()
