@@ -65,6 +65,16 @@ def test_the_judges_do_not_learn_for_nobody() -> None:
     assert plan.plan("judges", 52.0) == {} and plan.stage_end("judges", 52.0) == 52.0
 
 
+def test_a_professor_of_a_few_steps_leaves_its_time_to_the_flow() -> None:
+    plan = budget(300.0)
+    plan.step_seconds = {"autoencoder": 0.3, "flow": 0.5}
+    assert list(plan.plan("autoencoder", 8.0)) == ["autoencoder", "flow"]  # 58 seconds are 29 steps of it
+    assert plan.plan("flow", 100.0)["flow"] == pytest.approx(AIM * 300.0 - 100.0 - EXIT_SECONDS)
+    assert list(plan.plan("judges", 200.0)) == ["judges", "ear", "professor", "joint"]  # later nobody else could use it
+    plan.step_seconds = {"autoencoder": 0.1, "flow": 0.2}
+    assert "professor" in plan.plan("autoencoder", 8.0)
+
+
 def test_no_time_at_all_means_no_learning_and_not_a_negative_one() -> None:
     plan = budget(5.0)
     plan.measured = {ENCODING: 30.0, SAVING: 1.0}

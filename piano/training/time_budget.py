@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from piano.stages import ONE_STEP, RECONSTRUCTED, STAGES, stages_of
+from piano.stages import COMPOSING_STAGE, ONE_STEP, RECONSTRUCTED, STAGES, stages_of
 
 AIM = 0.99
 """Part of the minutes that is planned: a run may end a little early, and should not end late."""
@@ -26,6 +26,9 @@ CORE = next(name for name in stages_of("adversarial") if name not in EXTRAS)
 LEAST_LEARNING, LEAST_AFTER_FLOW = 0.5, 0.1
 """A stage is left out if it would learn for less than half as long as closing it takes: first the extras, then, with
 the core (the professor), all adversarial stages. Once the flow has had its time the core takes what there is."""
+FEWEST_CORE_STEPS, CORE_STEP = 40, 4.0
+"""Where the core would take fewer steps than this, the flow has the time of all adversarial stages: 26 steps brought
+nothing, about 60 as much as the flow would bring. One of them takes so many of the flow's (docs/experiments.md)."""
 LEAST_PART = 0.25
 """Part of what is left of the time that autoencoder and flow learn at least: expectations can be too dark."""
 ENCODING_SHARE, FEWEST_PAIRS = 0.08, 64
@@ -94,9 +97,16 @@ class TimeBudget:
             if self._learning(name, kept, began) < LEAST_LEARNING * self.closing(name):
                 kept.remove(name)
         least = LEAST_AFTER_FLOW if stage in ADVERSARIAL else LEAST_LEARNING
-        if CORE in kept and self._learning(CORE, kept, began) < least * self.closing(CORE):
-            kept = [name for name in kept if name not in ADVERSARIAL]
+        if CORE in kept:
+            seconds = self._learning(CORE, kept, began)
+            is_hasty = stage not in ADVERSARIAL and seconds < FEWEST_CORE_STEPS * self._core_step()
+            if is_hasty or seconds < least * self.closing(CORE):
+                kept = [name for name in kept if name not in ADVERSARIAL]
         return kept
+
+    def _core_step(self) -> float:
+        """About how many seconds a step of the core takes; 0 where no step of the flow was tried out."""
+        return CORE_STEP * self.step_seconds.get(COMPOSING_STAGE, 0.0)
 
     def _learning(self, stage: str, stages: list[str], began: float) -> float:
         """Seconds for learning in one of these stages, of which the first began then."""
