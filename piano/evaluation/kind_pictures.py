@@ -83,7 +83,9 @@ def nearest_of_each(distances: NDArray) -> list[int]:
     return chosen
 
 
-def draw_kinds(ruler: Ruler, files: Sequence[str], features: NDArray, made: Made, folder: Path) -> None:
+def draw_kinds(
+    ruler: Ruler, files: Sequence[str], features: NDArray, made: Made, folder: Path, *, most: int = MOST_KINDS
+) -> None:
     """Write KINDS_PICTURE, and of two channels STEREO_PICTURE; without reconstructions their column is left out.
 
     Parameters
@@ -95,10 +97,12 @@ def draw_kinds(ruler: Ruler, files: Sequence[str], features: NDArray, made: Made
         Of the samples, raw.
     made : Made
     folder : Path
+    most : int
+        Kinds that are shown.
     """
     whitening = ruler.reference.whitening  # what tells songs apart
     composed = ruler.reference.scale.transform(features) @ whitening
-    rows, kinds = choose_kinds(files, ruler.reference.real @ whitening, composed)
+    rows, kinds = choose_kinds(files, ruler.reference.real @ whitening, composed, most=most)
     panels: dict[tuple[str, str], NDArray] = {}
     for row in rows:
         panels[row.kind, f"real, {PureWindowsPath(files[row.real]).name}"] = ruler.clips[row.real]
@@ -107,7 +111,7 @@ def draw_kinds(ruler: Ruler, files: Sequence[str], features: NDArray, made: Made
         name = PureWindowsPath(made.names[row.composed]).name if made.names else f"sample {row.composed}"
         panels[row.kind, f"composed, {name}"] = made.samples[row.composed]
     columns = len(panels) // len(rows)
-    more = f" {len(rows)} of {kinds} kinds are shown, those with most clips." if kinds > len(rows) else ""
+    more = f" Shown: {len(rows)} of {kinds} kinds, those with most clips." if kinds > len(rows) else ""
     constant_q_grid(
         {": ".join(filter(None, title)): clip for title, clip in panels.items()},
         ruler.sample_rate,
