@@ -239,7 +239,8 @@ def _draw_stereo_places(axis: Axes, sets: Mapping[str, Sequence[NDArray]], sampl
     axis.set_xlabel("correlation of left and right")
     axis.set_ylabel("side to mid in dB")
     ticks = np.arange(NARROW_DB, highest + 10, 10)
-    axis.set_yticks(ticks, [f"\u2264 {NARROW_DB:g}", *(f"{tick:g}" for tick in ticks[1:])])
+    names = [f"{tick:g}".replace("-", "\u2212") for tick in ticks]
+    axis.set_yticks(ticks, [f"\u2264 {names[0]}", *names[1:]])
     axis.grid(True)
     axis.legend()
     _set_title(axis, "All clips", inches)
