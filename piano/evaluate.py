@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from piano.composer import Composer, Sampling
 from piano.evaluation.effect import Effect, effect_of_models
+from piano.evaluation.kind_pictures import KINDS_PICTURE, STEREO_PICTURE, draw_kinds
 from piano.evaluation.learned_songs import (
     LearnedSongs,
     Overlap,
@@ -245,7 +246,7 @@ def open_output(options: argparse.Namespace, measured: Path) -> None:
     make_output_folder(options.output)
     claim_results(
         options.output,
-        ("scores.json", "samples.png"),
+        ("scores.json", "scores.png", "samples.png", KINDS_PICTURE, STEREO_PICTURE),
         command="evaluate",
         of=[measured, options.real],
         overwrite=options.overwrite,
@@ -266,7 +267,7 @@ def evaluate_folder(options: argparse.Namespace) -> tuple[Ruler, GeneratorScore,
     ruler, real = measure_real(options, sound)
     excerpts = read_music(options.generated, options, sound)
     refuse_few(excerpts, options.generated, options)
-    made = Made(samples=excerpts.clips, continuations=[], reconstructions=[])
+    made = Made(samples=excerpts.clips, continuations=[], reconstructions=[], names=excerpts.files)
     # Clips of one file count as one draw; a single file is cut into clips that stand for themselves.
     files: list[Hashable] | None = [("made", name) for name in excerpts.files]
     if len(set(excerpts.files)) < 2:
@@ -421,14 +422,15 @@ def label_words(label: Hashable) -> str:
 def write_report(
     score: GeneratorScore, ruler: Ruler, made: Made, output: Path, subject: str, effect: Effect | None = None
 ) -> None:
-    """scores.json, scores.png, and the first sounds with their pictures."""
+    """scores.json, scores.png, the first sounds with their pictures, and pictures by kind of music."""
     told = {"effect": effect.fields()} if effect else {}
     write_json(output / "scores.json", {"subject": subject} | score_json(score, ruler) | told)
     draw_scores(score, ruler, output / "scores.png")
-    first = ruler.files[0]
-    shown = {f"real music: {label_words(first.song if isinstance(first, Passage) else first)}": ruler.clips[0]}
+    names = [label_words(label) for label in ruler.files]
+    shown = {f"real music: {names[0]}": ruler.clips[0]}
     shown |= {f"generated: sample {index}": clip for index, clip in enumerate(made.samples[:SHOWN])}
     constant_q_grid(shown, ruler.sample_rate, output / "samples.png")
+    draw_kinds(ruler, names, score.samples.features, made, output)
     for index, clip in enumerate(made.samples[:SHOWN]):
         write_audio(output / f"sample_{index:04d}.wav", clip, ruler.sample_rate)
 

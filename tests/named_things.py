@@ -37,6 +37,7 @@ MADE = re.findall(
     generator_epoch_*.pt discriminator_epoch_*.pt checkpoints/metrics.jsonl checkpoints/report.html
     best.json metrics.jsonl metrics-unsaved.jsonl dataset.json samples samples/* loss.png real_fake.png RUN/doctor
     doctor.json report.html scores.json scores.png comparison comparison.json comparison.png exported demo/*
+    kinds.png stereo.png
     check_discriminator interpretation.txt matrix.png ratings.png ratings.csv verdicts.csv verdicts.json tournament.json
     judged.jsonl music_out music_out/* *seed[0-9]*_sample_[0-9]*.wav song.reconstruction.wav .full.wav .full
     .venv tutorial/runs checkpoints/tensorboard

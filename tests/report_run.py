@@ -105,7 +105,9 @@ def make_scores() -> dict[str, Any]:
     def described(mean: float) -> Described:
         return Described(Figure(mean, mean - 0.1, mean + 0.1), mean, 1.0, 2.0, 1.5, 9.0, 0.8)
 
-    samples = Scores(sets(0.123), {"polyphony": described(1.2), "onset_rate": described(5.0)}, {"timbre": 0.2})
+    samples = Scores(
+        sets(0.123), {"polyphony": described(1.2), "onset_rate": described(5.0)}, {"timbre": 0.2}, np.zeros((1, 350))
+    )
     nothing, scale = np.zeros((1, RATE)), {"other real music": sets(0.01), "white noise": sets(1.1)}
     reference: Any = SimpleNamespace(reason="")  # only scoring asks for more of it
     songs = [f"song {index}" for index in range(8)]

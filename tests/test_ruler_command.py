@@ -92,8 +92,9 @@ def test_a_generator_is_measured_by_every_measure_and_an_untrained_one_is_far_fr
     assert "epoch 3" in screen
     for word in ("SETS OF CLIPS", "SINGLE NUMBERS", "CONTINUATIONS", "RECONSTRUCTIONS", "MEMORISATION"):
         assert word in screen
-    for name in ("scores.png", "samples.png"):
+    for name in ("scores.png", "samples.png", "kinds.png"):
         assert (tmp_path / name).stat().st_size > 5000
+    assert not (tmp_path / "stereo.png").exists()  # one channel stands nowhere
 
 
 def test_a_folder_of_copied_music_scores_like_music_and_every_copy_is_named(

@@ -1,5 +1,6 @@
 """Pictures of sound and of training, as PNG files: what one sees when listening is not at hand."""
 
+import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from matplotlib.rcsetup import cycler
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from piano.evaluation.descriptors import Clip, side_to_mid, stereo_correlation
 from piano.evaluation.spectra import constant_q, constant_q_frequencies, mono_mix, stft_power
 from piano.foundation.made_files import replacing
 
@@ -59,31 +61,47 @@ WINDOW_SCALE = 0.6
 """Constant-Q windows are this much shorter than a third of a semitone asks for: onsets stay sharp, notes stay lines."""
 MOST_COLUMNS = 1500
 """Frames of one picture; more could not be seen."""
+TITLE_CHARACTERS, CAPTION_CHARACTERS = 9.5, 10.0
+"""To an inch: what of a title fits above its panel, of a caption into a line."""
+DENSITY_CELLS = 121
+"""Of a stereo picture, in each direction; odd, so that one column holds what is equal in both channels."""
+SHOWN_PERCENT = 99.9
+"""Of the samples of each clip at least so many lie inside a stereo picture."""
+NARROW_DB = -30.0
+"""Side over mid; what is narrower is drawn there: it sounds like mono."""
 LOWEST_C_ROW = 3
 """Semitones from A1, the lowest row, to C2."""
 
 
 def constant_q_grid(
-    rows: Mapping[str, NDArray], sample_rate: int, path: Path, *, columns: int = 1, seconds: float | None = None
+    rows: Mapping[str, NDArray],
+    sample_rate: int,
+    path: Path,
+    *,
+    columns: int = 1,
+    seconds: float | None = None,
+    caption: str = "",
 ) -> Path:
     """Constant-Q spectrograms with note names: notes are lines, harmonics stand above them.
 
     Parameters
     ----------
     rows : mapping from title to waveform [shape=(channels, samples)]
-        Drawn row by row; each has its own 55 dB, down from its loudest.
+        Drawn row by row; each has its own 55 dB, down from its loudest. Titles that are too long lose their middle.
     sample_rate : int
     path : Path
         Of the PNG; replaced at once when it is whole.
     columns : int
     seconds : float, optional
         Shown from the start; the whole by default.
+    caption : str
+        Above all panels.
 
     Returns
     -------
     Path
     """
-    return _grid(_draw_constant_q, rows, sample_rate, path, columns=columns, seconds=seconds)
+    return _grid(_draw_constant_q, rows, sample_rate, path, columns=columns, seconds=seconds, caption=caption)
 
 
 def spectrogram_grid(
@@ -101,18 +119,147 @@ def _grid(
     *,
     columns: int,
     seconds: float | None,
+    caption: str = "",
 ) -> Path:
-    lines = -(-len(rows) // columns)
-    with styled_figure(lines, columns, size=(10 * columns**0.5, 0.4 + 2.2 * lines)) as (figure, axes):
+    lines, width = -(-len(rows) // columns), 10 * columns**0.5
+    with styled_figure(lines, columns, size=(width, 0.4 + 2.2 * lines)) as (figure, axes):
+        _set_caption(figure, caption, width)
         for axis, (title, waveform) in zip(axes.flat, rows.items(), strict=False):
             part = waveform if seconds is None else waveform[:, : round(seconds * sample_rate)]
             draw(axis, part, sample_rate)
-            axis.set_title(title, loc="left", parse_math=False)  # a name is no formula
+            _set_title(axis, title, width / columns)
         for axis in axes.flat[len(rows) :]:
             axis.axis("off")
         for axis in axes.flat[max(len(rows) - columns, 0) : len(rows)]:
             axis.set_xlabel("seconds")
         return save_figure(figure, path)
+
+
+def stereo_grid(
+    rows: Mapping[str, NDArray],
+    sets: Mapping[str, Sequence[NDArray]],
+    sample_rate: int,
+    path: Path,
+    *,
+    columns: int = 1,
+    caption: str = "",
+) -> Path:
+    """Where sound stands between left and right: a goniometer of single clips, and below them all clips as points.
+
+    A goniometer counts how often left and right have which values together, drawn on its corner: what is equal in both
+    stands upright, what is on one side lies on a diagonal, what cancels in the mix lies flat. The points are the
+    correlation of left and right, and the level of the side over that of the mid.
+
+    Parameters
+    ----------
+    rows : mapping from title to waveform [shape=(2, samples)]
+        Drawn row by row, of equal length, on the same axes; the correlation is written below the title.
+    sets : mapping from name to waveforms [shape=(2, samples)]
+        For the points, a colour each; three at most.
+    sample_rate : int
+    path : Path
+        Of the PNG; replaced at once when it is whole.
+    columns : int
+    caption : str
+        Above all panels.
+    """
+    lines, side, plot = -(-len(rows) // columns), 3.2, 4.2
+    limit = max([1e-3, *(float(np.percentile(np.abs(mid_side(clip)), SHOWN_PERCENT)) for clip in rows.values())])
+    densities = [stereo_density(clip, limit) for clip in rows.values()]
+    top = np.log10(max([2.0, *(float(np.percentile(cells[cells > 0], 99)) for cells in densities if cells.any())]))
+    width, panel = side * columns, 3.6
+    with styled_figure(
+        lines + 1, columns, size=(width, 0.5 + panel * lines + plot), height_ratios=[panel] * lines + [plot]
+    ) as (figure, axes):
+        _set_caption(figure, caption, width)
+        for axis in axes.flat[len(rows) :]:
+            axis.remove()
+        _draw_stereo_places(figure.add_subplot(axes[0, 0].get_gridspec()[-1, :]), sets, sample_rate, width)
+        for place, ((title, clip), cells) in enumerate(zip(rows.items(), densities, strict=True)):
+            axis = axes[place // columns, place % columns]
+            axis.imshow(
+                np.log10(np.maximum(cells, 0.5)),
+                origin="lower",
+                cmap="magma",
+                vmin=np.log10(0.5),
+                vmax=top,
+                extent=(-limit, limit, -limit, limit),
+                interpolation="nearest",
+            )
+            for sign, name in ((1, "left"), (-1, "right")):
+                axis.plot([-sign * limit, sign * limit], [-limit, limit], color=PAPER, linewidth=0.5, alpha=0.35)
+                axis.text(0.86 * sign * limit, 0.9 * limit, name, color=PAPER, fontsize=8, ha="center", va="center")
+            correlation = stereo_correlation(Clip(clip, sample_rate))
+            _set_title(axis, f"{title}\ncorrelation {correlation:.2f}", side)
+            axis.locator_params(nbins=5)
+            axis.tick_params(labelleft=place % columns == 0, labelbottom=place >= len(rows) - columns)
+            if place % columns == 0:
+                axis.set_ylabel("(left + right) / \u221a2")
+            if place >= len(rows) - columns:
+                axis.set_xlabel("(left \u2212 right) / \u221a2")
+        return save_figure(figure, path)
+
+
+def mid_side(waveform: NDArray) -> NDArray:
+    """Left and right turned by 45 degrees: their sum and their difference over the root of two [shape=(2, samples)]."""
+    left, right = waveform[0], waveform[1]
+    return np.stack([left + right, left - right]) / np.sqrt(2)
+
+
+def stereo_density(waveform: NDArray, limit: float) -> NDArray[np.float64]:
+    """How many samples of a waveform [shape=(2, samples)] lie in which cell of a goniometer.
+
+    Returns
+    -------
+    array [shape=(DENSITY_CELLS, DENSITY_CELLS)]
+        Rows: (left + right) / sqrt(2), from -limit up; columns: (left - right) / sqrt(2). What is beyond is left out.
+    """
+    mid, side = mid_side(waveform)
+    edges = np.linspace(-limit, limit, DENSITY_CELLS + 1)
+    return np.histogram2d(mid, side, bins=(edges, edges))[0]
+
+
+def _draw_stereo_places(axis: Axes, sets: Mapping[str, Sequence[NDArray]], sample_rate: int, inches: float) -> None:
+    """A point for every clip of every set: correlation of its channels, and level of side over mid."""
+    highest = 0.0
+    for (name, clips), colour, marker in zip(sets.items(), (GREEN, BLUE, PLUM), "os^", strict=False):
+        heard = [Clip(clip, sample_rate) for clip in clips]
+        levels = np.maximum([side_to_mid(clip) for clip in heard], NARROW_DB)
+        highest = max(highest, *levels)
+        axis.plot(
+            [stereo_correlation(clip) for clip in heard],
+            levels,
+            marker,
+            color=colour,
+            label=in_words(name),
+            markersize=6,
+            alpha=0.7,
+            clip_on=False,
+        )
+    axis.set_xlabel("correlation of left and right")
+    axis.set_ylabel("side to mid in dB")
+    ticks = np.arange(NARROW_DB, highest + 10, 10)
+    names = [f"{tick:g}".replace("-", "\u2212") for tick in ticks]
+    axis.set_yticks(ticks, [f"\u2264 {names[0]}", *names[1:]])
+    axis.grid(True)
+    axis.legend()
+    _set_title(axis, "All clips", inches)
+
+
+def _set_title(axis: Axes, title: str, inches: float) -> None:
+    """Over a panel so wide, line by line; what does not fit goes from the middle."""
+    most = int(TITLE_CHARACTERS * (inches - 0.5))
+    lines = [
+        line if len(line) <= most else f"{line[: most // 2]}\u2026{line[-(most - most // 2 - 1) :]}"
+        for line in title.split("\n")
+    ]
+    axis.set_title("\n".join(lines), loc="left", parse_math=False)  # a name is no formula
+
+
+def _set_caption(figure: Figure, caption: str, inches: float) -> None:
+    if caption:
+        text = textwrap.fill(caption, int(CAPTION_CHARACTERS * inches))
+        figure.suptitle(text, x=0.01, ha="left", parse_math=False)
 
 
 def _draw_constant_q(axis: Axes, waveform: NDArray, sample_rate: int) -> None:
@@ -209,7 +356,9 @@ def save_figure(figure, path: Path) -> Path:
 
 
 @contextmanager
-def styled_figure(rows: int, columns: int, *, size: tuple[float, float]) -> Iterator[tuple[Figure, NDArray]]:
+def styled_figure(
+    rows: int, columns: int, *, size: tuple[float, float], height_ratios: Sequence[float] | None = None
+) -> Iterator[tuple[Figure, NDArray]]:
     """A figure and its axes [shape=(rows, columns)] in the project's style; save it inside with `save_figure`."""
     with pyplot.rc_context(STYLE):
-        yield pyplot.subplots(rows, columns, figsize=size, squeeze=False)
+        yield pyplot.subplots(rows, columns, figsize=size, squeeze=False, height_ratios=height_ratios)

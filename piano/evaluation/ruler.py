@@ -89,6 +89,8 @@ class Scores(NamedTuple):
     descriptors: dict[str, Described]
     gaps: dict[str, float]
     """How far each aspect of sound is off, in spreads of real music (`distances.aspect_gaps`)."""
+    features: NDArray
+    """Of the clips, raw [shape=(clips, features)]"""
     seeds: Sequence[SetScores] = ()
     """Of every seed alone, where there are several: `sets` is their mean."""
     clips: int = 0
@@ -247,6 +249,7 @@ def score_clips(
             if name in ruler.descriptors
         },
         gaps=aspect_gaps(generated=features, real=ruler.features),
+        features=features,
     )
 
 

@@ -39,6 +39,8 @@ class Made(NamedTuple):
     """With the scatter of real sound, as they are heard."""
     middles: Sequence[NDArray] = ()
     """The same without it, the decoder's middle, to compare with the originals; empty where it is not known."""
+    names: Sequence[str] = ()
+    """The files that the samples were cut from; empty where a generator made them."""
 
 
 @torch.inference_mode()
@@ -149,7 +151,10 @@ def score_generator(
         reconstruct_clips(composer.generator, originals, scatters=True, watch=watch) if reconstruct else [],
         reconstruct_clips(composer.generator, originals, watch=watch) if reconstruct else [],
     )
-    made = Made(*([in_form(clip, own, wanted, samples=samples) for clip in clips] for clips in sounds))
+    composed, continued, heard, middles = (
+        [in_form(clip, own, wanted, samples=samples) for clip in clips] for clips in sounds
+    )
+    made = Made(composed, continued, heard, middles)
     score = score_made(ruler, made, seeds=seeds, stretches=stretches, library=library, overlap=overlap, watch=watch)
     return score, made
 
