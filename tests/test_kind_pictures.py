@@ -73,7 +73,7 @@ def test_kinds_are_the_most_frequent_with_their_typical_clip_and_the_composition
 
 def test_no_composition_stands_for_two_kinds_unless_there_are_too_few():
     distances = np.array([[2.0, 3.0, 9.0], [1.0, 8.0, 7.0], [4.0, 2.5, 6.0]])
-    assert nearest_of_each(distances) == [2, 0, 1]  # 1.0 first, then 2.5, then what is left
+    assert nearest_of_each(distances) == [1, 0, 2]  # 10 in all; the nearest pair first would make 12.5
     assert nearest_of_each(distances[:, :2]) == [0, 0, 1]
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 
 from piano.evaluation.distances import squared_distances
 from piano.evaluation.pictures import constant_q_grid, stereo_grid
@@ -41,8 +42,7 @@ def choose_kinds(
 ) -> tuple[list[KindRow], int]:
     """The kinds with most clips, each with its most typical clip and the composition that is nearest to it.
 
-    Of all pairs of a kind's mean and a composition the nearest one is taken first, then the nearest of those left: no
-    composition stands for two kinds, unless there are fewer than kinds.
+    No composition stands for two kinds, unless there are fewer than kinds.
 
     Parameters
     ----------
@@ -71,16 +71,10 @@ def choose_kinds(
 
 
 def nearest_of_each(distances: NDArray) -> list[int]:
-    """A column for every row, the nearest pairs first and no column twice; where columns are too few, the nearest."""
+    """A column for every row, no column twice, with the smallest sum; where columns are too few, the nearest."""
     rows, columns = distances.shape
-    if columns < rows:
-        return [int(column) for column in distances.argmin(axis=1)]
-    left, chosen = np.array(distances, dtype=np.float64), [0] * rows
-    for _ in range(rows):
-        row, column = divmod(int(left.argmin()), columns)
-        chosen[row] = column
-        left[row], left[:, column] = np.inf, np.inf
-    return chosen
+    chosen = distances.argmin(axis=1) if columns < rows else linear_sum_assignment(distances)[1]
+    return [int(column) for column in chosen]
 
 
 def draw_kinds(
