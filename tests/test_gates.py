@@ -339,6 +339,19 @@ def test_an_epoch_in_the_middle_of_a_stage_can_be_the_best_and_is_played_with_th
     assert int(load_generator(tmp_path, "best").default_steps) == 1
 
 
+def test_a_later_sitting_scores_with_the_clips_of_the_first_however_many_it_could_afford(tmp_path):
+    run = start_run(tiny_config(tmp_path, epochs=60))
+    first, second = (Gatekeeper(tmp_path, sample_seconds=1.0, sample_count=1) for _ in range(2))
+    first.cost.clips = 3
+    assert len(first.ruler(run).clips) == 3
+    run.save()
+    later = start_run(tiny_config(tmp_path, epochs=60))
+    later.go_on_from(run.position())
+    assert later.measured["score_clips"] == 3.0
+    assert [clip.tobytes() for clip in second.ruler(later).clips] == [clip.tobytes() for clip in first.ruler(run).clips]
+    assert second.cost.clips == 3
+
+
 @pytest.mark.parametrize("save_every", [1, 3])
 def test_scores_of_a_run_in_epochs_fall_where_no_clock_decides(tmp_path, save_every):
     run = start_run(tiny_config(tmp_path, epochs=90, save_after_nepochs=save_every))

@@ -128,8 +128,12 @@ class Gatekeeper(Watcher):
         self._stood_still: set[str] = set()
 
     def ruler(self, run: TrainingRun) -> RunRuler:
-        """The run's validation music, measured when it is first needed."""
+        """The run's validation music, measured when it is first needed: the same clips in every sitting.
+
+        The best epoch of one sitting could not be compared with those of the next otherwise.
+        """
         if self._ruler is None:
+            self.cost.clips = round(run.measured.setdefault("score_clips", float(self.cost.clips)))
             with self.cost.spending(FIT):
                 rate = run.generator.sample_rate
                 self._ruler = RunRuler(run.data.sets["validation"], rate, most_clips=self.cost.clips)
