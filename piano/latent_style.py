@@ -178,23 +178,24 @@ class LatentStyle(OptionalBuffers):
         onsets : Tensor [shape=(items, frames)]
             Strength of the onsets in their sound.
         """
-        steps = _steps_of(latents.double()).flatten(0, 1)
+        steps = _steps_of(latents.cpu().double()).flatten(0, 1)
         products = steps.T @ steps
         products.diagonal().add_(ONSET_RIDGE * len(steps))
-        readout = torch.linalg.solve(products, steps.T @ onsets[:, 1:].flatten().double())
-        self.onset = require_finite(readout.float(), "onsets of the training music")
+        readout = torch.linalg.solve(products, steps.T @ onsets[:, 1:].flatten().cpu().double())
+        self.onset = require_finite(readout.float(), "onsets of the training music").to(self.mean.device)
 
     @torch.no_grad()
     def fit(self, latents: Tensor, *, frames: int) -> None:
         """Take scale, directions and anchors from windows of `frames` frames of latents (items, frames, latent_dim)."""
         measured = self._measure_windows(latents, NUM_WINDOWS, frames)
-        weight = torch.ones(measured.shape[1])
+        weight = measured.new_ones(measured.shape[1])
         weight[self.latent_dim : 2 * self.latent_dim] = DEVIATION_WEIGHT
         weight[-self.pulse_numbers :] = PULSE_WEIGHT
         self.mean.copy_(measured.mean(dim=0))
         self.spread.copy_(measured.std(dim=0).clamp_min(1e-3) / weight)
         scaled = (measured - self.mean) / self.spread
-        variance, directions = torch.linalg.eigh((scaled.T @ scaled / len(scaled)).double())
+        # In doubles on the CPU: not every device has them.
+        variance, directions = torch.linalg.eigh((scaled.T @ scaled / len(scaled)).cpu().double())
         deviation = variance.flip(0)[: self.style_dim].clamp_min(1e-6).sqrt()
         directions = directions.flip(1)[:, : self.style_dim]
         self.project.copy_(directions / deviation)

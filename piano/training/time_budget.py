@@ -27,8 +27,9 @@ LEAST_LEARNING, LEAST_AFTER_FLOW = 0.5, 0.1
 """A stage is left out if it would learn for less than half as long as closing it takes: first the extras, then, with
 the core (the professor), all adversarial stages. Once the flow has had its time the core takes what there is."""
 FEWEST_CORE_STEPS, CORE_STEP = 40, 4.0
-"""Where the core would take fewer steps than this, the flow has the time of all adversarial stages: 26 steps brought
-nothing, about 60 as much as the flow would bring. One of them takes so many of the flow's (docs/experiments.md)."""
+"""Where the core would take fewer steps than this, the flow has the time of all adversarial stages: after 26 to 28 of
+its steps no run played by one step, after 54 to 61 one of three. One takes so many of the flow's (docs/experiments.md).
+"""
 LEAST_PART = 0.25
 """Part of what is left of the time that autoencoder and flow learn at least: expectations can be too dark."""
 ENCODING_SHARE, FEWEST_PAIRS = 0.08, 64

@@ -439,18 +439,18 @@ def judge_flow(run: TrainingRun, keeper: Gatekeeper) -> Gate:
     gate = judge_samples(run, keeper, choices)
     if gate.judged[MANY_STEPS].is_known:
         run.measured["distance_flow"] = gate.judged[MANY_STEPS].kernel_distance
-    default = take_fewest_steps(run, keeper, gate, choices)
+    default = take_fewest_steps(run, keeper, gate)
     figures = gate.figures() | {"default_steps": default}
     advice = MORE_MUSIC if gate.reason else "train the flow longer, or lower its learning rate"
     return Gate("G2 composing", gate.passes(default), figures, advice, gate.words(default))
 
 
-def take_fewest_steps(run: TrainingRun, keeper: Gatekeeper, gate: "SampleGate", choices: tuple[int, ...]) -> int:
+def take_fewest_steps(run: TrainingRun, keeper: Gatekeeper, gate: SampleGate) -> int:
     """Let the fewest steps that are about as good as any be the default, and keep their score."""
     distances = {steps: one.kernel_distance for steps, one in gate.judged.items() if one.is_known}
     nearest = min(distances.values(), default=0.0)
     near = [steps for steps, distance in distances.items() if distance <= max(ONE_STEP_TOLERANCE * nearest, nearest)]
-    default = min(near, default=max(choices))
+    default = min(near, default=max(gate.judged))
     set_default_steps(run, default)
     keeper.keep_score(run, gate.judged[default], steps=default)
     return default
@@ -460,7 +460,7 @@ def judge_one_step(run: TrainingRun, keeper: Gatekeeper) -> Gate:
     """G5: one step is as good as many, and as varied; the fewest steps that are become the default."""
     choices = keeper.cost.choose_steps(run.stage, STAGE[run.stage].compared_steps)
     gate = judge_samples(run, keeper, choices)
-    default = take_fewest_steps(run, keeper, gate, choices)
+    default = take_fewest_steps(run, keeper, gate)
     figures = gate.figures() | {"default_steps": default}
     diversity = gate.judged[1].diversity
     is_varied = is_as_varied_as_music(diversity)
