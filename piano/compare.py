@@ -28,7 +28,7 @@ from piano.foundation import options as kinds
 from piano.foundation.doors import fill, program
 from piano.foundation.errors import DatasetError, run_command
 from piano.foundation.made_files import claim_results, write_json
-from piano.foundation.model_folder import named_folder, shipped_folder
+from piano.foundation.model_folder import named_folder, project_name
 from piano.foundation.options import make_output_folder
 from piano.foundation.runtime import choose_device, choose_threads, sampling_dtype
 from piano.foundation.score_words import RULER_VERSION, score_words
@@ -353,8 +353,8 @@ def trained_words(side: Side) -> str:
     if side.training is not None:
         minutes = f"{side.training.seconds / 60:.1f} minutes"
         return f"it learned for {minutes}, {counted(sum(side.training.steps.values()), 'step')}"
-    if side.folder.resolve() == shipped_folder().resolve():
-        return "it learned for two and a half hours (checkpoints/MODEL_CARD.md)"
+    if project_name(side.folder):
+        return "it comes with the project (checkpoints/MODEL_CARD.md says how long it learned)"
     return "its folder holds no log of its training"
 
 

@@ -22,7 +22,7 @@ from piano.foundation.doors import command, fill, program
 from piano.foundation.errors import AudioError, ConfigError, MusiganError, run_command
 from piano.foundation.m4a import require_encoder
 from piano.foundation.made_files import clear_leftovers
-from piano.foundation.model_folder import SHIPPED, named_folder, shipped_folder
+from piano.foundation.model_folder import SHIPPED, named_folder, project_name, shipped_folder
 from piano.foundation.options import make_output_folder
 from piano.foundation.prompts import Heard, hear, without_fade_out, without_last_pause
 from piano.foundation.receipt import Kind, Receipt, discreet_name, file_source, model_hash, own_versions
@@ -220,7 +220,7 @@ class Maker(NamedTuple):
         common = {
             "model": model_hash(state, self.content["keywords"]),
             "epoch": self.content["epoch"],
-            "folder": SHIPPED if self.folder == shipped_folder() else discreet_name(self.folder),
+            "folder": project_name(self.folder) or discreet_name(self.folder),
             "seed": options.seed,
             "seconds": seconds,
             "steps": self.composer.steps,

@@ -26,7 +26,7 @@ from piano.foundation.errors import (
     TrainingError,
     run_command,
 )
-from piano.foundation.model_folder import SOURCES_NAME, holds_model, named_folder, no_model_text
+from piano.foundation.model_folder import SHIPPED, SOURCES_NAME, holds_model, is_model_name, named_folder, no_model_text
 from piano.foundation.music_amount import amount_words
 from piano.foundation.notify import Messenger
 from piano.foundation.screen_text import CommandParser, counted, printable, wrapped
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from piano.piano_model import AudioDataset, VariationalAttentionModel
     from piano.training.known_music import KnownMusic
     from piano.training.training_run import TrainingRun
+    from piano.watching.nearest_model import Nearest
 
 EXAMPLE = """examples:
   {musigan train} --minutes 10
@@ -87,7 +88,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--from",
         dest="start_from",
         metavar="FOLDER",
-        help="fine-tune a trained model: shipped, or a folder of checkpoints (default: from nothing)",
+        help="fine-tune a trained model: shipped (the nearest of those that come with the project), the name of one of "
+        "them, or a folder of checkpoints (default: from nothing)",
     )
     parser.add_argument(
         "--anyway",
@@ -563,7 +565,7 @@ def last_words(run: "TrainingRun", verdict: "Verdict", effect: "Effect | None" =
 def read_config(options: argparse.Namespace) -> Config:
     """config.yaml, or the settings of the run to resume, with the command line's changes."""
     words = {
-        "start_from": options.start_from and str(named_folder(options.start_from).resolve()),
+        "start_from": options.start_from and start_place(options.start_from),
         "minutes": options.minutes,
         "dataset_folder": options.dataset and str(options.dataset.resolve()),
         "checkpoint_folder": options.checkpoints and str(options.checkpoints.resolve()),
@@ -585,8 +587,14 @@ def read_config(options: argparse.Namespace) -> Config:
     return load_config_from_yaml(options.config, preset=options.preset, overrides=given)
 
 
+def start_place(name: str) -> str:
+    """Where a run begins, as its settings keep it: `shipped` by name, for the nearest is still to be found."""
+    is_nearest = name == SHIPPED and is_model_name(name)
+    return name if is_nearest else str(named_folder(name).resolve())
+
+
 def find_start(config: Config) -> "Start | None":
-    """The trained model to fine-tune, if the settings name one; raises CheckpointError."""
+    """The trained model to fine-tune, if the settings name one; `shipped`: the nearest. Raises CheckpointError."""
     if config.start_from is None:
         return None
     from piano.discriminator import Discriminator_with_mdisc
@@ -596,14 +604,31 @@ def find_start(config: Config) -> "Start | None":
     from piano.piano_model import VariationalAttentionModel
     from piano.utilities import build, load_checkpoint
 
-    folder = named_folder(config.start_from)
+    folder, chosen = named_folder(config.start_from), ""
+    if str(config.start_from) == SHIPPED and is_model_name(SHIPPED):
+        folder, chosen = nearest_start(config)
     generator = load_checkpoint(folder, "generator", "best")
     has_judges = shipped_path(folder, "discriminator").is_file() or generator["epoch"] in complete_epochs(folder)
     judges = load_checkpoint(folder, "discriminator", generator["epoch"]) if has_judges else None
     for kind, content in ((VariationalAttentionModel, generator), (Discriminator_with_mdisc, judges)):
         if content is not None:
             build(kind, content, content.get("average") or content["model"], "cpu")
-    return start_from(config, folder, generator, judges)
+    start = start_from(config, folder, generator, judges)
+    return start._replace(sentence=f"{chosen} {start.sentence}".strip())
+
+
+def nearest_start(config: Config) -> "Nearest":
+    """The project's model that is nearest to the validation music; raises CheckpointError."""
+    from piano.piano_model import AudioDataset
+    from piano.watching.nearest_model import nearest_model
+
+    manifest = read_manifest(config.dataset_folder)
+    return nearest_model(
+        AudioDataset.from_folder(config.dataset_folder, "validation"),
+        sample_rate=manifest.sample_rate,
+        channels=manifest.channels,
+        segment_samples=manifest.segment_samples,
+    )
 
 
 def build_networks(config: Config) -> "tuple[VariationalAttentionModel, Discriminator_with_mdisc]":

@@ -444,7 +444,7 @@ def test_the_chosen_epoch_is_marked_and_not_praised(run: Path) -> None:
 def test_a_page_says_from_which_model_a_run_went_on(tmp_path: Path) -> None:
     config = load_config_from_yaml(DEFAULT_CONFIG, overrides={"start_from": "shipped"})
     sources = report.Sources(tmp_path, config, None, tmp_path, tmp_path, tmp_path)
-    assert "went on from the model that comes with MusiGAN" in report.what_it_is(sources, None)
+    assert "went on from a model that comes with MusiGAN" in report.what_it_is(sources, None)
     sources = sources._replace(config=config.model_copy(update={"start_from": tmp_path}))
     assert "went on from a model that was trained before" in report.what_it_is(sources, None)
     sources = sources._replace(config=config.model_copy(update={"start_from": None}))

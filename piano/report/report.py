@@ -20,7 +20,7 @@ from piano.foundation.dataset_format import DatasetManifest, read_manifest
 from piano.foundation.doors import command, fill, program
 from piano.foundation.errors import CheckpointError, ConfigError, DatasetError, run_command
 from piano.foundation.made_files import refuse_other_work, write_bytes
-from piano.foundation.model_folder import holds_shipped, named_folder, shipped_folder
+from piano.foundation.model_folder import holds_shipped, named_folder, project_name, shipped_folder
 from piano.foundation.run_log import read_history
 from piano.foundation.screen_text import CommandParser, counted, printable, tolerate_old_terminals
 from piano.report.compared import comparison_section
@@ -345,8 +345,8 @@ def what_it_is(sources: Sources, manifest: DatasetManifest | None) -> str:
     start = sources.config.start_from
     before = ""
     if start is not None:
-        is_ours = named_folder(start).resolve() == shipped_folder().resolve()
-        name = "the model that comes with MusiGAN" if is_ours else "a model that was trained before"
+        is_ours = bool(project_name(named_folder(start)))
+        name = "a model that comes with MusiGAN" if is_ours else "a model that was trained before"
         before = f" It went on from {name}, which could play already."
     return f"A model of size {sources.config.preset}{music}.{before}"
 

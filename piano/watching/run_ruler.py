@@ -72,10 +72,11 @@ class RunRuler:
         self.sample_rate = sample_rate
         self.clips = validation_clips(dataset, CLIP_SECONDS, sample_rate, most_clips=most_clips)
         self.labels = clip_labels(dataset, most_clips=most_clips)
-        files: list[Hashable] = list(self.labels or range(len(self.clips)))
+        self.files: list[Hashable] = list(self.labels or range(len(self.clips)))
+        """Which clips are of one recording: those are not compared with each other."""
         noise = spectrum_noise(self.clips, sample_rate, seed=SEED)[:NOISE_CLIPS]
         self.reference = Reference.fit(
-            feature_matrix(self.clips, sample_rate), files, feature_matrix(noise, sample_rate), seed=SEED
+            feature_matrix(self.clips, sample_rate), self.files, feature_matrix(noise, sample_rate), seed=SEED
         )
         self.silence_share = mean_silence(self.clips, sample_rate)
         self.songs = song_count(dataset, most_clips=most_clips)
@@ -95,12 +96,16 @@ class RunRuler:
         """Length of every clip."""
         return self.clips[0].shape[-1]
 
-    def judge(self, clips: list[NDArray]) -> Measured:
-        """Hold clips (channels, samples), as long as the real ones, against validation music."""
+    def judge(self, clips: list[NDArray], *, files: Sequence[Hashable] | None = None) -> Measured:
+        """Hold clips (channels, samples), as long as the real ones, against validation music.
+
+        `files` names the recordings that clips were made from (reconstructions), as `self.files` does.
+        """
         if not are_numbers(clips):
             return Measured(math.nan, NOTHING_KNOWN, math.nan)
         features = feature_matrix(clips, self.sample_rate)
-        sets = score_set(self.reference, features, [("made", index) for index in range(len(clips))], seed=SEED)
+        made: Sequence[Hashable] = [("made", index) for index in range(len(clips))] if files is None else files
+        sets = score_set(self.reference, features, made, seed=SEED)
         alike = [self_similarity(Clip(clip, self.sample_rate), 1.0) for clip in clips[:SIMILARITY_CLIPS]]
         return Measured(
             self.reference.distance_at(sets.kernel_score.value),
