@@ -14,12 +14,13 @@ from piano.doctor.signals import digest
 from piano.doctor.verdict import FEWEST_STEPS
 from piano.evaluation.clip_features import feature_matrix
 from piano.evaluation.distances import kernel_score, spectrum_noise
-from piano.foundation.checkpoint_format import complete_epochs, find_epoch, read_best
+from piano.foundation.checkpoint_format import checkpoint_path, complete_epochs, find_epoch, read_best
 from piano.foundation.run_log import read_history
 from piano.foundation.score_words import is_drone
 from piano.piano_main import best_in_words
 from piano.piano_model import AudioDataset
 from piano.stages import STAGE
+from piano.training.training_run import TrainingRun
 from piano.utilities import load_generator
 from piano.watching.gates import (
     SCORES_ON_THE_WAY,
@@ -350,6 +351,43 @@ def test_a_later_sitting_scores_with_the_clips_of_the_first_however_many_it_coul
     assert later.measured["score_clips"] == 3.0
     assert [clip.tobytes() for clip in second.ruler(later).clips] == [clip.tobytes() for clip in first.ruler(run).clips]
     assert second.cost.clips == 3
+
+
+def test_a_sitting_with_time_for_far_more_clips_judges_the_best_epoch_again_with_them(tmp_path, capsys):
+    held = AudioDataset(tonal_pairs(8, seed=5))
+    run = start_run(tiny_config(tmp_path, epochs=60))
+    run.data.sets["validation"] = held
+    gatekeeper = Gatekeeper(tmp_path, sample_seconds=1.0, sample_count=1)
+    gatekeeper.cost.clips = 6
+    run.stage, run.epoch = "professor", 1
+    gatekeeper.keep_score(run, gatekeeper.judge_steps(run, 1), steps=1)
+    run.save()
+    before = run.best
+    assert before is not None
+
+    def go_on(clips: int) -> tuple[TrainingRun, Gatekeeper]:
+        later = start_run(tiny_config(tmp_path, epochs=60))
+        later.data.sets["validation"] = held
+        later.go_on_from(later_position)
+        keeper = Gatekeeper(tmp_path, sample_seconds=1.0, sample_count=1)
+        keeper.cost.clips = clips
+        keeper.judge_best_again(later)
+        return later, keeper
+
+    later_position = run.position()
+    same, _ = go_on(11)
+    assert same.best == before and same.measured["score_clips"] == 6.0
+    later, keeper = go_on(12)
+    assert later.measured["score_clips"] == 12.0 and len(keeper.ruler(later).clips) == 12
+    assert later.best is not None and (later.best.epoch, later.best.steps) == (1, 1)
+    again = keeper.judge_steps(later, 1)
+    assert later.best.kernel_distance == pytest.approx(again.kernel_distance, abs=1e-6)
+    assert later.best.kernel_distance != before.kernel_distance
+    (event,) = (line for line in read_history(tmp_path) if line.get("event") == "judged again")
+    assert (event["best"], event["clips"], event["clips_before"]) == (1, 12, 6.0)
+    assert "judged again with 12 of them" in " ".join(capsys.readouterr().out.split())
+    checkpoint_path(tmp_path, "generator", 1).unlink()
+    assert go_on(16)[0].best == before
 
 
 @pytest.mark.parametrize("save_every", [1, 3])

@@ -35,6 +35,7 @@ from piano.training.time_budget import ENCODING
 from piano.training.training_data import encode_dataset
 from piano.training.training_run import TrainingRun
 from piano.training.watcher import Watcher
+from piano.watching.best_again import judge_best_again, wants_more_clips
 from piano.watching.run_ruler import (
     CLIP_SECONDS,
     SEED,
@@ -156,6 +157,20 @@ class Gatekeeper(Watcher):
             self.cost.expected(stage) + (self._samples_cost if STAGE[stage].is_heard else 0.0)
         )
         run.budget.measured.setdefault(ENCODING, prices.encoding)
+        self.judge_best_again(run)
+
+    @torch.inference_mode()
+    def judge_best_again(self, run: TrainingRun) -> None:
+        """Where a longer run can afford far more clips than it began with: from now on those, for its best epoch too.
+
+        Otherwise nothing is changed: `ruler` takes the clips of the sittings before.
+        """
+        if not wants_more_clips(run, self.cost.clips):
+            return
+        with self.cost.spending(FIT):
+            ruler = RunRuler(run.data.sets["validation"], run.generator.sample_rate, most_clips=self.cost.clips)
+        if judge_best_again(run, ruler, most_clips=self.cost.clips):
+            self._ruler = ruler
 
     def after_save(self, run: TrainingRun) -> None:
         """Samples at a save; with a time budget only while they are cheap, and at the end of stages that compose."""
