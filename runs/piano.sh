@@ -3,11 +3,11 @@
 #   bash runs/piano.sh FOLDER        hours of one core; goes on where it was stopped
 set -euo pipefail
 folder=${1:?"where to work: bash runs/piano.sh FOLDER"}
-here=$(cd "$(dirname "$0")" && pwd)
+folder=$(realpath -m "$folder")
+cd "$(dirname "$0")/.."
 minutes_codec=${MINUTES_CODEC:-75} minutes_flow=${MINUTES_FLOW:-108}
-musigan() { python "$here/../musigan.py" "$@"; }
 
-musigan render-scores --scores "$here/scores/train" --max-seconds 90 --format flac --output "$folder/music"
+musigan render-scores --scores runs/scores/train --max-seconds 90 --format flac --output "$folder/music"
 musigan prepare "$folder/music" --output "$folder/prepared" --sample-rate 44100 --channels 2
 [ -f "$folder/dataset/manifest.json" ] || musigan dataset --input "$folder/prepared" --output "$folder/dataset" --segment-seconds 10
 
@@ -15,7 +15,7 @@ train() { # train RUN MINUTES ARGUMENTS: begins, or goes on
   local run=$1 minutes=$2
   shift 2
   if ls "$run"/generator_epoch_*.pt >/dev/null 2>&1; then set -- --resume; fi
-  musigan train --config "$here/piano.yaml" --dataset "$folder/dataset" --checkpoints "$run" --minutes "$minutes" "$@" || [ $? -eq 1 ]
+  musigan train --config runs/piano.yaml --dataset "$folder/dataset" --checkpoints "$run" --minutes "$minutes" "$@" || [ $? -eq 1 ]
 }
 train "$folder/codec" "$minutes_codec" --set stages.autoencoder.share=1.0 --set stages.flow.share=0 --set stages.judges.share=0 \
   --set stages.ear.share=0 --set stages.professor.share=0 --set stages.joint.share=0

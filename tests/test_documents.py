@@ -1,18 +1,20 @@
 """What documents promise is there: links, pictures, files, functions, settings, commands, examples in Python."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from musigan import VERBS
+from piano.config_reader import load_config_from_yaml
 from piano.utilities import load_generator
 from tests.make_audio import write_music
 from tests.named_things import code, files, wrong_names
 from tests.shown_commands import PROJECT, shown_commands, unknown_options
 
-FOLDERS = ("docs", "tutorial", "checkpoints", "findings", "data_prep", "benchmarks")
+FOLDERS = ("docs", "tutorial", "checkpoints", "findings", "data_prep", "benchmarks", "runs")
 DOCUMENTS = sorted([*PROJECT.glob("*.md"), *(path for name in FOLDERS for path in (PROJECT / name).rglob("*.md"))])
 
 HISTORY = ("docs/experiments.md", "tutorial/fashion-mnist-LICENSE.md")
@@ -138,9 +140,24 @@ def test_what_is_there_is_not_called_wrong() -> None:
     assert wrong_names(text) == []
 
 
-@pytest.mark.parametrize("file", ["Makefile", "environment.yml"])
+@pytest.mark.parametrize("file", ["Makefile", "environment.yml", "runs/piano.sh", "runs/mixed.sh"])
 def test_every_command_of_the_set_up_exists_with_its_options(file: str) -> None:
     assert unknown_options(shown_commands((PROJECT / file).read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize("recipe", sorted((PROJECT / "runs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_settings_of_every_recipe_are_read_and_its_script_is_one(recipe: Path) -> None:
+    config = load_config_from_yaml(recipe)
+    assert config.ema == 0.999
+    assert subprocess.run(["bash", "-n", recipe.with_suffix(".sh")], check=False).returncode == 0
+
+
+def test_every_score_of_the_recipes_has_a_row_with_its_licence() -> None:
+    folder = PROJECT / "runs" / "scores"
+    header, *rows = (line.split("\t") for line in (folder / "SOURCES.tsv").read_text(encoding="utf-8").splitlines())
+    scores = {path.relative_to(folder).as_posix() for path in folder.rglob("*.mid")}
+    assert {row[header.index("file")] for row in rows} == scores
+    assert {re.sub(r"-[\d.]+$", "", row[header.index("licence")]) for row in rows} == {"Public Domain", "CC-BY"}
 
 
 def test_the_readme_shows_every_verb() -> None:
