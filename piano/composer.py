@@ -17,10 +17,10 @@ from piano.foundation.finite import require_finite
 from piano.foundation.phase import PhaseVocoder
 from piano.foundation.randomness import keyed_generator, keyed_noise
 from piano.foundation.texture import NEPER
-from piano.latent_style import SHORTEST_SECONDS, StyleCondition
+from piano.latent_style import SHORTEST_SECONDS, Style, StyleCondition
 from piano.piano_encoder_decoder import ChannelLevels
 from piano.piano_model import VariationalAttentionModel, shifted
-from piano.stages import RECONSTRUCTED
+from piano.stages import MANY_STEPS, RECONSTRUCTED
 
 PREFIX_LEVEL = 0.05
 """Noise on a prefix while its continuation is made; training saw up to 0.15, which stops drift (arXiv 2411.18447)."""
@@ -67,7 +67,13 @@ class Composer:
 
     @torch.inference_mode()
     def stream(
-        self, seconds: float, *, prompt: Tensor | None = None, noise: Tensor | None = None, item: int = 0
+        self,
+        seconds: float,
+        *,
+        prompt: Tensor | None = None,
+        noise: Tensor | None = None,
+        style: Style | None = None,
+        item: int = 0,
     ) -> Iterator[Tensor]:
         """Music as it is made: waveform pieces (channels, samples), `seconds` long together.
 
@@ -77,6 +83,8 @@ class Composer:
             A fragment to continue; only the continuation is yielded.
         noise : Tensor [shape=(frames, latent_dim)], optional
             From `noise_from_waveform`: the seed as sound.
+        style : Style, optional
+            From `style_of`: other music in the style of a sound.
         """
         network = self.generator
         samples = round(seconds * network.sample_rate)
@@ -88,7 +96,7 @@ class Composer:
             prefix = require_finite(network.encode(prompt.unsqueeze(0)), "latents of a prompt")
             pieces = self.stream_latents(count=1, prefix=prefix, first_item=item)
         else:
-            pieces, gain = self._at_a_usual_level(item, noise)
+            pieces, gain = self._at_a_usual_level(item, noise, style)
         sounds = self.decode_stream(
             take_frames(pieces, math.ceil(samples / network.hop_samples)),
             prompt=prompt,
@@ -137,8 +145,16 @@ class Composer:
 
     # --- latents ---------------------------------------------------------------------------------------------------
 
-    def integrate(self, noise: Tensor, *, condition: StyleCondition, prefix: Tensor | None = None) -> Tensor:
-        """Walk from white noise to latents.
+    def integrate(
+        self,
+        noise: Tensor,
+        *,
+        condition: StyleCondition,
+        prefix: Tensor | None = None,
+        given: Tensor | None = None,
+        amount: float = 1.0,
+    ) -> Tensor:
+        """Walk from white noise, or from given latents under noise, to latents.
 
         One step is the adversarially trained shortcut; more follow the flow, level by level (`shifted`).
 
@@ -149,22 +165,29 @@ class Composer:
             The style to compose in, for all frames.
         prefix : Tensor [shape=(batch, prefix_frames, latent_dim)], optional
             Clean latents the result must continue; returned unchanged as its first frames.
+        given : Tensor [shape=(batch, frames, latent_dim)], optional
+            Latents to vary: the walk begins at them under noise of the level `amount` (Meng et al., arXiv 2108.01073),
+            and follows the flow, for the shortcut knows white noise only.
+        amount : float
+            In (0, 1]; 1 is white noise.
 
         Returns
         -------
         Tensor [shape=(batch, frames, latent_dim)]
         """
-        network = self.generator.shortcut if self.steps == 1 else self.generator.attention
+        steps = self.steps if given is None else max(2, math.ceil(MANY_STEPS * amount))
+        network = self.generator.shortcut if steps == 1 else self.generator.attention
         is_halved = self.sampling.dtype == torch.bfloat16
         kept = 0 if prefix is None else prefix.shape[1]
         level = torch.ones(noise.shape[:2], device=noise.device)
-        latents = noise
+        latents = noise if given is None else (1.0 - amount) * given + amount * noise
         if prefix is not None:
             level[:, :kept] = PREFIX_LEVEL
             held = (1.0 - PREFIX_LEVEL) * prefix + PREFIX_LEVEL * noise[:, :kept]
-            latents = torch.cat([held, noise[:, kept:]], dim=1)
-        for index in range(self.steps):
-            now, then = (shifted(1.0 - (index + turn) / self.steps, LEVEL_SHIFT) for turn in (0, 1))
+            latents = torch.cat([held, latents[:, kept:]], dim=1)
+        first = 1.0 if given is None else shifted(amount, 1.0 / LEVEL_SHIFT)  # what `shifted` moves to `amount`
+        for index in range(steps):
+            now, then = (shifted(first * (1.0 - (index + turn) / steps), LEVEL_SHIFT) for turn in (0, 1))
             level[:, kept:] = now
             with torch.autocast(noise.device.type, dtype=torch.bfloat16, enabled=is_halved):
                 endpoint = network(latents, level, condition)
@@ -181,6 +204,7 @@ class Composer:
         noise: Tensor | None = None,
         first_item: int = 0,
         attempt: int = 0,
+        style: Style | None = None,
     ) -> Iterator[Tensor]:
         """Endless latents in pieces of two thirds of a window; each piece continues the one before.
 
@@ -195,6 +219,8 @@ class Composer:
             Index of the first item, to make items apart.
         attempt : int
             Another one draws other styles for the same items.
+        style : Style, optional
+            To compose in; by default one is drawn, or it is that of a prefix.
 
         Yields
         ------
@@ -202,7 +228,8 @@ class Composer:
         """
         network, items = self.generator, range(first_item, first_item + count)
         kept = network.latent_seq_len // HISTORY_PART
-        style = network.style.draw(self.sampling.seed, items, attempt=attempt)
+        drawn = network.style.draw(self.sampling.seed, items, attempt=attempt)
+        style = drawn if style is None else style.with_phase_of(drawn)
         history = torch.zeros(count, 0, network.latent_dim, device=network.device)
         position, begin = 0, 0  # of the next noise frame, and of the window in the style's time
         if prefix is not None:
@@ -228,6 +255,59 @@ class Composer:
             position += piece.shape[1]
             begin += window.shape[1] - kept
             history = window[:, -kept:]
+
+    @torch.inference_mode()
+    def style_of(self, latents: Tensor) -> Style:
+        """The style of a sound's whitened latents (1, frames, latent_dim): that of its most typical window.
+
+        Where windows differ, their mean may be a style that no music has; so the one next to the mean is taken.
+        """
+        network = self.generator
+        window = min(network.latent_seq_len, latents.shape[1])
+        hop = max(window // 2, 1)
+        windows = latents[0].unfold(0, window, hop).transpose(1, 2)
+        styles = network.style.describe(windows)
+        typical = int((styles.vector - styles.vector.mean(dim=0)).square().sum(dim=1).argmin())
+        return network.style.describe(windows[typical : typical + 1])
+
+    @torch.inference_mode()
+    def vary_latents(self, given: Tensor, amount: float, *, item: int = 0) -> Tensor:
+        """Latents near given ones: another take of the same music.
+
+        Each window keeps its own style and pulse, and goes on from the varied end of the one before.
+
+        Parameters
+        ----------
+        given : Tensor [shape=(1, frames, latent_dim)]
+            Whitened latents of a sound.
+        amount : float
+            From 0, the same, to 1, other music of this style.
+        item : int
+            Items of a seed differ.
+
+        Returns
+        -------
+        Tensor [shape=(1, frames, latent_dim)]
+        """
+        network, frames = self.generator, given.shape[1]
+        window, items = network.latent_seq_len, range(item, item + 1)
+        kept = window // HISTORY_PART
+        made = given[:, :0]
+        while amount > 0.0 and (position := made.shape[1]) < frames:
+            begin = min(max(position - kept, 0), max(frames - window, 0))
+            part = given[:, begin : begin + window]
+            history = made[:, begin:]
+            held = self._white(items, "prefix", 0, history.shape[1])
+            fresh = self._white(items, "variation", position, part.shape[1] - history.shape[1])
+            varied = self.integrate(
+                torch.cat([held, fresh], dim=1),
+                condition=network.condition_on(network.style.describe(part), part.shape[1]),
+                prefix=history if history.shape[1] else None,
+                given=part,
+                amount=amount,
+            )
+            made = torch.cat([made, require_finite(varied[:, history.shape[1] :], "latents")], dim=1)
+        return made if amount > 0.0 else given
 
     @torch.inference_mode()
     def sample_latents(self, frames: int, *, count: int) -> Tensor:
@@ -361,7 +441,9 @@ class Composer:
 
     # --- loudness --------------------------------------------------------------------------------------------------
 
-    def _at_a_usual_level(self, item: int, noise: Tensor | None) -> tuple[Iterator[Tensor], float]:
+    def _at_a_usual_level(
+        self, item: int, noise: Tensor | None, style: Style | None = None
+    ) -> tuple[Iterator[Tensor], float]:
         """Latents of a composition, and the gain that makes it as loud as the training music is.
 
         What is soft among compositions becomes as loud as what is soft among music: the spread is the music's, too.
@@ -371,7 +453,7 @@ class Composer:
         """
         loudest: tuple[float, Iterator[Tensor]] | None = None
         for attempt in range(STYLE_ATTEMPTS):
-            pieces = self.stream_latents(count=1, noise=noise, first_item=item, attempt=attempt)
+            pieces = self.stream_latents(count=1, noise=noise, first_item=item, attempt=attempt, style=style)
             first = next(pieces)
             level = self._level(first, item)
             if loudest is None or level > loudest[0]:

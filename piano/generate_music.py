@@ -1,4 +1,4 @@
-"""New music from a checkpoint and a seed, a continuation of a fragment, or what the autoencoder makes of a file."""
+"""New music from a checkpoint and a seed, like a song or not; a fragment continued, a take varied, a song copied."""
 
 import argparse
 import contextlib
@@ -30,18 +30,25 @@ from piano.foundation.run_log import LOG_NAME, read_history
 from piano.foundation.runtime import available_cores, choose_device, fastest_threads, sampling_dtype
 from piano.foundation.screen_text import CommandParser, printable, wrapped
 from piano.foundation.sound_progress import Progress, say
+from piano.latent_style import Style
 from piano.made_sounds import Shelf, Target, name_part, sample_name
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import build_generator, choose_folder, load_checkpoint, not_composing_yet
 
 FORMATS = ("wav", "flac", "mp3", "m4a")
 PROMPT_SECONDS = 120.0
+AMOUNT = 0.3
+"""Of a variation, unless asked otherwise."""
+LEAST_FRAMES = 8
+"""Of latents, in a file that is continued, varied or taken as a model of style."""
 MAX_THREADS = 4
 LOUDNESS_DBFS, PEAK_DBFS = -18.0, -1.0
 OFFSET_FADE_SECONDS = 1.0
 EXAMPLE = """examples:
   {musigan generate} --seconds 30 --count 4
   {musigan generate} --prompt my_fragment.mp3 --seconds 20
+  {musigan generate} --like my_song.mp3 --count 4
+  {musigan generate} --vary my_take.wav --amount 0.3 --count 3
   {musigan generate} --reconstruct song.mp3
 """
 
@@ -78,7 +85,18 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         metavar="FILE",
         help="write what the autoencoder makes of these (default: none)",
     )
+    parser.add_argument(
+        "--vary", type=Path, metavar="FILE", help="other takes of a sound, near to it, as long as it is (default: none)"
+    )
+    parser.add_argument(
+        "--amount",
+        type=kinds.share,
+        help=f"of --vary: 0 is the sound itself, 1 other music of its style (default: {AMOUNT:g})",
+    )
     parser.add_argument("--noise", type=Path, help="a file of noise that is the seed (default: none)")
+    parser.add_argument(
+        "--like", type=Path, metavar="FILE", help="new music in the style of this, not with its notes (default: none)"
+    )
     kinds.add_shared(parser, "--device")
     kinds.add_shared(
         parser,
@@ -92,9 +110,15 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "replaced)",
     )
     options = parser.parse_args(argv)
-    given = [f"--{name}" for name in ("prompt", "reconstruct", "noise") if getattr(options, name)]
+    given = [f"--{name}" for name in ("prompt", "reconstruct", "vary", "noise") if getattr(options, name)]
     if len(given) > 1:
         parser.error(f"{' and '.join(given)} cannot be combined: the music comes from one of them")
+    if options.like and (others := [name for name in given if name != "--noise"]):
+        parser.error(f"--like and {others[0]} cannot be combined: the style is that of the file")
+    if options.amount is not None and not options.vary:
+        parser.error("--amount is of --vary: name the sound to vary")
+    if options.vary and options.amount is None:
+        options.amount = AMOUNT
     return options
 
 
@@ -126,7 +150,7 @@ def generate(options: argparse.Namespace) -> None:
 
 def refuse_missing_files(options: argparse.Namespace) -> None:
     """Before anything is loaded; raises AudioError."""
-    for path in (options.prompt, options.noise, *(options.reconstruct or ())):
+    for path in (options.prompt, options.noise, options.like, options.vary, *(options.reconstruct or ())):
         if path is not None and path.is_dir():
             raise AudioError(f"{printable(path)} is a folder. Name a sound file.")
         if path is not None and not path.exists():
@@ -202,8 +226,12 @@ class Maker(NamedTuple):
         if options.format == "mp3" and rate not in MP3_RATES:
             raise AudioError(f"MP3 has no {rate} Hz, the rate of this model. Choose --format wav or flac.")
         if options.reconstruct:
-            say_what_reconstruction_ignores(options)
+            what = "a reconstruction, which is its file once more"
+            say_what_is_ignored(options, what, "seconds", "count", "seed", "steps")
             yield from reconstruct_files(self, output)
+        elif options.vary:
+            say_what_is_ignored(options, "a variation, which is as long as its file", "seconds", "steps")
+            yield from vary_file(self, output, list(items))
         elif round(options.seconds * rate) < 1:
             raise ConfigError(
                 f"--seconds {options.seconds:g} is shorter than one sample of {rate} Hz ({1 / rate:.2g} s)."
@@ -226,6 +254,8 @@ class Maker(NamedTuple):
             "steps": self.composer.steps,
             "phase_iterations": options.phase_iterations,
             "source": source and file_source(source),
+            "like": options.like and file_source(options.like),
+            "amount": options.amount,
             "device": generator.device.type,
             "dtype": str(self.composer.sampling.dtype).removeprefix("torch."),
             "threads": torch.get_num_threads(),
@@ -234,25 +264,28 @@ class Maker(NamedTuple):
         return lambda item: {kind: Receipt(kind=kind, item=item, **common) for kind in kinds}
 
 
-def say_what_reconstruction_ignores(options: argparse.Namespace) -> None:
-    """A reconstruction is as long as its file and needs no noise: settings of compositions are not silently taken."""
+def say_what_is_ignored(options: argparse.Namespace, what: str, *names: str) -> None:
+    """A sound that is as long as its file takes no length: settings of compositions are not silently passed over."""
     usual = {"seconds": 30.0, "count": 8, "seed": 0, "steps": "auto"}
-    if changed := [f"--{name}" for name, value in usual.items() if getattr(options, name) != value]:
+    if changed := [f"--{name}" for name in names if getattr(options, name) != usual[name]]:
         verb = "has" if len(changed) == 1 else "have"
-        say(f"{', '.join(changed)} {verb} no part in a reconstruction, which is its file once more.")
+        say(f"{', '.join(changed)} {verb} no part in {what}.")
 
 
 def compose_samples(maker: Maker, output: Path, items: list[int]) -> Iterator[list[Path]]:
     """seed0_sample_0000.wav ... from white noise."""
     generator, options = maker.generator, maker.options
     noise = read_noise(maker.composer, options.noise, options.seconds) if options.noise else None
+    style = style_of_file(maker, options.like) if options.like else None
     receipts = maker.receipts("sample", source=options.noise, seconds=options.seconds)
     with Progress("sample", generator.sample_rate) as progress:
         progress.expect(len(items) * round(options.seconds * generator.sample_rate))
         for number, item in enumerate(items, start=1):
             progress.begin(number, len(items))
-            target = Target(maker.shelf, output / sample_name(options.noise, options.seed, item), receipts(item))
-            sounds = maker.composer.stream(options.seconds, noise=noise, item=item)
+            name = sample_name(options.noise, options.seed, item)
+            start = output / (f"like_{name_part(options.like)}_{name}" if options.like else name)
+            target = Target(maker.shelf, start, receipts(item))
+            sounds = maker.composer.stream(options.seconds, noise=noise, style=style, item=item)
             yield target.write(sounds, progress)
 
 
@@ -295,12 +328,12 @@ def hear_prompt(generator: VariationalAttentionModel, path: Path) -> tuple[Heard
     heard = hear(path, sample_rate=rate, channels=generator.sound_channels, max_seconds=PROMPT_SECONDS)
     ended = without_last_pause(heard, rate)
     sounding = without_fade_out(ended, heard, rate)
-    if sounding.shape[-1] < 8 * generator.hop_samples:
+    if sounding.shape[-1] < LEAST_FRAMES * generator.hop_samples:
         sounding = ended
-    if sounding.shape[-1] < 8 * generator.hop_samples:
+    if sounding.shape[-1] < LEAST_FRAMES * generator.hop_samples:
         raise AudioError(
             f"{printable(path)} is too short to continue: {sounding.shape[-1] / rate:.2f} s, "
-            f"at least {8 * generator.hop_samples / rate:.2f} s are needed"
+            f"at least {LEAST_FRAMES * generator.hop_samples / rate:.2f} s are needed"
         )
     notes = list(heard.notes)
     if sounding.shape[-1] < ended.shape[-1]:
@@ -360,6 +393,52 @@ def reconstruct_file(maker: Maker, path: Path, output: Path, progress: Progress)
         prepared = (torch.from_numpy(heard.prepared(block)) for block in heard.blocks(rate))
         sounds = maker.composer.decode_stream(encode_pieces(generator, prepared), first_item=0, are_real=True)
         return target.write(trim((sound[0] / heard.gain + offset for sound in sounds), heard.samples), progress)
+
+
+@torch.inference_mode()
+def latents_of_file(maker: Maker, path: Path) -> tuple[Heard, Tensor]:
+    """A file as it was heard, and its whitened latents (1, frames, latent_dim).
+
+    Raises
+    ------
+    AudioError
+        It cannot be read, is silent, or holds no whole latent frame.
+    """
+    generator = maker.generator
+    heard = hear(path, sample_rate=generator.sample_rate, channels=generator.sound_channels)
+    for note in heard.notes:
+        say(f"{printable(path)}: {note}.")
+    blocks = (torch.from_numpy(heard.prepared(block)) for block in heard.blocks(generator.sample_rate))
+    pieces = list(encode_pieces(generator, blocks))
+    if not pieces or sum(piece.shape[1] for piece in pieces) < LEAST_FRAMES:
+        raise AudioError(
+            f"{printable(path)} is too short: {heard.samples / generator.sample_rate:.2f} s, at least "
+            f"{LEAST_FRAMES * generator.hop_samples / generator.sample_rate:.2f} s are needed."
+        )
+    return heard, torch.cat(pieces, dim=1)
+
+
+def style_of_file(maker: Maker, path: Path) -> Style:
+    """The style of a song; raises AudioError."""
+    _, latents = latents_of_file(maker, path)
+    return maker.composer.style_of(latents)
+
+
+def vary_file(maker: Maker, output: Path, items: list[int]) -> Iterator[list[Path]]:
+    """NAME_seed0_sample_0000.variation.wav ...: the file encoded, varied and decoded, at its own level."""
+    generator, options = maker.generator, maker.options
+    heard, latents = latents_of_file(maker, options.vary)
+    rate = generator.sample_rate
+    receipts = maker.receipts("variation", source=options.vary, seconds=heard.samples / rate)
+    offset = torch.from_numpy(heard.levels.offset).float().unsqueeze(1).to(generator.device)
+    with Progress("variation", rate) as progress:
+        progress.expect(len(items) * heard.samples)
+        for number, item in enumerate(items, start=1):
+            progress.begin(number, len(items))
+            target = Target(maker.shelf, output / sample_name(options.vary, options.seed, item), receipts(item))
+            varied = maker.composer.vary_latents(latents, options.amount, item=item)
+            sounds = maker.composer.decode_stream(iter([varied]), first_item=item, are_real=True)
+            yield target.write(trim((sound[0] / heard.gain + offset for sound in sounds), heard.samples), progress)
 
 
 def levelling_gain(waveform: Tensor) -> float:

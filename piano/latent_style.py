@@ -100,6 +100,12 @@ class Style(NamedTuple):
     vector: Tensor
     pulse: Pulse
 
+    def with_phase_of(self, other: "Style") -> "Style":
+        """The same style, with where the beat lies in another one: so that each item begins elsewhere in the bar."""
+        count = len(other.vector)
+        pulse = Pulse(*(None if value is None else value.expand(count, *value.shape[1:]) for value in self.pulse))
+        return Style(self.vector.expand(count, -1), pulse._replace(phase=other.pulse.phase, turn=other.pulse.turn))
+
     def condition(self, frames: int, *, first_frame: int = 0, frames_per_second: float) -> "StyleCondition":
         """What the flow is conditioned on for frames from `first_frame` on."""
         signals = self.pulse.signals(frames, first_frame=first_frame, frames_per_second=frames_per_second)

@@ -5,6 +5,7 @@ import math
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -18,7 +19,16 @@ from piano.foundation.made_files import replacing
 from piano.foundation.model_folder import named_folder
 from piano.foundation.native_sound import sndfile_name
 from piano.foundation.options import add_shared, make_output_folder
-from piano.foundation.receipt import Receipt, file_source, find_below, is_below, model_hash, own_versions, read_receipt
+from piano.foundation.receipt import (
+    Receipt,
+    Source,
+    file_source,
+    find_below,
+    is_below,
+    model_hash,
+    own_versions,
+    read_receipt,
+)
 from piano.foundation.runtime import available_cores, has_device
 from piano.foundation.screen_text import CommandParser, printable
 from piano.generate_music import FORMATS, Maker, open_maker
@@ -41,7 +51,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--source",
         type=Path,
-        help="the prompt, noise or song it was made from (default: looked for here and beside the file)",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="the prompt, noise or songs it was made from (default: looked for here and beside the file)",
     )
     parser.add_argument("--output", type=Path, help="keep the new file under this new name (default: not kept)")
     return parser.parse_args(argv)
@@ -69,8 +82,8 @@ def reproduce(options: argparse.Namespace) -> int:
         make_output_folder(options.output.parent)
     written = read_sound(options.file)
     refuse_nonsense(receipt, options.file)
-    source = find_source(receipt, options)
-    maker = open_matching(receipt, options.file, options.checkpoints, source)
+    sources = {option: find_source(source, options) for option, source in receipt.sources.items()}
+    maker = open_matching(receipt, options.file, options.checkpoints, sources)
     with tempfile.TemporaryDirectory() as folder:
         (paths,) = maker.make(Path(folder), items=[receipt.item])
         made = next(path for path in paths if path.stem.endswith(f".{receipt.kind}") or len(paths) == 1)
@@ -97,30 +110,29 @@ def refuse_nonsense(receipt: Receipt, path: Path) -> None:
         )
 
 
-def find_source(receipt: Receipt, options: argparse.Namespace) -> Path | None:
-    """The file that the sound was made from, of the right content; raises AudioError.
+def find_source(source: Source, options: argparse.Namespace) -> Path:
+    """A file that the sound was made from, of the right content; raises AudioError.
 
     A receipt is a stranger's word: what it names is looked for here and beside the sound, and in the folders inside
     these, nowhere else.
     """
-    if receipt.source is None:
-        return None
-    name = receipt.source.name
+    name = source.name
     if options.source:
-        places = [options.source] if options.source.is_file() else []
+        given = [path for path in options.source if path.is_file()]
+        places = [path for path in given if file_source(path).sha256 == source.sha256] or given[:1]
     else:
         folders = (Path(), options.file.parent, options.file.parent)
         names = (name, name, PurePosixPath(name).name)
         found = (find_below(each, folder) for each, folder in zip(names, folders, strict=True))
         places = [path for path in found if path is not None]
     for path in places:
-        if file_source(path).sha256 == receipt.source.sha256:
+        if file_source(path).sha256 == source.sha256:
             return path
         raise AudioError(f"{printable(path)} is not the file it was made from: its SHA-256 is another.")
     raise AudioError(f"it was made from {printable(name)}, which is not here. Name it with --source.")
 
 
-def open_matching(receipt: Receipt, file: Path, given: Path | None, source: Path | None) -> Maker:
+def open_matching(receipt: Receipt, file: Path, given: Path | None, sources: Mapping[str, Path]) -> Maker:
     """The model that made the sound, set up as it was; raises CheckpointError if there is only another."""
     if given is None and not is_below(receipt.folder):
         raise CheckpointError(
@@ -128,10 +140,8 @@ def open_matching(receipt: Receipt, file: Path, given: Path | None, source: Path
             f"({printable(receipt.folder)[:80]}): name the folder of the model that made it with --checkpoints."
         )
     folder = named_folder(given or receipt.folder)
-    command = [*receipt.command, "--format", file_format(file)]
-    if source is not None:
-        option = {"sample": "--noise", "reconstruction": "--reconstruct"}.get(receipt.kind, "--prompt")
-        command += [option, str(source)]
+    named = [word for option, path in sources.items() for word in (option, str(path))]
+    command = [*receipt.command, "--format", file_format(file), *named]
     options = generate_arguments(command)
     options.threads = min(receipt.threads, available_cores())
     options.device = receipt.device if has_device(receipt.device) else "cpu"

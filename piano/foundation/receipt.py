@@ -21,8 +21,16 @@ from piano.foundation.sound_names import FFMPEG_SUFFIXES
 
 RECEIPT_VERSION = 1
 LONGEST_COMMENT = 20_000
-Kind = Literal["sample", "full", "continuation", "reconstruction"]
+Kind = Literal["sample", "full", "continuation", "reconstruction", "variation"]
 """`full` begins with the prompt, `continuation` is what follows it."""
+SOURCE_OPTIONS: dict[Kind, str] = {
+    "sample": "--noise",
+    "full": "--prompt",
+    "continuation": "--prompt",
+    "reconstruction": "--reconstruct",
+    "variation": "--vary",
+}
+"""What names the file that a sound of each kind was made from."""
 Hash = Field(pattern=r"^[0-9a-f]{64}$")
 
 
@@ -67,6 +75,10 @@ class Receipt(BaseModel):
     """Sampling steps, after `auto` became a number."""
     phase_iterations: int = Field(**bounds.PHASE_ITERATIONS.limits)
     source: Source | None = None
+    like: Source | None = None
+    """The file whose style it has."""
+    amount: float | None = Field(None, ge=0.0, le=1.0)
+    """Of a variation: how far from its file."""
     device: Literal["cpu", "cuda", "mps"]
     dtype: Literal["float32", "bfloat16"]
     """Of the sampler's products."""
@@ -76,52 +88,40 @@ class Receipt(BaseModel):
 
     def is_same_sound(self, other: "Receipt") -> bool:
         """Whether another receipt is of a sound that was made in the same way; threads and names have no part in it."""
-        names = ["kind", "model", "phase_iterations", "device", "dtype", "versions"]
+        names = ["kind", "model", "phase_iterations", "device", "dtype", "versions", "amount"]
         if self.kind != "reconstruction":
             names += ["seed", "item", "seconds", "steps"]
-        return all(getattr(self, name) == getattr(other, name) for name in names) and (
-            (self.source and self.source.sha256) == (other.source and other.source.sha256)
+        return all(getattr(self, name) == getattr(other, name) for name in names) and all(
+            (mine and mine.sha256) == (its and its.sha256)
+            for mine, its in ((self.source, other.source), (self.like, other.like))
         )
 
     @property
     def command(self) -> list[str]:
         """Arguments of generate_music that make this sound, among others if its number is not 0."""
-        if self.kind == "reconstruction":
-            return [
-                "--epoch",
-                str(self.epoch),
-                "--phase-iterations",
-                str(self.phase_iterations),
-                "--device",
-                self.device,
-                "--threads",
-                str(self.threads),
-            ]
-        return [
-            "--epoch",
-            str(self.epoch),
-            "--seconds",
-            repr(self.seconds),
-            "--seed",
-            str(self.seed),
-            "--count",
-            str(self.item + 1),
-            "--steps",
-            str(self.steps),
-            "--phase-iterations",
-            str(self.phase_iterations),
-            "--device",
-            self.device,
-            "--threads",
-            str(self.threads),
-        ]
+        asked: dict[str, object] = {"--epoch": self.epoch}
+        if self.kind in ("sample", "full", "continuation"):
+            asked |= {"--seconds": repr(self.seconds), "--steps": self.steps}
+        if self.kind != "reconstruction":
+            asked |= {"--seed": self.seed, "--count": self.item + 1}
+        if self.amount is not None:
+            asked["--amount"] = repr(self.amount)
+        asked |= {"--phase-iterations": self.phase_iterations, "--device": self.device, "--threads": self.threads}
+        return [str(word) for pair in asked.items() for word in pair]
+
+    @property
+    def sources(self) -> dict[str, Source]:
+        """The files that it was made from, by the option that names each."""
+        named = {SOURCE_OPTIONS[self.kind]: self.source, "--like": self.like}
+        return {option: source for option, source in named.items() if source is not None}
 
     def text(self) -> str:
         """The receipt as one line of JSON, with the command for people who read it."""
-        option = {"sample": "--noise", "reconstruction": "--reconstruct"}.get(self.kind, "--prompt")
-        source = [option, self.source.name] if self.source else []
-        words = ["musigan", "generate", "--checkpoints", self.folder, *self.command, *source]
-        values = {"musigan": shlex.join(words)} | self.model_dump()
+        sources = [word for option, source in self.sources.items() for word in (option, source.name)]
+        words = ["musigan", "generate", "--checkpoints", self.folder, *self.command, *sources]
+        values = {"musigan": shlex.join(words)} | self.model_dump(
+            exclude={name for name in ("like", "amount") if getattr(self, name) is None}
+        )
         return json.dumps(values)
 
 

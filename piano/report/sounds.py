@@ -15,7 +15,7 @@ from piano.foundation.checkpoint_format import list_epochs
 from piano.foundation.dataset_format import DatasetManifest, open_pairs, read_manifest
 from piano.foundation.doors import command
 from piano.foundation.errors import AudioError, CheckpointError
-from piano.foundation.receipt import Receipt, discreet_name, model_hash
+from piano.foundation.receipt import Kind, Receipt, discreet_name, model_hash
 from piano.foundation.screen_text import counted, printable
 from piano.report.titles import continued_title, copied_title, made_title, receipt_of, song_title, told_apart
 from piano.utilities import load_checkpoint
@@ -27,6 +27,14 @@ BEFORE_SEAM_SHARE = 0.4
 SAMPLES_FOLDER = "samples"
 SAVED_NAME = re.compile(r"epoch_(\d+)_(.+)\.wav")
 SoundKind = Literal["noise", "continuation", "reconstruction", "real"]
+SHOWN_AS: dict[Kind, SoundKind] = {
+    "sample": "noise",
+    "full": "continuation",
+    "continuation": "continuation",
+    "reconstruction": "reconstruction",
+    "variation": "reconstruction",
+}
+"""Where on the page a sound of each kind stands: a variation went through the autoencoder, too."""
 
 
 class ShownSound(NamedTuple):
@@ -183,7 +191,7 @@ def apart(sounds: Sequence[ShownSound]) -> list[ShownSound]:
 def kind_of(path: Path, receipt: Receipt | None) -> SoundKind:
     """What a file holds, by its receipt or by its name."""
     if receipt is not None:
-        return {"sample": "noise", "reconstruction": "reconstruction"}.get(receipt.kind, "continuation")  # type: ignore[return-value]
+        return SHOWN_AS[receipt.kind]
     if path.stem.endswith((".full", ".continuation")) or path.stem.startswith("continuation_"):
         return "continuation"
     return "reconstruction" if path.stem.endswith(".reconstruction") else "noise"
@@ -247,6 +255,8 @@ def describe(
         return ShownSound(kind, made_title(path, receipt, number), "", waveform, rate)
     if kind == "reconstruction":
         words = "Through the autoencoder and back."
+        if receipt is not None and receipt.amount is not None:
+            words = f"Another take of it, {receipt.amount:.0%} of the way to other music of its style."
         return ShownSound(kind, copied_title(path, receipt), words, waveform, rate)
     title = continued_title(path, receipt, number)
     if takeover is None:

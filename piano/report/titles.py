@@ -58,7 +58,8 @@ def continued_title(path: Path, receipt: Receipt | None, number: int) -> str:
 def copied_title(path: Path, receipt: Receipt | None) -> str:
     """Title of music that went through the autoencoder."""
     source = receipt.source.name if receipt is not None and receipt.source is not None else path.stem
-    return f"Copy of {song_title(source.removesuffix('.reconstruction'))}"
+    what = "Variation" if receipt is not None and receipt.kind == "variation" else "Copy"
+    return f"{what} of {song_title(source.removesuffix('.reconstruction'))}"
 
 
 def told_apart(titles: Sequence[str]) -> list[str]:

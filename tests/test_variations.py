@@ -1,0 +1,156 @@
+"""`generate --vary`: other takes of a sound; `--like`: new music in its style. Both carry receipts that hold."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from piano import generate_music, reproduce
+from piano.composer import HISTORY_PART, Composer, Sampling
+from piano.foundation.audio_io import write_audio
+from piano.piano_model import VariationalAttentionModel
+from piano.report.sounds import describe_all
+from piano.utilities import load_generator
+from piano.vae_utilities import save_checkpoint
+from tests.tiny_run import SAMPLE_RATE, start_run, tiny_config, tonal_pairs, train_all
+
+SECONDS = 4.5
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A trained model in model/, and a take to vary."""
+    folder = tmp_path_factory.mktemp("variations")
+    run = start_run(tiny_config(folder / "run"))
+    train_all(run)
+    save_checkpoint(run.average.network, 3, folder / "model", "generator")
+    sound = tonal_pairs(2, samples=2 * 16384, seed=5).swapaxes(1, 2).reshape(1, -1)[:, : round(SECONDS * SAMPLE_RATE)]
+    write_audio(folder / "take.wav", 0.3 * sound + 0.02, SAMPLE_RATE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def generator(place) -> VariationalAttentionModel:
+    return load_generator(place / "model", 3)
+
+
+@pytest.fixture
+def here(place, monkeypatch) -> Path:
+    monkeypatch.chdir(place)
+    return place
+
+
+def make(output: Path, *arguments: str) -> list[Path]:
+    fixed = ["--checkpoints", "model", "--epoch", "3", "--output", str(output), "--device", "cpu", "--threads", "1"]
+    assert generate_music.main([*fixed, "--phase-iterations", "2", *arguments]) == 0
+    return sorted(output.iterdir())
+
+
+def latents_of(generator: VariationalAttentionModel, frames: int) -> torch.Tensor:
+    return torch.randn(1, frames, generator.latent_dim, generator=torch.Generator().manual_seed(4))
+
+
+@pytest.mark.parametrize("windows", [0.5, 1.0, 2.4])
+def test_more_of_it_is_further_away_and_none_is_the_same(generator, windows):
+    given = latents_of(generator, round(windows * generator.latent_seq_len))
+    composer = Composer(generator, Sampling(seed=1))
+    takes = {amount: composer.vary_latents(given, amount) for amount in (0.0, 0.05, 0.3, 1.0)}
+    assert torch.equal(takes[0.0], given)
+    assert all(take.shape == given.shape for take in takes.values())
+    away = [float((take - given).square().mean()) for take in takes.values()]
+    assert away == sorted(away) and away[1] > 0.0
+    assert torch.equal(takes[0.3], composer.vary_latents(given, 0.3))
+    assert not torch.equal(takes[0.3], composer.vary_latents(given, 0.3, item=1))
+
+
+def test_a_window_of_a_variation_goes_on_from_the_varied_end_of_the_one_before(generator):
+    window = generator.latent_seq_len
+    given = latents_of(generator, 2 * window)
+    composer = Composer(generator, Sampling(seed=1))
+    whole = composer.vary_latents(given, 0.4)
+    other = given.clone()
+    other[:, : window - window // HISTORY_PART] += 1.0  # what the second window does not see
+    assert not torch.equal(composer.vary_latents(other, 0.4)[:, window:], whole[:, window:])
+
+
+def test_all_of_the_flow_s_levels_are_walked_for_white_noise_and_only_the_low_ones_for_a_take(generator):
+    levels = []
+    network = generator.attention
+    hook = network.register_forward_pre_hook(lambda _, given: levels.append(float(given[1].max())))
+    try:
+        Composer(generator, Sampling(seed=1)).vary_latents(latents_of(generator, generator.latent_seq_len), 0.5)
+    finally:
+        hook.remove()
+    assert levels[0] == pytest.approx(0.5) and levels == sorted(levels, reverse=True) and len(levels) == 8
+
+
+def test_style_of_a_sound_is_the_one_of_its_most_typical_window(generator):
+    composer = Composer(generator)
+    usual, odd = latents_of(generator, generator.latent_seq_len), 3.0 * latents_of(generator, generator.latent_seq_len)
+    style = composer.style_of(torch.cat([usual, usual, usual, odd], dim=1))
+    near, far = (generator.style.describe(part).vector for part in (usual, odd))
+    assert float((style.vector - near).square().sum()) < float((style.vector - far).square().sum())
+    assert composer.style_of(usual[:, :9]).vector.shape == style.vector.shape
+
+
+def test_a_variation_is_as_long_and_as_loud_as_its_file_and_says_how_it_was_made(here, tmp_path, capsys):
+    paths = make(tmp_path, "--vary", "take.wav", "--amount", "0.2", "--count", "2", "--seed", "7")
+    assert [path.name for path in paths] == [f"take_seed7_sample_000{item}.variation.wav" for item in (0, 1)]
+    sounds = [soundfile.read(path)[0] for path in paths]
+    original = soundfile.read("take.wav")[0]
+    assert [len(sound) for sound in sounds] == [len(original)] * 2
+    assert not np.array_equal(*sounds)
+    assert sounds[0].mean() == pytest.approx(0.02, abs=0.005)
+    assert 0.2 < np.std(sounds[0]) / np.std(original) < 2.0  # a model of twelve steps
+    receipt = json.loads(soundfile.SoundFile(paths[0]).comment)
+    assert (receipt["kind"], receipt["amount"], receipt["source"]["name"]) == ("variation", 0.2, "take.wav")
+    (shown, _) = describe_all(paths, max_seconds=10.0)
+    assert shown.title.startswith("Variation of") and "20%" in shown.words
+    capsys.readouterr()
+    assert [reproduce.main([str(path)]) for path in paths] == [0, 0]
+    assert "identical" in capsys.readouterr().out
+
+
+def test_music_like_a_file_has_its_style_and_not_its_notes(here, generator, tmp_path, capsys):
+    paths = make(tmp_path, "--like", "take.wav", "--count", "1", "--seconds", "3", "--steps", "2")
+    assert [path.name for path in paths] == ["like_take_seed0_sample_0000.wav"]
+    plain = make(tmp_path / "plain", "--count", "1", "--seconds", "3", "--steps", "2")
+    assert not np.array_equal(soundfile.read(paths[0])[0], soundfile.read(plain[0])[0])
+    assert json.loads(soundfile.SoundFile(paths[0]).comment)["like"]["name"] == "take.wav"
+    assert reproduce.main([str(paths[0])]) == 0
+    moved = Path("take.wav").rename("elsewhere.wav")
+    try:
+        capsys.readouterr()
+        assert reproduce.main([str(paths[0])]) == 2
+        assert "made from take.wav, which is not here. Name it with --source" in capsys.readouterr().err
+        assert reproduce.main([str(paths[0]), "--source", str(plain[0]), "elsewhere.wav"]) == 0
+    finally:
+        moved.rename("take.wav")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--vary", "take.wav", "--prompt", "take.wav"], "--prompt and --vary cannot be combined"),
+        (["--like", "take.wav", "--vary", "take.wav"], "--like and --vary cannot be combined"),
+        (["--amount", "0.5"], "--amount is of --vary"),
+        (["--vary", "take.wav", "--amount", "1.5"], "1.5 is not"),
+    ],
+)
+def test_what_cannot_be_meant_is_said(here, capsys, arguments, message):
+    with pytest.raises(SystemExit):
+        generate_music.parse_arguments(arguments)
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_files_that_hold_too_little_get_a_sentence(here, tmp_path, capsys):
+    write_audio(tmp_path / "short.wav", np.full((1, 300), 0.2) * np.sin(np.arange(300)), SAMPLE_RATE)
+    fixed = ["--checkpoints", "model", "--epoch", "3", "--output", str(tmp_path / "out"), "--threads", "1"]
+    for option in ("--like", "--vary"):
+        assert generate_music.main([*fixed, option, str(tmp_path / "short.wav")]) == 2
+        assert "is too short" in " ".join(capsys.readouterr().err.split())
+        assert generate_music.main([*fixed, option, "nowhere.wav"]) == 2
+        assert "there is no file nowhere.wav" in capsys.readouterr().err
