@@ -75,7 +75,7 @@ class Composer:
         style: Style | None = None,
         item: int = 0,
     ) -> Iterator[Tensor]:
-        """Music as it is made: waveform pieces (channels, samples), `seconds` long together.
+        """Music as it is made: waveform pieces (channels, samples), `seconds` long together; infinity: without end.
 
         Parameters
         ----------
@@ -87,7 +87,7 @@ class Composer:
             From `style_of`: other music in the style of a sound.
         """
         network = self.generator
-        samples = round(seconds * network.sample_rate)
+        samples = None if math.isinf(seconds) else round(seconds * network.sample_rate)
         prefix, gain = None, 1.0
         if prompt is not None:
             usable = prompt.shape[-1] // network.hop_samples * network.hop_samples
@@ -98,7 +98,7 @@ class Composer:
         else:
             pieces, gain = self._at_a_usual_level(item, noise, style)
         sounds = self.decode_stream(
-            take_frames(pieces, math.ceil(samples / network.hop_samples)),
+            pieces if samples is None else take_frames(pieces, math.ceil(samples / network.hop_samples)),
             prompt=prompt,
             context=prefix,
             first_item=item,
@@ -106,7 +106,7 @@ class Composer:
         )
         sent = 0
         for sound in sounds:
-            piece = sound[0][..., : samples - sent]
+            piece = sound[0] if samples is None else sound[0][..., : samples - sent]
             sent += piece.shape[-1]
             yield piece
 

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -29,6 +30,7 @@ from piano.foundation.receipt import Kind, Receipt, discreet_name, file_source, 
 from piano.foundation.run_log import LOG_NAME, read_history
 from piano.foundation.runtime import available_cores, choose_device, fastest_threads, sampling_dtype
 from piano.foundation.screen_text import CommandParser, printable, wrapped
+from piano.foundation.sound_pipe import require_a_pipe, write_stream
 from piano.foundation.sound_progress import Progress, say
 from piano.latent_style import Style
 from piano.made_sounds import Shelf, Target, name_part, sample_name
@@ -37,6 +39,8 @@ from piano.utilities import build_generator, choose_folder, load_checkpoint, not
 
 FORMATS = ("wav", "flac", "mp3", "m4a")
 PROMPT_SECONDS = 120.0
+COUNT = 8
+PIPE = Path("-")
 AMOUNT = 0.3
 """Of a variation, unless asked otherwise."""
 LEAST_FRAMES = 8
@@ -50,6 +54,7 @@ EXAMPLE = """examples:
   {musigan generate} --like my_song.mp3 --count 4
   {musigan generate} --vary my_take.wav --amount 0.3 --count 3
   {musigan generate} --reconstruct song.mp3
+  {musigan generate} --seconds inf --output - | ffplay -
 """
 
 
@@ -63,8 +68,14 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="folder of a model, or shipped (default: the config's checkpoint_folder; shipped if that holds none)",
     )
     kinds.add_shared(parser, "--epoch")
-    kinds.add_shared(parser, "--seconds", default=30.0, help="length of each sample (default: %(default)g)")
-    kinds.add_shared(parser, "--count", default=8, help="how many samples (default: %(default)s)")
+    kinds.add_shared(
+        parser,
+        "--seconds",
+        type=kinds.seconds_or_endless,
+        default=30.0,
+        help="length of each sample; inf with --output -: until the reader goes (default: %(default)g)",
+    )
+    kinds.add_shared(parser, "--count", default=None, help=f"how many samples (default: {COUNT}, with --output - one)")
     kinds.add_shared(parser, "--seed", type=kinds.any_seed, help="the same seed gives the same music (default: 0)")
     kinds.add_shared(parser, "--steps")
     parser.add_argument(
@@ -73,7 +84,11 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         default=16,
         help="of Griffin-Lim: 0 is fastest; 2 (mono), 4 (stereo) nearly as good as 16 (default: 16)",
     )
-    parser.add_argument("--output", type=Path, help="folder (default: the config's music_out_folder)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="folder, or - to write one sound to a pipe as it is made (default: the config's music_out_folder)",
+    )
     parser.add_argument(
         "--format", choices=FORMATS, default="wav", help="of the files written; m4a needs ffmpeg (default: wav)"
     )
@@ -119,7 +134,24 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         parser.error("--amount is of --vary: name the sound to vary")
     if options.vary and options.amount is None:
         options.amount = AMOUNT
+    refuse_on_a_pipe(parser, options)
+    if options.count is None:
+        options.count = 1 if options.output == PIPE else COUNT
     return options
+
+
+def refuse_on_a_pipe(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """What a pipe cannot take, and what only a pipe can."""
+    if options.output != PIPE:
+        if math.isinf(options.seconds):
+            parser.error("--seconds inf has no end, and a file has: write it to a pipe with --output -")
+        return
+    if others := [f"--{name}" for name in ("reconstruct", "vary") if getattr(options, name)]:
+        parser.error(f"{others[0]} writes files: name a folder with --output")
+    if options.format != "wav":
+        parser.error("a pipe gets WAV: leave out --format")
+    if options.count not in (None, 1):
+        parser.error("a pipe takes one sound: leave out --count")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -132,6 +164,13 @@ def generate(options: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     refuse_missing_files(options)
     folders = default_folders(options)
+    if options.output == PIPE:
+        require_a_pipe()
+        maker = open_maker(folders[0], options)
+        introduce(folders[0], maker.content["epoch"])
+        form = {"sample_rate": maker.generator.sample_rate, "channels": maker.generator.sound_channels}
+        write_stream(maker.sound(), **form, seconds=options.seconds)
+        return
     if options.format == "m4a":
         require_encoder(folders[1] / "*.m4a")
     if folders[1].exists():
@@ -241,6 +280,20 @@ class Maker(NamedTuple):
         else:
             yield from compose_samples(self, output, list(items))
 
+    def sound(self) -> Iterator[Tensor]:
+        """The one sound that a pipe gets, in pieces (channels, samples)."""
+        options, generator = self.options, self.generator
+        if options.prompt:
+            heard, prompt, notes = hear_prompt(generator, options.prompt)
+            for note in notes:
+                say(f"{printable(options.prompt)}: {note}.")
+            return as_loud_as(heard, self.composer.stream(options.seconds, prompt=prompt), generator.sample_rate)
+        if options.noise and math.isinf(options.seconds):
+            raise ConfigError("--noise ends where its file does: give --seconds a number.")
+        noise = read_noise(self.composer, options.noise, options.seconds) if options.noise else None
+        style = style_of_file(self, options.like) if options.like else None
+        return self.composer.stream(options.seconds, noise=noise, style=style)
+
     def receipts(self, *kinds: Kind, source: Path | None, seconds: float) -> Callable[[int], dict[Kind, Receipt]]:
         """What each kind of file of a sample says of itself, for every number of a sample."""
         generator, options = self.generator, self.options
@@ -266,7 +319,7 @@ class Maker(NamedTuple):
 
 def say_what_is_ignored(options: argparse.Namespace, what: str, *names: str) -> None:
     """A sound that is as long as its file takes no length: settings of compositions are not silently passed over."""
-    usual = {"seconds": 30.0, "count": 8, "seed": 0, "steps": "auto"}
+    usual = {"seconds": 30.0, "count": COUNT, "seed": 0, "steps": "auto"}
     if changed := [f"--{name}" for name in names if getattr(options, name) != usual[name]]:
         verb = "has" if len(changed) == 1 else "have"
         say(f"{', '.join(changed)} {verb} no part in {what}.")

@@ -113,14 +113,14 @@ class AudioWriter:
         for start in range(0, len(frames), _WRITE_FRAMES):
             piece = frames[start : start + _WRITE_FRAMES]
             try:
-                self._file.write(np.ascontiguousarray(_as_written(piece, self._file.subtype)))
+                self._file.write(np.ascontiguousarray(as_written(piece, self._file.subtype)))
             except AssertionError:  # what soundfile makes of a write that was cut short
                 self._target.check()
                 raise
             self._target.check()
 
 
-def _as_written(frames: np.ndarray, subtype: str) -> np.ndarray:
+def as_written(frames: np.ndarray, subtype: str) -> np.ndarray:
     """Samples as libsndfile shall take them: rounded here, as it rounds for FLAC and cuts off for WAV."""
     bits = _BITS.get(subtype)
     if bits is None:

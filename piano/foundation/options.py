@@ -54,6 +54,11 @@ def whole_or(bound: Bound, *words: str) -> Callable[[str], str]:
     return read
 
 
+def seconds_or_endless(text: str) -> float:
+    """For argparse: seconds of sound, or inf."""
+    return math.inf if text in ("inf", "infinity") else seconds(text)
+
+
 positive_int = whole(bounds.POSITIVE)
 natural_int = whole(bounds.NATURAL)
 count = whole(bounds.COUNT)
