@@ -449,7 +449,7 @@ def reconstruct_file(maker: Maker, path: Path, output: Path, progress: Progress)
 
 
 @torch.inference_mode()
-def latents_of_file(maker: Maker, path: Path) -> tuple[Heard, Tensor]:
+def latents_of_file(generator: VariationalAttentionModel, path: Path) -> tuple[Heard, Tensor]:
     """A file as it was heard, and its whitened latents (1, frames, latent_dim).
 
     Raises
@@ -457,7 +457,6 @@ def latents_of_file(maker: Maker, path: Path) -> tuple[Heard, Tensor]:
     AudioError
         It cannot be read, is silent, or holds no whole latent frame.
     """
-    generator = maker.generator
     heard = hear(path, sample_rate=generator.sample_rate, channels=generator.sound_channels)
     for note in heard.notes:
         say(f"{printable(path)}: {note}.")
@@ -473,25 +472,42 @@ def latents_of_file(maker: Maker, path: Path) -> tuple[Heard, Tensor]:
 
 def style_of_file(maker: Maker, path: Path) -> Style:
     """The style of a song; raises AudioError."""
-    _, latents = latents_of_file(maker, path)
+    _, latents = latents_of_file(maker.generator, path)
     return maker.composer.style_of(latents)
 
 
 def vary_file(maker: Maker, output: Path, items: list[int]) -> Iterator[list[Path]]:
     """NAME_seed0_sample_0000.variation.wav ...: the file encoded, varied and decoded, at its own level."""
     generator, options = maker.generator, maker.options
-    heard, latents = latents_of_file(maker, options.vary)
+    heard, latents = latents_of_file(generator, options.vary)
     rate = generator.sample_rate
     receipts = maker.receipts("variation", source=options.vary, seconds=heard.samples / rate)
-    offset = torch.from_numpy(heard.levels.offset).float().unsqueeze(1).to(generator.device)
     with Progress("variation", rate) as progress:
         progress.expect(len(items) * heard.samples)
         for number, item in enumerate(items, start=1):
             progress.begin(number, len(items))
             target = Target(maker.shelf, output / sample_name(options.vary, options.seed, item), receipts(item))
-            varied = maker.composer.vary_latents(latents, options.amount, item=item)
-            sounds = maker.composer.decode_stream(iter([varied]), first_item=item, are_real=True)
-            yield target.write(trim((sound[0] / heard.gain + offset for sound in sounds), heard.samples), progress)
+            sounds = varied_sounds(maker.composer, heard, latents, options.amount, item=item)
+            yield target.write(sounds, progress)
+
+
+@torch.inference_mode()
+def varied_sounds(
+    composer: Composer, heard: Heard, latents: Tensor, amount: float, *, item: int = 0
+) -> Iterator[Tensor]:
+    """Another take of a file in waveform pieces (channels, samples), as long and as loud as it is.
+
+    Parameters
+    ----------
+    heard, latents
+        From `latents_of_file`.
+    amount : float
+        From 0, the same, to 1, other music of its style.
+    """
+    varied = composer.vary_latents(latents, amount, item=item)
+    offset = torch.from_numpy(heard.levels.offset).float().unsqueeze(1).to(latents.device)
+    sounds = composer.decode_stream(iter([varied]), first_item=item, are_real=True)
+    yield from trim((sound[0] / heard.gain + offset for sound in sounds), heard.samples)
 
 
 def levelling_gain(waveform: Tensor) -> float:

@@ -1,6 +1,7 @@
-"""A trained model as a Python object: `musigan.load("shipped").compose(seconds=20, seed=3)`."""
+"""A trained model as a Python object: `musigan.load("shipped").generate(seconds=20, seed=3)`."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from piano.foundation.audio_io import write_audio
 from piano.foundation.errors import ConfigError
 from piano.foundation.model_folder import named_folder
 from piano.foundation.runtime import choose_device, sampling_dtype
+from piano.foundation.sound_array import Sound
 from piano.foundation.spooled_sound import CEILING_DB, FULL_SCALE
-from piano.generate_music import as_loud_as, hear_prompt
+from piano.generate_music import AMOUNT, as_loud_as, hear_prompt, latents_of_file, varied_sounds
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import load_generator
 
@@ -52,9 +54,15 @@ class Player:
         """1 (mono) or 2 (stereo)."""
         return self.generator.sound_channels
 
-    def compose(
-        self, seconds: float = 30.0, *, seed: int = 0, item: int = 0, steps: int | str = "auto"
-    ) -> NDArray[np.float32]:
+    def generate(
+        self,
+        seconds: float = 30.0,
+        *,
+        seed: int = 0,
+        item: int = 0,
+        steps: int | str = "auto",
+        like: str | Path | None = None,
+    ) -> Sound:
         """New music from white noise: what `musigan generate --seed SEED` writes as sample number `item`.
 
         Parameters
@@ -64,23 +72,51 @@ class Player:
             The same numbers give the same music.
         steps : int or str
             Sampling steps, or `auto`: what scored best.
+        like : str or Path, optional
+            A sound file: music in its style, not with its notes.
 
         Returns
         -------
-        ndarray of float32 [shape=(channels, samples)]
+        Sound [shape=(channels, samples)]
             Within [-1, 1].
         """
+        return self._joined(self.stream(seconds, seed=seed, item=item, steps=steps, like=like))
+
+    def compose(self, seconds: float = 30.0, *, seed: int = 0, item: int = 0, steps: int | str = "auto") -> Sound:
+        """The same as `generate`: its name since the first version."""
+        return self.generate(seconds, seed=seed, item=item, steps=steps)
+
+    def stream(
+        self,
+        seconds: float = math.inf,
+        *,
+        seed: int = 0,
+        item: int = 0,
+        steps: int | str = "auto",
+        like: str | Path | None = None,
+    ) -> Iterator[Sound]:
+        """The music of `generate` as it is made, in pieces of a few seconds; without `seconds` it has no end.
+
+        Nobody knows yet how loud it will be: a sample may lie beyond [-1, 1].
+
+        Yields
+        ------
+        Sound [shape=(channels, samples)]
+        """
         self._check(seconds)
-        return _joined(self._composer(seed, steps).stream(seconds, item=item))
+        composer = self._composer(seed, steps)
+        style = None if like is None else composer.style_of(latents_of_file(self.generator, Path(like))[1])
+        for piece in composer.stream(seconds, item=item, style=style):
+            yield Sound(piece.float().cpu().numpy(), self.sample_rate)
 
     def continue_(
         self, path: str | Path, seconds: float = 30.0, *, seed: int = 0, item: int = 0, steps: int | str = "auto"
-    ) -> NDArray[np.float32]:
+    ) -> Sound:
         """What comes after the sound of a file, at its level; the file itself is not part of it.
 
         Returns
         -------
-        ndarray of float32 [shape=(channels, samples)]
+        Sound [shape=(channels, samples)]
 
         Raises
         ------
@@ -90,11 +126,74 @@ class Player:
         self._check(seconds)
         heard, prompt, _ = hear_prompt(self.generator, Path(path))
         sounds = self._composer(seed, steps).stream(seconds, prompt=prompt, item=item)
-        return _joined(as_loud_as(heard, sounds, self.sample_rate))
+        return self._joined(as_loud_as(heard, sounds, self.sample_rate))
+
+    def vary(self, path: str | Path, amount: float = AMOUNT, *, seed: int = 0, item: int = 0) -> Sound:
+        """Another take of a file, as long and as loud as it is: what `musigan generate --vary` writes.
+
+        Parameters
+        ----------
+        path : str or Path
+        amount : float
+            From 0, the same, to 1, other music of its style.
+
+        Raises
+        ------
+        AudioError
+            The file cannot be read, is silent or too short.
+        """
+        if not 0.0 <= amount <= 1.0:
+            raise ConfigError(f"amount must be from 0 to 1, got {amount}")
+        heard, latents = latents_of_file(self.generator, Path(path))
+        return self._joined(varied_sounds(self._composer(seed, "auto"), heard, latents, amount, item=item))
+
+    def encode(self, path: str | Path) -> NDArray[np.float32]:
+        """What the model keeps of a sound file: whitened latents, as the attention sees them.
+
+        Returns
+        -------
+        ndarray of float32 [shape=(frames, latent_dim)]
+            `frames_per_second` of them.
+
+        Raises
+        ------
+        AudioError
+            The file cannot be read, is silent or too short.
+        """
+        return latents_of_file(self.generator, Path(path))[1][0].float().cpu().numpy()
+
+    def decode(self, latents: NDArray[np.float32]) -> Sound:
+        """The sound of whitened latents (frames, latent_dim), at the level of prepared music.
+
+        Returns
+        -------
+        Sound [shape=(channels, samples)]
+        """
+        given = np.asarray(latents, dtype=np.float32)
+        if given.ndim != 2 or given.shape[1] != self.generator.latent_dim or not len(given):
+            raise ConfigError(f"latents must have the shape (frames, {self.generator.latent_dim}), got {given.shape}")
+        if not np.isfinite(given).all():
+            raise ConfigError("latents must be numbers: some are NaN or infinite")
+        whitened = torch.from_numpy(given).unsqueeze(0).to(self.generator.device)
+        sounds = self._composer(0, "auto").decode_stream(iter([whitened]), first_item=0, are_real=True)
+        return self._joined(sound[0] for sound in sounds)
+
+    @property
+    def frames_per_second(self) -> float:
+        """Of latents."""
+        return self.generator.frames_per_second
 
     def save(self, path: str | Path, waveform: NDArray[np.float32]) -> None:
         """Write a waveform (channels, samples) as .wav, .flac, .mp3 or .m4a; a file of that name is replaced."""
         write_audio(Path(path), waveform, self.sample_rate)
+
+    def _joined(self, sounds: Iterable[Tensor | Sound]) -> Sound:
+        """Pieces in one, with one gain if they would clip."""
+        pieces = [piece.float().cpu().numpy() if isinstance(piece, Tensor) else np.asarray(piece) for piece in sounds]
+        waveform = np.concatenate(pieces, axis=-1)
+        peak = float(np.abs(waveform).max(initial=0.0))
+        fitting = waveform if peak <= FULL_SCALE else waveform * np.float32(10 ** (CEILING_DB / 20) / peak)
+        return Sound(fitting, self.sample_rate)
 
     def _composer(self, seed: int, steps: int | str) -> Composer:
         return Composer(self.generator, Sampling(seed, steps, dtype=self._dtype))
@@ -102,10 +201,3 @@ class Player:
     def _check(self, seconds: float) -> None:
         if not seconds * self.sample_rate >= 0.5:
             raise ConfigError(f"seconds must be at least one sample of {self.sample_rate} Hz, got {seconds}")
-
-
-def _joined(sounds: Iterable[Tensor]) -> NDArray[np.float32]:
-    """Pieces in one, with one gain if they would clip."""
-    waveform = torch.cat(list(sounds), dim=-1).float().cpu().numpy()
-    peak = float(np.abs(waveform).max(initial=0.0))
-    return waveform if peak <= FULL_SCALE else waveform * np.float32(10 ** (CEILING_DB / 20) / peak)

@@ -1,5 +1,7 @@
 """`musigan.load` in Python makes what the command makes, and costs nothing until it is called."""
 
+import base64
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import soundfile
 import musigan
 from piano import generate_music
 from piano.foundation.errors import AudioError, ConfigError
+from piano.foundation.sound_array import Sound
 from piano.player import Player
 from piano.vae_utilities import save_checkpoint
 from tests.test_piano_model import build
@@ -60,6 +63,55 @@ def test_it_composes_and_continues_what_the_command_writes(folder, player, tmp_p
         assert (waveform.dtype, waveform.shape) == (np.float32, (player.channels, round(1.5 * rate)))
         assert rate == player.sample_rate
         np.testing.assert_allclose(waveform[0], written, atol=1.5 / 2**15)
+
+
+def test_a_variation_and_music_like_a_file_are_those_of_the_command(folder, player, tmp_path):
+    fixed = ["--checkpoints", str(folder), "--output", str(tmp_path), "--device", "cpu", "--count", "1", "--seed", "3"]
+    prompt = folder / "prompt.wav"
+    assert generate_music.main([*fixed, "--vary", str(prompt), "--amount", "0.4"]) == 0
+    assert generate_music.main([*fixed, "--like", str(prompt), "--seconds", "1.5", "--steps", "2"]) == 0
+    made = {
+        "prompt_seed3_sample_0000.variation.wav": player.vary(prompt, 0.4, seed=3),
+        "like_prompt_seed3_sample_0000.wav": player.generate(1.5, seed=3, steps=2, like=prompt),
+    }
+    for name, waveform in made.items():
+        np.testing.assert_allclose(waveform[0], soundfile.read(tmp_path / name)[0], atol=1.5 / 2**15)
+
+
+def test_a_stream_holds_the_same_music_in_pieces_and_need_not_end(player):
+    whole = player.generate(6.0, seed=2, steps=2)
+    assert np.array_equal(whole, player.compose(6.0, seed=2, steps=2))
+    pieces = list(player.stream(6.0, seed=2, steps=2))
+    assert len(pieces) > 1 and all(piece.sample_rate == SAMPLE_RATE for piece in pieces)
+    joined = np.concatenate(pieces, axis=-1)
+    np.testing.assert_allclose(whole, joined * (np.abs(whole).max() / np.abs(joined).max()), atol=1e-6)
+    endless = player.stream(seed=2, steps=2)
+    np.testing.assert_array_equal(next(endless)[:, :1000], pieces[0][:, :1000])
+
+
+def test_latents_come_out_and_go_back(folder, player):
+    latents = player.encode(folder / "prompt.wav")
+    frames = 16384 // player.generator.hop_samples
+    assert latents.dtype == np.float32 and latents.shape == (frames, player.generator.latent_dim)
+    sound = player.decode(latents)
+    assert sound.seconds == pytest.approx(len(latents) / player.frames_per_second)
+    for wrong in (latents[:, :3], latents[0], np.full_like(latents, np.nan)):
+        with pytest.raises(ConfigError, match="latents must"):
+            player.decode(wrong)
+    with pytest.raises(ConfigError, match="from 0 to 1"):
+        player.vary(folder / "prompt.wav", 1.5)
+
+
+def test_a_sound_is_an_array_that_a_notebook_plays(player, tmp_path):
+    sound = player.generate(1.0, steps=1)
+    assert isinstance(sound, np.ndarray) and sound[:, :10].sample_rate == SAMPLE_RATE
+    html = sound._repr_html_()
+    held = base64.b64decode(html.split("base64,")[1].split('"')[0])
+    samples, rate = soundfile.read(io.BytesIO(held))
+    assert rate == SAMPLE_RATE and len(samples) == SAMPLE_RATE
+    sound.save(tmp_path / "it.flac")
+    np.testing.assert_array_equal(soundfile.read(tmp_path / "it.flac")[0], samples)
+    assert sound[0]._repr_html_() is None and np.zeros((1, 4)).view(Sound)._repr_html_() is None
 
 
 def test_what_it_saves_is_read_back(player, tmp_path):
