@@ -32,7 +32,7 @@ from piano.foundation.runtime import available_cores, choose_device, fastest_thr
 from piano.foundation.screen_text import CommandParser, printable, wrapped
 from piano.foundation.sound_pipe import require_a_pipe, write_stream
 from piano.foundation.sound_progress import Progress, say
-from piano.latent_style import Style
+from piano.latent_style import SHORTEST_SECONDS, Style
 from piano.made_sounds import Shelf, Target, name_part, sample_name
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import build_generator, choose_folder, load_checkpoint, not_composing_yet
@@ -41,6 +41,8 @@ FORMATS = ("wav", "flac", "mp3", "m4a")
 PROMPT_SECONDS = 120.0
 COUNT = 8
 PIPE = Path("-")
+DECODED_FRAMES = 128
+"""Of latents that are decoded at once: memory is that of so many, however long a file is."""
 AMOUNT = 0.3
 """Of a variation, unless asked otherwise."""
 LEAST_FRAMES = 8
@@ -167,7 +169,7 @@ def generate(options: argparse.Namespace) -> None:
     if options.output == PIPE:
         require_a_pipe()
         maker = open_maker(folders[0], options)
-        introduce(folders[0], maker.content["epoch"])
+        announce(folders[0], maker.content, options)
         form = {"sample_rate": maker.generator.sample_rate, "channels": maker.generator.sound_channels}
         write_stream(maker.sound(), **form, seconds=options.seconds)
         return
@@ -178,13 +180,18 @@ def generate(options: argparse.Namespace) -> None:
     maker = open_maker(folders[0], options)
     make_output_folder(folders[1])
     clear_leftovers(folders[1])
-    introduce(folders[0], maker.content["epoch"])
-    if options.reconstruct is None and (sentence := not_composing_yet(maker.content)):
-        print(wrapped(f"{sentence[0].upper()}{sentence[1:]}."), file=sys.stderr, flush=True)
+    announce(folders[0], maker.content, options)
     for paths in maker.make(folders[1], items=range(options.count)):
         for path in paths:
             tqdm.write(printable(path))
             sys.stdout.flush()
+
+
+def announce(folder: Path, content: dict[str, Any], options: argparse.Namespace) -> None:
+    """Whose music this will be, and that it cannot be music yet."""
+    introduce(folder, content["epoch"])
+    if options.reconstruct is None and (sentence := not_composing_yet(content)):
+        print(wrapped(f"{sentence[0].upper()}{sentence[1:]}."), file=sys.stderr, flush=True)
 
 
 def refuse_missing_files(options: argparse.Namespace) -> None:
@@ -269,20 +276,27 @@ class Maker(NamedTuple):
             say_what_is_ignored(options, what, "seconds", "count", "seed", "steps")
             yield from reconstruct_files(self, output)
         elif options.vary:
-            say_what_is_ignored(options, "a variation, which is as long as its file", "seconds", "steps")
-            yield from vary_file(self, output, list(items))
-        elif round(options.seconds * rate) < 1:
-            raise ConfigError(
-                f"--seconds {options.seconds:g} is shorter than one sample of {rate} Hz ({1 / rate:.2g} s)."
+            say_what_is_ignored(
+                options, "a variation, which is as long as its file and follows the flow", "seconds", "steps"
             )
+            yield from vary_file(self, output, list(items))
         elif options.prompt:
+            self.refuse_no_length()
             yield from continue_prompt(self, output, list(items))
         else:
+            self.refuse_no_length()
             yield from compose_samples(self, output, list(items))
+
+    def refuse_no_length(self) -> None:
+        """Raises ConfigError for a length that holds no sample."""
+        seconds, rate = self.options.seconds, self.generator.sample_rate
+        if seconds * rate <= 0.5:
+            raise ConfigError(f"--seconds {seconds:g} is shorter than one sample of {rate} Hz ({1 / rate:.2g} s).")
 
     def sound(self) -> Iterator[Tensor]:
         """The one sound that a pipe gets, in pieces (channels, samples)."""
         options, generator = self.options, self.generator
+        self.refuse_no_length()
         if options.prompt:
             heard, prompt, notes = hear_prompt(generator, options.prompt)
             for note in notes:
@@ -291,7 +305,7 @@ class Maker(NamedTuple):
         if options.noise and math.isinf(options.seconds):
             raise ConfigError("--noise ends where its file does: give --seconds a number.")
         noise = read_noise(self.composer, options.noise, options.seconds) if options.noise else None
-        style = style_of_file(self, options.like) if options.like else None
+        style = style_of_file(self.composer, options.like) if options.like else None
         return self.composer.stream(options.seconds, noise=noise, style=style)
 
     def receipts(self, *kinds: Kind, source: Path | None, seconds: float) -> Callable[[int], dict[Kind, Receipt]]:
@@ -329,7 +343,7 @@ def compose_samples(maker: Maker, output: Path, items: list[int]) -> Iterator[li
     """seed0_sample_0000.wav ... from white noise."""
     generator, options = maker.generator, maker.options
     noise = read_noise(maker.composer, options.noise, options.seconds) if options.noise else None
-    style = style_of_file(maker, options.like) if options.like else None
+    style = style_of_file(maker.composer, options.like) if options.like else None
     receipts = maker.receipts("sample", source=options.noise, seconds=options.seconds)
     with Progress("sample", generator.sample_rate) as progress:
         progress.expect(len(items) * round(options.seconds * generator.sample_rate))
@@ -470,10 +484,15 @@ def latents_of_file(generator: VariationalAttentionModel, path: Path) -> tuple[H
     return heard, torch.cat(pieces, dim=1)
 
 
-def style_of_file(maker: Maker, path: Path) -> Style:
-    """The style of a song; raises AudioError."""
-    _, latents = latents_of_file(maker.generator, path)
-    return maker.composer.style_of(latents)
+def style_of_file(composer: Composer, path: Path) -> Style:
+    """The style of a song; raises AudioError, also where it is too short to have one."""
+    heard, latents = latents_of_file(composer.generator, path)
+    if heard.samples < SHORTEST_SECONDS * composer.generator.sample_rate:
+        raise AudioError(
+            f"{printable(path)} is too short to have a style: {heard.samples / composer.generator.sample_rate:.2f} s, "
+            f"at least {SHORTEST_SECONDS:g} s are needed."
+        )
+    return composer.style_of(latents)
 
 
 def vary_file(maker: Maker, output: Path, items: list[int]) -> Iterator[list[Path]]:
@@ -506,7 +525,7 @@ def varied_sounds(
     """
     varied = composer.vary_latents(latents, amount, item=item)
     offset = torch.from_numpy(heard.levels.offset).float().unsqueeze(1).to(latents.device)
-    sounds = composer.decode_stream(iter([varied]), first_item=item, are_real=True)
+    sounds = composer.decode_stream(iter(varied.split(DECODED_FRAMES, dim=1)), first_item=item, are_real=True)
     yield from trim((sound[0] / heard.gain + offset for sound in sounds), heard.samples)
 
 
@@ -519,7 +538,7 @@ def levelling_gain(waveform: Tensor) -> float:
 
 
 def encode_pieces(
-    generator: VariationalAttentionModel, blocks: Iterable[Tensor], *, frames: int = 128
+    generator: VariationalAttentionModel, blocks: Iterable[Tensor], *, frames: int = DECODED_FRAMES
 ) -> Iterator[Tensor]:
     """Latents (1, frames, latent_dim) of blocks of a long waveform (channels, samples), with context on both sides."""
     margin, hop = generator.autoencoder.encoder.context, generator.hop_samples

@@ -103,8 +103,17 @@ class Style(NamedTuple):
     def with_phase_of(self, other: "Style") -> "Style":
         """The same style, with where the beat lies in another one: so that each item begins elsewhere in the bar."""
         count = len(other.vector)
-        pulse = Pulse(*(None if value is None else value.expand(count, *value.shape[1:]) for value in self.pulse))
-        return Style(self.vector.expand(count, -1), pulse._replace(phase=other.pulse.phase, turn=other.pulse.turn))
+        repeated = {
+            name: value.expand(count, *value.shape[1:])
+            for name, value in self.pulse._asdict().items()
+            if value is not None
+        }
+        pulse = Pulse(**repeated | {"phase": other.pulse.phase})
+        if other.pulse.turn is not None:
+            beats = pulse.beats  # what comes again begins on a beat: on one of its own beats
+            first = ((other.pulse.turn * other.pulse.beats - other.pulse.phase) / (2.0 * math.pi)).round() % beats
+            pulse = pulse._replace(turn=(other.pulse.phase + 2.0 * math.pi * first) / beats)
+        return Style(self.vector.expand(count, -1), pulse)
 
     def condition(self, frames: int, *, first_frame: int = 0, frames_per_second: float) -> "StyleCondition":
         """What the flow is conditioned on for frames from `first_frame` on."""

@@ -16,7 +16,15 @@ from piano.foundation.model_folder import named_folder
 from piano.foundation.runtime import choose_device, sampling_dtype
 from piano.foundation.sound_array import Sound
 from piano.foundation.spooled_sound import CEILING_DB, FULL_SCALE
-from piano.generate_music import AMOUNT, as_loud_as, hear_prompt, latents_of_file, varied_sounds
+from piano.generate_music import (
+    AMOUNT,
+    DECODED_FRAMES,
+    as_loud_as,
+    hear_prompt,
+    latents_of_file,
+    style_of_file,
+    varied_sounds,
+)
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import load_generator
 
@@ -80,6 +88,7 @@ class Player:
         Sound [shape=(channels, samples)]
             Within [-1, 1].
         """
+        self._check(seconds)
         return self._joined(self.stream(seconds, seed=seed, item=item, steps=steps, like=like))
 
     def compose(self, seconds: float = 30.0, *, seed: int = 0, item: int = 0, steps: int | str = "auto") -> Sound:
@@ -99,13 +108,15 @@ class Player:
 
         Nobody knows yet how loud it will be: a sample may lie beyond [-1, 1].
 
-        Yields
-        ------
-        Sound [shape=(channels, samples)]
+        Returns
+        -------
+        iterator of Sound [shape=(channels, samples)]
         """
-        self._check(seconds)
-        composer = self._composer(seed, steps)
-        style = None if like is None else composer.style_of(latents_of_file(self.generator, Path(like))[1])
+        self._check(seconds, may_be_endless=True)
+        return self._stream(seconds, self._composer(seed, steps), item, like)
+
+    def _stream(self, seconds: float, composer: Composer, item: int, like: str | Path | None) -> Iterator[Sound]:
+        style = None if like is None else style_of_file(composer, Path(like))
         for piece in composer.stream(seconds, item=item, style=style):
             yield Sound(piece.float().cpu().numpy(), self.sample_rate)
 
@@ -175,7 +186,9 @@ class Player:
         if not np.isfinite(given).all():
             raise ConfigError("latents must be numbers: some are NaN or infinite")
         whitened = torch.from_numpy(given).unsqueeze(0).to(self.generator.device)
-        sounds = self._composer(0, "auto").decode_stream(iter([whitened]), first_item=0, are_real=True)
+        sounds = self._composer(0, "auto").decode_stream(
+            iter(whitened.split(DECODED_FRAMES, dim=1)), first_item=0, are_real=True
+        )
         return self._joined(sound[0] for sound in sounds)
 
     @property
@@ -198,6 +211,8 @@ class Player:
     def _composer(self, seed: int, steps: int | str) -> Composer:
         return Composer(self.generator, Sampling(seed, steps, dtype=self._dtype))
 
-    def _check(self, seconds: float) -> None:
+    def _check(self, seconds: float, *, may_be_endless: bool = False) -> None:
+        if math.isinf(seconds) and not may_be_endless:
+            raise ConfigError("music without end is heard with stream(): give seconds a number")
         if not seconds * self.sample_rate >= 0.5:
             raise ConfigError(f"seconds must be at least one sample of {self.sample_rate} Hz, got {seconds}")

@@ -51,10 +51,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--source",
         type=Path,
-        nargs="+",
+        action="append",
         default=[],
         metavar="FILE",
-        help="the prompt, noise or songs it was made from (default: looked for here and beside the file)",
+        help="the prompt, noise or song it was made from; again for a second (default: looked for here and beside it)",
     )
     parser.add_argument("--output", type=Path, help="keep the new file under this new name (default: not kept)")
     return parser.parse_args(argv)

@@ -11,7 +11,7 @@ import pytest
 from piano.config_reader import DEFAULT_CONFIG, load_config_from_yaml
 from piano.doctor.ranges import is_as_varied_as_music, is_ill, table
 from piano.doctor.signals import digest
-from piano.doctor.verdict import FEWEST_STEPS
+from piano.doctor.verdict import FEWEST_STEPS, facts_of
 from piano.evaluation.clip_features import feature_matrix
 from piano.evaluation.distances import kernel_score, spectrum_noise
 from piano.foundation.checkpoint_format import checkpoint_path, complete_epochs, find_epoch, read_best
@@ -385,6 +385,9 @@ def test_a_sitting_with_time_for_far_more_clips_judges_the_best_epoch_again_with
     assert later.best.kernel_distance != before.kernel_distance
     (event,) = (line for line in read_history(tmp_path) if line.get("event") == "judged again")
     assert (event["best"], event["clips"], event["clips_before"]) == (1, 12, 6.0)
+    told = facts_of(read_history(tmp_path))[0]
+    assert told is not None and told["kernel_score"] == pytest.approx(later.best.kernel_score)
+    assert read_best(tmp_path) == later.best
     assert "judged again with 12 of them" in " ".join(capsys.readouterr().out.split())
     checkpoint_path(tmp_path, "generator", 1).unlink()
     assert go_on(16)[0].best == before

@@ -104,14 +104,16 @@ def test_latents_come_out_and_go_back(folder, player):
 
 def test_a_sound_is_an_array_that_a_notebook_plays(player, tmp_path):
     sound = player.generate(1.0, steps=1)
-    assert isinstance(sound, np.ndarray) and sound[:, :10].sample_rate == SAMPLE_RATE
+    part = sound[:, :10]
+    assert isinstance(part, Sound) and part.sample_rate == SAMPLE_RATE
     html = sound._repr_html_()
+    assert html is not None
     held = base64.b64decode(html.split("base64,")[1].split('"')[0])
     samples, rate = soundfile.read(io.BytesIO(held))
     assert rate == SAMPLE_RATE and len(samples) == SAMPLE_RATE
     sound.save(tmp_path / "it.flac")
     np.testing.assert_array_equal(soundfile.read(tmp_path / "it.flac")[0], samples)
-    assert sound[0]._repr_html_() is None and np.zeros((1, 4)).view(Sound)._repr_html_() is None
+    assert Sound(sound[0], SAMPLE_RATE)._repr_html_() is None and np.zeros((1, 4)).view(Sound)._repr_html_() is None
 
 
 def test_what_it_saves_is_read_back(player, tmp_path):
@@ -124,6 +126,10 @@ def test_mistakes_are_sentences(player, folder):
     for seconds in (0.0, -1.0, float("nan")):
         with pytest.raises(ConfigError, match="at least one sample"):
             player.compose(seconds)
+    with pytest.raises(ConfigError, match="without end"):
+        player.generate(float("inf"))
+    with pytest.raises(ConfigError, match="at least one sample"):
+        player.stream(0.0)
     with pytest.raises(AudioError, match=r"gone\.wav"):
         player.continue_(folder / "gone.wav")
 

@@ -1,5 +1,6 @@
 """`generate --output -`: one sound to a pipe as it is made, to its end or without one."""
 
+import errno
 import io
 import struct
 import subprocess
@@ -15,7 +16,7 @@ from piano import generate_music
 from piano.composer import Composer, Sampling
 from piano.foundation.audio_io import write_audio
 from piano.foundation.errors import AudioError
-from piano.foundation.sound_pipe import UNKNOWN, require_a_pipe, wav_header
+from piano.foundation.sound_pipe import UNKNOWN, require_a_pipe, wav_header, write_stream
 from piano.vae_utilities import save_checkpoint
 from tests.shown_commands import PROJECT
 from tests.tiny_run import SAMPLE_RATE, start_run, tiny_config, tonal_pairs, train_all
@@ -101,6 +102,20 @@ def test_what_a_pipe_cannot_take_is_said(capsys, arguments, message):
     with pytest.raises(SystemExit):
         generate_music.parse_arguments(arguments)
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_length_that_holds_no_sample_is_a_sentence_and_no_header(place):
+    done = piped(place, "--seconds", "0.00002")
+    assert (done.returncode, done.stdout) == (2, b"") and b"shorter than one sample" in done.stderr
+
+
+def test_a_reader_of_windows_that_goes_ends_it_like_any_other(place, monkeypatch):
+    def refuse(stream: object, data: bytes) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr("piano.foundation.sound_pipe._write", refuse)
+    monkeypatch.setattr(sys, "stdout", sys.__stdout__)
+    write_stream([torch.zeros(1, 8)], sample_rate=SAMPLE_RATE, channels=1, seconds=1.0)
 
 
 def test_a_screen_gets_a_sentence_and_no_samples(monkeypatch):

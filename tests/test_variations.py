@@ -102,7 +102,7 @@ def test_a_variation_is_as_long_and_as_loud_as_its_file_and_says_how_it_was_made
     sounds = [soundfile.read(path)[0] for path in paths]
     original = soundfile.read("take.wav")[0]
     assert [len(sound) for sound in sounds] == [len(original)] * 2
-    assert not np.array_equal(*sounds)
+    assert not np.array_equal(sounds[0], sounds[1])
     assert sounds[0].mean() == pytest.approx(0.02, abs=0.005)
     assert 0.2 < np.std(sounds[0]) / np.std(original) < 2.0  # a model of twelve steps
     receipt = json.loads(soundfile.SoundFile(paths[0]).comment)
@@ -126,7 +126,8 @@ def test_music_like_a_file_has_its_style_and_not_its_notes(here, generator, tmp_
         capsys.readouterr()
         assert reproduce.main([str(paths[0])]) == 2
         assert "made from take.wav, which is not here. Name it with --source" in capsys.readouterr().err
-        assert reproduce.main([str(paths[0]), "--source", str(plain[0]), "elsewhere.wav"]) == 0
+        assert reproduce.main([str(paths[0]), "--source", str(plain[0]), "--source", "elsewhere.wav"]) == 0
+        assert reproduce.main(["--source", "elsewhere.wav", str(paths[0])]) == 0
     finally:
         moved.rename("take.wav")
 
@@ -146,9 +147,25 @@ def test_what_cannot_be_meant_is_said(here, capsys, arguments, message):
     assert message in " ".join(capsys.readouterr().err.split())
 
 
+def test_the_bar_of_a_style_lies_on_a_beat_wherever_an_item_begins():
+    generator = VariationalAttentionModel(**(tiny_config(Path("x")).model.model_dump() | {"repeat_signals": 2}))
+    style, count = generator.style, 5
+    style.anchors.copy_(torch.randn(style.anchors.shape, generator=torch.Generator().manual_seed(1)))
+    drawn = style.draw(0, range(count))
+    own = style.describe(latents_of(generator, generator.latent_seq_len)).with_phase_of(drawn)
+    assert own.pulse.turn is not None
+    beats_in = (own.pulse.turn * own.pulse.beats - own.pulse.phase) / (2.0 * torch.pi)
+    torch.testing.assert_close(beats_in, beats_in.round(), atol=1e-4, rtol=0.0)
+    assert torch.equal(own.pulse.phase, drawn.pulse.phase) and len(own.vector) == count
+
+
 def test_files_that_hold_too_little_get_a_sentence(here, tmp_path, capsys):
     write_audio(tmp_path / "short.wav", np.full((1, 300), 0.2) * np.sin(np.arange(300)), SAMPLE_RATE)
     fixed = ["--checkpoints", "model", "--epoch", "3", "--output", str(tmp_path / "out"), "--threads", "1"]
+    sound = tonal_pairs(1, seed=5)[0, 0][:, :SAMPLE_RATE]
+    write_audio(tmp_path / "second.wav", sound, SAMPLE_RATE)
+    assert generate_music.main([*fixed, "--like", str(tmp_path / "second.wav")]) == 2
+    assert "too short to have a style: 1.00 s, at least 2 s are needed" in " ".join(capsys.readouterr().err.split())
     for option in ("--like", "--vary"):
         assert generate_music.main([*fixed, option, str(tmp_path / "short.wav")]) == 2
         assert "is too short" in " ".join(capsys.readouterr().err.split())

@@ -16,6 +16,7 @@ from piano.foundation.score_words import (
     FAR_FROM,
     FIRST_RULER,
     HARDLY_FROM,
+    JUDGED_AGAIN,
     UNKNOWN,
     drone_words,
     is_number,
@@ -237,7 +238,12 @@ def in_stages(block: Sequence[Finding]) -> str:
 
 def facts_of(events: Sequence[Mapping[str, Any]]) -> Facts:
     """What the events say; a stage that was learned after all is not one that was left out."""
-    scores = [line for line in events if line.get("event") == "score" and is_number(line.get("kernel_score"))]
+    again = max((place for place, line in enumerate(events) if line.get("event") == JUDGED_AGAIN), default=0)
+    scores = [
+        line
+        for line in events[again:]  # with far more clips: what was scored before that is not comparable
+        if line.get("event") in ("score", JUDGED_AGAIN) and is_number(line.get("kernel_score"))
+    ]
     scores = [line for line in scores if _words(line) != UNKNOWN]
     newest = max((_ruler(line) for line in scores), default=FIRST_RULER)  # those of another one are not comparable
     scores = [line for line in scores if _ruler(line) == newest]

@@ -31,6 +31,8 @@ SOURCE_OPTIONS: dict[Kind, str] = {
     "variation": "--vary",
 }
 """What names the file that a sound of each kind was made from."""
+TAKES_STEPS: tuple[Kind, ...] = ("sample", "full", "continuation")
+"""Kinds whose length and sampling steps can be asked for."""
 Hash = Field(pattern=r"^[0-9a-f]{64}$")
 
 
@@ -77,7 +79,7 @@ class Receipt(BaseModel):
     source: Source | None = None
     like: Source | None = None
     """The file whose style it has."""
-    amount: float | None = Field(None, ge=0.0, le=1.0)
+    amount: Annotated[float | None, Field(ge=0.0, le=1.0)] = None
     """Of a variation: how far from its file."""
     device: Literal["cpu", "cuda", "mps"]
     dtype: Literal["float32", "bfloat16"]
@@ -90,7 +92,9 @@ class Receipt(BaseModel):
         """Whether another receipt is of a sound that was made in the same way; threads and names have no part in it."""
         names = ["kind", "model", "phase_iterations", "device", "dtype", "versions", "amount"]
         if self.kind != "reconstruction":
-            names += ["seed", "item", "seconds", "steps"]
+            names += ["seed", "item"]
+        if self.kind in TAKES_STEPS:
+            names += ["seconds", "steps"]
         return all(getattr(self, name) == getattr(other, name) for name in names) and all(
             (mine and mine.sha256) == (its and its.sha256)
             for mine, its in ((self.source, other.source), (self.like, other.like))
@@ -100,7 +104,7 @@ class Receipt(BaseModel):
     def command(self) -> list[str]:
         """Arguments of generate_music that make this sound, among others if its number is not 0."""
         asked: dict[str, object] = {"--epoch": self.epoch}
-        if self.kind in ("sample", "full", "continuation"):
+        if self.kind in TAKES_STEPS:
             asked |= {"--seconds": repr(self.seconds), "--steps": self.steps}
         if self.kind != "reconstruction":
             asked |= {"--seed": self.seed, "--count": self.item + 1}

@@ -9,6 +9,8 @@ from typing import Any
 
 from piano.foundation.screen_text import counted
 
+JUDGED_AGAIN = "judged again"
+"""The event of a log: its best epoch so far has another score now, by far more clips."""
 RULER_VERSION = 2
 """Counts up when the features or the definition of a figure change: figures of two versions are not comparable.
 1: 309 features of the mono mix. 2: level, pulse, repetition and the stereo image have their own aspects."""

@@ -1,10 +1,11 @@
 """Sound to a pipe as it is made: a WAV header, then samples of 16 bits, until it ends or the reader goes."""
 
-import contextlib
+import errno
 import io
 import math
 import struct
 import sys
+import time
 from collections.abc import Iterable
 
 import numpy as np
@@ -14,8 +15,10 @@ from piano.foundation.audio_writer import MOST_WAV_BYTES, as_written
 from piano.foundation.errors import AudioError
 from piano.foundation.screen_text import counted
 from piano.foundation.sound_progress import say
+from piano.foundation.standard_streams import GONE
 
 SAMPLE_BYTES = 2
+FULL_SECONDS = 0.01
 UNKNOWN = (1 << 32) - 1
 """Bytes of a WAV whose length nobody knows yet: readers of pipes go on to the end (ffmpeg, sox, aplay, mpv)."""
 
@@ -48,12 +51,16 @@ def write_stream(sounds: Iterable[Tensor], *, sample_rate: int, channels: int, s
     """
     samples = None if math.isinf(seconds) else round(seconds * sample_rate)
     clipped = 0
-    with contextlib.suppress(BrokenPipeError), io.FileIO(sys.stdout.fileno(), "w", closefd=False) as stream:
-        _write(stream, wav_header(sample_rate=sample_rate, channels=channels, samples=samples))
-        for sound in sounds:
-            waveform = sound.float().cpu().numpy()
-            clipped += int((np.abs(waveform) > 1.0).sum())
-            _write(stream, as_written(waveform.T, "PCM_16").astype("<i2").tobytes())
+    try:
+        with io.FileIO(sys.stdout.fileno(), "w", closefd=False) as stream:
+            _write(stream, wav_header(sample_rate=sample_rate, channels=channels, samples=samples))
+            for sound in sounds:
+                waveform = sound.float().cpu().numpy()
+                clipped += int((np.abs(waveform) > 1.0).sum())
+                _write(stream, as_written(waveform.T, "PCM_16").astype("<i2").tobytes())
+    except OSError as error:
+        if error.errno not in (*GONE, errno.EINVAL):  # what Windows calls a pipe that nobody reads
+            raise
     if clipped:
         say(f"{counted(clipped, 'sample')} beyond full scale clipped: what is not written yet cannot make it softer.")
 
@@ -62,4 +69,7 @@ def _write(stream: io.FileIO, data: bytes) -> None:
     """All of it: a pipe takes as much at once as fits."""
     rest = memoryview(data)
     while rest:
-        rest = rest[stream.write(rest) :]
+        taken = stream.write(rest)
+        if taken is None:  # a pipe that does not wait is full
+            time.sleep(FULL_SECONDS)
+        rest = rest[taken or 0 :]

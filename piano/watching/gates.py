@@ -169,7 +169,10 @@ class Gatekeeper(Watcher):
             return
         with self.cost.spending(FIT):
             ruler = RunRuler(run.data.sets["validation"], run.generator.sample_rate, most_clips=self.cost.clips)
-        if judge_best_again(run, ruler, most_clips=self.cost.clips):
+        best = run.best
+        with self.cost.spending(set_kind(best.steps if best else MANY_STEPS)):
+            is_known = judge_best_again(run, ruler, most_clips=self.cost.clips)
+        if is_known:
             self._ruler = ruler
 
     def after_save(self, run: TrainingRun) -> None:
