@@ -2,7 +2,7 @@
 
     python benchmarks/bench_generate.py --preset tiny
     python benchmarks/bench_generate.py --preset small --memory
-    python benchmarks/bench_generate.py --checkpoints checkpoints/stereo
+    python benchmarks/bench_generate.py --checkpoints shipped
 
 A preset has random weights: cost, not quality.
 """

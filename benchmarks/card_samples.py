@@ -16,6 +16,7 @@ from piano import generate_music
 from piano.foundation.audio_io import find_audio_files, read_audio, write_audio
 from piano.foundation.errors import AudioError, run_command
 from piano.foundation.model_folder import shipped_folder
+from piano.made_sounds import sample_name
 from piano.utilities import load_generator
 
 SEEDS = range(6)
@@ -50,7 +51,7 @@ def write_samples(options: argparse.Namespace) -> None:
         work = Path(name)
         for seed in SEEDS:
             compose(options, work, seed)
-            keep(work / "sample_0000.mp3", output / f"seed_{seed}.mp3")
+            keep(work / f"{sample_name(None, seed, 0)}.mp3", output / f"seed_{seed}.mp3")
         generator = load_generator(options.checkpoints, "best")
         for path in prompts:
             heard = read_audio(
@@ -61,8 +62,10 @@ def write_samples(options: argparse.Namespace) -> None:
             )
             write_audio(work / "prompt.wav", heard, generator.sample_rate)
             compose(options, work, 0, "--prompt", str(work / "prompt.wav"))
-            title = re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-")
-            keep(work / "sample_0000.full.mp3", output / f"continuation_{title[:60]}.mp3")
+            title = re.sub(r"[^a-z0-9]+", "-", path.stem.removesuffix("-take0").lower()).strip("-")
+            made = sample_name(work / "prompt.wav", 0, 0)
+            keep(work / f"{made}.full.mp3", output / f"continuation_{title[:60]}.mp3")
+            (work / f"{made}.continuation.mp3").unlink()
 
 
 def compose(options: argparse.Namespace, work: Path, seed: int, *prompt: str) -> None:

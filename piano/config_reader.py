@@ -17,7 +17,7 @@ from piano.foundation import bounds
 from piano.foundation.bounds import Bound, shown
 from piano.foundation.doors import command, train_first
 from piano.foundation.errors import ConfigError
-from piano.foundation.model_folder import MODELS, holds_model
+from piano.foundation.model_folder import MODELS, RENAMED_MODELS, holds_model
 from piano.foundation.screen_text import nearest, printable
 from piano.stages import STAGE, STAGE_NAMES
 
@@ -472,7 +472,7 @@ def load_config_from_yaml(
         raise ConfigError(f"{source.name}: its values are nested too deeply") from None
     home = home_of(source)
     folders = {name: home / expanded(getattr(config, name)) for name in FOLDER_SETTINGS if getattr(config, name)}
-    if config.start_from and str(config.start_from) not in MODELS:
+    if config.start_from and str(config.start_from) not in (*MODELS, *RENAMED_MODELS):
         folders["start_from"] = home / expanded(config.start_from)
     return config.model_copy(update=folders)
 

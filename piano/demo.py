@@ -14,16 +14,16 @@ from typing import NamedTuple
 from piano.foundation.doors import command, fill, front, program
 from piano.foundation.errors import EXIT_INTERRUPTED, EXIT_RUINED, MusiganError, run_command
 from piano.foundation.made_files import numbered, write_bytes
-from piano.foundation.model_folder import SHIPPED, holds_shipped, shipped_folder
+from piano.foundation.model_folder import SHIPPED, holds_shipped, project_models, shipped_folder
 from piano.foundation.options import make_output_folder
 from piano.foundation.screen_text import CommandParser, command_lines, counted, wrapped
 
 EXAMPLE = """examples:
   {musigan demo}                                 ten minutes of learning, and 6 or more for the rest
-  {musigan demo} --minutes 3 --open              hurried: goes on from the shipped model, and opens the page
+  {musigan demo} --minutes 3 --open              hurried: goes on from a model of the project, and opens the page
 """
 HURRIED_MINUTES = 8.0
-"""Below this a model from nothing makes a drone: a hurried demo goes on from the shipped model instead."""
+"""Below this a model from nothing makes a drone: a hurried demo goes on from a trained model instead."""
 STEPS = 9
 MARK = "made-by-demo.txt"
 SINGING = "satie-gymnopedie-no-1-37-take0.mp3"
@@ -61,11 +61,13 @@ class Demo(NamedTuple):
     """Of learning."""
     has_shipped: bool
     """Whether the model that comes with the project is there."""
+    has_base: bool = False
+    """Whether there is one of the data set's form to go on from."""
 
     @property
     def is_hurried(self) -> bool:
-        """Whether learning goes on from the shipped model, because the minutes are few."""
-        return self.has_shipped and self.minutes < HURRIED_MINUTES
+        """Whether learning goes on from a model of the project, because the minutes are few."""
+        return self.has_base and self.minutes < HURRIED_MINUTES
 
     @property
     def prompt(self) -> Path:
@@ -114,7 +116,7 @@ def run_demo(folder: Path, minutes: float, *, is_opened: bool = False) -> None:
     make_output_folder(folder)
     write_bytes(folder / MARK, b"Made by the demo of MusiGAN.\n")
     print(f"Everything goes into {folder}.")
-    demo = Demo(folder, minutes, has_shipped=holds_shipped(shipped_folder()))
+    demo = Demo(folder, minutes, has_shipped=holds_shipped(shipped_folder()), has_base="mixed" in project_models())
     listen_first(demo)
     make_dataset(demo)
     learn(demo)
@@ -149,10 +151,10 @@ def make_dataset(demo: Demo) -> None:
 
 
 def learn(demo: Demo) -> None:
-    """Step 5: train, from nothing or from the shipped model on."""
+    """Step 5: train, from nothing or from a model of the project on."""
     learning = f"Learn for {counted(demo.minutes, 'minute')}"
     if demo.is_hurried:
-        say(5, f"{learning}, from the shipped model on: from nothing wants {HURRIED_MINUTES:g} or more")
+        say(5, f"{learning}, from a model that comes with the project: from nothing wants {HURRIED_MINUTES:g} or more")
     else:
         say(5, f"{learning}, from nothing: autoencoder, flow, judges, adversarial stages")
     start = ["--from", SHIPPED] if demo.is_hurried else ["--preset", "tiny"]
@@ -206,10 +208,10 @@ def conclude(demo: Demo) -> None:
     """Say what can be heard, the best sound first."""
     print()
     if demo.has_shipped:
-        first = "Hear first what the model that comes with the project makes; it learned for two and a half hours:"
+        first = "Hear first what the model that comes with the project makes; it learned for hours:"
         print(wrapped(first))
         show_sounds(demo.folder / "shipped_out")
-    start = "that model, after" if demo.is_hurried else "your model, learned from nothing in"
+    start = "a model of the project, after" if demo.is_hurried else "your model, learned from nothing in"
     print(wrapped(f"And this is what {start} {counted(demo.minutes, 'minute')} with twelve old scores:"))
     show_sounds(demo.folder / "music_out")
     print(f"Both on one page: {demo.page}")

@@ -88,8 +88,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--from",
         dest="start_from",
         metavar="FOLDER",
-        help="fine-tune a trained model: shipped (the nearest of those that come with the project), the name of one of "
-        "them, or a folder of checkpoints (default: from nothing)",
+        help="fine-tune a trained model: shipped (of the project's own the one whose sample rate and channels the data "
+        "set has; of several the nearest), the name of one of them, or a folder of checkpoints (default: from nothing)",
     )
     parser.add_argument(
         "--anyway",

@@ -17,7 +17,7 @@ train() { # train RUN MINUTES ARGUMENTS: begins, or goes on
   if ls "$run"/generator_epoch_*.pt >/dev/null 2>&1; then set -- --resume; fi
   musigan train --config runs/piano.yaml --dataset "$folder/dataset" --checkpoints "$run" --minutes "$minutes" "$@" || [ $? -eq 1 ]
 }
-train "$folder/codec" "$minutes_codec" --set stages.autoencoder.share=1.0 --set stages.flow.share=0 --set stages.judges.share=0 \
+[ -d "$folder/model" ] || train "$folder/codec" "$minutes_codec" --set stages.autoencoder.share=1.0 --set stages.flow.share=0 --set stages.judges.share=0 \
   --set stages.ear.share=0 --set stages.professor.share=0 --set stages.joint.share=0
 train "$folder/model" "$minutes_flow" --from "$folder/codec" --set finetune.rate=1.0 \
   --set 'finetune.shares={autoencoder: 0.0, flow: 0.68, judges: 0.01, ear: 0.03, professor: 0.24, joint: 0.04}'

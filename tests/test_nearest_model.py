@@ -83,6 +83,7 @@ def test_shipped_stays_a_name_until_the_music_is_known(tmp_path, monkeypatch):
     assert start_place("shipped") == "shipped"
     assert start_place("mixed") == str(model_folder.project_folder("mixed").resolve())
     config = load_config_from_yaml(write_config(tmp_path), overrides={"start_from": "mixed"})
+    assert config.start_from is not None
     assert model_folder.named_folder(config.start_from) == model_folder.project_folder("mixed")
     Path("shipped").mkdir()
     assert start_place("shipped") == str(tmp_path / "shipped")

@@ -109,7 +109,7 @@ def test_a_model_of_old_is_the_same_and_the_log_says_what_was_carried_over(tmp_p
     assert today.keys() == old.keys() and all(torch.equal(value, old[key]) for key, value in today.items())
 
 
-@pytest.mark.parametrize("name", ["shipped", "stereo"])
+@pytest.mark.parametrize("name", ["shipped", "mixed"])
 def test_the_shipped_models_load(name: str) -> None:
     assert load_generator(PROJECT / "checkpoints" / name).sample_rate in (16_000, 44_100)
 

@@ -165,7 +165,7 @@ def short_run_text(times: Sequence[PresetTime], minutes: float = 10.0) -> str:
         return f"{told}, so that you can expect the same: notes and a beat."
     enough = duration(minutes * ENOUGH_STEPS / max(steps, 1) / 60)
     return (
-        f"{told}. For as many, give it {enough}; or, for piano and its like, go on from the shipped model: "
+        f"{told}. For as many, give it {enough}; or go on from a model that comes with the project: "
         f"{command('train', '--from', 'shipped', '--minutes', f'{minutes:g}')}."
     )
 

@@ -8,8 +8,10 @@ from piano.foundation.screen_text import nearest, printable
 
 SHIPPED = "shipped"
 """The model that plays by default; to begin with, the nearest of MODELS (`piano.watching.nearest_model`)."""
-MODELS = (SHIPPED, "stereo", "mixed")
+MODELS = (SHIPPED, "mixed")
 """Those that come with the project: folders of checkpoints/, or of an installed package."""
+RENAMED_MODELS = {"stereo": SHIPPED}
+"""Names that models had, and what they are called now."""
 SUFFIX = ".safetensors"
 SOURCES_NAME = "SOURCES.tsv"
 """Beside a model that is given away: the music that it learned from."""
@@ -22,6 +24,7 @@ def shipped_folder() -> Path:
 
 def project_folder(name: str) -> Path:
     """`checkpoints/NAME` beside the project, or the copy inside an installed package; it need not hold a model."""
+    name = RENAMED_MODELS.get(name, name)
     package = Path(__file__).resolve().parents[1]
     beside = package.parent / "checkpoints" / name
     return beside if holds_shipped(beside) or not (package / name).is_dir() else package / name
@@ -45,7 +48,7 @@ def holds_shipped(folder: Path) -> bool:
 
 def is_model_name(name: Path | str) -> bool:
     """Whether this names one of the project's models, and not a folder of that name here."""
-    return str(name) in MODELS and not Path(name).is_dir()
+    return str(name) in (*MODELS, *RENAMED_MODELS) and not Path(name).is_dir()
 
 
 def named_folder(name: Path | str) -> Path:

@@ -26,7 +26,7 @@ REAL_COUNT, CONTRASTED, CONTINUED, SHIPPED_COUNT = 2, 2, 4, 3
 FEWEST_BLIND = 2
 """Pieces of either kind that the blind test asks for: with one each there is nothing to guess after the first round."""
 SHIPPED_TITLE = "The model that comes with the project"
-SHIPPED_WORDS = "It learned for two and a half hours, from solo piano. This is what the same program can do with time."
+SHIPPED_WORDS = "It learned for three hours, from solo piano. This is what the same program can do with time."
 """checkpoints/MODEL_CARD.md has the figures."""
 PICTURE_WORDS = (
     "Time goes to the right and low notes are at the bottom; every line is a note, the lines above it are its "
