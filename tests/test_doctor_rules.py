@@ -229,7 +229,7 @@ def test_what_was_found_is_said_where_nothing_can_be_written(tmp_path, capsys):
 
 def test_a_run_is_named_as_for_the_other_commands(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("piano.foundation.model_folder.shipped_folder", lambda: tmp_path / "model")
+    monkeypatch.setattr("piano.foundation.model_folder.project_folder", lambda name: tmp_path / "model")
     assert main(["shipped"]) == 2
     assert f"there is no folder {tmp_path / 'model'}" in capsys.readouterr().err
     (tmp_path / "model").mkdir()
