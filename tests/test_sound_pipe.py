@@ -109,13 +109,23 @@ def test_a_length_that_holds_no_sample_is_a_sentence_and_no_header(place):
     assert (done.returncode, done.stdout) == (2, b"") and b"shorter than one sample" in done.stderr
 
 
-def test_a_reader_of_windows_that_goes_ends_it_like_any_other(place, monkeypatch):
-    def refuse(stream: object, data: bytes) -> None:
-        raise OSError(errno.EINVAL, "Invalid argument")
+def test_a_reader_of_windows_that_goes_ends_it_like_any_other_and_a_fault_of_the_disk_does_not(monkeypatch):
+    refused: list[int] = []
 
-    monkeypatch.setattr("piano.foundation.sound_pipe._write", refuse)
+    def write(code: int) -> None:
+        def refuse(stream: object, data: bytes) -> None:
+            refused.append(code)
+            raise OSError(code, "refused")
+
+        monkeypatch.setattr("piano.foundation.sound_pipe._write", refuse)
+        write_stream([torch.zeros(1, 8)] * 3, sample_rate=SAMPLE_RATE, channels=1, seconds=1.0)
+
     monkeypatch.setattr(sys, "stdout", sys.__stdout__)
-    write_stream([torch.zeros(1, 8)], sample_rate=SAMPLE_RATE, channels=1, seconds=1.0)
+    for gone in (errno.EPIPE, errno.EINVAL, errno.ECONNRESET):
+        write(gone)
+    assert refused == [errno.EPIPE, errno.EINVAL, errno.ECONNRESET]  # nothing was tried a second time
+    with pytest.raises(OSError, match="refused"):
+        write(errno.ENOSPC)
 
 
 def test_a_screen_gets_a_sentence_and_no_samples(monkeypatch):
