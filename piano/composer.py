@@ -7,7 +7,7 @@ own measurements all come through here. Nothing in it learns.
 import math
 from collections.abc import Iterator
 from itertools import chain
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from einops import rearrange
@@ -21,6 +21,7 @@ from piano.latent_style import SHORTEST_SECONDS, Style, StyleCondition
 from piano.piano_encoder_decoder import ChannelLevels
 from piano.piano_model import VariationalAttentionModel, shifted
 from piano.stages import MANY_STEPS, RECONSTRUCTED
+from piano.stream_state import Sounding, Stream, Windows
 
 PREFIX_LEVEL = 0.05
 """Noise on a prefix while its continuation is made; training saw up to 0.15, which stops drift (arXiv 2411.18447)."""
@@ -28,6 +29,8 @@ LEVEL_SHIFT = 3.0
 """Sampling levels crowd where the noise is strong, for that is where form is decided."""
 HISTORY_PART = 3
 """Endless music: the last third of a window is the prefix of the next one."""
+BLOCK_FRAMES = 64
+"""Of latents that become sound at once: always on the same grid, so that pieces of any size are the same bits."""
 STYLE_ATTEMPTS = 8
 RECONSTRUCTION_SEED = 0
 """Of the scatter of reconstructions: a song written down and played back is the same every time."""
@@ -86,29 +89,118 @@ class Composer:
         style : Style, optional
             From `style_of`: other music in the style of a sound.
         """
+        samples = None if math.isinf(seconds) else round(seconds * self.generator.sample_rate)
+        last_frame = None if samples is None else math.ceil(samples / self.generator.hop_samples)
+        state, sent = self.start(item, prompt=prompt, noise=noise, style=style), 0
+        while (samples is None or sent < samples) and not self.is_over(state):
+            state, sound = self.advance(state, last_frame=last_frame)
+            piece = sound if samples is None else sound[..., : samples - sent]
+            sent += piece.shape[-1]
+            if piece.shape[-1]:
+                yield piece
+
+    @torch.inference_mode()
+    def start(
+        self,
+        item: int = 0,
+        *,
+        prompt: Tensor | None = None,
+        noise: Tensor | None = None,
+        style: Style | None = None,
+    ) -> Stream:
+        """Where an endless piece begins; see `stream`. Its first window is composed, which decides its loudness."""
         network = self.generator
-        samples = None if math.isinf(seconds) else round(seconds * network.sample_rate)
-        prefix, gain = None, 1.0
-        if prompt is not None:
+        if prompt is None:
+            windows, ahead, gain = self._at_a_usual_level(item, noise, style)
+            context = None
+        else:
             usable = prompt.shape[-1] // network.hop_samples * network.hop_samples
             window = network.latent_seq_len * network.hop_samples
             prompt = prompt[..., prompt.shape[-1] - min(usable, window) :].to(network.device)
-            prefix = require_finite(network.encode(prompt.unsqueeze(0)), "latents of a prompt")
-            pieces = self.stream_latents(count=1, prefix=prefix, first_item=item)
-        else:
-            pieces, gain = self._at_a_usual_level(item, noise, style)
-        sounds = self.decode_stream(
-            pieces if samples is None else take_frames(pieces, math.ceil(samples / network.hop_samples)),
-            prompt=prompt,
-            context=prefix,
-            first_item=item,
-            gain=gain,
+            context = require_finite(network.encode(prompt.unsqueeze(0)), "latents of a prompt")
+            windows, ahead = self.compose_window(self.begin(count=1, prefix=context, first_item=item))
+            gain = 1.0
+        sounding = self.begin_sound(prompt=prompt, context=context, first_item=item, gain=gain)
+        recent = ahead[:, :0] if context is None else context[:, -self._kept :]
+        unread = torch.zeros(network.sound_channels, 0, device=network.device)
+        return Stream(windows, sounding, recent, ahead, frame=0, unread=unread, sample=0)
+
+    def is_over(self, state: Stream) -> bool:
+        """Whether a stream has come to its end, which only those from a file of noise have."""
+        return state.windows.is_over and not state.ahead.shape[1] and not state.unread.shape[-1]
+
+    @torch.inference_mode()
+    def advance(self, state: Stream, *, last_frame: int | None = None) -> tuple[Stream, Tensor]:
+        """The next piece of a stream (channels, samples), as it comes off the grid; the state before stays as it is.
+
+        Parameters
+        ----------
+        state : Stream
+        last_frame : int, optional
+            The music ends after so many latents: then the last piece is not held back for what would follow.
+        """
+        frame, ahead, windows, sounding = state.frame, state.ahead, state.windows, state.sounding
+        sounds, recent = [state.unread], state.recent
+        while not (sounds[-1].shape[-1] or frame == last_frame):
+            wanted = BLOCK_FRAMES if last_frame is None else min(BLOCK_FRAMES, last_frame - frame)
+            while ahead.shape[1] < wanted and not windows.is_over:
+                windows, piece = self.compose_window(windows)
+                ahead = torch.cat([ahead, piece], dim=1)
+            handed_on, ahead = ahead[:, :wanted], ahead[:, wanted:]
+            frame += handed_on.shape[1]
+            is_last = frame == last_frame or (windows.is_over and not ahead.shape[1])
+            sounding, sound = self.sound(sounding, handed_on, is_last=is_last)
+            sounds.append(sound[0])
+            recent = torch.cat([recent, handed_on], dim=1)[:, -self._kept :]
+            if is_last:
+                break
+        made = torch.cat(sounds, dim=-1)
+        new = Stream(windows, sounding, recent, ahead, frame, made[:, :0], state.sample + made.shape[-1])
+        return new, made
+
+    def read(self, state: Stream, samples: int) -> tuple[Stream, Tensor]:
+        """The next `samples` samples of a stream (channels, samples): the same bits in pieces of any size.
+
+        At the end of one that has an end there are fewer.
+        """
+        pieces, have = [state.unread[:, :0]], 0
+        while have < samples and not self.is_over(state):
+            state, sound = self.advance(state)
+            pieces.append(sound)
+            have += sound.shape[-1]
+        made = torch.cat(pieces, dim=-1)
+        read = made[:, :samples]
+        unread = made[:, samples:].clone()
+        return state._replace(unread=unread, sample=state.sample - unread.shape[-1]), read
+
+    def turn(self, state: Stream, style: Style, *, frame: int | None = None) -> Stream:
+        """The same stream with another style from latent `frame` on (by default as soon as it can be).
+
+        What was composed beyond it is thrown away; the beat goes on from where it is.
+
+        Parameters
+        ----------
+        state : Stream
+            One that has not handed on that latent yet.
+        """
+        kept_ahead = 0 if frame is None else frame - state.frame
+        if kept_ahead < 0:
+            raise ValueError(f"latent {frame} has become sound already: this state is at {state.frame}")
+        ahead = state.ahead[:, :kept_ahead]
+        turned_at = state.frame + ahead.shape[1]
+        windows = state.windows._replace(
+            style=style.going_on_from(
+                state.windows.style, (state.windows.start + turned_at) / self.generator.frames_per_second
+            ),
+            history=torch.cat([state.recent, ahead], dim=1)[:, -self._kept :],
+            frame=turned_at,
         )
-        sent = 0
-        for sound in sounds:
-            piece = sound[0] if samples is None else sound[0][..., : samples - sent]
-            sent += piece.shape[-1]
-            yield piece
+        return state._replace(windows=windows, ahead=ahead)
+
+    @property
+    def _kept(self) -> int:
+        """Latents of a window that the next one goes on from."""
+        return self.generator.latent_seq_len // HISTORY_PART
 
     def generate(self, seconds: float, *, count: int = 1, noise: Tensor | None = None) -> Tensor:
         """New music from white noise: waveform (count, channels, samples)."""
@@ -226,35 +318,55 @@ class Composer:
         ------
         Tensor [shape=(count, frames, latent_dim)]
         """
+        windows = self.begin(
+            count=count, prefix=prefix, noise=noise, first_item=first_item, attempt=attempt, style=style
+        )
+        while not windows.is_over:
+            windows, piece = self.compose_window(windows)
+            yield piece
+
+    @torch.inference_mode()
+    def begin(
+        self,
+        *,
+        count: int,
+        prefix: Tensor | None = None,
+        noise: Tensor | None = None,
+        first_item: int = 0,
+        attempt: int = 0,
+        style: Style | None = None,
+    ) -> Windows:
+        """Before the first window of latents; see `stream_latents`."""
         network, items = self.generator, range(first_item, first_item + count)
-        kept = network.latent_seq_len // HISTORY_PART
         drawn = network.style.draw(self.sampling.seed, items, attempt=attempt)
         style = drawn if style is None else style.with_phase_of(drawn)
-        history = torch.zeros(count, 0, network.latent_dim, device=network.device)
-        position, begin = 0, 0  # of the next noise frame, and of the window in the style's time
+        history, start = torch.zeros(count, 0, network.latent_dim, device=network.device), 0
         if prefix is not None:
             given = prefix[:, -network.latent_seq_len :].expand(count, -1, -1).to(network.device)
-            history = given[:, -kept:]
+            history, start = given[:, -self._kept :], given.shape[1]
             if given.shape[1] >= SHORTEST_SECONDS * network.frames_per_second:
                 style = network.style.describe(given)
-            begin = given.shape[1] - history.shape[1]
-        while noise is None or position < noise.shape[0]:
-            wanted = network.latent_seq_len - history.shape[1]
-            if noise is None:
-                fresh = self._white(items, "music", position, wanted)
-            else:
-                fresh = noise[position : position + wanted].expand(count, -1, -1).to(network.device)
-            held = self._white(items, "prefix", 0, history.shape[1])
-            window = self.integrate(
-                torch.cat([held, fresh], dim=1),
-                prefix=history if history.shape[1] else None,
-                condition=network.condition_on(style, held.shape[1] + fresh.shape[1], first_frame=begin),
-            )
-            piece = require_finite(window[:, history.shape[1] :], "latents")
-            yield piece
-            position += piece.shape[1]
-            begin += window.shape[1] - kept
-            history = window[:, -kept:]
+        return Windows(style, history, 0, start, first_item, noise)
+
+    @torch.inference_mode()
+    def compose_window(self, windows: Windows) -> tuple[Windows, Tensor]:
+        """The next window of latents (items, frames, latent_dim), without what it goes on from."""
+        network, history = self.generator, windows.history
+        items = range(windows.first_item, windows.first_item + history.shape[0])
+        wanted = network.latent_seq_len - history.shape[1]
+        if windows.noise is None:
+            fresh = self._white(items, "music", windows.frame, wanted)
+        else:
+            fresh = windows.noise[windows.frame : windows.frame + wanted].expand(len(items), -1, -1).to(network.device)
+        noise = torch.cat([self._white(items, "prefix", 0, history.shape[1]), fresh], dim=1)
+        begin = windows.start + windows.frame - history.shape[1]
+        window = self.integrate(
+            noise,
+            prefix=history if history.shape[1] else None,
+            condition=network.condition_on(windows.style, noise.shape[1], first_frame=begin),
+        )
+        piece = require_finite(window[:, history.shape[1] :], "latents")
+        return windows._replace(history=window[:, -self._kept :], frame=windows.frame + piece.shape[1]), piece
 
     @torch.inference_mode()
     def style_of(self, latents: Tensor) -> Style:
@@ -378,35 +490,69 @@ class Composer:
         gain : float
             Put on all of it.
         """
-        network = self.generator
-        margin, stride = network.autoencoder.decoder.context, network.autoencoder.latent_stride
-        buffer = None if context is None else context[:, -margin:]
-        done = 0 if buffer is None else buffer.shape[1]
-        position = 0
-        phases: list[PhaseVocoder] = []
+        state = self.begin_sound(
+            prompt=prompt, context=context, first_item=first_item, are_real=are_real, gain=gain
+        )
         for piece, is_last in mark_last(pieces):
-            if not phases:
-                phases = [self._start_phase(prompt) for _ in range(piece.shape[0])]
-                if buffer is not None:
-                    buffer = buffer.expand(piece.shape[0], -1, -1)
-            buffer = piece if buffer is None else torch.cat([buffer, piece], dim=1)
-            ready = buffer.shape[1] if is_last else max(buffer.shape[1] - margin, done)
-            spectrum = network.decode_spectrum(buffer)[:, done * stride : ready * stride]
-            finished = self.finish(spectrum, first_item, first_frame=position, are_real=are_real)
-            magnitudes = gain * finished.magnitude
-            angles = [None] * len(phases) if finished.coherence is None else list(finished.coherence)
-            position += spectrum.shape[1]
-            sounds = [
-                phase.push(magnitude, angle) for phase, magnitude, angle in zip(phases, magnitudes, angles, strict=True)
-            ]
-            if is_last:
-                sounds = [
-                    torch.cat([sound, phase.finish()], dim=-1) for sound, phase in zip(sounds, phases, strict=True)
-                ]
-            keep_from = max(ready - margin, 0)
-            buffer, done = buffer[:, keep_from:], ready - keep_from
-            if sounds[0].shape[-1]:
-                yield torch.stack(sounds)
+            state, sound = self.sound(state, piece, is_last=is_last)
+            if sound.shape[-1]:
+                yield sound
+
+    def begin_sound(
+        self,
+        *,
+        prompt: Tensor | None = None,
+        context: Tensor | None = None,
+        first_item: int | None = None,
+        are_real: bool = False,
+        gain: float = 1.0,
+    ) -> Sounding:
+        """Before the first sound; see `decode_stream`."""
+        behind = None if context is None else context[:, -self.generator.autoencoder.decoder.context :]
+        done = 0 if behind is None else behind.shape[1]
+        return Sounding(behind, done, 0, (), prompt, first_item, are_real, gain)
+
+    @torch.inference_mode()
+    def sound(self, state: Sounding, latents: Tensor, *, is_last: bool = False) -> tuple[Sounding, Tensor]:
+        """The sound (items, channels, samples) that latents (items, frames, latent_dim) complete; it may be empty.
+
+        Latents become sound in blocks on a grid, each when the latents that the decoder looks ahead on are there too.
+        """
+        margin, items = self.generator.autoencoder.decoder.context, latents.shape[0]
+        vocoders = tuple(vocoder.copy() for vocoder in state.vocoders)
+        if not vocoders:
+            vocoders = tuple(self._start_phase(state.prompt) for _ in range(items))
+        held = latents
+        if state.latents is not None:
+            held = torch.cat([state.latents.expand(items, -1, -1), latents], dim=1)
+        done, frame, sounds = state.done, state.frame, []
+        while held.shape[1] - done >= (1 if is_last else BLOCK_FRAMES + margin):
+            end = min(done + BLOCK_FRAMES, held.shape[1])
+            block = held[:, max(done - margin, 0) : end + margin]
+            part = slice(min(done, margin), min(done, margin) + end - done)
+            sounds.append(self._sound_block(state, vocoders, block, part, frame))
+            done, frame = end, frame + (end - done) * self.generator.autoencoder.latent_stride
+        if is_last:
+            sounds.append(torch.stack([vocoder.finish() for vocoder in vocoders]))
+        keep_from = max(done - margin, 0)
+        state = state._replace(
+            latents=held[:, keep_from:].clone(), done=done - keep_from, frame=frame, vocoders=vocoders
+        )
+        nothing = latents.new_zeros(items, self.generator.sound_channels, 0, dtype=torch.float32)
+        return state, torch.cat(sounds, dim=-1) if sounds else nothing
+
+    def _sound_block(
+        self, state: Sounding, vocoders: tuple[PhaseVocoder, ...], block: Tensor, part: slice, frame: int
+    ) -> Tensor:
+        """What the vocoders give (items, channels, samples) for the latents `part` of a block."""
+        stride = self.generator.autoencoder.latent_stride
+        spectrum = self.generator.decode_spectrum(block)[:, part.start * stride : part.stop * stride]
+        finished = self.finish(spectrum, state.first_item, first_frame=frame, are_real=state.are_real)
+        magnitudes = state.gain * finished.magnitude
+        angles = [None] * len(vocoders) if finished.coherence is None else list(finished.coherence)
+        return torch.stack(
+            [vocoder.push(item, angle) for vocoder, item, angle in zip(vocoders, magnitudes, angles, strict=True)]
+        )
 
     def finish(
         self, spectrum: Tensor, first_item: int | None, *, first_frame: int = 0, are_real: bool = False
@@ -443,25 +589,27 @@ class Composer:
 
     def _at_a_usual_level(
         self, item: int, noise: Tensor | None, style: Style | None = None
-    ) -> tuple[Iterator[Tensor], float]:
-        """Latents of a composition, and the gain that makes it as loud as the training music is.
+    ) -> tuple[Windows, Tensor, float]:
+        """After the first window of a composition, its latents, and the gain that makes it as loud as the music is.
 
         What is soft among compositions becomes as loud as what is soft among music: the spread is the music's, too.
 
         The first window decides, so that the gain is the same for all of a piece and for every length of it. Music has
         pauses, so that a style can be one: where the first window is next to silence, another style is drawn.
         """
-        loudest: tuple[float, Iterator[Tensor]] | None = None
+        loudest: tuple[float, Windows, Tensor] | None = None
         for attempt in range(STYLE_ATTEMPTS):
-            pieces = self.stream_latents(count=1, noise=noise, first_item=item, attempt=attempt, style=style)
-            first = next(pieces)
+            windows, first = self.compose_window(
+                self.begin(count=1, noise=noise, first_item=item, attempt=attempt, style=style)
+            )
             level = self._level(first, item)
             if loudest is None or level > loudest[0]:
-                loudest = level, chain([first], pieces)
+                loudest = level, windows, first
             if not self._is_next_to_silence(level):
                 break
-        level, pieces = cast(tuple[float, Iterator[Tensor]], loudest)
-        return pieces, self._usual_gain(level)
+        assert loudest is not None
+        level, windows, first = loudest
+        return windows, first, self._usual_gain(level)
 
     def _level(self, first: Tensor, item: int) -> float:
         """Level, in nepers, of an item's first window of latents (1, frames, latent_dim)."""

@@ -115,6 +115,29 @@ class Style(NamedTuple):
             pulse = pulse._replace(turn=(other.pulse.phase + 2.0 * math.pi * first) / beats)
         return Style(self.vector.expand(count, -1), pulse)
 
+    def going_on_from(self, before: "Style", seconds: float) -> "Style":
+        """The same style, with a beat that at a moment is where that of another one is: no beat jumps."""
+        turned = 2.0 * math.pi * seconds * (before.pulse.frequency - self.pulse.frequency)
+        pulse = self.pulse._replace(phase=before.pulse.phase + turned)
+        if pulse.turn is not None:
+            pulse = pulse._replace(turn=pulse.phase / pulse.beats)
+        return Style(self.vector, pulse)
+
+    def blended(self, other: "Style", share: float) -> "Style":
+        """A style between two: `share` of the way to the other one; the tempo between them by its ratio."""
+        vector = torch.lerp(self.vector, other.vector, share)
+        here, there = self.pulse, other.pulse
+        frequency = (torch.lerp(here.frequency.log(), there.frequency.log(), share)).exp()
+        pulse = here._replace(
+            frequency=frequency,
+            strength=torch.lerp(here.strength, there.strength, share),
+            octave=here.octave + share * (there.octave - here.octave),
+        )
+        if here.repeats is not None and there.repeats is not None:
+            pulse = pulse._replace(repeats=torch.lerp(here.repeats, there.repeats, share))
+            pulse = pulse._replace(turn=pulse.phase / pulse.beats)
+        return Style(vector, pulse)
+
     def condition(self, frames: int, *, first_frame: int = 0, frames_per_second: float) -> "StyleCondition":
         """What the flow is conditioned on for frames from `first_frame` on."""
         signals = self.pulse.signals(frames, first_frame=first_frame, frames_per_second=frames_per_second)

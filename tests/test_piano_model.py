@@ -274,9 +274,9 @@ class Sleepy(Composer):
         finished = super().finish(spectrum, first_item, **place)
         return finished._replace(log_magnitude=finished.log_magnitude - (12.0 if self.attempt == 0 else 0.0))
 
-    def stream_latents(self, *, attempt: int = 0, **arguments):
+    def begin(self, *, attempt: int = 0, **arguments):
         self.attempt = attempt
-        return super().stream_latents(attempt=attempt, **arguments)
+        return super().begin(attempt=attempt, **arguments)
 
 
 def test_where_a_style_is_a_pause_another_is_drawn():

@@ -13,6 +13,7 @@ else. So the iterations run as a pipeline, each three frames behind the one befo
 that of iterating over the whole recording at once, however it is cut, in memory that does not grow with its length.
 """
 
+import copy
 import math
 from collections.abc import Iterable
 from functools import lru_cache
@@ -236,6 +237,17 @@ class PhaseVocoder:
         vocoder.follow(prompt)
         return vocoder
 
+    def copy(self) -> "PhaseVocoder":
+        """Another one at the same place: what either does next leaves the other as it is.
+
+        It costs next to nothing, for no tensor that is held from push to push is ever written in place.
+        """
+        other = copy.copy(self)
+        other._single_pass = copy.copy(self._single_pass)
+        other._synthesis = copy.copy(self._synthesis)
+        other._steps = [step.copy() for step in self._steps]
+        return other
+
     @torch.no_grad()
     def follow(self, prompt: Tensor) -> None:
         """Go on from a sound, before the first push: frame 0 of the magnitudes is centred at its end.
@@ -454,6 +466,12 @@ class _Iteration:
         self.momentum = momentum
         self.synthesis = _Synthesis(n_fft)
         self.past: Tensor | None = None
+
+    def copy(self) -> "_Iteration":
+        """Another one at the same place."""
+        other = copy.copy(self)
+        other.synthesis = copy.copy(self.synthesis)
+        return other
 
     def project(self, spectrum: Tensor, *, is_last: bool) -> Tensor:
         """Spectrum of the waveform that `spectrum` (..., frames, bins) makes, as far as that waveform is known."""
