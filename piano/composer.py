@@ -29,7 +29,7 @@ LEVEL_SHIFT = 3.0
 """Sampling levels crowd where the noise is strong, for that is where form is decided."""
 HISTORY_PART = 3
 """Endless music: the last third of a window is the prefix of the next one."""
-BLOCK_FRAMES = 64
+BLOCK_FRAMES = 32
 """Of latents that become sound at once: always on the same grid, so that pieces of any size are the same bits."""
 STYLE_ATTEMPTS = 8
 RECONSTRUCTION_SEED = 0
@@ -196,6 +196,12 @@ class Composer:
             frame=turned_at,
         )
         return state._replace(windows=windows, ahead=ahead)
+
+    @torch.inference_mode()
+    def falls_silent(self, state: Stream) -> bool:
+        """Whether the next window that a stream composes is next to silence: music has pauses, so a style can be one."""
+        _, piece = self.compose_window(state.windows)
+        return self._is_next_to_silence(self._level(piece, state.windows.first_item))
 
     @property
     def _kept(self) -> int:
@@ -490,9 +496,7 @@ class Composer:
         gain : float
             Put on all of it.
         """
-        state = self.begin_sound(
-            prompt=prompt, context=context, first_item=first_item, are_real=are_real, gain=gain
-        )
+        state = self.begin_sound(prompt=prompt, context=context, first_item=first_item, are_real=are_real, gain=gain)
         for piece, is_last in mark_last(pieces):
             state, sound = self.sound(state, piece, is_last=is_last)
             if sound.shape[-1]:

@@ -288,18 +288,36 @@ class LatentStyle(OptionalBuffers):
         return Style((measured - self.mean) / self.spread @ self.project, pulse)
 
     @torch.no_grad()
-    def draw(self, seed: int, items: range, *, attempt: int = 0) -> Style:
+    def draw(
+        self,
+        seed: int,
+        items: range,
+        *,
+        attempt: int = 0,
+        surprise: float = 1.0,
+        near: int | None = None,
+    ) -> Style:
         """A new style for every item: near a style of the training music, with a phase of its own.
 
-        Another attempt draws others.
+        Parameters
+        ----------
+        seed : int
+        items : range
+        attempt : int
+            Another attempt draws others.
+        surprise : float
+            How far from the training music's, in units of what is usual: 0 is one of its styles itself.
+        near : int, optional
+            Which of them, of NUM_ANCHORS; by default that is drawn, too.
         """
         vectors, phases, first_beats = [], [], []
         again = (attempt,) if attempt else ()
         for item in items:
             random = keyed_generator(seed, item, "style", *again)
-            anchor = self.anchors[int(torch.randint(NUM_ANCHORS, (1,), generator=random))]
+            drawn = int(torch.randint(NUM_ANCHORS, (1,), generator=random))
+            anchor = self.anchors[drawn if near is None else near]
             noise = keyed_noise(seed, item, "style spread", *again, first_frame=0, frames=1, channels=self.style_dim)[0]
-            vectors.append(anchor + ANCHOR_SPREAD * noise.to(anchor.device))
+            vectors.append(anchor + surprise * ANCHOR_SPREAD * noise.to(anchor.device))
             phases.append(2.0 * math.pi * torch.rand((), generator=random))
             first_beats.append(torch.rand((), generator=random))
         vector = torch.stack(vectors)

@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[int, list[str]], ...] = (
     (7, ["piano.watching"]),
     (8, ["piano.generate_music", "piano.player", "piano.reproduce", "piano.export_model"]),
     (8, ["piano.piano_main", "piano.demo", "piano.evaluate", "piano.compare", "piano.check_discriminator"]),
-    (9, ["piano.report", "piano.checkup", "tutorial"]),
+    (9, ["piano.report", "piano.checkup", "piano.play", "tutorial"]),
     (10, ["musigan"]),
 )
 """Floor and its rooms: modules, or folders with all they hold. A folder stands on one floor."""
@@ -37,7 +37,10 @@ WINGS = [
     "piano.foundation",
     "data_prep",
     "tutorial",
-    *(f"piano.{name}" for name in ("doctor", "training", "evaluation", "judging", "watching", "report", "checkup")),
+    *(
+        f"piano.{name}"
+        for name in ("doctor", "training", "evaluation", "judging", "watching", "report", "checkup", "play")
+    ),
 ]
 """Folders whose modules may import each other, without circles."""
 CHAINS = [

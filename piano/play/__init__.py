@@ -1,0 +1,1 @@
+"""Plays a model in the browser: endless music whose controls are heard at once, and a library of takes."""
