@@ -1,7 +1,7 @@
-"""Where a piece of music is while it is made: plain values that the caller holds, so that one model has many listeners.
+"""Where a piece of music is while it is made: plain values that the caller holds; one model serves many listeners.
 
-Nothing in them is ever written in place: who keeps an earlier value can go on from there. So a page that moves a control
-throws away what was composed and not yet heard, and composes again from that moment.
+Nothing in them is ever written in place: who keeps an earlier value can go on from there. So a page that moves a
+control throws away what was composed and not yet heard, and composes again from that moment.
 """
 
 from typing import NamedTuple
