@@ -199,7 +199,7 @@ class Composer:
 
     @torch.inference_mode()
     def falls_silent(self, state: Stream) -> bool:
-        """Whether the next window that a stream composes is next to silence: as music has pauses, a style can be one."""
+        """Whether the next window that a stream composes is next to silence: a style can be a pause."""
         _, piece = self.compose_window(state.windows)
         return self._is_next_to_silence(self._level(piece, state.windows.first_item))
 
