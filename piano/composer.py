@@ -174,7 +174,7 @@ class Composer:
         return state._replace(unread=unread, sample=state.sample - unread.shape[-1]), read
 
     def turn(self, state: Stream, style: Style, *, frame: int | None = None) -> Stream:
-        """The same stream with another style from latent `frame` on (by default as soon as it can be).
+        """The same stream with another style from latent `frame` on (by default from the next one on).
 
         What was composed beyond it is thrown away; the beat goes on from where it is.
 
@@ -183,15 +183,16 @@ class Composer:
         state : Stream
             One that has not handed on that latent yet.
         """
-        kept_ahead = 0 if frame is None else frame - state.frame
-        if kept_ahead < 0:
+        turned_at = state.frame if frame is None else frame
+        if turned_at < state.frame:
             raise ValueError(f"latent {frame} has become sound already: this state is at {state.frame}")
-        ahead = state.ahead[:, :kept_ahead]
-        turned_at = state.frame + ahead.shape[1]
-        windows = state.windows._replace(
-            style=style.going_on_from(
-                state.windows.style, (state.windows.start + turned_at) / self.generator.frames_per_second
-            ),
+        ahead, windows = state.ahead, state.windows
+        while ahead.shape[1] < turned_at - state.frame and not windows.is_over:
+            windows, piece = self.compose_window(windows)
+            ahead = torch.cat([ahead, piece], dim=1)
+        ahead = ahead[:, : turned_at - state.frame]
+        windows = windows._replace(
+            style=style.going_on_from(windows.style, (windows.start + turned_at) / self.generator.frames_per_second),
             history=torch.cat([state.recent, ahead], dim=1)[:, -self._kept :],
             frame=turned_at,
         )

@@ -171,7 +171,8 @@ class Radio:
         mark = self._marks.pop()
         style = self.style()
         if style is not None:
-            turned = self._composer.turn(mark.stream, style, frame=max(frame, mark.stream.frame))
+            composed = mark.stream.frame + mark.stream.ahead.shape[1]  # a window more would take its time
+            turned = self._composer.turn(mark.stream, style, frame=min(max(frame, mark.stream.frame), composed))
             mark = mark._replace(stream=turned)
         self._stand_at(mark)
 
