@@ -79,13 +79,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     kinds.add_shared(parser, "--count", default=None, help=f"how many samples (default: {COUNT}, with --output - one)")
     kinds.add_shared(parser, "--seed", type=kinds.any_seed, help="the same seed gives the same music (default: 0)")
-    kinds.add_shared(parser, "--steps")
-    parser.add_argument(
-        "--phase-iterations",
-        type=kinds.phase_iterations,
-        default=16,
-        help="of Griffin-Lim: 0 is fastest; 2 (mono), 4 (stereo) nearly as good as 16 (default: 16)",
-    )
+    kinds.add_shared(parser, "--steps", "--phase-iterations")
     parser.add_argument(
         "--output",
         type=Path,
