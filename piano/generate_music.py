@@ -517,9 +517,9 @@ def varied_sounds(
     amount : float
         From 0, the same, to 1, other music of its style.
     """
-    varied = composer.vary_latents(latents, amount, item=item)
+    varied = composer.vary_windows(latents, amount, item=item)
     offset = torch.from_numpy(heard.levels.offset).float().unsqueeze(1).to(latents.device)
-    sounds = composer.decode_stream(iter(varied.split(DECODED_FRAMES, dim=1)), first_item=item, are_real=True)
+    sounds = composer.decode_stream(varied, first_item=item, are_real=True)
     yield from trim((sound[0] / heard.gain + offset for sound in sounds), heard.samples)
 
 

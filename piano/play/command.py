@@ -89,13 +89,12 @@ def play(options: argparse.Namespace) -> None:
     )
     address = f"http://{shown_host(options.host)}:{port}/{f'?token={token}' if token else ''}"
     print(f"Playing at {address}   (Ctrl-C ends it)", flush=True)
-    threading.Thread(target=warm_up, args=(place, options.threads), daemon=True).start()
     if not options.no_browser:
         threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-    serve(place, listening)
+    serve(place, listening, options.threads)
 
 
-def serve(place: Place, listening: socket.socket) -> None:
+def serve(place: Place, listening: socket.socket, threads: int | None) -> None:
     """Answer until the process is asked to stop."""
     import uvicorn
 
@@ -103,13 +102,14 @@ def serve(place: Place, listening: socket.socket) -> None:
     from piano.play.server import create_app
 
     app = create_app(place, version=installed_version())
+    threading.Thread(target=warm_up, args=(place, app.state.library, threads), daemon=True).start()
     settings = uvicorn.Config(
         app, log_level="warning", timeout_graceful_shutdown=2, ws_max_size=1 << 16, server_header=False, lifespan="on"
     )
     uvicorn.Server(settings).run(sockets=[listening])
 
 
-def warm_up(place: Place, threads: int | None) -> None:
+def warm_up(place: Place, library: Any, threads: int | None) -> None:
     """Load the first model while the page opens, so that its first sound comes at once."""
     import torch
 
@@ -120,6 +120,7 @@ def warm_up(place: Place, threads: int | None) -> None:
     except CheckpointError as error:
         print(f"Error: {printable(error)}", file=sys.stderr, flush=True)
         return
+    library.open()
     if not threads:
         from piano.generate_music import measured_threads
 

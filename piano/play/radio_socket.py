@@ -117,7 +117,9 @@ class _Listener:
             self.work.underruns = _sample(told, "underruns", default=self.work.underruns)
             self.place.scheduler.wake()
         else:
-            wishes = read_wishes(told.get("program", {}), self.work.wishes)
+            wishes = read_wishes(told.get("program", {}), self.work.wished)
+            if wishes.prompt or wishes.between:
+                await run_in_threadpool(self.work.program_of, wishes)  # heard here: composing need not wait for it
             self.work.move(wishes, _sample(told, "at"), _sample(told, "id", default=0))
             self.place.scheduler.wake()
         return True
@@ -134,7 +136,7 @@ class _Listener:
         self.leave()
         self.id = secrets.token_urlsafe(9)
         composer = await run_in_threadpool(place.models.get, name)
-        work = RadioWork(composer, wishes, sources=place.sources, limits=place.limits, tell=self._tell)
+        work = RadioWork(composer, wishes, name=name, sources=place.sources, limits=place.limits, tell=self._tell)
         self.work, self._model = work, name
         while not self._line.empty():  # of the radio before
             self._line.get_nowait()

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from piano.composer import Composer
+from piano.foundation.audio_writer import as_written
 from piano.foundation.errors import MusiganError
 from piano.latent_style import Style
 from piano.play.place import Limits, Sources
@@ -47,6 +47,8 @@ class RadioWork:
     ----------
     composer : Composer
     wishes : Wishes
+    name : str
+        Of the model.
     sources : Sources, optional
         Where prompts and styles of sounds come from.
     limits : Limits
@@ -59,11 +61,14 @@ class RadioWork:
         composer: Composer,
         wishes: Wishes,
         *,
+        name: str,
         sources: Sources | None,
         limits: Limits,
         tell: Callable[[Sound | Void | str], None],
     ) -> None:
         self.composer = composer
+        self.name = name
+        """Of the model."""
         self.wishes = wishes
         self.heard = 0
         self.underruns = 0
@@ -104,6 +109,12 @@ class RadioWork:
         with self._lock:
             at = at if self._move is None else min(at, self._move[1])
             self._move = (wishes, at, move_id)
+
+    @property
+    def wished(self) -> Wishes:
+        """What was asked for last, whether it plays already or not."""
+        with self._lock:
+            return self.wishes if self._move is None else self._move[0]
 
     def urgency(self) -> float | None:
         """Seconds that the listener still has; a control that moved comes before everything."""
@@ -193,5 +204,4 @@ class RadioWork:
 
 def as_pcm(waveform: Tensor) -> NDArray[np.int16]:
     """Samples of 16 bits (samples, channels) of a waveform (channels, samples) within [-1, 1]."""
-    scaled = torch.round(waveform.float().T * 32767.0).clamp(-32768, 32767)
-    return scaled.to(torch.int16).contiguous().cpu().numpy()
+    return as_written(waveform.float().cpu().numpy().T, "PCM_16")

@@ -1,5 +1,6 @@
 """The playing server: a static page, a radio over a WebSocket, WAV streams, and what there is to know."""
 
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,10 +9,11 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
-from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.routing import Mount, Route, Router, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
 from piano.foundation.errors import CheckpointError, MusiganError
@@ -21,7 +23,37 @@ from piano.play.place import Place
 PAGE = Path(__file__).parent / "page"
 
 
-def create_app(place: Place, *, version: str = "", further: list[Route] | None = None) -> Starlette:
+class Later:
+    """The library's routes, imported when they are first asked for: PyTorch comes with them.
+
+    Parameters
+    ----------
+    place : Place
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._router: Router | None = None
+        self._lock = threading.Lock()
+
+    def open(self) -> Router:
+        """The routes; also sets the place's sources."""
+        with self._lock:
+            if self._router is None:
+                from piano.play.taking import routes
+
+                self._router = Router(routes(self._place))
+            return self._router
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request."""
+        if scope["type"] != "http" or not scope["path"].startswith("/api/"):
+            raise HTTPException(404)
+        router = await run_in_threadpool(self.open)
+        await router(scope, receive, send)
+
+
+def create_app(place: Place, *, version: str = "") -> Starlette:
     """The application for a place.
 
     Parameters
@@ -29,9 +61,8 @@ def create_app(place: Place, *, version: str = "", further: list[Route] | None =
     place : Place
     version : str
         Of the project, for /api/health.
-    further : list of Route, optional
-        Of the library, blind listening and runs.
     """
+    library = Later(place)
 
     async def stream(request: Request) -> Response:
         from piano.play.wav_stream import stream_wav  # with it comes PyTorch, which the page need not wait for
@@ -39,6 +70,7 @@ def create_app(place: Place, *, version: str = "", further: list[Route] | None =
         return await stream_wav(request)
 
     async def listen(socket: Any) -> None:
+        await run_in_threadpool(library.open)
         from piano.play.radio_socket import radio
 
         await radio(socket)
@@ -50,8 +82,8 @@ def create_app(place: Place, *, version: str = "", further: list[Route] | None =
         Route("/api/models/{name}/styles", _styles),
         Route("/api/stream.wav", stream),
         WebSocketRoute("/api/radio", listen),
-        *(further or []),
         Mount("/page", StaticFiles(directory=PAGE)),
+        Mount("", library),
     ]
     app = Starlette(
         routes=routes,
@@ -60,6 +92,7 @@ def create_app(place: Place, *, version: str = "", further: list[Route] | None =
         lifespan=_lifespan,
     )
     app.state.place = place
+    app.state.library = library
     app.state.version = version
     app.state.sockets = set()
     app.state.begun = time.monotonic()
