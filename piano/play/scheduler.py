@@ -47,11 +47,14 @@ class Scheduler:
     ----------
     speed : float, optional
         Seconds of sound that a second of work makes, as long as that is not measured.
+    smoothing : float
+        Share of the last step in the measured speed; 0 keeps it as it is.
     """
 
-    def __init__(self, *, speed: float | None = None) -> None:
+    def __init__(self, *, speed: float | None = None, smoothing: float = SMOOTHING) -> None:
         self.speed = speed
         """Seconds of sound that a second of work makes; None before anything was made."""
+        self._smoothing = smoothing
         self.busy_seconds = 0.0
         """Of work so far."""
         self._works: list[Work] = []
@@ -123,10 +126,11 @@ class Scheduler:
             work.fail(error)
             return
         took = time.perf_counter() - begin
+        self._smoothing = smoothing
         self.busy_seconds += took
         if made is None:
             self.remove(work)
         elif made > 0.0:
             now = made / max(took, 1e-6)
             # Of times, not of rates: a step that took long counts for as long as it took.
-            self.speed = now if self.speed is None else 1.0 / ((1.0 - SMOOTHING) / self.speed + SMOOTHING / now)
+            self.speed = now if self.speed is None else 1.0 / ((1.0 - self._smoothing) / self.speed + self._smoothing / now)
