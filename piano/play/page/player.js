@@ -55,20 +55,35 @@ function mark(button) {
   button.setAttribute("aria-label", `${isOn ? "Pause" : "Play"} ${button.dataset.name}`);
 }
 
+// The dock shows the radio while another view is open, or else the sound that was played last.
 function show() {
-  const { playing } = state;
-  $("#dock").hidden = !playing;
+  const { playing, phase, view, program } = state;
+  const isRadio = phase !== "stopped";
+  $("#dock").hidden = isRadio ? view === "radio" : !playing;
+  $("#dock").classList.toggle("of-radio", isRadio);
   $$("button[data-url]").forEach(mark);
-  if (!playing) return;
-  $("#dock-name").textContent = playing.name;
-  $("#dock-play").classList.toggle("playing", !playing.isPaused);
-  $("#dock-play").setAttribute("aria-label", `${playing.isPaused ? "Play" : "Pause"} what is in the player`);
-  const length = Number.isFinite(audio.duration) ? audio.duration : playing.seconds;
-  $("#dock-time").textContent = playing.problem ?? `${clock(playing.at)} of ${clock(length)}`;
+  const isOn = isRadio || (playing && !playing.isPaused);
+  $("#dock-play").classList.toggle("playing", Boolean(isOn));
+  $("#dock-play").setAttribute("aria-label", `${isRadio ? "Stop" : isOn ? "Pause" : "Play"} what is in the player`);
+  if (isRadio) {
+    $("#dock-name").textContent = "Radio";
+    $("#dock-time").textContent = `seed ${program.seed}, piece ${program.piece + 1}`;
+  } else if (playing) showPlace(playing);
+}
+
+function showPlace({ name, at, seconds, problem }) {
+  const length = Number.isFinite(audio.duration) ? audio.duration : seconds;
+  $("#dock-name").textContent = name;
+  $("#dock-time").textContent = problem ?? `${clock(at)} of ${clock(length)}`;
   const range = $("#dock-seek");
-  range.value = length ? playing.at / length : 0;
-  range.setAttribute("aria-valuetext", `${clock(playing.at)} of ${clock(length)}`);
+  range.value = length ? at / length : 0;
+  range.setAttribute("aria-valuetext", `${clock(at)} of ${clock(length)}`);
   fill(range);
+}
+
+function dockPressed() {
+  if (state.phase !== "stopped") stop();
+  else if (state.playing) playOrPause(state.playing);
 }
 
 export function showPlayer() {
@@ -77,9 +92,9 @@ export function showPlayer() {
   audio.addEventListener("error", () => {
     if (state.playing && audio.getAttribute("src")) set({ playing: { ...state.playing, isPaused: true, problem: "It cannot be played any more." } });
   });
-  $("#dock-play").addEventListener("click", () => state.playing && playOrPause(state.playing));
+  $("#dock-play").addEventListener("click", dockPressed);
   $("#dock-close").addEventListener("click", closePlayer);
   $("#dock-seek").addEventListener("input", ({ target }) => Number.isFinite(audio.duration) && seek(target.value * audio.duration));
-  watch("playing", show);
+  watch(["playing", "phase", "view", "program"], show);
   watch("phase", () => state.phase !== "stopped" && pause());
 }

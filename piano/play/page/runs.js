@@ -18,7 +18,7 @@ async function loadRuns() {
     const before = select.value;
     select.replaceChildren(...names.map((name) => new Option(name, name)));
     if (names.includes(before)) select.value = before;
-    select.hidden = !names.length;
+    select.parentElement.hidden = !names.length;
     $("#runs-empty").hidden = names.length > 0;
     if (names.length) follow(select.value);
   } catch (error) {
@@ -61,10 +61,16 @@ function sampleCard(title, { epoch, url }) {
 }
 
 function samples(list) {
-  if (!list.length) return [make("p", { className: "quiet", text: "It has made no sample yet." })];
-  const cards = [sampleCard("The first", list[0])];
+  if (!list.length) return make("p", { className: "quiet", text: "It has made no sample yet." });
+  const cards = [sampleCard("The first sample", list[0])];
   if (list.length > 1) cards.push(sampleCard("The newest", list.at(-1)));
-  return [make("h2", { text: "Hear it learn" }), make("div", { className: "pairs" }, ...cards)];
+  return make("div", { className: "pairs" }, ...cards);
+}
+
+function judgement({ verdict, should_stop: shouldStop, outlook }) {
+  const first = shouldStop ?? verdict ?? "It has begun. The first figures come with the first epoch.";
+  const rest = [shouldStop ? verdict : null, outlook].filter(Boolean);
+  return [make("p", { className: "verdict", text: first }), ...rest.map((text) => make("p", { className: "quiet", text }))];
 }
 
 function findings(list) {
@@ -91,10 +97,7 @@ function show(run) {
   body.replaceChildren(
     ...[
       stageList(run),
-      make("p", { className: "verdict", text: run.should_stop ?? run.verdict ?? "It has begun. The first figures come with the first epoch." }),
-      run.should_stop && run.verdict ? make("p", { text: run.verdict }) : null,
-      run.outlook ? make("p", { className: "quiet", text: run.outlook }) : null,
-      ...samples(run.samples ?? []),
+      make("div", { className: "learned" }, make("div", {}, ...judgement(run)), samples(run.samples ?? [])),
       ...findings(run.findings ?? []),
       ...curves(run),
       make("p", { className: "quiet", text: "A run belongs to its terminal: closing this page ends nothing." }),

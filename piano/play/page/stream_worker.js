@@ -162,7 +162,7 @@ class Picture {
       for (let bin = low; bin <= high && bin < WINDOW / 2; bin++) power = Math.max(power, real[bin] ** 2 + imaginary[bin] ** 2);
       const decibels = 10 * Math.log10((16 * power) / WINDOW ** 2 + 1e-12) + 0.12 * pitch; // the ear hears high notes well
       const share = 1 + (decibels - LOUD_DECIBELS) / RANGE_DECIBELS;
-      into[pitch] = 255 * Math.min(1, Math.max(0, share)) ** 2.2;
+      into[pitch] = 255 * Math.min(1, Math.max(0, share)) ** 1.9;
     });
     return peak;
   }

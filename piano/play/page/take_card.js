@@ -129,8 +129,13 @@ export function takeCard(take) {
     text: take.is_favourite ? "★" : "☆",
     on: { click: () => change(take, { is_favourite: !take.is_favourite }) },
   });
-  const details = make("details", {}, make("summary", { text: "Receipt, download, and what to do with it", "aria-label": `Receipt, download and more of ${take.name}` }));
-  details.addEventListener("toggle", () => details.open && details.children.length === 1 && details.append(more(take)));
+  const opener = make("button", { type: "button", className: "plain open-more", "aria-expanded": "false", "aria-label": `More of ${take.name}`, text: "More" });
+  const panel = make("div", { className: "panel", hidden: true });
+  opener.addEventListener("click", () => {
+    if (!panel.children.length) panel.append(more(take));
+    panel.hidden = !panel.hidden;
+    opener.setAttribute("aria-expanded", String(!panel.hidden));
+  });
   const box = wave(take, sound);
   const card = make(
     "li",
@@ -138,8 +143,8 @@ export function takeCard(take) {
     playButton(sound),
     make("div", { className: "names" }, name, make("span", { className: "facts", text: facts.filter(Boolean).join(" · ") })),
     box,
-    make("div", { className: "tools" }, star),
-    details,
+    make("div", { className: "tools" }, star, opener),
+    panel,
   );
   card.show = box.show;
   return card;

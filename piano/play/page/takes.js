@@ -18,13 +18,13 @@ function show() {
   const list = $("#take-list");
   const isOnly = $("#only-favourites").checked;
   const takes = (state.takes ?? []).filter(({ is_favourite: is }) => is || !isOnly);
-  const open = new Set($$("details[open]", list).map((details) => details.closest(".take").dataset.id));
+  const open = new Set($$("[aria-expanded=true]", list).map((opener) => opener.closest(".take").dataset.id));
   const focused = list.contains(document.activeElement) ? document.activeElement : null;
-  const place = focused && [focused.closest(".take").dataset.id, $$("button, input, summary", focused.closest(".take")).indexOf(focused)];
+  const place = focused && [focused.closest(".take").dataset.id, $$("button, input, a", focused.closest(".take")).indexOf(focused)];
   const cards = takes.map((take) => takeCard(take));
   list.replaceChildren(...cards);
-  for (const card of cards) if (open.has(card.dataset.id)) $("details", card).open = true;
-  if (place) $$("button, input, summary", cards.find((card) => card.dataset.id === place[0]) ?? document.createElement("i"))[place[1]]?.focus();
+  for (const card of cards) if (open.has(card.dataset.id)) $("[aria-expanded]", card).click();
+  if (place) $$("button, input, a", cards.find((card) => card.dataset.id === place[0]) ?? document.createElement("i"))[place[1]]?.focus();
   $("#takes-empty").hidden = takes.length > 0 || state.takes === null;
   if (isOnly && !takes.length) $("#takes-empty").textContent = "No favourites yet. Press the star of a take.";
 }
@@ -32,5 +32,7 @@ function show() {
 export function showTakes() {
   $("#only-favourites").addEventListener("change", show);
   watch("takes", show);
-  watch("playing", () => $$(".take").forEach((card) => card.show()));
+  const draw = () => $$(".take").forEach((card) => card.show());
+  watch("playing", draw);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 }

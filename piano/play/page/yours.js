@@ -63,8 +63,8 @@ function soundRow({ id, name, seconds }) {
   return make(
     "div",
     { className: input.checked ? "sound chosen" : "sound" },
-    label,
     isUpload ? playButton({ url: uploadSound(id), name, seconds }) : null,
+    label,
     isUpload ? make("button", { type: "button", className: "plain", "aria-label": `Forget ${name}`, text: "×", on: { click: forget } }) : null,
   );
 }
