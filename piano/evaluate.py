@@ -39,6 +39,7 @@ from piano.evaluation.ruler import Clips, GeneratorScore, Ruler, fit_ruler
 from piano.evaluation.score_generator import Made, form_of, score_generator, score_made
 from piano.evaluation.score_table import draw_scores, score_json, score_text
 from piano.evaluation.sound_form import SoundForm, changed_words, common_form
+from piano.foundation import compiled
 from piano.foundation import options as kinds
 from piano.foundation.audio_io import DecodeLog, decode_blocks, find_audio_files, write_audio
 from piano.foundation.dataset_format import read_manifest
@@ -156,7 +157,7 @@ def evaluate(options: argparse.Namespace) -> None:
         open_output(options, measured)
         generator = build_generator(content, device=device)
         sampling = Sampling(options.seed, options.steps, options.phase_iterations, sampling_dtype(device))
-        composer = Composer(generator, sampling)
+        composer = Composer(generator, sampling, kernels=kernels_for(device))
         subject = (
             f"epoch {content['epoch']} of {printable(options.checkpoints)}, {composer.steps} steps, "
             f"{options.phase_iterations} phase iterations"
@@ -175,11 +176,16 @@ def evaluate(options: argparse.Namespace) -> None:
     print(f"\nWritten to {printable(output)}")
 
 
+def kernels_for(device: str) -> compiled.Kernels | None:
+    """The compiled loops, on the CPU: what is measured is what `generate` plays."""
+    return compiled.kernels() if device == "cpu" else None
+
+
 def model_before(options: argparse.Namespace, after: Composer) -> Composer:
     """The model that fine-tuning began with; raises ConfigError where it makes sound of another form."""
     generator = load_generator(options.before, device=after.generator.device)
     sampling = Sampling(options.seed, options.steps, options.phase_iterations, after.sampling.dtype)
-    before = Composer(generator, sampling)
+    before = Composer(generator, sampling, kernels=after.kernels)
     own, other = form_of(after), form_of(before)
     if own != other:
         raise ConfigError(
