@@ -41,6 +41,7 @@ MADE = re.findall(
     check_discriminator interpretation.txt matrix.png ratings.png ratings.csv verdicts.csv verdicts.json tournament.json
     judged.jsonl music_out music_out/* *seed[0-9]*_sample_[0-9]*.wav song.reconstruction.wav .full.wav .full
     .venv tutorial/runs checkpoints/tensorboard
+    my_model/* LICENSE figures figures/*
     *Music fragment.mp3 hiss.wav theme.mp3 song.mp3 song/*.wav Song.wav runs my_model mine
     """,
 )

@@ -26,7 +26,8 @@ FLOORS: tuple[tuple[int, list[str]], ...] = (
     (6, ["piano.evaluation"]),
     (7, ["piano.judging"]),
     (7, ["piano.watching"]),
-    (8, ["piano.generate_music", "piano.player", "piano.reproduce", "piano.export_model"]),
+    (8, ["piano.generate_music", "piano.player", "piano.reproduce", "piano.export_model", "piano.verify"]),
+    (8, ["piano.licence", "piano.model_card", "piano.giveaway"]),
     (8, ["piano.piano_main", "piano.demo", "piano.evaluate", "piano.compare", "piano.check_discriminator"]),
     (9, ["piano.report", "piano.checkup", "tutorial"]),
     (10, ["musigan"]),
@@ -42,7 +43,8 @@ WINGS = [
 CHAINS = [
     ["piano.piano_model", "piano.composer"],
     ["piano.piano_train", "piano.piano_pretrain", "piano.piano_finetune"],
-    ["piano.generate_music", "piano.player", "piano.reproduce"],
+    ["piano.generate_music", "piano.player", "piano.reproduce", "piano.verify"],
+    ["piano.generate_music", "piano.licence", "piano.model_card", "piano.giveaway", "piano.export_model"],
     ["piano.evaluate", "piano.compare"],
 ]
 """Modules of one floor of which each may import those before it."""

@@ -51,7 +51,9 @@ def test_the_field_changes_neither_sound_nor_comment(tmp_path: Path, suffix: str
         write(tmp_path / f"{name}{suffix}", source_type=source_type)
     plain, told = tmp_path / f"plain{suffix}", tmp_path / f"told{suffix}"
     np.testing.assert_array_equal(soundfile.read(plain)[0], soundfile.read(told)[0])
-    np.testing.assert_array_equal(read_audio(plain, sample_rate=16_000, channels=1), read_audio(told, sample_rate=16_000, channels=1))
+    np.testing.assert_array_equal(
+        read_audio(plain, sample_rate=16_000, channels=1), read_audio(told, sample_rate=16_000, channels=1)
+    )
     with soundfile.SoundFile(told) as file:
         assert file.comment == "words"
     assert MADE.encode() in told.read_bytes() and MADE.encode() not in plain.read_bytes()

@@ -5,7 +5,7 @@ The words are IPTC's, the vocabulary that photo agencies, C2PA and search engine
 - MADE: "created using generative AI", nothing of a recording is in it;
 - EDITED: "edited using generative AI, such as with inpainting or outpainting": a recording is in it, or under it.
 
-A container gets it where its own standard has a place. WAV: an XMP packet in a `_PMX` chunk (XMP specification, part 3).
+A container gets it where its own standard has a place. WAV: an XMP packet in a `_PMX` chunk (part 3 of XMP).
 MP3: the same packet in an ID3 frame `PRIV`, and a `TXXX` that players show. FLAC: a Vorbis comment.
 """
 
