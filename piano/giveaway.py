@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from piano.foundation.audio_io import MP3_RATES
 from piano.foundation.errors import CheckpointError
 from piano.foundation.made_files import refuse_other_work, write_bytes
@@ -149,7 +151,7 @@ class Giveaway(NamedTuple):
         for seed in range(self.wishes.samples):
             words = ["--seed", seed, "--count", 1, "--seconds", SAMPLE_SECONDS, "--device", "cpu"]
             options = generate_arguments([str(word) for word in (*words, *(["--overwrite"] if self.overwrite else []))])
-            maker = open_maker(self.output, options)
+            maker = open_maker(self.output, options).computing_in(torch.float32)  # alike on every machine
             options.format = "mp3" if maker.generator.sample_rate in MP3_RATES else "flac"
             folder.mkdir(exist_ok=True)
             made += [path for paths in maker.make(folder, items=[0]) for path in paths]

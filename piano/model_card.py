@@ -26,11 +26,13 @@ from piano.run_settings import Changes, changes, flatten
 from piano.training.known_music import DATASET_NAME
 from piano.watching.curves import find_stages, minutes_of
 
+FRONT = "musigan"
+"""How a card names the program: it is read elsewhere, whatever was typed to write it."""
 CARD_NAME = "README.md"
 """As hosts of models show it."""
 TAGS = ("musigan", "music", "audio", "audio-generation", "generative", "gan", "vae")
 MACHINE_MADE = (
-    "Everything that comes out of this model is made by a machine. Sounds that `musigan generate` writes say so in "
+    f"Everything that comes out of this model is made by a machine. Sounds that `{FRONT} generate` writes say so in "
     "their receipt and in a field of the file (IPTC digital source type). Say so, too, where you publish them."
 )
 MEASURES = {"coverage": "coverage", "recall": "recall", "diversity": "diversity (real music: 1)"}
@@ -161,9 +163,9 @@ def usage(given: Given) -> str:
     )
     return (
         "With MusiGAN installed, from the folder that holds this one:\n\n```bash\n"
-        "musigan generate --checkpoints FOLDER\n"
-        "musigan generate --checkpoints FOLDER --prompt fragment.mp3\n"
-        "musigan train --from FOLDER --minutes 10 --checkpoints mine\n```\n\n"
+        f"{FRONT} generate --checkpoints FOLDER\n"
+        f"{FRONT} generate --checkpoints FOLDER --prompt fragment.mp3\n"
+        f"{FRONT} train --from FOLDER --minutes 10 --checkpoints mine\n```\n\n"
         f"`generator.safetensors` holds epoch {given.epoch}: numbers and a header, never code. It plays in "
         f"{counted(given.steps, 'sampling step')} unless asked otherwise. {judges}"
     ).rstrip()
@@ -283,7 +285,7 @@ def limits(run: Run, given: Given) -> str:
         )
     lines.append("- It knows the kind of music that it learned from, and nothing else.")
     lines.append(
-        "- It may repeat passages of that music. How near it comes to copying is measured by `musigan evaluate` with "
+        f"- It may repeat passages of that music. How near it comes to copying is measured by `{FRONT} evaluate` with "
         "`--train`; this export did not measure it."
     )
     verdict = _best_values(run.folder)
@@ -297,7 +299,7 @@ def checking() -> str:
     return (
         f"`{SUMS_NAME}` has the hash of every file. Inside this folder:\n\n"
         f"```bash\nsha256sum --check {SUMS_NAME}\n```\n\n"
-        "With MusiGAN installed, `musigan verify FOLDER` looks at more: whether the model loads, whether the samples "
+        f"With MusiGAN installed, `{FRONT} verify FOLDER` looks at more: whether the model loads, whether the samples "
         "are its own, and whether the first one can be made again."
     )
 

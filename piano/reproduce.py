@@ -13,7 +13,6 @@ import numpy as np
 import soundfile
 import torch
 
-from piano.composer import Composer
 from piano.foundation.doors import fill, program
 from piano.foundation.errors import AudioError, CheckpointError, MusiganError, run_command
 from piano.foundation.made_files import replacing
@@ -196,8 +195,7 @@ def open_matching(receipt: Receipt, file: Path, given: Path | None, sources: Map
             f"epoch {receipt.epoch} of {printable(folder)} is another model ({found[:12]}...) than the one that made "
             f"{printable(file)} ({receipt.model[:12]}...). Name its folder with --checkpoints."
         )
-    sampling = maker.composer.sampling._replace(dtype=getattr(torch, receipt.dtype))
-    return maker._replace(composer=Composer(maker.generator, sampling))  # every machine can, and it changes the music
+    return maker.computing_in(getattr(torch, receipt.dtype))  # every machine can, whatever it would choose
 
 
 def file_format(path: Path) -> str:

@@ -16,7 +16,7 @@ from piano.utilities import build_generator, load_discriminator
 
 EXIT_DIFFERS = 1
 SOUND_SUFFIXES = (".mp3", ".flac", ".wav")
-SAME_DB = 40.0
+SAME_DB = 30.0
 """Signal over difference from which a sound that was made on another machine is the same: its last bits are others."""
 EXAMPLE = """examples:
   {musigan verify} my_model

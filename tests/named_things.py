@@ -47,11 +47,11 @@ MADE = re.findall(
 )
 """Files and folders that no clone holds: the commands make them; those of the last line are the user's."""
 LIBRARIES = ("numpy", "torch", "torchaudio", "soundfile", "os", "lightning_fabric", "safetensors", "Fabric")
-FOREIGN = {"nohup", "tee", "head", "sigmoid(logit)", "vocals", "src/", "estimated", "@trains"}
+FOREIGN = {"nohup", "tee", "head", "sha256sum", "sigmoid(logit)", "vocals", "src/", "estimated", "@trains"}
 """In code letters, but nothing to look up: commands of the system, a formula, words in a name and in a table."""
-FOREIGN_COMMANDS = ("pip", "git", "conda", "tensorboard", "wandb", "npm", "bash", "python")
-FOREIGN_OPTIONS = {"--index-url", "--no-deps", "--editable", "--logdir", "--constraint"}
-"""Of pip and TensorBoard."""
+FOREIGN_COMMANDS = ("sha256sum", "pip", "git", "conda", "tensorboard", "wandb", "npm", "bash", "python")
+FOREIGN_OPTIONS = {"--index-url", "--no-deps", "--editable", "--logdir", "--constraint", "--check"}
+"""Of pip, TensorBoard and sha256sum."""
 
 
 def code(text: str) -> Iterator[tuple[str, str]]:
