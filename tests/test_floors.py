@@ -29,10 +29,12 @@ FLOORS: tuple[tuple[int, list[str]], ...] = (
     (8, ["piano.generate_music", "piano.player", "piano.reproduce", "piano.export_model", "piano.verify"]),
     (8, ["piano.licence", "piano.model_card", "piano.giveaway"]),
     (8, ["piano.piano_main", "piano.demo", "piano.evaluate", "piano.compare", "piano.check_discriminator"]),
+    (11, ["tutorial.play"]),
     (9, ["piano.report", "piano.checkup", "tutorial"]),
     (10, ["musigan"]),
 )
-"""Floor and its rooms: modules, or folders with all they hold. A folder stands on one floor."""
+"""Floor and its rooms: modules, or folders with all they hold; a module that has a row above that of its folder stands
+there. `tutorial.play` is what a user writes."""
 WINGS = [
     "piano.foundation",
     "data_prep",
