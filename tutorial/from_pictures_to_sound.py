@@ -97,4 +97,5 @@ def musigan(verb: str, *arguments: object, lines: int = 6, is_ruin_told: bool = 
     if answer.returncode and not (is_ruin_told and answer.returncode == EXIT_RUINED):
         said = (answer.stderr.strip() or answer.stdout.strip()).splitlines()
         raise TrainingError(f"musigan {verb} failed: {said[-1] if said else answer.returncode}")
-    print(*answer.stdout.strip().splitlines()[-lines:], sep="\n")
+    said = answer.stdout.replace(f"{PROJECT}{os.sep}", "")  # a notebook that is handed on names nobody's folders
+    print(*said.strip().splitlines()[-lines:], sep="\n")
