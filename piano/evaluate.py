@@ -71,10 +71,19 @@ EXAMPLE = """examples:
 
 def require_clips(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     """End the command if --count and --seconds are too few to measure anything."""
-    if options.count < FEWEST_CLIPS:
-        parser.error(f"--count must be at least {FEWEST_CLIPS}")
-    if options.seconds < 2.0:
-        parser.error("--seconds must be at least 2: shorter clips say nothing of rhythm or key")
+    if problem := too_few(count=options.count, seconds=options.seconds, searches=False):
+        parser.error(f"--{problem}")
+
+
+def too_few(*, count: int, seconds: float, searches: bool) -> str:
+    """Why so many clips of this length say nothing, for music that is searched for copies or not; empty if they do."""
+    if count < FEWEST_CLIPS:
+        return f"count must be at least {FEWEST_CLIPS}"
+    if not seconds >= 2.0:
+        return "seconds must be at least 2: shorter clips say nothing of rhythm or key"
+    if searches and seconds < PASSAGE_SECONDS + 0.2:
+        return f"seconds must be at least {PASSAGE_SECONDS + 0.2:g} to look for copies"
+    return ""
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -224,6 +233,14 @@ def printable_lines(text: str) -> str:
     return "\n".join(printable(line) for line in text.split("\n"))
 
 
+def note(options: argparse.Namespace, sentence: str) -> None:
+    """Say something about the music before it is measured; a caller from Python keeps it."""
+    if getattr(options, "notes", None) is None:
+        print(f"{wrapped(sentence)}\n")
+    else:
+        options.notes.append(sentence)
+
+
 def evaluate_generator(
     options: argparse.Namespace, composer: Composer, learned: LearnedSongs | None
 ) -> tuple[Ruler, GeneratorScore, Made]:
@@ -231,7 +248,7 @@ def evaluate_generator(
     own, real = form_of(composer), sound_of(options.real)
     sound = common_form(own, real)
     if changed := changed_words("What the model makes", own, sound):
-        print(f"{wrapped(changed)}\n")
+        note(options, changed)
     ruler, excerpts = measure_real(options, sound)
     score, made = score_generator(
         composer,
@@ -271,10 +288,10 @@ def evaluate_folder(options: argparse.Namespace) -> tuple[Ruler, GeneratorScore,
     open_output(options, options.generated)
     sound = common_form(made_sound, real_sound)
     if changed := changed_words("--generated", made_sound, sound):
-        print(f"{wrapped(changed)}\n")
+        note(options, changed)
     if shared := same_music(options.generated, options.real):
         same = f"--generated and --real hold the same music ({shared}): the scores say nothing about it."
-        print(f"{wrapped(same)}\n")
+        note(options, same)
     ruler, real = measure_real(options, sound)
     excerpts = read_music(options.generated, options, sound)
     refuse_few(excerpts, options.generated, options)
@@ -383,7 +400,7 @@ def measure_real(options: argparse.Namespace, sound: SoundForm) -> tuple[Ruler, 
             f"Only {counted(songs, 'song')} in {printable(options.real)}: passages stand in for songs, so every "
             "interval is too narrow. Take the figures as hints, and give more music with --real."
         )
-        print(f"{wrapped(few)}\n")
+        note(options, few)
         files = [Passage(name, index) for index, name in enumerate(excerpts.files)]
     ruler = fit_ruler(excerpts.clips, files, sound.sample_rate, seed=options.seed, watch=watched)
     return ruler, excerpts
@@ -398,7 +415,7 @@ def read_library(options: argparse.Namespace, sound: SoundForm) -> Library | Non
     if len(only) < len(names):
         there = counted(len(names), "song")
         part = f"{len(only):,} of {there} in {printable(options.train)} are searched for copies."
-        print(f"{wrapped(part)}\n")
+        note(options, part)
     songs = read_songs(
         options.train, sample_rate=sound.sample_rate, channels=sound.channels, split="training", only=only
     )

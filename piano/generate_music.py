@@ -268,6 +268,10 @@ class Maker(NamedTuple):
     folder: Path
     options: argparse.Namespace
 
+    def computing_in(self, dtype: torch.dtype) -> "Maker":
+        """The same with the sampler's products in another number format, in which it makes other music."""
+        return self._replace(composer=Composer(self.generator, self.composer.sampling._replace(dtype=dtype)))
+
     @property
     def shelf(self) -> Shelf:
         """What its files have in common."""
