@@ -61,6 +61,8 @@ class Player:
         self.generator: VariationalAttentionModel = build_generator(content, device=place)
         self._lessons = {"run": content.get("run")}
         self._dtype = sampling_dtype(place)
+        kernels = compiled.kernels() if place == "cpu" else None
+        self._template = Composer(self.generator, Sampling(dtype=self._dtype), kernels=kernels)
 
     @property
     def sample_rate(self) -> int:
@@ -285,8 +287,7 @@ class Player:
         return Sound(fitting, self.sample_rate)
 
     def _composer(self, seed: int, steps: int | str) -> Composer:
-        kernels = compiled.kernels() if self.generator.device.type == "cpu" else None
-        return Composer(self.generator, Sampling(seed, steps, dtype=self._dtype), kernels=kernels)
+        return self._template.with_sampling(Sampling(seed, steps, dtype=self._dtype))
 
     def _check(self, seconds: float, *, may_be_endless: bool = False) -> None:
         if math.isinf(seconds) and not may_be_endless:
