@@ -47,11 +47,14 @@ class Scheduler:
     ----------
     speed : float, optional
         Seconds of sound that a second of work makes, as long as that is not measured.
+    smoothing : float
+        Share of the last step in the measured speed; 0 keeps it as it is.
     """
 
-    def __init__(self, *, speed: float | None = None) -> None:
+    def __init__(self, *, speed: float | None = None, smoothing: float = SMOOTHING) -> None:
         self.speed = speed
         """Seconds of sound that a second of work makes; None before anything was made."""
+        self._smoothing = smoothing
         self.busy_seconds = 0.0
         """Of work so far."""
         self._works: list[Work] = []
@@ -129,4 +132,5 @@ class Scheduler:
         elif made > 0.0:
             now = made / max(took, 1e-6)
             # Of times, not of rates: a step that took long counts for as long as it took.
-            self.speed = now if self.speed is None else 1.0 / ((1.0 - SMOOTHING) / self.speed + SMOOTHING / now)
+            before = now if self.speed is None else self.speed
+            self.speed = 1.0 / ((1.0 - self._smoothing) / before + self._smoothing / now)

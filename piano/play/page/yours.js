@@ -1,0 +1,164 @@
+// The view of one's own sounds: bring one, say what to make of it, watch it being made, hear it.
+
+import { ask, post, remove, uploadSound } from "./api.js";
+import { $, choice, choose, clock, fill, lasting, make, say } from "./dom.js";
+import { playButton } from "./player.js";
+import { record } from "./recorder.js";
+import { bringSound, dropUpload } from "./sources.js";
+import { set, state, watch } from "./state.js";
+import { takeCard } from "./take_card.js";
+
+const RECORDED_SECONDS = 10;
+const NEWEST = 4;
+const SAYS = {
+  continue: "It goes on where the sound ends, or where it fades out.",
+  vary: "The same sound, played again: a little or very differently.",
+  like: "New music in its style, with other notes.",
+  new: "A piece out of white noise, with no sound of yours.",
+};
+let recording = null;
+
+const note = (sentence) => ($("#yours-note").textContent = sentence);
+
+async function bring(file) {
+  const sound = await bringSound(file, note);
+  if (sound) set({ source: sound, kind: state.kind === "new" ? "continue" : state.kind });
+}
+
+async function recordOrStop() {
+  if (recording) return recording.abort();
+  recording = new AbortController();
+  const button = $("#record");
+  button.setAttribute("aria-pressed", "true");
+  button.textContent = "Stop here";
+  note("Waiting for the microphone …");
+  let level = 0;
+  const onLevel = (peak, left) => {
+    if ($("#recording").hidden) note("Play something.");
+    $("#recording").hidden = false;
+    level = Math.max(peak, 0.92 * level);
+    $("#level").value = level;
+    $("#record-time").textContent = `${Math.ceil(Math.max(0, left))} s`;
+  };
+  try {
+    const file = await record({ seconds: RECORDED_SECONDS, signal: recording.signal, onLevel });
+    if (file) await bring(file);
+    else note("That was shorter than a second. Record again.");
+  } catch (error) {
+    note(error.message);
+  }
+  recording = null;
+  $("#recording").hidden = true;
+  button.setAttribute("aria-pressed", "false");
+  button.textContent = "Record ten seconds";
+}
+
+function soundRow({ id, name, seconds }) {
+  const input = make("input", { type: "radio", name: "source", value: id });
+  input.checked = state.source?.id === id;
+  input.addEventListener("change", () => set({ source: { id, name } }));
+  const label = make("label", {}, input, make("b", { text: name }), make("span", { className: "quiet", text: seconds ? clock(seconds) : "a take" }));
+  const isUpload = state.uploads.some((sound) => sound.id === id);
+  const forget = () => dropUpload(id).catch((error) => note(error.message));
+  return make(
+    "div",
+    { className: input.checked ? "sound chosen" : "sound" },
+    isUpload ? playButton({ url: uploadSound(id), name, seconds }) : null,
+    label,
+    isUpload ? make("button", { type: "button", className: "plain", "aria-label": `Forget ${name}`, text: "×", on: { click: forget } }) : null,
+  );
+}
+
+function showSounds() {
+  const { uploads, source } = state;
+  const isTake = source && !uploads.some(({ id }) => id === source.id);
+  const hadFocus = $("#sounds").contains(document.activeElement) && document.activeElement.value;
+  $("#sounds").replaceChildren(...(isTake ? [source, ...uploads] : uploads).map(soundRow));
+  if (hadFocus) $(`#sounds input[value="${CSS.escape(hadFocus)}"]`)?.focus();
+  $("#sounds").hidden = !uploads.length && !isTake;
+}
+
+function showChoice() {
+  choose("kind", state.kind);
+  $("#kind-says").textContent = SAYS[state.kind];
+  $("#amount-control").hidden = state.kind !== "vary";
+  $("#length-control").hidden = state.kind === "vary";
+  const needsSound = state.kind !== "new" && !state.source;
+  $("#make-go").disabled = needsSound;
+  $("#make-note").textContent = needsSound ? "Give it a sound first." : state.kind === "new" ? "" : `From “${state.source.name}”.`;
+}
+
+function showNumbers() {
+  for (const id of ["amount", "length", "count"]) fill($(`#${id}`));
+  $("#amount-value").textContent = Number($("#amount").value).toFixed(2);
+  $("#length-value").textContent = lasting(Number($("#length").value));
+  $("#count-value").textContent = $("#count").value;
+}
+
+async function go(event) {
+  event.preventDefault();
+  const { kind, source, model } = state;
+  const order = { kind, model, seconds: Number($("#length").value), count: Number($("#count").value) };
+  order.seed = crypto.getRandomValues(new Uint32Array(1))[0] % 1_000_000;
+  if (kind !== "new") order.source = source.id;
+  if (kind === "vary") order.amount = Number($("#amount").value);
+  try {
+    await post("/api/makes", order);
+    say("It is being made.");
+    set({ makes: await ask("/api/makes") });
+  } catch (error) {
+    $("#make-note").textContent = error.message;
+  }
+}
+
+function makeRow(job) {
+  const { id, done = 0, total = 1, eta_seconds: eta, error, state: phase } = job;
+  const isWaiting = phase === "waiting";
+  const words = error ?? (isWaiting ? "waiting for its turn" : Number.isFinite(eta) ? `about ${lasting(eta)} more` : "being made");
+  const cancel = () => remove(`/api/makes/${encodeURIComponent(id)}`).catch(() => {});
+  return make(
+    "li",
+    {},
+    make("span", {}, make("b", { text: `${job.title ?? job.kind} ` }), make("span", { className: "quiet", text: words })),
+    make("button", { type: "button", className: "plain", text: error ? "Close" : "Cancel", "aria-label": `${error ? "Close" : "Cancel"} ${job.title ?? job.kind}`, on: { click: cancel } }),
+    error ? null : make("progress", { max: total, value: isWaiting ? 0 : done, "aria-label": `Progress of ${job.title ?? job.kind}` }),
+  );
+}
+
+function showMakes() {
+  $("#makes").replaceChildren(...state.makes.map(makeRow));
+}
+
+function showMade() {
+  const made = (state.takes ?? []).filter(({ kind }) => kind !== "radio").slice(0, NEWEST);
+  const list = make("ol", { className: "take-list", "aria-label": "Just made" }, ...made.map((take) => takeCard(take)));
+  $("#made").replaceChildren(...(made.length ? [make("h2", { text: "Made last" }), list] : []));
+}
+
+function drops() {
+  const box = $("#drop");
+  const stop = (event) => event.preventDefault();
+  for (const name of ["dragover", "drop"]) document.addEventListener(name, stop); // a missed drop must not leave the page
+  box.addEventListener("dragover", () => box.classList.add("over"));
+  box.addEventListener("dragleave", () => box.classList.remove("over"));
+  box.addEventListener("drop", ({ dataTransfer }) => {
+    box.classList.remove("over");
+    if (dataTransfer.files[0]) bring(dataTransfer.files[0]);
+  });
+}
+
+export function showYours() {
+  drops();
+  $("#file").addEventListener("change", ({ target }) => target.files[0] && bring(target.files[0]).finally(() => (target.value = "")));
+  $("#record").addEventListener("click", recordOrStop);
+  $("#kind").addEventListener("change", () => set({ kind: choice("kind") }));
+  for (const id of ["amount", "length", "count"]) $(`#${id}`).addEventListener("input", showNumbers);
+  $("#make").addEventListener("submit", go);
+  watch(["uploads", "source"], showSounds);
+  watch(["source", "kind"], showChoice);
+  watch("makes", showMakes);
+  watch("takes", showMade);
+  showSounds();
+  showChoice();
+  showNumbers();
+}
