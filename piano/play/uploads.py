@@ -1,35 +1,40 @@
 """Sounds that visitors bring: taken in within limits, decoded in a process of their own, kept as clean FLAC files."""
 
+import asyncio
+import contextlib
 import json
 import os
 import secrets
 import threading
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import unquote
 
-import numpy as np
-import soundfile
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from data_prep.worker_pool import Tick, run_tasks
-from piano.foundation.audio_io import DecodeLog, decode_blocks
-from piano.foundation.errors import AudioError, ConfigError, MusiganError
-from piano.foundation.levels import SILENCE_DB
+from data_prep.worker_pool import run_tasks
+from piano.foundation.errors import AudioError
 from piano.foundation.made_files import write_json
 from piano.foundation.screen_text import printable
+from piano.play.decoding import DecodeTask, decode_upload, outcome
 from piano.play.place import Limits
+from piano.play.refusals import Full, NotHere
 
 FOLDER = "uploads"
-RATE, CHANNELS = 44_100, 2
 STALL_SECONDS = 20.0
 """Without a sign of life from the decoder."""
 LONGEST_NAME = 80
+PATIENCE_SECONDS = 30.0
+"""For the next bytes of a sound that is coming: who stops sending keeps nobody else out."""
+AT_ONCE = 2
+"""Sounds that are decoded: more would take the processor from the music."""
+UNFINISHED = (".coming-*", ".*.flac")
+"""What a server that was killed leaves behind."""
 
 
 class Upload(BaseModel):
@@ -43,36 +48,6 @@ class Upload(BaseModel):
     notes: list[str] = Field(default_factory=list)
     brought: float
     """Seconds since 1970."""
-
-
-class _Task(NamedTuple):
-    source: Path
-    target: Path
-    most_seconds: float
-
-
-def decode_upload(task: _Task, tick: Tick) -> tuple[float, list[str]]:
-    """Decode a file into a FLAC of 24 bits; seconds of it, and what was odd about it.
-
-    Raises
-    ------
-    AudioError
-        There is no sound in it, or too much.
-    """
-    log, samples, peak = DecodeLog(), 0, 0.0
-    with soundfile.SoundFile(str(task.target), "w", RATE, CHANNELS, "PCM_24", format="FLAC") as file:
-        for block in decode_blocks(task.source, sample_rate=RATE, channels=CHANNELS, log=log, alive=lambda: tick(0.0)):
-            samples += block.shape[1]
-            if samples > task.most_seconds * RATE:
-                raise AudioError(
-                    f"it is longer than {task.most_seconds / 60:g} minutes: cut out the part that matters."
-                )
-            file.write(np.clip(block.T, -1.0, 1.0))
-            peak = max(peak, float(np.abs(block).max(initial=0.0)))
-            tick(block.shape[1] / RATE)
-    if samples and peak < 10 ** (SILENCE_DB / 20):
-        raise AudioError(f"it is silent: nothing in it is above {SILENCE_DB:.0f} dB.")
-    return samples / RATE, log.notes
 
 
 class Uploads:
@@ -90,6 +65,10 @@ class Uploads:
         self.limits = limits
         self._lock = threading.Lock()
         self._coming = 0
+        for pattern in UNFINISHED:
+            for path in folder.glob(pattern):
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     def all(self) -> list[Upload]:
         """The newest first."""
@@ -112,10 +91,10 @@ class Uploads:
         return None if self.get(upload_id) is None else self._sound(upload_id)
 
     def claim(self) -> None:
-        """Say that a sound is coming; raises ConfigError where there are too many."""
+        """Say that a sound is coming; raises Full where there are too many."""
         with self._lock:
             if len(self.all()) + self._coming >= self.limits.uploads:
-                raise ConfigError(f"{self.limits.uploads} sounds are here already. Remove one first.")
+                raise Full(f"{self.limits.uploads} sounds are here already. Remove one first.")
             self._coming += 1
 
     def release(self) -> None:
@@ -133,7 +112,7 @@ class Uploads:
         upload_id = secrets.token_urlsafe(9)
         target = self.folder / f".{upload_id}.flac"
         try:
-            seconds, notes = _decoded(_Task(source, target, self.limits.upload_seconds), name)
+            seconds, notes = _decoded(DecodeTask(source, target, self.limits.upload_seconds), name)
             os.replace(target, self._sound(upload_id))
         finally:
             for path in (source, target):
@@ -145,7 +124,7 @@ class Uploads:
     def remove(self, upload_id: str) -> None:
         """Forget a sound; what was made from it has its own copy. Raises AudioError."""
         if self.get(upload_id) is None:
-            raise AudioError("there is no such sound.")
+            raise NotHere("there is no such sound.")
         (self.folder / f"{upload_id}.json").unlink(missing_ok=True)
         self._sound(upload_id).unlink(missing_ok=True)
 
@@ -153,17 +132,12 @@ class Uploads:
         return self.folder / f"{upload_id}.flac"
 
 
-def _decoded(task: _Task, name: str) -> tuple[float, list[str]]:
+def _decoded(task: DecodeTask, name: str) -> tuple[float, list[str]]:
+    """Seconds and notes of a file, decoded in a process of its own; raises AudioError in the visitor's words."""
     for event in run_tasks(decode_upload, [task], workers=1, stall_seconds=STALL_SECONDS):
-        if event.is_finished and not event.failure:
-            seconds, notes = event.result
-            if seconds <= 0.0:
-                break
-            return seconds, notes
         if event.is_finished:
-            told = event.failure.replace(str(task.source), printable(name)).replace(task.source.name, printable(name))
-            raise AudioError(told if printable(name) in told else f"{printable(name)}: {told}")
-    raise AudioError(f"{printable(name)} holds no sound.")
+            return outcome(event, task, name)
+    raise AssertionError("every task ends")
 
 
 def shown_name(header: str) -> str:
@@ -173,6 +147,7 @@ def shown_name(header: str) -> str:
 
 def routes(uploads: Uploads) -> list[Route]:
     """POST and GET /api/uploads, GET /api/uploads/ID/sound, DELETE /api/uploads/ID."""
+    turn = asyncio.Semaphore(AT_ONCE)
 
     async def bring(request: Request) -> Response:
         name = shown_name(request.headers.get("x-file-name", "sound"))
@@ -183,17 +158,15 @@ def routes(uploads: Uploads) -> list[Route]:
         uploads.claim()
         temporary = uploads.temporary()
         try:
-            taken = 0
-            with temporary.open("xb") as file:
-                async for part in request.stream():
-                    taken += len(part)
-                    if taken > most:
-                        return too_large(most)
-                    file.write(part)
-            if not taken:
+            if not await received(request, temporary, most):
                 raise AudioError(f"{name} is empty.")
-            upload = await run_in_threadpool(uploads.take_in, temporary, name)
-        except MusiganError as error:
+            async with turn:
+                upload = await run_in_threadpool(uploads.take_in, temporary, name)
+        except _TooLarge:
+            return too_large(most)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody reads it
+        except AudioError as error:
             return JSONResponse({"error": str(error)}, status_code=422)
         finally:
             temporary.unlink(missing_ok=True)
@@ -206,7 +179,7 @@ def routes(uploads: Uploads) -> list[Route]:
     async def sound(request: Request) -> Response:
         path = await run_in_threadpool(uploads.path, request.path_params["id"])
         if path is None:
-            raise AudioError("there is no such sound.")
+            raise NotHere("there is no such sound.")
         return FileResponse(path, media_type="audio/flac", headers={"cache-control": "private, no-cache"})
 
     async def remove(request: Request) -> Response:
@@ -222,6 +195,27 @@ def routes(uploads: Uploads) -> list[Route]:
         Route("/api/uploads/{id}/sound", sound),
         Route("/api/uploads/{id}", remove, methods=["DELETE"]),
     ]
+
+
+class _TooLarge(Exception):
+    """More came than may."""
+
+
+async def received(request: Request, path: Path, most: int) -> int:
+    """Write what comes into a new file; bytes of it. Raises AudioError for who stops sending, and _TooLarge."""
+    taken, parts = 0, request.stream()
+    with path.open("xb") as file:
+        while True:
+            try:
+                part = await asyncio.wait_for(anext(parts, None), PATIENCE_SECONDS)
+            except TimeoutError:
+                raise AudioError("the sound stopped coming. Bring it again.") from None
+            if part is None:
+                return taken
+            taken += len(part)
+            if taken > most:
+                raise _TooLarge
+            file.write(part)
 
 
 def too_large(most: int) -> Response:
