@@ -532,7 +532,7 @@ def test_a_vote_counts_after_seconds_of_each_and_the_tally_has_an_interval(page:
 
 def test_a_run_is_shown_with_its_curves_and_its_sound(page: Browser) -> None:
     show(page, "runs")
-    page.wait_for("document.querySelector('.verdict')")
+    page.wait_for("document.querySelectorAll('.verdict').length === 1")
     assert text(page, ".verdict").endswith(".")
     assert page.evaluate("document.querySelectorAll('.plot path.line').length") >= 2
     shapes = page.evaluate("[...document.querySelectorAll('.plot path.line')].map(path => path.getAttribute('d').length)")

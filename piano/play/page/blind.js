@@ -123,7 +123,7 @@ function scale({ low, high, share }, name) {
   const mark = svg("circle", { cx: `${100 * share}%`, cy: "50%", r: 6, class: "mark" });
   const half = svg("line", { x1: "50%", x2: "50%", y1: "15%", y2: "85%", class: "half", "stroke-width": 1 });
   const text = `${name} was preferred in ${Math.round(100 * share)} % of the votes, 95 % interval ${Math.round(100 * low)} to ${Math.round(100 * high)} %`;
-  return make("div", { className: "scale", role: "img", "aria-label": text }, svg("svg", {}, line(0, 1, "whole", 2), half, line(low, high, "interval", 5), mark));
+  return make("div", { className: "scale", role: "img", "aria-label": text }, svg("svg", { "aria-hidden": "true" }, line(0, 1, "whole", 2), half, line(low, high, "interval", 5), mark));
 }
 
 function tally(row) {
