@@ -26,12 +26,12 @@ install: $(READY)
 
 # The stamps are newer than the lists of packages, or everything is installed again (which costs seconds if nothing changed).
 $(READY): pyproject.toml constraints.txt
-	$(call install,demo$(COMMA)m4a)
+	$(call install,demo$(COMMA)m4a$(COMMA)play)
 	@[ -e $(DRIVER) ] || $(RUN) -m pip uninstall --disable-pip-version-check --quiet --yes triton
 	@touch $@
 
 $(TOOLS): pyproject.toml constraints.txt
-	$(call install,demo$(COMMA)m4a$(COMMA)tutorial$(COMMA)notify$(COMMA)dev)
+	$(call install,demo$(COMMA)m4a$(COMMA)play$(COMMA)tutorial$(COMMA)notify$(COMMA)dev)
 	@touch $@ $(READY)
 
 # Tests that measure the machine's speed, or start processes that share a step, run when nothing else does.

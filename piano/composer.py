@@ -408,11 +408,19 @@ class Composer:
         -------
         Tensor [shape=(1, frames, latent_dim)]
         """
+        return torch.cat(list(self.vary_windows(given, amount, item=item)), dim=1)
+
+    @torch.inference_mode()
+    def vary_windows(self, given: Tensor, amount: float, *, item: int = 0) -> Iterator[Tensor]:
+        """The latents of `vary_latents` as they are made, window by window (1, frames, latent_dim)."""
         network, frames = self.generator, given.shape[1]
         window, items = network.latent_seq_len, range(item, item + 1)
         kept = window // HISTORY_PART
         made = given[:, :0]
-        while amount > 0.0 and (position := made.shape[1]) < frames:
+        if amount == 0.0:
+            yield given
+            return
+        while (position := made.shape[1]) < frames:
             begin = min(max(position - kept, 0), max(frames - window, 0))
             part = given[:, begin : begin + window]
             history = made[:, begin:]
@@ -425,8 +433,9 @@ class Composer:
                 given=part,
                 amount=amount,
             )
-            made = torch.cat([made, require_finite(varied[:, history.shape[1] :], "latents")], dim=1)
-        return made if amount > 0.0 else given
+            piece = require_finite(varied[:, history.shape[1] :], "latents")
+            made = torch.cat([made, piece], dim=1)
+            yield piece
 
     @torch.inference_mode()
     def sample_latents(self, frames: int, *, count: int) -> Tensor:

@@ -107,7 +107,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="the model that fine-tuning began with, or shipped: say with --train whether it moved, did not move or "
         "copied, and write a clip of both (default: do not)",
     )
-    kinds.add_shared(parser, "--epoch", "--count", "--seconds", "--steps", "--seed")
+    kinds.add_shared(parser, "--epoch", "--count", "--seconds", "--steps", "--phase-iterations", "--seed")
     add(
         "--seeds",
         type=kinds.count,
@@ -155,8 +155,12 @@ def evaluate(options: argparse.Namespace) -> None:
         content = load_checkpoint(options.checkpoints, "generator", options.epoch)
         open_output(options, measured)
         generator = build_generator(content, device=device)
-        composer = Composer(generator, Sampling(options.seed, options.steps, dtype=sampling_dtype(device)))
-        subject = f"epoch {content['epoch']} of {printable(options.checkpoints)}, {composer.steps} steps"
+        sampling = Sampling(options.seed, options.steps, options.phase_iterations, sampling_dtype(device))
+        composer = Composer(generator, sampling)
+        subject = (
+            f"epoch {content['epoch']} of {printable(options.checkpoints)}, {composer.steps} steps, "
+            f"{options.phase_iterations} phase iterations"
+        )
         before = model_before(options, composer) if options.before else None
         ruler, score, made = evaluate_generator(options, composer, learned_by_model(options.checkpoints, content))
         effect = effect_of(options, before, composer) if before else None
@@ -174,7 +178,8 @@ def evaluate(options: argparse.Namespace) -> None:
 def model_before(options: argparse.Namespace, after: Composer) -> Composer:
     """The model that fine-tuning began with; raises ConfigError where it makes sound of another form."""
     generator = load_generator(options.before, device=after.generator.device)
-    before = Composer(generator, Sampling(options.seed, options.steps, dtype=after.sampling.dtype))
+    sampling = Sampling(options.seed, options.steps, options.phase_iterations, after.sampling.dtype)
+    before = Composer(generator, sampling)
     own, other = form_of(after), form_of(before)
     if own != other:
         raise ConfigError(

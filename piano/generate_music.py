@@ -79,13 +79,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     kinds.add_shared(parser, "--count", default=None, help=f"how many samples (default: {COUNT}, with --output - one)")
     kinds.add_shared(parser, "--seed", type=kinds.any_seed, help="the same seed gives the same music (default: 0)")
-    kinds.add_shared(parser, "--steps")
-    parser.add_argument(
-        "--phase-iterations",
-        type=kinds.phase_iterations,
-        default=16,
-        help="of Griffin-Lim: 0 is fastest; 2 (mono), 4 (stereo) nearly as good as 16 (default: 16)",
-    )
+    kinds.add_shared(parser, "--steps", "--phase-iterations")
     parser.add_argument(
         "--output",
         type=Path,
@@ -523,9 +517,9 @@ def varied_sounds(
     amount : float
         From 0, the same, to 1, other music of its style.
     """
-    varied = composer.vary_latents(latents, amount, item=item)
+    varied = composer.vary_windows(latents, amount, item=item)
     offset = torch.from_numpy(heard.levels.offset).float().unsqueeze(1).to(latents.device)
-    sounds = composer.decode_stream(iter(varied.split(DECODED_FRAMES, dim=1)), first_item=item, are_real=True)
+    sounds = composer.decode_stream(varied, first_item=item, are_real=True)
     yield from trim((sound[0] / heard.gain + offset for sound in sounds), heard.samples)
 
 

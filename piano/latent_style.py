@@ -324,6 +324,13 @@ class LatentStyle(OptionalBuffers):
         phase, first_beat = (torch.stack(drawn).to(vector.device) for drawn in (phases, first_beats))
         return Style(vector, self._pulse_of(vector, phase, first_beat))
 
+    @torch.no_grad()
+    def tempo_and_movement(self) -> tuple[Tensor, Tensor]:
+        """Of every style of the training music: beats a second, and the log of how much moves (NUM_ANCHORS of each)."""
+        still = torch.zeros_like(self.anchors[:, 0])
+        numbers = self.anchors @ self.unproject * self.spread + self.mean
+        return self._pulse_of(self.anchors, still, still).frequency, numbers[:, 2 * self.latent_dim]
+
     def optional_shapes(self) -> dict[str, tuple[int, ...]]:
         return {"onset": (3 * self.latent_dim + 1,)}
 

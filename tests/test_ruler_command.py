@@ -158,7 +158,8 @@ def test_several_seeds_are_measured_each_alone_and_their_mean_and_spread_are_kep
 ) -> None:
     arguments = ["--checkpoints", str(home / "checkpoints"), "--real", str(home / "real"), "--prompts", "0"]
     few = ["--count", "4", "--seconds", "2", "--threads", "1", "--steps", "1"]
-    for name, more in (("three", ["--seeds", "3"]), ("second", ["--seed", "1"])):
+    rough = ["--phase-iterations", "0"]
+    for name, more in (("three", ["--seeds", "3"]), ("second", ["--seed", "1"]), ("rough", ["--seed", "1", *rough])):
         assert main([*arguments, *few, *more, "--output", str(tmp_path / name)]) == 0
     found, alone = scores(tmp_path / "three"), scores(tmp_path / "second")
     values = [seed["kernel_score"]["value"] for seed in found["seeds"]]
@@ -166,9 +167,11 @@ def test_several_seeds_are_measured_each_alone_and_their_mean_and_spread_are_kep
     assert len(values) == 3 and figure["value"] == pytest.approx(np.mean(values))
     assert figure["low"] <= min(values) <= max(values) <= figure["high"]
     assert alone["seeds"] is None
+    assert scores(tmp_path / "rough")["sets"]["samples"]["kernel_score"] != alone["sets"]["samples"]["kernel_score"]
     assert values[1] == pytest.approx(alone["sets"]["samples"]["kernel_score"]["value"], abs=0.1)  # its own intervals
     assert found["set_clips"]["samples"] == 4 and found["ruler"] == RULER_VERSION
     screen = " ".join(capsys.readouterr().out.split())
+    assert "1 steps, 16 phase iterations" in screen and "1 steps, 0 phase iterations" in screen
     assert "12 clips (3 seeds)" in screen and "the mean of 3 seeds" in screen and "samples, n 4" in screen
     with pytest.raises(SystemExit):
         main(["--generated", str(home / "train"), "--real", str(home / "real"), "--seeds", "2"])

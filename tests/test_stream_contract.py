@@ -18,7 +18,7 @@ from torch import Tensor
 from piano.composer import BLOCK_FRAMES, Composer, Sampling
 from piano.latent_style import Style
 from piano.piano_model import VariationalAttentionModel
-from piano.play.radio import CEILING, CHANGE_SECONDS, TURN_SECONDS, Program, Radio, below_ceiling
+from piano.play.radio import CEILING, CHANGE_SECONDS, DUCK_SECONDS, TURN_SECONDS, Program, Radio, below_ceiling
 from piano.stream_state import Stream
 from tests.tiny_run import SAMPLE_RATE, SMALL, tonal_pairs
 
@@ -185,10 +185,9 @@ PROGRAM = Program(seed=3, piece=1, steps=2, phase_iterations=2)
 
 def test_a_radio_that_nobody_touches_plays_the_piece_that_is_generated(composer, whole):
     played = heard(Radio(composer, PROGRAM), SAMPLES / SAMPLE_RATE)[:, :SAMPLES]
-    assert torch.equal(played, below_ceiling(whole, 1.0, duck_samples=160)[0]) or whole.abs().max() > CEILING
     quiet = whole.abs().amax(dim=0).cummax(dim=0).values <= CEILING
-    first = int(quiet.sum()) - 160
-    assert first > 0 and torch.equal(played[:, :first], whole[:, :first])
+    first = int(quiet.sum()) - round(DUCK_SECONDS * SAMPLE_RATE)  # where the first too loud sample makes it softer
+    assert first > SAMPLE_RATE and torch.equal(played[:, :first], whole[:, :first])
 
 
 MOVES = {
@@ -259,11 +258,14 @@ def test_what_would_be_beyond_full_scale_makes_the_rest_softer_without_a_step():
     sound = torch.zeros(2, 1000)
     sound[0] = 0.8 * torch.sin(torch.arange(1000) / 9.0)
     sound[1, 600] = 2.0
-    played, gain = below_ceiling(sound, 1.0, duck_samples=200)
+    played, gain = below_ceiling(sound, 1.0, sample_rate=10_000)  # 20 ms are 200 samples
     assert gain == pytest.approx(CEILING / 2)
     assert torch.equal(played[:, :400], sound[:, :400])
     assert played.abs().max() <= CEILING + 1e-6
     assert torch.allclose(played[:, 600:], gain * sound[:, 600:])
     ratio = played[0, 401:] / sound[0, 401:]
     assert ratio.diff().abs().max() < 0.01
-    assert below_ceiling(sound, gain, duck_samples=200)[1] == gain  # once is enough
+    assert below_ceiling(sound, gain, sample_rate=10_000)[1] == gain  # once is enough
+    quiet, later = below_ceiling(0.1 * sound, gain, sample_rate=100)
+    assert gain < later == pytest.approx(gain * 10 ** (5 / 20))  # ten seconds at half a decibel
+    assert (quiet[0, 1:] / sound[0, 1:]).diff().abs().max() < 1e-3

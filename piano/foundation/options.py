@@ -91,6 +91,11 @@ SHARED: dict[str, dict[str, Any]] = {
         "default": "auto",
         "help": "sampling steps: a number, or auto, what scored best (default: auto)",
     },
+    "--phase-iterations": {
+        "type": phase_iterations,
+        "default": 16,
+        "help": "of Griffin-Lim: 0 is fastest; 2 (mono), 4 (stereo) nearly as good as 16 (default: %(default)s)",
+    },
     "--seed": {"type": natural_int, "default": 0, "help": "of samples, noise and intervals (default: %(default)s)"},
     "--device": {"choices": ("auto", "cpu", "cuda", "mps"), "default": "auto", "help": "(default: auto)"},
     "--threads": {"type": threads, "help": "CPU threads (default: what is fastest now)"},

@@ -21,9 +21,11 @@ from piano.stream_state import Stream
 TURN_SECONDS, CHANGE_SECONDS = 0.05, 0.4
 """Over which a turn of the style, and another piece, are faded in."""
 CEILING = 0.97
-"""Of full scale: what would be louder makes the rest of its piece softer."""
+"""Of full scale: what would be louder makes what follows softer."""
 DUCK_SECONDS = 0.02
 """Over which it gets softer."""
+RECOVERY_DB = 0.5
+"""Of which it gets louder again a second, where that fits."""
 WANDERING_DRAWS = 8
 """Styles that are drawn for a piece that wanders, until one is not a pause."""
 
@@ -122,7 +124,7 @@ class Radio:
             stream, sound = self._composer.advance(mark.stream)
             begin = self._origin + stream.sample - sound.shape[-1]
             played, loudness = below_ceiling(
-                require_finite(sound, "sound"), mark.loudness, duck_samples=round(DUCK_SECONDS * self.sample_rate)
+                require_finite(sound, "sound"), mark.loudness, sample_rate=self.sample_rate
             )
             self._stand_at(mark._replace(stream=stream, loudness=loudness))
             fresh = played[:, max(self.end - begin, 0) :]  # after a move, some is made that was heard already
@@ -252,18 +254,24 @@ class Radio:
         return self._composer.start(self.program.piece, style=self.style())
 
 
-def below_ceiling(sound: Tensor, gain: float, *, duck_samples: int) -> tuple[Tensor, float]:
-    """A sound (channels, samples) with a gain, and the gain that it ends with: as small as keeps it below the ceiling.
+def below_ceiling(sound: Tensor, gain: float, *, sample_rate: int) -> tuple[Tensor, float]:
+    """A sound (channels, samples) with a gain of at most 1, and the gain that it ends with.
 
-    It gets smaller before the first sample that would be beyond, over `duck_samples`.
+    The gain gets smaller before the first sample that would be beyond the ceiling, and larger again where it can.
     """
-    peak = gain * float(sound.abs().max()) if sound.shape[-1] else 0.0
-    if peak <= CEILING:
-        return gain * sound, gain
-    needed = gain * CEILING / peak
+    samples = sound.shape[-1]
+    if not samples:
+        return sound, gain
+    peak = float(sound.abs().max())
+    if gain * peak <= CEILING:
+        grown = min(1.0, gain * 10 ** (RECOVERY_DB / 20 * samples / sample_rate))
+        if grown == gain or grown * peak > CEILING:
+            return gain * sound, gain
+        return torch.linspace(gain, grown, samples) * sound, grown
+    needed = CEILING / peak
     over = int((gain * sound.abs().amax(dim=0) > CEILING).nonzero()[0])
-    begin = max(0, over - duck_samples)
-    curve = torch.full((sound.shape[-1],), needed)
+    begin = max(0, over - round(DUCK_SECONDS * sample_rate))
+    curve = torch.full((samples,), needed)
     curve[:begin] = gain
     curve[begin:over] = torch.linspace(gain, needed, over - begin + 1)[1:]
     return curve * sound, needed

@@ -1,0 +1,207 @@
+"""A listener's radio as work for the scheduler: it composes ahead of what was heard, and does what is wished."""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from piano.composer import Composer
+from piano.foundation.audio_writer import as_written
+from piano.foundation.errors import MusiganError
+from piano.latent_style import Style
+from piano.play.place import Limits, Sources
+from piano.play.programs import Wishes
+from piano.play.radio import Program, Radio
+
+
+class Void(NamedTuple):
+    """What was sent from a sample on is not to be heard any more."""
+
+    sample: int
+    id: int | None
+
+
+class Sound(NamedTuple):
+    """Samples that are ready."""
+
+    sample: int
+    pcm: NDArray[np.int16]
+    """(samples, channels)"""
+
+
+class Moved(NamedTuple):
+    """A moment in which a program began, for the receipt of a take."""
+
+    sample: int
+    wishes: Wishes
+
+
+class RadioWork:
+    """A radio that composes for a listener somewhere else.
+
+    Parameters
+    ----------
+    composer : Composer
+    wishes : Wishes
+    name : str
+        Of the model.
+    sources : Sources, optional
+        Where prompts and styles of sounds come from.
+    limits : Limits
+    tell : callable
+        Takes a `Sound`, a `Void` or a sentence; called from the scheduler's thread.
+    """
+
+    def __init__(
+        self,
+        composer: Composer,
+        wishes: Wishes,
+        *,
+        name: str,
+        sources: Sources | None,
+        limits: Limits,
+        tell: Callable[[Sound | Void | str], None],
+    ) -> None:
+        self.composer = composer
+        self.name = name
+        """Of the model."""
+        self.wishes = wishes
+        self.heard = 0
+        self.underruns = 0
+        self.is_blocked = False
+        """Whether the listener's line is full."""
+        self._sources = sources
+        self._limits = limits
+        self._tell = tell
+        self._lock = threading.Lock()
+        self._move: tuple[Wishes, int, int | None] | None = None
+        self._radio: Radio | None = None
+        self._kept: deque[Sound] = deque()
+        self._history: list[Moved] = []
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples a second."""
+        return self.composer.generator.sample_rate
+
+    @property
+    def channels(self) -> int:
+        """Of its sound."""
+        return self.composer.generator.sound_channels
+
+    @property
+    def ahead_seconds(self) -> float:
+        """Of music that is made and not heard."""
+        end = 0 if self._radio is None else self._radio.end
+        return max(0, end - self.heard) / self.sample_rate
+
+    def hear(self, sample: int) -> None:
+        """The listener is at this sample."""
+        end = 0 if self._radio is None else self._radio.end
+        self.heard = min(max(sample, self.heard), end)
+
+    def move(self, wishes: Wishes, at: int, move_id: int | None) -> None:
+        """Play otherwise from sample `at` on; of moves that come faster than music is made only the last one counts."""
+        with self._lock:
+            at = at if self._move is None else min(at, self._move[1])
+            self._move = (wishes, at, move_id)
+
+    @property
+    def wished(self) -> Wishes:
+        """What was asked for last, whether it plays already or not."""
+        with self._lock:
+            return self.wishes if self._move is None else self._move[0]
+
+    def urgency(self) -> float | None:
+        """Seconds that the listener still has; a control that moved comes before everything."""
+        if self._move is not None:
+            return -1.0
+        if self.is_blocked or self.ahead_seconds >= self._limits.ahead_seconds:
+            return None
+        return self.ahead_seconds
+
+    def step(self) -> float:
+        """Compose what comes next."""
+        if self._radio is None:
+            self._radio = Radio(self.composer, self.program_of(self.wishes))
+            self._history = [Moved(0, self.wishes)]
+        with self._lock:
+            move, self._move = self._move, None
+        if move is not None:
+            self._follow(*move)
+        self._radio.forget(self.heard)
+        before = self._radio.end
+        chunk = self._radio.produce()
+        pcm = as_pcm(chunk.waveform)
+        self._keep(Sound(chunk.sample, pcm))
+        self._tell(Sound(chunk.sample, pcm))
+        return (self._radio.end - before) / self.sample_rate
+
+    def fail(self, error: Exception) -> None:
+        """Say that it cannot go on."""
+        self._tell(str(error) if isinstance(error, MusiganError) else "The music stopped: a fault of the program.")
+
+    def played(self, begin: int, end: int) -> tuple[NDArray[np.int16], list[Moved]]:
+        """What was made between two samples (samples, channels), and the moves that it was made with, oldest first.
+
+        Fewer samples come where they are no longer kept, or not made yet.
+        """
+        with self._lock:
+            kept = list(self._kept)
+        parts = [
+            sound.pcm[max(begin - sound.sample, 0) : max(end - sound.sample, 0)]
+            for sound in kept
+            if sound.sample < end and sound.sample + len(sound.pcm) > begin
+        ]
+        nothing = np.zeros((0, self.channels), dtype=np.int16)
+        return np.concatenate([nothing, *parts]), [moved for moved in self._history if moved.sample < end]
+
+    def program_of(self, wishes: Wishes) -> Program:
+        """The program that wishes make: sounds are encoded, styles measured."""
+        prompt: Tensor | None = None
+        between: tuple[Style, Style] | None = None
+        if wishes.prompt or wishes.between:
+            if self._sources is None:
+                raise MusiganError("there are no sounds here to go on from.")
+            if wishes.prompt:
+                prompt = self._sources.prompt(self.composer, wishes.prompt)
+            if wishes.between:
+                first, second = (self._sources.style(self.composer, source) for source in wishes.between)
+                between = (first, second)
+        taken_over = wishes.model_dump(exclude={"prompt", "between"})
+        return Program(**taken_over, prompt=prompt, prompt_name=wishes.prompt or "", between=between)
+
+    def _follow(self, wishes: Wishes, at: int, move_id: int | None) -> None:
+        """Play otherwise, or say why that cannot be and play on."""
+        assert self._radio is not None
+        try:
+            program = self.program_of(wishes)
+        except MusiganError as error:
+            self._tell(str(error))
+            return
+        void = self._radio.move(program, max(at, self.heard))
+        self.wishes = wishes
+        self._history.append(Moved(void, wishes))
+        with self._lock:
+            while self._kept and self._kept[-1].sample >= void:
+                self._kept.pop()
+            if self._kept:
+                last = self._kept.pop()
+                self._kept.append(Sound(last.sample, last.pcm[: void - last.sample]))
+        self._tell(Void(void, move_id))
+
+    def _keep(self, sound: Sound) -> None:
+        oldest = self.heard - self._limits.kept_seconds * self.sample_rate
+        with self._lock:
+            self._kept.append(sound)
+            while len(self._kept) > 1 and self._kept[1].sample <= oldest:
+                self._kept.popleft()
+
+
+def as_pcm(waveform: Tensor) -> NDArray[np.int16]:
+    """Samples of 16 bits (samples, channels) of a waveform (channels, samples) within [-1, 1]."""
+    return as_written(waveform.float().cpu().numpy().T, "PCM_16")

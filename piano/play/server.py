@@ -1,0 +1,155 @@
+"""The playing server: a static page, a radio over a WebSocket, WAV streams, and what there is to know."""
+
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Mount, Route, Router, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+
+from piano.foundation.errors import CheckpointError, MusiganError
+from piano.play.access import Guard
+from piano.play.place import Place
+
+PAGE = Path(__file__).parent / "page"
+
+
+class Later:
+    """The library's routes, imported when they are first asked for: PyTorch comes with them.
+
+    Parameters
+    ----------
+    place : Place
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._router: Router | None = None
+        self._lock = threading.Lock()
+
+    def open(self) -> Router:
+        """The routes; also sets the place's sources."""
+        with self._lock:
+            if self._router is None:
+                from piano.play.taking import routes
+
+                self._router = Router(routes(self._place))
+            return self._router
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request."""
+        if scope["type"] != "http" or not scope["path"].startswith("/api/"):
+            raise HTTPException(404)
+        router = await run_in_threadpool(self.open)
+        await router(scope, receive, send)
+
+
+def create_app(place: Place, *, version: str = "") -> Starlette:
+    """The application for a place.
+
+    Parameters
+    ----------
+    place : Place
+    version : str
+        Of the project, for /api/health.
+    """
+    library = Later(place)
+
+    async def stream(request: Request) -> Response:
+        from piano.play.wav_stream import stream_wav  # with it comes PyTorch, which the page need not wait for
+
+        return await stream_wav(request)
+
+    async def listen(socket: Any) -> None:
+        await run_in_threadpool(library.open)
+        from piano.play.radio_socket import radio
+
+        await radio(socket)
+
+    routes = [
+        Route("/", _page),
+        Route("/api/health", _health),
+        Route("/api/models", _models),
+        Route("/api/models/{name}/styles", _styles),
+        Route("/api/stream.wav", stream),
+        WebSocketRoute("/api/radio", listen),
+        Mount("/page", StaticFiles(directory=PAGE)),
+        Mount("", library),
+    ]
+    app = Starlette(
+        routes=routes,
+        middleware=[Middleware(Guard, hosts=place.hosts, token=place.token)],
+        exception_handlers={MusiganError: _told, 404: _nothing_here, 405: _not_this_way, 500: _fault},
+        lifespan=_lifespan,
+    )
+    app.state.place = place
+    app.state.library = library
+    app.state.version = version
+    app.state.sockets = set()
+    app.state.begun = time.monotonic()
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: Starlette) -> AsyncIterator[None]:
+    place: Place = app.state.place
+    place.scheduler.start()
+    yield
+    for close in place.closers:
+        close()
+    await run_in_threadpool(place.scheduler.close)
+
+
+async def _page(request: Request) -> Response:
+    return FileResponse(PAGE / "index.html", headers={"cache-control": "no-cache"})
+
+
+async def _health(request: Request) -> Response:
+    app, place = request.app, request.app.state.place
+    speed = place.scheduler.speed
+    return JSONResponse(
+        {
+            "status": "ok",
+            "version": app.state.version,
+            "is_ready": place.models.is_loaded(place.models.default),
+            "listeners": len(place.radios),
+            "capacity": place.scheduler.capacity,
+            "speed": None if speed is None else round(speed, 1),
+            "uptime_seconds": round(time.monotonic() - app.state.begun, 1),
+        }
+    )
+
+
+async def _models(request: Request) -> Response:
+    return JSONResponse(request.app.state.place.models.described())
+
+
+async def _styles(request: Request) -> Response:
+    styles = await run_in_threadpool(request.app.state.place.models.styles, request.path_params["name"])
+    return JSONResponse(styles._asdict())
+
+
+async def _told(request: Request, error: Exception) -> Response:
+    """A sentence for the visitor."""
+    return JSONResponse({"error": str(error)}, status_code=404 if isinstance(error, CheckpointError) else 400)
+
+
+async def _nothing_here(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": "There is nothing at this address."}, status_code=404)
+
+
+async def _not_this_way(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": "This address does not take such a request."}, status_code=405)
+
+
+async def _fault(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": "A fault of the program: its window says more."}, status_code=500)

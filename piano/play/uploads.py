@@ -1,0 +1,230 @@
+"""Sounds that visitors bring: taken in within limits, decoded in a process of their own, kept as clean FLAC files."""
+
+import json
+import os
+import secrets
+import threading
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+import numpy as np
+import soundfile
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from data_prep.worker_pool import Tick, run_tasks
+from piano.foundation.audio_io import DecodeLog, decode_blocks
+from piano.foundation.errors import AudioError, ConfigError, MusiganError
+from piano.foundation.levels import SILENCE_DB
+from piano.foundation.made_files import write_json
+from piano.foundation.screen_text import printable
+from piano.play.place import Limits
+
+FOLDER = "uploads"
+RATE, CHANNELS = 44_100, 2
+STALL_SECONDS = 20.0
+"""Without a sign of life from the decoder."""
+LONGEST_NAME = 80
+
+
+class Upload(BaseModel):
+    """A sound that a visitor brought."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str = Field(pattern=r"^[A-Za-z0-9_-]{6,40}$")
+    name: str = Field(max_length=LONGEST_NAME)
+    seconds: float
+    notes: list[str] = Field(default_factory=list)
+    brought: float
+    """Seconds since 1970."""
+
+
+class _Task(NamedTuple):
+    source: Path
+    target: Path
+    most_seconds: float
+
+
+def decode_upload(task: _Task, tick: Tick) -> tuple[float, list[str]]:
+    """Decode a file into a FLAC of 24 bits; seconds of it, and what was odd about it.
+
+    Raises
+    ------
+    AudioError
+        There is no sound in it, or too much.
+    """
+    log, samples, peak = DecodeLog(), 0, 0.0
+    with soundfile.SoundFile(str(task.target), "w", RATE, CHANNELS, "PCM_24", format="FLAC") as file:
+        for block in decode_blocks(task.source, sample_rate=RATE, channels=CHANNELS, log=log, alive=lambda: tick(0.0)):
+            samples += block.shape[1]
+            if samples > task.most_seconds * RATE:
+                raise AudioError(
+                    f"it is longer than {task.most_seconds / 60:g} minutes: cut out the part that matters."
+                )
+            file.write(np.clip(block.T, -1.0, 1.0))
+            peak = max(peak, float(np.abs(block).max(initial=0.0)))
+            tick(block.shape[1] / RATE)
+    if samples and peak < 10 ** (SILENCE_DB / 20):
+        raise AudioError(f"it is silent: nothing in it is above {SILENCE_DB:.0f} dB.")
+    return samples / RATE, log.notes
+
+
+class Uploads:
+    """The sounds that visitors brought, in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Made when the first sound comes.
+    limits : Limits
+    """
+
+    def __init__(self, folder: Path, limits: Limits) -> None:
+        self.folder = folder
+        self.limits = limits
+        self._lock = threading.Lock()
+        self._coming = 0
+
+    def all(self) -> list[Upload]:
+        """The newest first."""
+        found = []
+        for path in self.folder.glob("*.json") if self.folder.is_dir() else ():
+            try:
+                upload = Upload.model_validate(json.loads(path.read_text(encoding="utf-8")))
+            except (OSError, ValueError, RecursionError, ValidationError):
+                continue
+            if path.stem == upload.id and self._sound(upload.id).is_file():
+                found.append(upload)
+        return sorted(found, key=lambda upload: upload.brought, reverse=True)
+
+    def get(self, upload_id: str) -> Upload | None:
+        """A sound by its id."""
+        return next((upload for upload in self.all() if upload.id == upload_id), None)
+
+    def path(self, upload_id: str) -> Path | None:
+        """The file of a sound by its id."""
+        return None if self.get(upload_id) is None else self._sound(upload_id)
+
+    def claim(self) -> None:
+        """Say that a sound is coming; raises ConfigError where there are too many."""
+        with self._lock:
+            if len(self.all()) + self._coming >= self.limits.uploads:
+                raise ConfigError(f"{self.limits.uploads} sounds are here already. Remove one first.")
+            self._coming += 1
+
+    def release(self) -> None:
+        """The sound that was coming is here, or will not come."""
+        with self._lock:
+            self._coming -= 1
+
+    def temporary(self) -> Path:
+        """A new name for bytes that are coming in."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self.folder / f".coming-{secrets.token_hex(8)}"
+
+    def take_in(self, source: Path, name: str) -> Upload:
+        """Decode a file that came in, in a process of its own; raises AudioError. The file itself is removed."""
+        upload_id = secrets.token_urlsafe(9)
+        target = self.folder / f".{upload_id}.flac"
+        try:
+            seconds, notes = _decoded(_Task(source, target, self.limits.upload_seconds), name)
+            os.replace(target, self._sound(upload_id))
+        finally:
+            for path in (source, target):
+                path.unlink(missing_ok=True)
+        upload = Upload(id=upload_id, name=name, seconds=round(seconds, 3), notes=notes, brought=time.time())
+        write_json(self.folder / f"{upload_id}.json", upload.model_dump())
+        return upload
+
+    def remove(self, upload_id: str) -> None:
+        """Forget a sound; what was made from it has its own copy. Raises AudioError."""
+        if self.get(upload_id) is None:
+            raise AudioError("there is no such sound.")
+        (self.folder / f"{upload_id}.json").unlink(missing_ok=True)
+        self._sound(upload_id).unlink(missing_ok=True)
+
+    def _sound(self, upload_id: str) -> Path:
+        return self.folder / f"{upload_id}.flac"
+
+
+def _decoded(task: _Task, name: str) -> tuple[float, list[str]]:
+    for event in run_tasks(decode_upload, [task], workers=1, stall_seconds=STALL_SECONDS):
+        if event.is_finished and not event.failure:
+            seconds, notes = event.result
+            if seconds <= 0.0:
+                break
+            return seconds, notes
+        if event.is_finished:
+            told = event.failure.replace(str(task.source), printable(name)).replace(task.source.name, printable(name))
+            raise AudioError(told if printable(name) in told else f"{printable(name)}: {told}")
+    raise AudioError(f"{printable(name)} holds no sound.")
+
+
+def shown_name(header: str) -> str:
+    """What a file is called on the page: its last name, without anything that steers."""
+    return printable(unquote(header, errors="replace").replace("\\", "/").rpartition("/")[2])[:LONGEST_NAME] or "sound"
+
+
+def routes(uploads: Uploads) -> list[Route]:
+    """POST and GET /api/uploads, GET /api/uploads/ID/sound, DELETE /api/uploads/ID."""
+
+    async def bring(request: Request) -> Response:
+        name = shown_name(request.headers.get("x-file-name", "sound"))
+        most = uploads.limits.upload_bytes
+        declared = request.headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > most:
+            return too_large(most)
+        uploads.claim()
+        temporary = uploads.temporary()
+        try:
+            taken = 0
+            with temporary.open("xb") as file:
+                async for part in request.stream():
+                    taken += len(part)
+                    if taken > most:
+                        return too_large(most)
+                    file.write(part)
+            if not taken:
+                raise AudioError(f"{name} is empty.")
+            upload = await run_in_threadpool(uploads.take_in, temporary, name)
+        except MusiganError as error:
+            return JSONResponse({"error": str(error)}, status_code=422)
+        finally:
+            temporary.unlink(missing_ok=True)
+            uploads.release()
+        return JSONResponse(told(upload), status_code=201)
+
+    async def listed(request: Request) -> Response:
+        return JSONResponse([told(upload) for upload in await run_in_threadpool(uploads.all)])
+
+    async def sound(request: Request) -> Response:
+        path = await run_in_threadpool(uploads.path, request.path_params["id"])
+        if path is None:
+            raise AudioError("there is no such sound.")
+        return FileResponse(path, media_type="audio/flac", headers={"cache-control": "private, no-cache"})
+
+    async def remove(request: Request) -> Response:
+        await run_in_threadpool(uploads.remove, request.path_params["id"])
+        return Response(status_code=204)
+
+    def told(upload: Upload) -> dict[str, Any]:
+        return upload.model_dump(exclude={"brought"})
+
+    return [
+        Route("/api/uploads", bring, methods=["POST"]),
+        Route("/api/uploads", listed),
+        Route("/api/uploads/{id}/sound", sound),
+        Route("/api/uploads/{id}", remove, methods=["DELETE"]),
+    ]
+
+
+def too_large(most: int) -> Response:
+    """The answer to what is larger than the limit."""
+    sentence = f"At most {most >> 20} MB can be taken. Cut out the part that matters."
+    return JSONResponse({"error": sentence}, status_code=413)
