@@ -17,14 +17,14 @@ const option = (value) => (value === REAL ? { real: true } : { model: value });
 
 function showChoices() {
   const names = state.models.map(({ name, title }) => [name, title ?? name]);
-  const fillIn = (id, pairs) => {
+  const fillIn = (id, pairs, usual) => {
     const select = $(id);
     const before = select.value;
     select.replaceChildren(...pairs.map(([name, title]) => new Option(title, name)));
-    if (pairs.some(([name]) => name === before)) select.value = before;
+    select.value = pairs.some(([name]) => name === before) ? before : usual;
   };
-  fillIn("#blind-a", names);
-  fillIn("#blind-b", [[REAL, REAL], ...names]);
+  fillIn("#blind-a", names, names[0]?.[0]);
+  fillIn("#blind-b", [...names, [REAL, REAL]], names[1]?.[0] ?? REAL);
 }
 
 async function begin(event) {
