@@ -1,6 +1,7 @@
 """Play a model in the browser: endless music whose controls are heard at once, and a library of takes."""
 
 import argparse
+import contextlib
 import ipaddress
 import os
 import secrets
@@ -106,7 +107,8 @@ def serve(place: Place, listening: socket.socket, threads: int | None) -> None:
     settings = uvicorn.Config(
         app, log_level="warning", timeout_graceful_shutdown=2, ws_max_size=1 << 16, server_header=False, lifespan="on"
     )
-    uvicorn.Server(settings).run(sockets=[listening])
+    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how it ends
+        uvicorn.Server(settings).run(sockets=[listening])
 
 
 def warm_up(place: Place, library: Any, threads: int | None) -> None:

@@ -29,6 +29,8 @@ MOST_MESSAGE = 4096
 MOST_SAMPLE = 2**53
 BLOCK_SECONDS = 0.25
 """Of sound in one message: the first of it can be heard before the last is sent."""
+GONE = (WebSocketDisconnect, RuntimeError, OSError)
+"""What is raised where a socket has gone, by whoever speaks to it next."""
 LINE_SECONDS = 30.0
 """Of sound that waits to be sent: who reads slower than that is let go."""
 
@@ -70,13 +72,13 @@ class _Listener:
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
-                with contextlib.suppress(WebSocketDisconnect, RuntimeError, OSError):
+                with contextlib.suppress(*GONE):
                     task.result()
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            with contextlib.suppress(RuntimeError, OSError):
+            with contextlib.suppress(*GONE):
                 await self.socket.close()
 
     def leave(self) -> None:
@@ -221,8 +223,9 @@ class _Listener:
 
 
 async def _refuse(socket: WebSocket, reason: str) -> None:
-    await socket.send_text(json.dumps({"type": "refused", "reason": reason}))
-    await socket.close(code=TRY_LATER)
+    with contextlib.suppress(*GONE):
+        await socket.send_text(json.dumps({"type": "refused", "reason": reason}))
+        await socket.close(code=TRY_LATER)
 
 
 def full_text(listeners: int, capacity: int) -> str:

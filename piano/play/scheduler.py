@@ -126,11 +126,11 @@ class Scheduler:
             work.fail(error)
             return
         took = time.perf_counter() - begin
-        self._smoothing = smoothing
         self.busy_seconds += took
         if made is None:
             self.remove(work)
         elif made > 0.0:
             now = made / max(took, 1e-6)
             # Of times, not of rates: a step that took long counts for as long as it took.
-            self.speed = now if self.speed is None else 1.0 / ((1.0 - self._smoothing) / self.speed + self._smoothing / now)
+            before = now if self.speed is None else self.speed
+            self.speed = 1.0 / ((1.0 - self._smoothing) / before + self._smoothing / now)
