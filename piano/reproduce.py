@@ -13,6 +13,7 @@ import numpy as np
 import soundfile
 import torch
 
+from piano.foundation.audio_writer import open_writer
 from piano.foundation.doors import fill, program
 from piano.foundation.errors import AudioError, CheckpointError, MusiganError, run_command
 from piano.foundation.made_files import replacing
@@ -33,6 +34,7 @@ from piano.foundation.runtime import available_cores, has_device
 from piano.foundation.screen_text import CommandParser, printable
 from piano.generate_music import FORMATS, Maker, open_maker
 from piano.generate_music import parse_arguments as generate_arguments
+from piano.play.replay import replayed
 
 EXIT_DIFFERS = 1
 LENGTH_TOLERANCE = 0.1
@@ -85,8 +87,7 @@ def reproduce(options: argparse.Namespace) -> int:
     sources = {option: find_source(source, options) for option, source in receipt.sources.items()}
     maker = open_matching(receipt, options.file, options.checkpoints, sources)
     with tempfile.TemporaryDirectory() as folder:
-        (paths,) = maker.make(Path(folder), items=[receipt.item])
-        made = next(path for path in paths if path.stem.endswith(f".{receipt.kind}") or len(paths) == 1)
+        made = make_again(maker, receipt, Path(folder), samples=len(written))
         again = read_sound(made)
         if options.output:
             with replacing(options.output) as temporary:
@@ -96,6 +97,18 @@ def reproduce(options: argparse.Namespace) -> int:
     if not difference.is_identical and (reasons := other_conditions(receipt, maker)):
         print(f"It was made otherwise: {'; '.join(reasons)}.")
     return 0 if difference.is_identical else EXIT_DIFFERS
+
+
+def make_again(maker: Maker, receipt: Receipt, folder: Path, *, samples: int) -> Path:
+    """The file of the sound once more."""
+    if receipt.radio is None:
+        (paths,) = maker.make(folder, items=[receipt.item])
+        return next(path for path in paths if path.stem.endswith(f".{receipt.kind}") or len(paths) == 1)
+    path, generator = folder / f"radio.{maker.options.format}", maker.generator
+    with open_writer(path, generator.sample_rate, generator.sound_channels) as writer:
+        for piece in replayed(maker.composer, receipt.radio, samples):
+            writer.write(piece.float().cpu().numpy())
+    return path
 
 
 def refuse_nonsense(receipt: Receipt, path: Path) -> None:

@@ -22,6 +22,7 @@ FLOORS: tuple[tuple[int, list[str]], ...] = (
     (4, ["piano.machine_limits", "piano.made_sounds"]),
     (4, ["data_prep"]),
     (5, ["piano.utilities", "piano.resumed_settings"]),
+    (5, ["piano.play.radio", "piano.play.replay"]),
     (5, ["piano.training"]),
     (6, ["piano.piano_train", "piano.piano_pretrain", "piano.piano_finetune"]),
     (6, ["piano.evaluation"]),
@@ -32,7 +33,8 @@ FLOORS: tuple[tuple[int, list[str]], ...] = (
     (9, ["piano.report", "piano.checkup", "piano.play", "tutorial"]),
     (10, ["musigan"]),
 )
-"""Floor and its rooms: modules, or folders with all they hold. A folder stands on one floor."""
+"""Floor and its rooms: modules, or folders with all they hold. A folder stands on one floor, but for what is named
+before it."""
 WINGS = [
     "piano.foundation",
     "data_prep",

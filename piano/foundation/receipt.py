@@ -56,6 +56,35 @@ class Source(BaseModel):
     sha256: str = Hash
 
 
+class RadioMove(BaseModel):
+    """What was asked of a radio from a moment on; see `piano.play.radio.Program`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    at: int = Field(**bounds.SAMPLES.limits)
+    """The sample from which it was heard."""
+    end: int = Field(**bounds.SAMPLES.limits)
+    """How many samples were made when it was asked for."""
+    seed: int = Field(0, **bounds.ANY_SEED.limits)
+    piece: int = Field(0, ge=0, lt=2**32)
+    surprise: float = Field(1.0, ge=0.0, le=100.0)
+    near: int | None = Field(None, ge=0, lt=2**16)
+    wander_seconds: float = Field(0.0, ge=0.0, le=86_400.0)
+    steps: int = Field(**bounds.SAMPLING_STEPS.limits)
+    phase_iterations: int = Field(4, **bounds.PHASE_ITERATIONS.limits)
+
+
+class RadioPart(BaseModel):
+    """What was heard of a radio: played again with the same moves, it is the same."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    begin: int = Field(**bounds.SAMPLES.limits)
+    """The first sample, counted as the moves are."""
+    moves: list[RadioMove] = Field(min_length=1, max_length=1000)
+    """In the order in which they were asked for; the radio begins with the first."""
+
+
 class Receipt(BaseModel):
     """How one sound was made."""
 
@@ -81,6 +110,8 @@ class Receipt(BaseModel):
     """The file whose style it has."""
     amount: Annotated[float | None, Field(ge=0.0, le=1.0)] = None
     """Of a variation: how far from its file."""
+    radio: RadioPart | None = None
+    """Of what was heard of a radio: then it is no whole piece."""
     device: Literal["cpu", "cuda", "mps"]
     dtype: Literal["float32", "bfloat16"]
     """Of the sampler's products."""
@@ -90,7 +121,7 @@ class Receipt(BaseModel):
 
     def is_same_sound(self, other: "Receipt") -> bool:
         """Whether another receipt is of a sound that was made in the same way; threads and names have no part in it."""
-        names = ["kind", "model", "phase_iterations", "device", "dtype", "versions", "amount"]
+        names = ["kind", "model", "phase_iterations", "device", "dtype", "versions", "amount", "radio"]
         if self.kind != "reconstruction":
             names += ["seed", "item"]
         if self.kind in TAKES_STEPS:
@@ -123,9 +154,13 @@ class Receipt(BaseModel):
         """The receipt as one line of JSON, with the command for people who read it."""
         sources = [word for option, source in self.sources.items() for word in (option, source.name)]
         words = ["musigan", "generate", "--checkpoints", self.folder, *self.command, *sources]
+        if self.radio is not None:
+            words = ["musigan", "reproduce", "--checkpoints", self.folder]  # and this file: no other command plays it
         values = {"musigan": shlex.join(words)} | self.model_dump(
-            exclude={name for name in ("like", "amount") if getattr(self, name) is None}
+            exclude={name for name in ("like", "amount", "radio") if getattr(self, name) is None}
         )
+        if self.radio is not None:
+            values["radio"] = self.radio.model_dump(exclude_defaults=True)
         return json.dumps(values)
 
 

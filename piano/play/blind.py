@@ -1,36 +1,45 @@
 """Blind listening: two sounds that do not say which is which, votes that count only after listening, a tally kept.
 
 Both sounds are as long and as loud as each other (ITU-R BS.1770), for what is louder wins. Which side is which is
-drawn anew for each pair. Votes are lines of a file that is only ever added to.
+drawn from a secret key for each pair. Sessions and votes are lines of a file that is only ever added to.
 """
 
 import asyncio
+import contextlib
 import json
 import math
+import os
 import secrets
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
-import soundfile
+import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
 
 from piano.foundation.errors import AudioError, ConfigError
+from piano.foundation.randomness import keyed_generator
+from piano.play.blind_clips import as_wavs, composed, real_clip
+from piano.play.place import Place
+from piano.play.requests import read_json
 
 NAME = "blind.jsonl"
-SECONDS = 8.0
 LEAST_HEARD = 3.0
 """Seconds of each sound before a vote counts."""
-LUFS = -20.0
-CEILING = 0.97
-MOST_PAIRS = 60
-"""Sounds that are kept in memory, two a pair."""
+MOST_PAIRS = 32
+"""Whose sounds are kept."""
+AT_ONCE = 2
+"""Pairs that are made ready."""
 WIDTH = 1.959964
 """Of a 95 % interval, in standard deviations."""
-FEWEST = 4
 REAL = "real music"
 
 
@@ -63,19 +72,46 @@ class Vote(BaseModel):
     heard_right: float = Field(ge=0.0, le=86_400.0)
 
 
-class Pair(NamedTuple):
-    """Two sounds of a match."""
+class Session(BaseModel):
+    """A comparison: two names, and the key from which all its draws come."""
 
-    match: str
-    left_is_a: bool
-    sounds: dict[str, bytes]
-    """WAV files by ids that do not tell."""
+    model_config = ConfigDict(frozen=True)
+
+    id: str = Field(max_length=40)
+    a: str = Field(max_length=200)
+    b: str = Field(max_length=200)
+    epochs: tuple[int | None, int | None] = (None, None)
+    """Of the models."""
+    key: str = Field(max_length=64)
+
+    @property
+    def sides(self) -> tuple[str, str]:
+        """Both, with the epochs of models."""
+        named = zip((self.a, self.b), self.epochs, strict=True)
+        first, second = (name if epoch is None else f"{name} (epoch {epoch})" for name, epoch in named)
+        return first, second
+
+    def random(self, *what: int | str) -> torch.Generator:
+        """Random numbers for something of this comparison, which nobody can guess from what a page is told."""
+        return keyed_generator("blind", self.key, *what)
+
+    def left_is_a(self, number: int) -> bool:
+        """Whether the first one is on the left in a pair."""
+        return bool(torch.randint(2, (1,), generator=self.random("side", number)))
+
+
+class Pair(NamedTuple):
+    """Two sounds of a session."""
+
+    session: str
+    number: int
     left: str
+    """Ids of the sounds, which do not tell."""
     right: str
 
 
 class Tally(NamedTuple):
-    """How a match stands."""
+    """How a comparison stands."""
 
     a: str
     b: str
@@ -90,65 +126,80 @@ class Tally(NamedTuple):
 
 
 class Blind:
-    """Matches, pairs and votes.
+    """Sessions, pairs and votes.
 
     Parameters
     ----------
     folder : Path
-        Where votes are kept.
+        Where sessions and votes are kept.
+    sounds : Path
+        Of the sounds that are being compared; they need not outlive the server.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, sounds: Path) -> None:
+        self.folder, self._sounds = folder, sounds
         self._lock = threading.Lock()
-        self._matches: dict[str, tuple[str, str]] = {}
         self._pairs: dict[str, Pair] = {}
-        self._numbers: dict[str, int] = {}
 
-    def open(self, a: str, b: str) -> str:
-        """Begin a match; its id. Raises ConfigError where there is nothing to compare."""
-        if a == b:
+    def open(self, a: str, b: str, epochs: tuple[int | None, int | None] = (None, None)) -> str:
+        """Begin a comparison; its id. Raises ConfigError where there is nothing to compare."""
+        session = Session(id=secrets.token_urlsafe(9), a=a, b=b, epochs=epochs, key=secrets.token_hex(16))
+        if session.sides[0] == session.sides[1]:
             raise ConfigError("hold two different things against each other.")
-        match = secrets.token_urlsafe(9)
+        self._append({"event": "session", **session.model_dump()})
+        return session.id
+
+    def session(self, session_id: str) -> Session:
+        """A comparison that was begun, now or before the server was started; raises AudioError."""
+        for line in self._lines():
+            if line.get("event") == "session" and line.get("id") == session_id:
+                with contextlib.suppress(ValueError):
+                    return Session.model_validate(line)
+        raise AudioError("this comparison is not known. Begin again.")
+
+    def next_number(self, session: Session) -> int:
+        """Of the next pair of a session: no pair comes twice."""
         with self._lock:
-            self._matches[match] = (a, b)
-        return match
+            numbers = [
+                line["number"]
+                for line in self._lines()
+                if line.get("event") == "pair"
+                and line.get("session") == session.id
+                and isinstance(line.get("number"), int)
+            ]
+            number = max(numbers, default=-1) + 1
+            self._write({"event": "pair", "session": session.id, "number": number})
+        return number
 
-    def sides(self, match: str) -> tuple[str, str]:
-        """What is held against what; raises AudioError."""
-        if match not in self._matches:
-            raise AudioError("this comparison is not known any more. Begin again.")
-        return self._matches[match]
-
-    def next_number(self, match: str) -> int:
-        """Of the next pair of a match."""
-        with self._lock:
-            self._numbers[match] = self._numbers.get(match, -1) + 1
-            return self._numbers[match]
-
-    def add_pair(self, match: str, a: np.ndarray, b: np.ndarray, sample_rates: tuple[int, int]) -> tuple[str, Pair]:
+    def add_pair(
+        self, session: Session, number: int, clips: tuple[NDArray, NDArray], rates: tuple[int, int]
+    ) -> tuple[str, Pair]:
         """A pair of sounds (channels, samples), equally loud, on sides that are drawn; its id."""
-        sounds = [as_wav(sound, rate) for sound, rate in zip((a, b), sample_rates, strict=True)]
-        left_is_a = secrets.randbelow(2) == 0
-        names = [secrets.token_urlsafe(9) for _ in range(2)]
-        left, right = sounds if left_is_a else sounds[::-1]
-        pair = Pair(match, left_is_a, {names[0]: left, names[1]: right}, *names)
-        name = secrets.token_urlsafe(9)
+        files = as_wavs(clips, rates)
+        if not session.left_is_a(number):
+            files.reverse()
+        names = [secrets.token_urlsafe(9) for _ in files]
+        for name, data in zip(names, files, strict=True):
+            path = self._sounds / f"{name}.wav"
+            path.write_bytes(data)
+            os.utime(path, (0, 0))  # no header may tell which was made first
+        pair, name = Pair(session.id, number, *names), secrets.token_urlsafe(9)
         with self._lock:
-            while len(self._pairs) >= MOST_PAIRS:
-                self._pairs.pop(next(iter(self._pairs)))
             self._pairs[name] = pair
+            gone = [self._pairs.pop(next(iter(self._pairs))) for _ in range(len(self._pairs) - MOST_PAIRS)]
+        for old in gone:
+            self._forget(old)
         return name, pair
 
-    def sound(self, name: str) -> bytes:
+    def sound(self, name: str) -> Path:
         """A WAV file by its id; raises AudioError."""
         with self._lock:
-            found = next((pair.sounds[name] for pair in self._pairs.values() if name in pair.sounds), None)
-        if found is None:
+            is_known = any(name in (pair.left, pair.right) for pair in self._pairs.values())
+        if not is_known:
             raise AudioError("this sound is not here any more. Ask for the next pair.")
-        return found
+        return self._sounds / f"{name}.wav"
 
-    def vote(self, match: str, vote: Vote) -> tuple[str, str]:
+    def vote(self, session_id: str, vote: Vote) -> tuple[str, str]:
         """Count a vote; what was left, and what was right.
 
         Raises
@@ -158,46 +209,68 @@ class Blind:
         AudioError
             The pair is not known, or had its vote.
         """
-        a, b = self.sides(match)
+        session = self.session(session_id)
         if min(vote.heard_left, vote.heard_right) < LEAST_HEARD:
             raise ConfigError(f"hear at least {LEAST_HEARD:g} seconds of both first.")
         with self._lock:
             pair = self._pairs.get(vote.pair)
-            if pair is None or pair.match != match:
+            if pair is None or pair.session != session_id:
                 raise AudioError("this pair had its vote, or is not here any more. Ask for the next one.")
+            left_is_a = session.left_is_a(pair.number)
+            chosen = "same" if vote.choice == "same" else "a" if (vote.choice == "left") == left_is_a else "b"
+            heard = [round(seconds, 1) for seconds in (vote.heard_left, vote.heard_right)]
+            line = {"event": "vote", "session": session_id, "number": pair.number, "chosen": chosen, "heard": heard}
+            self._write(line | {"a": session.sides[0], "b": session.sides[1], "when": round(time.time())})
             del self._pairs[vote.pair]
-            chosen = "same" if vote.choice == "same" else "a" if (vote.choice == "left") == pair.left_is_a else "b"
-            line = {
-                "a": a,
-                "b": b,
-                "chosen": chosen,
-                "heard": [round(vote.heard_left, 1), round(vote.heard_right, 1)],
-                "when": round(time.time()),
-            }
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with (self.folder / NAME).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
-        return (a, b) if pair.left_is_a else (b, a)
+        self._forget(pair)
+        a, b = session.sides
+        return (a, b) if left_is_a else (b, a)
 
     def tallies(self) -> list[Tally]:
         """All that was ever compared, from the file."""
         counts: dict[tuple[str, str], dict[str, int]] = {}
-        try:
-            lines = (self.folder / NAME).read_text(encoding="utf-8", errors="replace").splitlines()
-        except OSError:
-            lines = []
-        for line in lines:
-            try:
-                vote = json.loads(line)
-                a, b, chosen = str(vote["a"])[:200], str(vote["b"])[:200], vote["chosen"]
-            except (ValueError, TypeError, KeyError, RecursionError):
+        for line in self._lines():
+            a, b, chosen = (line.get(name) for name in ("a", "b", "chosen"))
+            if line.get("event") != "vote" or chosen not in ("a", "b", "same"):
                 continue
-            if chosen in ("a", "b", "same"):
-                if (b, a) in counts:  # the same comparison the other way round
-                    a, b, chosen = b, a, {"a": "b", "b": "a"}.get(chosen, chosen)
-                count = counts.setdefault((a, b), dict.fromkeys(("a", "b", "same"), 0))
-                count[chosen] += 1
+            a, b = str(a)[:250], str(b)[:250]
+            if (b, a) in counts:  # the same comparison the other way round
+                a, b, chosen = b, a, {"a": "b", "b": "a"}.get(chosen, chosen)
+            count = counts.setdefault((a, b), dict.fromkeys(("a", "b", "same"), 0))
+            count[chosen] += 1
         return [tally(a, b, count["a"], count["b"], count["same"]) for (a, b), count in counts.items()]
+
+    def _forget(self, pair: Pair) -> None:
+        for name in (pair.left, pair.right):
+            with contextlib.suppress(OSError):  # Windows: it is being sent
+                (self._sounds / f"{name}.wav").unlink(missing_ok=True)
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        """What was written so far; a line that was cut off by a power cut is passed over."""
+        try:
+            text = (self.folder / NAME).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return
+        for line in text.splitlines():
+            with contextlib.suppress(ValueError, RecursionError):
+                found = json.loads(line)
+                if isinstance(found, dict):
+                    yield found
+
+    def _append(self, line: dict[str, Any]) -> None:
+        with self._lock:
+            self._write(line)
+
+    def _write(self, line: dict[str, Any]) -> None:
+        """Add a line, on a line of its own also where the last one was cut off."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / NAME).open("ab+") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - 1, 0))
+            begin = b"" if file.read(1) in (b"", b"\n") else b"\n"
+            file.write(begin + json.dumps(line).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def tally(a: str, b: str, wins_a: int, wins_b: int, same: int) -> Tally:
@@ -205,11 +278,20 @@ def tally(a: str, b: str, wins_a: int, wins_b: int, same: int) -> Tally:
     decided = wins_a + wins_b
     low, high = wilson(wins_a, decided)
     share = wins_a / decided if decided else None
-    if decided < FEWEST or low <= 0.5 <= high:
-        sentence = f"It cannot be told yet whether {a} or {b} sounds better."
+    if share is None:
+        sentence = f"Cannot tell yet: no vote has chosen between {a} and {b}."
+    elif low <= 0.5 <= high:
+        sentence = (
+            f"Cannot tell yet: {a} was preferred to {b} in {wins_a} of {decided} votes "
+            f"({share:.0%}; 95% interval {low:.0%} to {high:.0%})."
+        )
     else:
-        better, worse = (a, b) if low > 0.5 else (b, a)
-        sentence = f"{better} sounds better than {worse}."
+        better, worse, wins = (a, b, wins_a) if low > 0.5 else (b, a, wins_b)
+        ends = (low, high) if low > 0.5 else (1.0 - high, 1.0 - low)
+        sentence = (
+            f"{better} sounds better than {worse}: it was preferred in {wins} of {decided} votes "
+            f"({wins / decided:.0%}; 95% interval {ends[0]:.0%} to {ends[1]:.0%})."
+        )
     return Tally(a, b, wins_a, wins_b, same, share, round(low, 4), round(high, 4), sentence)
 
 
@@ -223,72 +305,75 @@ def wilson(wins: int, count: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def as_wav(waveform: np.ndarray, sample_rate: int) -> bytes:
-    """A WAV file of a sound (channels, samples) at the loudness that all have, as loud as fits."""
-    import io
+def routes(place: Place) -> list[Route]:
+    """GET and POST /api/blind, pairs, sounds and votes."""
+    sounds = tempfile.TemporaryDirectory(prefix="musigan-blind-", ignore_cleanup_errors=True)
+    place.closers.append(sounds.cleanup)
+    blind, turn = Blind(place.library, Path(sounds.name)), asyncio.Semaphore(AT_ONCE)
 
-    from piano.evaluation.lufs import integrated_lufs
+    async def begin(request: Request) -> Response:
+        asked = await read_json(request, Match)
+        names = [name_of(place, side) for side in (asked.a, asked.b)]
+        first, second = [
+            None if name == REAL else (await run_in_threadpool(place.models.content, name))["epoch"] for name in names
+        ]
+        session = await run_in_threadpool(blind.open, names[0], names[1], (first, second))
+        return JSONResponse({"id": session}, status_code=201)
 
-    sound = np.asarray(waveform, dtype=np.float32)
-    loudness = integrated_lufs(sound, sample_rate)
-    gain = 10 ** ((LUFS - loudness) / 20) if math.isfinite(loudness) else 1.0
-    peak = float(np.abs(sound).max(initial=0.0))
-    gain = min(gain, CEILING / max(peak, 1e-6))
-    stream = io.BytesIO()
-    soundfile.write(stream, (gain * sound).T, sample_rate, "PCM_16", format="WAV")
-    return stream.getvalue()
+    async def pair(request: Request) -> Response:
+        session = await run_in_threadpool(blind.session, request.path_params["id"])
+        async with turn:
+            number = await run_in_threadpool(blind.next_number, session)
+            first, rate_a = await clip_of(place, session, number, session.a, session.b)
+            second, rate_b = await clip_of(place, session, number, session.b, session.a)
+            name, made = await run_in_threadpool(blind.add_pair, session, number, (first, second), (rate_a, rate_b))
+        address = "/api/blind/sounds/"
+        return JSONResponse({"pair": name, "left": f"{address}{made.left}", "right": f"{address}{made.right}"})
+
+    async def sound(request: Request) -> Response:
+        path = blind.sound(request.path_params["sound"])
+        return FileResponse(path, media_type="audio/wav", headers={"cache-control": "no-store"})
+
+    async def vote(request: Request) -> Response:
+        asked = await read_json(request, Vote)
+        try:
+            left, right = await run_in_threadpool(blind.vote, request.path_params["id"], asked)
+        except (AudioError, ConfigError) as error:
+            return JSONResponse({"error": str(error)}, status_code=422)
+        return JSONResponse({"left": left, "right": right})
+
+    async def tallies(request: Request) -> Response:
+        return JSONResponse([found._asdict() for found in await run_in_threadpool(blind.tallies)])
+
+    return [
+        Route("/api/blind", tallies),
+        Route("/api/blind", begin, methods=["POST"]),
+        Route("/api/blind/{id}/pair", pair),
+        Route("/api/blind/sounds/{sound}", sound),
+        Route("/api/blind/{id}/votes", vote, methods=["POST"]),
+    ]
 
 
-class Composed:
-    """A clip of a model as work for the scheduler."""
-
-    def __init__(self, composer: Any, seed: int, item: int, done: Callable[[np.ndarray | Exception], None]) -> None:
-        self._composer, self._seed, self._item, self._done = composer, seed, item, done
-        self._sounds: Any = None
-        self._pieces: list[np.ndarray] = []
-
-    def urgency(self) -> float | None:
-        """Somebody waits for it, and has nothing to hear meanwhile."""
-        return 3.0
-
-    def step(self) -> float | None:
-        """The next piece."""
-        from piano.composer import Composer, Sampling
-
-        if self._sounds is None:
-            sampling = Sampling(self._seed, dtype=self._composer.sampling.dtype)
-            self._sounds = Composer(self._composer.generator, sampling).stream(SECONDS, item=self._item)
-        piece = next(self._sounds, None)
-        if piece is None:
-            self._done(np.concatenate(self._pieces, axis=1))
-            return None
-        self._pieces.append(piece.float().cpu().numpy())
-        return piece.shape[-1] / self._composer.generator.sample_rate
-
-    def fail(self, error: Exception) -> None:
-        """Whoever waits is told."""
-        self._done(error)
+def name_of(place: Place, side: Side) -> str:
+    """What a side is called; raises ConfigError where there is no such thing here."""
+    if side.real == (side.model is not None):
+        raise ConfigError("a side is a model or real music.")
+    if side.real and place.real is None:
+        raise ConfigError("there is no real music here: start the player with `--real FOLDER`.")
+    if side.model is not None and side.model not in place.models.folders:
+        raise ConfigError("there is no such model here.")
+    return REAL if side.real else str(side.model)
 
 
-async def composed(scheduler: Any, composer: Any, seed: int, item: int) -> np.ndarray:
-    """A clip of a model (channels, samples), made when the scheduler has time."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[np.ndarray] = loop.create_future()
-
-    def set_result(result: np.ndarray | Exception) -> None:
-        if future.done():
-            return
-        if isinstance(result, Exception):
-            future.set_exception(result)
-        else:
-            future.set_result(result)
-
-    def done(result: np.ndarray | Exception) -> None:
-        loop.call_soon_threadsafe(set_result, result)
-
-    work = Composed(composer, seed, item, done)
-    scheduler.add(work)
-    try:
-        return await future
-    finally:
-        scheduler.remove(work)
+async def clip_of(place: Place, session: Session, number: int, name: str, other: str) -> tuple[NDArray, int]:
+    """A clip (channels, samples) of one side of a session, and its sample rate."""
+    if name != REAL:
+        composer = await run_in_threadpool(place.models.get, name)
+        seed = int(torch.randint(2**31, (1,), generator=session.random("music")))
+        return await composed(place.scheduler, composer, seed, number), composer.generator.sample_rate
+    if place.real is None:
+        raise ConfigError("there is no real music here: start the player with `--real FOLDER`.")
+    generator = (await run_in_threadpool(place.models.get, other)).generator
+    form = {"sample_rate": generator.sample_rate, "channels": generator.sound_channels}
+    random = session.random("real", number)
+    return await run_in_threadpool(lambda: real_clip(place.real or Path(), random, **form)), generator.sample_rate

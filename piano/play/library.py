@@ -1,9 +1,13 @@
 """Takes on disk: sounds with what the page knows of them beside each, found again after every start.
 
 A take is a sound file and `NAME.take.json`. What has no such file beside it is not ours: it is neither served nor
-touched. A take that is deleted lies in the folder `trash` until somebody empties that.
+touched. A take that is deleted lies in the folder `trash` until somebody empties that. What a take was made from lies
+beside it, so that its receipt can be followed from any folder.
 """
 
+import contextlib
+import filecmp
+import glob
 import json
 import os
 import secrets
@@ -16,10 +20,12 @@ from typing import Any, Literal
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from piano.foundation.errors import AudioError
-from piano.foundation.made_files import publish_together, unfinished, write_json
+from piano.foundation.errors import AudioError, ConfigError
+from piano.foundation.made_files import clear_leftovers, publish_together, unfinished, write_json
+from piano.foundation.native_sound import sndfile_name
 from piano.foundation.receipt import read_receipt
 from piano.foundation.screen_text import printable
 
@@ -27,6 +33,9 @@ SUFFIX = ".take.json"
 TRASH = "trash"
 PEAKS = 200
 LONGEST_NAME = 80
+MOST_FACTS = 1 << 20
+"""Bytes of what is known of a take."""
+_BLOCK = 1 << 16
 TakeKind = Literal["radio", "new", "continue", "vary", "like"]
 
 
@@ -46,8 +55,10 @@ class Take(BaseModel):
     seconds: float = Field(ge=0.0)
     is_favourite: bool = False
     peaks: list[float] = Field(default_factory=list, max_length=PEAKS)
+    seam_seconds: float | None = None
+    """Where a given sound ends and what was made begins."""
     live: dict[str, Any] | None = None
-    """Of a take from the radio that no receipt can make again: what was asked for, and when."""
+    """Of a take from the radio: what was asked for, and when."""
 
 
 class Library:
@@ -65,10 +76,14 @@ class Library:
         self.folder = folder
         self._changed = changed
         self._lock = threading.Lock()
+        self._read: dict[Path, tuple[object, Take | None]] = {}
+        self._receipts: dict[Path, tuple[object, dict[str, Any]]] = {}
+        for place in (folder, folder / TRASH):
+            clear_leftovers(place)
 
     def takes(self) -> list[Take]:
         """All takes, the newest first."""
-        return sorted(self._found(self.folder).values(), key=lambda take: take.made, reverse=True)
+        return sorted(self._found(self.folder).values(), key=lambda take: (take.made, take.id), reverse=True)
 
     def get(self, take_id: str) -> Take:
         """A take; raises AudioError."""
@@ -82,33 +97,48 @@ class Library:
         return self.folder / self.get(take_id).file
 
     def receipt(self, take: Take) -> dict[str, Any]:
-        """How a take was made, for a table; what was played live has no receipt that makes it again, and says so."""
-        if take.live is not None:
-            return take.live
-        try:
-            return read_receipt(self.folder / take.file).model_dump(exclude_none=True)
-        except AudioError as error:
-            return {"receipt": str(error)}
+        """How a take was made, for a table: what `musigan reproduce` reads, or why there is nothing for it to read."""
+        path = self.folder / take.file
+        state = _state(path)
+        if (known := self._receipts.get(path)) is None or known[0] != state:
+            try:
+                receipt = read_receipt(path).model_dump(exclude_none=True)
+            except AudioError as error:
+                receipt = {} if take.live is not None else {"receipt": str(error).replace(str(path), take.file)}
+            known = self._receipts[path] = (state, receipt)
+        return known[1] | (take.live or {})
 
-    def add(self, sound: Path, *, name: str, kind: TakeKind, model: str, live: dict[str, Any] | None = None) -> Take:
+    def add(
+        self,
+        sound: Path,
+        *,
+        name: str,
+        kind: TakeKind,
+        model: str,
+        seam_seconds: float | None = None,
+        live: dict[str, Any] | None = None,
+    ) -> Take:
         """Take a sound file of the library's folder in."""
-        samples, rate = soundfile.read(str(sound), dtype="float32", always_2d=True)
+        seconds, peaks = measured(sound)
         take = Take(
             id=secrets.token_urlsafe(9),
             file=sound.name,
-            name=printable(name)[:LONGEST_NAME],
+            name=shown_name(name),
             kind=kind,
             model=model,
             made=datetime.now().astimezone().isoformat(timespec="milliseconds"),
-            seconds=round(len(samples) / rate, 3),
-            peaks=peaks_of(samples.T),
+            seconds=round(seconds, 3),
+            peaks=peaks,
+            seam_seconds=seam_seconds,
             live=live,
         )
         self._write(take)
         return take
 
     def change(self, take_id: str, **changes: Any) -> Take:
-        """The take with another name, or as a favourite; raises AudioError."""
+        """The take with another name, or as a favourite; raises AudioError, and ConfigError for an empty name."""
+        if "name" in changes:
+            changes["name"] = shown_name(changes["name"])
         with self._lock:
             take = self.get(take_id).model_copy(update=changes)
             write_json(self._facts_of(self.folder, take), take.model_dump())
@@ -129,14 +159,11 @@ class Library:
             if take is None:
                 raise AudioError("there is no such take.")
             target.mkdir(parents=True, exist_ok=True)
-            sound, facts = source / take.file, self._facts_of(source, take)
-            moved = _free_name(target, take.file)
-            shutil.move(sound, target / moved)
-            write_json(
-                self._facts_of(target, take.model_copy(update={"file": moved})),
-                take.model_copy(update={"file": moved}).model_dump(),
-            )
-            facts.unlink(missing_ok=True)
+            moved = take.model_copy(update={"file": _free_name(target, take.file)})
+            # In this order a take is in one of the two folders whenever the computer stops; facts alone are no take.
+            write_json(self._facts_of(target, moved), moved.model_dump())
+            shutil.move(source / take.file, target / moved.file)
+            self._facts_of(source, take).unlink(missing_ok=True)
         self._changed()
 
     def _write(self, take: Take) -> None:
@@ -148,23 +175,50 @@ class Library:
     def _facts_of(folder: Path, take: Take) -> Path:
         return folder / f"{take.file}{SUFFIX}"
 
-    @staticmethod
-    def _found(folder: Path) -> dict[str, Take]:
+    def _found(self, folder: Path) -> dict[str, Take]:
         """The takes of a folder by id; what cannot be read, or names a file elsewhere, is none."""
         found: dict[str, Take] = {}
         try:
-            names = [name for name in os.listdir(folder) if name.endswith(SUFFIX)]
+            names = sorted(name for name in os.listdir(folder) if name.endswith(SUFFIX))
         except OSError:
             return {}
         for name in names:
-            try:
-                take = Take.model_validate(json.loads((folder / name).read_text(encoding="utf-8")))
-            except (OSError, ValueError, RecursionError, ValidationError):
+            take = self._read_take(folder / name)
+            if take is None or name != f"{take.file}{SUFFIX}":
                 continue
             sound = folder / take.file
-            if name == f"{take.file}{SUFFIX}" and sound.is_file() and not sound.is_symlink():
-                found[take.id] = take
+            if sound.is_file() and not sound.is_symlink():
+                found.setdefault(take.id, take)
         return found
+
+    def _read_take(self, path: Path) -> Take | None:
+        """What a file says of a take; None where it says nothing. A file that has not changed is not read again."""
+        state = _state(path)
+        if (known := self._read.get(path)) is not None and known[0] == state:
+            return known[1]
+        take = None
+        with contextlib.suppress(OSError, ValueError, RecursionError, ValidationError):
+            if path.stat().st_size <= MOST_FACTS:
+                take = Take.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        self._read[path] = (state, take)
+        return take
+
+
+def _state(path: Path) -> object:
+    """Another value when a file has changed."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+def shown_name(name: str) -> str:
+    """A name as a page can show it; raises ConfigError for one without letters."""
+    shown = printable(name).strip()[:LONGEST_NAME].strip()
+    if not shown:
+        raise ConfigError("a name has at least one letter.")
+    return shown
 
 
 def _free_name(folder: Path, name: str) -> str:
@@ -175,12 +229,22 @@ def _free_name(folder: Path, name: str) -> str:
     return free
 
 
-def peaks_of(waveform: np.ndarray) -> list[float]:
-    """The largest samples of PEAKS parts of a waveform (channels, samples), over the largest of all."""
-    size = np.abs(waveform).max(axis=0, initial=0.0) if waveform.size else np.zeros(0)
-    parts = np.array_split(size, PEAKS)
-    largest = np.array([part.max(initial=0.0) for part in parts])
-    return [round(float(peak), 3) for peak in largest / max(float(largest.max(initial=0.0)), 1e-6)]
+def measured(path: Path) -> tuple[float, list[float]]:
+    """Seconds of a sound file, and the largest samples of PEAKS parts of it over the largest of all."""
+    largest = np.zeros(PEAKS)
+    with soundfile.SoundFile(sndfile_name(path)) as file:
+        total, begin = max(file.frames, 1), 0
+        for block in file.blocks(_BLOCK, dtype="float32", always_2d=True):
+            add_peaks(largest, np.abs(block).max(axis=1), begin, total)
+            begin += len(block)
+        seconds = file.frames / file.samplerate
+    return seconds, [round(float(peak), 3) for peak in largest / max(float(largest.max()), 1e-6)]
+
+
+def add_peaks(largest: NDArray, sizes: NDArray, begin: int, total: int) -> None:
+    """Raise the peaks of the parts of a sound of `total` samples by sizes of samples from `begin` on."""
+    parts = (begin + np.arange(len(sizes))) * len(largest) // total
+    np.maximum.at(largest, np.minimum(parts, len(largest) - 1), sizes)
 
 
 def keep_beside(source: Path, folder: Path, stem: str) -> Path:
@@ -190,8 +254,8 @@ def keep_beside(source: Path, folder: Path, stem: str) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     start = folder / f"{stem}.source"
-    for known in folder.glob(f"{start.name}*{source.suffix}"):
-        if known.stat().st_size == source.stat().st_size and known.read_bytes() == source.read_bytes():
+    for known in folder.glob(f"{glob.escape(start.name)}*{source.suffix}"):
+        if known.is_file() and filecmp.cmp(known, source, shallow=False):
             return known
     with unfinished(start.with_name(start.name + source.suffix)) as temporary:
         shutil.copyfile(source, temporary)

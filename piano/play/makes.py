@@ -4,39 +4,41 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 from torch import Tensor
 
-from piano.composer import Composer, Sampling
-from piano.foundation.errors import AudioError, ConfigError, MusiganError
-from piano.foundation.prompts import Heard, hear
-from piano.foundation.receipt import Kind
+from piano.composer import Composer
+from piano.foundation import bounds
+from piano.foundation.errors import DISK_ERRORS, AudioError, ConfigError, MusiganError
+from piano.foundation.prompts import Heard
+from piano.foundation.receipt import Kind, Receipt
 from piano.foundation.sound_progress import Progress
-from piano.generate_music import (
-    LEAST_FRAMES,
-    Maker,
-    as_loud_as,
-    encode_pieces,
-    hear_prompt,
-    parse_arguments,
-    varied_sounds,
-)
-from piano.latent_style import SHORTEST_SECONDS
+from piano.generate_music import as_loud_as, encode_pieces, varied_sounds
 from piano.made_sounds import Target, name_part, sample_name
 from piano.play.library import Library, TakeKind, keep_beside
 from piano.play.models import Models
+from piano.play.orders import Hearing, Order, Sound, hear_source, maker_of
 from piano.play.place import Limits
+from piano.play.requests import read_json
+from piano.play.scheduler import Scheduler
 
 URGENCY = 8.0
 """Of a job: after listeners who have less than so many seconds of music."""
-MOST_SECONDS, MOST_COUNT = 300.0, 12
+MOST_TITLE = 50
+"""Letters of what a take is called after: its seed and number are always seen."""
 SHOWN_SECONDS = 0.5
 """Between two reports of progress."""
 KEPT_FAILURES_SECONDS = 600.0
+WRITER = ThreadPoolExecutor(1, thread_name_prefix="writing")
+"""Writes what is made: a long sound takes seconds to encode, in which nobody else's music may wait."""
 TITLES: dict[TakeKind, str] = {
     "new": "A new piece",
     "continue": "What follows {name}",
@@ -44,38 +46,6 @@ TITLES: dict[TakeKind, str] = {
     "like": "More like {name}",
 }
 WRITTEN: dict[TakeKind, Kind] = {"new": "sample", "continue": "full", "vary": "variation", "like": "sample"}
-
-
-class Order(BaseModel):
-    """What is ordered."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
-
-    kind: Literal["new", "continue", "vary", "like"]
-    model: str = Field("", max_length=200)
-    source: str | None = Field(None, pattern=r"^[A-Za-z0-9_-]{1,64}$")
-    seconds: float = Field(30.0, ge=1.0, le=MOST_SECONDS)
-    amount: float = Field(0.3, ge=0.0, le=1.0)
-    seed: int = Field(0, ge=0, le=2**53)
-    first: int = Field(0, ge=0, lt=1000)
-    """Number of the first sample of the seed."""
-    count: int = Field(1, ge=1, le=MOST_COUNT)
-    steps: int | Literal["auto"] = "auto"
-
-
-class Sound(NamedTuple):
-    """What an order is made from."""
-
-    path: Path
-    name: str
-
-
-class _Hearing(NamedTuple):
-    """A sound as a model hears it."""
-
-    heard: Heard
-    prompt: Tensor | None
-    """(channels, samples), where it is continued."""
 
 
 class _Silent(Progress):
@@ -98,52 +68,49 @@ class Make:
     ----------
     order : Order
     composer : Composer
-    content : dict
-        Of the model's checkpoint, for receipts.
-    folder : Path
-        Of the model.
+    models : Models
+        Where its receipt finds what the model is.
     source : Sound, optional
+    heard : Hearing, optional
+        The source as the model hears it.
     library : Library
     changed : callable
         Called when there is progress to show.
+    wake : callable
+        Called when a sound is written and the next step can be done.
     """
 
     def __init__(
         self,
         order: Order,
         composer: Composer,
-        content: dict[str, Any],
+        models: Models,
         *,
-        folder: Path,
         source: Sound | None,
-        heard: "_Hearing | None",
+        heard: Hearing | None,
         library: Library,
         changed: Callable[[], None],
+        wake: Callable[[], None],
     ) -> None:
         self.id = secrets.token_urlsafe(9)
         self.order = order
         self.error = ""
-        self.is_over = False
+        self.is_over = self.is_cancelled = False
+        self.takes: list[str] = []
+        """Ids of what was made."""
         self.begun: float | None = None
         self.ended = 0.0
         self.done_seconds, self.total_seconds = 0.0, order.seconds * order.count
         self._source, self._hearing = source, heard
-        self._library, self._changed = library, changed
-        sampling = Sampling(order.seed, order.steps, dtype=composer.sampling.dtype)
-        words = ["--checkpoints", str(folder), "--seed", str(order.seed), "--seconds", repr(order.seconds)]
-        words += ["--steps", str(order.steps), "--output", str(library.folder), "--format", "flac"]
-        if source is not None:
-            option = {"continue": "--prompt", "vary": "--vary", "like": "--like"}[order.kind]
-            words += [option, str(source.path)] + (["--amount", repr(order.amount)] if order.kind == "vary" else [])
-        self._maker = Maker(
-            composer.generator, Composer(composer.generator, sampling), content, folder, parse_arguments(words)
-        )
+        self._library, self._changed, self._wake = library, changed, wake
+        self._maker = maker_of(order, composer, models, source, library.folder)
+        self._writing: Future[None] | None = None
         self._bits = self._run()
         self._shown = 0.0
 
     def urgency(self) -> float | None:
-        """Not before those who listen now."""
-        return URGENCY
+        """Not before those who listen now; nothing while a sound is written."""
+        return None if self._writing is not None and not self._writing.done() else URGENCY
 
     def step(self) -> float | None:
         """The next piece of sound."""
@@ -160,17 +127,20 @@ class Make:
 
     def fail(self, error: Exception) -> None:
         """Say on the page why it cannot be made."""
-        self.error = (
-            str(error) if isinstance(error, MusiganError) else "This could not be made: a fault of the program."
-        )
+        self.error = "This could not be made: a fault of the program."
+        if isinstance(error, MusiganError):
+            self.error = str(error)
+        elif isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            self.error = f"This could not be kept: {DISK_ERRORS[error.errno]}."
         self.ended = time.monotonic()
         self._changed()
 
     def told(self) -> dict[str, Any]:
         """For the page."""
         eta = None
-        if self.begun is not None and self.done_seconds > 0.0:
-            eta = (time.monotonic() - self.begun) * max(self.total_seconds / self.done_seconds - 1.0, 0.0)
+        if self.begun is not None and self.done_seconds > 0.0 and not self.error:
+            taken = time.monotonic() - self.begun
+            eta = round(taken * max(self.total_seconds / self.done_seconds - 1.0, 0.0), 1)
         state = "failed" if self.error else "waiting" if self.begun is None else "running"
         return {
             "id": self.id,
@@ -180,6 +150,7 @@ class Make:
             "done": round(min(self.done_seconds, self.total_seconds), 2),
             "total": round(self.total_seconds, 2),
             "eta_seconds": eta,
+            "takes": list(self.takes),
             "error": self.error or None,
         }
 
@@ -198,13 +169,17 @@ class Make:
                 encoded.append(piece)
                 yield 0.0
             latents = torch.cat(encoded, dim=1)
+        receipts = self._receipts()
         for item in range(order.first, order.first + order.count):
             pieces: list[Tensor] = []
             for piece in self._sounds(item, latents):
                 pieces.append(piece.float().cpu())
                 yield piece.shape[-1] / rate
-            self._write(pieces, item)
+            self._writing = WRITER.submit(self._write, pieces, item, receipts(item))
+            self._writing.add_done_callback(lambda _: self._wake())
             yield 0.0
+            self._writing.result()
+            self._writing = None
 
     def _encoded(self, heard: Heard) -> Iterator[Tensor]:
         """Latents of a sound, piece by piece."""
@@ -231,37 +206,28 @@ class Make:
             return composer.stream(order.seconds, item=item, style=composer.style_of(latents))
         return varied_sounds(composer, hearing.heard, latents, order.amount, item=item)
 
-    def _write(self, pieces: list[Tensor], item: int) -> None:
-        """Put a finished sound into the library, with its receipt."""
-        order, maker, kind, source = self.order, self._maker, WRITTEN[self.order.kind], self._source
-        library = self._library
-        library.folder.mkdir(parents=True, exist_ok=True)
-        seconds = self.total_seconds / order.count
+    def _receipts(self) -> Callable[[int], dict[Kind, Receipt]]:
+        """What each sound says of itself; asked for where it is composed, for the threads are those of that place."""
+        order, source = self.order, self._source
         made_from = None if source is None or order.kind == "like" else source.path
-        receipts = maker.receipts(kind, source=made_from, seconds=seconds)
+        return self._maker.receipts(WRITTEN[order.kind], source=made_from, seconds=order.seconds)
+
+    def _write(self, pieces: list[Tensor], item: int, says: dict[Kind, Receipt]) -> None:
+        """Put a finished sound into the library, with its receipt."""
+        order, maker, source, library = self.order, self._maker, self._source, self._library
+        if self.is_cancelled:
+            return
+        library.folder.mkdir(parents=True, exist_ok=True)
         stem = sample_name(None if source is None else Path(source.name), order.seed, item)
         start = library.folder / (f"like_{stem}" if order.kind == "like" else stem)
         heard = self._hearing.heard if self._hearing is not None and self._hearing.prompt is not None else None
-        (path,) = Target(maker.shelf, start, receipts(item), heard).write(iter(pieces), _Silent())
-        if any(take.file == path.name for take in library.takes()):
-            return  # made before in just this way
-        number = f", seed {order.seed}, no. {item + 1}"
-        library.add(path, name=f"{self.title}{number}", kind=order.kind, model=self.order.model)
-
-
-def _hear(composer: Composer, path: Path, kind: TakeKind) -> _Hearing:
-    """A sound as it is needed for an order; raises AudioError. It computes little: the scheduler need not wait."""
-    generator = composer.generator
-    if kind == "continue":
-        heard, prompt, _ = hear_prompt(generator, path)
-        return _Hearing(heard, prompt)
-    heard = hear(path, sample_rate=generator.sample_rate, channels=generator.sound_channels)
-    if kind == "like" and heard.samples < SHORTEST_SECONDS * generator.sample_rate:
-        raise AudioError(f"it is too short to have a style: at least {SHORTEST_SECONDS:g} s are needed.")
-    if heard.samples < LEAST_FRAMES * generator.hop_samples:
-        least = LEAST_FRAMES * generator.hop_samples / generator.sample_rate
-        raise AudioError(f"it is too short: at least {least:.2f} s are needed.")
-    return _Hearing(heard, None)
+        (path,) = Target(maker.shelf, start, says, heard).write(iter(pieces), _Silent())
+        known = next((take.id for take in library.takes() if take.file == path.name), None)
+        if known is None:  # else it was made before in just this way
+            seam = None if heard is None else round(heard.samples / maker.generator.sample_rate, 3)
+            name = f"{self.title[:MOST_TITLE]}, seed {order.seed}, no. {item + 1}"
+            known = library.add(path, name=name, kind=order.kind, model=order.model, seam_seconds=seam).id
+        self.takes.append(known)
 
 
 class Makes:
@@ -272,9 +238,11 @@ class Makes:
     models : Models
     library : Library
     limits : Limits
+    scheduler : Scheduler
     find : callable
         The sound of an id, or None.
     changed : callable
+        Gets what is told of all orders after every change.
     """
 
     def __init__(
@@ -282,56 +250,72 @@ class Makes:
         models: Models,
         library: Library,
         limits: Limits,
+        scheduler: Scheduler,
         *,
         find: Callable[[str], Sound | None],
-        changed: Callable[[], None],
+        changed: Callable[[list[dict[str, Any]]], None],
     ) -> None:
-        self._models, self._library, self._limits = models, library, limits
-        self._find, self._changed = find, changed
+        self._models, self._library, self._limits, self._scheduler = models, library, limits, scheduler
+        self._find, self._tell = find, changed
         self._lock = threading.Lock()
         self._makes: dict[str, Make] = {}
+        self._coming = 0
 
     def order(self, order: Order) -> Make:
-        """A new job for the scheduler.
+        """A new job for the scheduler, which begins when it has time.
 
         Raises
         ------
         ConfigError
-            There are too many already.
+            There are too many already, or what is ordered is out of its range.
         AudioError
-            There is no such sound.
+            There is no such sound, or it cannot be heard.
         """
-        order = order.model_copy(update={"model": order.model or self._models.default})
+        if isinstance(order.steps, int) and order.steps not in bounds.SAMPLING_STEPS:
+            raise ConfigError(f"steps: must be auto or {bounds.SAMPLING_STEPS}.")
+        with self._lock:
+            waiting = len([known for known in self._makes.values() if not (known.error or known.is_over)])
+            if waiting + self._coming >= self._limits.jobs:
+                raise ConfigError(f"{self._limits.jobs} orders wait already. Let one be finished first.")
+            self._coming += 1
+        try:
+            make = self._made_ready(order.model_copy(update={"model": order.model or self._models.default}))
+            with self._lock:
+                self._makes[make.id] = make
+        finally:
+            with self._lock:
+                self._coming -= 1
+        self._scheduler.add(make)
+        self._changed()
+        return make
+
+    def _made_ready(self, order: Order) -> Make:
+        """The job of an order whose sound was heard, and is kept beside what will be made from it."""
         composer = self._models.get(order.model)
-        source = None
+        source = hearing = None
         if order.kind != "new":
             source = self._find(order.source or "")
             if source is None:
                 raise AudioError("the sound to go on from is not here any more. Choose another.")
+            hearing = hear_source(composer, source.path, order.kind)
             kept = keep_beside(source.path, self._library.folder, name_part(Path(source.name)))
-            source = source._replace(path=kept)
-        hearing = None if source is None else _hear(composer, source.path, order.kind)
-        if hearing is not None and order.kind == "vary":
-            rate = composer.generator.sample_rate
-            order = order.model_copy(update={"seconds": hearing.heard.samples / rate})
-        make = Make(
+            source, hearing = source._replace(path=kept), hearing._replace(heard=hearing.heard._replace(path=kept))
+            if order.kind == "vary":
+                seconds = hearing.heard.samples / composer.generator.sample_rate
+                order = order.model_copy(update={"seconds": seconds})
+        return Make(
             order,
             composer,
-            self._models.content(order.model),
-            folder=self._models.folders[order.model],
+            self._models,
             source=source,
             heard=hearing,
             library=self._library,
             changed=self._changed,
+            wake=self._scheduler.wake,
         )
-        with self._lock:
-            if len([known for known in self._makes.values() if not known.error]) >= self._limits.jobs:
-                raise ConfigError(f"{self._limits.jobs} orders wait already. Let one be finished first.")
-            self._makes[make.id] = make
-        return make
 
     def told(self) -> list[dict[str, Any]]:
-        """All that are not finished, for the page."""
+        """All that are not finished, and those that failed, for the page."""
         now = time.monotonic()
         with self._lock:
             for known in list(self._makes.values()):
@@ -339,9 +323,37 @@ class Makes:
                     del self._makes[known.id]
             return [make.told() for make in self._makes.values()]
 
-    def forget(self, make_id: str) -> Make:
-        """Take a job away; raises AudioError."""
+    def cancel(self, make_id: str) -> None:
+        """Take a job away; what it has finished stays. Raises AudioError."""
         with self._lock:
             if make_id not in self._makes:
                 raise AudioError("there is no such order.")
-            return self._makes.pop(make_id)
+            make = self._makes.pop(make_id)
+        make.is_cancelled = True
+        self._scheduler.remove(make)
+        self._changed()
+
+    def _changed(self) -> None:
+        self._tell(self.told())
+
+
+def routes(makes: Makes) -> list[Route]:
+    """POST and GET /api/makes, DELETE /api/makes/ID."""
+
+    async def order(request: Request) -> Response:
+        asked = await read_json(request, Order)
+        make = await run_in_threadpool(makes.order, asked)
+        return JSONResponse({"id": make.id}, status_code=202)
+
+    async def listed(request: Request) -> Response:
+        return JSONResponse(makes.told())
+
+    async def cancel(request: Request) -> Response:
+        await run_in_threadpool(makes.cancel, request.path_params["id"])
+        return Response(status_code=204)
+
+    return [
+        Route("/api/makes", order, methods=["POST"]),
+        Route("/api/makes", listed),
+        Route("/api/makes/{id}", cancel, methods=["DELETE"]),
+    ]

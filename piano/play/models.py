@@ -37,6 +37,7 @@ class Models:
         self._loaded: dict[str, Any] = {}
         self._contents: dict[str, dict[str, Any]] = {}
         self._maps: dict[str, StyleMap] = {}
+        self._hashes: dict[str, str] = {}
         self._lock = threading.Lock()
 
     @property
@@ -69,6 +70,15 @@ class Models:
         """What the checkpoint of a loaded model holds beside its weights."""
         self.get(name)
         return self._contents[name]
+
+    def hash(self, name: str) -> str:
+        """The hash of a model, for receipts; worked out once."""
+        if name not in self._hashes:
+            from piano.foundation.receipt import model_hash
+
+            content = self.content(name)
+            self._hashes[name] = model_hash(content.get("average") or content["model"], content["keywords"])
+        return self._hashes[name]
 
     def styles(self, name: str) -> StyleMap:
         """The styles of the music that a model learned from."""

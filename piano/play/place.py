@@ -21,7 +21,7 @@ class Limits(NamedTuple):
     """Waiting or running."""
     ahead_seconds: float = 12.0
     """Of music that a listener has and has not heard."""
-    kept_seconds: float = 120.0
+    kept_seconds: float = 300.0
     """Of what a listener heard, to keep it as a take."""
     silent_seconds: float = 60.0
     """Without a word from a listener until its radio is closed."""

@@ -15,7 +15,7 @@ from piano.foundation.errors import MusiganError
 from piano.latent_style import Style
 from piano.play.place import Limits, Sources
 from piano.play.programs import Wishes
-from piano.play.radio import Program, Radio
+from piano.play.radio import CHANGE_SECONDS, Program, Radio
 
 
 class Void(NamedTuple):
@@ -38,6 +38,8 @@ class Moved(NamedTuple):
 
     sample: int
     wishes: Wishes
+    end: int = 0
+    """Samples that were made by then."""
 
 
 class RadioWork:
@@ -145,20 +147,26 @@ class RadioWork:
         """Say that it cannot go on."""
         self._tell(str(error) if isinstance(error, MusiganError) else "The music stopped: a fault of the program.")
 
-    def played(self, begin: int, end: int) -> tuple[NDArray[np.int16], list[Moved]]:
-        """What was made between two samples (samples, channels), and the moves that it was made with, oldest first.
-
-        Fewer samples come where they are no longer kept, or not made yet.
-        """
+    def played(self, begin: int, end: int) -> Sound:
+        """What was made between two samples; less where it is no longer kept, or not made yet."""
         with self._lock:
             kept = list(self._kept)
         parts = [
-            sound.pcm[max(begin - sound.sample, 0) : max(end - sound.sample, 0)]
+            Sound(max(begin, sound.sample), sound.pcm[max(begin - sound.sample, 0) : max(end - sound.sample, 0)])
             for sound in kept
             if sound.sample < end and sound.sample + len(sound.pcm) > begin
         ]
         nothing = np.zeros((0, self.channels), dtype=np.int16)
-        return np.concatenate([nothing, *parts]), [moved for moved in self._history if moved.sample < end]
+        return Sound(parts[0].sample if parts else begin, np.concatenate([nothing, *(part.pcm for part in parts)]))
+
+    def steps_of(self, wishes: Wishes) -> int:
+        """Sampling steps, after `auto` became a number."""
+        return self.composer.steps if wishes.steps == "auto" else wishes.steps
+
+    def moves(self) -> list[Moved]:
+        """What was asked for, in that order, as far back as it says how what is kept was made."""
+        with self._lock:
+            return list(self._history)
 
     def program_of(self, wishes: Wishes) -> Program:
         """The program that wishes make: sounds are encoded, styles measured."""
@@ -191,10 +199,11 @@ class RadioWork:
         except MusiganError as error:
             self._tell(str(error))
             return
+        made = self._radio.end
         void = self._radio.move(program, max(at, self.heard))
         self.wishes = wishes
-        self._history.append(Moved(void, wishes))
         with self._lock:
+            self._history.append(Moved(void, wishes, made))
             while self._kept and self._kept[-1].sample >= void:
                 self._kept.pop()
             if self._kept:
@@ -208,6 +217,26 @@ class RadioWork:
             self._kept.append(sound)
             while len(self._kept) > 1 and self._kept[1].sample <= oldest:
                 self._kept.popleft()
+            del self._history[: first_needed(self._history, self._kept[0].sample, self.sample_rate)]
+
+
+def first_needed(moves: list[Moved], sample: int, sample_rate: int) -> int:
+    """Index of the move from which on a radio can be played again to be the same from a sample on.
+
+    Another piece begins anew; it is itself when what came before has faded out.
+    """
+    faded = round(2 * CHANGE_SECONDS * sample_rate)
+    for index in range(len(moves) - 1, 0, -1):
+        began = moves[index].sample
+        is_new_piece = piece_of(moves[index].wishes) != piece_of(moves[index - 1].wishes)
+        if is_new_piece and began + faded <= sample and all(later.sample >= began for later in moves[index:]):
+            return index
+    return 0
+
+
+def piece_of(wishes: Wishes) -> tuple[int, int, str | None]:
+    """What another piece differs in: see `Program.piece_key`."""
+    return wishes.seed, wishes.piece, wishes.prompt
 
 
 def as_pcm(waveform: Tensor) -> NDArray[np.int16]:

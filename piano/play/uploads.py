@@ -1,5 +1,7 @@
 """Sounds that visitors bring: taken in within limits, decoded in a process of their own, kept as clean FLAC files."""
 
+import asyncio
+import contextlib
 import json
 import os
 import secrets
@@ -13,7 +15,7 @@ import numpy as np
 import soundfile
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
@@ -30,6 +32,12 @@ RATE, CHANNELS = 44_100, 2
 STALL_SECONDS = 20.0
 """Without a sign of life from the decoder."""
 LONGEST_NAME = 80
+PATIENCE_SECONDS = 30.0
+"""For the next bytes of a sound that is coming: who stops sending keeps nobody else out."""
+AT_ONCE = 2
+"""Sounds that are decoded: more would take the processor from the music."""
+UNFINISHED = (".coming-*", ".*.flac")
+"""What a server that was killed leaves behind."""
 
 
 class Upload(BaseModel):
@@ -90,6 +98,10 @@ class Uploads:
         self.limits = limits
         self._lock = threading.Lock()
         self._coming = 0
+        for pattern in UNFINISHED:
+            for path in folder.glob(pattern):
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     def all(self) -> list[Upload]:
         """The newest first."""
@@ -154,6 +166,7 @@ class Uploads:
 
 
 def _decoded(task: _Task, name: str) -> tuple[float, list[str]]:
+    """Seconds and notes of a file that was decoded in a process of its own; raises AudioError in the visitor's words."""
     for event in run_tasks(decode_upload, [task], workers=1, stall_seconds=STALL_SECONDS):
         if event.is_finished and not event.failure:
             seconds, notes = event.result
@@ -161,9 +174,12 @@ def _decoded(task: _Task, name: str) -> tuple[float, list[str]]:
                 break
             return seconds, notes
         if event.is_finished:
-            told = event.failure.replace(str(task.source), printable(name)).replace(task.source.name, printable(name))
-            raise AudioError(told if printable(name) in told else f"{printable(name)}: {told}")
-    raise AudioError(f"{printable(name)} holds no sound.")
+            told = event.failure
+            for path in (task.source, task.target):  # no path of this computer leaves it
+                for known in (str(path), printable(path), path.name, str(path.parent)):
+                    told = told.replace(known, name)
+            raise AudioError(told if name in told else f"{name}: {told}")
+    raise AudioError(f"{name} holds no sound.")
 
 
 def shown_name(header: str) -> str:
@@ -173,6 +189,7 @@ def shown_name(header: str) -> str:
 
 def routes(uploads: Uploads) -> list[Route]:
     """POST and GET /api/uploads, GET /api/uploads/ID/sound, DELETE /api/uploads/ID."""
+    turn = asyncio.Semaphore(AT_ONCE)
 
     async def bring(request: Request) -> Response:
         name = shown_name(request.headers.get("x-file-name", "sound"))
@@ -183,16 +200,14 @@ def routes(uploads: Uploads) -> list[Route]:
         uploads.claim()
         temporary = uploads.temporary()
         try:
-            taken = 0
-            with temporary.open("xb") as file:
-                async for part in request.stream():
-                    taken += len(part)
-                    if taken > most:
-                        return too_large(most)
-                    file.write(part)
-            if not taken:
+            if not await received(request, temporary, most):
                 raise AudioError(f"{name} is empty.")
-            upload = await run_in_threadpool(uploads.take_in, temporary, name)
+            async with turn:
+                upload = await run_in_threadpool(uploads.take_in, temporary, name)
+        except _TooLarge:
+            return too_large(most)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody reads it
         except MusiganError as error:
             return JSONResponse({"error": str(error)}, status_code=422)
         finally:
@@ -222,6 +237,27 @@ def routes(uploads: Uploads) -> list[Route]:
         Route("/api/uploads/{id}/sound", sound),
         Route("/api/uploads/{id}", remove, methods=["DELETE"]),
     ]
+
+
+class _TooLarge(Exception):
+    """More came than may."""
+
+
+async def received(request: Request, path: Path, most: int) -> int:
+    """Write what comes into a new file; bytes of it. Raises AudioError for who stops sending, and _TooLarge."""
+    taken, parts = 0, request.stream()
+    with path.open("xb") as file:
+        while True:
+            try:
+                part = await asyncio.wait_for(anext(parts, None), PATIENCE_SECONDS)
+            except TimeoutError:
+                raise AudioError("the sound stopped coming. Bring it again.") from None
+            if part is None:
+                return taken
+            taken += len(part)
+            if taken > most:
+                raise _TooLarge
+            file.write(part)
 
 
 def too_large(most: int) -> Response:
