@@ -128,7 +128,8 @@ async function poleSound(file) {
 export function radioFrom(sound, how) {
   if (how === "style") set({ styleMode: "between", poles: [sound, sound], pole: 0 });
   else set({ promptName: sound.name });
-  location.hash = "#radio";
+  history.pushState(null, "", "#radio");
+  set({ view: "radio" });
   program({ prompt: how === "prompt" ? sound.id : state.program.prompt, piece: 0 }, { isNewPiece: true });
   if (state.phase === "stopped") playOrStop();
 }

@@ -139,7 +139,7 @@ function told(message) {
     return set({ meters: { ...state.meters, speed, listeners } });
   }
   if (message.refused) return stop(message.refused.reason);
-  if (message.error) return state.radio ? set({ sentence: message.error.reason }) : stop(message.error.reason);
+  if (message.error) return state.phase === "playing" ? set({ sentence: message.error.reason }) : stop(message.error.reason);
   if (message.closed !== undefined) stop(GONE);
 }
 
