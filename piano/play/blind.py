@@ -25,10 +25,11 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from piano.foundation.errors import AudioError, ConfigError
+from piano.foundation.errors import ConfigError
 from piano.foundation.randomness import keyed_generator
 from piano.play.blind_clips import as_wavs, composed, real_clip
 from piano.play.place import Place
+from piano.play.refusals import NotHere, called
 from piano.play.requests import read_json
 
 NAME = "blind.jsonl"
@@ -150,12 +151,12 @@ class Blind:
         return session.id
 
     def session(self, session_id: str) -> Session:
-        """A comparison that was begun, now or before the server was started; raises AudioError."""
+        """A comparison that was begun, now or before the server was started; raises NotHere."""
         for line in self._lines():
             if line.get("event") == "session" and line.get("id") == session_id:
                 with contextlib.suppress(ValueError):
                     return Session.model_validate(line)
-        raise AudioError("this comparison is not known. Begin again.")
+        raise NotHere("this comparison is not known. Begin again.")
 
     def next_number(self, session: Session) -> int:
         """Of the next pair of a session: no pair comes twice."""
@@ -192,11 +193,11 @@ class Blind:
         return name, pair
 
     def sound(self, name: str) -> Path:
-        """A WAV file by its id; raises AudioError."""
+        """A WAV file by its id; raises NotHere."""
         with self._lock:
             is_known = any(name in (pair.left, pair.right) for pair in self._pairs.values())
         if not is_known:
-            raise AudioError("this sound is not here any more. Ask for the next pair.")
+            raise NotHere("this sound is not here any more. Ask for the next pair.")
         return self._sounds / f"{name}.wav"
 
     def vote(self, session_id: str, vote: Vote) -> tuple[str, str]:
@@ -206,7 +207,7 @@ class Blind:
         ------
         ConfigError
             Too little was heard.
-        AudioError
+        NotHere
             The pair is not known, or had its vote.
         """
         session = self.session(session_id)
@@ -215,7 +216,7 @@ class Blind:
         with self._lock:
             pair = self._pairs.get(vote.pair)
             if pair is None or pair.session != session_id:
-                raise AudioError("this pair had its vote, or is not here any more. Ask for the next one.")
+                raise NotHere("this pair had its vote, or is not here any more. Ask for the next one.")
             left_is_a = session.left_is_a(pair.number)
             chosen = "same" if vote.choice == "same" else "a" if (vote.choice == "left") == left_is_a else "b"
             heard = [round(seconds, 1) for seconds in (vote.heard_left, vote.heard_right)]
@@ -338,7 +339,7 @@ def routes(place: Place) -> list[Route]:
         asked = await read_json(request, Vote)
         try:
             left, right = await run_in_threadpool(blind.vote, request.path_params["id"], asked)
-        except (AudioError, ConfigError) as error:
+        except (NotHere, ConfigError) as error:
             return JSONResponse({"error": str(error)}, status_code=422)
         return JSONResponse({"left": left, "right": right})
 
@@ -376,4 +377,5 @@ async def clip_of(place: Place, session: Session, number: int, name: str, other:
     generator = (await run_in_threadpool(place.models.get, other)).generator
     form = {"sample_rate": generator.sample_rate, "channels": generator.sound_channels}
     random = session.random("real", number)
-    return await run_in_threadpool(lambda: real_clip(place.real or Path(), random, **form)), generator.sample_rate
+    with called(place.real, "the real music"):
+        return await run_in_threadpool(real_clip, place.real, random, **form), generator.sample_rate

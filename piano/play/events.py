@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from piano.foundation.errors import ConfigError
+from piano.play.refusals import Full
 
 MOST_WAITING = 64
 """Messages for a page that does not read: the oldest go first, for every message says all there is to say."""
@@ -47,9 +47,9 @@ class Events:
         return _messages(self._pages)
 
     def stream(self, messages: AsyncIterator[str]) -> Response:
-        """Messages as an event stream, an empty one as a comment; raises ConfigError where too many listen."""
+        """Messages as an event stream, an empty one as a comment; raises Full where too many listen."""
         if self.open >= self.most:
-            raise ConfigError(f"{self.most} pages listen already: no more can. Close one of them.")
+            raise Full(f"{self.most} pages listen already: no more can. Close one of them.")
 
         async def body() -> AsyncIterator[str]:
             self.open += 1

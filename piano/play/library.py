@@ -28,6 +28,7 @@ from piano.foundation.made_files import clear_leftovers, publish_together, unfin
 from piano.foundation.native_sound import sndfile_name
 from piano.foundation.receipt import read_receipt
 from piano.foundation.screen_text import printable
+from piano.play.refusals import NotHere
 
 SUFFIX = ".take.json"
 TRASH = "trash"
@@ -86,14 +87,14 @@ class Library:
         return sorted(self._found(self.folder).values(), key=lambda take: (take.made, take.id), reverse=True)
 
     def get(self, take_id: str) -> Take:
-        """A take; raises AudioError."""
+        """A take; raises NotHere."""
         found = self._found(self.folder).get(take_id)
         if found is None:
-            raise AudioError("there is no such take.")
+            raise NotHere("there is no such take.")
         return found
 
     def path(self, take_id: str) -> Path:
-        """The sound file of a take; raises AudioError."""
+        """The sound file of a take; raises NotHere."""
         return self.folder / self.get(take_id).file
 
     def receipt(self, take: Take) -> dict[str, Any]:
@@ -136,7 +137,7 @@ class Library:
         return take
 
     def change(self, take_id: str, **changes: Any) -> Take:
-        """The take with another name, or as a favourite; raises AudioError, and ConfigError for an empty name."""
+        """The take with another name, or as a favourite; raises NotHere, and ConfigError for an empty name."""
         if "name" in changes:
             changes["name"] = shown_name(changes["name"])
         with self._lock:
@@ -146,18 +147,18 @@ class Library:
         return take
 
     def delete(self, take_id: str) -> None:
-        """Move a take into the trash; raises AudioError."""
+        """Move a take into the trash; raises NotHere."""
         self._move(take_id, self.folder, self.folder / TRASH)
 
     def restore(self, take_id: str) -> None:
-        """Move a take out of the trash; raises AudioError."""
+        """Move a take out of the trash; raises NotHere."""
         self._move(take_id, self.folder / TRASH, self.folder)
 
     def _move(self, take_id: str, source: Path, target: Path) -> None:
         with self._lock:
             take = self._found(source).get(take_id)
             if take is None:
-                raise AudioError("there is no such take.")
+                raise NotHere("there is no such take.")
             target.mkdir(parents=True, exist_ok=True)
             moved = take.model_copy(update={"file": _free_name(target, take.file)})
             # In this order a take is in one of the two folders whenever the computer stops; facts alone are no take.

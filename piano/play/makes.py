@@ -17,7 +17,7 @@ from torch import Tensor
 
 from piano.composer import Composer
 from piano.foundation import bounds
-from piano.foundation.errors import DISK_ERRORS, AudioError, ConfigError, MusiganError
+from piano.foundation.errors import DISK_ERRORS, ConfigError, MusiganError
 from piano.foundation.prompts import Heard
 from piano.foundation.receipt import Kind, Receipt
 from piano.foundation.sound_progress import Progress
@@ -27,6 +27,7 @@ from piano.play.library import Library, TakeKind, keep_beside
 from piano.play.models import Models
 from piano.play.orders import Hearing, Order, Sound, hear_source, maker_of
 from piano.play.place import Limits
+from piano.play.refusals import Full, NotHere, renamed
 from piano.play.requests import read_json
 from piano.play.scheduler import Scheduler
 
@@ -129,7 +130,7 @@ class Make:
         """Say on the page why it cannot be made."""
         self.error = "This could not be made: a fault of the program."
         if isinstance(error, MusiganError):
-            self.error = str(error)
+            self.error = renamed(str(error), self._library.folder / "a take", "a take")
         elif isinstance(error, OSError) and error.errno in DISK_ERRORS:
             self.error = f"This could not be kept: {DISK_ERRORS[error.errno]}."
         self.ended = time.monotonic()
@@ -266,8 +267,10 @@ class Makes:
 
         Raises
         ------
+        Full
+            There are too many already.
         ConfigError
-            There are too many already, or what is ordered is out of its range.
+            What is ordered is out of its range.
         AudioError
             There is no such sound, or it cannot be heard.
         """
@@ -276,7 +279,7 @@ class Makes:
         with self._lock:
             waiting = len([known for known in self._makes.values() if not (known.error or known.is_over)])
             if waiting + self._coming >= self._limits.jobs:
-                raise ConfigError(f"{self._limits.jobs} orders wait already. Let one be finished first.")
+                raise Full(f"{self._limits.jobs} orders wait already. Let one be finished first.")
             self._coming += 1
         try:
             make = self._made_ready(order.model_copy(update={"model": order.model or self._models.default}))
@@ -296,8 +299,8 @@ class Makes:
         if order.kind != "new":
             source = self._find(order.source or "")
             if source is None:
-                raise AudioError("the sound to go on from is not here any more. Choose another.")
-            hearing = hear_source(composer, source.path, order.kind)
+                raise NotHere("the sound to go on from is not here any more. Choose another.")
+            hearing = hear_source(composer, source, order.kind)
             kept = keep_beside(source.path, self._library.folder, name_part(Path(source.name)))
             source, hearing = source._replace(path=kept), hearing._replace(heard=hearing.heard._replace(path=kept))
             if order.kind == "vary":
@@ -324,10 +327,10 @@ class Makes:
             return [make.told() for make in self._makes.values()]
 
     def cancel(self, make_id: str) -> None:
-        """Take a job away; what it has finished stays. Raises AudioError."""
+        """Take a job away; what it has finished stays. Raises NotHere."""
         with self._lock:
             if make_id not in self._makes:
-                raise AudioError("there is no such order.")
+                raise NotHere("there is no such order.")
             make = self._makes.pop(make_id)
         make.is_cancelled = True
         self._scheduler.remove(make)

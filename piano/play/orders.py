@@ -13,6 +13,7 @@ from piano.generate_music import LEAST_FRAMES, Maker, hear_prompt, parse_argumen
 from piano.latent_style import SHORTEST_SECONDS
 from piano.play.library import TakeKind
 from piano.play.models import Models
+from piano.play.refusals import called
 
 MOST_SECONDS, MOST_COUNT = 300.0, 12
 
@@ -62,16 +63,17 @@ def maker_of(order: Order, composer: Composer, models: Models, source: Sound | N
     return Maker(generator, Composer(generator, sampling), content, models.folders[order.model], parse_arguments(words))
 
 
-def hear_source(composer: Composer, path: Path, kind: TakeKind) -> Hearing:
+def hear_source(composer: Composer, source: Sound, kind: TakeKind) -> Hearing:
     """A sound as it is needed for an order; raises AudioError. It computes little: the scheduler need not wait."""
-    generator = composer.generator
-    if kind == "continue":
-        heard, prompt, _ = hear_prompt(generator, path)
-        return Hearing(heard, prompt)
-    heard = hear(path, sample_rate=generator.sample_rate, channels=generator.sound_channels)
+    generator, path = composer.generator, source.path
+    with called(path, source.name):
+        if kind == "continue":
+            heard, prompt, _ = hear_prompt(generator, path)
+            return Hearing(heard, prompt)
+        heard = hear(path, sample_rate=generator.sample_rate, channels=generator.sound_channels)
     if kind == "like" and heard.samples < SHORTEST_SECONDS * generator.sample_rate:
-        raise AudioError(f"it is too short to have a style: at least {SHORTEST_SECONDS:g} s are needed.")
+        raise AudioError(f"{source.name} is too short to have a style: at least {SHORTEST_SECONDS:g} s are needed.")
     if heard.samples < LEAST_FRAMES * generator.hop_samples:
         least = LEAST_FRAMES * generator.hop_samples / generator.sample_rate
-        raise AudioError(f"it is too short: at least {least:.2f} s are needed.")
+        raise AudioError(f"{source.name} is too short: at least {least:.2f} s are needed.")
     return Hearing(heard, None)

@@ -85,8 +85,8 @@ def receipt_of(
         steps=work.steps_of(first),
         phase_iterations=first.phase_iterations,
         radio=RadioPart(begin=begin - origin, moves=[_plain(work, moved, origin) for moved in moves]),
-        device=generator.device.type,
-        dtype=str(work.composer.sampling.dtype).removeprefix("torch."),
+        device=generator.device.type,  # type: ignore[arg-type]
+        dtype=str(work.composer.sampling.dtype).removeprefix("torch."),  # type: ignore[arg-type]
         threads=torch.get_num_threads(),
         versions=own_versions(),
     )

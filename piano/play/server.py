@@ -16,9 +16,10 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route, Router, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
-from piano.foundation.errors import CheckpointError, MusiganError
+from piano.foundation.errors import DISK_ERRORS, CheckpointError, MusiganError
 from piano.play.access import Guard
 from piano.play.place import Place
+from piano.play.refusals import Full, NotHere
 
 PAGE = Path(__file__).parent / "page"
 
@@ -88,7 +89,7 @@ def create_app(place: Place, *, version: str = "") -> Starlette:
     app = Starlette(
         routes=routes,
         middleware=[Middleware(Guard, hosts=place.hosts, token=place.token)],
-        exception_handlers={MusiganError: _told, 404: _nothing_here, 405: _not_this_way, 500: _fault},
+        exception_handlers={MusiganError: _told, OSError: _disk, 404: _nothing_here, 405: _not_this_way, 500: _fault},
         lifespan=_lifespan,
     )
     app.state.place = place
@@ -140,7 +141,16 @@ async def _styles(request: Request) -> Response:
 
 async def _told(request: Request, error: Exception) -> Response:
     """A sentence for the visitor."""
-    return JSONResponse({"error": str(error)}, status_code=404 if isinstance(error, CheckpointError) else 400)
+    status = 404 if isinstance(error, CheckpointError | NotHere) else 429 if isinstance(error, Full) else 400
+    return JSONResponse({"error": str(error)}, status_code=status)
+
+
+async def _disk(request: Request, error: Exception) -> Response:
+    """A sentence where the disk refuses."""
+    reason = DISK_ERRORS.get(getattr(error, "errno", None) or 0)
+    if reason is None:
+        raise error
+    return JSONResponse({"error": f"This could not be kept: {reason}."}, status_code=507)
 
 
 async def _nothing_here(request: Request, error: Exception) -> Response:

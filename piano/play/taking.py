@@ -1,6 +1,9 @@
 """The library over HTTP: takes, what was heard of a radio, orders, blind listening."""
 
 import re
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,11 +25,15 @@ from piano.play.makes import routes as make_routes
 from piano.play.orders import Sound
 from piano.play.place import Place
 from piano.play.radio_take import keep_heard
+from piano.play.refusals import NotHere, called
 from piano.play.requests import read_json
 from piano.play.runs import routes as run_routes
 from piano.play.uploads import FOLDER as UPLOADS
 from piano.play.uploads import Uploads
 from piano.play.uploads import routes as upload_routes
+
+REMEMBERED = 16
+"""Sounds as a model hears them: two minutes of stereo take 40 MB."""
 
 
 class Change(BaseModel):
@@ -53,8 +60,8 @@ class Sounds:
 
     def __init__(self, uploads: Uploads, library: Library) -> None:
         self._uploads, self._library = uploads, library
-        self._styles: dict[tuple[int, str], Any] = {}
-        self._prompts: dict[tuple[int, str], Any] = {}
+        self._heard: OrderedDict[tuple[str, int, str], Any] = OrderedDict()
+        self._lock = threading.Lock()
 
     def find(self, source: str) -> Sound | None:
         """A sound that was brought, or a take."""
@@ -67,23 +74,29 @@ class Sounds:
 
     def prompt(self, composer: Any, source: str) -> Any:
         """A waveform (channels, samples) that can be continued; raises AudioError."""
-        key = (id(composer), source)
-        if key not in self._prompts:
-            self._prompts[key] = hear_prompt(composer.generator, self._path(source))[1]
-        return self._prompts[key]
+        return self._remembered("prompt", composer, source, lambda path: hear_prompt(composer.generator, path)[1])
 
     def style(self, composer: Any, source: str) -> Any:
         """Its style; raises AudioError."""
-        key = (id(composer), source)
-        if key not in self._styles:
-            self._styles[key] = style_of_file(composer, self._path(source))
-        return self._styles[key]
+        return self._remembered("style", composer, source, lambda path: style_of_file(composer, path))
 
-    def _path(self, source: str) -> Path:
+    def _remembered(self, what: str, composer: Any, source: str, hear: Callable[[Path], Any]) -> Any:
+        """What a model hears of a sound; the last few are not worked out again."""
+        key = (what, id(composer), source)
+        with self._lock:
+            if key in self._heard:
+                self._heard.move_to_end(key)
+                return self._heard[key]
         sound = self.find(source)
         if sound is None:
-            raise AudioError("this sound is not here any more. Choose another.")
-        return sound.path
+            raise NotHere("this sound is not here any more. Choose another.")
+        with called(sound.path, sound.name):
+            heard = hear(sound.path)
+        with self._lock:
+            self._heard[key] = heard
+            while len(self._heard) > REMEMBERED:
+                self._heard.popitem(last=False)
+        return heard
 
 
 def routes(place: Place) -> list[Route]:
@@ -150,7 +163,7 @@ def take_routes(place: Place, library: Library) -> list[Route]:
         asked = await read_json(request, Keep)
         work = place.radios.get(asked.radio)
         if work is None:
-            raise AudioError("this radio plays no more: what was heard of it is gone.")
+            raise NotHere("this radio plays no more: what was heard of it is gone.")
         take = await run_in_threadpool(
             lambda: keep_heard(work, asked.begin, asked.end, library=library, models=place.models)
         )

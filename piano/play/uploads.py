@@ -21,11 +21,12 @@ from starlette.routing import Route
 
 from data_prep.worker_pool import Tick, run_tasks
 from piano.foundation.audio_io import DecodeLog, decode_blocks
-from piano.foundation.errors import AudioError, ConfigError, MusiganError
+from piano.foundation.errors import AudioError
 from piano.foundation.levels import SILENCE_DB
 from piano.foundation.made_files import write_json
 from piano.foundation.screen_text import printable
 from piano.play.place import Limits
+from piano.play.refusals import Full, NotHere, renamed
 
 FOLDER = "uploads"
 RATE, CHANNELS = 44_100, 2
@@ -124,10 +125,10 @@ class Uploads:
         return None if self.get(upload_id) is None else self._sound(upload_id)
 
     def claim(self) -> None:
-        """Say that a sound is coming; raises ConfigError where there are too many."""
+        """Say that a sound is coming; raises Full where there are too many."""
         with self._lock:
             if len(self.all()) + self._coming >= self.limits.uploads:
-                raise ConfigError(f"{self.limits.uploads} sounds are here already. Remove one first.")
+                raise Full(f"{self.limits.uploads} sounds are here already. Remove one first.")
             self._coming += 1
 
     def release(self) -> None:
@@ -157,7 +158,7 @@ class Uploads:
     def remove(self, upload_id: str) -> None:
         """Forget a sound; what was made from it has its own copy. Raises AudioError."""
         if self.get(upload_id) is None:
-            raise AudioError("there is no such sound.")
+            raise NotHere("there is no such sound.")
         (self.folder / f"{upload_id}.json").unlink(missing_ok=True)
         self._sound(upload_id).unlink(missing_ok=True)
 
@@ -166,7 +167,7 @@ class Uploads:
 
 
 def _decoded(task: _Task, name: str) -> tuple[float, list[str]]:
-    """Seconds and notes of a file that was decoded in a process of its own; raises AudioError in the visitor's words."""
+    """Seconds and notes of a file, decoded in a process of its own; raises AudioError in the visitor's words."""
     for event in run_tasks(decode_upload, [task], workers=1, stall_seconds=STALL_SECONDS):
         if event.is_finished and not event.failure:
             seconds, notes = event.result
@@ -174,10 +175,7 @@ def _decoded(task: _Task, name: str) -> tuple[float, list[str]]:
                 break
             return seconds, notes
         if event.is_finished:
-            told = event.failure
-            for path in (task.source, task.target):  # no path of this computer leaves it
-                for known in (str(path), printable(path), path.name, str(path.parent)):
-                    told = told.replace(known, name)
+            told = renamed(renamed(event.failure, task.source, name), task.target, name)
             raise AudioError(told if name in told else f"{name}: {told}")
     raise AudioError(f"{name} holds no sound.")
 
@@ -208,7 +206,7 @@ def routes(uploads: Uploads) -> list[Route]:
             return too_large(most)
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
-        except MusiganError as error:
+        except AudioError as error:
             return JSONResponse({"error": str(error)}, status_code=422)
         finally:
             temporary.unlink(missing_ok=True)
@@ -221,7 +219,7 @@ def routes(uploads: Uploads) -> list[Route]:
     async def sound(request: Request) -> Response:
         path = await run_in_threadpool(uploads.path, request.path_params["id"])
         if path is None:
-            raise AudioError("there is no such sound.")
+            raise NotHere("there is no such sound.")
         return FileResponse(path, media_type="audio/flac", headers={"cache-control": "private, no-cache"})
 
     async def remove(request: Request) -> Response:
