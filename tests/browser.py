@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 """A busy machine takes long to start a browser."""
 
 
