@@ -8,28 +8,24 @@ import secrets
 import threading
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import unquote
 
-import numpy as np
-import soundfile
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from data_prep.worker_pool import Tick, run_tasks
-from piano.foundation.audio_io import DecodeLog, decode_blocks
+from data_prep.worker_pool import run_tasks
 from piano.foundation.errors import AudioError
-from piano.foundation.levels import SILENCE_DB
 from piano.foundation.made_files import write_json
 from piano.foundation.screen_text import printable
+from piano.play.decoding import DecodeTask, decode_upload, outcome
 from piano.play.place import Limits
-from piano.play.refusals import Full, NotHere, renamed
+from piano.play.refusals import Full, NotHere
 
 FOLDER = "uploads"
-RATE, CHANNELS = 44_100, 2
 STALL_SECONDS = 20.0
 """Without a sign of life from the decoder."""
 LONGEST_NAME = 80
@@ -52,36 +48,6 @@ class Upload(BaseModel):
     notes: list[str] = Field(default_factory=list)
     brought: float
     """Seconds since 1970."""
-
-
-class _Task(NamedTuple):
-    source: Path
-    target: Path
-    most_seconds: float
-
-
-def decode_upload(task: _Task, tick: Tick) -> tuple[float, list[str]]:
-    """Decode a file into a FLAC of 24 bits; seconds of it, and what was odd about it.
-
-    Raises
-    ------
-    AudioError
-        There is no sound in it, or too much.
-    """
-    log, samples, peak = DecodeLog(), 0, 0.0
-    with soundfile.SoundFile(str(task.target), "w", RATE, CHANNELS, "PCM_24", format="FLAC") as file:
-        for block in decode_blocks(task.source, sample_rate=RATE, channels=CHANNELS, log=log, alive=lambda: tick(0.0)):
-            samples += block.shape[1]
-            if samples > task.most_seconds * RATE:
-                raise AudioError(
-                    f"it is longer than {task.most_seconds / 60:g} minutes: cut out the part that matters."
-                )
-            file.write(np.clip(block.T, -1.0, 1.0))
-            peak = max(peak, float(np.abs(block).max(initial=0.0)))
-            tick(block.shape[1] / RATE)
-    if samples and peak < 10 ** (SILENCE_DB / 20):
-        raise AudioError(f"it is silent: nothing in it is above {SILENCE_DB:.0f} dB.")
-    return samples / RATE, log.notes
 
 
 class Uploads:
@@ -146,7 +112,7 @@ class Uploads:
         upload_id = secrets.token_urlsafe(9)
         target = self.folder / f".{upload_id}.flac"
         try:
-            seconds, notes = _decoded(_Task(source, target, self.limits.upload_seconds), name)
+            seconds, notes = _decoded(DecodeTask(source, target, self.limits.upload_seconds), name)
             os.replace(target, self._sound(upload_id))
         finally:
             for path in (source, target):
@@ -166,18 +132,12 @@ class Uploads:
         return self.folder / f"{upload_id}.flac"
 
 
-def _decoded(task: _Task, name: str) -> tuple[float, list[str]]:
+def _decoded(task: DecodeTask, name: str) -> tuple[float, list[str]]:
     """Seconds and notes of a file, decoded in a process of its own; raises AudioError in the visitor's words."""
     for event in run_tasks(decode_upload, [task], workers=1, stall_seconds=STALL_SECONDS):
-        if event.is_finished and not event.failure:
-            seconds, notes = event.result
-            if seconds <= 0.0:
-                break
-            return seconds, notes
         if event.is_finished:
-            told = renamed(renamed(event.failure, task.source, name), task.target, name)
-            raise AudioError(told if name in told else f"{name}: {told}")
-    raise AudioError(f"{name} holds no sound.")
+            return outcome(event, task, name)
+    raise AssertionError("every task ends")
 
 
 def shown_name(header: str) -> str:
