@@ -119,9 +119,9 @@ function makeRow(job) {
   return make(
     "li",
     {},
-    make("span", {}, make("b", { text: `${job.title ?? job.kind} ` }), make("span", { className: "quiet", text: words })),
-    make("button", { type: "button", className: "plain", text: error ? "Close" : "Cancel", "aria-label": `${error ? "Close" : "Cancel"} ${job.title ?? job.kind}`, on: { click: cancel } }),
-    error ? null : make("progress", { max: total, value: isWaiting ? 0 : done, "aria-label": `Progress of ${job.title ?? job.kind}` }),
+    make("span", {}, make("b", { text: `${job.title} ` }), make("span", { className: "quiet", text: words })),
+    make("button", { type: "button", className: "plain", text: error ? "Close" : "Cancel", "aria-label": `${error ? "Close" : "Cancel"} ${job.title}`, on: { click: cancel } }),
+    error ? null : make("progress", { max: total, value: isWaiting ? 0 : done, "aria-label": `Progress of ${job.title}` }),
   );
 }
 
