@@ -13,10 +13,12 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from piano.foundation.compiled import Kernels
 from piano.foundation.finite import require_finite
 from piano.foundation.phase import PhaseVocoder
 from piano.foundation.randomness import keyed_generator, keyed_noise
 from piano.foundation.texture import NEPER
+from piano.inference_copy import FinishedLevels, InferenceCopy, finish_levels
 from piano.latent_style import SHORTEST_SECONDS, Style, StyleCondition
 from piano.piano_encoder_decoder import ChannelLevels
 from piano.piano_model import VariationalAttentionModel, shifted
@@ -58,11 +60,24 @@ class Composer:
     generator : VariationalAttentionModel
         In evaluation mode.
     sampling : Sampling, optional
+    kernels : Kernels, optional
+        The compiled inner loops (`foundation.compiled`), for a generator on the CPU: several times faster, the same up
+        to rounding. By default everything is computed by PyTorch.
     """
 
-    def __init__(self, generator: VariationalAttentionModel, sampling: Sampling | None = None) -> None:
+    def __init__(
+        self,
+        generator: VariationalAttentionModel,
+        sampling: Sampling | None = None,
+        *,
+        kernels: Kernels | None = None,
+    ) -> None:
         self.generator = generator
         self.sampling = sampling or Sampling()
+        self.kernels = kernels if generator.device.type == "cpu" else None
+        self._copy = None
+        if self.kernels is not None:
+            self._copy = InferenceCopy(generator, self.sampling.dtype, self.kernels.layers)
         steps = self.sampling.steps
         self.steps = int(generator.default_steps) if steps == "auto" else int(steps)
 
@@ -275,8 +290,9 @@ class Composer:
         Tensor [shape=(batch, frames, latent_dim)]
         """
         steps = self.steps if given is None else max(2, math.ceil(MANY_STEPS * amount))
-        network = self.generator.shortcut if steps == 1 else self.generator.attention
-        is_halved = self.sampling.dtype == torch.bfloat16
+        name = "shortcut" if steps == 1 else "attention"
+        network = getattr(self.generator, name) if self._copy is None else self._copy.flow(name)
+        is_halved = self.sampling.dtype == torch.bfloat16 and self._copy is None
         kept = 0 if prefix is None else prefix.shape[1]
         level = torch.ones(noise.shape[:2], device=noise.device)
         latents = noise if given is None else (1.0 - amount) * given + amount * noise
@@ -550,8 +566,7 @@ class Composer:
         self, state: Sounding, vocoders: tuple[PhaseVocoder, ...], block: Tensor, part: slice, frame: int
     ) -> Tensor:
         """What the vocoders give (items, channels, samples) for the latents `part` of a block."""
-        stride = self.generator.autoencoder.latent_stride
-        spectrum = self.generator.decode_spectrum(block)[:, part.start * stride : part.stop * stride]
+        spectrum = self._decode(block, part)
         finished = self.finish(spectrum, state.first_item, first_frame=frame, are_real=state.are_real)
         magnitudes = state.gain * finished.magnitude
         angles = [None] * len(vocoders) if finished.coherence is None else list(finished.coherence)
@@ -559,20 +574,27 @@ class Composer:
             [vocoder.push(item, angle) for vocoder, item, angle in zip(vocoders, magnitudes, angles, strict=True)]
         )
 
+    def _decode(self, latents: Tensor, part: slice) -> Tensor:
+        """Spectrum (items, frames, values) of the latent frames `part`."""
+        if self._copy is not None:
+            return self._copy.decoder()(latents, part)
+        stride = self.generator.autoencoder.latent_stride
+        return self.generator.decode_spectrum(latents)[:, part.start * stride : part.stop * stride]
+
     def finish(
         self, spectrum: Tensor, first_item: int | None, *, first_frame: int = 0, are_real: bool = False
-    ) -> ChannelLevels:
+    ) -> ChannelLevels | FinishedLevels:
         """Levels of the channels of a spectrum (items, frames, values); see `decode_stream`."""
-        autoencoder = self.generator.autoencoder
-        require_finite(autoencoder.log_magnitude(spectrum.float()), "spectra")
-        if first_item is None:
-            finished = autoencoder.channel_levels(spectrum)
-        else:
+        autoencoder, texture, noise = self.generator.autoencoder, None, None
+        if first_item is not None:
             items = range(first_item, first_item + len(spectrum))
             seed = RECONSTRUCTION_SEED if are_real else self.sampling.seed
             noise = torch.stack([self._scatter(seed, item, first_frame, spectrum.shape[1]) for item in items])
             texture = self.generator.texture_of(RECONSTRUCTED if are_real else self.steps)
-            finished = autoencoder.channel_levels(spectrum, texture=texture, noise=noise)
+        if self.kernels is not None:
+            return finish_levels(autoencoder, spectrum, self.kernels.levels, texture=texture, noise=noise)
+        require_finite(autoencoder.log_magnitude(spectrum.float()), "spectra")
+        finished = autoencoder.channel_levels(spectrum, texture=texture, noise=noise)
         require_finite(finished.log_magnitude, "magnitudes")
         return finished
 
@@ -586,9 +608,10 @@ class Composer:
 
     def _start_phase(self, prompt: Tensor | None) -> PhaseVocoder:
         n_fft, iterations = self.generator.autoencoder.n_fft, self.sampling.phase_iterations
+        kernels = None if self.kernels is None else self.kernels.phase
         if prompt is None:
-            return PhaseVocoder(n_fft, iterations=iterations)
-        return PhaseVocoder.from_prompt(prompt, n_fft, iterations=iterations)
+            return PhaseVocoder(n_fft, iterations=iterations, kernels=kernels)
+        return PhaseVocoder.from_prompt(prompt, n_fft, iterations=iterations, kernels=kernels)
 
     # --- loudness --------------------------------------------------------------------------------------------------
 
@@ -618,7 +641,7 @@ class Composer:
 
     def _level(self, first: Tensor, item: int) -> float:
         """Level, in nepers, of an item's first window of latents (1, frames, latent_dim)."""
-        finished = self.finish(self.generator.decode_spectrum(first), item)
+        finished = self.finish(self._decode(first, slice(0, first.shape[1])), item)
         return 0.5 * float(finished.magnitude.square().mean().clamp_min(1e-12).log())
 
     def _is_next_to_silence(self, level: float) -> bool:
