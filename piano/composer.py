@@ -568,7 +568,7 @@ class Composer:
         """What the vocoders give (items, channels, samples) for the latents `part` of a block."""
         spectrum = self._decode(block, part)
         finished = self.finish(spectrum, state.first_item, first_frame=frame, are_real=state.are_real)
-        magnitudes = state.gain * finished.magnitude
+        magnitudes = finished.magnitude.mul_(state.gain)
         angles = [None] * len(vocoders) if finished.coherence is None else list(finished.coherence)
         return torch.stack(
             [vocoder.push(item, angle) for vocoder, item, angle in zip(vocoders, magnitudes, angles, strict=True)]

@@ -232,8 +232,8 @@ class PhaseVocoder:
             _Iteration(n_fft, momentum=momentum if step else 0.0, kernels=kernels) for step in range(iterations)
         ]
         self._synthesis = _Synthesis(n_fft, kernels)
-        self._waiting: Tensor | None = None
-        self._planes: Tensor | None = None
+        self._planes: Tensor | None = None  # of frames that iterations still need, and of those that wait for a block
+        self._held = 0  # how many of them have a phase already
         self._projections: Tensor | None = None
         self._fade: Tensor | None = None
         self._finished = False
@@ -312,17 +312,17 @@ class PhaseVocoder:
         if coherence is not None:
             if magnitudes.shape[-3] != 2:
                 raise ValueError(f"coherence is that of two channels, got {magnitudes.shape[-3]}")
-            magnitudes = torch.cat([magnitudes, coherence.unsqueeze(-3)], dim=-3)  # travels as a third one
-        magnitudes = magnitudes.float()
-        if self._waiting is not None:
-            magnitudes = torch.cat([self._waiting, magnitudes], dim=-2)
-        pieces, size = [], self.block_frames
+        planes, held, pieces = self._held_and(magnitudes, coherence), self._held, []
         # One frame more than a block: the single pass looks one frame ahead, and finish() needs something to finish.
-        while magnitudes.shape[-2] > size:
-            pieces.append(self._run(magnitudes[..., :size, :], following=magnitudes[..., size : size + 1, :]))
-            magnitudes = magnitudes[..., size:, :]
-        self._waiting = magnitudes.clone()
-        return torch.cat(pieces, dim=-1) if pieces else self._nothing(magnitudes)
+        while planes.shape[-2] - held > self.block_frames:
+            end = held + self.block_frames
+            pieces.append(self._run(planes[..., :end, :], held, following=planes[..., end : end + 1, :]))
+            first_held = max(0, end - _OVERLAP * self.iterations)
+            planes, held = planes[..., first_held:, :], end - first_held
+        self._planes, self._held = planes.clone(), held
+        if len(pieces) == 1:
+            return pieces[0]
+        return torch.cat(pieces, dim=-1) if pieces else self._nothing(planes)
 
     @torch.no_grad()
     def finish(self) -> Tensor:
@@ -332,12 +332,24 @@ class PhaseVocoder:
         -------
         Tensor [shape=(..., channels, samples)]
         """
-        if self._waiting is None or self._finished:
+        if self._planes is None or self._finished:
             raise ValueError("nothing to finish: push magnitudes first, and finish once")
         self._finished = True
-        if self._waiting.shape[-2] == 0:
-            return self._nothing(self._waiting)
-        return self._run(self._waiting, following=None)
+        if self._planes.shape[-2] == self._held:
+            return self._nothing(self._planes)
+        return self._run(self._planes, self._held, following=None)
+
+    def _held_and(self, magnitudes: Tensor, coherence: Tensor | None) -> Tensor:
+        """Planes (..., channels, frames, bins) that are held, and then new ones; a coherence travels as a third one."""
+        channels, held = magnitudes.shape[-3], 0 if self._planes is None else self._planes.shape[-2]
+        shape = (channels + (coherence is not None), held + magnitudes.shape[-2], magnitudes.shape[-1])
+        planes = magnitudes.new_empty(*magnitudes.shape[:-3], *shape, dtype=torch.float32)
+        if self._planes is not None:
+            planes[..., :held, :] = self._planes
+        planes[..., :channels, held:, :] = magnitudes
+        if coherence is not None:
+            planes[..., channels, held:, :] = coherence
+        return planes
 
     def _channels(self, planes: Tensor) -> Tensor:
         """Magnitudes (..., channels, frames, bins) of what was pushed."""
@@ -347,14 +359,19 @@ class PhaseVocoder:
         """No samples of any channel yet."""
         return planes.new_zeros(*self._channels(planes).shape[:-2], 0)
 
-    def _run(self, planes: Tensor, *, following: Tensor | None) -> Tensor:
-        """One block through the single pass and all iterations; with nothing following, also what they still hold."""
+    def _run(self, wanted: Tensor, held: int, *, following: Tensor | None) -> Tensor:
+        """One block through the single pass and all iterations; with nothing following, also what they still hold.
+
+        `wanted` has the planes of `held` frames that went through the single pass before, and of the block.
+        """
+        planes = wanted[..., held:, :]
         is_last, magnitudes = following is None, self._channels(planes)
         after = None if following is None else self._channels(following)
         turns = self._single_pass.advance(magnitudes, after)
         spectrum = _sound_phases(magnitudes, turns, planes[..., 2:, :, :] if self._is_pair else None, self.kernels)
-        wanted = _join(self._planes, planes)
-        reached = _join(self._projections, torch.empty_like(spectrum))
+        reached = spectrum.new_empty(*spectrum.shape[:-2], wanted.shape[-2], spectrum.shape[-1])
+        if self._projections is not None:
+            reached[..., :held, :] = self._projections
         end = wanted.shape[-2]
         for step in self._steps:
             end -= 0 if is_last else _OVERLAP
@@ -362,9 +379,7 @@ class PhaseVocoder:
             rows = slice(max(0, end - projection.shape[-2]), max(0, end))
             target = wanted[..., rows, :]
             spectrum = step.impose(projection, reached[..., rows, :], target, is_pair=self._is_pair)
-        first_held = max(0, wanted.shape[-2] - _OVERLAP * self.iterations)
-        self._planes = wanted[..., first_held:, :].clone()
-        self._projections = reached[..., first_held:, :].clone()
+        self._projections = reached[..., max(0, wanted.shape[-2] - _OVERLAP * self.iterations) :, :].clone()
         return self._cross_fade(self._synthesis.push(spectrum, is_last=is_last).flatten(-2))
 
     def _cross_fade(self, samples: Tensor) -> Tensor:
@@ -612,10 +627,6 @@ def extrapolate(waveform: Tensor, samples: int) -> Tensor:
     for index in range(samples):
         sound[..., order + index] = (taps * sound[..., index : order + index]).sum(dim=-1)
     return sound[..., order:].to(waveform)
-
-
-def _join(held: Tensor | None, new: Tensor) -> Tensor:
-    return new if held is None else torch.cat([held, new], dim=-2)
 
 
 def _rise(around: Tensor, frames: int, *, is_first: bool) -> Tensor:
