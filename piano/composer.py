@@ -19,7 +19,7 @@ from piano.foundation.finite import require_finite
 from piano.foundation.phase import PhaseVocoder
 from piano.foundation.randomness import keyed_generator, keyed_noise
 from piano.foundation.texture import NEPER
-from piano.inference_copy import FinishedLevels, InferenceCopy, finish_levels
+from piano.inference_copy import FinishedLevels, InferenceCopy, finish_levels, together
 from piano.latent_style import SHORTEST_SECONDS, Style, StyleCondition
 from piano.piano_encoder_decoder import ChannelLevels
 from piano.piano_model import VariationalAttentionModel, shifted
@@ -617,7 +617,7 @@ class Composer:
     def voice(self, vocoders: tuple[PhaseVocoder, ...], block: FinishedLevels) -> Tensor:
         """The second half of `sound`: what the vocoders give (items, channels, samples) for a block; they move on."""
         angles = [None] * len(vocoders) if block.coherence is None else list(block.coherence)
-        return torch.stack(
+        return together(
             [vocoder.push(item, angle) for vocoder, item, angle in zip(vocoders, block.magnitude, angles, strict=True)]
         )
 
@@ -640,7 +640,7 @@ class Composer:
         if first_item is not None:
             items = range(first_item, first_item + len(spectrum))
             seed = RECONSTRUCTION_SEED if are_real else self.sampling.seed
-            noise = torch.stack([self._scatter(seed, item, first_frame, spectrum.shape[1]) for item in items])
+            noise = together([self._scatter(seed, item, first_frame, spectrum.shape[1]) for item in items])
             texture = self.generator.texture_of(RECONSTRUCTED if are_real else self.steps)
         if self.kernels is not None:
             return finish_levels(autoencoder, spectrum, self.kernels.levels, texture=texture, noise=noise)
@@ -655,7 +655,7 @@ class Composer:
         place = {"first_frame": first_frame, "frames": frames + 3, "channels": autoencoder.hop_length}
         layers = range(autoencoder.layers)
         noise = [keyed_noise(seed, item, "texture", layer, **place) for layer in layers]
-        return torch.stack(noise).to(self.generator.device)
+        return together(noise).to(self.generator.device)
 
     def _start_phase(self, prompt: Tensor | None) -> PhaseVocoder:
         n_fft, iterations = self.generator.autoencoder.n_fft, self.sampling.phase_iterations

@@ -5,6 +5,7 @@ tiles want them, and what stands between the products is compiled (`foundation.l
 stays in float32. What comes out is the networks' own output up to the rounding of the products.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
@@ -187,28 +188,29 @@ class InferenceCopy:
         self.generator = generator
         self.dtype = dtype
         self.kernels = kernels
-        self._flows: dict[str, tuple[object, FlowCopy]] = {}
-        self._decoder: tuple[object, DecoderCopy] | None = None
+        networks = {"attention": generator.attention, "shortcut": generator.shortcut}
+        networks["decoder"] = generator.autoencoder.decoder
+        self._weights = {name: list(network.parameters()) for name, network in networks.items()}
+        self._made: dict[str, tuple[list[tuple[int, int]], FlowCopy | DecoderCopy]] = {}
 
     def flow(self, name: str) -> FlowCopy:
         """`attention` or `shortcut`."""
-        network = cast(LatentFlow, getattr(self.generator, name))
-        state = _state_of(network)
-        if name not in self._flows or self._flows[name][0] != state:
-            self._flows[name] = state, FlowCopy(network, self.dtype, self.kernels)
-        return self._flows[name][1]
+        return cast(FlowCopy, self._copy_of(name))
 
     def decoder(self) -> DecoderCopy:
         """What `decode_spectrum` of the generator computes."""
-        state = _state_of(self.generator.autoencoder.decoder)
-        if self._decoder is None or self._decoder[0] != state:
-            self._decoder = state, DecoderCopy(self.generator, self.dtype, self.kernels)
-        return self._decoder[1]
+        return cast(DecoderCopy, self._copy_of("decoder"))
 
-
-def _state_of(network: nn.Module) -> list[tuple[int, int]]:
-    """Where the weights lie, and how often they were written."""
-    return [(weight.data_ptr(), weight._version) for weight in network.parameters()]
+    def _copy_of(self, name: str) -> FlowCopy | DecoderCopy:
+        # Where the weights lie, and how often they were written.
+        state = [(weight.data_ptr(), weight._version) for weight in self._weights[name]]
+        if name not in self._made or self._made[name][0] != state:
+            if name == "decoder":
+                made = DecoderCopy(self.generator, self.dtype, self.kernels)
+            else:
+                made = FlowCopy(getattr(self.generator, name), self.dtype, self.kernels)
+            self._made[name] = state, made
+        return self._made[name][1]
 
 
 class FinishedLevels(NamedTuple):
@@ -252,11 +254,16 @@ def finish_levels(
             image = stereo_image(values[:, image] * scale + mean[image], autoencoder.image_bands)
             finished.append(kernels.spread(layers[0], image, MAGNITUDE_FLOOR))
         else:
-            finished.append((torch.stack([kernels.linear(layer, MAGNITUDE_FLOOR) for layer in layers]), None))
-    magnitude = torch.stack([levels for levels, _ in finished])
+            finished.append((together([kernels.linear(layer, MAGNITUDE_FLOOR) for layer in layers]), None))
+    magnitude = together([levels for levels, _ in finished])
     _require_finite_sum(magnitude, "magnitudes")
     cosines = [cosine for _, cosine in finished if cosine is not None]
-    return FinishedLevels(magnitude, torch.stack(cosines) if cosines else None)
+    return FinishedLevels(magnitude, together(cosines) if cosines else None)
+
+
+def together(items: Sequence[Tensor]) -> Tensor:
+    """Tensors as a batch; one alone is not copied."""
+    return items[0].unsqueeze(0) if len(items) == 1 else torch.stack(tuple(items))
 
 
 def _require_finite_sum(values: Tensor, what: str) -> None:

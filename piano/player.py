@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from piano.composer import Composer, Sampling
+from piano.foundation import compiled
 from piano.foundation.audio_io import write_audio
 from piano.foundation.errors import ConfigError
 from piano.foundation.model_folder import named_folder
@@ -209,7 +210,8 @@ class Player:
         return Sound(fitting, self.sample_rate)
 
     def _composer(self, seed: int, steps: int | str) -> Composer:
-        return Composer(self.generator, Sampling(seed, steps, dtype=self._dtype))
+        kernels = compiled.kernels() if self.generator.device.type == "cpu" else None
+        return Composer(self.generator, Sampling(seed, steps, dtype=self._dtype), kernels=kernels)
 
     def _check(self, seconds: float, *, may_be_endless: bool = False) -> None:
         if math.isinf(seconds) and not may_be_endless:

@@ -6,6 +6,7 @@ this Python, or cannot write its cache, everything is computed by PyTorch: slowe
 decides once, so that no stream changes its numbers in the middle.
 """
 
+import contextlib
 import hashlib
 import importlib
 import logging
@@ -83,8 +84,8 @@ def _load(may_compile: bool) -> None:
 def compile_all() -> Kernels:
     """Load the kernels, compiling what the cache does not hold; raises what numba raises."""
     phase, levels, layers = (importlib.import_module(f"piano.foundation.{name}") for name in MODULES[1:])
-    mark = _mark()
-    if mark is not None and not mark.exists():
+    with contextlib.suppress(OSError):  # without the mark the next process that may not wait goes without
+        mark = _mark()
         mark.parent.mkdir(parents=True, exist_ok=True)
         mark.touch()
     return Kernels(phase.PhaseKernels(), levels.LevelKernels(), layers.LayerKernels())
@@ -92,8 +93,7 @@ def compile_all() -> Kernels:
 
 def is_compiled() -> bool:
     """Whether these kernels were compiled on this processor before, and kept."""
-    mark = _mark()
-    return mark is not None and mark.exists()
+    return _mark().exists()
 
 
 def compile_in_background() -> None:
@@ -107,13 +107,15 @@ def compile_in_background() -> None:
     subprocess.Popen([sys.executable, "-m", FILL_COMMAND], env=environment, start_new_session=True, **quiet)
 
 
-def _mark() -> Path | None:
-    """The empty file that says that the cache is filled, beside numba's own; None where nothing can be written."""
+def _mark() -> Path:
+    """The empty file that says that the cache is filled, where numba has it, or in the user's cache folder."""
     here = Path(__file__).resolve().parent
     sources = [here / f"{name}.py" for name in MODULES]
     stamps = [f"{source.stat().st_mtime_ns} {source.stat().st_size}" for source in sources]
     key = [*stamps, sys.version, version("numba"), version("llvmlite"), _processor()]
     name = f"kernels-{hashlib.blake2b(repr(key).encode(), digest_size=8).hexdigest()}"
+    if os.environ.get("NUMBA_CACHE_DIR"):
+        return Path(os.environ["NUMBA_CACHE_DIR"]) / name
     beside = here / "__pycache__"
     if os.access(beside if beside.exists() else here, os.W_OK):
         return beside / name

@@ -309,9 +309,8 @@ class PhaseVocoder:
         if magnitudes.shape[-1] != self.n_fft // 2 + 1:
             raise ValueError(f"n_fft {self.n_fft} needs {self.n_fft // 2 + 1} bins, got {magnitudes.shape[-1]}")
         self._is_pair = coherence is not None
-        if coherence is not None:
-            if magnitudes.shape[-3] != 2:
-                raise ValueError(f"coherence is that of two channels, got {magnitudes.shape[-3]}")
+        if coherence is not None and magnitudes.shape[-3] != 2:
+            raise ValueError(f"coherence is that of two channels, got {magnitudes.shape[-3]}")
         planes, held, pieces = self._held_and(magnitudes, coherence), self._held, []
         # One frame more than a block: the single pass looks one frame ahead, and finish() needs something to finish.
         while planes.shape[-2] - held > self.block_frames:

@@ -282,7 +282,7 @@ class PhaseKernels:
 
 
 def _rows(tensor: Tensor) -> list[np.ndarray]:
-    """The (frames, bins) of every channel of a tensor; in place, for a cut along the frames leaves each in one piece."""
+    """The (frames, bins) of every channel of a tensor; in place: a cut along the frames leaves each in one piece."""
     planes = tensor.view(-1, *tensor.shape[-2:]) if tensor.dim() > 3 else tensor
     return [plane.contiguous().numpy() for plane in planes]
 

@@ -18,7 +18,7 @@ _LARGEST, _SMALLEST = _f(88.0), _f(-87.0)
 _TAU = _f(2.0 * np.pi)
 
 _FAST = frozenset({"contract"})
-"""A product and a sum may be rounded once; nothing else is reordered, so that results do not depend on a loop's form."""
+"""A product and a sum may be rounded once; nothing is reordered, so that results do not depend on a loop's form."""
 
 inlined = njit(inline="always", fastmath=set(_FAST))
 
@@ -36,7 +36,7 @@ def compiled(signature: str, *, reorders_sums: bool = False):
 
 
 @intrinsic
-def _bits(typing_context, value):  # noqa: ARG001
+def _bits(typing_context, value):
     """The bits of a float32 as an int32."""
 
     def code(context, builder, signature, arguments):
@@ -46,7 +46,7 @@ def _bits(typing_context, value):  # noqa: ARG001
 
 
 @intrinsic
-def _from_bits(typing_context, value):  # noqa: ARG001
+def _from_bits(typing_context, value):
     """The float32 that an int32 holds the bits of."""
 
     def code(context, builder, signature, arguments):
