@@ -124,7 +124,7 @@ class Composed:
         """The next piece."""
         if self._sounds is None:
             sampling = Sampling(self._seed, dtype=self._composer.sampling.dtype)
-            self._sounds = Composer(self._composer.generator, sampling).stream(SECONDS, item=self._item)
+            self._sounds = self._composer.with_sampling(sampling).stream(SECONDS, item=self._item)
         piece = next(self._sounds, None)
         if piece is None:
             self._done(np.concatenate(self._pieces, axis=1))
