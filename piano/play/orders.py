@@ -60,7 +60,9 @@ def maker_of(order: Order, composer: Composer, models: Models, source: Sound | N
         words += [option, str(source.path)] + (["--amount", repr(order.amount)] if order.kind == "vary" else [])
     sampling = Sampling(order.seed, order.steps, dtype=composer.sampling.dtype)
     generator, content = composer.generator, models.content(order.model)
-    return Maker(generator, composer.with_sampling(sampling), content, models.folders[order.model], parse_arguments(words))
+    return Maker(
+        generator, composer.with_sampling(sampling), content, models.folders[order.model], parse_arguments(words)
+    )
 
 
 def hear_source(composer: Composer, source: Sound, kind: TakeKind) -> Hearing:

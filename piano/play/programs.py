@@ -1,6 +1,6 @@
 """What a visitor may ask of the music: checked values of a message, and the program that they make."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -9,6 +9,7 @@ from piano.foundation.errors import ConfigError
 
 MOST_SURPRISE = 3.0
 SOURCE_ID = r"^[A-Za-z0-9_-]{1,64}$"
+Pole = Annotated[int, Field(ge=0, lt=1024)] | Annotated[str, Field(pattern=SOURCE_ID)]
 
 
 class Wishes(BaseModel):
@@ -20,7 +21,8 @@ class Wishes(BaseModel):
     piece: int = Field(0, ge=0, le=2**31)
     surprise: float = Field(1.0, ge=0.0, le=MOST_SURPRISE)
     near: int | None = Field(None, ge=0, lt=1024)
-    between: tuple[str, str] | None = None
+    between: tuple[Pole, Pole] | None = None
+    """Of each end the number of a style of the training music, or the id of a sound."""
     blend: float = Field(0.5, ge=0.0, le=1.0)
     prompt: str | None = Field(None, pattern=SOURCE_ID)
     wander_seconds: float = Field(0.0, ge=0.0, le=3600.0)

@@ -23,7 +23,9 @@ from piano.play.radio_work import Moved, RadioWork, first_needed
 LEAST_SECONDS = 1.0
 MOST_MOVES = 1000
 EXACT = "`musigan reproduce FILE` plays it once more, sample by sample."
-WITH_SOUNDS = "It cannot be made again: the radio went on from a sound, or took its style. It is kept as it was heard."
+WITH_SOUNDS = (
+    "It cannot be made again: the radio went on from a sound, or its style lay between two. It is kept as it was heard."
+)
 TOO_MANY = "It cannot be made again: the controls moved too often for its receipt. It is kept as it was heard."
 
 

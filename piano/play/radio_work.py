@@ -172,16 +172,24 @@ class RadioWork:
         """The program that wishes make: sounds are encoded, styles measured."""
         prompt: Tensor | None = None
         between: tuple[Style, Style] | None = None
-        if wishes.prompt or wishes.between:
-            if self._sources is None:
-                raise MusiganError("there are no sounds here to go on from.")
-            if wishes.prompt:
-                prompt = self._sources.prompt(self.composer, wishes.prompt)
-            if wishes.between:
-                first, second = (self._sources.style(self.composer, source) for source in wishes.between)
-                between = (first, second)
+        if wishes.prompt:
+            prompt = self._known_sources().prompt(self.composer, wishes.prompt)
+        if wishes.between:
+            between = (self._style_of(wishes, wishes.between[0]), self._style_of(wishes, wishes.between[1]))
         taken_over = wishes.model_dump(exclude={"prompt", "between"})
         return Program(**taken_over, prompt=prompt, prompt_name=wishes.prompt or "", between=between)
+
+    def _known_sources(self) -> Sources:
+        if self._sources is None:
+            raise MusiganError("there are no sounds here to go on from.")
+        return self._sources
+
+    def _style_of(self, wishes: Wishes, pole: int | str) -> Style:
+        """Of a place on the map, or of a sound."""
+        if isinstance(pole, str):
+            return self._known_sources().style(self.composer, pole)
+        items = range(wishes.piece, wishes.piece + 1)
+        return self.composer.generator.style.draw(wishes.seed, items, surprise=0.0, near=pole)
 
     def _follow(self, wishes: Wishes, at: int, move_id: int | None) -> None:
         """Play otherwise, or say why that cannot be and play on."""

@@ -17,14 +17,14 @@ const option = (value) => (value === REAL ? { real: true } : { model: value });
 
 function showChoices() {
   const names = state.models.map(({ name, title }) => [name, title ?? name]);
-  const fillIn = (id, pairs) => {
+  const fillIn = (id, pairs, usual) => {
     const select = $(id);
     const before = select.value;
     select.replaceChildren(...pairs.map(([name, title]) => new Option(title, name)));
-    if (pairs.some(([name]) => name === before)) select.value = before;
+    select.value = pairs.some(([name]) => name === before) ? before : usual;
   };
-  fillIn("#blind-a", names);
-  fillIn("#blind-b", [[REAL, REAL], ...names]);
+  fillIn("#blind-a", names, names[0]?.[0]);
+  fillIn("#blind-b", [...names, [REAL, REAL]], names[1]?.[0] ?? REAL);
 }
 
 async function begin(event) {
@@ -123,7 +123,7 @@ function scale({ low, high, share }, name) {
   const mark = svg("circle", { cx: `${100 * share}%`, cy: "50%", r: 6, class: "mark" });
   const half = svg("line", { x1: "50%", x2: "50%", y1: "15%", y2: "85%", class: "half", "stroke-width": 1 });
   const text = `${name} was preferred in ${Math.round(100 * share)} % of the votes, 95 % interval ${Math.round(100 * low)} to ${Math.round(100 * high)} %`;
-  return make("div", { className: "scale", role: "img", "aria-label": text }, svg("svg", {}, line(0, 1, "whole", 2), half, line(low, high, "interval", 5), mark));
+  return make("div", { className: "scale", role: "img", "aria-label": text }, svg("svg", { "aria-hidden": "true" }, line(0, 1, "whole", 2), half, line(low, high, "interval", 5), mark));
 }
 
 function tally(row) {

@@ -2,7 +2,7 @@
 
 import { ask, post } from "./api.js";
 import { showDisc } from "./disc.js";
-import { $, $$, choice, choose, fill, many, say, toast } from "./dom.js";
+import { $, $$, choice, choose, fill, say, toast } from "./dom.js";
 import { pause } from "./player.js";
 import { move, positionNow, start, stop } from "./sound.js";
 import { set, state, toHash, watch } from "./state.js";
@@ -128,7 +128,8 @@ async function poleSound(file) {
 export function radioFrom(sound, how) {
   if (how === "style") set({ styleMode: "between", poles: [sound, sound], pole: 0 });
   else set({ promptName: sound.name });
-  location.hash = "#radio";
+  history.pushState(null, "", "#radio");
+  set({ view: "radio" });
   program({ prompt: how === "prompt" ? sound.id : state.program.prompt, piece: 0 }, { isNewPiece: true });
   if (state.phase === "stopped") playOrStop();
 }
@@ -169,8 +170,7 @@ function showModels() {
   select.value = state.model;
   const model = state.models.find(({ name }) => name === state.model);
   const facts = [];
-  if (model) facts.push(`${model.sample_rate / 1000} kHz ${model.channels === 2 ? "stereo" : "mono"}`);
-  if (model?.hours_learned) facts.push(`learned ${many(model.hours_learned, "hour")} of music`);
+  if (model?.sample_rate) facts.push(`${model.sample_rate / 1000} kHz ${model.channels === 2 ? "stereo" : "mono"}`);
   $("#model-facts").textContent = facts.join(", ");
   showLater(model?.controls ?? []);
 }
@@ -196,6 +196,7 @@ export async function loadStyles() {
   try {
     const styles = await ask(`/api/models/${encodeURIComponent(model)}/styles`);
     if (state.model === model) set({ styles });
+    if (!state.models.find(({ name }) => name === model)?.sample_rate) set({ models: await ask("/api/models") });
   } catch (error) {
     $("#map-empty").textContent = error.message;
   }

@@ -13,7 +13,7 @@ let isLoading = false;
 async function loadRuns() {
   try {
     const runs = await ask("/api/runs");
-    const names = runs.map((run) => run.name ?? run);
+    const names = runs.map(({ name }) => name);
     const select = $("#run");
     const before = select.value;
     select.replaceChildren(...names.map((name) => new Option(name, name)));
@@ -74,20 +74,18 @@ function judgement({ verdict, should_stop: shouldStop, outlook }) {
 }
 
 function findings(list) {
-  const row = (finding) => {
-    const text = typeof finding === "string" ? finding : [finding.sentence ?? finding.text, finding.remedy].filter(Boolean).join(" ");
-    return make("li", { className: finding.is_bad === false ? "" : "bad", text });
+  const row = ({ sentence, remedy, is_bad: isBad }) => {
+    return make("li", { className: isBad ? "bad" : "", text: [sentence, remedy].filter(Boolean).join(" ") });
   };
   if (!list.length) return [];
   return [make("h2", { text: "The doctor's findings" }), make("ul", { className: "findings" }, ...list.map(row))];
 }
 
-function curves({ curves: all = {}, stages = [] }) {
-  const entries = Array.isArray(all) ? all : Object.entries(all).map(([name, points]) => ({ name, points }));
-  const epochs = entries.flatMap(({ points }) => points.map(([epoch]) => epoch));
-  if (!epochs.length) return [];
-  const span = [Math.min(...epochs), Math.max(...epochs)];
-  const plots = entries.map((curve) => plot(curve, stages, span)).filter(Boolean);
+function curves({ curves: all = [], stages = [], unit = "min" }) {
+  const times = all.flatMap(({ points }) => points.map(([time]) => time));
+  if (!times.length) return [];
+  const span = [Math.min(...times), Math.max(...times)];
+  const plots = all.map((curve) => plot(curve, stages, span, unit)).filter(Boolean);
   return [make("h2", { text: "Curves" }), make("div", { className: "plots" }, ...plots)];
 }
 

@@ -1,7 +1,10 @@
 // The radio's sound: opens the audio, the worker and the ring, and tells `state` what is heard.
 
+import { ask } from "./api.js";
 import { set, state, wireProgram } from "./state.js";
 
+const CANNOT =
+  "This browser cannot play it. A recent Firefox, Chrome, Edge or Safari can, at the address that “musigan play” shows.";
 const MOVE_EVERY_MS = 90;
 const GONE = "The player has stopped answering. Start “musigan play” again in its terminal, then press play.";
 
@@ -36,14 +39,15 @@ function socketAddress() {
 }
 
 function openContext(rate) {
-  if (context && context.sampleRate !== rate) context.close();
+  if (context && rate && context.wanted !== rate) context.close();
   if (!context || context.state === "closed") {
     const Context = window.AudioContext ?? window.webkitAudioContext;
     try {
-      context = new Context({ sampleRate: rate, latencyHint: "interactive" });
+      context = new Context(rate ? { sampleRate: rate, latencyHint: "interactive" } : {});
     } catch {
       context = new Context(); // some browsers refuse unusual rates; the ring resamples then
     }
+    context.wanted = rate;
     context.onstatechange = interrupted;
   }
   if (navigator.audioSession) navigator.audioSession.type = "playback"; // plays with the phone's silent switch on
@@ -60,19 +64,35 @@ export async function start() {
   const model = state.models.find(({ name }) => name === state.model) ?? state.models[0];
   if (!model) return set({ sentence: GONE });
   const mine = ++opening;
-  const rate = model.sample_rate;
-  set({ phase: "waiting", sentence: model.is_loaded === false ? "The model is being loaded. That happens once." : "" });
-  const ready = openContext(rate);
+  set({ phase: "waiting", sentence: model.is_loaded ? "" : "The model is being loaded. That happens once." });
   try {
-    if (!context.audioWorklet) throw new Error("insecure");
-    await Promise.all([ready, (context.hasRing ??= context.audioWorklet.addModule("/page/ring_worklet.js"))]);
-  } catch {
-    const sentence = "This browser cannot play it. A recent Firefox, Chrome, Edge or Safari can, at the address that “musigan play” shows.";
-    return set({ phase: "stopped", sentence });
+    const ready = openContext(model.sample_rate ?? undefined);
+    const { rate, channels } = await formatOf(model);
+    if (mine !== opening) return;
+    await Promise.all([ready, openContext(rate)]);
+    await (context.ring ??= context.audioWorklet.addModule("/page/ring_worklet.js"));
+    if (mine === opening) connect(mine, model.name, rate, channels);
+  } catch (error) {
+    if (mine === opening) set({ phase: "stopped", sentence: error.sentence ?? CANNOT });
   }
-  if (mine !== opening) return;
+}
+
+// What a model sounds in; the server knows once it is loaded.
+async function formatOf({ name, sample_rate: rate, channels }) {
+  if (rate) return { rate, channels };
+  try {
+    await ask(`/api/models/${encodeURIComponent(name)}/styles`); // loads it
+    const models = await ask("/api/models");
+    set({ models });
+    const found = models.find((model) => model.name === name);
+    return { rate: found.sample_rate, channels: found.channels };
+  } catch (error) {
+    throw Object.assign(error, { sentence: error.message });
+  }
+}
+
+function connect(mine, model, rate, channels) {
   close();
-  const channels = model.channels ?? 1;
   node = new AudioWorkletNode(context, "ring", {
     numberOfInputs: 0,
     outputChannelCount: [Math.max(1, Math.min(2, channels))],
@@ -83,7 +103,7 @@ export async function start() {
   node.port.postMessage({ port: line.port1 }, [line.port1]);
   worker = new Worker("/page/stream_worker.js");
   worker.onmessage = ({ data }) => mine === opening && told(data);
-  worker.postMessage({ start: { url: socketAddress(), model: model.name, program: wireProgram(), rate, port: line.port2 } }, [line.port2]);
+  worker.postMessage({ start: { url: socketAddress(), model, program: wireProgram(), rate, port: line.port2 } }, [line.port2]);
   moves = new Map();
   pending = null;
   set({ radio: null, pieceBegan: 0, meters: { ...state.meters, ahead: 0, delay: null, gaps: 0, position: 0 } });
@@ -119,7 +139,7 @@ function told(message) {
     return set({ meters: { ...state.meters, speed, listeners } });
   }
   if (message.refused) return stop(message.refused.reason);
-  if (message.error) return stop(message.error.reason);
+  if (message.error) return state.phase === "playing" ? set({ sentence: message.error.reason }) : stop(message.error.reason);
   if (message.closed !== undefined) stop(GONE);
 }
 

@@ -11,22 +11,7 @@ const map = $("#map");
 const canvas = $("canvas", map);
 let onChosen = () => {};
 
-const RANK_SHARE = 0.7;
-let spread = []; // where the dots are drawn, 0 to 1
-
-const points = () => spread;
-
-// Most styles lie in one crowd: drawn partly by rank, each has room for a finger.
-function spreadOut() {
-  const given = state.styles?.points ?? [];
-  const axes = [0, 1].map((axis) => {
-    const order = given.map((_, index) => index).sort((a, b) => given[a][axis] - given[b][axis]);
-    const rank = [];
-    order.forEach((index, place) => (rank[index] = place / Math.max(1, given.length - 1)));
-    return given.map((point, index) => RANK_SHARE * rank[index] + (1 - RANK_SHARE) * point[axis]);
-  });
-  spread = given.map((_, index) => [axes[0][index], axes[1][index]]);
-}
+const points = () => state.styles?.points ?? [];
 
 function place([x, y]) {
   return [MARGIN + x * (map.clientWidth - 2 * MARGIN), MARGIN + (1 - y) * (map.clientHeight - 2 * MARGIN)];
@@ -186,7 +171,6 @@ export function showMap(call) {
   map.addEventListener("pointerdown", down);
   map.addEventListener("pointermove", moved);
   map.addEventListener("keydown", key);
-  watch("styles", spreadOut);
   watch(["styles", "styleMode", "near", "poles", "pole", "program", "view"], () => (draw(), spoken()));
   watch("styles", () => {
     $("#map-empty").hidden = points().length > 0;

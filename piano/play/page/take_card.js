@@ -71,7 +71,9 @@ function wave(take, sound) {
 function words(value) {
   if (value === null || value === undefined) return "–";
   if (typeof value === "number") return String(Number(value.toPrecision(6)));
-  return typeof value === "object" ? JSON.stringify(value) : String(value);
+  if (Array.isArray(value)) return value.map(words).join(value.some((part) => part instanceof Object) ? "\n" : ", ");
+  if (typeof value === "object") return Object.entries(value).map(([name, part]) => `${name.replaceAll("_", " ")} ${words(part)}`).join(", ");
+  return String(value);
 }
 
 // A receipt's lines, those of its parts after their names.
@@ -87,7 +89,7 @@ function receiptTable(take) {
   const rows = receiptLines(take.receipt).map(([name, value]) =>
     make("tr", {}, make("th", { scope: "row", text: name }), make("td", { text: value })),
   );
-  return make("table", { className: "receipt" }, make("caption", { text: "Receipt: enough to make it again" }), make("tbody", {}, ...rows));
+  return make("table", { className: "receipt" }, make("caption", { text: "Receipt" }), make("tbody", {}, ...rows));
 }
 
 function toYours(take, kind) {

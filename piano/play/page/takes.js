@@ -3,7 +3,10 @@
 import { ask } from "./api.js";
 import { $, $$, toast } from "./dom.js";
 import { set, state, watch } from "./state.js";
-import { takeCard } from "./take_card.js";
+import { showList } from "./take_list.js";
+
+const NOTHING = "Nothing kept yet. On the radio, press “Keep 30 s”; or give it a sound of yours.";
+const NO_FAVOURITES = "No favourites yet. Press the star of a take.";
 
 export async function loadTakes() {
   try {
@@ -13,20 +16,12 @@ export async function loadTakes() {
   }
 }
 
-// Which card was open, and where the keyboard was, outlive a new list.
 function show() {
-  const list = $("#take-list");
   const isOnly = $("#only-favourites").checked;
   const takes = (state.takes ?? []).filter(({ is_favourite: is }) => is || !isOnly);
-  const open = new Set($$("[aria-expanded=true]", list).map((opener) => opener.closest(".take").dataset.id));
-  const focused = list.contains(document.activeElement) ? document.activeElement : null;
-  const place = focused && [focused.closest(".take").dataset.id, $$("button, input, a", focused.closest(".take")).indexOf(focused)];
-  const cards = takes.map((take) => takeCard(take));
-  list.replaceChildren(...cards);
-  for (const card of cards) if (open.has(card.dataset.id)) $("[aria-expanded]", card).click();
-  if (place) $$("button, input, a", cards.find((card) => card.dataset.id === place[0]) ?? document.createElement("i"))[place[1]]?.focus();
+  showList($("#take-list"), takes);
   $("#takes-empty").hidden = takes.length > 0 || state.takes === null;
-  if (isOnly && !takes.length) $("#takes-empty").textContent = "No favourites yet. Press the star of a take.";
+  $("#takes-empty").textContent = isOnly ? NO_FAVOURITES : NOTHING;
 }
 
 export function showTakes() {

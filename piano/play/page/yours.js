@@ -6,7 +6,7 @@ import { playButton } from "./player.js";
 import { record } from "./recorder.js";
 import { bringSound, dropUpload } from "./sources.js";
 import { set, state, watch } from "./state.js";
-import { takeCard } from "./take_card.js";
+import { showList } from "./take_list.js";
 
 const RECORDED_SECONDS = 10;
 const NEWEST = 4;
@@ -119,9 +119,9 @@ function makeRow(job) {
   return make(
     "li",
     {},
-    make("span", {}, make("b", { text: `${job.title ?? job.kind} ` }), make("span", { className: "quiet", text: words })),
-    make("button", { type: "button", className: "plain", text: error ? "Close" : "Cancel", "aria-label": `${error ? "Close" : "Cancel"} ${job.title ?? job.kind}`, on: { click: cancel } }),
-    error ? null : make("progress", { max: total, value: isWaiting ? 0 : done, "aria-label": `Progress of ${job.title ?? job.kind}` }),
+    make("span", {}, make("b", { text: `${job.title} ` }), make("span", { className: "quiet", text: words })),
+    make("button", { type: "button", className: "plain", text: error ? "Close" : "Cancel", "aria-label": `${error ? "Close" : "Cancel"} ${job.title}`, on: { click: cancel } }),
+    error ? null : make("progress", { max: total, value: isWaiting ? 0 : done, "aria-label": `Progress of ${job.title}` }),
   );
 }
 
@@ -131,8 +131,8 @@ function showMakes() {
 
 function showMade() {
   const made = (state.takes ?? []).filter(({ kind }) => kind !== "radio").slice(0, NEWEST);
-  const list = make("ol", { className: "take-list", "aria-label": "Just made" }, ...made.map((take) => takeCard(take)));
-  $("#made").replaceChildren(...(made.length ? [make("h2", { text: "Made last" }), list] : []));
+  $("#made").hidden = !made.length;
+  showList($("#made-list"), made);
 }
 
 function drops() {
