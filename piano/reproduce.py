@@ -129,7 +129,7 @@ def make_again(
     refuse_nonsense(receipt, file)
     maker = open_matching(receipt, file, checkpoints, sources or {})
     with tempfile.TemporaryDirectory() as folder:
-        made = make_again(maker, receipt, Path(folder), samples=len(written))
+        made = file_again(maker, receipt, Path(folder), samples=len(written))
         again = read_sound(made)
         if keep:
             with replacing(keep) as temporary:
@@ -138,7 +138,7 @@ def make_again(
     return Again(difference, [] if difference.is_identical else other_conditions(receipt, maker))
 
 
-def make_again(maker: Maker, receipt: Receipt, folder: Path, *, samples: int) -> Path:
+def file_again(maker: Maker, receipt: Receipt, folder: Path, *, samples: int) -> Path:
     """The file of the sound once more."""
     if receipt.radio is None:
         (paths,) = maker.make(folder, items=[receipt.item])

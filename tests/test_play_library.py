@@ -14,6 +14,7 @@ import pytest
 import soundfile
 
 from data_prep.worker_pool import run_tasks
+from piano.foundation import compiled
 from piano.foundation.audio_writer import write_audio
 from piano.foundation.errors import AudioError, ConfigError
 from piano.foundation.receipt import read_receipt
@@ -40,6 +41,7 @@ LIMITS = Limits(upload_bytes=2 << 20, upload_seconds=20.0, uploads=4, jobs=3, ke
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
+    compiled.kernels()  # the player waits for no compiler, and what is made again does: both shall have the same loops
     with played(tmp_path_factory.mktemp("played"), limits=LIMITS) as running:
         yield running
 

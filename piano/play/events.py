@@ -76,6 +76,7 @@ class Watch:
     def __init__(self, look: Callable[[str], object], *, every: float = POLL_SECONDS) -> None:
         self._look, self._every = look, every
         self._pages: dict[str, Queues] = {}
+        self._seen: dict[str, object] = {}
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -88,7 +89,10 @@ class Watch:
         pages = self._pages.setdefault(name, set())
         inner = _messages(pages)
         try:
-            yield await anext(inner)
+            first = await anext(inner)
+            if name not in self._seen:  # from now on nothing is missed
+                self._seen.setdefault(name, await run_in_threadpool(self._look, name))
+            yield first
             if not self.is_looking:
                 self._task = asyncio.get_running_loop().create_task(self._watch())
             async for message in inner:
@@ -99,15 +103,14 @@ class Watch:
                 self._pages.pop(name, None)
 
     async def _watch(self) -> None:
-        seen: dict[str, object] = {}
         while self._pages:
             for name in list(self._pages):
                 now = await run_in_threadpool(self._look, name)
-                if now != seen.setdefault(name, now):
-                    seen[name] = now
+                if now != self._seen.setdefault(name, now):
+                    self._seen[name] = now
                     _tell(self._pages.get(name, set()), CHANGED)
-            for name in seen.keys() - self._pages.keys():
-                del seen[name]
+            for name in self._seen.keys() - self._pages.keys():
+                del self._seen[name]
             await asyncio.sleep(self._every)
 
 
