@@ -354,11 +354,7 @@ def main() -> None:
     words = [options.model, *(["--threads", options.threads] if options.threads else [])]
     print(f"{options.model}; {psutil.cpu_count()} cores, load {psutil.getloadavg()[0]:.1f} before", flush=True)
     if options.minutes:
-        asyncio.run(
-            last(
-                words, minutes=options.minutes, listeners=options.listeners, moves_every=options.moves_every
-            )
-        )
+        asyncio.run(last(words, minutes=options.minutes, listeners=options.listeners, moves_every=options.moves_every))
         return
     cold_times = [asyncio.run(cold(words)) for _ in range(options.times)]
     for name, seconds in zip(

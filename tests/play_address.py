@@ -74,7 +74,9 @@ def played(
     *,
     speed: float | None = FAST,
     smoothing: float = SMOOTHING,
-    limits: Limits | None = None, token: str = "", **place_settings: Any
+    limits: Limits | None = None,
+    token: str = "",
+    **place_settings: Any,
 ) -> Iterator[Played]:
     """A server over a folder; two models, `first` and `second`."""
     import uvicorn

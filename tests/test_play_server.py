@@ -12,7 +12,6 @@ import httpx
 import numpy as np
 import pytest
 import torch
-
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
@@ -92,7 +91,7 @@ class Listener:
 
 
 def test_what_there_is_to_know(server):
-    with httpx.Client(base_url=server.address) as client:
+    with httpx.Client(base_url=server.address, timeout=60.0) as client:
         health = client.get("/api/health").json()
         assert health["status"] == "ok" and health["version"] == "test" and health["listeners"] == 0
         models = client.get("/api/models").json()
@@ -286,7 +285,8 @@ def test_too_many_streams_are_refused(tmp_path):
         played(tmp_path, limits=Limits(streams=1)) as small,
         httpx.stream("GET", f"{small.address}/api/stream.wav?seconds=inf", timeout=60.0) as stream,
     ):
-        next(stream.iter_bytes())
+        parts = stream.iter_bytes()  # held: an iterator that is dropped hangs up
+        next(parts)
         assert "no more can be" in httpx.get(f"{small.address}/api/stream.wav?seconds=1").json()["error"]
 
 
