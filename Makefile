@@ -1,6 +1,6 @@
 # make demo        installs, then: the shipped model plays; twelve old scores are learned for MINUTES; one page with everything to hear
 # make install     installs what it takes to prepare, train and compose into .venv
-# make tutorial    installs, then runs the notebook that teaches GANs (about half an hour), and the one with the solutions
+# make tutorial    installs, then runs the notebook that teaches GANs (about half an hour), the one with the solutions, the one to play in
 # make test        installs, then runs every test
 # make check       ruff (format and lint), pyright, then every test
 # make clean       removes what the demo and the tests made; .venv stays

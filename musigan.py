@@ -11,10 +11,13 @@ import threading
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from piano.foundation.doors import VERBS, enter_front
 from piano.foundation.errors import EXIT_INTERRUPTED, EXIT_USER_ERROR, require_current_folder, run_command
+
+if TYPE_CHECKING:
+    from piano.player import Player
 
 PATIENCE_SECONDS = 2.0
 """Before a word is said about what takes so long."""
@@ -82,7 +85,7 @@ def installed_version() -> str:
         return "not installed, run from its folder"
 
 
-def load(model: str | Path = "shipped", *, epoch: int | str = "best", device: str = "auto") -> Any:
+def load(model: str | Path = "shipped", *, epoch: int | str = "best", device: str = "auto") -> "Player":
     """A trained model that makes music: `load().compose(seconds=20, seed=3)`, `load().continue_("song.mp3")`.
 
     Parameters

@@ -16,6 +16,7 @@ from piano import generate_music
 from piano.foundation.audio_io import find_audio_files, read_audio, write_audio
 from piano.foundation.errors import AudioError, run_command
 from piano.foundation.model_folder import shipped_folder
+from piano.foundation.sums import SUMS_NAME, files_below, write_sums
 from piano.made_sounds import sample_name
 from piano.utilities import load_generator
 
@@ -66,6 +67,8 @@ def write_samples(options: argparse.Namespace) -> None:
             made = sample_name(work / "prompt.wav", 0, 0)
             keep(work / f"{made}.full.mp3", output / f"continuation_{title[:60]}.mp3")
             (work / f"{made}.continuation.mp3").unlink()
+    if (output.parent / SUMS_NAME).is_file():
+        write_sums(output.parent, files_below(output.parent))
 
 
 def compose(options: argparse.Namespace, work: Path, seed: int, *prompt: str) -> None:

@@ -175,7 +175,9 @@ def commands(folder: Path, config: Path, data: Path) -> dict[str, Callable[[], i
     short = [word for name in SHORT for word in ("--set", f"{name}=1")]
     return {
         "generate": lambda: generate_music.main([*model, *out, *small]),
-        "export": lambda: export_model.main([*model, "--epoch", "1", "--output", str(folder.parent / "given")]),
+        "export": lambda: export_model.main(
+            [*model, "--epoch", "1", "--output", str(folder.parent / "given"), "--samples", "0"]
+        ),
         "report": lambda: report_page.main(
             [str(folder), "--compose", "1", "--copies", "no", "--output", str(folder.parent / "page.html")]
         ),
@@ -197,7 +199,8 @@ def make_models(folder: Path) -> tuple[Path, Path, Path, Path]:
         EXIT_RUINED,
     )
     # By its number: an epoch that has not learned to compose is given away only if it is asked for.
-    assert export_model.main(["--checkpoints", str(run), "--epoch", "1", "--output", str(given)]) == 0
+    wanted = ["--epoch", "1", "--output", str(given), "--with-discriminator", "--samples", "0"]
+    assert export_model.main(["--checkpoints", str(run), *wanted]) == 0
     for epoch in complete_epochs(run)[1:]:  # a run with stages before it
         for role in ROLES:
             checkpoint_path(run, role, epoch).unlink()

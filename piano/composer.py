@@ -4,6 +4,7 @@ This is the only way from a trained generator's latents to a waveform: commands,
 own measurements all come through here. Nothing in it learns.
 """
 
+import copy
 import math
 from collections.abc import Iterator
 from itertools import chain
@@ -13,10 +14,13 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from piano.foundation.ahead import ahead
+from piano.foundation.compiled import Kernels
 from piano.foundation.finite import require_finite
 from piano.foundation.phase import PhaseVocoder
 from piano.foundation.randomness import keyed_generator, keyed_noise
 from piano.foundation.texture import NEPER
+from piano.inference_copy import FinishedLevels, InferenceCopy, finish_levels, together
 from piano.latent_style import SHORTEST_SECONDS, Style, StyleCondition
 from piano.piano_encoder_decoder import ChannelLevels
 from piano.piano_model import VariationalAttentionModel, shifted
@@ -58,13 +62,41 @@ class Composer:
     generator : VariationalAttentionModel
         In evaluation mode.
     sampling : Sampling, optional
+    kernels : Kernels, optional
+        The compiled inner loops (`foundation.compiled`), for a generator on the CPU: several times faster, the same up
+        to rounding. By default everything is computed by PyTorch.
+    overlaps : bool
+        Whether `stream` composes and sounds at once, in three threads; the same bits. It pays from two cores on, with
+        one thread of PyTorch's or few.
     """
 
-    def __init__(self, generator: VariationalAttentionModel, sampling: Sampling | None = None) -> None:
+    def __init__(
+        self,
+        generator: VariationalAttentionModel,
+        sampling: Sampling | None = None,
+        *,
+        kernels: Kernels | None = None,
+        overlaps: bool = False,
+    ) -> None:
         self.generator = generator
+        self.overlaps = overlaps
         self.sampling = sampling or Sampling()
+        self.kernels = kernels if generator.device.type == "cpu" else None
+        self._copy = None
+        if self.kernels is not None:
+            self._copy = InferenceCopy(generator, self.sampling.dtype, self.kernels.layers)
         steps = self.sampling.steps
         self.steps = int(generator.default_steps) if steps == "auto" else int(steps)
+
+    def with_sampling(self, sampling: Sampling) -> "Composer":
+        """Another composer of the same generator, without its weights being packed again."""
+        other = copy.copy(self)
+        other.sampling = sampling
+        if sampling.dtype != self.sampling.dtype and self.kernels is not None:
+            other._copy = InferenceCopy(self.generator, sampling.dtype, self.kernels.layers)
+        steps = sampling.steps
+        other.steps = int(self.generator.default_steps) if steps == "auto" else int(steps)
+        return other
 
     # --- sound -----------------------------------------------------------------------------------------------------
 
@@ -92,12 +124,50 @@ class Composer:
         samples = None if math.isinf(seconds) else round(seconds * self.generator.sample_rate)
         last_frame = None if samples is None else math.ceil(samples / self.generator.hop_samples)
         state, sent = self.start(item, prompt=prompt, noise=noise, style=style), 0
-        while (samples is None or sent < samples) and not self.is_over(state):
-            state, sound = self.advance(state, last_frame=last_frame)
+        for sound in self._overlapped(state, last_frame) if self.overlaps else self._in_turn(state, last_frame):
             piece = sound if samples is None else sound[..., : samples - sent]
             sent += piece.shape[-1]
             if piece.shape[-1]:
                 yield piece
+            if sent == samples:
+                return
+
+    def _in_turn(self, state: Stream, last_frame: int | None) -> Iterator[Tensor]:
+        """The sounds of a stream (channels, samples), one step after the other."""
+        while state.frame != last_frame and not self.is_over(state):
+            state, sound = self.advance(state, last_frame=last_frame)
+            yield sound
+
+    def _overlapped(self, state: Stream, last_frame: int | None) -> Iterator[Tensor]:
+        """The same sounds, while other threads compose what comes next and find its levels."""
+        vocoders = state.sounding.vocoders or self.begin_phases(state.sounding, 1)
+        for blocks, is_last in ahead(self._levels_in_turn(state.sounding, ahead(self._latents(state, last_frame)))):
+            for block in blocks:
+                yield self.voice(vocoders, block)[0]
+            if is_last:
+                yield torch.stack([vocoder.finish() for vocoder in vocoders])[0]
+
+    @torch.inference_mode()
+    def _latents(self, state: Stream, last_frame: int | None) -> Iterator[tuple[Tensor, bool]]:
+        """Latents (1, frames, latent_dim) as `advance` hands them on, and whether they are the last."""
+        frame, made, windows, is_last = state.frame, state.ahead, state.windows, False
+        while not is_last:
+            wanted = BLOCK_FRAMES if last_frame is None else min(BLOCK_FRAMES, last_frame - frame)
+            while made.shape[1] < wanted and not windows.is_over:
+                windows, piece = self.compose_window(windows)
+                made = torch.cat([made, piece], dim=1)
+            handed_on, made = made[:, :wanted], made[:, wanted:]
+            frame += handed_on.shape[1]
+            is_last = frame == last_frame or (windows.is_over and not made.shape[1])
+            yield handed_on, is_last
+
+    def _levels_in_turn(
+        self, state: Sounding, latents: Iterator[tuple[Tensor, bool]]
+    ) -> Iterator[tuple[list[FinishedLevels], bool]]:
+        """The levels of the blocks that they complete."""
+        for handed_on, is_last in latents:
+            state, blocks = self.level_blocks(state, handed_on, is_last=is_last)
+            yield blocks, is_last
 
     @torch.inference_mode()
     def start(
@@ -275,8 +345,9 @@ class Composer:
         Tensor [shape=(batch, frames, latent_dim)]
         """
         steps = self.steps if given is None else max(2, math.ceil(MANY_STEPS * amount))
-        network = self.generator.shortcut if steps == 1 else self.generator.attention
-        is_halved = self.sampling.dtype == torch.bfloat16
+        name = "shortcut" if steps == 1 else "attention"
+        network = getattr(self.generator, name) if self._copy is None else self._copy.flow(name)
+        is_halved = self.sampling.dtype == torch.bfloat16 and self._copy is None
         kept = 0 if prefix is None else prefix.shape[1]
         level = torch.ones(noise.shape[:2], device=noise.device)
         latents = noise if given is None else (1.0 - amount) * given + amount * noise
@@ -532,56 +603,69 @@ class Composer:
 
         Latents become sound in blocks on a grid, each when the latents that the decoder looks ahead on are there too.
         """
-        margin, items = self.generator.autoencoder.decoder.context, latents.shape[0]
-        vocoders = tuple(vocoder.copy() for vocoder in state.vocoders)
-        if not vocoders:
-            vocoders = tuple(self._start_phase(state.prompt) for _ in range(items))
-        held = latents
-        if state.latents is not None:
-            held = torch.cat([state.latents.expand(items, -1, -1), latents], dim=1)
-        done, frame, sounds = state.done, state.frame, []
-        while held.shape[1] - done >= (1 if is_last else BLOCK_FRAMES + margin):
-            end = min(done + BLOCK_FRAMES, held.shape[1])
-            block = held[:, max(done - margin, 0) : end + margin]
-            part = slice(min(done, margin), min(done, margin) + end - done)
-            sounds.append(self._sound_block(state, vocoders, block, part, frame))
-            done, frame = end, frame + (end - done) * self.generator.autoencoder.latent_stride
+        vocoders = tuple(vocoder.copy() for vocoder in state.vocoders) or self.begin_phases(state, latents.shape[0])
+        state, blocks = self.level_blocks(state, latents, is_last=is_last)
+        sounds = [self.voice(vocoders, block) for block in blocks]
         if is_last:
             sounds.append(torch.stack([vocoder.finish() for vocoder in vocoders]))
-        keep_from = max(done - margin, 0)
-        state = state._replace(
-            latents=held[:, keep_from:].clone(), done=done - keep_from, frame=frame, vocoders=vocoders
-        )
-        nothing = latents.new_zeros(items, self.generator.sound_channels, 0, dtype=torch.float32)
-        return state, torch.cat(sounds, dim=-1) if sounds else nothing
+        nothing = latents.new_zeros(latents.shape[0], self.generator.sound_channels, 0, dtype=torch.float32)
+        return state._replace(vocoders=vocoders), torch.cat(sounds, dim=-1) if sounds else nothing
 
-    def _sound_block(
-        self, state: Sounding, vocoders: tuple[PhaseVocoder, ...], block: Tensor, part: slice, frame: int
-    ) -> Tensor:
-        """What the vocoders give (items, channels, samples) for the latents `part` of a block."""
-        stride = self.generator.autoencoder.latent_stride
-        spectrum = self.generator.decode_spectrum(block)[:, part.start * stride : part.stop * stride]
-        finished = self.finish(spectrum, state.first_item, first_frame=frame, are_real=state.are_real)
-        magnitudes = state.gain * finished.magnitude
-        angles = [None] * len(vocoders) if finished.coherence is None else list(finished.coherence)
-        return torch.stack(
-            [vocoder.push(item, angle) for vocoder, item, angle in zip(vocoders, magnitudes, angles, strict=True)]
+    @torch.inference_mode()
+    def level_blocks(
+        self, state: Sounding, latents: Tensor, *, is_last: bool = False
+    ) -> tuple[Sounding, list[FinishedLevels]]:
+        """The first half of `sound`: the levels of the blocks that latents complete; vocoders stay as they are."""
+        margin = self.generator.autoencoder.decoder.context
+        held = latents
+        if state.latents is not None:
+            held = torch.cat([state.latents.expand(latents.shape[0], -1, -1), latents], dim=1)
+        done, frame, blocks = state.done, state.frame, []
+        while held.shape[1] - done >= (1 if is_last else BLOCK_FRAMES + margin):
+            end = min(done + BLOCK_FRAMES, held.shape[1])
+            spectrum = self._decode(
+                held[:, max(done - margin, 0) : end + margin],
+                slice(min(done, margin), min(done, margin) + end - done),
+            )
+            finished = self.finish(spectrum, state.first_item, first_frame=frame, are_real=state.are_real)
+            blocks.append(FinishedLevels(finished.magnitude.mul_(state.gain), finished.coherence))
+            done, frame = end, frame + (end - done) * self.generator.autoencoder.latent_stride
+        keep_from = max(done - margin, 0)
+        return state._replace(latents=held[:, keep_from:].clone(), done=done - keep_from, frame=frame), blocks
+
+    @torch.inference_mode()
+    def voice(self, vocoders: tuple[PhaseVocoder, ...], block: FinishedLevels) -> Tensor:
+        """The second half of `sound`: what the vocoders give (items, channels, samples) for a block; they move on."""
+        angles = [None] * len(vocoders) if block.coherence is None else list(block.coherence)
+        return together(
+            [vocoder.push(item, angle) for vocoder, item, angle in zip(vocoders, block.magnitude, angles, strict=True)]
         )
+
+    def begin_phases(self, state: Sounding, items: int) -> tuple[PhaseVocoder, ...]:
+        """A vocoder for every item."""
+        return tuple(self._start_phase(state.prompt) for _ in range(items))
+
+    def _decode(self, latents: Tensor, part: slice) -> Tensor:
+        """Spectrum (items, frames, values) of the latent frames `part`."""
+        if self._copy is not None:
+            return self._copy.decoder()(latents, part)
+        stride = self.generator.autoencoder.latent_stride
+        return self.generator.decode_spectrum(latents)[:, part.start * stride : part.stop * stride]
 
     def finish(
         self, spectrum: Tensor, first_item: int | None, *, first_frame: int = 0, are_real: bool = False
-    ) -> ChannelLevels:
+    ) -> ChannelLevels | FinishedLevels:
         """Levels of the channels of a spectrum (items, frames, values); see `decode_stream`."""
-        autoencoder = self.generator.autoencoder
-        require_finite(autoencoder.log_magnitude(spectrum.float()), "spectra")
-        if first_item is None:
-            finished = autoencoder.channel_levels(spectrum)
-        else:
+        autoencoder, texture, noise = self.generator.autoencoder, None, None
+        if first_item is not None:
             items = range(first_item, first_item + len(spectrum))
             seed = RECONSTRUCTION_SEED if are_real else self.sampling.seed
-            noise = torch.stack([self._scatter(seed, item, first_frame, spectrum.shape[1]) for item in items])
+            noise = together([self._scatter(seed, item, first_frame, spectrum.shape[1]) for item in items])
             texture = self.generator.texture_of(RECONSTRUCTED if are_real else self.steps)
-            finished = autoencoder.channel_levels(spectrum, texture=texture, noise=noise)
+        if self.kernels is not None:
+            return finish_levels(autoencoder, spectrum, self.kernels.levels, texture=texture, noise=noise)
+        require_finite(autoencoder.log_magnitude(spectrum.float()), "spectra")
+        finished = autoencoder.channel_levels(spectrum, texture=texture, noise=noise)
         require_finite(finished.log_magnitude, "magnitudes")
         return finished
 
@@ -591,13 +675,14 @@ class Composer:
         place = {"first_frame": first_frame, "frames": frames + 3, "channels": autoencoder.hop_length}
         layers = range(autoencoder.layers)
         noise = [keyed_noise(seed, item, "texture", layer, **place) for layer in layers]
-        return torch.stack(noise).to(self.generator.device)
+        return together(noise).to(self.generator.device)
 
     def _start_phase(self, prompt: Tensor | None) -> PhaseVocoder:
         n_fft, iterations = self.generator.autoencoder.n_fft, self.sampling.phase_iterations
+        kernels = None if self.kernels is None else self.kernels.phase
         if prompt is None:
-            return PhaseVocoder(n_fft, iterations=iterations)
-        return PhaseVocoder.from_prompt(prompt, n_fft, iterations=iterations)
+            return PhaseVocoder(n_fft, iterations=iterations, kernels=kernels)
+        return PhaseVocoder.from_prompt(prompt, n_fft, iterations=iterations, kernels=kernels)
 
     # --- loudness --------------------------------------------------------------------------------------------------
 
@@ -627,7 +712,7 @@ class Composer:
 
     def _level(self, first: Tensor, item: int) -> float:
         """Level, in nepers, of an item's first window of latents (1, frames, latent_dim)."""
-        finished = self.finish(self.generator.decode_spectrum(first), item)
+        finished = self.finish(self._decode(first, slice(0, first.shape[1])), item)
         return 0.5 * float(finished.magnitude.square().mean().clamp_min(1e-12).log())
 
     def _is_next_to_silence(self, level: float) -> bool:

@@ -39,6 +39,7 @@ from piano.evaluation.ruler import Clips, GeneratorScore, Ruler, fit_ruler
 from piano.evaluation.score_generator import Made, form_of, score_generator, score_made
 from piano.evaluation.score_table import draw_scores, score_json, score_text
 from piano.evaluation.sound_form import SoundForm, changed_words, common_form
+from piano.foundation import compiled
 from piano.foundation import options as kinds
 from piano.foundation.audio_io import DecodeLog, decode_blocks, find_audio_files, write_audio
 from piano.foundation.dataset_format import read_manifest
@@ -70,10 +71,19 @@ EXAMPLE = """examples:
 
 def require_clips(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     """End the command if --count and --seconds are too few to measure anything."""
-    if options.count < FEWEST_CLIPS:
-        parser.error(f"--count must be at least {FEWEST_CLIPS}")
-    if options.seconds < 2.0:
-        parser.error("--seconds must be at least 2: shorter clips say nothing of rhythm or key")
+    if problem := too_few(count=options.count, seconds=options.seconds, searches=False):
+        parser.error(f"--{problem}")
+
+
+def too_few(*, count: int, seconds: float, searches: bool) -> str:
+    """Why so many clips of this length say nothing, for music that is searched for copies or not; empty if they do."""
+    if count < FEWEST_CLIPS:
+        return f"count must be at least {FEWEST_CLIPS}"
+    if not seconds >= 2.0:
+        return "seconds must be at least 2: shorter clips say nothing of rhythm or key"
+    if searches and seconds < PASSAGE_SECONDS + 0.2:
+        return f"seconds must be at least {PASSAGE_SECONDS + 0.2:g} to look for copies"
+    return ""
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -156,7 +166,7 @@ def evaluate(options: argparse.Namespace) -> None:
         open_output(options, measured)
         generator = build_generator(content, device=device)
         sampling = Sampling(options.seed, options.steps, options.phase_iterations, sampling_dtype(device))
-        composer = Composer(generator, sampling)
+        composer = Composer(generator, sampling, kernels=kernels_for(device))
         subject = (
             f"epoch {content['epoch']} of {printable(options.checkpoints)}, {composer.steps} steps, "
             f"{options.phase_iterations} phase iterations"
@@ -175,11 +185,16 @@ def evaluate(options: argparse.Namespace) -> None:
     print(f"\nWritten to {printable(output)}")
 
 
+def kernels_for(device: str) -> compiled.Kernels | None:
+    """The compiled loops, on the CPU: what is measured is what `generate` plays."""
+    return compiled.kernels() if device == "cpu" else None
+
+
 def model_before(options: argparse.Namespace, after: Composer) -> Composer:
     """The model that fine-tuning began with; raises ConfigError where it makes sound of another form."""
     generator = load_generator(options.before, device=after.generator.device)
     sampling = Sampling(options.seed, options.steps, options.phase_iterations, after.sampling.dtype)
-    before = Composer(generator, sampling)
+    before = Composer(generator, sampling, kernels=after.kernels)
     own, other = form_of(after), form_of(before)
     if own != other:
         raise ConfigError(
@@ -218,6 +233,14 @@ def printable_lines(text: str) -> str:
     return "\n".join(printable(line) for line in text.split("\n"))
 
 
+def note(options: argparse.Namespace, sentence: str) -> None:
+    """Say something about the music before it is measured; a caller from Python keeps it."""
+    if getattr(options, "notes", None) is None:
+        print(f"{wrapped(sentence)}\n")
+    else:
+        options.notes.append(sentence)
+
+
 def evaluate_generator(
     options: argparse.Namespace, composer: Composer, learned: LearnedSongs | None
 ) -> tuple[Ruler, GeneratorScore, Made]:
@@ -225,7 +248,7 @@ def evaluate_generator(
     own, real = form_of(composer), sound_of(options.real)
     sound = common_form(own, real)
     if changed := changed_words("What the model makes", own, sound):
-        print(f"{wrapped(changed)}\n")
+        note(options, changed)
     ruler, excerpts = measure_real(options, sound)
     score, made = score_generator(
         composer,
@@ -265,10 +288,10 @@ def evaluate_folder(options: argparse.Namespace) -> tuple[Ruler, GeneratorScore,
     open_output(options, options.generated)
     sound = common_form(made_sound, real_sound)
     if changed := changed_words("--generated", made_sound, sound):
-        print(f"{wrapped(changed)}\n")
+        note(options, changed)
     if shared := same_music(options.generated, options.real):
         same = f"--generated and --real hold the same music ({shared}): the scores say nothing about it."
-        print(f"{wrapped(same)}\n")
+        note(options, same)
     ruler, real = measure_real(options, sound)
     excerpts = read_music(options.generated, options, sound)
     refuse_few(excerpts, options.generated, options)
@@ -377,7 +400,7 @@ def measure_real(options: argparse.Namespace, sound: SoundForm) -> tuple[Ruler, 
             f"Only {counted(songs, 'song')} in {printable(options.real)}: passages stand in for songs, so every "
             "interval is too narrow. Take the figures as hints, and give more music with --real."
         )
-        print(f"{wrapped(few)}\n")
+        note(options, few)
         files = [Passage(name, index) for index, name in enumerate(excerpts.files)]
     ruler = fit_ruler(excerpts.clips, files, sound.sample_rate, seed=options.seed, watch=watched)
     return ruler, excerpts
@@ -392,7 +415,7 @@ def read_library(options: argparse.Namespace, sound: SoundForm) -> Library | Non
     if len(only) < len(names):
         there = counted(len(names), "song")
         part = f"{len(only):,} of {there} in {printable(options.train)} are searched for copies."
-        print(f"{wrapped(part)}\n")
+        note(options, part)
     songs = read_songs(
         options.train, sample_rate=sound.sample_rate, channels=sound.channels, split="training", only=only
     )

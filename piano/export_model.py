@@ -1,4 +1,4 @@
-"""From a checkpoint to a model that can be given away: generator and discriminator as safetensors files."""
+"""From a checkpoint to a model folder that can be given away: weights, card, licence, samples, figures, hashes."""
 
 import argparse
 import math
@@ -23,6 +23,7 @@ from piano.foundation.randomness import keyed_noise
 from piano.foundation.receipt import model_hash
 from piano.foundation.screen_text import CommandParser, printable, wrapped
 from piano.foundation.shipped_format import read_shipped, shipped_path, write_shipped
+from piano.giveaway import SAMPLE_SECONDS, SAMPLES, Giveaway, Wishes, read_wishes
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import ANY_EPOCH, build, build_generator, load_checkpoint, load_generator, not_composing_yet
 
@@ -30,8 +31,8 @@ KINDS = {"generator": VariationalAttentionModel, "discriminator": Discriminator_
 EXPORTED = "exported"
 EXAMPLE = """examples:
   {musigan export} --half
-  {musigan export} --checkpoints demo/checkpoints --epoch 27 --output my_model
-  {musigan generate} --checkpoints my_model
+  {musigan export} --checkpoints demo/checkpoints --epoch 27 --output my_model --licence CC-BY-4.0
+  {musigan verify} my_model
 """
 
 
@@ -47,10 +48,32 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         action="store_true",
         help="weights in half precision, statistics as they are (default: all as they are)",
     )
+    parser.add_argument(
+        "--with-discriminator",
+        action="store_true",
+        help="write the judges too: fine-tuning goes on with them, playing needs none (default: not)",
+    )
+    parser.add_argument(
+        "--licence",
+        metavar="TEXT_OR_FILE",
+        help="what others may do with it: a file, a name such as CC-BY-4.0, or a sentence (default: that none was "
+        "chosen, so that nobody may use it yet)",
+    )
+    parser.add_argument(
+        "--about",
+        metavar="TEXT_OR_FILE",
+        help="for the card: what music it learned from, and who made that (default: that nobody has said)",
+    )
+    parser.add_argument(
+        "--samples",
+        type=kinds.natural_int,
+        default=SAMPLES,
+        help=f"compositions of {SAMPLE_SECONDS:g} s that go with it, of seeds 0, 1 ... (default: {SAMPLES})",
+    )
     kinds.add_shared(
         parser,
         "--overwrite",
-        help="replace another model that lies in the output folder (default: that is refused)",
+        help="replace another model, or files of yours, that lie in the output folder (default: that is refused)",
     )
     return parser.parse_args(argv)
 
@@ -63,13 +86,30 @@ def main(argv: list[str] | None = None) -> int:
         folder = options.checkpoints or load_config_from_yaml(options.config).checkpoint_folder
         folder = named_folder(folder)
         output = options.output or folder / EXPORTED
-        export_model(folder, options.epoch, output, half=options.half, overwrite=options.overwrite)
+        export_model(
+            folder,
+            options.epoch,
+            output,
+            half=options.half,
+            overwrite=options.overwrite,
+            with_discriminator=options.with_discriminator,
+            wishes=read_wishes(options.licence, options.about, options.samples),
+        )
 
     return run_command(body)
 
 
-def export_model(folder: Path, epoch: int | str, output: Path, *, half: bool = False, overwrite: bool = False) -> None:
-    """Write averaged generator and discriminator of one epoch to `output`, and say what was written.
+def export_model(
+    folder: Path,
+    epoch: int | str,
+    output: Path,
+    *,
+    half: bool = False,
+    overwrite: bool = False,
+    with_discriminator: bool = False,
+    wishes: Wishes | None = None,
+) -> None:
+    """Write the averaged generator of one epoch and all that belongs to it to `output`, and say what was written.
 
     Parameters
     ----------
@@ -80,13 +120,18 @@ def export_model(folder: Path, epoch: int | str, output: Path, *, half: bool = F
         Store matrices in half precision. Vectors (norms, biases), the mean spectrum and the normaliser stay exact: they
         are small, and an error there shifts everything.
     overwrite : bool
-        Replace another model in `output`; the same one, exported before, is replaced in any case.
+        Replace another model in `output`, and files that no export wrote; what an earlier export of the same model
+        wrote is replaced in any case.
+    with_discriminator : bool
+        Write the judges too.
+    wishes : Wishes, optional
+        What else goes with it: licence, words for the card, samples.
 
     Raises
     ------
     CheckpointError
-        One of the networks is not there; `folder` holds an exported model; `output` holds another model; or the epoch
-        has not begun to compose and was not asked for by its number.
+        A network is not there; `folder` holds an exported model; `output` holds another model, or other files of the
+        same names; or the epoch has not begun to compose and was not asked for by its number.
     """
     if holds_shipped(folder):
         raise CheckpointError(
@@ -94,8 +139,11 @@ def export_model(folder: Path, epoch: int | str, output: Path, *, half: bool = F
         )
     is_named = epoch not in ANY_EPOCH
     epoch = find_epoch(folder, "generator", epoch)
-    contents = {role: load_checkpoint(folder, role, epoch) for role in KINDS}  # both are there, or nothing is written
-    words: list[object] = ["--checkpoints", folder, "--epoch", epoch, *(["--half"] if half else [])]
+    roles = [role for role in KINDS if role == "generator" or with_discriminator]
+    contents = {role: load_checkpoint(folder, role, epoch) for role in roles}  # all are there, or nothing is written
+    words: list[object] = ["--checkpoints", folder, "--epoch", epoch]
+    wishes = wishes or read_wishes()
+    words += [*["--half"] * half, *["--with-discriminator"] * with_discriminator, *wishes.options]
     if sentence := not_composing_yet(contents["generator"]):
         if not is_named:
             again = command("export", *words, "--output", output)
@@ -104,24 +152,24 @@ def export_model(folder: Path, epoch: int | str, output: Path, *, half: bool = F
     make_output_folder(output)
     clear_leftovers(output)
     halved = {role: matrices_of(role, content) if half else frozenset() for role, content in contents.items()}
+    advice = (
+        "Put this one beside it, or in its place:\n"
+        f"  {command('export', *words, '--output', f'{output}_epoch_{epoch}')}\n"
+        f"  {command('export', *words, '--output', output, '--overwrite')}"
+    )
     for role, content in contents.items():
-        refuse_other_work(
-            shipped_path(output, role),
-            overwrite=overwrite,
-            error=CheckpointError,
-            is_own=partial(is_same_model, role=role, content=content, halved=halved[role]),
-            advice="Put this one beside it, or in its place:\n"
-            f"  {command('export', *words, '--output', f'{output}_epoch_{epoch}')}\n"
-            f"  {command('export', *words, '--output', output, '--overwrite')}",
-        )
-    for role, content in contents.items():
+        is_own = partial(is_same_model, role=role, content=content, halved=halved[role])
         path = shipped_path(output, role)
-        write_shipped(
-            path, role, epoch=epoch, keywords=content["keywords"], state=final_state(content), halved=halved[role]
-        )
+        refuse_other_work(path, overwrite=overwrite, error=CheckpointError, is_own=is_own, advice=advice)
+    beside = Giveaway(folder, output, epoch, wishes, half, with_discriminator, overwrite)
+    beside.refuse(advice=advice)
+    for role, content in contents.items():
+        path, state = shipped_path(output, role), final_state(content)
+        write_shipped(path, role, epoch=epoch, keywords=content["keywords"], state=state, halved=halved[role])
         print(f"{path}: epoch {epoch}, {path.stat().st_size / 1e6:.1f} MB")
     change = composed_change(build_generator(contents["generator"]), load_generator(output, "best"))
     print(f"What it composes in one step differs from the checkpoint's by {change:.3g} dB on average.")
+    beside.write([shipped_path(output, role) for role in roles])
 
 
 def final_state(content: dict[str, Any]) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from piano.composer import Composer, Sampling
 from piano.config_reader import load_config_from_yaml
 from piano.doctor.verdict import run_verdict
+from piano.foundation import compiled
 from piano.foundation import options as kinds
 from piano.foundation.audio_io import MP3_RATES, read_audio
 from piano.foundation.doors import command, fill, program
@@ -200,18 +201,31 @@ def refuse_missing_files(options: argparse.Namespace) -> None:
 def open_maker(folder: Path, options: argparse.Namespace) -> "Maker":
     """Load the model of a folder and set up device and threads for it; raises CheckpointError."""
     device = choose_device(options.device)
+    if device == "cpu":
+        compiled.prepare()  # in a thread, while the model is read
     content = load_checkpoint(folder, "generator", options.epoch)
     generator = build_generator(content, device=device)
     sampling = Sampling(options.seed, options.steps, options.phase_iterations, sampling_dtype(device))
-    torch.set_num_threads(options.threads or measured_threads(generator, sampling.dtype))
-    return Maker(generator, Composer(generator, sampling), content, folder, options)
+    kernels = compiled.kernels() if device == "cpu" else None
+    threads = options.threads or measured_threads(generator, sampling.dtype, kernels)
+    overlaps = kernels is not None and (options.threads or most_threads()) > 1
+    torch.set_num_threads(max(1, threads // 2) if overlaps else threads)
+    return Maker(generator, Composer(generator, sampling, kernels=kernels, overlaps=overlaps), content, folder, options)
 
 
-def measured_threads(generator: VariationalAttentionModel, dtype: torch.dtype) -> int:
+def most_threads() -> int:
+    """OMP_NUM_THREADS if it is set, else the cores there are."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdecimal() else available_cores()
+
+
+def measured_threads(
+    generator: VariationalAttentionModel, dtype: torch.dtype, kernels: compiled.Kernels | None = None
+) -> int:
     """OMP_NUM_THREADS if it is set, else the number of threads with which a sampling step is fastest right now."""
     if os.environ.get("OMP_NUM_THREADS", "").isdecimal() or generator.device.type != "cpu":
         return torch.get_num_threads()
-    composer = Composer(generator, Sampling(steps=1, dtype=dtype))
+    composer = Composer(generator, Sampling(steps=1, dtype=dtype), kernels=kernels)
     noise = torch.zeros(1, generator.latent_seq_len, generator.latent_dim)
     condition = generator.condition_on(generator.style.draw(0, range(1)), generator.latent_seq_len)
 
@@ -253,6 +267,10 @@ class Maker(NamedTuple):
     """Of the generator's checkpoint."""
     folder: Path
     options: argparse.Namespace
+
+    def computing_in(self, dtype: torch.dtype) -> "Maker":
+        """The same with the sampler's products in another number format, in which it makes other music."""
+        return self._replace(composer=Composer(self.generator, self.composer.sampling._replace(dtype=dtype)))
 
     @property
     def shelf(self) -> Shelf:

@@ -119,8 +119,15 @@ class Target(NamedTuple):
         """Write one of the files."""
         rate, heard = self.shelf.sample_rate, self.heard if kind == "full" else None
         subtype = None if heard is None else fitting_subtype(name, source_subtype(heard.path))
+        says = self.says[kind]
         with open_writer(
-            name, rate, spool.channels, metadata={"comment": self.says[kind].text()}, subtype=subtype, into=temporary
+            name,
+            rate,
+            spool.channels,
+            metadata={"comment": says.text()},
+            subtype=subtype,
+            source_type=says.digital_source_type,
+            into=temporary,
         ) as writer:
             for block in heard.blocks(rate) if heard is not None else ():
                 writer.write(block)

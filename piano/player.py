@@ -1,8 +1,10 @@
 """A trained model as a Python object: `musigan.load("shipped").generate(seconds=20, seed=3)`."""
 
+import argparse
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from piano.composer import Composer, Sampling
+from piano.foundation import compiled
 from piano.foundation.audio_io import write_audio
 from piano.foundation.errors import ConfigError
 from piano.foundation.model_folder import named_folder
@@ -26,7 +29,10 @@ from piano.generate_music import (
     varied_sounds,
 )
 from piano.piano_model import VariationalAttentionModel
-from piano.utilities import load_generator
+from piano.utilities import build_generator, load_checkpoint
+
+if TYPE_CHECKING:
+    from piano.evaluation.outcome import Evaluation
 
 
 class Player:
@@ -49,7 +55,11 @@ class Player:
 
     def __init__(self, model: str | Path = "shipped", *, epoch: int | str = "best", device: str = "auto") -> None:
         place = choose_device(device)
-        self.generator: VariationalAttentionModel = load_generator(named_folder(model), epoch, device=place)
+        self.folder = named_folder(model)
+        content = load_checkpoint(self.folder, "generator", epoch)
+        self.epoch: int = content["epoch"]
+        self.generator: VariationalAttentionModel = build_generator(content, device=place)
+        self._lessons = {"run": content.get("run")}
         self._dtype = sampling_dtype(place)
 
     @property
@@ -191,6 +201,72 @@ class Player:
         )
         return self._joined(sound[0] for sound in sounds)
 
+    def evaluate(
+        self,
+        real: str | Path,
+        *,
+        train: str | Path | None = None,
+        count: int = 48,
+        seconds: float = 10.0,
+        seed: int = 0,
+        seeds: int = 1,
+        steps: int | str = "auto",
+        prompts: int = 16,
+    ) -> "Evaluation":
+        """Hold its music against real music: what `musigan evaluate` measures, in the same numbers.
+
+        Parameters
+        ----------
+        real : str or Path
+            Music that it never learned from: a folder of sound files, or a data set (its validation pairs).
+        train : str or Path, optional
+            What it learned from, to look for copies.
+        count : int
+            Samples, and real clips.
+        seconds : float
+            Of each.
+        seed, seeds : int
+            So many sets of samples, from this seed on, and their mean.
+        steps : int or str
+            Sampling steps, or `auto`: what scored best.
+        prompts : int
+            Real fragments to continue, one a song; 0 for none.
+
+        Returns
+        -------
+        Evaluation
+            `score` with its `interval`; `measures`, `aspects` and `descriptors` by name; `print(found.table)`.
+
+        Raises
+        ------
+        ConfigError
+            Fewer or shorter clips than say anything.
+        AudioError, DatasetError
+            There is no music in `real`, or too little.
+        """
+        from piano import evaluate  # and with it Matplotlib, which playing need not wait for
+        from piano.evaluation.learned_songs import learned_by_model
+        from piano.evaluation.outcome import outcome_of
+
+        if problem := evaluate.too_few(count=count, seconds=seconds, searches=train is not None):
+            raise ConfigError(problem)
+        if seeds < 1 or prompts < 0:
+            raise ConfigError(f"seeds must be 1 or more and prompts 0 or more, got {seeds} and {prompts}")
+        notes: list[str] = []
+        options = argparse.Namespace(
+            real=Path(real),
+            train=None if train is None else Path(train),
+            count=count,
+            seconds=seconds,
+            seed=seed,
+            seeds=seeds,
+            prompts=prompts,
+            notes=notes,
+        )
+        learned = learned_by_model(self.folder, self._lessons)
+        ruler, score, _ = evaluate.evaluate_generator(options, self._composer(seed, steps), learned)
+        return outcome_of(score, ruler, notes)
+
     @property
     def frames_per_second(self) -> float:
         """Of latents."""
@@ -209,7 +285,8 @@ class Player:
         return Sound(fitting, self.sample_rate)
 
     def _composer(self, seed: int, steps: int | str) -> Composer:
-        return Composer(self.generator, Sampling(seed, steps, dtype=self._dtype))
+        kernels = compiled.kernels() if self.generator.device.type == "cpu" else None
+        return Composer(self.generator, Sampling(seed, steps, dtype=self._dtype), kernels=kernels)
 
     def _check(self, seconds: float, *, may_be_endless: bool = False) -> None:
         if math.isinf(seconds) and not may_be_endless:

@@ -80,22 +80,61 @@ def reproduce(options: argparse.Namespace) -> int:
                 "Give another name with --output."
             )
         make_output_folder(options.output.parent)
-    written = read_sound(options.file)
-    refuse_nonsense(receipt, options.file)
     sources = {option: find_source(source, options) for option, source in receipt.sources.items()}
-    maker = open_matching(receipt, options.file, options.checkpoints, sources)
+    difference, reasons = make_again(receipt, options.file, options.checkpoints, sources, keep=options.output)
+    print(f"{printable(options.file)}: {difference.sentence()}")
+    if reasons:
+        print(f"It was made otherwise: {'; '.join(reasons)}.")
+    return 0 if difference.is_identical else EXIT_DIFFERS
+
+
+class Again(NamedTuple):
+    """A sound that was made once more."""
+
+    difference: "Difference"
+    reasons: list[str]
+    """What was otherwise than when it was first made; empty if the sounds are identical."""
+
+
+def make_again(
+    receipt: Receipt,
+    file: Path,
+    checkpoints: Path | None,
+    sources: Mapping[str, Path] | None = None,
+    *,
+    keep: Path | None = None,
+) -> Again:
+    """Make a sound again and hold it against its file.
+
+    Parameters
+    ----------
+    receipt : Receipt
+        Of the file.
+    file : Path
+    checkpoints : Path, optional
+        Folder of the model; None: the one that the receipt names.
+    sources : mapping of str to Path, optional
+        What it was made from, by the option that names each.
+    keep : Path, optional
+        Where the new file is kept.
+
+    Raises
+    ------
+    AudioError, CheckpointError
+        The file was cut or forged, or the model is another one.
+    """
+    written = read_sound(file)
+    refuse_nonsense(receipt, file)
+    maker = open_matching(receipt, file, checkpoints, sources or {})
     with tempfile.TemporaryDirectory() as folder:
         (paths,) = maker.make(Path(folder), items=[receipt.item])
         made = next(path for path in paths if path.stem.endswith(f".{receipt.kind}") or len(paths) == 1)
         again = read_sound(made)
-        if options.output:
-            with replacing(options.output) as temporary:
+        if keep:
+            with replacing(keep) as temporary:
                 shutil.copyfile(made, temporary)
     difference = compare(written, again)
-    print(f"{printable(options.file)}: {difference.sentence()}")
-    if not difference.is_identical and (reasons := other_conditions(receipt, maker)):
-        print(f"It was made otherwise: {'; '.join(reasons)}.")
-    return 0 if difference.is_identical else EXIT_DIFFERS
+    return Again(difference, [] if difference.is_identical else other_conditions(receipt, maker))
 
 
 def refuse_nonsense(receipt: Receipt, path: Path) -> None:
@@ -156,7 +195,7 @@ def open_matching(receipt: Receipt, file: Path, given: Path | None, sources: Map
             f"epoch {receipt.epoch} of {printable(folder)} is another model ({found[:12]}...) than the one that made "
             f"{printable(file)} ({receipt.model[:12]}...). Name its folder with --checkpoints."
         )
-    return maker
+    return maker.computing_in(getattr(torch, receipt.dtype))  # every machine can, whatever it would choose
 
 
 def file_format(path: Path) -> str:

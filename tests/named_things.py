@@ -41,16 +41,17 @@ MADE = re.findall(
     check_discriminator interpretation.txt matrix.png ratings.png ratings.csv verdicts.csv verdicts.json tournament.json
     judged.jsonl music_out music_out/* *seed[0-9]*_sample_[0-9]*.wav song.reconstruction.wav .full.wav .full
     .venv tutorial/runs checkpoints/tensorboard
+    my_model/* LICENSE figures figures/*
     *Music fragment.mp3 hiss.wav theme.mp3 song.mp3 song/*.wav Song.wav runs my_model mine
     """,
 )
 """Files and folders that no clone holds: the commands make them; those of the last line are the user's."""
 LIBRARIES = ("numpy", "torch", "torchaudio", "soundfile", "os", "lightning_fabric", "safetensors", "Fabric")
-FOREIGN = {"nohup", "tee", "head", "sigmoid(logit)", "vocals", "src/", "estimated", "@trains"}
+FOREIGN = {"nohup", "tee", "head", "sha256sum", "sigmoid(logit)", "vocals", "src/", "estimated", "@trains"}
 """In code letters, but nothing to look up: commands of the system, a formula, words in a name and in a table."""
-FOREIGN_COMMANDS = ("pip", "git", "conda", "tensorboard", "wandb", "npm", "bash", "python")
-FOREIGN_OPTIONS = {"--index-url", "--no-deps", "--editable", "--logdir", "--constraint"}
-"""Of pip and TensorBoard."""
+FOREIGN_COMMANDS = ("sha256sum", "pip", "git", "conda", "tensorboard", "wandb", "npm", "bash", "python")
+FOREIGN_OPTIONS = {"--index-url", "--no-deps", "--editable", "--logdir", "--constraint", "--check"}
+"""Of pip, TensorBoard and sha256sum."""
 
 
 def code(text: str) -> Iterator[tuple[str, str]]:

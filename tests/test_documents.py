@@ -9,6 +9,8 @@ import pytest
 
 from musigan import VERBS
 from piano.config_reader import load_config_from_yaml
+from piano.evaluation.outcome import Evaluation
+from piano.player import Player
 from piano.utilities import load_generator
 from tests.make_audio import write_music
 from tests.named_things import code, files, wrong_names
@@ -214,11 +216,13 @@ def test_a_long_sentence_and_an_unusual_word_are_seen() -> None:
     assert prose("Short `code here`. [Next](a.md) one.") == ["Short X.", "[Next] one."]
 
 
-def test_examples_in_python_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_examples_in_python_run(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for seed in range(5):
         write_music(tmp_path / f"{seed}.wav", seed, 6.0)
-    write_music(tmp_path / "fragment.mp3", 9, 2.0)
+    monkeypatch.chdir(tmp_path_factory.mktemp("current"))
+    write_music(Path("fragment.mp3"), 9, 2.0)
     shorter = {
         r"seconds=20\b": "seconds=1",
         r"seconds=10\.0": "seconds=2.0",
@@ -239,4 +243,14 @@ def test_examples_in_python_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             if document.name == "README.md" and document.parent == PROJECT:
                 assert known["sound"].shape == (known["player"].channels, known["player"].sample_rate)
                 assert np.isfinite(known["more"]).all()
-    assert {"README.md", "docs/ruler.md", "tutorial/README.md"} <= set(ran)
+    assert {"README.md", "docs/ruler.md", "docs/python.md", "tutorial/README.md"} <= set(ran)
+
+
+def test_the_python_document_shows_every_public_method_of_a_player() -> None:
+    text = (PROJECT / "docs/python.md").read_text(encoding="utf-8")
+    shown = "\n".join(block for language, block in code(text) if language == "python")
+    public = {name for name in vars(Player) if not name.startswith("_")}
+    assert {name for name in public if f"player.{name}" not in shown} == set()
+    assert set(re.findall(r"found\.(\w+)", shown)) <= set(Evaluation._fields)
+    rows = re.findall(r"^\| (`.+?`) \|", text[text.index("| field | what |") :], re.MULTILINE)
+    assert re.findall(r"`(\w+)`", " ".join(rows)) == list(Evaluation._fields)

@@ -18,7 +18,7 @@ FLOORS: tuple[tuple[int, list[str]], ...] = (
     (3, ["piano.piano_encoder_decoder", "piano.discriminator", "piano.vae_utilities", "piano.update_checkpoint"]),
     (3, ["piano.latent_style"]),
     (3, ["piano.doctor"]),
-    (4, ["piano.piano_model", "piano.stream_state", "piano.composer", "piano.run_settings"]),
+    (4, ["piano.piano_model", "piano.inference_copy", "piano.stream_state", "piano.composer", "piano.run_settings"]),
     (4, ["piano.machine_limits", "piano.made_sounds"]),
     (4, ["data_prep"]),
     (5, ["piano.utilities", "piano.resumed_settings"]),
@@ -27,12 +27,15 @@ FLOORS: tuple[tuple[int, list[str]], ...] = (
     (6, ["piano.evaluation"]),
     (7, ["piano.judging"]),
     (7, ["piano.watching"]),
-    (8, ["piano.generate_music", "piano.player", "piano.reproduce", "piano.export_model"]),
+    (8, ["piano.generate_music", "piano.player", "piano.reproduce", "piano.export_model", "piano.verify"]),
+    (8, ["piano.licence", "piano.model_card", "piano.giveaway"]),
     (8, ["piano.piano_main", "piano.demo", "piano.evaluate", "piano.compare", "piano.check_discriminator"]),
+    (11, ["tutorial.play"]),
     (9, ["piano.report", "piano.checkup", "piano.play", "tutorial"]),
     (10, ["musigan"]),
 )
-"""Floor and its rooms: modules, or folders with all they hold. A folder stands on one floor."""
+"""Floor and its rooms: modules, or folders with all they hold; a module that has a row above that of its folder stands
+there. `tutorial.play` is what a user writes."""
 WINGS = [
     "piano.foundation",
     "data_prep",
@@ -44,10 +47,12 @@ WINGS = [
 ]
 """Folders whose modules may import each other, without circles."""
 CHAINS = [
-    ["piano.piano_model", "piano.stream_state", "piano.composer"],
+    ["piano.piano_model", "piano.inference_copy", "piano.stream_state", "piano.composer"],
     ["piano.piano_train", "piano.piano_pretrain", "piano.piano_finetune"],
-    ["piano.generate_music", "piano.player", "piano.reproduce"],
+    ["piano.generate_music", "piano.player", "piano.reproduce", "piano.verify"],
+    ["piano.generate_music", "piano.licence", "piano.model_card", "piano.giveaway", "piano.export_model"],
     ["piano.evaluate", "piano.compare"],
+    ["piano.evaluate", "piano.player"],
 ]
 """Modules of one floor of which each may import those before it."""
 DOORS = ["piano.doctor.command", "piano.evaluation.report", "piano.evaluation.training_pictures"]
@@ -79,10 +84,22 @@ def project_modules() -> dict[str, Path]:
 MODULES = project_modules()
 
 
-def imports(path: Path) -> set[str]:
-    """Full names of the modules that a file imports, wherever in the file."""
+def for_types(tree: ast.Module) -> list[ast.stmt]:
+    """What stands under `if TYPE_CHECKING`: type checkers read it, nothing is loaded."""
+    return [
+        line
+        for node in tree.body
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for line in node.body
+    ]
+
+
+def imports(path: Path, *, types: bool = False) -> set[str]:
+    """Full names of the modules that a file imports, wherever in the file: when it runs, or for its types only."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typing = [node for line in for_types(tree) for node in ast.walk(line)]
+    for node in typing if types else (node for node in ast.walk(tree) if node not in typing):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -140,6 +157,12 @@ def test_imports_point_down_only(module: str) -> None:
         if not may_import(module, name)
     ]
     assert wrong == []
+
+
+def test_imports_for_types_point_down_too() -> None:
+    named = {module: imports(path, types=True) & MODULES.keys() for module, path in MODULES.items()}
+    assert named["musigan"] == {"piano.player"}
+    assert [(module, name) for module, names in named.items() for name in names if not may_import(module, name)] == []
 
 
 def test_nothing_imports_a_door() -> None:

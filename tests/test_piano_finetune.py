@@ -17,6 +17,7 @@ from piano.foundation.checkpoint_format import complete_epochs
 from piano.foundation.errors import EXIT_RUINED, CheckpointError
 from piano.foundation.run_log import read_history
 from piano.foundation.runtime import sampling_dtype
+from piano.giveaway import read_wishes
 from piano.piano_finetune import start_from
 from piano.piano_model import VariationalAttentionModel
 from piano.stages import STAGE_NAMES
@@ -36,7 +37,9 @@ def base(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("base")
     write_dataset(folder / "dataset")
     assert piano_main.main(["--config", str(write_config(folder))]) == EXIT_RUINED
-    export_model(folder / "checkpoints", "latest", folder / "given")
+    export_model(
+        folder / "checkpoints", "latest", folder / "given", with_discriminator=True, wishes=read_wishes(samples=0)
+    )
     return folder
 
 

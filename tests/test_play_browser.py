@@ -215,9 +215,7 @@ def test_a_newer_move_makes_an_older_one_that_was_never_heard_silent(page: Brows
 
 
 def test_the_ring_falls_silent_without_a_click_and_without_counting_a_gap(page: Browser) -> None:
-    sound, reports = ring(
-        page, (0, {"sample": 0, "count": 24000, "height": 0.5}), (1.024, {"fade": True}), seconds=2.0
-    )
+    sound, reports = ring(page, (0, {"sample": 0, "count": 24000, "height": 0.5}), (1.024, {"fade": True}), seconds=2.0)
     assert np.abs(np.diff(sound)).max() <= 0.5 / 40 + 1e-6
     assert not sound[int(1.05 * 8000) :].any()
     assert reports[-1]["underruns"] == 0 and reports[-1]["isSilent"]
@@ -348,7 +346,9 @@ def test_the_sound_goes_on_behind_another_tab(page: Browser) -> None:
     try:
         page.send("Target.activateTarget", targetId=other)
         before = told(page, "meters.played")
-        page.wait_for(f"import('/page/state.js').then(({{state}}) => state.meters.played > {before} + state.radio.rate)")
+        page.wait_for(
+            f"import('/page/state.js').then(({{state}}) => state.meters.played > {before} + state.radio.rate)"
+        )
     finally:
         page.send("Target.closeTarget", targetId=other)
 
@@ -365,7 +365,9 @@ def test_what_was_heard_is_kept(page: Browser) -> None:
     assert max(take["peaks"]) > 0
     assert text(page, ".toast").startswith("Kept.")
     click(page, ".toast button")
-    page.wait_for("!document.querySelector('#view-takes').hidden && document.querySelectorAll('#take-list .take').length")
+    page.wait_for(
+        "!document.querySelector('#view-takes').hidden && document.querySelectorAll('#take-list .take').length"
+    )
 
 
 def test_the_radio_can_be_stopped_from_another_view(page: Browser) -> None:
@@ -522,7 +524,9 @@ def test_a_vote_counts_after_seconds_of_each_and_the_tally_has_an_interval(page:
         page.wait_for(f"parseInt(document.querySelector('#{side} .heard').textContent) >= 3")
     page.wait_for("!document.querySelector('.votes button').disabled")
     click(page, ".votes [data-choice=left]")
-    page.wait_for("document.querySelector('#blind-told').textContent.includes('vote') || document.querySelector('#blind-told').textContent.includes('Left was')")
+    page.wait_for(
+        "document.querySelector('#blind-told').textContent.includes('vote') || document.querySelector('#blind-told').textContent.includes('Left was')"
+    )
     page.wait_for("document.querySelectorAll('.tally').length >= 1")
     assert "1 vote" in text(page, ".tally")
 
@@ -535,7 +539,9 @@ def test_a_run_is_shown_with_its_curves_and_its_sound(page: Browser) -> None:
     page.wait_for("document.querySelector('.verdict')")
     assert text(page, ".verdict").endswith(".")
     assert page.evaluate("document.querySelectorAll('.plot path.line').length") >= 2
-    shapes = page.evaluate("[...document.querySelectorAll('.plot path.line')].map(path => path.getAttribute('d').length)")
+    shapes = page.evaluate(
+        "[...document.querySelectorAll('.plot path.line')].map(path => path.getAttribute('d').length)"
+    )
     assert min(shapes) > 10
     assert page.evaluate("document.querySelectorAll('.stages li').length") >= 2
 

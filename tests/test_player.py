@@ -2,6 +2,8 @@
 
 import base64
 import io
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,13 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 import musigan
-from piano import generate_music
+from piano import evaluate, generate_music
+from piano.evaluation.bootstrap import Figure
+from piano.evaluation.outcome import Evaluation
+from piano.evaluation.score_table import plain
 from piano.foundation.errors import AudioError, ConfigError
 from piano.foundation.sound_array import Sound
 from piano.player import Player
 from piano.vae_utilities import save_checkpoint
+from tests.make_audio import write_music
 from tests.test_piano_model import build
 from tests.tiny_run import SAMPLE_RATE, tonal_pairs
 
@@ -138,3 +145,65 @@ def test_the_door_is_light_and_has_a_version():
     code = "import sys, musigan; assert 'torch' not in sys.modules; print(musigan.__version__)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == musigan.installed_version()
+
+
+@pytest.fixture(scope="module")
+def music(tmp_path_factory) -> Path:
+    """Songs to hold its music against."""
+    folder = tmp_path_factory.mktemp("music")
+    for index in range(5):
+        write_music(folder / f"{index}.wav", index, 9.0, SAMPLE_RATE)
+    return folder
+
+
+def test_it_is_measured_as_the_command_measures(folder, player, music, tmp_path, capsys):
+    torch.set_num_threads(1)
+    words = ["--checkpoints", str(folder), "--real", str(music), "--train", str(music), "--output", str(tmp_path)]
+    words += ["--count", "5", "--seconds", "4.5", "--prompts", "1", "--steps", "1", "--seed", "2", "--device", "cpu"]
+    assert evaluate.main([*words, "--threads", "1"]) == 0
+    told = json.loads((tmp_path / "scores.json").read_text())
+    capsys.readouterr()
+    found = player.evaluate(music, train=music, count=5, seconds=4.5, prompts=1, steps=1, seed=2)
+    assert capsys.readouterr().out == ""
+    assert isinstance(found, Evaluation) and all(isinstance(figure, Figure) for figure in found.measures.values())
+    row = told["sets"]["samples"]
+    assert {"value": found.score, "low": found.interval[0], "high": found.interval[1]} == row.pop("kernel_score")
+    assert plain(found.measures) == row
+    assert plain(found.aspects) == told["gaps"]
+    assert {name: plain(each.mean) for name, each in found.descriptors.items()} == {
+        name: each["mean"] for name, each in told["descriptors"].items()
+    }
+    assert plain(found.details.memorisation) == told["memorisation"]
+    assert "kernel" in found.table and found.words
+    assert any("learned from" in note for note in found.notes)
+
+
+def test_few_songs_are_a_note_and_too_few_clips_a_sentence(player, music, tmp_path):
+    few = tmp_path / "few"
+    few.mkdir()
+    shutil.copy(music / "0.wav", few)
+    found = player.evaluate(few, count=4, seconds=2.0, prompts=0, steps=1)
+    assert any(note.startswith("Only 1 song in") for note in found.notes)
+    for wrong in ({"count": 3}, {"seconds": 1.0}, {"seconds": float("nan")}, {"seeds": 0}, {"prompts": -1}):
+        with pytest.raises(ConfigError):
+            player.evaluate(music, **wrong)
+    with pytest.raises(ConfigError, match="copies"):
+        player.evaluate(music, train=music, seconds=2.0)
+    with pytest.raises(AudioError):
+        player.evaluate(tmp_path / "none")
+
+
+def test_a_type_checker_knows_what_load_returns(tmp_path):
+    checker = Path(sys.executable).with_name("pyright")
+    if not checker.exists():
+        pytest.skip("no pyright")
+    lines = ["import musigan", 'reveal_type(musigan.load("shipped").generate(seconds=1))']
+    lines += ['reveal_type(musigan.load().evaluate("music").interval)', "musigan.load().generate(second=1)"]
+    (tmp_path / "user.py").write_text("\n".join(lines) + "\n")
+    settings = {"extraPaths": [str(ROOT)], "include": ["user.py"], "pythonVersion": "3.11"}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    command = [checker, "--pythonpath", sys.executable, "--outputjson", "--project", tmp_path]
+    told = json.loads(subprocess.run(command, capture_output=True, text=True).stdout)["generalDiagnostics"]
+    said = [each["message"] for each in told]
+    assert said[0].endswith('is "Sound"') and said[1].endswith('is "tuple[float, float]"')
+    assert "second" in said[2] and len(said) == 3

@@ -48,7 +48,8 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def shipped(folder, tmp_path_factory) -> Path:
     output = tmp_path_factory.mktemp("exported")
-    assert main(["--checkpoints", str(folder), "--output", str(output)]) == 0
+    wanted = ["--with-discriminator", "--samples", "0"]
+    assert main(["--checkpoints", str(folder), "--output", str(output), *wanted]) == 0
     return output
 
 
@@ -185,7 +186,8 @@ def test_no_damage_to_a_file_is_a_traceback(shipped, tmp_path, capsys):
 
 def test_a_missing_discriminator_writes_nothing(folder, tmp_path):
     save_checkpoint(build(), 5, tmp_path, "generator")
-    assert main(["--checkpoints", str(tmp_path), "--epoch", "5", "--output", str(tmp_path / "out")]) == 2
+    wanted = ["--epoch", "5", "--output", str(tmp_path / "out"), "--with-discriminator"]
+    assert main(["--checkpoints", str(tmp_path), *wanted]) == 2
     assert not (tmp_path / "out").exists()
 
 
@@ -240,9 +242,10 @@ def test_a_full_disk_leaves_the_old_file_and_one_sentence(tmp_path):
 
 
 def test_an_export_goes_into_the_run_s_folder_and_replaces_no_other_model(folder, tmp_path, capsys):
-    assert main(["--checkpoints", str(folder)]) == 0
+    assert main(["--checkpoints", str(folder), "--samples", "0"]) == 0
     output = folder / "exported"
-    assert sorted(path.name for path in output.iterdir()) == ["discriminator.safetensors", "generator.safetensors"]
+    names = ["LICENSE", "README.md", "SHA256SUMS", "generator.safetensors"]
+    assert sorted(path.name for path in output.iterdir()) == names
     before = {path: path.read_bytes() for path in output.iterdir()}
     capsys.readouterr()
     for other in (["--epoch", "12"], ["--half"]):
@@ -251,22 +254,26 @@ def test_an_export_goes_into_the_run_s_folder_and_replaces_no_other_model(folder
         assert "generator.safetensors is there already and holds other work" in sentence
         assert instead.endswith("--overwrite")
         assert {path: path.read_bytes() for path in output.iterdir()} == before
-    assert main(["--checkpoints", str(folder)]) == 0  # the same model once more is no other work
-    assert main(["--checkpoints", str(folder), "--epoch", "12", "--overwrite"]) == 0
+    assert main(["--checkpoints", str(folder), "--samples", "0"]) == 0  # the same model once more is no other work
+    assert main(["--checkpoints", str(folder), "--epoch", "12", "--overwrite", "--samples", "0"]) == 0
     assert load_checkpoint(output, "generator", "best")["epoch"] == 12
 
 
 def test_the_commands_that_an_export_proposes_work_as_they_are(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert main(["--checkpoints", str(folder), "--output", "mine"]) == 0
+    wishes = ["--samples", "1", "--licence", "Ask me first."]
+    assert main(["--checkpoints", str(folder), "--output", "mine", *wishes]) == 0
     capsys.readouterr()
-    assert main(["--checkpoints", str(folder), "--epoch", "12", "--output", "mine", "--half"]) == 2
+    assert main(["--checkpoints", str(folder), "--epoch", "12", "--output", "mine", "--half", *wishes]) == 2
     beside, instead = (shlex.split(line)[2:] for line in capsys.readouterr().err.splitlines()[1:])
     assert main(beside) == 0
     assert load_checkpoint(Path("mine_epoch_12"), "generator")["epoch"] == 12
     assert load_checkpoint(Path("mine"), "generator")["epoch"] == 3
     assert main(instead) == 0
     assert load_checkpoint(Path("mine"), "generator")["epoch"] == 12
+    for name in ("mine", "mine_epoch_12"):
+        assert (Path(name) / "LICENSE").read_text() == "Ask me first.\n"
+        assert [path.name for path in (Path(name) / "samples").iterdir()] == ["seed0_sample_0000.mp3"]
 
 
 def test_an_epoch_that_cannot_compose_yet_is_exported_by_its_number_only(tmp_path, capsys):
@@ -285,10 +292,12 @@ def test_an_epoch_that_cannot_compose_yet_is_exported_by_its_number_only(tmp_pat
 
 
 def test_an_export_refuses_before_it_writes_one_of_two_files(folder, tmp_path, capsys):
-    assert main(["--checkpoints", str(folder), "--output", str(tmp_path)]) == 0
-    (tmp_path / "generator.safetensors").unlink()
+    wanted = ["--output", str(tmp_path), "--with-discriminator", "--samples", "0"]
+    assert main(["--checkpoints", str(folder), *wanted]) == 0
+    for name in ("generator.safetensors", "README.md", "LICENSE", "SHA256SUMS"):
+        (tmp_path / name).unlink()
     before = (tmp_path / "discriminator.safetensors").read_bytes()
-    assert main(["--checkpoints", str(folder), "--epoch", "12", "--output", str(tmp_path)]) == 2
+    assert main(["--checkpoints", str(folder), "--epoch", "12", *wanted]) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["discriminator.safetensors"]
     assert (tmp_path / "discriminator.safetensors").read_bytes() == before
 

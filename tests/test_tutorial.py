@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import numpy as np
 import pytest
 import torch
@@ -14,6 +15,9 @@ from torch import nn
 from piano.doctor.rules import Window, diagnose
 from piano.foundation.errors import CheckpointError, ConfigError, DatasetError, TrainingError
 from piano.foundation.run_log import read_history
+from piano.vae_utilities import save_checkpoint
+from tests.test_piano_model import build as build_small_generator
+from tests.tiny_run import write_config
 from tutorial import build_notebooks, exercise_checks
 from tutorial.broken_runs import FAULTS, run_with_fault
 from tutorial.discriminator_model import create_discriminator
@@ -391,3 +395,51 @@ def test_the_open_notebook_holds_no_answer_and_every_cell_compiles() -> None:
         assert any('"A": "D overpowering"' in cell for cell in code) == is_solved
     with pytest.raises(ConfigError, match="marked"):
         build_notebooks.read_cells("# %% exercize\nx = 1\n")
+
+
+PLAYED = build_notebooks.NOTEBOOKS["play.ipynb"].source
+SET_UP = {
+    'MODEL, BASE = "shipped", "mixed"': "MODEL, BASE = {model!r}, {model!r}",
+    "SECONDS = 5.0": "SECONDS = 1.0",
+    'LEARNING = ["--minutes", 1, "--anyway"]': "LEARNING = ['--config', {settings!r}]",
+    'RUNS = Path("runs/play")': "RUNS = Path({runs!r})",
+}
+"""Lines of the notebook to play in, and what a test has in their place."""
+
+
+def test_the_notebook_to_play_in_shows_what_it_promises_and_every_cell_compiles() -> None:
+    notebook = build_notebooks.built(build_notebooks.NOTEBOOKS["play.ipynb"])
+    code = [text for kind, text in build_notebooks.sources(notebook) if kind == "code"]
+    for cell in code:
+        compile(cell, "cell", "exec")
+    together = "\n".join(code)
+    for call in ("seed=1", "steps=1", "like=song", "continue_(song", "vary(song", "encode(song", "look(", '"--from"'):
+        assert call in together, call
+    kept = nbformat.read(build_notebooks.FOLDER / "play.ipynb", as_version=4)
+    shown = [output for cell in kept.cells if cell["cell_type"] == "code" for output in cell["outputs"]]
+    assert all(output["output_type"] != "error" for output in shown)
+    assert sum("audio" in output.get("data", {}).get("text/html", "") for output in shown) >= 10
+    assert sum("image/png" in output.get("data", {}) for output in shown) == 3
+    assert str(build_notebooks.FOLDER.parent) not in nbformat.writes(kept)
+
+
+@pytest.mark.slow
+def test_the_notebook_to_play_in_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_checkpoint(build_small_generator(), 3, tmp_path / "model", "generator")
+    epochs = {"pretrain_epochs_g": 2, "epochs": 3}
+    places = {"model": tmp_path / "model", "runs": tmp_path / "runs", "settings": write_config(tmp_path, **epochs)}
+    text = PLAYED.read_text(encoding="utf-8")
+    for line, other in SET_UP.items():
+        assert text.count(line) == 1, line
+        text = text.replace(line, other.format(**{name: str(path) for name, path in places.items()}))
+    monkeypatch.setenv("PYTHONPATH", str(build_notebooks.FOLDER.parent))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    notebook = build_notebooks.build(is_solved=False, text=text)
+    build_notebooks.execute(notebook)
+    said = "\n".join(
+        output.get("text", "") for cell in notebook.cells if cell["cell_type"] == "code" for output in cell["outputs"]
+    )
+    assert "8,000 Hz, mono, epoch 3" in said and "The same seed gives the same: True" in said
+    assert "$ musigan train --from" in said
+    assert list((tmp_path / "runs" / "tuned").glob("generator_epoch_*.pt"))
+    assert {path.name for path in (tmp_path / "runs").glob("*.png")} == {"steps.png", "takes.png", "learning.png"}

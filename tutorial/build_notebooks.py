@@ -1,4 +1,4 @@
-"""Make both notebooks from their one source, training_gans.py, and run them.
+"""Make the notebooks from their sources, training_gans.py and play.py, and run them.
 
 A cell begins with `# %%`, one of text with `# %% [markdown]`, an exercise with `# %% exercise`. What stands in an
 exercise between `# solution` and `# end` is in training_gans_solutions.ipynb; training_gans.ipynb has three dots.
@@ -8,6 +8,7 @@ import argparse
 import re
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import nbformat
 from nbclient import NotebookClient
@@ -16,10 +17,22 @@ from nbformat import NotebookNode
 
 from piano.foundation.errors import ConfigError, MusiganError, run_command
 
+
+class Recipe(NamedTuple):
+    """What a notebook is made of."""
+
+    source: Path
+    is_solved: bool
+    """Whether it has the exercises solved."""
+
+
 FOLDER = Path(__file__).resolve().parent
 SOURCE = FOLDER / "training_gans.py"
-NOTEBOOKS = {"training_gans.ipynb": False, "training_gans_solutions.ipynb": True}
-"""Name of a notebook to whether it has the exercises solved."""
+NOTEBOOKS = {
+    "training_gans.ipynb": Recipe(SOURCE, False),
+    "training_gans_solutions.ipynb": Recipe(SOURCE, True),
+    "play.ipynb": Recipe(FOLDER / "play.py", False),
+}
 CELL = re.compile(r"^# %%(.*)$", re.MULTILINE)
 SOLUTION = re.compile(r"^( *)# solution\n(.*?)^ *# end\n?", re.MULTILINE | re.DOTALL)
 KEY = re.compile(r'^( *"\w+": ).*$', re.MULTILINE)
@@ -34,9 +47,7 @@ def read_cells(text: str) -> list[tuple[str, str]]:
     for mark, body in zip(parts[::2], parts[1::2], strict=True):
         kind = {"": "code", "[markdown]": "markdown", "exercise": "exercise"}.get(mark.strip())
         if kind is None:
-            raise ConfigError(
-                f"{SOURCE.name}: a cell is marked '# %%{mark}'; it can be [markdown], exercise or nothing."
-            )
+            raise ConfigError(f"a cell is marked '# %%{mark}'; it can be [markdown], exercise or nothing.")
         body = body.strip("\n")
         if kind == "markdown":
             body = "\n".join(line.removeprefix("#").removeprefix(" ") for line in body.splitlines())
@@ -60,30 +71,36 @@ def solve_exercise(source: str) -> str:
     return SOLUTION.sub(lambda found: found.group(2), source + "\n").rstrip("\n")
 
 
-def build(*, is_solved: bool, text: str | None = None) -> NotebookNode:
+def build(*, is_solved: bool, source: Path = SOURCE, text: str | None = None) -> NotebookNode:
     """A notebook without outputs.
 
     Parameters
     ----------
     is_solved : bool
         Whether its exercises have their answers.
+    source : Path
     text : str, optional
-        The source; training_gans.py by default.
+        What takes the place of the source.
     """
     notebook = nbformat.v4.new_notebook()
-    cells = read_cells(SOURCE.read_text(encoding="utf-8") if text is None else text)
-    for index, (kind, source) in enumerate(cells):
+    cells = read_cells(source.read_text(encoding="utf-8") if text is None else text)
+    for index, (kind, content) in enumerate(cells):
         if kind == "markdown":
-            cell = nbformat.v4.new_markdown_cell(source)
+            cell = nbformat.v4.new_markdown_cell(content)
         else:
             if kind == "exercise":
-                source = solve_exercise(source) if is_solved else open_exercise(source)
-            cell = nbformat.v4.new_code_cell(source)
+                content = solve_exercise(content) if is_solved else open_exercise(content)
+            cell = nbformat.v4.new_code_cell(content)
         cell["id"] = f"cell-{index}"
         notebook.cells.append(cell)
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook.metadata["language_info"] = {"name": "python"}
     return notebook
+
+
+def built(recipe: Recipe) -> NotebookNode:
+    """A notebook of its recipe, without outputs."""
+    return build(is_solved=recipe.is_solved, source=recipe.source)
 
 
 def sources(notebook: NotebookNode) -> list[tuple[str, str]]:
@@ -107,9 +124,9 @@ def stale_notebooks() -> list[str]:
     """Notebooks that are missing or whose cells are not those of the source."""
     return [
         name
-        for name, is_solved in NOTEBOOKS.items()
+        for name, recipe in NOTEBOOKS.items()
         if not (FOLDER / name).is_file()
-        or sources(nbformat.read(FOLDER / name, as_version=4)) != sources(build(is_solved=is_solved))
+        or sources(nbformat.read(FOLDER / name, as_version=4)) != sources(built(recipe))
     ]
 
 
@@ -118,12 +135,14 @@ def make(options: argparse.Namespace) -> None:
     if options.check:
         if stale := stale_notebooks():
             raise ConfigError(
-                f"{', '.join(stale)}: not as in {SOURCE.name}. Run python -m tutorial.build_notebooks --run"
+                f"{', '.join(stale)}: not as in their source. Run python -m tutorial.build_notebooks --run"
             )
         print("The notebooks are as their source.")
         return
-    for name, is_solved in NOTEBOOKS.items():
-        notebook = build(is_solved=is_solved)
+    for name, recipe in NOTEBOOKS.items():
+        if options.only not in (None, name):
+            continue
+        notebook = built(recipe)
         said = "not run"
         if options.run:
             said = f"run in {execute(notebook) / 60:.1f} minutes"
@@ -143,6 +162,7 @@ def main(argv: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--run", action="store_true", help="execute them too (default: build without outputs)")
+    parser.add_argument("--only", choices=tuple(NOTEBOOKS), help="make this one (default: all)")
     parser.add_argument("--check", action="store_true", help="only say whether they are up to date (default: off)")
     options = parser.parse_args(argv)
     return run_command(lambda: make(options))

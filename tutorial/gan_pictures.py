@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -127,7 +128,12 @@ def figure_png(figure: Figure, *, dpi: int = 90, colours: int = 64) -> bytes:
     """A figure as a PNG of few colours: a notebook full of them stays small."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight")
+    return small_png(buffer, colours=colours)
+
+
+def small_png(file: Path | io.BytesIO, *, colours: int = 64) -> bytes:
+    """A picture as a PNG of few colours."""
     small = io.BytesIO()
-    picture = Image.open(buffer).convert("RGB").quantize(colours, dither=Image.Dither.NONE)
+    picture = Image.open(file).convert("RGB").quantize(colours, dither=Image.Dither.NONE)
     picture.save(small, format="PNG", optimize=True)
     return small.getvalue()

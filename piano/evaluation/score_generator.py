@@ -168,7 +168,7 @@ def with_seeds(composer: Composer, seeds: int) -> list[Composer]:
     """The same generator with this seed and those that follow it."""
     sampling = composer.sampling
     return [
-        composer if not turn else Composer(composer.generator, sampling._replace(seed=sampling.seed + turn))
+        composer if not turn else composer.with_sampling(sampling._replace(seed=sampling.seed + turn))
         for turn in range(seeds)
     ]
 

@@ -16,6 +16,7 @@ from piano.foundation.m4a import encode_m4a, require_encoder
 from piano.foundation.made_files import replacing, unfinished
 from piano.foundation.screen_text import printable
 from piano.foundation.sound_source import SourceFile
+from piano.foundation.source_type import tag_source_type
 
 _OUTPUT_FORMATS = {
     ".wav": ("WAV", "PCM_16"),
@@ -161,6 +162,7 @@ def open_writer(
     *,
     metadata: dict[str, str] | None = None,
     subtype: str | None = None,
+    source_type: str | None = None,
     into: Path | None = None,
 ) -> Iterator[AudioWriter]:
     """Write a sound file piece by piece, under a temporary name until it is whole.
@@ -179,6 +181,8 @@ def open_writer(
         Tags by libsndfile's names: title, artist, album, comment, date, copyright, software ...
     subtype : str, optional
         PCM_16 (what else it is), PCM_24, or for .wav FLOAT, which is not clipped.
+    source_type : str, optional
+        A term of `source_type`, which .wav, .flac and .mp3 then say in a field of its own.
     into : Path, optional
         A file of the caller's that is there (`made_files.unfinished`), to write in place of `path`, which then only
         says the format and is named in errors; nothing is renamed.
@@ -207,13 +211,13 @@ def open_writer(
         raise ValueError(f"{path.suffix} is not written as {subtype}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            _place(path, into) as temporary,
-            _sndfile_writer(
+        with _place(path, into) as temporary:
+            with _sndfile_writer(
                 path, temporary, sample_rate, channels, (container, subtype or usual), metadata or {}
-            ) as writer,
-        ):
-            yield writer
+            ) as writer:
+                yield writer
+            if source_type is not None:
+                tag_source_type(temporary, container, source_type)
     except OSError as error:
         raise _write_error(path, error) from None
 

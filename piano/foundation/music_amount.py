@@ -1,5 +1,6 @@
-"""How much music is enough to learn from, in words."""
+"""How much music there is, and how much is enough to learn from, in words."""
 
+from piano.foundation.dataset_format import DatasetManifest
 from piano.foundation.doors import command
 from piano.foundation.screen_text import counted
 
@@ -7,6 +8,11 @@ LEAST_SECONDS = 180.0
 """Training music below this is too little to learn from."""
 VARIED_SECONDS = 900.0
 """A model of less will mostly repeat what it heard."""
+
+
+def hours(manifest: DatasetManifest, split: str) -> float:
+    """Hours of music of a split: neighbouring pairs share a segment, so each pair adds one."""
+    return manifest.pairs[split] * manifest.segment_seconds / 3600
 
 
 def amount_words(seconds: float) -> str:

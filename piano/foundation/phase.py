@@ -17,10 +17,14 @@ import copy
 import math
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+if TYPE_CHECKING:
+    from piano.foundation.phase_kernels import PhaseKernels
 
 HOPS_PER_WINDOW = 4
 MOMENTUM = 0.99
@@ -194,6 +198,9 @@ class PhaseVocoder:
     shared_start : bool
         Whether all channels start from one phase, that of their sum of powers; the iterations are each channel's own.
         On for left and right, off for channels that differ in phase as mid and side do.
+    kernels : PhaseKernels, optional
+        The inner loops, compiled (`foundation.compiled`): several times faster on a CPU, and equal up to rounding. By
+        default they are PyTorch's, on every device.
 
     Examples
     --------
@@ -209,6 +216,7 @@ class PhaseVocoder:
         momentum: float = MOMENTUM,
         block_frames: int = BLOCK_FRAMES,
         shared_start: bool = True,
+        kernels: "PhaseKernels | None" = None,
     ) -> None:
         hop_of(n_fft)
         if iterations < 0:
@@ -218,11 +226,14 @@ class PhaseVocoder:
         self.n_fft = n_fft
         self.iterations = iterations
         self.block_frames = block_frames
-        self._single_pass = _SinglePass(shared=shared_start)
-        self._steps = [_Iteration(n_fft, momentum=momentum if step else 0.0) for step in range(iterations)]
-        self._synthesis = _Synthesis(n_fft)
-        self._waiting: Tensor | None = None
-        self._planes: Tensor | None = None
+        self.kernels = kernels
+        self._single_pass = _SinglePass(shared=shared_start, kernels=kernels)
+        self._steps = [
+            _Iteration(n_fft, momentum=momentum if step else 0.0, kernels=kernels) for step in range(iterations)
+        ]
+        self._synthesis = _Synthesis(n_fft, kernels)
+        self._planes: Tensor | None = None  # of frames that iterations still need, and of those that wait for a block
+        self._held = 0  # how many of them have a phase already
         self._projections: Tensor | None = None
         self._fade: Tensor | None = None
         self._finished = False
@@ -230,10 +241,16 @@ class PhaseVocoder:
 
     @classmethod
     def from_prompt(
-        cls, prompt: Tensor, n_fft: int, *, iterations: int = 16, shared_start: bool = True
+        cls,
+        prompt: Tensor,
+        n_fft: int,
+        *,
+        iterations: int = 16,
+        shared_start: bool = True,
+        kernels: "PhaseKernels | None" = None,
     ) -> "PhaseVocoder":
         """A vocoder whose first sample comes after the last one of `prompt` (..., channels, samples): see `follow`."""
-        vocoder = cls(n_fft, iterations=iterations, shared_start=shared_start)
+        vocoder = cls(n_fft, iterations=iterations, shared_start=shared_start, kernels=kernels)
         vocoder.follow(prompt)
         return vocoder
 
@@ -292,20 +309,19 @@ class PhaseVocoder:
         if magnitudes.shape[-1] != self.n_fft // 2 + 1:
             raise ValueError(f"n_fft {self.n_fft} needs {self.n_fft // 2 + 1} bins, got {magnitudes.shape[-1]}")
         self._is_pair = coherence is not None
-        if coherence is not None:
-            if magnitudes.shape[-3] != 2:
-                raise ValueError(f"coherence is that of two channels, got {magnitudes.shape[-3]}")
-            magnitudes = torch.cat([magnitudes, coherence.unsqueeze(-3)], dim=-3)  # travels as a third one
-        magnitudes = magnitudes.float()
-        if self._waiting is not None:
-            magnitudes = torch.cat([self._waiting, magnitudes], dim=-2)
-        pieces, size = [], self.block_frames
+        if coherence is not None and magnitudes.shape[-3] != 2:
+            raise ValueError(f"coherence is that of two channels, got {magnitudes.shape[-3]}")
+        planes, held, pieces = self._held_and(magnitudes, coherence), self._held, []
         # One frame more than a block: the single pass looks one frame ahead, and finish() needs something to finish.
-        while magnitudes.shape[-2] > size:
-            pieces.append(self._run(magnitudes[..., :size, :], following=magnitudes[..., size : size + 1, :]))
-            magnitudes = magnitudes[..., size:, :]
-        self._waiting = magnitudes.clone()
-        return torch.cat(pieces, dim=-1) if pieces else self._nothing(magnitudes)
+        while planes.shape[-2] - held > self.block_frames:
+            end = held + self.block_frames
+            pieces.append(self._run(planes[..., :end, :], held, following=planes[..., end : end + 1, :]))
+            first_held = max(0, end - _OVERLAP * self.iterations)
+            planes, held = planes[..., first_held:, :], end - first_held
+        self._planes, self._held = planes.clone(), held
+        if len(pieces) == 1:
+            return pieces[0]
+        return torch.cat(pieces, dim=-1) if pieces else self._nothing(planes)
 
     @torch.no_grad()
     def finish(self) -> Tensor:
@@ -315,12 +331,24 @@ class PhaseVocoder:
         -------
         Tensor [shape=(..., channels, samples)]
         """
-        if self._waiting is None or self._finished:
+        if self._planes is None or self._finished:
             raise ValueError("nothing to finish: push magnitudes first, and finish once")
         self._finished = True
-        if self._waiting.shape[-2] == 0:
-            return self._nothing(self._waiting)
-        return self._run(self._waiting, following=None)
+        if self._planes.shape[-2] == self._held:
+            return self._nothing(self._planes)
+        return self._run(self._planes, self._held, following=None)
+
+    def _held_and(self, magnitudes: Tensor, coherence: Tensor | None) -> Tensor:
+        """Planes (..., channels, frames, bins) that are held, and then new ones; a coherence travels as a third one."""
+        channels, held = magnitudes.shape[-3], 0 if self._planes is None else self._planes.shape[-2]
+        shape = (channels + (coherence is not None), held + magnitudes.shape[-2], magnitudes.shape[-1])
+        planes = magnitudes.new_empty(*magnitudes.shape[:-3], *shape, dtype=torch.float32)
+        if self._planes is not None:
+            planes[..., :held, :] = self._planes
+        planes[..., :channels, held:, :] = magnitudes
+        if coherence is not None:
+            planes[..., channels, held:, :] = coherence
+        return planes
 
     def _channels(self, planes: Tensor) -> Tensor:
         """Magnitudes (..., channels, frames, bins) of what was pushed."""
@@ -330,17 +358,19 @@ class PhaseVocoder:
         """No samples of any channel yet."""
         return planes.new_zeros(*self._channels(planes).shape[:-2], 0)
 
-    def _run(self, planes: Tensor, *, following: Tensor | None) -> Tensor:
-        """One block through the single pass and all iterations; with nothing following, also what they still hold."""
+    def _run(self, wanted: Tensor, held: int, *, following: Tensor | None) -> Tensor:
+        """One block through the single pass and all iterations; with nothing following, also what they still hold.
+
+        `wanted` has the planes of `held` frames that went through the single pass before, and of the block.
+        """
+        planes = wanted[..., held:, :]
         is_last, magnitudes = following is None, self._channels(planes)
         after = None if following is None else self._channels(following)
-        angle = self._single_pass.advance(magnitudes, after).mul_(2.0 * math.pi)
-        if self._is_pair:
-            half = 0.5 * torch.acos(planes[..., 2:, :, :].clamp(-1.0, 1.0))
-            angle = torch.cat([angle[..., :1, :, :] + half, angle[..., -1:, :, :] - half], dim=-3)
-        spectrum = torch.complex(magnitudes * torch.cos(angle), magnitudes * torch.sin(angle))
-        wanted = _join(self._planes, planes)
-        reached = _join(self._projections, torch.empty_like(spectrum))
+        turns = self._single_pass.advance(magnitudes, after)
+        spectrum = _sound_phases(magnitudes, turns, planes[..., 2:, :, :] if self._is_pair else None, self.kernels)
+        reached = spectrum.new_empty(*spectrum.shape[:-2], wanted.shape[-2], spectrum.shape[-1])
+        if self._projections is not None:
+            reached[..., :held, :] = self._projections
         end = wanted.shape[-2]
         for step in self._steps:
             end -= 0 if is_last else _OVERLAP
@@ -348,9 +378,7 @@ class PhaseVocoder:
             rows = slice(max(0, end - projection.shape[-2]), max(0, end))
             target = wanted[..., rows, :]
             spectrum = step.impose(projection, reached[..., rows, :], target, is_pair=self._is_pair)
-        first_held = max(0, wanted.shape[-2] - _OVERLAP * self.iterations)
-        self._planes = wanted[..., first_held:, :].clone()
-        self._projections = reached[..., first_held:, :].clone()
+        self._projections = reached[..., max(0, wanted.shape[-2] - _OVERLAP * self.iterations) :, :].clone()
         return self._cross_fade(self._synthesis.push(spectrum, is_last=is_last).flatten(-2))
 
     def _cross_fade(self, samples: Tensor) -> Tensor:
@@ -374,8 +402,9 @@ class _SinglePass:
     one sum a frame.
     """
 
-    def __init__(self, *, shared: bool = True) -> None:
+    def __init__(self, *, shared: bool = True, kernels: "PhaseKernels | None" = None) -> None:
         self.shared = shared
+        self.kernels = kernels
         self.turns: Tensor | None = None  # (..., channels or 1, bins), of the last frame
         self.level: Tensor | None = None  # (..., channels or 1, 1, bins), its log power
 
@@ -394,6 +423,17 @@ class _SinglePass:
         around = torch.cat(
             [before, level] if following is None else [before, level, self._log_power(following)], dim=-2
         )
+        if self.kernels is not None:
+            turns = self.kernels.single_pass(
+                around,
+                level.shape[-2],
+                torch.zeros_like(level[..., 0, :]) if self.turns is None else self.turns,
+                is_first=self.level is None,
+                delay_per_rise=DELAY_PER_RISE,
+                curvature=PARTIAL_CURVATURE,
+            )
+            self.turns, self.level = turns[..., -1, :].clone(), level[..., -1:, :].clone()
+            return turns
         delay = _delay(_rise(around, level.shape[-2], is_first=self.level is None))
         offset = _frequency_offset(around[..., : level.shape[-2] + 1, :])
         bins = torch.arange(level.shape[-1], device=level.device, dtype=level.dtype)
@@ -415,6 +455,8 @@ class _SinglePass:
 
     def _log_power(self, magnitudes: Tensor) -> Tensor:
         """Log power (..., channels or 1, frames, bins): of each channel, or of their sum."""
+        if self.kernels is not None:
+            return self.kernels.log_power(magnitudes, _QUIET, shared=self.shared)
         power = magnitudes.square()
         if self.shared and power.shape[-3] > 1:
             power = power.sum(dim=-3, keepdim=True)
@@ -424,8 +466,9 @@ class _SinglePass:
 class _Synthesis:
     """Spectra in, finished blocks of one hop out; holds the three blocks that are still incomplete."""
 
-    def __init__(self, n_fft: int) -> None:
+    def __init__(self, n_fft: int, kernels: "PhaseKernels | None" = None) -> None:
         self.n_fft = n_fft
+        self.kernels = kernels
         self.frames = 0
         self.first_frame = 0
         self.tail: Tensor | None = None
@@ -440,7 +483,7 @@ class _Synthesis:
         count = spectrum.shape[-2]
         if count == 0:
             return spectrum.real.new_zeros(*spectrum.shape[:-1], self.n_fft // HOPS_PER_WINDOW)
-        blocks = _overlap_add(spectrum)
+        blocks = _overlap_add(spectrum, self.kernels)
         if self.tail is not None:
             blocks[..., :_OVERLAP, :] += self.tail
         self.tail = blocks[..., count:, :].clone()
@@ -461,10 +504,11 @@ class _Synthesis:
 class _Iteration:
     """One step of fast Griffin-Lim on a stream: imposed spectra in, imposed spectra out, three frames later."""
 
-    def __init__(self, n_fft: int, *, momentum: float) -> None:
+    def __init__(self, n_fft: int, *, momentum: float, kernels: "PhaseKernels | None" = None) -> None:
         self.n_fft = n_fft
         self.momentum = momentum
-        self.synthesis = _Synthesis(n_fft)
+        self.kernels = kernels
+        self.synthesis = _Synthesis(n_fft, kernels)
         self.past: Tensor | None = None
 
     def copy(self) -> "_Iteration":
@@ -490,6 +534,8 @@ class _Iteration:
 
         `target` holds the magnitudes, and of a pair the cosine of its angle as a third plane.
         """
+        if self.kernels is not None:
+            return self.kernels.impose(projection, earlier, target, self.momentum, is_pair=is_pair)
         parts = torch.view_as_real(projection).flatten(-2)
         held = torch.view_as_real(earlier).flatten(-2)
         moved = torch.lerp(held, parts, 1.0 + self.momentum) if self.momentum else parts.clone()
@@ -500,6 +546,20 @@ class _Iteration:
         squares = moved * moved
         gain = (squares[..., 0::2] + squares[..., 1::2]).add_(1e-20).rsqrt_().mul_(target)
         return torch.view_as_complex(moved.unflatten(-1, (-1, 2))) * gain
+
+
+def _sound_phases(magnitudes: Tensor, turns: Tensor, cosine: Tensor | None, kernels: "PhaseKernels | None") -> Tensor:
+    """Spectrum of magnitudes and phases in turns (..., channels or 1, frames, bins).
+
+    Of a pair there is the cosine of the angle between the channels (..., 1, frames, bins): half of it each.
+    """
+    if kernels is not None:
+        return kernels.sound_phases(magnitudes, turns, cosine)
+    angle = turns.mul_(2.0 * math.pi)
+    if cosine is not None:
+        half = 0.5 * torch.acos(cosine.clamp(-1.0, 1.0))
+        angle = torch.cat([angle[..., :1, :, :] + half, angle[..., -1:, :, :] - half], dim=-3)
+    return torch.complex(magnitudes * torch.cos(angle), magnitudes * torch.sin(angle))
 
 
 def _nearest_pair(moved: Tensor, target: Tensor) -> Tensor:
@@ -568,10 +628,6 @@ def extrapolate(waveform: Tensor, samples: int) -> Tensor:
     return sound[..., order:].to(waveform)
 
 
-def _join(held: Tensor | None, new: Tensor) -> Tensor:
-    return new if held is None else torch.cat([held, new], dim=-2)
-
-
 def _rise(around: Tensor, frames: int, *, is_first: bool) -> Tensor:
     """Rise of the log magnitude a frame, by central differences; 0 where a neighbour is missing.
 
@@ -629,10 +685,12 @@ def _accumulate(turns: Tensor, peak: Tensor, step: Tensor) -> Tensor:
     return result.unflatten(1, (rows, -1)).transpose(0, 1).reshape(shape)
 
 
-def _overlap_add(spectrum: Tensor) -> Tensor:
+def _overlap_add(spectrum: Tensor, kernels: "PhaseKernels | None" = None) -> Tensor:
     """Blocks (..., frames + 3, hop) from two before the first frame on; complete where four frames meet."""
     count, n_fft = spectrum.shape[-2], n_fft_of(spectrum)
     window = _hann(n_fft, spectrum.real.dtype, spectrum.device) * (math.sqrt(n_fft) / _WINDOW_POWER)
+    if kernels is not None:
+        return kernels.overlap_add(torch.fft.irfft(spectrum, n=n_fft), window)
     pieces = (torch.fft.irfft(spectrum, n=n_fft) * window).unflatten(-1, (HOPS_PER_WINDOW, -1))
     blocks = pieces.new_zeros(*pieces.shape[:-3], count + _OVERLAP, pieces.shape[-1])
     for quarter in range(HOPS_PER_WINDOW):

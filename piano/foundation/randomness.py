@@ -1,6 +1,7 @@
 """Random numbers that depend on a key and on nothing else, so that any part can be made again alone."""
 
 import hashlib
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -28,9 +29,13 @@ def keyed_noise(*key: int | str, first_frame: int, frames: int, channels: int) -
         Standard normal.
     """
     first_block, last_block = (first_frame // NOISE_BLOCK_FRAMES, (first_frame + frames - 1) // NOISE_BLOCK_FRAMES)
-    blocks = [
-        torch.randn(NOISE_BLOCK_FRAMES, channels, generator=keyed_generator(*key, block))
-        for block in range(first_block, last_block + 1)
-    ]
+    blocks = [_noise_block(*key, block, channels=channels) for block in range(first_block, last_block + 1)]
     begin = first_frame - first_block * NOISE_BLOCK_FRAMES
     return torch.cat(blocks)[begin : begin + frames]
+
+
+@lru_cache(maxsize=8)
+def _noise_block(*key: int | str, channels: int) -> Tensor:
+    """A block of that sequence; two pieces in a row need the one between them."""
+    with torch.inference_mode(mode=False):
+        return torch.randn(NOISE_BLOCK_FRAMES, channels, generator=keyed_generator(*key))

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import soundfile
 import torch
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, computed_field
 from torch import Tensor
 
 from piano.foundation import bounds
@@ -18,6 +18,7 @@ from piano.foundation.errors import AudioError
 from piano.foundation.native_sound import sndfile_name
 from piano.foundation.screen_text import printable
 from piano.foundation.sound_names import FFMPEG_SUFFIXES
+from piano.foundation.source_type import EDITED, MADE
 
 RECEIPT_VERSION = 1
 LONGEST_COMMENT = 20_000
@@ -31,6 +32,15 @@ SOURCE_OPTIONS: dict[Kind, str] = {
     "variation": "--vary",
 }
 """What names the file that a sound of each kind was made from."""
+SOURCE_TYPES: dict[Kind, str] = {
+    "sample": MADE,
+    "full": EDITED,
+    "continuation": MADE,
+    "reconstruction": EDITED,
+    "variation": EDITED,
+}
+"""IPTC's term. A continuation without its prompt holds nothing of the recording, and `--like` takes only its style; a
+`full` file is the recording with more after it (outpainting); the other two are a recording that a model changed."""
 TAKES_STEPS: tuple[Kind, ...] = ("sample", "full", "continuation")
 """Kinds whose length and sampling steps can be asked for."""
 Hash = Field(pattern=r"^[0-9a-f]{64}$")
@@ -87,6 +97,12 @@ class Receipt(BaseModel):
     threads: int = Field(**bounds.THREADS.limits)
     versions: dict[str, str]
     """Of what can change the last bits."""
+
+    @computed_field
+    @property
+    def digital_source_type(self) -> str:
+        """That a machine made the sound, in IPTC's term; a receipt from before it was written has it by its kind."""
+        return SOURCE_TYPES[self.kind]
 
     def is_same_sound(self, other: "Receipt") -> bool:
         """Whether another receipt is of a sound that was made in the same way; threads and names have no part in it."""

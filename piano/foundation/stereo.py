@@ -47,9 +47,13 @@ def spread_levels(common: Tensor, image: StereoImage) -> Tensor:
     sqrt(2 / (1 + exp(-2 d))), and right that of -d.
     """
     index = band_of_bins(common.shape[-1], image.difference.shape[-1], common.device)
-    ways = torch.stack([image.difference, -image.difference], dim=-3)
-    gains = 0.5 * (math.log(2.0) - functional.softplus(-2.0 * ways))
-    return common.unsqueeze(-3) + gains[..., index]
+    return common.unsqueeze(-3) + channel_gains(image.difference)[..., index]
+
+
+def channel_gains(difference: Tensor) -> Tensor:
+    """What left and right have more than both together, in nepers (..., 2, frames, bands)."""
+    ways = torch.stack([difference, -difference], dim=-3)
+    return 0.5 * (math.log(2.0) - functional.softplus(-2.0 * ways))
 
 
 def coherence_of_bins(image: StereoImage, bins: int) -> Tensor:

@@ -26,6 +26,8 @@ NUM_BANDS = 6
 """Octaves, the highest ends at the Nyquist frequency; the lowest holds all that is left."""
 MEAN_LOG_RAYLEIGH = -0.288608
 """Mean logarithm of the magnitude of complex Gaussian noise of power 1: half of Euler's constant, below zero."""
+MEAN_SCATTER = 0.5 * math.log(3.0 / 8.0) + MEAN_LOG_RAYLEIGH
+"""The same of a frame of `stft`, whose window lets 3/8 of the power through."""
 FIT_ROUNDS, FIT_RATE = 4, 0.9
 AROUND_BINS = 17
 """Bins whose mean contrast moves away from."""
@@ -144,10 +146,12 @@ class Texture(OptionalBuffers):
 
     def scatter(self, noise: Tensor) -> Tensor:
         """Zero-mean log magnitudes (..., frames, bins) of white noise (..., frames + 3, hop_length)."""
-        waveform = noise.flatten(-2)
+        return (self.noise_spectrum(noise).abs() + 1e-6).log() - 0.5 * math.log(3.0 / 8.0) - MEAN_LOG_RAYLEIGH
+
+    def noise_spectrum(self, noise: Tensor) -> Tensor:
+        """Complex spectrum (..., frames, bins) of white noise (..., frames + 3, hop_length)."""
         frames = noise.shape[-2] - 3
-        magnitude = stft(waveform, self.n_fft)[..., 2 : 2 + frames, :].abs()
-        return (magnitude + 1e-6).log() - 0.5 * math.log(3.0 / 8.0) - MEAN_LOG_RAYLEIGH
+        return stft(noise.flatten(-2), self.n_fft)[..., 2 : 2 + frames, :]
 
     def forward(self, log_magnitude: Tensor, noise: Tensor) -> Tensor:
         """Log magnitudes (..., frames, bins) with scatter, at the music's loudness.

@@ -253,11 +253,11 @@ class Composed:
 
     def step(self) -> float | None:
         """The next piece."""
-        from piano.composer import Composer, Sampling
+        from piano.composer import Sampling
 
         if self._sounds is None:
             sampling = Sampling(self._seed, dtype=self._composer.sampling.dtype)
-            self._sounds = Composer(self._composer.generator, sampling).stream(SECONDS, item=self._item)
+            self._sounds = self._composer.with_sampling(sampling).stream(SECONDS, item=self._item)
         piece = next(self._sounds, None)
         if piece is None:
             self._done(np.concatenate(self._pieces, axis=1))

@@ -136,7 +136,7 @@ class Make:
             option = {"continue": "--prompt", "vary": "--vary", "like": "--like"}[order.kind]
             words += [option, str(source.path)] + (["--amount", repr(order.amount)] if order.kind == "vary" else [])
         self._maker = Maker(
-            composer.generator, Composer(composer.generator, sampling), content, folder, parse_arguments(words)
+            composer.generator, composer.with_sampling(sampling), content, folder, parse_arguments(words)
         )
         self._bits = self._run()
         self._shown = 0.0

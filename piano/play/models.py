@@ -100,14 +100,19 @@ class Models:
     def _load(self, name: str) -> Any:
         # With these comes PyTorch: a page is served before it is there.
         from piano.composer import Composer, Sampling
+        from piano.foundation import compiled
         from piano.foundation.runtime import choose_device, sampling_dtype
         from piano.utilities import build_generator, load_checkpoint
 
         device = choose_device(self._device)
+        if device == "cpu":
+            compiled.prepare(may_compile=False)  # in a thread, while the model is read
         content = load_checkpoint(self.folders[name], "generator", "best")
         generator = build_generator(content, device=device)
         self._contents[name] = content
-        return Composer(generator, Sampling(dtype=sampling_dtype(device)))
+        # Who plays live waits for no compiler: it then works for the next start.
+        kernels = compiled.kernels(may_compile=False) if device == "cpu" else None
+        return Composer(generator, Sampling(dtype=sampling_dtype(device)), kernels=kernels)
 
 
 _TITLES = {"shipped": "Solo piano, stereo", "mixed": "Bands and all instruments"}

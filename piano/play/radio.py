@@ -234,7 +234,7 @@ class Radio:
 
     def _composer_of(self, program: Program) -> Composer:
         sampling = Sampling(program.seed, program.steps, program.phase_iterations, self._template.sampling.dtype)
-        return Composer(self._template.generator, sampling)
+        return self._template.with_sampling(sampling)
 
     def style(self, *, attempt: int = 0) -> Style | None:
         """That the program asks for; None leaves it to the piece. Another attempt draws others."""

@@ -120,7 +120,7 @@ class WavWork:
         if wishes.near is not None or wishes.surprise != 1.0:
             items = range(wishes.piece, wishes.piece + 1)
             style = generator.style.draw(wishes.seed, items, surprise=wishes.surprise, near=wishes.near)
-        return Composer(generator, sampling).stream(self._seconds, item=wishes.piece, style=style)
+        return self._composer.with_sampling(sampling).stream(self._seconds, item=wishes.piece, style=style)
 
     def _put(self, what: bytes | None) -> None:
         if not self._loop.is_closed():

@@ -18,6 +18,7 @@ from piano.foundation.dataset_format import (
 )
 from piano.foundation.errors import DatasetError
 from piano.foundation.levels import SILENCE_DB, LevelMeter
+from piano.foundation.music_amount import hours
 from piano.foundation.screen_text import counted, printable
 from piano.report.markup import Section, absent_section, render
 from piano.report.sounds import recordings_of
@@ -115,11 +116,6 @@ def listen_to(dataset: Path, manifest: DatasetManifest) -> SegmentLevels:
         if not levels.is_silent:
             loudness.append(levels.loudness_db)
     return SegmentLevels(np.array(loudness), np.array(silence), clipped, len(chosen))
-
-
-def hours(manifest: DatasetManifest, split: str) -> float:
-    """Hours of music of a split: neighbouring pairs share a segment, so each pair adds one."""
-    return manifest.pairs[split] * manifest.segment_seconds / 3600
 
 
 def music_facts(manifest: DatasetManifest, heard: SegmentLevels) -> list[tuple[str, str]]:

@@ -21,6 +21,7 @@ from piano.foundation.doors import command, fill, program
 from piano.foundation.errors import CheckpointError, ConfigError, DatasetError, run_command
 from piano.foundation.made_files import refuse_other_work, write_bytes
 from piano.foundation.model_folder import holds_shipped, named_folder, project_name, shipped_folder
+from piano.foundation.music_amount import hours
 from piano.foundation.run_log import read_history
 from piano.foundation.screen_text import CommandParser, counted, printable, tolerate_old_terminals
 from piano.report.compared import comparison_section
@@ -37,7 +38,7 @@ from piano.report.listen import (
     listen_section,
 )
 from piano.report.markup import data_uri, discreet, render, without_places
-from piano.report.music import hours, music_section
+from piano.report.music import music_section
 from piano.report.scores import (
     kernel_score,
     likeness,

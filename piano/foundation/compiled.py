@@ -1,0 +1,134 @@
+"""Whether the compiled inner loops can be used in this process, and when: nobody waits for a compiler who plays live.
+
+numba compiles them for this processor once, which takes seconds, and keeps them in its cache. Later processes load
+them in the time of a second, in a thread of their own while the model is read. Where numba is missing, too new for
+this Python, or cannot write its cache, everything is computed by PyTorch: slower, the same up to rounding. A process
+decides once, so that no stream changes its numbers in the middle.
+"""
+
+import contextlib
+import hashlib
+import importlib
+import logging
+import os
+import subprocess
+import sys
+import threading
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from piano.foundation.layer_kernels import LayerKernels
+    from piano.foundation.level_kernels import LevelKernels
+    from piano.foundation.phase_kernels import PhaseKernels
+
+SWITCH = "MUSIGAN_COMPILED"
+"""Environment variable: 0 leaves everything to PyTorch."""
+MODULES = ("vector_math", "phase_kernels", "level_kernels", "layer_kernels")
+FILL_COMMAND = "piano.foundation.compiled"
+logger = logging.getLogger(__name__)
+
+
+class Kernels(NamedTuple):
+    """The compiled inner loops."""
+
+    phase: "PhaseKernels"
+    levels: "LevelKernels"
+    layers: "LayerKernels"
+
+
+_lock = threading.Lock()
+_loader: threading.Thread | None = None
+_loaded: Kernels | None = None
+
+
+def prepare(*, may_compile: bool = True) -> None:
+    """Begin to load the kernels, in a thread; the first call in a process decides.
+
+    Parameters
+    ----------
+    may_compile : bool
+        Whether somebody can wait for the compiler, if nobody did before on this machine. If not, this process goes
+        without, and another one, in the background, compiles for the next.
+    """
+    global _loader
+    with _lock:
+        if _loader is None:
+            _loader = threading.Thread(target=_load, args=(may_compile,), name="load kernels", daemon=True)
+            _loader.start()
+
+
+def kernels(*, may_compile: bool = True) -> Kernels | None:
+    """The kernels, or None where this process goes without; waits until they are loaded. See `prepare`."""
+    prepare(may_compile=may_compile)
+    assert _loader is not None
+    _loader.join()
+    return _loaded
+
+
+def _load(may_compile: bool) -> None:
+    global _loaded
+    if os.environ.get(SWITCH) == "0":
+        return
+    try:
+        if may_compile or is_compiled():
+            _loaded = compile_all()
+        else:
+            compile_in_background()
+    except Exception as error:
+        # Whatever numba, its compiler or its cache may say: there is always the other way.
+        logger.info("the compiled loops cannot be used, PyTorch's are: %s", error)
+
+
+def compile_all() -> Kernels:
+    """Load the kernels, compiling what the cache does not hold; raises what numba raises."""
+    phase, levels, layers = (importlib.import_module(f"piano.foundation.{name}") for name in MODULES[1:])
+    with contextlib.suppress(OSError):  # without the mark the next process that may not wait goes without
+        mark = _mark()
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+    return Kernels(phase.PhaseKernels(), levels.LevelKernels(), layers.LayerKernels())
+
+
+def is_compiled() -> bool:
+    """Whether these kernels were compiled on this processor before, and kept."""
+    return _mark().exists()
+
+
+def compile_in_background() -> None:
+    """Let another process fill the cache; it ends by itself after some seconds."""
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }
+    quiet = {name: subprocess.DEVNULL for name in ("stdin", "stdout", "stderr")}
+    subprocess.Popen([sys.executable, "-m", FILL_COMMAND], env=environment, start_new_session=True, **quiet)
+
+
+def _mark() -> Path:
+    """The empty file that says that the cache is filled, where numba has it, or in the user's cache folder."""
+    here = Path(__file__).resolve().parent
+    sources = [here / f"{name}.py" for name in MODULES]
+    stamps = [f"{source.stat().st_mtime_ns} {source.stat().st_size}" for source in sources]
+    key = [*stamps, sys.version, version("numba"), version("llvmlite"), _processor()]
+    name = f"kernels-{hashlib.blake2b(repr(key).encode(), digest_size=8).hexdigest()}"
+    if os.environ.get("NUMBA_CACHE_DIR"):
+        return Path(os.environ["NUMBA_CACHE_DIR"]) / name
+    beside = here / "__pycache__"
+    if os.access(beside if beside.exists() else here, os.W_OK):
+        return beside / name
+    cache = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    return (Path(cache) if cache else Path.home() / ".cache") / "musigan" / name
+
+
+def _processor() -> str:
+    """Name and abilities of the processor, for which code is compiled."""
+    from llvmlite import binding
+
+    return f"{binding.get_host_cpu_name()} {binding.get_host_cpu_features().flatten()}"
+
+
+if __name__ == "__main__":
+    compile_all()
