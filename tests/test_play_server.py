@@ -215,18 +215,22 @@ def test_listeners_share_the_processor_by_who_needs_it_most(server):
 
 
 def test_one_listener_too_many_is_told_so_and_the_others_play_on(tmp_path):
-    with played(tmp_path, speed=2.6, smoothing=0.0) as small:  # two at a load of 0.8
-        with socket_of(small) as one, socket_of(small) as two, socket_of(small) as three:
-            first, second, third = Listener(one), Listener(two), Listener(three)
-            first.start(seed=1)
-            second.start(seed=2)
-            third.say(type="start", model="first", program={})
-            refused = third.until("refused")
-            assert "composes for 2 at a time" in refused["reason"] and "Try again" in refused["reason"]
-            with pytest.raises(ConnectionClosed):
-                three.recv(timeout=10.0)
-            first.hear(2.0)
-            second.hear(2.0)
+    with (
+        played(tmp_path, speed=2.6, smoothing=0.0) as small,  # two at a load of 0.8
+        socket_of(small) as one,
+        socket_of(small) as two,
+        socket_of(small) as three,
+    ):
+        first, second, third = Listener(one), Listener(two), Listener(three)
+        first.start(seed=1)
+        second.start(seed=2)
+        third.say(type="start", model="first", program={})
+        refused = third.until("refused")
+        assert "composes for 2 at a time" in refused["reason"] and "Try again" in refused["reason"]
+        with pytest.raises(ConnectionClosed):
+            three.recv(timeout=10.0)
+        first.hear(2.0)
+        second.hear(2.0)
 
 
 def test_the_wav_stream_is_what_generate_writes_to_a_pipe(server, tmp_path):
