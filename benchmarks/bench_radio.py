@@ -1,4 +1,4 @@
-"""How soon the radio of `musigan play` sounds, how soon a control is heard, and whether it lasts: real sockets, no browser.
+"""How soon the radio of `musigan play` sounds, how soon a control is heard, whether it lasts: sockets, no browser.
 
     python benchmarks/bench_radio.py                                a table of times
     python benchmarks/bench_radio.py --minutes 60 --listeners 1     an hour, as a player in real time hears it

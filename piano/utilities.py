@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from piano.discriminator import Discriminator_with_mdisc
 from piano.foundation.checkpoint_format import checkpoint_path, find_epoch, list_epochs, read_best, read_checkpoint
@@ -153,11 +154,43 @@ def build(kind: type[nn.Module], content: dict[str, Any], state: dict[str, Any],
     return network.to(device).eval()
 
 
+class _WithoutValues(TorchFunctionMode):
+    """Tensors that have a size only get no values: for those PyTorch would import its compiler, which takes a second.
+
+    What is not named here is done as ever, and costs that second.
+    """
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """The right sizes, and any values."""
+        if function in _SIZED:
+            return torch.empty(*_SIZED[function](args))
+        if function in _KEEPS_SIZE:
+            tensors = [value for value in args if isinstance(value, torch.Tensor)]
+            if len(tensors) == 1:
+                return tensors[0]
+        return function(*args, **kwargs or {})
+
+
+_SIZED = {
+    torch.randn: lambda sizes: sizes,
+    torch.eye: lambda sizes: (sizes[0], sizes[0]),
+    torch.linspace: lambda bounds: (bounds[2],),
+    torch.arange: lambda bounds: (len(range(*bounds)),),
+}
+_KEEPS_SIZE = frozenset(
+    getattr(torch.Tensor, name)
+    for name in (
+        *("normal_", "uniform_", "zero_", "fill_", "div", "__truediv__", "mul", "__mul__", "__rmul__", "__rpow__"),
+        *("clamp_min", "clamp", "log2", "ceil", "long", "add", "sub", "__radd__", "__rsub__"),
+    )
+)
+
+
 def refuse_other_sizes(kind: type[nn.Module], keywords: dict[str, Any], state: dict[str, Any]) -> None:
     """Before any memory is taken: keywords of a few bytes could ask for terabytes. Raises ValueError."""
     if any(value > len(state) for name, value in keywords.items() if name.endswith("_layers")):
         raise ValueError("its keywords ask for more layers than it holds tensors")
-    with torch.device("meta"):
+    with torch.device("meta"), _WithoutValues():
         wanted = {name: value.shape for name, value in kind(**keywords).state_dict().items()}
     if other := [name for name in wanted if name not in state or state[name].shape != wanted[name]]:
         raise ValueError(f"{other[0]} is missing or of another size")

@@ -12,7 +12,6 @@ import httpx
 import numpy as np
 import pytest
 import torch
-
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
@@ -92,7 +91,7 @@ class Listener:
 
 
 def test_what_there_is_to_know(server):
-    with httpx.Client(base_url=server.address) as client:
+    with httpx.Client(base_url=server.address, timeout=60.0) as client:
         health = client.get("/api/health").json()
         assert health["status"] == "ok" and health["version"] == "test" and health["listeners"] == 0
         models = client.get("/api/models").json()
@@ -216,18 +215,22 @@ def test_listeners_share_the_processor_by_who_needs_it_most(server):
 
 
 def test_one_listener_too_many_is_told_so_and_the_others_play_on(tmp_path):
-    with played(tmp_path, speed=2.6, smoothing=0.0) as small:  # two at a load of 0.8
-        with socket_of(small) as one, socket_of(small) as two, socket_of(small) as three:
-            first, second, third = Listener(one), Listener(two), Listener(three)
-            first.start(seed=1)
-            second.start(seed=2)
-            third.say(type="start", model="first", program={})
-            refused = third.until("refused")
-            assert "composes for 2 at a time" in refused["reason"] and "Try again" in refused["reason"]
-            with pytest.raises(ConnectionClosed):
-                three.recv(timeout=10.0)
-            first.hear(2.0)
-            second.hear(2.0)
+    with (
+        played(tmp_path, speed=2.6, smoothing=0.0) as small,  # two at a load of 0.8
+        socket_of(small) as one,
+        socket_of(small) as two,
+        socket_of(small) as three,
+    ):
+        first, second, third = Listener(one), Listener(two), Listener(three)
+        first.start(seed=1)
+        second.start(seed=2)
+        third.say(type="start", model="first", program={})
+        refused = third.until("refused")
+        assert "composes for 2 at a time" in refused["reason"] and "Try again" in refused["reason"]
+        with pytest.raises(ConnectionClosed):
+            three.recv(timeout=10.0)
+        first.hear(2.0)
+        second.hear(2.0)
 
 
 def test_the_wav_stream_is_what_generate_writes_to_a_pipe(server, tmp_path):
@@ -286,7 +289,8 @@ def test_too_many_streams_are_refused(tmp_path):
         played(tmp_path, limits=Limits(streams=1)) as small,
         httpx.stream("GET", f"{small.address}/api/stream.wav?seconds=inf", timeout=60.0) as stream,
     ):
-        next(stream.iter_bytes())
+        parts = stream.iter_bytes()  # held: an iterator that is dropped hangs up
+        next(parts)
         assert "no more can be" in httpx.get(f"{small.address}/api/stream.wav?seconds=1").json()["error"]
 
 

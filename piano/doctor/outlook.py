@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from piano.foundation.score_words import is_number
 from piano.foundation.screen_text import counted
@@ -110,6 +109,8 @@ def look_ahead(points: Sequence[tuple[float, float]], more: float) -> Outlook:
     fits = [power_law(times, scores, floor, math.log(end + more)) for floor in FLOORS * scores.min()]
     best = min(fits, key=lambda fit: fit.square)
     freedom = len(times) - 3
+    from scipy import stats  # here: it takes a second to import, and most who start a program ask nothing of it
+
     reach = float(stats.t.ppf(0.5 + SURE / 2.0, freedom))
     likely = [fit for fit in fits if fit.square <= best.square * (1.0 + reach**2 / freedom) + 1e-12]
     chance = math.exp(reach * math.sqrt(best.square / freedom))

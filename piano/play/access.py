@@ -5,13 +5,19 @@ socket, must come from our own page (Origin); and the name in the request must b
 points to this computer would make his page ours (DNS rebinding).
 """
 
+import contextlib
 import hmac
 import json
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
 COOKIE = "musigan"
+TRY_LATER = 1013
+GONE = (WebSocketDisconnect, RuntimeError, OSError)
+"""What is raised where a socket has gone, by whoever speaks to it next."""
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
 CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 HEADERS = {
@@ -70,6 +76,8 @@ class Guard:
         host = host_name(headers.get(b"host", ""))
         if host not in self.hosts:
             return 421, "This name is not ours: open the address that `musigan play` printed."
+        if headers.get(b"sec-fetch-site", "none") not in ("same-origin", "none") and not is_visit(scope, headers):
+            return 403, "Another page asked for this: only the page of this server may."  # a foreign <audio>, say
         changes = scope["type"] == "websocket" or scope["method"] in CHANGING
         origin = headers.get(b"origin", "")
         if origin and not is_own_origin(origin, headers.get(b"host", "")):
@@ -97,6 +105,11 @@ class Guard:
         return bool(self.token) and scope["type"] == "http" and b"token=" in scope.get("query_string", b"")
 
 
+def is_visit(scope: dict[str, Any], headers: dict[bytes, str]) -> bool:
+    """Whether a browser follows a link to the page."""
+    return scope["type"] == "http" and scope["path"] == "/" and headers.get(b"sec-fetch-mode") == "navigate"
+
+
 def host_name(host: str) -> str:
     """The name in a Host header, without port, in small letters."""
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() and not host.endswith("]") else host
@@ -110,6 +123,13 @@ def is_own_origin(origin: str, host: str) -> bool:
     except ValueError:
         return False
     return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
+
+
+async def refuse(socket: WebSocket, reason: str) -> None:
+    """Tell a page on an open socket that it cannot be served now, and hang up."""
+    with contextlib.suppress(*GONE):
+        await socket.send_text(json.dumps({"type": "refused", "reason": reason}))
+        await socket.close(code=TRY_LATER)
 
 
 async def _refuse(scope: dict[str, Any], receive: Any, send: Any, status: int, sentence: str) -> None:

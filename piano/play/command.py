@@ -6,7 +6,6 @@ import ipaddress
 import os
 import secrets
 import socket
-import sys
 import threading
 import webbrowser
 from pathlib import Path
@@ -23,6 +22,7 @@ from piano.play.access import LOOPBACK
 from piano.play.models import Models, chosen_folders
 from piano.play.place import Place
 from piano.play.scheduler import Scheduler
+from piano.play.warm_up import WarmUp
 
 PORT, PORTS_TRIED = 7777, 20
 LIBRARY = "takes"
@@ -103,30 +103,12 @@ def serve(place: Place, listening: socket.socket, threads: int | None) -> None:
     from piano.play.server import create_app
 
     app = create_app(place, version=installed_version())
-    threading.Thread(target=warm_up, args=(place, app.state.library, threads), daemon=True).start()
+    place.scheduler.add(WarmUp(place.models, app.state.library.open, threads=threads))
     settings = uvicorn.Config(
         app, log_level="warning", timeout_graceful_shutdown=2, ws_max_size=1 << 16, server_header=False, lifespan="on"
     )
     with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how it ends
         uvicorn.Server(settings).run(sockets=[listening])
-
-
-def warm_up(place: Place, library: Any, threads: int | None) -> None:
-    """Load the first model while the page opens, so that its first sound comes at once."""
-    import torch
-
-    if threads:
-        torch.set_num_threads(threads)
-    try:
-        composer = place.models.get(place.models.default)
-    except CheckpointError as error:
-        print(f"Error: {printable(error)}", file=sys.stderr, flush=True)
-        return
-    library.open()
-    if not threads:
-        from piano.generate_music import measured_threads
-
-        torch.set_num_threads(measured_threads(composer.generator, composer.sampling.dtype))
 
 
 def require_extra() -> None:

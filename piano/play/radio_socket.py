@@ -15,40 +15,31 @@ from collections.abc import Mapping
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from piano.foundation.errors import MusiganError
+from piano.play.access import GONE, refuse
 from piano.play.place import Place
 from piano.play.programs import read_wishes
 from piano.play.radio_work import RadioWork, Sound, Void
 
-TRY_LATER, GOING_AWAY, POLICY = 1013, 1001, 1008
+GOING_AWAY, POLICY = 1001, 1008
 STATUS_SECONDS = 1.0
 MOST_MESSAGE = 4096
 """Characters of a message from a page."""
 MOST_SAMPLE = 2**53
 BLOCK_SECONDS = 0.25
 """Of sound in one message: the first of it can be heard before the last is sent."""
-GONE = (WebSocketDisconnect, RuntimeError, OSError)
-"""What is raised where a socket has gone, by whoever speaks to it next."""
 LINE_SECONDS = 30.0
 """Of sound that waits to be sent: who reads slower than that is let go."""
 
 
 async def radio(socket: WebSocket) -> None:
-    """One listener, from the first word to the last."""
-    place: Place = socket.app.state.place
-    open_sockets = socket.app.state.sockets
-    await socket.accept()
-    if len(open_sockets) >= place.limits.sockets:
-        await _refuse(socket, f"{place.limits.sockets} listeners are connected: no more can be. Try again later.")
-        return
-    listener = _Listener(socket, place)
-    open_sockets.add(listener)
+    """One listener, from the first word to the last; the socket is accepted already."""
+    listener = _Listener(socket, socket.app.state.place)
     try:
         await listener.serve()
     finally:
-        open_sockets.discard(listener)
         listener.leave()
 
 
@@ -121,6 +112,7 @@ class _Listener:
         else:
             wishes = read_wishes(told.get("program", {}), self.work.wished)
             if wishes.prompt or wishes.between:
+                await run_in_threadpool(self.socket.app.state.library.open)
                 await run_in_threadpool(self.work.program_of, wishes)  # heard here: composing need not wait for it
             self.work.move(wishes, _sample(told, "at"), _sample(told, "id", default=0))
             self.place.scheduler.wake()
@@ -131,14 +123,20 @@ class _Listener:
         wishes = read_wishes(told.get("program", {}))
         if not isinstance(name, str):
             raise MusiganError("model must be a name.")
-        others = len(place.radios) - (self.id in place.radios)
-        if not place.scheduler.fits(others + 1):
-            await _refuse(self.socket, full_text(others, place.scheduler.capacity))
-            return False
         self.leave()
-        self.id = secrets.token_urlsafe(9)
         composer = await run_in_threadpool(place.models.get, name)
-        work = RadioWork(composer, wishes, name=name, sources=place.sources, limits=place.limits, tell=self._tell)
+        if wishes.prompt or wishes.between:
+            await run_in_threadpool(self.socket.app.state.library.open)
+        while place.radios and place.scheduler.speed is None:  # soon: somebody's music is being made
+            await asyncio.sleep(0.05)
+        others = len(place.radios)
+        if not place.scheduler.fits(others + 1):
+            await refuse(self.socket, full_text(others, place.scheduler.capacity))
+            return False
+        self.id = secrets.token_urlsafe(9)
+        work = RadioWork(
+            composer, wishes, name=name, sources=lambda: place.sources, limits=place.limits, tell=self._tell
+        )
         self.work, self._model = work, name
         while not self._line.empty():  # of the radio before
             self._line.get_nowait()
@@ -220,12 +218,6 @@ class _Listener:
 
     async def _say(self, told: dict[str, Any]) -> None:
         await self.socket.send_text(json.dumps(told))
-
-
-async def _refuse(socket: WebSocket, reason: str) -> None:
-    with contextlib.suppress(*GONE):
-        await socket.send_text(json.dumps({"type": "refused", "reason": reason}))
-        await socket.close(code=TRY_LATER)
 
 
 def full_text(listeners: int, capacity: int) -> str:

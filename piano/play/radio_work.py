@@ -1,6 +1,7 @@
 """A listener's radio as work for the scheduler: it composes ahead of what was heard, and does what is wished."""
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,6 +17,11 @@ from piano.latent_style import Style
 from piano.play.place import Limits, Sources
 from piano.play.programs import Wishes
 from piano.play.radio import CHANGE_SECONDS, Program, Radio
+
+TOLERATED_SPEED, TOLERATED_SECONDS = 1.02, 2.0
+"""By which a listener's clock may be ahead of ours: who says more gets no more."""
+MOVED_URGENCY = 0.5
+"""Seconds: who has less goes before a control that moved, or one who turns it all the time would silence the others."""
 
 
 class Void(NamedTuple):
@@ -51,8 +57,8 @@ class RadioWork:
     wishes : Wishes
     name : str
         Of the model.
-    sources : Sources, optional
-        Where prompts and styles of sounds come from.
+    sources : callable
+        Where prompts and styles of sounds come from, if it is there yet.
     limits : Limits
     tell : callable
         Takes a `Sound`, a `Void` or a sentence; called from the scheduler's thread.
@@ -64,7 +70,7 @@ class RadioWork:
         wishes: Wishes,
         *,
         name: str,
-        sources: Sources | None,
+        sources: Callable[[], Sources | None],
         limits: Limits,
         tell: Callable[[Sound | Void | str], None],
     ) -> None:
@@ -82,6 +88,7 @@ class RadioWork:
         self._lock = threading.Lock()
         self._move: tuple[Wishes, int, int | None] | None = None
         self._radio: Radio | None = None
+        self._begun: float | None = None  # when its first sound was made
         self._kept: deque[Sound] = deque()
         self._history: list[Moved] = []
 
@@ -97,9 +104,11 @@ class RadioWork:
 
     @property
     def ahead_seconds(self) -> float:
-        """Of music that is made and not heard."""
-        end = 0 if self._radio is None else self._radio.end
-        return max(0, end - self.heard) / self.sample_rate
+        """Of music that is made and not heard; nobody hears faster than time passes, whatever it says."""
+        if self._radio is None or self._begun is None:
+            return 0.0
+        most = (TOLERATED_SPEED * (time.monotonic() - self._begun) + TOLERATED_SECONDS) * self.sample_rate
+        return max(0.0, self._radio.end - min(self.heard, most)) / self.sample_rate
 
     def hear(self, sample: int) -> None:
         """The listener is at this sample."""
@@ -119,9 +128,9 @@ class RadioWork:
             return self.wishes if self._move is None else self._move[0]
 
     def urgency(self) -> float | None:
-        """Seconds that the listener still has; a control that moved comes before everything."""
+        """Seconds that the listener still has; a control that moved comes before all who have enough."""
         if self._move is not None:
-            return -1.0
+            return min(MOVED_URGENCY, self.ahead_seconds)
         if self.is_blocked or self.ahead_seconds >= self._limits.ahead_seconds:
             return None
         return self.ahead_seconds
@@ -139,6 +148,7 @@ class RadioWork:
         before = self._radio.end
         chunk = self._radio.produce()
         pcm = as_pcm(chunk.waveform)
+        self._begun = self._begun or time.monotonic()
         self._keep(Sound(chunk.sample, pcm))
         self._tell(Sound(chunk.sample, pcm))
         return (self._radio.end - before) / self.sample_rate
@@ -180,9 +190,9 @@ class RadioWork:
         return Program(**taken_over, prompt=prompt, prompt_name=wishes.prompt or "", between=between)
 
     def _known_sources(self) -> Sources:
-        if self._sources is None:
+        if (sources := self._sources()) is None:
             raise MusiganError("there are no sounds here to go on from.")
-        return self._sources
+        return sources
 
     def _style_of(self, wishes: Wishes, pole: int | str) -> Style:
         """Of a place on the map, or of a sound."""

@@ -55,6 +55,8 @@ class Scheduler:
         self.speed = speed
         """Seconds of sound that a second of work makes; None before anything was made."""
         self._smoothing = smoothing
+        self._is_measuring = speed is None
+        self._steps = 0
         self.busy_seconds = 0.0
         """Of work so far."""
         self._works: list[Work] = []
@@ -132,5 +134,9 @@ class Scheduler:
         elif made > 0.0:
             now = made / max(took, 1e-6)
             # Of times, not of rates: a step that took long counts for as long as it took.
+            self._steps += 1
+            if self._steps == 1:
+                return  # the first one is slow: memory and threads are made
             before = now if self.speed is None else self.speed
-            self.speed = 1.0 / ((1.0 - self._smoothing) / before + self._smoothing / now)
+            share = max(self._smoothing, 1.0 / (self._steps - 1)) if self._is_measuring else self._smoothing
+            self.speed = 1.0 / ((1.0 - share) / before + share / now)

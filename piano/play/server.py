@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route, Router, WebSocketRoute
 from starlette.staticfiles import StaticFiles
+from starlette.websockets import WebSocket
 
 from piano.foundation.errors import DISK_ERRORS, CheckpointError, MusiganError
-from piano.play.access import Guard
+from piano.play.access import Guard, refuse
 from piano.play.place import Place
 from piano.play.refusals import Full, NotHere
 
@@ -66,15 +67,21 @@ def create_app(place: Place, *, version: str = "") -> Starlette:
     library = Later(place)
 
     async def stream(request: Request) -> Response:
-        from piano.play.wav_stream import stream_wav  # with it comes PyTorch, which the page need not wait for
+        make = await run_in_threadpool(_stream)
+        return await make(request)
 
-        return await stream_wav(request)
-
-    async def listen(socket: Any) -> None:
-        await run_in_threadpool(library.open)
-        from piano.play.radio_socket import radio
-
-        await radio(socket)
+    async def listen(socket: WebSocket) -> None:
+        sockets = app.state.sockets
+        await socket.accept()  # the page need not wait for PyTorch to know that somebody is here
+        if len(sockets) >= place.limits.sockets:
+            await refuse(socket, f"{len(sockets)} listeners are connected: no more can be. Try again later.")
+            return
+        sockets.add(socket)
+        try:
+            radio = await run_in_threadpool(_radio)
+            await radio(socket)
+        finally:
+            sockets.discard(socket)
 
     routes = [
         Route("/", _page),
@@ -98,6 +105,20 @@ def create_app(place: Place, *, version: str = "") -> Starlette:
     app.state.sockets = set()
     app.state.begun = time.monotonic()
     return app
+
+
+def _stream() -> Callable[[Request], Awaitable[Response]]:
+    """With the stream comes PyTorch, which the page need not wait for."""
+    from piano.play.wav_stream import stream_wav
+
+    return stream_wav
+
+
+def _radio() -> Callable[[WebSocket], Awaitable[None]]:
+    """With the radio comes PyTorch."""
+    from piano.play.radio_socket import radio
+
+    return radio
 
 
 @asynccontextmanager

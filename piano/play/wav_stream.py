@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -22,6 +23,8 @@ LINE_PIECES = 4
 """That wait to be sent; then composing waits."""
 URGENCY = 6.0
 """Of a stream that has room: after listeners who have less than so many seconds."""
+LOOKED_AT_SECONDS = 0.5
+"""Between two looks whether a reader still reads."""
 MOST_SECONDS = 86_400.0
 WHOLE = frozenset({"seed", "piece", "near"})
 KNOWN = WHOLE | {"surprise", "seconds", "steps", "phase_iterations", "model", "token"}
@@ -31,11 +34,11 @@ async def stream_wav(request: Request) -> Response:
     """Music from white noise: with the same seed and settings that of `musigan generate --output -`."""
     place: Place = request.app.state.place
     wishes, seconds, name = read_query(dict(request.query_params))
-    if place.streams >= place.limits.streams:
-        raise ConfigError(f"{place.limits.streams} streams are being made: no more can be. Try again later.")
     composer = await run_in_threadpool(place.models.get, name or place.models.default)
     if seconds * composer.generator.sample_rate < 1:
         raise ConfigError("seconds: shorter than one sample")
+    if place.streams >= place.limits.streams:
+        raise ConfigError(f"{place.limits.streams} streams are being made: no more can be. Try again later.")
     loop, line = asyncio.get_running_loop(), asyncio.Queue()
     work = WavWork(composer, wishes, seconds, loop, line)
     place.streams += 1
@@ -44,17 +47,36 @@ async def stream_wav(request: Request) -> Response:
     async def body() -> AsyncIterator[bytes]:
         generator = composer.generator
         samples = None if math.isinf(seconds) else round(seconds * generator.sample_rate)
-        try:
-            yield wav_header(sample_rate=generator.sample_rate, channels=generator.sound_channels, samples=samples)
-            while (piece := await line.get()) is not None:
-                work.waiting -= 1
-                place.scheduler.wake()
-                yield piece
-        finally:
-            place.scheduler.remove(work)
-            place.streams -= 1
+        yield wav_header(sample_rate=generator.sample_rate, channels=generator.sound_channels, samples=samples)
+        while (piece := await line.get()) is not None:
+            work.waiting -= 1
+            work.taken = time.monotonic()
+            place.scheduler.wake()
+            yield piece
 
-    return StreamingResponse(body(), media_type="audio/wav", headers={"cache-control": "no-store"})
+    return _WavResponse(place, work, body())
+
+
+class _WavResponse(StreamingResponse):
+    """Ends its work whenever it ends itself, even before its first byte."""
+
+    def __init__(self, place: Place, work: "WavWork", body: AsyncIterator[bytes]) -> None:
+        super().__init__(body, media_type="audio/wav", headers={"cache-control": "no-store"})
+        self._place, self._work = place, work
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Send it, as long as somebody reads."""
+        sending = asyncio.ensure_future(super().__call__(scope, receive, send))
+        try:
+            while not (await asyncio.wait({sending}, timeout=LOOKED_AT_SECONDS))[0]:
+                is_full = self._work.waiting >= LINE_PIECES
+                if is_full and time.monotonic() - self._work.taken > self._place.limits.stalled_seconds:
+                    return
+            sending.result()
+        finally:
+            sending.cancel()
+            self._place.scheduler.remove(self._work)
+            self._place.streams -= 1
 
 
 class WavWork:
@@ -64,6 +86,8 @@ class WavWork:
         self, composer: Composer, wishes: Wishes, seconds: float, loop: asyncio.AbstractEventLoop, line: asyncio.Queue
     ) -> None:
         self.waiting = 0
+        self.taken = time.monotonic()
+        """When a piece was taken from the line."""
         self._composer, self._wishes, self._seconds = composer, wishes, seconds
         self._loop, self._line = loop, line
         self._sounds: Iterator[Tensor] | None = None

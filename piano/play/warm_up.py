@@ -1,0 +1,88 @@
+"""What is done before anybody listens: PyTorch and the model are loaded, the threads chosen, the speed measured.
+
+All of it is work for the scheduler: the number of threads belongs to the thread that composes, and what is measured
+beside somebody's music would be wrong.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from piano.foundation.errors import MusiganError
+from piano.foundation.screen_text import printable
+from piano.play.models import Models
+
+URGENCY = 9.0
+"""Of measuring: after listeners who have less than so many seconds."""
+PATIENCE_SECONDS = 1.0
+"""After loading, for a page that is open already: its first sound comes before anything is measured."""
+MEASURED_PIECES = 3
+
+
+class WarmUp:
+    """The first work of a scheduler.
+
+    Parameters
+    ----------
+    models : Models
+        The default one is loaded.
+    open_library : callable
+        Imports what the library's routes need.
+    threads : int, optional
+        Of the thread that composes; without it, as many as are fastest.
+    """
+
+    def __init__(self, models: Models, open_library: Callable[[], Any], *, threads: int | None = None) -> None:
+        self._models, self._open_library, self._threads = models, open_library, threads
+        self._loaded_at: float | None = None
+        self._has_library, self._has_chosen = False, False
+        self._radio: Any = None
+        self._left = MEASURED_PIECES
+
+    def urgency(self) -> float | None:
+        """Loading comes before everything; measuring when nobody waits."""
+        if self._loaded_at is None:
+            return -1.0
+        return URGENCY if time.monotonic() - self._loaded_at > PATIENCE_SECONDS else None
+
+    def step(self) -> float | None:
+        """Load; then the library's code; then choose the threads; then make some music for the stopwatch."""
+        if self._loaded_at is None:
+            self._load()
+            return 0.0
+        composer = self._models.get(self._models.default)
+        if not self._has_library:
+            self._has_library = True
+            self._open_library()
+            return 0.0
+        if not self._has_chosen:
+            self._has_chosen = True
+            if self._threads is None:
+                import torch
+
+                from piano.generate_music import measured_threads
+
+                torch.set_num_threads(measured_threads(composer.generator, composer.sampling.dtype))
+            return 0.0
+        if self._radio is None:
+            from piano.play.radio import Program, Radio
+
+            self._radio = Radio(composer, Program())
+        if not self._left:
+            return None
+        self._left -= 1
+        return self._radio.produce().waveform.shape[-1] / self._radio.sample_rate
+
+    def fail(self, error: Exception) -> None:
+        """The page is there all the same: another model may play."""
+        if isinstance(error, MusiganError):
+            print(f"Error: {printable(error)}", file=sys.stderr, flush=True)
+
+    def _load(self) -> None:
+        import torch
+
+        if self._threads is not None:
+            torch.set_num_threads(self._threads)
+        self._models.get(self._models.default)
+        self._loaded_at = time.monotonic()
