@@ -32,14 +32,15 @@ class Browser:
         self._rest = b""
         self._session: str | None = None
 
-    def open(self, path: Path) -> None:
-        """Load a file, and note every request from the first on."""
+    def open(self, page: Path | str) -> None:
+        """Load a file or an address of this machine, and note every request from the first on."""
+        url = page if isinstance(page, str) else page.resolve().as_uri()
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Network", "Page", "Runtime", "Log"):
             self.send(f"{domain}.enable")
-        self.send("Page.navigate", url=path.resolve().as_uri())
-        self.wait_for("document.readyState === 'complete' && location.protocol === 'file:'")
+        self.send("Page.navigate", url=url)
+        self.wait_for(f"document.readyState === 'complete' && location.href.startsWith({url.split('#')[0]!r})")
 
     def set_width(self, width: int, *, height: int = 800, is_dark: bool = False) -> None:
         """Size of the window in CSS pixels, and the colours the reader prefers."""
@@ -93,8 +94,8 @@ class Browser:
 
 
 @contextmanager
-def chromium(program: str, profile: Path) -> Iterator[Browser]:
-    """A browser with a profile of its own and no way into a network."""
+def chromium(program: str, profile: Path, *more: str) -> Iterator[Browser]:
+    """A browser with a profile of its own and no way into a network; `more` are flags of Chromium."""
     import fcntl  # not on Windows
 
     (read_commands, write_commands), (read_answers, write_answers) = os.pipe(), os.pipe()
@@ -117,9 +118,10 @@ def chromium(program: str, profile: Path) -> Iterator[Browser]:
         "--disable-sync",
         "--disable-extensions",
         "--autoplay-policy=no-user-gesture-required",
-        "--host-resolver-rules=MAP * ~NOTFOUND",
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
         "--remote-debugging-pipe",
         f"--user-data-dir={profile}",
+        *more,
     ]
     process = subprocess.Popen(
         [program, *flags],
