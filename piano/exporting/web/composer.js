@@ -22,6 +22,7 @@ export class Composer {
   constructor(table, runtime, { seed = 0, item = 0, steps = null } = {}) {
     Object.assign(this, { table, runtime, seed, item });
     this.steps = steps ?? table.sampling.steps;
+    this.spent = { windows: 0, frames: 0, blocks: 0, samples: 0 }; // seconds of work, and what was made in them
     this.noise = new KeyedNoise(table.noise.block_frames);
     const { n_fft: size, layers } = table.spectrum;
     this.transform = new ChannelTransform(size);
@@ -58,9 +59,17 @@ export class Composer {
     this.gain = Math.exp(interpolate(loudest.level, this.table.loudness.made, this.table.loudness.music) - loudest.level);
   }
 
+  /** How many times faster than it plays the music is made, as far as it is known. */
+  get timesRealTime() {
+    const { windows, frames, blocks, samples } = this.spent;
+    const { sample_rate: rate, spectrum, latents } = this.table;
+    const frame = (spectrum.hop_samples * latents.stride) / rate;
+    return 1 / (windows / (frames * frame) + blocks / (samples / rate));
+  }
+
   /** The next sound: an array of samples for each channel. */
   async block() {
-    const { size, stride, block_frames: count, context_frames: context } = this.table.latents;
+    const { size, block_frames: count, context_frames: context } = this.table.latents;
     while (this.waiting.length / size - this.lookedBackOn < count + context) {
       const further = await this.composeWindow();
       const joined = new Float32Array(this.waiting.length + further.length);
@@ -68,6 +77,15 @@ export class Composer {
       joined.set(further, this.waiting.length);
       this.waiting = joined;
     }
+    const began = performance.now();
+    const made = await this.nextSound();
+    this.spent.blocks += (performance.now() - began) / 1000;
+    this.spent.samples += count * this.table.latents.stride * this.table.spectrum.hop_samples;
+    return made;
+  }
+
+  async nextSound() {
+    const { size, stride, block_frames: count, context_frames: context } = this.table.latents;
     const from = Math.max(this.lookedBackOn - context, 0);
     const end = this.lookedBackOn + count;
     const latents = this.waiting.subarray(from * size, (end + context) * size);
@@ -144,6 +162,7 @@ export class Composer {
   async composeWindow() {
     const { size, window_frames: window, kept_frames: keptFrames } = this.table.latents;
     const { prefix_level: prefixLevel, level_shift: shift } = this.table.sampling;
+    const began = performance.now();
     const kept = this.history.length / size;
     const latents = new Float32Array(window * size);
     const held = kept ? this.noise.read([this.seed, this.item, "prefix"], 0, kept, size) : [];
@@ -176,6 +195,8 @@ export class Composer {
     whole.set(piece, this.history.length);
     this.history = whole.slice(-keptFrames * size);
     this.composed += window - kept;
+    this.spent.windows += (performance.now() - began) / 1000;
+    this.spent.frames += window - keptFrames; // a first window has more, but only once
     return piece;
   }
 

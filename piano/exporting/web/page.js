@@ -77,6 +77,7 @@ function onPlayer(data) {
     find("buffer").value = Math.min(seconds / FULL_SECONDS, 1);
     find("buffer-text").textContent = `${seconds.toFixed(1)} s`;
     find("gaps").textContent = String(data.gaps);
+    find("slow").hidden = data.gaps < 2;
     if (state.isPlaying && state.isReady) say(seconds > 0 || data.heard > 0 ? "Playing" : "Composing the beginning");
   }
 }

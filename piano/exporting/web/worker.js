@@ -64,25 +64,18 @@ async function composeForEver(table, runtime, port) {
   for (;;) {
     const { piece, seed, steps } = now;
     const composer = new Composer(table, runtime, { seed, steps });
-    let began = performance.now();
     await composer.start();
-    let busy = 0;
-    let made = 0;
     while (piece === now.piece) {
+      await new Promise((go) => setTimeout(go)); // let messages in
       if (now.waiting > AHEAD_SECONDS * table.sample_rate) {
         await new Promise((wake) => (now.wake = wake));
         continue;
       }
       const channels = await composer.block();
-      busy += performance.now() - began;
-      began = performance.now();
-      made += channels[0].length;
       if (piece !== now.piece) break;
       now.waiting += channels[0].length;
-      self.postMessage({ type: "speed", times: made / table.sample_rate / (busy / 1000), piece });
+      self.postMessage({ type: "speed", times: composer.timesRealTime, piece });
       if (channels[0].length) port.postMessage({ piece, channels }, channels.map((samples) => samples.buffer));
-      await new Promise((go) => setTimeout(go)); // let messages in
-      began = performance.now();
     }
   }
 }
