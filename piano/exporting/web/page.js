@@ -40,7 +40,7 @@ function offerSteps(table) {
   const own = table.sampling.steps;
   const offered = own === 1 ? [1] : [...new Set([2, 4, 8, 16, own])].sort((a, b) => a - b);
   find("steps").replaceChildren(
-    ...offered.map((steps) => new Option(steps === own ? `${steps} (as the model was judged)` : steps, steps, steps === own, steps === own)),
+    ...offered.map((steps) => new Option(steps === own ? `${steps} (best)` : steps, steps, steps === own, steps === own)),
   );
   find("steps").disabled = offered.length === 1;
 }
