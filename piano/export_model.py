@@ -63,7 +63,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--int8", action="store_const", const="int8", dest="precision", help="weights of onnx and web in 8 bits"
     )
-    kinds.add_shared(parser, "--steps", help="of onnx and web: sampling steps, or auto, what scored best (default: auto)")
+    kinds.add_shared(
+        parser, "--steps", help="of onnx and web: sampling steps, or auto, what scored best (default: auto)"
+    )
     parser.add_argument(
         "--runtime", type=Path, help="of web: an unpacked onnxruntime-web (default: npm brings the known version)"
     )

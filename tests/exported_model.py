@@ -32,7 +32,7 @@ def fitted_network(folder: Path, *, channels: int, image_bands: int = 0, repeat_
         codec = network.autoencoder
         for flow in (network.attention, network.shortcut):
             flow.out.weight.normal_(0.0, 0.1)
-            flow.transformer.modulation[1].weight.normal_(0.0, 0.05)
+            dict(flow.named_parameters())["transformer.modulation.1.weight"].normal_(0.0, 0.05)
         window = latents[:, : network.latent_seq_len]
         noise = torch.randn(len(window) * codec.layers, window.shape[1] * codec.latent_stride + 3, codec.hop_length)
         for kind in (ONE_STEP, MANY):

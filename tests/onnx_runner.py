@@ -4,10 +4,11 @@ It imports nothing of the project, so that it shows that model.json says all.
 """
 
 import hashlib
+import itertools
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnxruntime
@@ -41,13 +42,15 @@ class Runner:
     def run(self, name: str, **inputs: np.ndarray) -> list[np.ndarray]:
         """Outputs of a graph."""
         feeds = {key: np.ascontiguousarray(value, dtype=np.float32) for key, value in inputs.items()}
-        return list(self.sessions[name].run(self.table["files"][name]["outputs"], feeds))
+        return cast(list[np.ndarray], self.sessions[name].run(self.table["files"][name]["outputs"], feeds))
 
     def noise(self, *key: int | str, first: int, frames: int, channels: int) -> np.ndarray:
         """Frames of the endless white noise of a key."""
         size = self.table["noise"]["block_frames"]
         blocks = range(first // size, (first + frames - 1) // size + 1)
-        drawn = np.concatenate([normals(*key, block, count=size * channels).reshape(size, channels) for block in blocks])
+        drawn = np.concatenate(
+            [normals(*key, block, count=size * channels).reshape(size, channels) for block in blocks]
+        )
         return drawn[first - blocks[0] * size :][:frames]
 
     def compose(self, seed: int, blocks: int) -> np.ndarray:
@@ -102,9 +105,14 @@ class Piece:
             latents = np.concatenate([(1.0 - prefix) * self.history + prefix * held, latents])
         signals, steps = self.signals(self.composed - kept, window), sampling["steps"]
         levels = [shifted(1.0 - step / steps, sampling["level_shift"]) for step in range(steps + 1)]
-        for now, then in zip(levels, levels[1:], strict=False):
+        for now, then in itertools.pairwise(levels):
             level = np.where(np.arange(window) < kept, prefix, now)
-            inputs = {"noisy": latents[None], "level": level[None], "vector": self.vector[None], "signals": signals[None]}
+            inputs = {
+                "noisy": latents[None],
+                "level": level[None],
+                "vector": self.vector[None],
+                "signals": signals[None],
+            }
             endpoint = self.runner.run("endpoint", **inputs)[0][0]
             latents[kept:] = (endpoint + then / now * (latents - endpoint))[kept:]
         piece = latents[kept:]
@@ -112,7 +120,9 @@ class Piece:
         self.composed += wanted
         return piece
 
-    def decode(self, latents: np.ndarray, *, skipped: int, frames: int, first: int) -> tuple[np.ndarray, np.ndarray | None]:
+    def decode(
+        self, latents: np.ndarray, *, skipped: int, frames: int, first: int
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         """Magnitudes (channels, frames, bins) of the frames behind `skipped`, and their coherence (frames, bins)."""
         spectrum, scatter = self.table["spectrum"], self.table["scatter"]
         rows, hop = len(latents) * self.table["latents"]["stride"], spectrum["hop_samples"]
@@ -208,19 +218,19 @@ class Vocoder:
 
     def begin(self, frame: dict[str, Any]) -> None:
         """The single pass."""
-        is_first = self.turns is None
+        turns = self.turns
         before, level, after = self.levels if len(self.levels) == 3 else [self.levels[0], *self.levels]
         self.levels = [level, after]
         bins = np.arange(len(level))
-        rise = np.zeros_like(level) if is_first else 0.25 * (after - before)
+        rise = np.zeros_like(level) if turns is None else 0.25 * (after - before)
         slope = np.clip(-0.5 * self.phase["delay_per_rise"] * (rise[1:] + rise[:-1]), -0.5, 0.5)
         delay = np.concatenate([[0.0], slope.cumsum()])
         step = delay + 0.5 * bins
-        if not is_first:
+        if turns is not None:
             peak, curve = peaks_of(level), 0.25 / self.phase["partial_curvature"]
             offset = np.pad((level[2:] - level[:-2] + before[2:] - before[:-2]) * curve, 1)
             forward = offset / 8.0 + bins / 4.0 - 0.5 * bins - delay
-            step = self.turns[peak] + step + forward[peak]
+            step = turns[peak] + step + forward[peak]
         self.turns = step - np.floor(step)
         angle = np.tile(2.0 * np.pi * self.turns, (self.channels, 1))
         if frame["cosine"] is not None:

@@ -48,7 +48,9 @@ def relative(made: np.ndarray, wanted: torch.Tensor | np.ndarray) -> float:
 
 
 @torch.inference_mode()
-def graph_differences(network: VariationalAttentionModel, runner: Runner, *, items: int, frames: int) -> dict[str, float]:
+def graph_differences(
+    network: VariationalAttentionModel, runner: Runner, *, items: int, frames: int
+) -> dict[str, float]:
     """How far each graph lies from PyTorch, on other music than it was traced with."""
     random = torch.Generator().manual_seed(11)
     steps, codec = runner.table["sampling"]["steps"], network.autoencoder
@@ -101,7 +103,7 @@ def spectrum_values(spectrum: np.ndarray, table: dict) -> np.ndarray:
     common = np.log(np.sqrt(np.square(np.abs(spectrum)).mean(axis=1)) + floor)
     member = np.eye(image["bands"])[image["band_of_bin"]]
     left, right = (np.square(np.abs(spectrum[:, channel])) @ member for channel in (0, 1))
-    cross = (spectrum[:, 0] * spectrum[:, 1].conj()).real @ member
+    cross = np.real(spectrum[:, 0] * np.conj(spectrum[:, 1])) @ member
     quiet = np.maximum(image["quiet_power"] * member.sum(axis=0), image["quiet_power"])
     most = image["largest_difference"]
     difference = np.clip(0.5 * np.log((left + quiet) / (right + quiet)), -most, most)

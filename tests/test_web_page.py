@@ -181,11 +181,14 @@ def test_it_fits_every_screen(browser: Browser, width: int, is_dark: bool) -> No
 def test_colours_can_be_told_apart_in_both_schemes(browser: Browser) -> None:
     ratio = """(() => {
       const light = text => { const [r, g, b] = text.match(/[\\d.]+/g).map(n => n / 255)
-        .map(c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
-      const contrast = (a, b) => { const [x, y] = [light(a), light(b)]; return (Math.max(x, y) + 0.05) / (Math.min(x, y) + 0.05); };
-      const paper = getComputedStyle(document.body).backgroundColor, play = getComputedStyle(document.getElementById("play"));
+        .map(c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+      const contrast = (a, b) => (Math.max(light(a), light(b)) + 0.05) / (Math.min(light(a), light(b)) + 0.05);
+      const paper = getComputedStyle(document.body).backgroundColor;
+      const play = getComputedStyle(document.getElementById("play"));
       return [...document.querySelectorAll("h1, p, dt, dd, label, select")]
-        .map(part => contrast(getComputedStyle(part).color, paper)).concat(contrast(play.color, play.backgroundColor)); })()"""
+        .map(part => contrast(getComputedStyle(part).color, paper))
+        .concat(contrast(play.color, play.backgroundColor)); })()"""
     for is_dark in (False, True):
         browser.set_width(1280, is_dark=is_dark)
         assert min(browser.evaluate(ratio)) >= 4.5
@@ -193,7 +196,9 @@ def test_colours_can_be_told_apart_in_both_schemes(browser: Browser) -> None:
 
 def test_every_control_has_a_name_for_who_does_not_see_it(browser: Browser) -> None:
     nodes = browser.send("Accessibility.getFullAXTree")["nodes"]
-    controls = [node for node in nodes if node["role"]["value"] in ("button", "spinbutton", "slider", "combobox", "meter")]
+    controls = [
+        node for node in nodes if node["role"]["value"] in ("button", "spinbutton", "slider", "combobox", "meter")
+    ]
     names = {node["name"]["value"] for node in controls}
     assert len(controls) == 7
     assert {"Next piece", "Seed", "Volume", "Steps", "Composed ahead"} <= names
@@ -202,9 +207,7 @@ def test_every_control_has_a_name_for_who_does_not_see_it(browser: Browser) -> N
 
 
 def test_nothing_moves_for_who_wants_no_motion(browser: Browser) -> None:
-    browser.send(
-        "Emulation.setEmulatedMedia", features=[{"name": "prefers-reduced-motion", "value": "reduce"}]
-    )
+    browser.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-reduced-motion", "value": "reduce"}])
     moving = """[...document.querySelectorAll("*")].filter(part => getComputedStyle(part).transitionDuration !== "0s"
       || getComputedStyle(part).animationName !== "none").length"""
     assert browser.evaluate(moving) == 0

@@ -78,7 +78,9 @@ class DecoderGraph(nn.Module):
         codec = self.autoencoder
         values = codec.log_magnitude(codec.decoder(self.normaliser.inverse(latents)))
         full = codec.layers * codec.bins
-        levels = rearrange(values[..., :full], "batch frames (layers bins) -> batch layers frames bins", bins=codec.bins)
+        levels = rearrange(
+            values[..., :full], "batch frames (layers bins) -> batch layers frames bins", bins=codec.bins
+        )
         scattered = rearrange(
             self.texture.with_scatter(levels, scatter), "batch layers frames bins -> batch frames (layers bins)"
         )
@@ -130,7 +132,10 @@ def graphs_of(network: VariationalAttentionModel, *, steps: int, names: tuple[st
         "endpoint": Graph(EndpointGraph(flow), endpoint, ("endpoint",), {}),
         "encoder": Graph(EncoderGraph(network), {"values": values}, ("latents",), {"values": (1, stride)}),
         "decoder": Graph(
-            DecoderGraph(network, network.texture_of(steps)), decoder, heard, {"latents": (1, 1), "scatter": (2, stride)}
+            DecoderGraph(network, network.texture_of(steps)),
+            decoder,
+            heard,
+            {"latents": (1, 1), "scatter": (2, stride)},
         ),
     }
     return {name: graphs[name] for name in names}

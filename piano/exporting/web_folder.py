@@ -44,9 +44,9 @@ def page_sources() -> dict[str, bytes]:
 
 def say_what_to_do(output: Path, names: list[str]) -> None:
     """Sizes, and how to look at it."""
-    sizes = {name: (output / name).stat().st_size for name in names}
-    visited = sum(size for name, size in sizes.items() if name != LICENCE_NAME)
-    print(f"A visitor loads {visited / 1e6:.1f} MB: {', '.join(f'{name} {size / 1e6:.1f}' for name, size in large(sizes))}")
+    sizes = {name: (output / name).stat().st_size for name in names if name != LICENCE_NAME}
+    largest = ", ".join(f"{name} {size / 1e6:.1f}" for name, size in large(sizes))
+    print(f"A visitor loads {sum(sizes.values()) / 1e6:.1f} MB: {largest}")
     print(f"Look at it:\n  python -m http.server --directory {printable(output)}\nand open http://localhost:8000")
 
 

@@ -84,7 +84,7 @@ def download(place: Path) -> Path:
     npm = shutil.which("npm")
     if npm is None:
         raise ConfigError(f"the page needs {PACKAGE}, and there is no npm to bring it. {instead}, or install Node.js.")
-    print(f"npm brings {PACKAGE} {VERSION} (about 30 MB) ...", flush=True)
+    print(f"npm brings {PACKAGE} {VERSION} (33 MB) ...", flush=True)
     try:
         done = subprocess.run(
             [npm, "pack", f"{PACKAGE}@{VERSION}", "--pack-destination", str(place), "--ignore-scripts", "--silent"],
