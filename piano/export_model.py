@@ -1,6 +1,7 @@
-"""From a checkpoint to a model folder that can be given away: weights, card, licence, samples, figures, hashes."""
+"""From a checkpoint to a model folder that can be given away: weights, card, licence, samples; or to other programs."""
 
 import argparse
+import importlib
 import math
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from piano.discriminator import Discriminator_with_mdisc
 from piano.foundation import options as kinds
 from piano.foundation.checkpoint_format import find_epoch
 from piano.foundation.doors import command, fill, program
-from piano.foundation.errors import CheckpointError, run_command
+from piano.foundation.errors import CheckpointError, ConfigError, run_command
 from piano.foundation.made_files import clear_leftovers, refuse_other_work
 from piano.foundation.model_folder import holds_shipped, named_folder
 from piano.foundation.options import make_output_folder
@@ -28,11 +29,14 @@ from piano.piano_model import VariationalAttentionModel
 from piano.utilities import ANY_EPOCH, build, build_generator, load_checkpoint, load_generator, not_composing_yet
 
 KINDS = {"generator": VariationalAttentionModel, "discriminator": Discriminator_with_mdisc}
+FORMATS = {"onnx": "piano.exporting.onnx_folder", "web": "piano.exporting.web_folder"}
+"""For other programs: modules whose `export(options)` writes that format, imported only when it is asked for."""
 EXPORTED = "exported"
 EXAMPLE = """examples:
   {musigan export} --half
   {musigan export} --checkpoints demo/checkpoints --epoch 27 --output my_model --licence CC-BY-4.0
   {musigan verify} my_model
+  {musigan export} --checkpoints shipped --to web --output page
 """
 
 
@@ -42,11 +46,29 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     kinds.add_shared(parser, "--config")
     kinds.add_shared(parser, "--checkpoints", help="folder of a run (default: the config's checkpoint_folder)")
     kinds.add_shared(parser, "--epoch")
+    parser.add_argument(
+        "--to",
+        choices=("safetensors", *FORMATS),
+        default="safetensors",
+        help="safetensors: to go on with here; onnx: graphs and model.json for any program; web: a page that composes "
+        "in the browser (default: %(default)s)",
+    )
     parser.add_argument("--output", type=Path, help="folder to write to (default: exported inside the run's folder)")
     parser.add_argument(
         "--half",
-        action="store_true",
-        help="weights in half precision, statistics as they are (default: all as they are)",
+        action="store_const",
+        const="half",
+        dest="precision",
+        help="weights in half precision, statistics as they are (default: all as they are; for web: --int8)",
+    )
+    parser.add_argument(
+        "--int8", action="store_const", const="int8", dest="precision", help="weights of onnx and web in 8 bits"
+    )
+    kinds.add_shared(
+        parser, "--steps", help="of onnx and web: sampling steps, or auto, what scored best (default: auto)"
+    )
+    parser.add_argument(
+        "--runtime", type=Path, help="of web: an unpacked onnxruntime-web (default: npm brings the known version)"
     )
     parser.add_argument(
         "--with-discriminator",
@@ -83,6 +105,11 @@ def main(argv: list[str] | None = None) -> int:
     options = parse_arguments(argv)
 
     def body() -> None:
+        if options.to in FORMATS:
+            importlib.import_module(FORMATS[options.to]).export(options)
+            return
+        if options.precision == "int8":
+            raise ConfigError("--int8 is for --to onnx and --to web: music cannot be learned on from such weights.")
         folder = options.checkpoints or load_config_from_yaml(options.config).checkpoint_folder
         folder = named_folder(folder)
         output = options.output or folder / EXPORTED
@@ -90,7 +117,7 @@ def main(argv: list[str] | None = None) -> int:
             folder,
             options.epoch,
             output,
-            half=options.half,
+            half=options.precision == "half",
             overwrite=options.overwrite,
             with_discriminator=options.with_discriminator,
             wishes=read_wishes(options.licence, options.about, options.samples),

@@ -26,7 +26,8 @@ OURS = ("piano", "data_prep", "tutorial", "benchmarks")
 SUFFIXES = frozenset(
     re.findall(
         r"\w+",
-        "py md yaml yml json jsonl pt npy npz wav flac mp3 m4a ogg png html csv tsv txt sh ipynb toml safetensors sf2",
+        "py md yaml yml json jsonl pt npy npz wav flac mp3 m4a ogg png html csv tsv txt sh ipynb toml safetensors sf2 "
+        "js mjs css onnx wasm",
     )
 )
 MADE = re.findall(
@@ -42,6 +43,8 @@ MADE = re.findall(
     judged.jsonl music_out music_out/* *seed[0-9]*_sample_[0-9]*.wav song.reconstruction.wav .full.wav .full
     .venv tutorial/runs checkpoints/tensorboard
     my_model/* LICENSE figures figures/*
+    model.json endpoint.onnx encoder.onnx decoder.onnx ort.mjs ort.wasm ort-wasm-simd-threaded.wasm
+    ort.wasm.bundle.min.mjs exported-onnx exported-web shipped-web shipped-onnx
     *Music fragment.mp3 hiss.wav theme.mp3 song.mp3 song/*.wav Song.wav runs my_model mine
     """,
 )

@@ -38,7 +38,8 @@ DELAY_PER_RISE = 1.0258 / (2.0 * math.pi)
 _OVERLAP = HOPS_PER_WINDOW - 1
 _LOOKAHEAD = 2
 _WINDOW_POWER = 1.5  # sum of squared Hann windows a quarter window apart
-_QUIET = 1e-12  # of squared magnitudes: keeps the logarithm of silence finite
+QUIET_POWER = 1e-12
+"""Added to squared magnitudes: keeps the logarithm of silence finite."""
 _EXTRAPOLATION_ORDER = 256
 _EXTRAPOLATION_SAMPLES = 8192
 
@@ -460,7 +461,7 @@ class _SinglePass:
         power = magnitudes.square()
         if self.shared and power.shape[-3] > 1:
             power = power.sum(dim=-3, keepdim=True)
-        return power.add_(_QUIET).log_()
+        return power.add_(QUIET_POWER).log_()
 
 
 class _Synthesis:

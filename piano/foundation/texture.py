@@ -158,7 +158,11 @@ class Texture(OptionalBuffers):
 
         Drawn from white noise (..., frames + 3, hop_length).
         """
-        return self._scattered(log_magnitude, self.scatter(noise)) + self.level
+        return self.with_scatter(log_magnitude, self.scatter(noise))
+
+    def with_scatter(self, log_magnitude: Tensor, scatter: Tensor) -> Tensor:
+        """The same from a scatter that is there already, of the shape of `log_magnitude`."""
+        return self._scattered(log_magnitude, scatter) + self.level
 
     def _roughness(self, levels: Tensor) -> Tensor:
         """Mean square, by band, of what bins lie away from the mean around them (batch, frames, bins)."""
