@@ -25,11 +25,6 @@ WINDOW_POWER = 1.5
 QUIET = 1e-12
 
 
-def delay_frames(iterations: int) -> int:
-    """Hops by which sound runs behind its magnitudes."""
-    return SINGLE_PASS_FRAMES + OVERLAP * iterations + SYNTHESIS_FRAMES
-
-
 class StreamingSinglePass(nn.Module):
     """Phase from magnitudes alone, one frame later; see `foundation.phase._SinglePass`."""
 
@@ -105,7 +100,7 @@ class StreamingSinglePass(nn.Module):
 
 
 class StreamingPhase(nn.Module):
-    """Magnitudes in, sound out, `delay_frames` hops later: single pass, then fast Griffin-Lim.
+    """Magnitudes in, sound out, `delay` hops later: single pass, then fast Griffin-Lim.
 
     Parameters
     ----------
@@ -126,6 +121,7 @@ class StreamingPhase(nn.Module):
         super().__init__()
         self.n_fft, self.hop, self.bins, self.channels = n_fft, n_fft // HOPS_PER_WINDOW, n_fft // 2 + 1, channels
         self.has_angle = has_angle
+        self.fixed_delay = SINGLE_PASS_FRAMES + SYNTHESIS_FRAMES
         self.hops, self.overlap, self.momentum = HOPS_PER_WINDOW, OVERLAP, MOMENTUM
         self.window_power, self.turn = WINDOW_POWER, 2.0 * math.pi
         window = torch.hann_window(n_fft)
@@ -136,6 +132,11 @@ class StreamingPhase(nn.Module):
         self.iterations = 0
         self.planes = torch.zeros(0)
         self.tails, self.pasts, self.projections = [], [], []
+
+    @torch.jit.export
+    def delay(self, iterations: int) -> int:
+        """Hops by which sound runs behind its magnitudes."""
+        return self.fixed_delay + self.overlap * iterations
 
     @torch.jit.export
     def begin(self, batch: int, iterations: int, like: Tensor) -> None:
@@ -154,7 +155,7 @@ class StreamingPhase(nn.Module):
             self.projections.append(no_phase)
 
     def forward(self, planes: Tensor, index: int) -> Tensor:
-        """Sound (batch, channels, frames * hop) from hop ``index - delay_frames`` on.
+        """Sound (batch, channels, frames * hop) from hop ``index - delay`` on.
 
         Parameters
         ----------
