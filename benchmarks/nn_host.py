@@ -35,9 +35,9 @@ def play(model, method, signal, buffer):
     sounds, seconds = [], []
     with torch.inference_mode():
         for block in signal.split(buffer, dim=-1):
-            started = time.perf_counter()
+            started = time.process_time()
             out = call(block.unflatten(-1, (-1, in_ratio)).select(-1, -1))
-            seconds.append(time.perf_counter() - started)
+            seconds.append(time.process_time() - started)
             sounds.append(out.repeat_interleave(out_ratio, dim=-1))
     return torch.cat(sounds, dim=-1), seconds
 

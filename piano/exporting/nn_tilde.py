@@ -91,9 +91,11 @@ class NnTilde(nn.Module):
         if sound.shape[0] != self.encode_voices:
             self.encode_voices, self.encode_index = sound.shape[0], 0
             self.encoder.begin(sound)
-        latents = self.encoder(sound, self.encode_index)
-        self.encode_index += latents.shape[1]
-        return latents.transpose(1, 2).contiguous()
+        frames: list[Tensor] = []
+        for block in sound.split(self.hop, dim=-1):  # always of one size: the same bits whatever the host's buffer
+            frames.append(self.encoder(block, self.encode_index))
+            self.encode_index += 1
+        return torch.cat(frames, dim=1).transpose(1, 2).contiguous()
 
     @torch.jit.export
     def decode(self, latents: Tensor) -> Tensor:
@@ -101,19 +103,20 @@ class NnTilde(nn.Module):
         if latents.shape[0] != self.decode_voices:
             self.decode_voices = latents.shape[0]
             self.decoded.begin(latents.shape[0], self.phase_iterations, 0, self.decoded.reconstruction_seed, 0, latents)
-        frames = latents.transpose(1, 2)
-        return self.decoded(frames, self._marks_of_real(frames))
+        sounds: list[Tensor] = []
+        for frame in latents.transpose(1, 2).split(1, dim=1):
+            sounds.append(self.decoded(frame, self._marks_of_real(frame)))
+        return torch.cat(sounds, dim=-1)
 
     def forward(self, sound: Tensor) -> Tensor:
         """What the model makes of sound (batch, channels, samples), of the same shape."""
         if sound.shape[0] != self.forward_voices:
             self._begin_forward(sound)
         self.heard = torch.cat([self.heard, sound], dim=-1)
-        whole = self.heard.shape[-1] // self.hop * self.hop
-        if whole > 0:
-            latents = self.forward_encoder(self.heard[..., :whole], self.forward_index)
-            self.forward_index += latents.shape[1]
-            self.heard = self.heard[..., whole:].contiguous()
+        while self.heard.shape[-1] >= self.hop:
+            latents = self.forward_encoder(self.heard[..., : self.hop], self.forward_index)
+            self.forward_index += 1
+            self.heard = self.heard[..., self.hop :].contiguous()
             self.ready = torch.cat([self.ready, self.forwarded(latents, self._marks_of_real(latents))], dim=-1)
         missing = max(sound.shape[-1] - self.ready.shape[-1], 0)
         if missing > 0:  # blocks of changing sizes
@@ -136,8 +139,7 @@ class NnTilde(nn.Module):
             self.unread = torch.zeros([batch, self.channels, 0], device=control.device)
             self.to_drop = self.generated.delay(self.phase_iterations)  # latents come from here: no need to wait
         while self.unread.shape[-1] < wanted:
-            needed = wanted - self.unread.shape[-1] + self.to_drop
-            packet = self.composition((needed + self.hop - 1) // self.hop)
+            packet = self.composition(1)
             sound = self.generated(packet[..., : self.latent_dim], packet[..., self.latent_dim :])
             dropped = min(self.to_drop, sound.shape[-1])
             self.to_drop -= dropped

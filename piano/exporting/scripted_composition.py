@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from piano.composer import HISTORY_PART, LARGEST_LIFT, LEVEL_SHIFT, PREFIX_LEVEL, STYLE_ATTEMPTS
-from piano.exporting.scripted_noise import ScriptedNoise
+from piano.exporting.scripted_noise import KeyedNoise, ScriptedNoise
 from piano.exporting.scripted_style import PULSE_COLUMNS, ScriptedStyle
 from piano.exporting.streaming_sound import FLOW, SHORTCUT, ScriptedFinish
 from piano.foundation.texture import LOUDNESS_SHARES
@@ -35,6 +35,14 @@ class FlowStep(nn.Module):
         return self.block(noisy, level, StyleCondition(vector, signals, torch.ones_like(vector[:, :1])))
 
 
+@torch.jit.interface
+class Block(nn.Module):
+    """What a block is called by. Behind an interface it is compiled once, and not at every place that calls it."""
+
+    def forward(self, noisy: Tensor, level: Tensor, vector: Tensor, signals: Tensor) -> Tensor:  # type: ignore
+        pass
+
+
 class SpectrumOfWindow(nn.Module):
     """The decoder, for the latents of a whole window at once."""
 
@@ -55,6 +63,7 @@ def trace(module: nn.Module, *inputs: Tensor) -> torch.jit.ScriptModule:
 class Loudness(nn.Module):
     """How loud a composition is, and which gain makes it as loud as music is: `Texture.usual_loudness`."""
 
+    noise: KeyedNoise
     made: Tensor
     real: Tensor
 
@@ -120,6 +129,9 @@ class ScriptedComposition(nn.Module):
     Every latent comes with two marks: the gain of its piece, and its kind (see `ScriptedFinish`).
     """
 
+    attention: Block
+    shortcut: Block
+    noise: KeyedNoise
     opened: list[bool]
     attempts: list[int]
     best_attempts: list[int]
@@ -173,17 +185,22 @@ class ScriptedComposition(nn.Module):
     def forward(self, count: int) -> Tensor:
         """The next `count` latents, and their two marks (batch, count, latent_dim + 2)."""
         self._follow_controls()
-        while self.ahead.shape[1] < count:
-            while not self.is_ready:
+        given, is_served = self.ahead, False
+        while not is_served or self._is_due():
+            if not is_served and self.ahead.shape[1] >= count:
+                given, is_served = self.ahead[:, :count], True
+                self.ahead = self.ahead[:, count:].contiguous()
+                before = torch.cat([self.recent, given[..., : self.latent_dim]], dim=1)
+                self.recent = before[:, -self.kept_frames :]
+            elif not is_served and self.is_ready:
+                self._take()
+            else:
                 self._evaluate()
-            self._take()
-        given = self.ahead[:, :count]
-        self.ahead = self.ahead[:, count:].contiguous()
-        self.recent = torch.cat([self.recent, given[..., : self.latent_dim]], dim=1)[:, -self.kept_frames :]
-        # As much of the next window is composed as of the last one is played.
-        while not self.is_ready and (self.steps - self.step) * self.span > self.steps * self.ahead.shape[1]:
-            self._evaluate()
         return given
+
+    def _is_due(self) -> bool:
+        """Whether less of the next window is composed than of the last one is played."""
+        return not self.is_ready and (self.steps - self.step) * self.span > self.steps * self.ahead.shape[1]
 
     def _follow_controls(self) -> None:
         """Compose anew from LEAD_SECONDS on where a control moved."""

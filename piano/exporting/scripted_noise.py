@@ -46,6 +46,20 @@ def rotated(words: Tensor, bits: int) -> Tensor:
     return ((words >> bits) & ((1 << (64 - bits)) - 1)) | (words << (64 - bits))
 
 
+@torch.jit.interface
+class KeyedNoise(nn.Module):
+    """What the noise is called by. Behind an interface it is compiled once, and not at every place that calls it."""
+
+    def block(self, key: str, block: int, channels: int) -> Tensor:  # type: ignore
+        pass
+
+    def frames(self, key: str, first_frame: int, frames: int, channels: int) -> Tensor:  # type: ignore
+        pass
+
+    def style_draws(self, key: str, anchors: int) -> tuple[int, float, float]:  # type: ignore
+        pass
+
+
 class ScriptedNoise(nn.Module):
     """Numbers that depend on a key and on nothing else; keys are written as Python shows tuples."""
 

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from piano.exporting.scripted_noise import ScriptedNoise
+from piano.exporting.scripted_noise import KeyedNoise, ScriptedNoise
 from piano.latent_style import ANCHOR_SPREAD, NUM_ANCHORS, PULSE_NUMBERS, PULSE_RANGE, REPEATS, LatentStyle
 
 
@@ -18,6 +18,7 @@ many beats, and where frame 0 is in it. See `latent_style.Pulse`."""
 class ScriptedStyle(nn.Module):
     """Draws styles, and says what the flow is told about them."""
 
+    noise: KeyedNoise
     anchors: Tensor
     unproject: Tensor
     spread: Tensor

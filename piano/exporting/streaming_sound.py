@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from piano.composer import RECONSTRUCTION_SEED
-from piano.exporting.scripted_noise import ScriptedNoise
+from piano.exporting.scripted_noise import KeyedNoise, ScriptedNoise
 from piano.exporting.streaming_codec import StreamingDecoder
 from piano.exporting.streaming_phase import StreamingPhase
 from piano.foundation.bands import band_of_bins
@@ -99,6 +99,8 @@ class ScriptedFinish(nn.Module):
 
 class TextureNoise(nn.Module):
     """The white noise of the scatter, frame after frame, the same for a seed as the Composer's."""
+
+    noise: KeyedNoise
 
     def __init__(self, generator: VariationalAttentionModel) -> None:
         super().__init__()
