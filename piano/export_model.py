@@ -1,6 +1,7 @@
-"""From a checkpoint to a model that can be given away: generator and discriminator as safetensors files."""
+"""From a checkpoint to a model that can be given away: as safetensors files, or for other programs."""
 
 import argparse
+import importlib
 import math
 from functools import partial
 from pathlib import Path
@@ -27,9 +28,12 @@ from piano.piano_model import VariationalAttentionModel
 from piano.utilities import ANY_EPOCH, build, build_generator, load_checkpoint, load_generator, not_composing_yet
 
 KINDS = {"generator": VariationalAttentionModel, "discriminator": Discriminator_with_mdisc}
+FORMATS = {"nn~": "piano.exporting.nn_tilde", "neutone": "piano.exporting.neutone"}
+"""For other programs: modules whose `export(options)` writes that format, imported only when it is asked for."""
 EXPORTED = "exported"
 EXAMPLE = """examples:
   {musigan export} --half
+  {musigan export} --checkpoints shipped --to nn~ --output piano.ts
   {musigan export} --checkpoints demo/checkpoints --epoch 27 --output my_model
   {musigan generate} --checkpoints my_model
 """
@@ -41,7 +45,19 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     kinds.add_shared(parser, "--config")
     kinds.add_shared(parser, "--checkpoints", help="folder of a run (default: the config's checkpoint_folder)")
     kinds.add_shared(parser, "--epoch")
-    parser.add_argument("--output", type=Path, help="folder to write to (default: exported inside the run's folder)")
+    parser.add_argument(
+        "--to",
+        choices=("safetensors", *FORMATS),
+        default="safetensors",
+        help="safetensors: to go on with here; nn~: a file for Max and Pure Data; neutone: a file for Neutone Gen "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="folder to write to, or the file of nn~ and neutone (default: exported inside the run's folder; a file is "
+        "called after the model)",
+    )
     parser.add_argument(
         "--half",
         action="store_true",
@@ -60,6 +76,9 @@ def main(argv: list[str] | None = None) -> int:
     options = parse_arguments(argv)
 
     def body() -> None:
+        if options.to in FORMATS:
+            importlib.import_module(FORMATS[options.to]).export(options)
+            return
         folder = options.checkpoints or load_config_from_yaml(options.config).checkpoint_folder
         folder = named_folder(folder)
         output = options.output or folder / EXPORTED

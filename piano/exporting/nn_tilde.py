@@ -1,13 +1,12 @@
 """A model as a TorchScript file for nn~, which plays it in Max and Pure Data."""
 
+import argparse
 import json
-import warnings
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from piano.exporting.exported_file import asked_for, script, write_file
 from piano.exporting.scripted_composition import ScriptedComposition
 from piano.exporting.streaming_codec import StreamingEncoder
 from piano.exporting.streaming_sound import CODEC, StreamingSound
@@ -25,6 +24,7 @@ ATTRIBUTES = {
     "delay": (1, 1, 1, 1),
 }
 """What a patch can read and set, with nn~'s numbers of kinds: 1 an integer, 2 a float."""
+DESCRIPTION = "musigan.json"
 PHASE_ITERATIONS = 4
 MOST_STEPS, MOST_SURPRISE, MOST_ITERATIONS = 64, 3.0, 32
 REFUSED = -1
@@ -134,7 +134,7 @@ class NnTilde(nn.Module):
         self.composition.control(self.seed, self.steps, self.style, surprise)
         if batch != self.generate_voices:
             self.generate_voices = batch
-            self.composition.begin(batch, 0, control)
+            self.composition.begin(batch, 0, -1, control)
             self.generated.begin(batch, self.phase_iterations, 0, self.seed, 0, control)
             self.unread = torch.zeros([batch, self.channels, 0], device=control.device)
             self.to_drop = self.generated.delay(self.phase_iterations)  # latents come from here: no need to wait
@@ -250,3 +250,33 @@ class NnTilde(nn.Module):
     def set_delay(self, encode: int, decode: int, forward: int, generate: int) -> int:
         """It follows from the model and `phase_iterations`."""
         return self.refused
+
+
+def export(options: argparse.Namespace) -> None:
+    """Write the file that the command line asks for, and say what is in it.
+
+    Raises
+    ------
+    CheckpointError
+        There is no such model, it does not compose yet, or its latent frame is not a power of two.
+    ConfigError
+        Something else has the file's name.
+    """
+    given = asked_for(options, suffix=".ts")
+    scripted = script(lambda: NnTilde(given.network))
+    table = description(scripted, given.about)
+    write_file(given, lambda path: torch.jit.save(scripted, path, _extra_files={DESCRIPTION: json.dumps(table)}))
+    rate = given.network.sample_rate
+    delays = ", ".join(f"{name} {samples} ({1000 * samples / rate:.0f} ms)" for name, samples in table["delay"].items())
+    print(f"For nn~ 1.6 and later, at {rate} samples a second, buffer {table['smallest_buffer']} or more.")
+    print(f"Delay in samples: {delays}. docs/in-your-daw.md has every method and attribute.")
+
+
+def description(model: torch.jit.ScriptModule, about: dict[str, object]) -> dict[str, object]:
+    """What the file says about itself, in its DESCRIPTION."""
+    return about | {
+        "smallest_buffer": int(model.decode_params[1]),
+        "delay": dict(zip(METHODS, model.get_delay(), strict=True)),
+        "methods": {name: getattr(model, f"{name}_params").tolist() for name in METHODS},
+        "attributes": {name: list(getattr(model, f"get_{name}")()) for name in ATTRIBUTES},
+    }

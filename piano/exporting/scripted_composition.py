@@ -156,7 +156,8 @@ class ScriptedComposition(nn.Module):
         self.attention = trace(FlowStep(generator.attention), *like)
         self.shortcut = trace(FlowStep(generator.shortcut), *like)
         self.wanted_seed, self.wanted_steps, self.wanted_style = 0, 1, -1
-        self.seed, self.steps, self.near, self.first_item = 0, 1, -1, 0
+        self.seed, self.steps, self.near = 0, 1, -1
+        self.first_item, self.style_item = 0, -1
         self.wanted_surprise, self.surprise = torch.zeros(0), torch.zeros(0)
         self.frame, self.step, self.span = 0, 0, 0
         self.is_first, self.is_ready, self.is_turning = True, False, False
@@ -173,9 +174,9 @@ class ScriptedComposition(nn.Module):
         self.wanted_surprise = surprise
 
     @torch.jit.export
-    def begin(self, batch: int, first_item: int, like: Tensor) -> None:
-        """New pieces of so many items, as `control` asked for."""
-        self.first_item = first_item
+    def begin(self, batch: int, first_item: int, style_item: int, like: Tensor) -> None:
+        """New pieces of so many items, as `control` asked for; `style_item`, if not -1, draws the style of all."""
+        self.first_item, self.style_item = first_item, style_item
         nothing = torch.zeros([batch, 0, self.latent_dim], device=like.device)
         self.recent, self.history = nothing, nothing
         self.ahead = torch.zeros([batch, 0, self.latent_dim + 2], device=like.device)
@@ -237,9 +238,9 @@ class ScriptedComposition(nn.Module):
 
     def _draw(self, item: int) -> None:
         """The style of an item, at its attempt."""
-        vector, pulse = self.style.draw(
-            self.seed, self.first_item + item, self.attempts[item], float(self.surprise[item].item()), self.near
-        )
+        drawn_by = self.first_item + item if self.style_item < 0 else self.style_item
+        surprise = float(self.surprise[item].item())
+        vector, pulse = self.style.draw(self.seed, drawn_by, self.attempts[item], surprise, self.near)
         self.vectors = self._replaced(self.vectors, item, vector)
         self.pulses = self._replaced(self.pulses, item, pulse)
 
