@@ -29,7 +29,12 @@ from piano.piano_model import VariationalAttentionModel
 from piano.utilities import ANY_EPOCH, build, build_generator, load_checkpoint, load_generator, not_composing_yet
 
 KINDS = {"generator": VariationalAttentionModel, "discriminator": Discriminator_with_mdisc}
-FORMATS = {"onnx": "piano.exporting.onnx_folder", "web": "piano.exporting.web_folder"}
+FORMATS = {
+    "nn~": "piano.exporting.nn_tilde",
+    "neutone": "piano.exporting.neutone",
+    "onnx": "piano.exporting.onnx_folder",
+    "web": "piano.exporting.web_folder",
+}
 """For other programs: modules whose `export(options)` writes that format, imported only when it is asked for."""
 EXPORTED = "exported"
 EXAMPLE = """examples:
@@ -37,6 +42,7 @@ EXAMPLE = """examples:
   {musigan export} --checkpoints demo/checkpoints --epoch 27 --output my_model --licence CC-BY-4.0
   {musigan verify} my_model
   {musigan export} --checkpoints shipped --to web --output page
+  {musigan export} --checkpoints shipped --to nn~ --output piano.ts
 """
 
 
@@ -50,10 +56,15 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--to",
         choices=("safetensors", *FORMATS),
         default="safetensors",
-        help="safetensors: to go on with here; onnx: graphs and model.json for any program; web: a page that composes "
-        "in the browser (default: %(default)s)",
+        help="safetensors: to go on with here; nn~: a file for Max and Pure Data; neutone: a file for Neutone Gen; onnx: "
+        "graphs and model.json for any program; web: a page that composes in the browser (default: %(default)s)",
     )
-    parser.add_argument("--output", type=Path, help="folder to write to (default: exported inside the run's folder)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="folder to write to, or the file of nn~ and neutone (default: exported inside the run's folder; a file is "
+        "called after the model)",
+    )
     parser.add_argument(
         "--half",
         action="store_const",

@@ -1,1 +1,1 @@
-"""Turns a trained model into what plays without Python: ONNX graphs, and a page for a browser."""
+"""Turns a trained model into what other programs play: files for Max, Pure Data and Neutone, ONNX graphs, a page."""
