@@ -59,7 +59,7 @@ def self_test(model):
         values = getattr(model, f"get_{attribute}")()
         kinds = getattr(model, f"{attribute}_params")
         assert len(values) == len(kinds), attribute
-        for value, kind in zip(values, kinds.tolist()):
+        for value, kind in zip(values, kinds.tolist(), strict=True):
             assert isinstance(value, {1: int, 2: float}[kind]), attribute
 
 

@@ -56,7 +56,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--to",
         choices=("safetensors", *FORMATS),
         default="safetensors",
-        help="safetensors: to go on with here; nn~: a file for Max and Pure Data; neutone: a file for Neutone Gen; onnx: "
+        help="safetensors: to go on with here; nn~: a file for Max and Pure Data; neutone: one for Neutone Gen; onnx: "
         "graphs and model.json for any program; web: a page that composes in the browser (default: %(default)s)",
     )
     parser.add_argument(

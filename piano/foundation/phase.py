@@ -457,7 +457,7 @@ class _SinglePass:
     def _log_power(self, magnitudes: Tensor) -> Tensor:
         """Log power (..., channels or 1, frames, bins): of each channel, or of their sum."""
         if self.kernels is not None:
-            return self.kernels.log_power(magnitudes, _QUIET, shared=self.shared)
+            return self.kernels.log_power(magnitudes, QUIET_POWER, shared=self.shared)
         power = magnitudes.square()
         if self.shared and power.shape[-3] > 1:
             power = power.sum(dim=-3, keepdim=True)
