@@ -9,11 +9,10 @@ import importlib
 import sys
 import threading
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from piano.foundation.doors import VERBS, enter_front
+from piano.foundation.doors import VERBS, enter_front, installed_version
 from piano.foundation.errors import EXIT_INTERRUPTED, EXIT_USER_ERROR, require_current_folder, run_command
 
 if TYPE_CHECKING:
@@ -75,14 +74,6 @@ def waiting_told(sentence: str) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
-
-
-def installed_version() -> str:
-    """Version of the installed package, or a word for a plain folder."""
-    try:
-        return version("musigan")
-    except PackageNotFoundError:
-        return "not installed, run from its folder"
 
 
 def load(model: str | Path = "shipped", *, epoch: int | str = "best", device: str = "auto") -> "Player":

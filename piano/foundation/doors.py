@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,6 +48,14 @@ VERBS: dict[str, Verb] = {
 _PROJECT = Path(__file__).resolve().parents[2]
 _VERB = re.compile(r"\{musigan ([a-z-]+)\}")
 _front = "musigan"
+
+
+def installed_version() -> str:
+    """Version of the installed package, or a word for a plain folder."""
+    try:
+        return version("musigan")
+    except PackageNotFoundError:
+        return "not installed, run from its folder"
 
 
 def enter_front() -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from piano.config_reader import load_config_from_yaml
 from piano.foundation import options as kinds
 from piano.foundation.bounds import Bound
-from piano.foundation.doors import fill, program
+from piano.foundation.doors import fill, installed_version, program
 from piano.foundation.errors import CheckpointError, ConfigError, run_command
 from piano.foundation.model_folder import holds_model, no_model_text
 from piano.foundation.screen_text import CommandParser, printable
@@ -99,7 +99,6 @@ def serve(place: Place, listening: socket.socket, threads: int | None) -> None:
     """Answer until the process is asked to stop."""
     import uvicorn
 
-    from musigan import installed_version
     from piano.play.server import create_app
 
     app = create_app(place, version=installed_version())
