@@ -103,8 +103,15 @@ def compile_in_background() -> None:
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
     }
-    quiet = {name: subprocess.DEVNULL for name in ("stdin", "stdout", "stderr")}
-    subprocess.Popen([sys.executable, "-m", FILL_COMMAND], env=environment, start_new_session=True, **quiet)
+    nobody = subprocess.DEVNULL
+    subprocess.Popen(
+        [sys.executable, "-m", FILL_COMMAND],
+        env=environment,
+        start_new_session=True,
+        stdin=nobody,
+        stdout=nobody,
+        stderr=nobody,
+    )
 
 
 def _mark() -> Path:
