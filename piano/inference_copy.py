@@ -66,7 +66,7 @@ class FlowCopy:
         self.dtype = dtype
         self.kernels = kernels
         self.embed = Product.of(flow.transformer.embed, dtype)
-        self.blocks = [BlockCopy(block, dtype, kernels) for block in flow.transformer.blocks]
+        self.blocks = [BlockCopy(cast(AttentionBlock, block), dtype, kernels) for block in flow.transformer.blocks]
         self.out = Product.of(flow.out, dtype)
         biases = torch.stack([block.bias for block in self.blocks])
         self.modulation_bias = biases + torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0, 1.0]).view(1, 6, 1)
@@ -126,7 +126,7 @@ class BlockCopy:
     def mix(self, hidden: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
         """What each frame takes from all frames; see `AttentionBlock.mix`."""
         heads = self.kernels.split_heads(self.query_key_value(hidden).float(), self.scale, tables).to(self.dtype)
-        mixed = functional.scaled_dot_product_attention(*heads)
+        mixed = functional.scaled_dot_product_attention(heads[0], heads[1], heads[2])
         return self.attention_out(mixed.transpose(1, 2).flatten(2)).float()
 
 
@@ -138,7 +138,7 @@ class DecoderCopy:
         self.generator = generator
         self.kernels = kernels
         self.stride = decoder.stride
-        self.blocks = [ConvNeXtCopy(block, dtype, kernels) for block in decoder.blocks]
+        self.blocks = [ConvNeXtCopy(cast(ConvNeXtBlock, block), dtype, kernels) for block in decoder.blocks]
         self.norm = [decoder.norm.weight.detach().unsqueeze(0), decoder.norm.bias.detach().unsqueeze(0)]
         self.head = Product.of(decoder.head, dtype)
 
@@ -188,9 +188,9 @@ class InferenceCopy:
         self.generator = generator
         self.dtype = dtype
         self.kernels = kernels
-        networks = {"attention": generator.attention, "shortcut": generator.shortcut}
-        networks["decoder"] = generator.autoencoder.decoder
-        self._weights = {name: list(network.parameters()) for name, network in networks.items()}
+        networks = (generator.attention, generator.shortcut, generator.autoencoder.decoder)
+        names = ("attention", "shortcut", "decoder")
+        self._weights = {name: list(network.parameters()) for name, network in zip(names, networks, strict=True)}
         self._made: dict[str, tuple[list[tuple[int, int]], FlowCopy | DecoderCopy]] = {}
 
     def flow(self, name: str) -> FlowCopy:

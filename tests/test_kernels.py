@@ -21,6 +21,7 @@ from piano.foundation.ahead import ahead
 from piano.foundation.errors import CheckpointError
 from piano.foundation.phase import PhaseVocoder, stft
 from piano.piano_model import VariationalAttentionModel
+from piano.stages import MANY_STEPS, ONE_STEP, RECONSTRUCTED
 
 numba = pytest.importorskip("numba")
 PROJECT = Path(__file__).resolve().parent.parent
@@ -142,7 +143,7 @@ def build(seed: int = 0, **changes: int) -> VariationalAttentionModel:
         for weight in generator.parameters():
             weight.add_(0.05 * torch.randn_like(weight))
         generator.autoencoder.mean_spectrum.fill_(-3.0)
-        for texture in generator.textures.values():
+        for texture in map(generator.texture_of, (ONE_STEP, MANY_STEPS, RECONSTRUCTED)):
             texture.amount.uniform_(0.1, 0.9)
             texture.level.fill_(0.3)
             texture.contrast = torch.linspace(0.0, 0.3, 6)
@@ -157,7 +158,7 @@ FORMS = {"image": {}, "two spectra": {"image_bands": 0}, "mono": {"sound_channel
 def test_levels_are_finished_alike(kernels: compiled.Kernels, form: str, has_contrast: bool) -> None:
     generator = build(**FORMS[form])
     if not has_contrast:
-        generator.textures["shortcut"].contrast = None
+        generator.texture_of(ONE_STEP).contrast = None
     spectrum = torch.randn(2, 70, generator.autoencoder.values, generator=torch.Generator().manual_seed(2))
     plain, fast = (Composer(generator, Sampling(steps=1), kernels=loops) for loops in (None, kernels))
     with torch.inference_mode():

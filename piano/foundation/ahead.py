@@ -1,13 +1,13 @@
 """Work that runs ahead: the next item is made in a thread of its own while this one is used."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
 
 
-def ahead(items: Iterator[Item]) -> Iterator[Item]:
+def ahead(items: Iterator[Item]) -> Generator[Item, None, None]:
     """The same items in the same order; one is made in advance, and what it raises is raised where it is taken.
 
     It pays where making an item leaves Python to others, as PyTorch and compiled loops do. Whoever stops early leaves

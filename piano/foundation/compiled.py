@@ -83,9 +83,14 @@ def _load(may_compile: bool) -> None:
 
 def compile_all() -> Kernels:
     """Load the kernels, compiling what the cache does not hold; raises what numba raises."""
+    mark = _mark()
+    if not mark.exists():
+        logger.info("compiling the inner loops for this processor: some seconds, once")
+        for name in MODULES[1:]:  # numba would not see a change in a module that these take functions from
+            for index in mark.parent.rglob(f"{name}.*.nbi"):
+                index.unlink(missing_ok=True)
     phase, levels, layers = (importlib.import_module(f"piano.foundation.{name}") for name in MODULES[1:])
     with contextlib.suppress(OSError):  # without the mark the next process that may not wait goes without
-        mark = _mark()
         mark.parent.mkdir(parents=True, exist_ok=True)
         mark.touch()
     return Kernels(phase.PhaseKernels(), levels.LevelKernels(), layers.LayerKernels())
@@ -103,8 +108,15 @@ def compile_in_background() -> None:
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
     }
-    quiet = {name: subprocess.DEVNULL for name in ("stdin", "stdout", "stderr")}
-    subprocess.Popen([sys.executable, "-m", FILL_COMMAND], env=environment, start_new_session=True, **quiet)
+    nobody = subprocess.DEVNULL
+    subprocess.Popen(
+        [sys.executable, "-m", FILL_COMMAND],
+        env=environment,
+        start_new_session=True,
+        stdin=nobody,
+        stdout=nobody,
+        stderr=nobody,
+    )
 
 
 def _mark() -> Path:

@@ -144,13 +144,12 @@ class LevelKernels:
     def add_texture(self, texture: Texture, levels: Tensor, noise: Tensor) -> Tensor:
         """Log magnitudes (frames, bins) with scatter from white noise (frames + 3, hop_length): `Texture.forward`."""
         white = torch.view_as_real(texture.noise_spectrum(noise)).flatten(-2).contiguous()
-        has_contrast = texture.contrast is not None
-        contrast = texture.contrast if has_contrast else torch.zeros(texture.amount.shape[0])
+        contrast = torch.zeros(texture.amount.shape[0]) if texture.contrast is None else texture.contrast
         result = torch.empty_like(levels)
         add_texture(
             levels.numpy(),
             white.numpy(),
-            AROUND_BINS if has_contrast else 0,
+            0 if texture.contrast is None else AROUND_BINS,
             edges_of(texture.band, texture.amount.shape[0]),
             contrast.numpy(),
             texture.amount.numpy(),

@@ -5,6 +5,9 @@ Without Intel's vector library numba calls the C library once per number. These 
 Each says its largest error, which tests/test_kernels.py measures. This module needs numba: see `foundation.compiled`.
 """
 
+from collections.abc import Callable
+from typing import Any, cast
+
 import numpy as np
 from numba import njit, types
 from numba.extending import intrinsic
@@ -20,10 +23,10 @@ _TAU = _f(2.0 * np.pi)
 _FAST = frozenset({"contract"})
 """A product and a sum may be rounded once; nothing is reordered, so that results do not depend on a loop's form."""
 
-inlined = njit(inline="always", fastmath=set(_FAST))
+inlined: Callable[[Callable[..., Any]], Callable[..., Any]] = njit(inline="always", fastmath=set(_FAST))
 
 
-def compiled(signature: str, *, reorders_sums: bool = False):
+def compiled(signature: str, *, reorders_sums: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A kernel of fixed types: compiled, or read from the cache, when its module is loaded.
 
     Parameters
@@ -35,7 +38,10 @@ def compiled(signature: str, *, reorders_sums: bool = False):
     return njit(signature, cache=True, nogil=True, fastmath=fast, error_model="numpy")
 
 
-@intrinsic
+_from_llvm = cast(Callable[[Callable[..., Any]], Callable[..., Any]], intrinsic)
+
+
+@_from_llvm
 def _bits(typing_context, value):
     """The bits of a float32 as an int32."""
 
@@ -45,7 +51,7 @@ def _bits(typing_context, value):
     return types.int32(types.float32), code
 
 
-@intrinsic
+@_from_llvm
 def _from_bits(typing_context, value):
     """The float32 that an int32 holds the bits of."""
 
