@@ -271,7 +271,7 @@ class Maker(NamedTuple):
 
     def computing_in(self, dtype: torch.dtype) -> "Maker":
         """The same with the sampler's products in another number format, in which it makes other music."""
-        return self._replace(composer=Composer(self.generator, self.composer.sampling._replace(dtype=dtype)))
+        return self._replace(composer=self.composer.with_sampling(self.composer.sampling._replace(dtype=dtype)))
 
     @property
     def shelf(self) -> Shelf:
