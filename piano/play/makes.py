@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -60,7 +60,7 @@ class Order(BaseModel):
     first: int = Field(0, ge=0, lt=1000)
     """Number of the first sample of the seed."""
     count: int = Field(1, ge=1, le=MOST_COUNT)
-    steps: int | Literal["auto"] = "auto"
+    steps: Annotated[int, Field(ge=1, le=1000)] | Literal["auto"] = "auto"
 
 
 class Sound(NamedTuple):
