@@ -68,6 +68,7 @@ def listening(server: Played, *, origin: str | None = "", **more: Any) -> Client
         origin=server.address if origin == "" else origin,  # type: ignore[arg-type]
         max_size=None,
         open_timeout=WAIT,
+        close_timeout=0.5,  # what is not read yet is in the way of a farewell
         **more,
     )
 
