@@ -243,17 +243,18 @@ async def first_sound(server: Server, **program: Any) -> tuple[float, Player, as
     return took, player, task
 
 
-async def cold(words: list[str]) -> tuple[float, float, float]:
-    """Seconds to the page, to the first sound, and to the end after Ctrl-C."""
+async def cold(words: list[str]) -> tuple[float, float, float, float]:
+    """Seconds to the page, to the first sound, of the processor until then, and to the end after Ctrl-C."""
     with running(words) as server:
         page = await asyncio.to_thread(server.wait_for_page)
         _, player, _ = await first_sound(server, seed=1)
         sound = time.perf_counter() - server.begun
+        cpu = taken(psutil.Process(server.process.pid), server.begun).cpu_seconds
         await player.stop()
         status, end = await asyncio.to_thread(server.stop)
         if status:
             raise SystemExit(f"after Ctrl-C the server ended with status {status}")
-        return page, sound, end
+        return page, sound, cpu, end
 
 
 async def warm_and_moved(words: list[str], times: int) -> dict[str, list[float]]:
@@ -358,7 +359,12 @@ def main() -> None:
         return
     cold_times = [asyncio.run(cold(words)) for _ in range(options.times)]
     for name, seconds in zip(
-        ("cold: command to page", "cold: command to first sound", "Ctrl-C to the end"),
+        (
+            "cold: command to page",
+            "cold: command to first sound",
+            "cold: processor time until then",
+            "Ctrl-C to the end",
+        ),
         zip(*cold_times, strict=True),
         strict=True,
     ):

@@ -32,7 +32,7 @@ class Order(BaseModel):
     first: int = Field(0, ge=0, lt=1000)
     """Number of the first sample of the seed."""
     count: int = Field(1, ge=1, le=MOST_COUNT)
-    steps: int | Literal["auto"] = "auto"
+    steps: Annotated[int, Field(**bounds.SAMPLING_STEPS.limits)] | Literal["auto"] = "auto"
 
 
 class Sound(NamedTuple):
