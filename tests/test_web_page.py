@@ -14,6 +14,7 @@ from browser import Browser, chromium, find_chromium
 from piano.composer import Composer, Sampling
 from piano.export_model import main, parse_arguments
 from piano.exporting import web_runtime
+from piano.exporting.composing_table import PHASE_ITERATIONS
 from piano.exporting.web_folder import export
 from piano.exporting.web_runtime import read_package
 from piano.foundation.errors import ConfigError
@@ -111,7 +112,7 @@ def text(browser: Browser, name: str) -> str:
 @pytest.mark.parametrize("seed", [0, 23])
 def test_a_seed_is_the_same_music_in_the_browser_and_in_python(browser: Browser, model: Path, seed: int) -> None:
     made = np.array(browser.evaluate(COMPOSED.replace("SEED", str(seed))))
-    composer = Composer(load_generator(model), Sampling(seed=seed, phase_iterations=4))
+    composer = Composer(load_generator(model), Sampling(seed=seed, phase_iterations=PHASE_ITERATIONS))
     wanted = composer.read(composer.start(), made.shape[1])[1].numpy()
     assert made.shape[1] > composer.generator.latent_seq_len * composer.generator.hop_samples
     difference = np.sqrt(np.square(made - wanted).mean() / np.square(wanted).mean())

@@ -17,8 +17,8 @@ from piano.piano_encoder_decoder import IMAGE_SCALE, MAGNITUDE_FLOOR
 from piano.piano_model import VariationalAttentionModel
 
 FORMAT, FORMAT_VERSION = "musigan-onnx", 1
-PHASE_ITERATIONS = {1: 2, 2: 4}
-"""Of Griffin-Lim by number of channels: more are hardly heard (`--phase-iterations`)."""
+PHASE_ITERATIONS = 2
+"""Of Griffin-Lim: with four `shipped` scores the same, and sixteen cost more than all else (docs/on-the-web.md)."""
 
 
 def composing_table(network: VariationalAttentionModel, *, steps: int) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def composing_table(network: VariationalAttentionModel, *, steps: int) -> dict[s
         "scatter": {"floor": 1e-6, "offset": -0.5 * math.log(3.0 / 8.0) - texture.MEAN_LOG_RAYLEIGH},
         "loudness": _loudness(network.texture_of(steps)),
         "phase": {
-            "iterations": PHASE_ITERATIONS[network.sound_channels],
+            "iterations": PHASE_ITERATIONS,
             "momentum": phase.MOMENTUM,
             "partial_curvature": phase.PARTIAL_CURVATURE,
             "delay_per_rise": phase.DELAY_PER_RISE,
