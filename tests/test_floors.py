@@ -28,6 +28,7 @@ FLOORS: tuple[tuple[int, list[str]], ...] = (
     (7, ["piano.judging"]),
     (7, ["piano.watching"]),
     (8, ["piano.generate_music", "piano.player", "piano.reproduce", "piano.export_model"]),
+    (8, ["piano.exporting"]),
     (8, ["piano.piano_main", "piano.demo", "piano.evaluate", "piano.compare", "piano.check_discriminator"]),
     (9, ["piano.report", "piano.checkup", "piano.play", "tutorial"]),
     (10, ["musigan"]),
@@ -39,7 +40,17 @@ WINGS = [
     "tutorial",
     *(
         f"piano.{name}"
-        for name in ("doctor", "training", "evaluation", "judging", "watching", "report", "checkup", "play")
+        for name in (
+            "doctor",
+            "training",
+            "evaluation",
+            "judging",
+            "watching",
+            "report",
+            "checkup",
+            "play",
+            "exporting",
+        )
     ),
 ]
 """Folders whose modules may import each other, without circles."""

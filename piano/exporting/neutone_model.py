@@ -92,8 +92,12 @@ class NeutoneModel(NonRealtimeBase):
     def get_neutone_parameters(self) -> list[NeutoneParameter]:
         return [
             ContinuousNeutoneParameter("seed", "which piece, a whole number", 0.0, 0.0, MOST_SEED),
-            ContinuousNeutoneParameter("style", "0: the seed's own; 1 to 1024: a learned one", 0.0, 0.0, float(NUM_ANCHORS)),
-            ContinuousNeutoneParameter("surprise", "how far from what was learned; 1 is usual", 1.0, 0.0, MOST_SURPRISE),
+            ContinuousNeutoneParameter(
+                "style", "0: the seed's own; 1 to 1024: a learned one", 0.0, 0.0, float(NUM_ANCHORS)
+            ),
+            ContinuousNeutoneParameter(
+                "surprise", "how far from what was learned; 1 is usual", 1.0, 0.0, MOST_SURPRISE
+            ),
             # Whole numbers are a kind of their own in the SDK, which its own check of the file refuses (1.5.2).
             ContinuousNeutoneParameter("variation", "another take in the same style", 0.0, 0.0, LAST_VARIATION),
             TextNeutoneParameter("seconds", "how many seconds of music", 4, str(SECONDS)),

@@ -9,7 +9,6 @@ from piano.exporting.scripted_noise import KeyedNoise, ScriptedNoise
 from piano.latent_style import ANCHOR_SPREAD, NUM_ANCHORS, PULSE_NUMBERS, PULSE_RANGE, REPEATS, LatentStyle
 
 
-
 PULSE_COLUMNS = 8
 """A pulse as numbers: frequency, strength, octave (real, imaginary), phase; of what comes again its strength, after how
 many beats, and where frame 0 is in it. See `latent_style.Pulse`."""

@@ -195,9 +195,7 @@ class StreamingPhase(nn.Module):
         count = spectrum.shape[2]
         window = self.window * (math.sqrt(float(self.n_fft)) / self.window_power)
         pieces = (torch.fft.irfft(spectrum, n=self.n_fft) * window).unflatten(-1, [self.hops, self.hop])
-        blocks = torch.zeros(
-            [spectrum.shape[0], self.channels, count + self.overlap, self.hop], device=spectrum.device
-        )
+        blocks = torch.zeros([spectrum.shape[0], self.channels, count + self.overlap, self.hop], device=spectrum.device)
         for quarter in range(self.hops):
             blocks[:, :, quarter : quarter + count] += pieces[..., quarter, :]
         blocks[:, :, : self.overlap] += self.tails[step]
