@@ -1,12 +1,13 @@
 """What is ordered on the page, the sound that it is made from, and what would make it on the command line."""
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from piano.composer import Composer, Sampling
+from piano.foundation import bounds
 from piano.foundation.errors import AudioError
 from piano.foundation.prompts import Heard, hear
 from piano.generate_music import LEAST_FRAMES, Maker, hear_prompt, parse_arguments
