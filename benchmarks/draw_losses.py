@@ -247,6 +247,13 @@ def save(figure, path: Path) -> None:
         drawn.convert("RGB").quantize(COLOURS).save(path, optimize=True)
 
 
+FORMS: tuple[tuple[str, losses.Objective, float], ...] = (
+    ("bce", "bce", 0.0),
+    ("relativistic", "relativistic", 0.0),
+    ("bce, smoothing 0.1", "bce", 0.1),
+)
+
+
 def draw_game(path: Path) -> None:
     """L_D and L_G over how far apart a judge holds real and generated music, plain, relativistic and smoothed."""
     logits = torch.linspace(-4.0, 6.0, 60)
@@ -258,17 +265,13 @@ def draw_game(path: Path) -> None:
             for centre, style in ((apart / 2, "-"), (-apart / 2, "--")):
                 left.plot(grid, (-0.5 * (grid - centre).square()).exp(), style, color=colour)
         left.set(title="its logits: real -, generated --", xlabel="logit", yticks=())
-        for words, options in (
-            ("bce", {}),
-            ("relativistic", {"objective": "relativistic"}),
-            ("bce, smoothing 0.1", {"smoothing": 0.1}),
-        ):
+        for words, objective, smoothing in FORMS:
             rows = zip(real, fake, strict=True)
-            middle.plot(logits, [losses.discriminator_loss(r, f, **options) for r, f in rows], label=words)
+            middle.plot(logits, [losses.discriminator_loss(r, f, objective, smoothing) for r, f in rows], label=words)
         middle.axhline(losses.CONFUSION, color=QUIET, linewidth=0.6)
         middle.set(title="discriminator_loss", xlabel="real - generated", ylim=(0, 2.5))
         middle.legend()
-        for objective in ("bce", "relativistic"):
+        for _, objective, _ in FORMS[:2]:
             rows = zip(real, fake, strict=True)
             right.plot(logits, [losses.generator_adversarial_loss(r, f, objective) for r, f in rows], label=objective)
         right.axhline(losses.CONFUSION, color=QUIET, linewidth=0.6)

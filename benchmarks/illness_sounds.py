@@ -34,6 +34,7 @@ from piano.foundation.audio_io import find_audio_files, read_audio
 from piano.foundation.audio_writer import encode_mp3
 from piano.foundation.errors import run_command
 from piano.foundation.made_files import replacing
+from piano.piano_encoder_decoder import Decoder
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import load_generator
 
@@ -77,7 +78,7 @@ class Patient:
         return self.composer().decode(latents, first_item=item)[0].numpy()
 
     @contextmanager
-    def other_decoder(self) -> Iterator[torch.nn.Module]:
+    def other_decoder(self) -> Iterator[Decoder]:
         """A copy of the decoder to spoil; the healthy one is back afterwards."""
         healthy = self.network.autoencoder.decoder
         self.network.autoencoder.decoder = copy.deepcopy(healthy)
@@ -108,7 +109,7 @@ class Patient:
     def noise(self) -> NDArray:
         """A decoder that has learned the mean spectrum and nothing else, with the scatter on it."""
         with self.other_decoder() as decoder, torch.no_grad():
-            decoder.get_submodule("head").weight.zero_()
+            decoder.head.weight.zero_()
             return self.sound(self.latents)
 
     def divergence(self) -> NDArray:
@@ -135,7 +136,7 @@ class Patient:
         """The same three seeds, when the one-step block answers every noise as it answers that of seed 0."""
         block = self.network.shortcut
         answer, healthy = next(self.composer(0, 1).stream_latents(count=1)), block.forward
-        block.forward = lambda latents, level, condition: answer[:, : latents.shape[1]]
+        block.forward = lambda noisy, level, condition: answer[:, : noisy.shape[1]]
         try:
             return self._takes()
         finally:

@@ -55,14 +55,13 @@ class Content:
     def rewritten(self, text: str, page: Page) -> str:
         """A document with its links as they lead inside the site; what stands in a block of code stays."""
         pieces = _FENCE.split(text)
-        return "".join(
-            piece if piece.startswith("```") else self._prose(piece, page) for piece in pieces
-        )
+        return "".join(piece if piece.startswith("```") else self._prose(piece, page) for piece in pieces)
 
     def _prose(self, text: str, page: Page) -> str:
         # A list or a table right below a paragraph belongs to the paragraph in the dialect that the generator reads.
         text = re.sub(r"(?m)^((?!- |\d+\. |\||#|\s*$|    | {2}\S).*)\n(?=- |1\. |\| )", r"\1\n\n", text)
-        return _LINK.sub(lambda match: self._link(match, page), text)
+        text = _LINK.sub(lambda match: self._link(match, page), text)
+        return re.sub(r"</audio></span>\s+·\s+(?=<span class=\"sound\">)", "</audio></span>\n", text)
 
     def _link(self, match: re.Match[str], page: Page) -> str:
         mark, words, target = match.groups()
@@ -110,7 +109,7 @@ class Content:
         from nbconvert import MarkdownExporter  # of the extra, like the generator
 
         name = path.stem
-        text, resources = MarkdownExporter().from_filename(path, {"output_files_dir": f"{name}_files"})
+        text, resources = MarkdownExporter().from_filename(str(path), {"output_files_dir": f"{name}_files"})
         home = PurePosixPath(page.address).parent
         for file, held in resources["outputs"].items():
             target = self.folder / home / file
