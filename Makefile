@@ -3,6 +3,7 @@
 # make tutorial    installs, then runs the notebook that teaches GANs (about half an hour), the one with the solutions, the one to play in
 # make test        installs, then runs every test
 # make check       ruff (format and lint), pyright, then every test
+# make site        installs, then builds the site of the documents into build/site: open build/site/index.html
 # make clean       removes what the demo and the tests made; .venv stays
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ TOOLS := $(VENV)/.tools
 PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest
 CPU_WHEELS := https://download.pytorch.org/whl/cpu
 
-.PHONY: help install demo tutorial test check clean
+.PHONY: help install demo tutorial site test check clean
 
 help:
 	@sed -n '/^# make/s/^# //p' Makefile
@@ -31,7 +32,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 $(TOOLS): pyproject.toml constraints.txt
-	$(call install,demo$(COMMA)m4a$(COMMA)play$(COMMA)tutorial$(COMMA)notify$(COMMA)dev)
+	$(call install,demo$(COMMA)m4a$(COMMA)play$(COMMA)tutorial$(COMMA)notify$(COMMA)docs$(COMMA)dev)
 	@touch $@ $(READY)
 
 # Tests that measure the machine's speed, or start processes that share a step, run when nothing else does.
@@ -61,6 +62,9 @@ demo: $(READY)
 
 tutorial: $(TOOLS)
 	$(RUN) -m tutorial.build_notebooks --run
+
+site: $(TOOLS)
+	$(RUN) docs/website/build_site.py
 
 test: $(TOOLS)
 	$(call run_tests)
