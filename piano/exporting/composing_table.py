@@ -18,7 +18,7 @@ from piano.piano_model import VariationalAttentionModel
 
 FORMAT, FORMAT_VERSION = "musigan-onnx", 1
 PHASE_ITERATIONS = 2
-"""Of Griffin-Lim: with four `shipped` scores the same, and sixteen cost more than all else (docs/on-the-web.md)."""
+"""Of Griffin-Lim: with four `shipped` scores the same (docs/on-the-web.md)."""
 
 
 def composing_table(network: VariationalAttentionModel, *, steps: int) -> dict[str, Any]:
