@@ -58,7 +58,7 @@ def file(stereo, tmp_path_factory) -> Path:
     return folder / "tune.ts"
 
 
-# --- the seed's numbers ------------------------------------------------------------------------------------------------
+# --- the seed's numbers ---
 
 
 @pytest.mark.parametrize("key", [(0, 0, "music", 3), (2**62, 19, "style spread", 7, 0), (-3, 1, "texture", 1, 999)])
@@ -96,7 +96,7 @@ def test_a_pulse_goes_on_where_another_one_is(generator):
     torch.testing.assert_close(signals, generator.condition_on(wanted, 16, first_frame=40).signals[0], **CLOSE)
 
 
-# --- streams equal wholes ----------------------------------------------------------------------------------------------
+# --- streams equal wholes ---
 
 
 @torch.no_grad()
@@ -174,7 +174,7 @@ def nearly_the_same(made: Tensor, wanted: Tensor) -> bool:
     return float(off) < 1e-2
 
 
-# --- composing ---------------------------------------------------------------------------------------------------------
+# --- composing ---
 
 
 def composed(composition, count: int, size: int = 5) -> Tensor:
@@ -216,7 +216,7 @@ def test_of_styles_that_are_all_next_to_silence_the_loudest_is_taken():
     first = composer.compose_window(composer.begin(count=1))[1]
     assert not torch.allclose(first, state.ahead, atol=1e-2)  # another attempt than the first one was louder
     made = composed(compose(changed), 60)
-    windows, piece = composer.compose_window(state.windows)
+    _, piece = composer.compose_window(state.windows)
     wanted = torch.cat([state.ahead, piece], dim=1)[0, :50]
     torch.testing.assert_close(made[0, :50, : changed.latent_dim], wanted, **CLOSE)
 
@@ -247,7 +247,7 @@ def test_another_seed_begins_its_own_piece(generator):
     assert float(distances.min()) < 1e-4
 
 
-# --- the file ----------------------------------------------------------------------------------------------------------
+# --- the file ---
 
 
 def test_the_file_passes_the_host_s_self_test(file):
