@@ -53,7 +53,7 @@ def decibels(difference: Tensor, of: Tensor) -> float:
 
 
 def edge_clicks(sound: Tensor, rate: int, buffer: int) -> tuple[float, float]:
-    """Mean click ratio (`evaluation.continuations.click_ratio`) at the buffers' edges, and between them."""
+    """Mean `click_ratio` of `evaluation.continuations` at the buffers' edges, and in the middle between them."""
     flux, hop = click_flux(sound.double().mean(dim=0).numpy(), rate)
     median = max(float(np.median(flux)), 1e-3)
     edges = range(buffer, sound.shape[-1] - buffer, buffer)

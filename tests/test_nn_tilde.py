@@ -13,7 +13,7 @@ from torch import Tensor
 from piano.composer import Composer, Sampling, take_frames
 from piano.export_model import main
 from piano.exporting.exported_file import script
-from piano.exporting.nn_tilde import DESCRIPTION
+from piano.exporting.nn_tilde import DESCRIPTION, NnTilde
 from piano.exporting.scripted_composition import ScriptedComposition
 from piano.exporting.scripted_noise import ScriptedNoise
 from piano.exporting.scripted_style import ScriptedStyle
@@ -58,7 +58,7 @@ def file(stereo, tmp_path_factory) -> Path:
     return folder / "tune.ts"
 
 
-# --- the seed's numbers --------------------------------------------------------------------------------------------
+# --- the seed's numbers ---
 
 
 @pytest.mark.parametrize("key", [(0, 0, "music", 3), (2**62, 19, "style spread", 7, 0), (-3, 1, "texture", 1, 999)])
@@ -96,7 +96,7 @@ def test_a_pulse_goes_on_where_another_one_is(generator):
     torch.testing.assert_close(signals, generator.condition_on(wanted, 16, first_frame=40).signals[0], **CLOSE)
 
 
-# --- streams equal wholes ------------------------------------------------------------------------------------------
+# --- streams equal wholes ---
 
 
 @torch.no_grad()
@@ -174,7 +174,7 @@ def nearly_the_same(made: Tensor, wanted: Tensor) -> bool:
     return float(off) < 1e-2
 
 
-# --- composing -----------------------------------------------------------------------------------------------------
+# --- composing ---
 
 
 def composed(composition, count: int, size: int = 5) -> Tensor:
@@ -247,7 +247,7 @@ def test_another_seed_begins_its_own_piece(generator):
     assert float(distances.min()) < 1e-4
 
 
-# --- the file ------------------------------------------------------------------------------------------------------
+# --- the file ---
 
 
 def test_the_file_passes_the_host_s_self_test(file):

@@ -1,4 +1,4 @@
-"""The one file of an export for another program: which model goes in, its name, and that it replaces nothing."""
+"""The one file of an export for another program: which model, what it is called, and that it replaces nothing."""
 
 import argparse
 import warnings

@@ -70,13 +70,13 @@ class NeutoneModel(NonRealtimeBase):
 
     def get_model_long_description(self) -> str:
         return (
-            "Music from noise, a piece at a time. Seed: which piece. Style: 0: the seed chooses, 1 to 1024 are styles "
+            "Music from noise, a piece at a time. Seed: which piece. Style: 0 lets the seed choose, 1 to 1024 are those "
             "of the music that was learned. Surprise: how far from it, 1 is usual. Variation: other takes in the same "
             "style. In the text box stands how many seconds."
         )
 
     def get_technical_description(self) -> str:
-        return "A causal flow over latents of a variational autoencoder on log magnitudes, with a phase vocoder. " + (
+        return "A flow over latents of a variational autoencoder on log magnitudes, with a phase vocoder. " + (
             self.about
         )
 

@@ -1,4 +1,4 @@
-"""The seed's numbers inside TorchScript: those of `foundation.randomness`, so that a seed is the same music.
+"""The numbers of a seed inside TorchScript: those of `foundation.randomness`, so that a seed is the same music.
 
 A key is hashed by BLAKE2b (RFC 7693) and seeds torch's generator. TorchScript has no hash, but 64-bit words in tensors
 are all that one needs.
