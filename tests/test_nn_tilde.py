@@ -13,7 +13,7 @@ from torch import Tensor
 from piano.composer import Composer, Sampling, take_frames
 from piano.export_model import main
 from piano.exporting.exported_file import script
-from piano.exporting.nn_tilde import DESCRIPTION, NnTilde
+from piano.exporting.nn_tilde import DESCRIPTION
 from piano.exporting.scripted_composition import ScriptedComposition
 from piano.exporting.scripted_noise import ScriptedNoise
 from piano.exporting.scripted_style import ScriptedStyle

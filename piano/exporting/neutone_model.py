@@ -70,7 +70,7 @@ class NeutoneModel(NonRealtimeBase):
 
     def get_model_long_description(self) -> str:
         return (
-            "Music from noise, a piece at a time. Seed: which piece. Style: 0 lets the seed choose, 1 to 1024 are those "
+            "Music from noise, a piece at a time. Seed: which piece. Style: 0: the seed chooses; 1 to 1024: those "
             "of the music that was learned. Surprise: how far from it, 1 is usual. Variation: other takes in the same "
             "style. In the text box stands how many seconds."
         )
