@@ -110,6 +110,7 @@ class Player:
         self._clock = 0.0
         self._has_begun = False
         self._awaited: Moved | None = None
+        self._void_from: int | None = None
 
     async def play(self, **program: Any) -> None:
         """Until the server or `stop` ends it."""
@@ -160,6 +161,8 @@ class Player:
             self._be_told(json.loads(message))
             return
         sample = int(struct.unpack("<d", message[:8])[0])
+        if self._void_from is not None:  # the old music goes on until the new is there
+            self.end, self._void_from = self._void_from, None
         if sample != self.end:
             raise SystemExit(f"a hole in the sound: {sample} comes after {self.end}")
         self.end = sample + (len(message) - 8) // 2 // int(self.format["channels"])
@@ -172,7 +175,7 @@ class Player:
         if told["type"] == "format":
             self.format, self._clock = told, time.perf_counter()
         elif told["type"] == "void":
-            self.end = int(told["from"])
+            self._void_from = int(told["from"]) if self._void_from is None else min(self._void_from, int(told["from"]))
             self._awaited = self.moves.get(int(told["id"]))
         elif told["type"] in ("refused", "error"):
             self.refused = told["reason"]

@@ -20,6 +20,8 @@ from piano.play.radio import CHANGE_SECONDS, Program, Radio
 
 TOLERATED_SPEED, TOLERATED_SECONDS = 1.02, 2.0
 """By which a listener's clock may be ahead of ours: who says more gets no more."""
+MOVED_SECONDS = 0.4
+"""Of sound that a control gets at once: the first piece may be short, and the next one takes its time."""
 MOVED_URGENCY = 0.5
 """Seconds: who has less goes before a control that moved, or one who turns it all the time would silence the others."""
 
@@ -145,13 +147,15 @@ class RadioWork:
         if move is not None:
             self._follow(*move)
         self._radio.forget(self.heard)
-        before = self._radio.end
-        chunk = self._radio.produce()
-        pcm = as_pcm(chunk.waveform)
+        begin = self._radio.end
+        wanted = 0 if move is None else round(MOVED_SECONDS * self.sample_rate)
+        while self._radio.end <= begin + wanted:
+            chunk = self._radio.produce()
+            pcm = as_pcm(chunk.waveform)
+            self._keep(Sound(chunk.sample, pcm))
+            self._tell(Sound(chunk.sample, pcm))
         self._begun = self._begun or time.monotonic()
-        self._keep(Sound(chunk.sample, pcm))
-        self._tell(Sound(chunk.sample, pcm))
-        return (self._radio.end - before) / self.sample_rate
+        return (self._radio.end - begin) / self.sample_rate
 
     def fail(self, error: Exception) -> None:
         """Say that it cannot go on."""
