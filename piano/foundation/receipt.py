@@ -79,6 +79,9 @@ class RadioMove(BaseModel):
     piece: int = Field(0, ge=0, lt=2**32)
     surprise: float = Field(1.0, ge=0.0, le=100.0)
     near: int | None = Field(None, ge=0, lt=2**16)
+    between: tuple[int, int] | None = None
+    """Styles of the training music, in place of one."""
+    blend: float = Field(0.5, ge=0.0, le=1.0)
     wander_seconds: float = Field(0.0, ge=0.0, le=86_400.0)
     steps: int = Field(**bounds.SAMPLING_STEPS.limits)
     phase_iterations: int = Field(4, **bounds.PHASE_ITERATIONS.limits)

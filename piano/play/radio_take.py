@@ -23,9 +23,7 @@ from piano.play.radio_work import Moved, RadioWork, first_needed
 LEAST_SECONDS = 1.0
 MOST_MOVES = 1000
 EXACT = "`musigan reproduce FILE` plays it once more, sample by sample."
-WITH_SOUNDS = (
-    "It cannot be made again: the radio went on from a sound, or its style lay between two. It is kept as it was heard."
-)
+WITH_SOUNDS = "It cannot be made again: the radio went on from a sound, or took its style. It is kept as it was heard."
 TOO_MANY = "It cannot be made again: the controls moved too often for its receipt. It is kept as it was heard."
 
 
@@ -69,7 +67,7 @@ def receipt_of(
     work: RadioWork, moves: list[Moved], begin: int, samples: int, models: Models
 ) -> tuple[Receipt | None, str]:
     """A receipt by which it can be played again, and a sentence about that; None where it cannot."""
-    if any(moved.wishes.prompt or moved.wishes.between for moved in moves):
+    if any(isinstance(source, str) for moved in moves for source in _sources(moved)):
         return None, WITH_SOUNDS
     if len(moves) > MOST_MOVES:
         return None, TOO_MANY
@@ -95,6 +93,10 @@ def receipt_of(
     return (receipt, EXACT) if len(receipt.text()) <= LONGEST_COMMENT else (None, TOO_MANY)
 
 
+def _sources(moved: Moved) -> tuple[int | str | None, ...]:
+    return (moved.wishes.prompt, *(moved.wishes.between or ()))
+
+
 def _plain(work: RadioWork, moved: Moved, origin: int) -> RadioMove:
     wishes = moved.wishes
     return RadioMove(
@@ -104,6 +106,8 @@ def _plain(work: RadioWork, moved: Moved, origin: int) -> RadioMove:
         piece=wishes.piece,
         surprise=wishes.surprise,
         near=wishes.near,
+        between=wishes.between,  # type: ignore[arg-type]  # no sounds among them
+        blend=wishes.blend,
         wander_seconds=wishes.wander_seconds,
         steps=work.steps_of(wishes),
         phase_iterations=wishes.phase_iterations,

@@ -17,6 +17,7 @@ from piano.latent_style import Style
 from piano.play.place import Limits, Sources
 from piano.play.programs import Wishes
 from piano.play.radio import CHANGE_SECONDS, Program, Radio
+from piano.play.replay import style_at
 
 TOLERATED_SPEED, TOLERATED_SECONDS = 1.02, 2.0
 """By which a listener's clock may be ahead of ours: who says more gets no more."""
@@ -202,8 +203,7 @@ class RadioWork:
         """Of a place on the map, or of a sound."""
         if isinstance(pole, str):
             return self._known_sources().style(self.composer, pole)
-        items = range(wishes.piece, wishes.piece + 1)
-        return self.composer.generator.style.draw(wishes.seed, items, surprise=0.0, near=pole)
+        return style_at(self.composer, wishes.seed, wishes.piece, pole)
 
     def _follow(self, wishes: Wishes, at: int, move_id: int | None) -> None:
         """Play otherwise, or say why that cannot be and play on."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from piano.composer import Composer
 from piano.foundation.receipt import RadioMove, RadioPart
+from piano.latent_style import Style
 from piano.play.radio import Program, Radio
 
 
@@ -25,7 +26,7 @@ def replayed(composer: Composer, part: RadioPart, samples: int) -> Iterator[Tens
         How many, from its first one on.
     """
     first, *moves = part.moves
-    radio = Radio(composer, _program(first))
+    radio = Radio(composer, program_of(composer, first))
     made: list[tuple[int, Tensor]] = []
 
     def produce() -> None:
@@ -38,7 +39,7 @@ def replayed(composer: Composer, part: RadioPart, samples: int) -> Iterator[Tens
             produce()
             while len(made) > 1 and made[1][0] <= part.begin:  # before what is wanted
                 made.pop(0)
-        void = radio.move(_program(move), move.at)
+        void = radio.move(program_of(composer, move), move.at)
         while made and made[-1][0] >= void:
             made.pop()
         if made:
@@ -57,5 +58,15 @@ def replayed(composer: Composer, part: RadioPart, samples: int) -> Iterator[Tens
         produce()
 
 
-def _program(move: RadioMove) -> Program:
-    return Program(**move.model_dump(exclude={"at", "end"}))
+def program_of(composer: Composer, move: RadioMove) -> Program:
+    """What a move asked for."""
+    between = None
+    if move.between is not None:
+        first, second = (style_at(composer, move.seed, move.piece, pole) for pole in move.between)
+        between = (first, second)
+    return Program(**move.model_dump(exclude={"at", "end", "between"}), between=between)
+
+
+def style_at(composer: Composer, seed: int, piece: int, pole: int) -> Style:
+    """A style of the training music itself, with the beat that a piece begins with."""
+    return composer.generator.style.draw(seed, range(piece, piece + 1), surprise=0.0, near=pole)
