@@ -663,6 +663,9 @@ class Composer:
             noise = together([self._scatter(seed, item, first_frame, spectrum.shape[1]) for item in items])
             texture = self.generator.texture_of(RECONSTRUCTED if are_real else self.steps)
         if self.kernels is not None:
+            # The compiled exponential ends at the largest number; what goes beyond it is told as PyTorch's would be.
+            largest = autoencoder.log_magnitude(spectrum.float()).amax()
+            require_finite(largest.exp(), "magnitudes")
             return finish_levels(autoencoder, spectrum, self.kernels.levels, texture=texture, noise=noise)
         require_finite(autoencoder.log_magnitude(spectrum.float()), "spectra")
         finished = autoencoder.channel_levels(spectrum, texture=texture, noise=noise)

@@ -73,7 +73,11 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="weights in half precision, statistics as they are (default: all as they are; for web: --int8)",
     )
     parser.add_argument(
-        "--int8", action="store_const", const="int8", dest="precision", help="weights of onnx and web in 8 bits"
+        "--int8",
+        action="store_const",
+        const="int8",
+        dest="precision",
+        help="weights of onnx and web in 8 bits (default: as they are)",
     )
     kinds.add_shared(
         parser, "--steps", help="of onnx and web: sampling steps, or auto, what scored best (default: auto)"

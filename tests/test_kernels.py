@@ -30,7 +30,7 @@ N_FFT = 1024
 
 @pytest.fixture(scope="module")
 def kernels() -> compiled.Kernels:
-    found = compiled.kernels()
+    found = compiled.compile_all()
     assert found is not None
     return found
 
@@ -108,7 +108,7 @@ def pieces_of(vocoder: PhaseVocoder, magnitudes: Tensor, cosine: Tensor, cuts: l
 @settings(max_examples=15, deadline=None)
 @given(cuts=st.lists(st.integers(min_value=0, max_value=150), max_size=9), iterations=st.sampled_from([0, 3]))
 def test_pushes_of_any_sizes_give_the_same_bits(cuts: list[int], iterations: int) -> None:
-    loops = compiled.kernels()
+    loops = compiled.compile_all()
     assert loops is not None
     magnitudes, cosine = noisy_notes(2, 150)
     whole, pieces = (
@@ -222,7 +222,7 @@ def test_a_broken_model_is_a_sentence_with_kernels_too(kernels: compiled.Kernels
 @pytest.mark.parametrize("steps", [1, 3])
 @pytest.mark.parametrize("has_kernels", [True, False])
 def test_composing_and_sounding_at_once_gives_the_same_bits(steps: int, has_kernels: bool) -> None:
-    loops = compiled.kernels() if has_kernels else None
+    loops = compiled.compile_all() if has_kernels else None
     in_turn, at_once = (
         list(Composer(build(), Sampling(2, steps, 2), kernels=loops, overlaps=overlaps).stream(12.3))
         for overlaps in (False, True)

@@ -30,7 +30,7 @@ VERBS: dict[str, Verb] = {
     "prepare": Verb("data_prep.prepare_dataset", "cut a folder of music into exact chunks, with a report"),
     "dataset": Verb("data_prep.create_dataset", "turn the chunks into training and validation pairs"),
     "train": Verb("piano.piano_main", "pretrain and train the generator and the discriminator"),
-    "play": Verb("piano.play.command", "play a model in the browser, live: endless music, takes, blind listening"),
+    "play": Verb("piano.play.command", "music without end in the browser, as it is made"),
     "generate": Verb("piano.generate_music", "music from noise, or what a fragment goes on to"),
     "reproduce": Verb("piano.reproduce", "make a sound again from its receipt; is it the same?"),
     "export": Verb("piano.export_model", "turn a checkpoint into a folder that can be given away"),

@@ -75,7 +75,7 @@ class Guard:
         """Status and sentence for who may not come in; None for who may."""
         host = host_name(headers.get(b"host", ""))
         if host not in self.hosts:
-            return 421, "This name is not ours: open the address that `musigan play` printed."
+            return 421, "This name is not ours: open the address that the player printed when it started."
         if headers.get(b"sec-fetch-site", "none") not in ("same-origin", "none") and not is_visit(scope, headers):
             return 403, "Another page asked for this: only the page of this server may."  # a foreign <audio>, say
         changes = scope["type"] == "websocket" or scope["method"] in CHANGING
@@ -84,7 +84,7 @@ class Guard:
             return 403, "Another page asked for this: only the page of this server may."
         has_token = self._has_token(scope, headers)
         if self.token and not has_token:
-            return 401, "This server asks for a token: open the whole address that `musigan play` printed."
+            return 401, "This server asks for a token: open the whole address that the player printed when it started."
         if changes and not origin and not (self.token and has_token):
             return 403, "A request that changes something must say from which page it comes (Origin)."
         return None

@@ -43,7 +43,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     kinds.add_shared(parser, "--config")
     parser.add_argument("--port", type=kinds.whole(PORT_RANGE), help=f"(default: {PORT}, or the next one that is free)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this computer only)")
-    parser.add_argument("--no-browser", action="store_true", help="only print the address")
+    parser.add_argument(
+        "--no-browser", action="store_true", help="only print the address (default: the page is opened)"
+    )
     parser.add_argument(
         "--library", type=Path, help=f"folder of takes (default: {LIBRARY} in the config's music_out_folder)"
     )

@@ -1,13 +1,12 @@
 """What is ordered on the page, the sound that it is made from, and what would make it on the command line."""
 
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from piano.composer import Composer, Sampling
-from piano.foundation import bounds
 from piano.foundation.errors import AudioError
 from piano.foundation.prompts import Heard, hear
 from piano.generate_music import LEAST_FRAMES, Maker, hear_prompt, parse_arguments
@@ -33,7 +32,7 @@ class Order(BaseModel):
     first: int = Field(0, ge=0, lt=1000)
     """Number of the first sample of the seed."""
     count: int = Field(1, ge=1, le=MOST_COUNT)
-    steps: Annotated[int, Field(**bounds.SAMPLING_STEPS.limits)] | Literal["auto"] = "auto"
+    steps: int | Literal["auto"] = "auto"
 
 
 class Sound(NamedTuple):

@@ -12,6 +12,7 @@ import torch
 
 from piano.foundation import bounds
 from piano.foundation.audio_writer import open_writer
+from piano.foundation.doors import command
 from piano.foundation.errors import AudioError
 from piano.foundation.made_files import publish_together, unfinished
 from piano.foundation.model_folder import project_name
@@ -22,7 +23,7 @@ from piano.play.radio_work import Moved, RadioWork, first_needed
 
 LEAST_SECONDS = 1.0
 MOST_MOVES = 1000
-EXACT = "`musigan reproduce FILE` plays it once more, sample by sample."
+EXACT = f"`{command('reproduce', 'FILE')}` plays it once more, sample by sample."
 WITH_SOUNDS = "It cannot be made again: the radio went on from a sound, or took its style. It is kept as it was heard."
 TOO_MANY = "It cannot be made again: the controls moved too often for its receipt. It is kept as it was heard."
 
