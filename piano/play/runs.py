@@ -131,7 +131,7 @@ def tell_run(folder: Path) -> dict[str, Any]:
         "stage": printable(stages[-1].name)[:80] if stages else None,
         "stage_words": STAGE[stages[-1].name].words if stages and stages[-1].name in STAGE else None,
         "epoch": last.get("epoch"),
-        "minutes": _number(max(map(minutes_of, history), default=0.0), 2),
+        "minutes": _number(max(map(minutes_of, history), default=0.0), 4),
         "best": None if best is None else {"epoch": best.epoch, "score": _number(best.kernel_score)},
         "stages": [
             {"stage": printable(stage.name)[:80], "at": _number(stage.start, 3), "steps": stage.steps}
