@@ -13,6 +13,7 @@ import numpy as np
 import soundfile
 import torch
 
+from piano.composer import Composer
 from piano.foundation.audio_writer import open_writer
 from piano.foundation.doors import fill, program
 from piano.foundation.errors import AudioError, CheckpointError, MusiganError, run_command
@@ -130,11 +131,17 @@ def make_again(
     maker = open_matching(receipt, file, checkpoints, sources or {})
     with tempfile.TemporaryDirectory() as folder:
         made = file_again(maker, receipt, Path(folder), samples=len(written))
-        again = read_sound(made)
+        difference = compare(written, read_sound(made))
+        if not difference.is_identical and maker.composer.kernels is not None:
+            # A receipt does not say whether the compiled loops made the sound, whose last bits are others.
+            plain = maker._replace(composer=Composer(maker.generator, maker.composer.sampling))
+            other = file_again(plain, receipt, Path(tempfile.mkdtemp(dir=folder)), samples=len(written))
+            found = compare(written, read_sound(other))
+            if found.samples == found.other_samples and found.ratio_db > difference.ratio_db:
+                made, difference = other, found
         if keep:
             with replacing(keep) as temporary:
                 shutil.copyfile(made, temporary)
-    difference = compare(written, again)
     return Again(difference, [] if difference.is_identical else other_conditions(receipt, maker))
 
 
