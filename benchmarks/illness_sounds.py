@@ -152,8 +152,8 @@ class Patient:
         with self.other_decoder() as decoder:
             sure = decoder.forward
 
-            def unsure(latents: Tensor) -> Tensor:
-                frames = sure(latents).transpose(1, 2)
+            def unsure(latent: Tensor) -> Tensor:
+                frames = sure(latent).transpose(1, 2)
                 return functional.avg_pool1d(frames, BLUR, 1, BLUR // 2, count_include_pad=False).transpose(1, 2)
 
             decoder.forward = unsure
