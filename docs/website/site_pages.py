@@ -43,12 +43,14 @@ SECTIONS: tuple[tuple[str, tuple[Page, ...]], ...] = (
             _document("time-budget", "With a time budget"),
             _document("keeping", "Work is never lost"),
             _document("report", "The listening report"),
-            Page("docs/settings.md", "settings.md", "Settings"),
+            _document("commands", "Commands"),
+            _document("settings", "Settings"),
         ),
     ),
     (
         "Understand",
         (
+            _document("how-it-works", "How it works"),
             _document("illnesses", "What an illness sounds like"),
             _document("doctor", "The doctor's book"),
             _document("loss-guide", "Loss guide"),
@@ -63,6 +65,7 @@ SECTIONS: tuple[tuple[str, tuple[Page, ...]], ...] = (
             Page("tutorial/README.md", "tutorial/index.md", "The tutorial"),
             Page("tutorial/training_gans.ipynb", "tutorial/training_gans.md", "The notebook"),
             Page("tutorial/training_gans_solutions.ipynb", "tutorial/training_gans_solutions.md", "With solutions"),
+            Page("tutorial/play.ipynb", "tutorial/play.md", "A notebook to play in"),
         ),
     ),
     (
