@@ -202,8 +202,7 @@ def open_maker(folder: Path, options: argparse.Namespace) -> "Maker":
     """Load the model of a folder and set up device and threads for it; raises CheckpointError."""
     device = choose_device(options.device)
     if device == "cpu":  # in a thread, while the model is read
-        # Whoever listens to a pipe does not wait for a compiler.
-        compiled.prepare(may_compile=getattr(options, "output", None) != PIPE)
+        compiled.prepare()
     content = load_checkpoint(folder, "generator", options.epoch)
     generator = build_generator(content, device=device)
     sampling = Sampling(options.seed, options.steps, options.phase_iterations, sampling_dtype(device))

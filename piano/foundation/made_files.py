@@ -96,6 +96,17 @@ def numbered(path: Path) -> Iterator[Path]:
         number += 1
 
 
+def append_line(path: Path, line: bytes) -> None:
+    """Add a line to a file and wait until it is on the disk; on a line of its own also where the last was cut off."""
+    with path.open("ab+") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(max(size - 1, 0))
+        begin = b"" if stream.read(1) in (b"", b"\n") else b"\n"
+        stream.write(begin + line + b"\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
 def publish(temporary: Path, path: Path) -> Path:
     """Give a finished temporary file the first free name of `numbered(path)`; nothing that is there is replaced.
 

@@ -26,6 +26,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from piano.foundation.errors import ConfigError
+from piano.foundation.made_files import append_line
 from piano.foundation.randomness import keyed_generator
 from piano.play.blind_clips import as_wavs, composed, real_clip
 from piano.play.place import Place
@@ -263,15 +264,8 @@ class Blind:
             self._write(line)
 
     def _write(self, line: dict[str, Any]) -> None:
-        """Add a line, on a line of its own also where the last one was cut off."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / NAME).open("ab+") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(size - 1, 0))
-            begin = b"" if file.read(1) in (b"", b"\n") else b"\n"
-            file.write(begin + json.dumps(line).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        append_line(self.folder / NAME, json.dumps(line).encode())
 
 
 def tally(a: str, b: str, wins_a: int, wins_b: int, same: int) -> Tally:

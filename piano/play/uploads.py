@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import os
 import secrets
 import threading
 import time
@@ -19,7 +18,7 @@ from starlette.routing import Route
 
 from data_prep.worker_pool import run_tasks
 from piano.foundation.errors import AudioError
-from piano.foundation.made_files import write_json
+from piano.foundation.made_files import put_in_place, write_json
 from piano.foundation.screen_text import printable
 from piano.play.decoding import DecodeTask, decode_upload, outcome
 from piano.play.place import Limits
@@ -113,7 +112,7 @@ class Uploads:
         target = self.folder / f".{upload_id}.flac"
         try:
             seconds, notes = _decoded(DecodeTask(source, target, self.limits.upload_seconds), name)
-            os.replace(target, self._sound(upload_id))
+            put_in_place(target, self._sound(upload_id))
         finally:
             for path in (source, target):
                 path.unlink(missing_ok=True)
