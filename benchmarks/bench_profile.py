@@ -10,7 +10,7 @@ iterations. Processor time is that of all threads.
 import argparse
 import functools
 import time
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,16 +34,18 @@ PARTS = {
 }
 """What is told, and the function that does it; those further in are part of the one before."""
 
+Seconds = defaultdict[str, float]
+
 
 class Turn(NamedTuple):
     """One piece of music, made once."""
 
     seconds: float
     processor_seconds: float
-    parts: Counter
+    parts: Seconds
 
 
-def timed(parts: Counter) -> None:
+def timed(parts: Seconds) -> None:
     """Let every part add its seconds to `parts`, in this process from now on."""
     for name, (owner, function) in PARTS.items():
         original = getattr(owner, function)
@@ -59,13 +61,13 @@ def timed(parts: Counter) -> None:
         setattr(owner, function, around)
 
 
-def turn(composer: Composer, seconds: float, parts: Counter) -> Turn:
+def turn(composer: Composer, seconds: float, parts: Seconds) -> Turn:
     """Make music and throw it away."""
     parts.clear()
     begin, processor = time.perf_counter(), time.process_time()
     for _ in composer.stream(seconds):
         pass
-    return Turn(time.perf_counter() - begin, time.process_time() - processor, Counter(parts))
+    return Turn(time.perf_counter() - begin, time.process_time() - processor, parts.copy())
 
 
 def main() -> None:
@@ -78,7 +80,7 @@ def main() -> None:
     options = parser.parse_args()
     generator = load_generator(named_folder(Path(options.model)), "best")
     kernels = compiled.kernels()
-    parts: Counter = Counter()
+    parts: Seconds = defaultdict(float)
     timed(parts)
     for setting in options.settings:
         steps, iterations = (int(number) for number in setting.split(","))

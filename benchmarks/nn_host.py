@@ -66,7 +66,7 @@ def self_test(model):
 def main():
     torch.set_num_threads(1)
     file, jobs, sounds = sys.argv[1:]
-    results = {"torch": str(torch.__version__)}
+    results: dict = {"torch": str(torch.__version__)}
     self_test(torch.jit.load(file))
     for name, job in torch.load(jobs, weights_only=True).items():
         model = torch.jit.load(file)  # as a host that starts anew

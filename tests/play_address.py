@@ -81,6 +81,7 @@ def played(
     """A server over a folder; two models, `first` and `second`."""
     import uvicorn
 
+    from piano.play.connections import settings
     from piano.play.server import create_app
 
     models = {name: small_model(folder / name, seed=seed) for seed, name in enumerate(("first", "second"))}
@@ -94,10 +95,7 @@ def played(
         **place_settings,
     )
     listening = socket.create_server(("127.0.0.1", 0))
-    settings = uvicorn.Config(
-        create_app(place, version="test"), log_level="warning", timeout_graceful_shutdown=1, ws_max_size=1 << 16
-    )
-    server = uvicorn.Server(settings)
+    server = uvicorn.Server(settings(create_app(place, version="test"), place.limits))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     address = f"http://127.0.0.1:{listening.getsockname()[1]}"

@@ -28,7 +28,7 @@ from tests.test_stream_contract import MODELS, scattering
 
 HOP = 256
 """Samples of a latent frame of the models here."""
-CLOSE = {"atol": 1e-4, "rtol": 0.0}
+CLOSE = 1e-4
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -82,9 +82,9 @@ def test_styles_and_pulses_are_drawn_as_the_composer_draws_them(generator, near)
             7, range(item, item + 1), attempt=attempt, surprise=surprise, near=None if near < 0 else near
         )
         vector, pulse = style.draw(7, item, attempt, surprise, near)
-        torch.testing.assert_close(vector, wanted.vector[0], **CLOSE)
+        torch.testing.assert_close(vector, wanted.vector[0], atol=CLOSE, rtol=0.0)
         signals = generator.condition_on(wanted, 20, first_frame=33).signals[0]
-        torch.testing.assert_close(style.signals(pulse, 20, 33), signals, **CLOSE)
+        torch.testing.assert_close(style.signals(pulse, 20, 33), signals, atol=CLOSE, rtol=0.0)
 
 
 def test_a_pulse_goes_on_where_another_one_is(generator):
@@ -93,7 +93,9 @@ def test_a_pulse_goes_on_where_another_one_is(generator):
     wanted = after.going_on_from(before, 40 / generator.frames_per_second)
     pulses = [style.draw(seed, 0, 0, 1.0, -1)[1] for seed in (1, 2)]
     signals = style.signals(style.gone_on(pulses[1], pulses[0], 40), 16, 40)
-    torch.testing.assert_close(signals, generator.condition_on(wanted, 16, first_frame=40).signals[0], **CLOSE)
+    torch.testing.assert_close(
+        signals, generator.condition_on(wanted, 16, first_frame=40).signals[0], atol=CLOSE, rtol=0.0
+    )
 
 
 # --- streams equal wholes ---
@@ -110,14 +112,16 @@ def test_latents_are_decoded_and_sound_is_encoded_as_the_whole_would_be(generato
     padded = torch.cat([torch.full_like(latents[:, :early], 9.0), latents], dim=1)
     pieces = [decoder(part, size * index - early) for index, part in enumerate(padded.split(size, dim=1))]
     values = torch.cat(pieces, dim=1)[:, decoder.delay + early * decoder.stride :]
-    torch.testing.assert_close(values, generator.decode_spectrum(latents)[:, : values.shape[1]], **CLOSE)
+    torch.testing.assert_close(values, generator.decode_spectrum(latents)[:, : values.shape[1]], atol=CLOSE, rtol=0.0)
 
     sound = 0.1 * torch.randn(2, generator.sound_channels, 40 * HOP, generator=random)
     encoder.begin(sound)
     pieces = [encoder(part, size * index) for index, part in enumerate(sound.split(size * HOP, dim=-1))]
     made = torch.cat(pieces, dim=1)
     assert not made[:, : encoder.delay].any()
-    torch.testing.assert_close(made[:, encoder.delay :], generator.encode(sound)[:, : -encoder.delay], **CLOSE)
+    torch.testing.assert_close(
+        made[:, encoder.delay :], generator.encode(sound)[:, : -encoder.delay], atol=CLOSE, rtol=0.0
+    )
 
 
 @pytest.mark.parametrize("size", [1, 3, 64])
@@ -140,7 +144,7 @@ def test_the_same_magnitudes_sound_as_they_do_with_the_phase_vocoder(kind, itera
     delay = phase.delay(iterations) * n_fft // 4
     assert not made[..., :delay].any()
     shared = min(wanted.shape[-1], made.shape[-1] - delay)
-    torch.testing.assert_close(made[..., delay : delay + shared], wanted[..., :shared], **CLOSE)
+    torch.testing.assert_close(made[..., delay : delay + shared], wanted[..., :shared], atol=CLOSE, rtol=0.0)
 
 
 @torch.inference_mode()
@@ -151,9 +155,9 @@ def test_magnitudes_are_finished_as_the_composer_finishes_them(generator):
     noise = composer._scatter(4, 0, 0, frames).unsqueeze(0)
     planes = script(lambda: ScriptedFinish(generator))(spectrum, noise, torch.full((1, frames), FLOW))
     wanted = composer.finish(spectrum, 0)
-    torch.testing.assert_close(planes[:, : codec.sound_channels], wanted.magnitude, **CLOSE)
+    torch.testing.assert_close(planes[:, : codec.sound_channels], wanted.magnitude, atol=CLOSE, rtol=0.0)
     if wanted.coherence is not None:
-        torch.testing.assert_close(planes[:, -1], wanted.coherence, **CLOSE)
+        torch.testing.assert_close(planes[:, -1], wanted.coherence, atol=CLOSE, rtol=0.0)
 
 
 @torch.inference_mode()
@@ -202,7 +206,7 @@ def test_a_seed_is_the_same_music_as_the_composer_s(generator, steps):
             windows, piece = composer.compose_window(windows)
             pieces.append(piece)
         wanted = torch.cat(pieces, dim=1)[0, :80]
-        torch.testing.assert_close(made[item, :, : generator.latent_dim], wanted, **CLOSE)
+        torch.testing.assert_close(made[item, :, : generator.latent_dim], wanted, atol=CLOSE, rtol=0.0)
         torch.testing.assert_close(made[item, :, -2], torch.full((80,), state.sounding.gain), atol=1e-4, rtol=1e-4)
 
 
@@ -253,7 +257,7 @@ def test_the_file_says_what_it_is_and_how_far_it_runs_behind(file, stereo):
 def test_the_host_s_buffer_makes_no_difference(file, stereo, method, voices):
     random = torch.Generator().manual_seed(voices)
     channels = {"generate": 1, "decode": stereo.latent_dim}.get(method, 2)
-    signal = 0.2 * torch.randn(voices, channels, 32 * 1024, generator=random)
+    signal = 0.2 * torch.randn(voices, channels, 16 * 1024, generator=random)
     if method == "generate":
         signal.zero_()
     if method == "decode":  # what the host holds for a whole step

@@ -11,6 +11,7 @@ from piano.composer import Composer, Sampling, take_frames
 from piano.foundation.errors import CheckpointError
 from piano.foundation.randomness import keyed_noise
 from piano.latent_style import StyleCondition
+from piano.piano_encoder_decoder import ChannelLevels
 from piano.piano_model import AudioDataset, LatentFlow, LatentNormaliser, VariationalAttentionModel
 from piano.split_and_append_chunks import split_and_append_chunks
 from tests.tiny_run import SAMPLE_RATE, SMALL, tonal_pairs
@@ -272,6 +273,7 @@ class Sleepy(Composer):
 
     def finish(self, spectrum, first_item, **place):
         finished = super().finish(spectrum, first_item, **place)
+        assert isinstance(finished, ChannelLevels)
         return finished._replace(log_magnitude=finished.log_magnitude - (12.0 if self.attempt == 0 else 0.0))
 
     def begin(self, *, attempt: int = 0, **arguments):

@@ -26,7 +26,15 @@ from tests.play_address import Played, played  # noqa: E402
 from tests.tiny_run import SAMPLE_RATE  # noqa: E402
 
 TOKEN = "a-token-of-a-test"
-LIMITS = Limits(upload_bytes=200_000, upload_seconds=20.0, uploads=3, sockets=12, streams=3, stalled_seconds=1.0)
+LIMITS = Limits(
+    upload_bytes=200_000,
+    upload_seconds=20.0,
+    uploads=3,
+    sockets=12,
+    streams=3,
+    request_seconds=2.0,
+    stalled_seconds=1.0,
+)
 WAIT = 60.0
 """Seconds that a server may take on a busy computer."""
 
@@ -353,6 +361,19 @@ def test_sockets_that_are_torn_in_the_handshake_or_the_middle_leave_nothing(serv
             line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # reset, not closed
             line.close()
     wait_until(lambda: not server.place.radios)
+
+
+def test_who_connects_and_asks_for_nothing_is_let_go_and_a_listener_is_not(server):
+    lines = []
+    with listening(server) as radio:
+        for begin in (b"", b"GET / HTTP/1.1\r\nHost: a"):
+            for _ in range(100):
+                lines.append(socket.create_connection(("127.0.0.1", server.port), timeout=WAIT))
+                lines[-1].sendall(begin)
+        for line in lines:
+            assert line.recv(4096) == b""
+            line.close()
+        hear_some(radio)
 
 
 def test_a_frame_that_is_too_large_ends_its_socket_only(server):

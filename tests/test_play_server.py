@@ -14,6 +14,7 @@ import pytest
 import torch
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
 
 from piano.composer import Composer, Sampling
 from piano.foundation.errors import ConfigError
@@ -42,7 +43,7 @@ def own(running: Played) -> dict[str, str]:
 def socket_of(running: Played, **more: Any) -> ClientConnection:
     return connect(
         f"ws://127.0.0.1:{running.port}/api/radio",
-        origin=running.address,
+        origin=Origin(running.address),
         max_size=None,
         **more,  # type: ignore[arg-type]
     )

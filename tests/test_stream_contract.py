@@ -35,7 +35,7 @@ def scattering(**changes) -> VariationalAttentionModel:
     music = torch.from_numpy(tonal_pairs(4 * generator.sound_channels)[:, 0])
     generator.autoencoder.fit_spectrum(music.view(4, generator.sound_channels, -1))
     for texture in generator.textures.values():
-        texture.amount.fill_(0.3)
+        texture.get_buffer("amount").fill_(0.3)
     generator.style.anchors.normal_(generator=torch.Generator().manual_seed(1))
     generator.style.unproject.normal_(std=0.3, generator=torch.Generator().manual_seed(2))
     return generator

@@ -7,7 +7,6 @@ loaded beside the torch that is installed.
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import sosfilt
 
 BLOCK_SECONDS = 0.4
 GATE = -70.0
@@ -55,6 +54,8 @@ def k_weighted(waveform: NDArray, sample_rate: int) -> NDArray:
     try:
         return filter_by_torchaudio(samples, sections)
     except (ImportError, OSError):
+        from scipy.signal import sosfilt  # here: it takes a second to import
+
         return np.asarray(sosfilt(sections, samples, axis=1))
 
 

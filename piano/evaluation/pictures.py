@@ -349,6 +349,11 @@ def save_figure(figure, path: Path) -> Path:
         with replacing(path) as part, warnings.catch_warnings():
             # A letter that the font lacks is drawn as a box; nobody who measures music has to read of it.
             warnings.filterwarnings("ignore", message="Glyph .* missing from")
+            figure.set_dpi(DOTS_PER_INCH)
+            layout = figure.get_layout_engine()
+            if layout is not None:  # laid out here, or everything would be drawn once more to lay it out
+                layout.execute(figure)
+                figure.set_layout_engine("none")
             figure.savefig(part, dpi=DOTS_PER_INCH, format="png")
     finally:
         pyplot.close(figure)

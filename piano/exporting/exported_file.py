@@ -46,7 +46,7 @@ def asked_for(options: argparse.Namespace, *, suffix: str) -> Asked:
     make_output_folder(output.parent)
     refuse_other_work(output, is_own=lambda _: False, overwrite=options.overwrite, held="a model or other work")
     sha256 = model_hash(content.get("average") or content["model"], content["keywords"])
-    about = {"made_by": "MusiGAN", "model": name, "epoch": content["epoch"], "sha256": sha256}
+    about: dict[str, object] = {"made_by": "MusiGAN", "model": name, "epoch": content["epoch"], "sha256": sha256}
     network = build_generator(content).requires_grad_(False)
     return Asked(network, name, about | {"sample_rate": network.sample_rate}, output)
 
@@ -58,11 +58,11 @@ def script(build: Callable[[], nn.Module]) -> torch.jit.ScriptModule:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[reportPrivateImportUsage]
         return torch.jit.script(build().eval())  # type: ignore[return-value]
 
 
-def write_file(asked: Asked, write: Callable[[Path], None]) -> None:
+def write_file(asked: Asked, write: Callable[[Path], object]) -> None:
     """Have the file written under a temporary name, give it its own, and say so."""
     with replacing(asked.output) as temporary:
         write(temporary)

@@ -68,7 +68,8 @@ class NnTilde(nn.Module):
         self.decode_input_labels, self.decode_output_labels = latents, sound
         self.forward_input_labels, self.forward_output_labels = sound, sound
         self.generate_input_labels, self.generate_output_labels = ["added to the surprise"], sound
-        self.methods, self.attributes = list(METHODS), list(ATTRIBUTES)
+        self.methods: list[str] = list(METHODS)
+        self.attributes: list[str] = list(ATTRIBUTES)
 
         self.seed, self.steps, self.style, self.surprise = 0, int(generator.default_steps), -1, 1.0
         self.phase_iterations = PHASE_ITERATIONS
@@ -267,7 +268,10 @@ def export(options: argparse.Namespace) -> None:
     table = description(scripted, given.about)
     write_file(given, lambda path: torch.jit.save(scripted, path, _extra_files={DESCRIPTION: json.dumps(table)}))
     rate = given.network.sample_rate
-    delays = ", ".join(f"{name} {samples} ({1000 * samples / rate:.0f} ms)" for name, samples in table["delay"].items())
+    delays = ", ".join(
+        f"{name} {samples} ({1000 * samples / rate:.0f} ms)"
+        for name, samples in zip(METHODS, scripted.get_delay(), strict=True)
+    )
     print(f"For nn~ 1.6 and later, at {rate} samples a second, buffer {table['smallest_buffer']} or more.")
     print(f"Delay in samples: {delays}. docs/in-your-daw.md has every method and attribute.")
 

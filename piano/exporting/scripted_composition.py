@@ -16,7 +16,7 @@ from piano.exporting.scripted_style import PULSE_COLUMNS, ScriptedStyle
 from piano.exporting.streaming_sound import FLOW, SHORTCUT, ScriptedFinish
 from piano.foundation.texture import LOUDNESS_SHARES
 from piano.latent_style import StyleCondition
-from piano.piano_model import LatentFlow, VariationalAttentionModel
+from piano.piano_model import ONE_STEP, LatentFlow, VariationalAttentionModel
 
 LEAD_SECONDS = 1.5
 """Of what is composed stays when a control moves: time to compose what follows."""
@@ -71,10 +71,11 @@ class Loudness(nn.Module):
         super().__init__()
         window = torch.zeros(1, generator.latent_seq_len, generator.latent_dim)
         self.spectrum = trace(SpectrumOfWindow(generator), window)
-        self.finish, self.noise = finish, ScriptedNoise()
+        self.finish = finish
+        self.noise = ScriptedNoise()  # type: ignore[assignment] - behind an interface
         self.channels, self.layers = generator.sound_channels, generator.autoencoder.layers
         self.hop = generator.autoencoder.hop_length
-        textures = [generator.textures["flow"], generator.textures["shortcut"]]
+        textures = [generator.texture_of(2), generator.texture_of(ONE_STEP)]
         self.softest = [texture.softest_and_loudest[0] - LARGEST_LIFT for texture in textures]
         tables = []
         for texture in textures:
@@ -104,7 +105,8 @@ class Loudness(nn.Module):
     @torch.jit.export
     def is_next_to_silence(self, level: float, kind: int) -> bool:
         """Whether a composition is too soft to be lifted: a style can be a pause."""
-        return level <= self.softest[kind]
+        softest: float = self.softest[kind]
+        return level <= softest
 
     @torch.jit.export
     def gain(self, level: float, kind: int) -> float:
@@ -145,7 +147,8 @@ class ScriptedComposition(nn.Module):
         self.prefix_level, self.level_shift, self.max_attempts = PREFIX_LEVEL, LEVEL_SHIFT, STYLE_ATTEMPTS
         self.notable, self.flow_kind, self.shortcut_kind = NOTABLE_SURPRISE, FLOW, SHORTCUT
         self.style_dim, self.pulse_columns = generator.style.style_dim, PULSE_COLUMNS
-        self.style, self.noise = ScriptedStyle(generator.style), ScriptedNoise()
+        self.style = ScriptedStyle(generator.style)
+        self.noise = ScriptedNoise()  # type: ignore[assignment] - behind an interface
         self.loudness = Loudness(generator, finish)
         like = (
             torch.zeros(1, self.window_frames, self.latent_dim),
@@ -153,8 +156,8 @@ class ScriptedComposition(nn.Module):
             torch.zeros(1, self.style_dim),
             torch.zeros(1, self.window_frames, generator.attention.pulse.in_features),
         )
-        self.attention = trace(FlowStep(generator.attention), *like)
-        self.shortcut = trace(FlowStep(generator.shortcut), *like)
+        self.attention = trace(FlowStep(generator.attention), *like)  # type: ignore[assignment] - behind an interface
+        self.shortcut = trace(FlowStep(generator.shortcut), *like)  # type: ignore[assignment] - behind an interface
         self.wanted_seed, self.wanted_steps, self.wanted_style = 0, 1, -1
         self.seed, self.steps, self.near = 0, 1, -1
         self.first_item, self.style_item = 0, -1

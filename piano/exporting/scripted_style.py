@@ -25,7 +25,7 @@ class ScriptedStyle(nn.Module):
 
     def __init__(self, style: LatentStyle) -> None:
         super().__init__()
-        self.noise = ScriptedNoise()
+        self.noise = ScriptedNoise()  # type: ignore[assignment] - behind an interface
         self.anchors, self.unproject, self.spread, self.mean = style.anchors, style.unproject, style.spread, style.mean
         self.style_dim, self.frames_per_second = style.style_dim, style.frames_per_second
         self.has_repeats, self.num_anchors, self.num_repeats = style.has_repeats, NUM_ANCHORS, len(REPEATS)

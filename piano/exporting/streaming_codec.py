@@ -5,6 +5,7 @@ before the first one is nothing, at every layer, as the zero padding of the trai
 """
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -65,11 +66,12 @@ class StreamingDecoder(nn.Module):
         self.mean, self.unwhiten = generator.normaliser.mean, generator.normaliser.unwhiten
         convolution = decoder.from_latent.convolution
         self.weight, self.bias = convolution.weight, convolution.bias
-        self.blocks = nn.ModuleList(StreamingBlock(block) for block in decoder.blocks)
+        blocks = [StreamingBlock(cast(ConvNeXtBlock, block)) for block in decoder.blocks]
+        self.blocks = nn.ModuleList(blocks)
         self.norm, self.head = decoder.norm, decoder.head
         self.stride = decoder.stride
-        self.reach = convolution.padding[0]
-        self.delay = self.stride * self.reach + sum(block.reach for block in self.blocks)
+        self.reach = int(convolution.padding[0])
+        self.delay = self.stride * self.reach + sum(block.reach for block in blocks)
         self.held = torch.zeros(0)
 
     @torch.jit.export
@@ -77,7 +79,7 @@ class StreamingDecoder(nn.Module):
         """Forget what was heard."""
         self.held = torch.zeros([batch, 2 * self.reach, self.weight.shape[1]], device=like.device)
         for block in self.blocks:
-            block.begin(batch, like)
+            block.begin(batch, like)  # pyright: ignore - a streaming block
 
     def forward(self, latents: Tensor, index: int) -> Tensor:
         """Spectra (batch, frames, values) from frame ``index * stride - delay`` on.
@@ -95,7 +97,7 @@ class StreamingDecoder(nn.Module):
         frame = (index - self.reach) * self.stride
         for block in self.blocks:
             hidden = block(hidden, frame)
-            frame -= block.reach
+            frame -= block.reach  # pyright: ignore - a number
         return self.head(self.norm(hidden))
 
 
@@ -162,12 +164,13 @@ class StreamingEncoder(nn.Module):
         encoder = generator.autoencoder.encoder
         self.analysis = StreamingAnalysis(generator)
         self.embed, self.norm = encoder.embed, encoder.norm
-        self.blocks = nn.ModuleList(StreamingBlock(block) for block in encoder.blocks)
+        blocks = [StreamingBlock(cast(ConvNeXtBlock, block)) for block in encoder.blocks]
+        self.blocks = nn.ModuleList(blocks)
         convolution = encoder.to_posterior.convolution
         self.weight, self.bias = convolution.weight, convolution.bias
         self.mean, self.whiten = generator.normaliser.mean, generator.normaliser.whiten
         self.stride, self.latent_dim = generator.autoencoder.latent_stride, generator.latent_dim
-        reach = self.analysis.delay + sum(block.reach for block in self.blocks)
+        reach = self.analysis.delay + sum(block.reach for block in blocks)
         self.delay = math.ceil(reach / self.stride)
         self.surplus = self.delay * self.stride - reach
         """Frames that are held back so that whole latent frames stay together."""
@@ -178,7 +181,7 @@ class StreamingEncoder(nn.Module):
         """Forget what was heard; `like` is sound (batch, channels, samples)."""
         self.analysis.begin(like)
         for block in self.blocks:
-            block.begin(like.shape[0], like)
+            block.begin(like.shape[0], like)  # pyright: ignore - a streaming block
         self.held = torch.zeros([like.shape[0], self.surplus, self.weight.shape[1]], device=like.device)
 
     def forward(self, sound: Tensor, index: int) -> Tensor:
@@ -193,7 +196,7 @@ class StreamingEncoder(nn.Module):
         hidden = self.embed(self.analysis(sound))
         for block in self.blocks:
             hidden = block(hidden, frame)
-            frame -= block.reach
+            frame -= block.reach  # pyright: ignore - a number
         joined = torch.cat([self.held, self.norm(hidden)], dim=1)
         self.held = joined[:, hidden.shape[1] :].contiguous()
         frames = joined[:, : hidden.shape[1]].transpose(1, 2)

@@ -4,6 +4,7 @@ The frames in, the hops out; `StreamingSound.delay` says how far behind.
 """
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from piano.exporting.streaming_codec import StreamingDecoder
 from piano.exporting.streaming_phase import StreamingPhase
 from piano.foundation.bands import band_of_bins
 from piano.foundation.phase import HOPS_PER_WINDOW
-from piano.foundation.texture import AROUND_BINS, LOWEST_LEVEL, MEAN_LOG_RAYLEIGH, NUM_LEVELS
+from piano.foundation.texture import AROUND_BINS, LOWEST_LEVEL, MEAN_LOG_RAYLEIGH, NUM_LEVELS, Texture
 from piano.piano_encoder_decoder import IMAGE_SCALE, MAGNITUDE_FLOOR
 from piano.piano_model import VariationalAttentionModel
 
@@ -37,7 +38,7 @@ class ScriptedFinish(nn.Module):
 
     def __init__(self, generator: VariationalAttentionModel) -> None:
         super().__init__()
-        codec, textures = generator.autoencoder, [generator.textures[name] for name in TEXTURES]
+        codec, textures = generator.autoencoder, [cast(Texture, generator.textures[name]) for name in TEXTURES]
         self.n_fft, self.hop, self.bins = codec.n_fft, codec.hop_length, codec.bins
         self.layers, self.bands = codec.layers, codec.image_bands
         self.floor, self.image_scale = MAGNITUDE_FLOOR, IMAGE_SCALE
@@ -104,7 +105,7 @@ class TextureNoise(nn.Module):
 
     def __init__(self, generator: VariationalAttentionModel) -> None:
         super().__init__()
-        self.noise = ScriptedNoise()
+        self.noise = ScriptedNoise()  # type: ignore[assignment] - behind an interface
         self.layers, self.hop = generator.autoencoder.layers, generator.autoencoder.hop_length
         self.further = HOPS_PER_WINDOW - 1
         self.seed = 0

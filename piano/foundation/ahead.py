@@ -16,11 +16,15 @@ def ahead(items: Iterator[Item]) -> Generator[Item, None, None]:
     pool = ThreadPoolExecutor(1, thread_name_prefix="ahead")
     try:
         waiting = pool.submit(next, items, _END)
-        while (item := waiting.result()) is not _END:
+        while not isinstance(item := waiting.result(), _End):
             waiting = pool.submit(next, items, _END)
             yield item
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-_END = object()
+class _End:
+    """There is no further item."""
+
+
+_END = _End()

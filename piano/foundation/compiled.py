@@ -85,7 +85,7 @@ def compile_all() -> Kernels:
     """Load the kernels, compiling what the cache does not hold; raises what numba raises."""
     mark = _mark()
     if not mark.exists():
-        logger.info("compiling the inner loops for this processor: some seconds, once")
+        logger.warning("Compiling the inner loops for this processor: about 15 seconds, once.")
         for name in MODULES[1:]:  # numba would not see a change in a module that these take functions from
             for index in mark.parent.rglob(f"{name}.*.nbi"):
                 index.unlink(missing_ok=True)

@@ -101,15 +101,13 @@ def serve(place: Place, listening: socket.socket, threads: int | None) -> None:
     """Answer until the process is asked to stop."""
     import uvicorn
 
+    from piano.play.connections import settings
     from piano.play.server import create_app
 
     app = create_app(place, version=installed_version())
     place.scheduler.add(WarmUp(place.models, app.state.library.open, threads=threads))
-    settings = uvicorn.Config(
-        app, log_level="warning", timeout_graceful_shutdown=2, ws_max_size=1 << 16, server_header=False, lifespan="on"
-    )
     with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how it ends
-        uvicorn.Server(settings).run(sockets=[listening])
+        uvicorn.Server(settings(app, place.limits)).run(sockets=[listening])
 
 
 def require_extra() -> None:

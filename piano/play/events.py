@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -42,7 +42,7 @@ class Events:
         """Send a message to all pages; may be called from every thread."""
         _tell(self._pages, json.dumps(what))
 
-    def messages(self) -> AsyncIterator[str]:
+    def messages(self) -> AsyncGenerator[str, None]:
         """Messages from now on, and an empty one now and then."""
         return _messages(self._pages)
 
@@ -84,7 +84,7 @@ class Watch:
         """Whether there is somebody to look for."""
         return self._task is not None and not self._task.done()
 
-    async def messages(self, name: str) -> AsyncIterator[str]:
+    async def messages(self, name: str) -> AsyncGenerator[str, None]:
         """A message each time that what is there is another thing than before, and an empty one now and then."""
         pages = self._pages.setdefault(name, set())
         inner = _messages(pages)
@@ -114,7 +114,7 @@ class Watch:
             await asyncio.sleep(self._every)
 
 
-async def _messages(pages: Queues) -> AsyncIterator[str]:
+async def _messages(pages: Queues) -> AsyncGenerator[str, None]:
     """What is told to these pages, this one among them; an empty message at first and now and then."""
     page = (asyncio.get_running_loop(), asyncio.Queue[str]())
     pages.add(page)

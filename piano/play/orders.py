@@ -24,14 +24,14 @@ class Order(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
 
     kind: Literal["new", "continue", "vary", "like"]
-    model: str = Field("", max_length=200)
-    source: str | None = Field(None, pattern=r"^[A-Za-z0-9_-]{1,64}$")
-    seconds: float = Field(30.0, ge=1.0, le=MOST_SECONDS)
-    amount: float = Field(0.3, ge=0.0, le=1.0)
-    seed: int = Field(0, ge=0, le=2**53)
-    first: int = Field(0, ge=0, lt=1000)
+    model: str = Field(default="", max_length=200)
+    source: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    seconds: float = Field(default=30.0, ge=1.0, le=MOST_SECONDS)
+    amount: float = Field(default=0.3, ge=0.0, le=1.0)
+    seed: int = Field(default=0, ge=0, le=2**53)
+    first: int = Field(default=0, ge=0, lt=1000)
     """Number of the first sample of the seed."""
-    count: int = Field(1, ge=1, le=MOST_COUNT)
+    count: int = Field(default=1, ge=1, le=MOST_COUNT)
     steps: int | Literal["auto"] = "auto"
 
 

@@ -27,6 +27,8 @@ class Limits(NamedTuple):
     """Without a word from a listener until its radio is closed."""
     streams: int = 8
     """WAV streams at once."""
+    request_seconds: float = 20.0
+    """From a connection to its first request."""
     stalled_seconds: float = 600.0
     """Until a WAV stream ends that nobody reads."""
 
