@@ -75,6 +75,8 @@ class Content:
         near = os.path.relpath(address, PurePosixPath(page.address).parent).replace(os.sep, "/")
         if Path(address).suffix in SOUNDS and not mark:
             return player(words, near)
+        if Path(address).suffix == ".png" and mark:
+            return f"[![{words}]({near})]({near})"  # on a phone a picture is small: a touch opens it alone
         return f"{mark}[{words}]({near}{'#' if anchor else ''}{anchor})"
 
     def address_of(self, source: str, page: Page) -> str:
