@@ -55,18 +55,19 @@ def update_checkpoint(old_state: dict[str, Tensor], network: nn.Module) -> Updat
     Update
     """
     renamed = with_present_names(old_state)
-    state = {key: value.clone() for key, value in network.state_dict().items()}
-    carried, resized, fresh = [], [], []
-    for key, own in state.items():
+    state, carried, resized, fresh = {}, [], [], []
+    for key, own in network.state_dict().items():
         old = renamed.get(key)
+        if old is not None and old.shape == own.shape:
+            state[key] = old.to(own.dtype, copy=True)
+            carried.append(key)
+            continue
+        state[key] = own.clone()
         if old is None or old.ndim != own.ndim:
             fresh.append(key)
-        elif old.shape == own.shape:
-            state[key] = old.to(own.dtype).clone()
-            carried.append(key)
         else:
             common = tuple(slice(0, min(sizes)) for sizes in zip(own.shape, old.shape, strict=True))
-            own[common] = old[common].to(own.dtype)
+            state[key][common] = old[common].to(own.dtype)
             resized.append(key)
     for key, shape in optional_keys(network).items():
         if key in renamed and key not in state and tuple(renamed[key].shape) == shape:

@@ -130,7 +130,8 @@ def build(kind: type[nn.Module], content: dict[str, Any], state: dict[str, Any],
     try:
         renamed = with_present_names(state)
         refuse_other_sizes(kind, content["keywords"], renamed)
-        network = kind(**content["keywords"])
+        with _WithoutStart():
+            network = kind(**content["keywords"])
         update = update_checkpoint(state, network)
         if words := renamed_in_words(state):
             logging.getLogger(__name__).info(f"{content['role']} of epoch {content['epoch']}: {words}")
@@ -152,6 +153,16 @@ def build(kind: type[nn.Module], content: dict[str, Any], state: dict[str, Any],
             "what fits with update_checkpoint (piano/update_checkpoint.py)."
         ) from None
     return network.to(device).eval()
+
+
+class _WithoutStart(TorchFunctionMode):
+    """Parameters are not drawn at random where a checkpoint's take their place: that would cost half a second."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Nothing for `torch.nn.init`, everything else as ever."""
+        if getattr(function, "__module__", None) == torch.nn.init.__name__:
+            return args[0] if args else kwargs["tensor"]
+        return function(*args, **kwargs or {})
 
 
 class _WithoutValues(TorchFunctionMode):

@@ -63,7 +63,8 @@ class WarmUp:
 
                 from piano.generate_music import measured_threads
 
-                torch.set_num_threads(measured_threads(composer.generator, composer.sampling.dtype))
+                chosen = measured_threads(composer.generator, composer.sampling.dtype, composer.kernels)
+                torch.set_num_threads(chosen)
             return 0.0
         if self._radio is None:
             from piano.play.radio import Program, Radio
