@@ -236,6 +236,25 @@ def test_another_seed_begins_its_own_piece(generator):
     assert float(distances.min()) < 1e-4
 
 
+@torch.inference_mode()
+def test_of_styles_that_are_all_next_to_silence_the_loudest_is_taken():
+    changed = MODELS["mono"]().requires_grad_(False)
+    for texture in changed.textures.values():
+        texture.range = torch.tensor([40.0, 41.0])
+
+    def started(seed: int):
+        composer = Composer(changed, Sampling(seed=seed, steps=2))
+        state, first = composer.start(0), composer.compose_window(composer.begin(count=1))[1]
+        return composer, state, torch.allclose(first, state.ahead, atol=1e-2)
+
+    found = ((seed, started(seed)) for seed in range(12))
+    seed, (composer, state, _) = next(each for each in found if not each[1][2])  # a later attempt was louder
+    made = composed(compose(changed, seed=seed), 60)
+    _, piece = composer.compose_window(state.windows)
+    wanted = torch.cat([state.ahead, piece], dim=1)[0, :50]
+    torch.testing.assert_close(made[0, :50, : changed.latent_dim], wanted, atol=CLOSE, rtol=0.0)
+
+
 # --- the file ---
 
 
