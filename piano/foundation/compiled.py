@@ -109,7 +109,7 @@ def compile_in_background() -> None:
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
     }
     nobody = subprocess.DEVNULL
-    subprocess.Popen(
+    filling = subprocess.Popen(
         [sys.executable, "-m", FILL_COMMAND],
         env=environment,
         start_new_session=True,
@@ -117,6 +117,7 @@ def compile_in_background() -> None:
         stdout=nobody,
         stderr=nobody,
     )
+    threading.Thread(target=filling.wait, name="compiling", daemon=True).start()  # else its end would be kept for us
 
 
 def _mark() -> Path:
