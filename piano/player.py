@@ -14,6 +14,7 @@ from torch import Tensor
 from piano.composer import Composer, Sampling
 from piano.foundation import compiled
 from piano.foundation.audio_io import write_audio
+from piano.foundation.bounds import SAMPLING_STEPS
 from piano.foundation.errors import ConfigError
 from piano.foundation.model_folder import named_folder
 from piano.foundation.runtime import choose_device, sampling_dtype
@@ -287,6 +288,9 @@ class Player:
         return Sound(fitting, self.sample_rate)
 
     def _composer(self, seed: int, steps: int | str) -> Composer:
+        if steps != "auto" and steps not in SAMPLING_STEPS:
+            low, high = SAMPLING_STEPS.low, SAMPLING_STEPS.high
+            raise ConfigError(f"steps must be a whole number from {low} to {high}, or 'auto', got {steps!r}")
         return self._template.with_sampling(Sampling(seed, steps, dtype=self._dtype))
 
     def _check(self, seconds: float, *, may_be_endless: bool = False) -> None:

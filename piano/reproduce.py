@@ -209,6 +209,7 @@ def open_matching(receipt: Receipt, file: Path, given: Path | None, sources: Map
     except MusiganError as error:
         hint = "" if given else " Name the folder of the model that made it with --checkpoints."
         raise CheckpointError(f"{printable(error)}{hint}") from None
+    torch.set_num_threads(options.threads)  # those that computed, which are not all where composing overlaps
     found = model_hash(maker.content.get("average") or maker.content["model"], maker.content["keywords"])
     if found != receipt.model:
         raise CheckpointError(

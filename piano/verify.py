@@ -64,15 +64,22 @@ def verify(folder: Path, *, is_quick: bool) -> int:
         raise CheckpointError(
             f"there is no generator{SUFFIX} in {printable(folder)}. A model is given away with `{command('export')}`."
         )
-    checks = [check_sums(folder)]
+    checks: list[Checked] = []
+
+    def say(check: Checked) -> None:
+        checks.append(check)
+        for line in check.lines:
+            print(line, flush=True)
+
+    say(check_sums(folder))
     model, found = check_weights(folder)
-    checks.append(model)
+    say(model)
     samples, receipts = check_samples(folder, found)
-    checks.append(samples)
+    say(samples)
     if not is_quick and model.is_good:
-        checks.append(check_first(folder, receipts))
-    for line in (line for check in checks for line in check.lines):
-        print(line, flush=True)
+        if receipts:
+            print("Making the first sample once more:", flush=True)
+        say(check_first(folder, receipts))
     is_good = all(check.is_good for check in checks)
     print(f"{printable(folder)}: {'as it was given away' if is_good else 'NOT as it was given away'}.")
     return 0 if is_good else EXIT_DIFFERS

@@ -12,7 +12,7 @@ from piano.config_reader import load_config_from_yaml
 )
 def test_ten_minutes_are_told_in_steps_of_this_machine(steps: int, told: str) -> None:
     text = short_run_text([PresetTime("tiny", 8_000_000, 10_000, 9.0, 0.2, steps)])
-    assert told in text and f"README's ten minutes took {ENOUGH_STEPS:,} and more" in text
+    assert told in text and f"ten minutes of our figures took {ENOUGH_STEPS:,} and more" in text
     assert ("you can expect the same" in text) == (steps >= ENOUGH_STEPS)
     assert ("--from shipped" in text) == (steps < ENOUGH_STEPS)
     if steps < ENOUGH_STEPS:

@@ -1,6 +1,7 @@
 """What documents promise is there: links, pictures, files, functions, settings, commands, examples in Python."""
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -223,6 +224,7 @@ def test_examples_in_python_run(
         write_music(tmp_path / f"{seed}.wav", seed, 6.0)
     monkeypatch.chdir(tmp_path_factory.mktemp("current"))
     write_music(Path("fragment.mp3"), 9, 2.0)
+    shutil.copytree(tmp_path, "real_music")
     shorter = {
         r"seconds=20\b": "seconds=1",
         r"seconds=10\.0": "seconds=2.0",

@@ -171,13 +171,32 @@ def test_the_same_model_may_be_exported_into_its_folder_again(exported) -> None:
 def test_without_the_extra_one_sentence_says_what_to_install(tmp_path, capsys, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     assert main(["--checkpoints", "shipped", "--to", "onnx", "--output", str(tmp_path / "out")]) == 2
-    assert "pip install 'musigan[onnx]'" in capsys.readouterr().err
+    assert 'pip install -e ".[onnx]"' in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 def test_weights_to_learn_on_from_are_never_rounded_to_8_bits(tmp_path, capsys) -> None:
-    assert main(["--checkpoints", str(tmp_path), "--int8", "--output", str(tmp_path / "out")]) == 2
-    assert "--to onnx" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        main(["--checkpoints", str(tmp_path), "--int8", "--output", str(tmp_path / "out")])
+    assert ended.value.code == 2 and "--to onnx" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        ("nn~", ["--licence", "CC-BY-4.0"]),
+        ("onnx", ["--about", "my songs"]),
+        ("web", ["--samples", "0"]),
+        ("nn~", ["--half"]),
+        ("safetensors", ["--steps", "4"]),
+        ("onnx", ["--runtime", "here"]),
+        ("neutone", ["--with-discriminator"]),
+    ],
+)
+def test_what_a_format_has_no_use_for_is_refused_not_forgotten(kind, given, capsys) -> None:
+    with pytest.raises(SystemExit):
+        main(["--checkpoints", "shipped", "--to", kind, *given])
+    assert f"--to {kind} has no use for it" in " ".join(capsys.readouterr().err.split())
 
 
 def test_model_json_is_plain_json_without_infinities(exported) -> None:

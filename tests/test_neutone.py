@@ -18,7 +18,7 @@ has_sdk = importlib.util.find_spec("neutone_sdk") is not None
 def test_without_the_sdk_one_sentence_says_what_to_install(tmp_path, capsys):
     given = give_away(MODELS["mono"](), tmp_path / "tune")
     assert main(["--checkpoints", str(given), "--to", "neutone", "--output", str(tmp_path / "tune.nm")]) == 2
-    assert "pip install 'musigan[neutone]'" in capsys.readouterr().err
+    assert 'pip install -e ".[neutone]"' in capsys.readouterr().err
     assert not (tmp_path / "tune.nm").exists()
 
 

@@ -510,7 +510,7 @@ def test_keeping_over_http_takes_what_there_still_is(server, client):
     server.place.radios["here"] = work
     try:
         answer = client.post("/api/takes", json={"radio": "here", "from": 0, "to": 100})
-        assert answer.status_code == 400 and answer.json()["error"].startswith("there is less than a second")
+        assert answer.status_code == 422 and answer.json()["error"].startswith("there is less than a second")
         for _ in range(6):
             play_on(work, 4.0)
             work.hear(work.heard + 3 * SAMPLE_RATE)

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from pydantic import ValidationError
 
-from piano import generate_music
+from piano import generate_music, reproduce
 from piano.foundation.audio_io import write_audio
-from piano.foundation.receipt import model_hash, read_receipt
+from piano.foundation.receipt import RadioPart, model_hash, read_receipt
 from piano.reproduce import compare, main
 from piano.vae_utilities import save_checkpoint
 from tests.test_piano_model import build
@@ -165,3 +166,34 @@ def test_a_copy_goes_to_a_new_folder_too_and_a_bad_place_is_found_out_before_com
         assert {path: path.read_bytes() for path in Path().rglob("*.wav")} == kept
         (line,) = capsys.readouterr().err.strip().splitlines()
         assert reason in line
+
+
+def test_threads_are_those_of_the_receipt_where_composing_overlaps(here, capsys, monkeypatch):
+    """`generate` gives half of the threads to each of the two that overlap, and the receipt says how many computed."""
+    monkeypatch.chdir(here)
+    asked = ["--checkpoints", "model", "--epoch", "3", "--output", "out", "--device", "cpu", "--threads", "2"]
+    assert generate_music.main([*asked, "--seconds", "1", "--count", "1", "--steps", "2"]) == 0
+    file = Path("out/seed0_sample_0000.wav")
+    receipt = read_receipt(file)
+    computing = []
+    monkeypatch.setattr(
+        reproduce, "file_again", lambda *given, **named: computing.append(torch.get_num_threads()) or file
+    )
+    capsys.readouterr()
+    assert reproduce.main([str(file)]) == 0
+    assert computing == [receipt.threads]
+    assert "identical" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "radio",
+    [
+        {"begin": 2**39, "moves": [{"at": 0, "end": 0, "steps": 1}]},
+        {"begin": 0, "moves": [{"at": 0, "end": 2**40, "steps": 1}]},
+        {"begin": 0, "moves": [{"at": 0, "end": 0, "steps": 1, "near": 5000}]},
+        {"begin": 0, "moves": [{"at": 0, "end": 0, "steps": 1, "between": [3, -70_000]}]},
+    ],
+)
+def test_a_radio_that_no_radio_was_is_no_receipt(radio):
+    with pytest.raises(ValidationError):
+        RadioPart.model_validate(radio)

@@ -99,6 +99,7 @@ def test_a_prompt_is_continued_into_a_pipe(place):
         (["--output", "-", "--count", "3"], "a pipe takes one sound"),
         (["--output", "-", "--format", "mp3"], "a pipe gets WAV"),
         (["--output", "-", "--reconstruct", "a.wav"], "--reconstruct writes files"),
+        (["--output", "music.wav"], "--output music.wav is a folder"),
     ],
 )
 def test_what_a_pipe_cannot_take_is_said(capsys, arguments, message):

@@ -25,8 +25,9 @@ from piano.training.training_run import TrainingRun
 FORMATS = ("MP3", "FLAC", "OGG", "WAV")
 LEARNING_SHARE = 0.75
 """Of a short run's minutes, about: the rest is loading, encoding, gates and saving."""
+MISSING_M4A = 'no (pip install -e ".[m4a]")'
 ENOUGH_STEPS = 1500
-"""Of the slowest ten-minute run that README counts (autoencoder 540, flow 890, and the rest): it scored 0.14."""
+"""Of the slowest ten-minute run of docs/results.md (autoencoder 540, flow 890, and the rest): it scored 0.14."""
 BYTES_PER_PARAMETER = 20
 """Weights, averaged weights, gradient and two moments, 4 bytes each."""
 
@@ -56,7 +57,7 @@ def codec_lines() -> list[str]:
             has_ffmpeg = Path(imageio_ffmpeg.get_ffmpeg_exe()).is_file()
         except (ImportError, RuntimeError):
             has_ffmpeg = False
-    return [*lines, f"M4A    {'yes' if has_ffmpeg else 'no (pip install musigan[m4a])'}"]
+    return [*lines, f"M4A    {'yes' if has_ffmpeg else MISSING_M4A}"]
 
 
 def device_lines() -> list[str]:
@@ -148,7 +149,7 @@ def preset_times(path: Path | None, rates: Mapping[bool, float], minutes: float 
 
 
 def short_run_text(times: Sequence[PresetTime], minutes: float = 10.0) -> str:
-    """How far ten minutes of the smallest preset go here, and how many more would do as well as the README's.
+    """How far ten minutes of the smallest preset go here, and how many more would do as well as those of our figures.
 
     Parameters
     ----------
@@ -160,7 +161,7 @@ def short_run_text(times: Sequence[PresetTime], minutes: float = 10.0) -> str:
     row = times[0]
     steps = row.short_steps
     asked = f"--preset {row.name} --minutes {minutes:g}"
-    told = f"{asked} takes about {counted(steps, 'step')} here; the README's ten minutes took {ENOUGH_STEPS:,} and more"
+    told = f"{asked} takes about {counted(steps, 'step')} here; ten minutes of our figures took {ENOUGH_STEPS:,} and more"
     if steps >= ENOUGH_STEPS:
         return f"{told}, so that you can expect the same: notes and a beat."
     enough = duration(minutes * ENOUGH_STEPS / max(steps, 1) / 60)

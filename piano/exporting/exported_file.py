@@ -33,8 +33,6 @@ class Asked(NamedTuple):
 
 def asked_for(options: argparse.Namespace, *, suffix: str) -> Asked:
     """The model and the file that a command line asks for; see `nn_tilde.export` for what it raises."""
-    if options.precision is not None:
-        raise ConfigError("--half is for --to safetensors: TorchScript on a processor computes in single precision.")
     folder = choose_folder(options.checkpoints, load_config_from_yaml(options.config).checkpoint_folder)
     content = load_checkpoint(folder, "generator", options.epoch)
     if sentence := not_composing_yet(content):

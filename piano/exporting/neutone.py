@@ -12,7 +12,7 @@ from piano.foundation.errors import ConfigError
 
 MISSING = (
     "--to neutone needs the Neutone SDK, which wants a NumPy below 2.3, so best in an environment of its own: "
-    "pip install 'musigan[neutone]'"
+    'pip install -e ".[neutone]"'
 )
 
 

@@ -23,7 +23,7 @@ from piano.latent_style import StyleCondition
 from piano.piano_encoder_decoder import ChannelLevels, channel_levels
 from piano.piano_model import LatentFlow, VariationalAttentionModel
 
-EXTRA = "musigan[onnx]"
+EXTRA = ".[onnx]"
 PRECISIONS = ("full", "half", "int8")
 HALVED_NUMBERS = 1024
 """A matrix with fewer numbers stays as it is: next to nothing is saved, and every number of it counts."""
@@ -148,7 +148,7 @@ def require_packages() -> None:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise ConfigError(f"exporting to ONNX needs {error.name}: pip install '{EXTRA}'") from None
+        raise ConfigError(f'exporting to ONNX needs {error.name}: pip install -e "{EXTRA}"') from None
 
 
 def to_onnx(graph: Graph) -> Any:

@@ -94,6 +94,10 @@ SEED = Bound(-(2**63), 2**63 - 1)
 """Of a run: what torch takes."""
 ANY_SEED = Bound(-(10**40), 10**40)
 """Of a composition: it is hashed, so that any number of digits a person types will do."""
+STYLES = Bound(0, 1_023)
+"""Number of a style of the training music: a model keeps so many (`NUM_ANCHORS` in piano/latent_style.py)."""
+RADIO_SAMPLES = Bound(0, 86_400 * 48_000)
+"""Of a radio until what is kept of it: a day, at the highest usual rate."""
 SAMPLES = Bound(0, 2**40)
 """Of one array of sound."""
 THREADS = Bound(1, 1_024)

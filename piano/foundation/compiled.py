@@ -67,9 +67,14 @@ def kernels(*, may_compile: bool = True) -> Kernels | None:
     return _loaded
 
 
+def in_use() -> str:
+    """What computes the inner loops of this process: numba's version, or torch."""
+    return "torch" if _loaded is None else f"numba {version('numba')}"
+
+
 def _load(may_compile: bool) -> None:
     global _loaded
-    if os.environ.get(SWITCH) == "0":
+    if os.environ.get(SWITCH) == "0" or os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
         return
     try:
         if may_compile or is_compiled():
@@ -87,7 +92,7 @@ def compile_all() -> Kernels:
     if not mark.exists():
         logger.warning("Compiling the inner loops for this processor: about 15 seconds, once.")
         for name in MODULES[1:]:  # numba would not see a change in a module that these take functions from
-            for index in mark.parent.rglob(f"{name}.*.nbi"):
+            for index in mark.parent.rglob(f"{name}.*.py{sys.version_info[0]}{sys.version_info[1]}*.nbi"):
                 index.unlink(missing_ok=True)
     phase, levels, layers = (importlib.import_module(f"piano.foundation.{name}") for name in MODULES[1:])
     with contextlib.suppress(OSError):  # without the mark the next process that may not wait goes without

@@ -6,14 +6,14 @@ import platform
 import shlex
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import soundfile
 import torch
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, computed_field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, computed_field, model_validator
 from torch import Tensor
 
-from piano.foundation import bounds
+from piano.foundation import bounds, compiled
 from piano.foundation.errors import AudioError
 from piano.foundation.native_sound import sndfile_name
 from piano.foundation.screen_text import printable
@@ -66,6 +66,9 @@ class Source(BaseModel):
     sha256: str = Hash
 
 
+Style = Annotated[int, Field(**bounds.STYLES.limits)]
+
+
 class RadioMove(BaseModel):
     """What was asked of a radio from a moment on; see `piano.play.radio.Program`."""
 
@@ -78,8 +81,8 @@ class RadioMove(BaseModel):
     seed: int = Field(0, **bounds.ANY_SEED.limits)
     piece: int = Field(0, ge=0, lt=2**32)
     surprise: float = Field(1.0, ge=0.0, le=100.0)
-    near: int | None = Field(None, ge=0, lt=2**16)
-    between: tuple[int, int] | None = None
+    near: Annotated[int | None, Field(**bounds.STYLES.limits)] = None
+    between: tuple[Style, Style] | None = None
     """Styles of the training music, in place of one."""
     blend: float = Field(0.5, ge=0.0, le=1.0)
     wander_seconds: float = Field(0.0, ge=0.0, le=86_400.0)
@@ -96,6 +99,14 @@ class RadioPart(BaseModel):
     """The first sample, counted as the moves are."""
     moves: list[RadioMove] = Field(min_length=1, max_length=1000)
     """In the order in which they were asked for; the radio begins with the first."""
+
+    @model_validator(mode="after")
+    def _lies_within_a_day(self) -> Self:
+        """All of it is composed once more."""
+        furthest = max(self.begin, *(max(move.at, move.end) for move in self.moves))
+        if furthest > bounds.RADIO_SAMPLES.high:
+            raise ValueError("its radio played for longer than a day before it")
+        return self
 
 
 class Receipt(BaseModel):
@@ -139,8 +150,13 @@ class Receipt(BaseModel):
         return SOURCE_TYPES[self.kind]
 
     def is_same_sound(self, other: "Receipt") -> bool:
-        """Whether another receipt is of a sound that was made in the same way; threads and names have no part in it."""
-        names = ["kind", "model", "phase_iterations", "device", "dtype", "versions", "amount", "radio"]
+        """Whether another receipt is of a sound that was made in the same way.
+
+        Names have no part in it, nor has what changes the last bits only: threads and compiled loops.
+        """
+        names = ["kind", "model", "phase_iterations", "device", "dtype", "amount", "radio"]
+        if _without_loops(self.versions) != _without_loops(other.versions):
+            return False
         if self.kind != "reconstruction":
             names += ["seed", "item"]
         if self.kind in TAKES_STEPS:
@@ -260,10 +276,15 @@ def find_below(name: str, folder: Path) -> Path | None:
     return found if is_there else None
 
 
+def _without_loops(versions: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in versions.items() if name != "loops"}
+
+
 def own_versions() -> dict[str, str]:
     """Versions of everything that can change the last bits of a sound."""
     try:
         own = version("musigan")
     except PackageNotFoundError:
         own = "source"
-    return {"musigan": own, "torch": torch.__version__, "machine": platform.machine()}
+    loops = compiled.in_use()
+    return {"musigan": own, "torch": torch.__version__, "machine": platform.machine(), "loops": loops}

@@ -9,6 +9,7 @@ import contextlib
 import hmac
 import json
 from http.cookies import CookieError, SimpleCookie
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -74,7 +75,7 @@ class Guard:
     def refusal(self, scope: dict[str, Any], headers: dict[bytes, str]) -> tuple[int, str] | None:
         """Status and sentence for who may not come in; None for who may."""
         host = host_name(headers.get(b"host", ""))
-        if host not in self.hosts:
+        if host not in self.hosts and not is_numbered_alike(host, scope):
             return 421, "This name is not ours: open the address that the player printed when it started."
         if headers.get(b"sec-fetch-site", "none") not in ("same-origin", "none") and not is_visit(scope, headers):
             return 403, "Another page asked for this: only the page of this server may."  # a foreign <audio>, say
@@ -114,6 +115,14 @@ def host_name(host: str) -> str:
     """The name in a Host header, without port, in small letters."""
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() and not host.endswith("]") else host
     return name.lower()
+
+
+def is_numbered_alike(host: str, scope: dict[str, Any]) -> bool:
+    """Whether a Host is the number at which the request arrived, as no stranger's name can be."""
+    try:
+        return ip_address(host.strip("[]")) == ip_address((scope.get("server") or ("",))[0])
+    except ValueError:
+        return False
 
 
 def is_own_origin(origin: str, host: str) -> bool:

@@ -85,7 +85,7 @@ def play(options: argparse.Namespace) -> None:
         models=Models(folders, device=options.device),
         scheduler=Scheduler(),
         library=options.library or config.music_out_folder / LIBRARY,
-        hosts=LOOPBACK if is_local else host_names(options.host),
+        hosts=LOOPBACK | {options.host.lower()} if is_local else host_names(options.host),
         token=token,
         runs=named_runs(options.runs if options.runs is not None else [config.checkpoint_folder]),
         real=options.real,
@@ -118,7 +118,7 @@ def require_extra() -> None:
         import websockets  # noqa: F401
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"the page needs the package {error.name}: install the extra with `pip install -e '.[play]'`."
+            f'the page needs the package {error.name}: install the extra with `pip install -e ".[play]"`.'
         ) from None
 
 

@@ -225,7 +225,7 @@ def full_text(listeners: int, capacity: int) -> str:
     who = "one listener is" if listeners == 1 else f"{listeners} listeners are"
     return (
         f"This computer composes for {capacity} at a time, and {who} here already: with one more all would stutter. "
-        "Try again when somebody has left, or choose fewer sampling steps."
+        "Try again when somebody has left."
     )
 
 

@@ -8,7 +8,6 @@ import json
 from typing import Any
 
 import numpy as np
-import torch
 
 from piano.foundation import bounds
 from piano.foundation.audio_writer import open_writer
@@ -24,6 +23,9 @@ from piano.play.radio_work import Moved, RadioWork, first_needed
 LEAST_SECONDS = 1.0
 MOST_MOVES = 1000
 EXACT = f"`{command('reproduce', 'FILE')}` plays it once more, sample by sample."
+NEARLY = (
+    f"`{command('reproduce', 'FILE')}` plays it once more, up to rounding: the number of threads changed meanwhile."
+)
 WITH_SOUNDS = "It cannot be made again: the radio went on from a sound, or took its style. It is kept as it was heard."
 TOO_MANY = "It cannot be made again: the controls moved too often for its receipt. It is kept as it was heard."
 
@@ -88,10 +90,12 @@ def receipt_of(
         radio=RadioPart(begin=begin - origin, moves=[_plain(work, moved, origin) for moved in moves]),
         device=generator.device.type,  # type: ignore[arg-type]
         dtype=str(work.composer.sampling.dtype).removeprefix("torch."),  # type: ignore[arg-type]
-        threads=torch.get_num_threads(),
+        threads=max(work.threads),
         versions=own_versions(),
     )
-    return (receipt, EXACT) if len(receipt.text()) <= LONGEST_COMMENT else (None, TOO_MANY)
+    if len(receipt.text()) > LONGEST_COMMENT:
+        return None, TOO_MANY
+    return receipt, EXACT if len(work.threads) == 1 or receipt.dtype != "float32" else NEARLY
 
 
 def _sources(moved: Moved) -> tuple[int | str | None, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -92,6 +93,8 @@ class RadioWork:
         self._move: tuple[Wishes, int, int | None] | None = None
         self._radio: Radio | None = None
         self._begun: float | None = None  # when its first sound was made
+        self.threads: set[int] = set()
+        """Numbers of threads that composed it."""
         self._kept: deque[Sound] = deque()
         self._history: list[Moved] = []
 
@@ -140,6 +143,7 @@ class RadioWork:
 
     def step(self) -> float:
         """Compose what comes next."""
+        self.threads.add(torch.get_num_threads())
         if self._radio is None:
             self._radio = Radio(self.composer, self.program_of(self.wishes))
             self._history = [Moved(0, self.wishes)]

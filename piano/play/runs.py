@@ -151,7 +151,7 @@ def tell_run(folder: Path) -> dict[str, Any]:
 
 
 def told_curves(history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Scores with their intervals first, then the losses of every stage: points (minutes, value), thinned."""
+    """Scores with their intervals first, then by what each stage is followed: points (minutes, value), thinned."""
     scores = [line for line in history if line.get("event") == "score" and is_number(line.get("kernel_score"))]
     curves: list[dict[str, Any]] = []
     if scores:
@@ -164,9 +164,11 @@ def told_curves(history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         curves.append(_thinned(curve))
     for stage, found in stage_curves(history).items():
         by_name: dict[str, list[Curve]] = {}
+        known = STAGE.get(stage)
+        followed = () if known is None else (known.shown[0], known.own_term, known.adversarial_term)
         for curve_found in found:
             name = curve_found.name
-            if "loss" in name or name.startswith("validation") or (stage in STAGE and name == STAGE[stage].shown[0]):
+            if "loss" in name or name.startswith("validation") or name in followed:
                 by_name.setdefault(name, []).append(curve_found)
         for name, parts in by_name.items():
             points = [

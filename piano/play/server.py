@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from starlette.applications import Starlette
@@ -17,7 +18,7 @@ from starlette.routing import Mount, Route, Router, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
-from piano.foundation.errors import DISK_ERRORS, CheckpointError, MusiganError
+from piano.foundation.errors import DISK_ERRORS, AudioError, CheckpointError, MusiganError
 from piano.play.access import Guard, refuse
 from piano.play.place import Place
 from piano.play.refusals import Full, NotHere
@@ -162,7 +163,8 @@ async def _styles(request: Request) -> Response:
 
 async def _told(request: Request, error: Exception) -> Response:
     """A sentence for the visitor."""
-    status = 404 if isinstance(error, CheckpointError | NotHere) else 429 if isinstance(error, Full) else 400
+    kinds: list[tuple[type | UnionType, int]] = [(CheckpointError | NotHere, 404), (Full, 429), (AudioError, 422)]
+    status = next((status for kind, status in kinds if isinstance(error, kind)), 400)
     return JSONResponse({"error": str(error)}, status_code=status)
 
 

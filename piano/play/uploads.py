@@ -155,8 +155,9 @@ def routes(uploads: Uploads) -> list[Route]:
         if declared.isdecimal() and int(declared) > most:
             return too_large(most)
         uploads.claim()
-        temporary = uploads.temporary()
+        temporary: Path | None = None
         try:
+            temporary = uploads.temporary()
             if not await received(request, temporary, most):
                 raise AudioError(f"{name} is empty.")
             async with turn:
@@ -168,7 +169,8 @@ def routes(uploads: Uploads) -> list[Route]:
         except AudioError as error:
             return JSONResponse({"error": str(error)}, status_code=422)
         finally:
-            temporary.unlink(missing_ok=True)
+            if temporary is not None:
+                temporary.unlink(missing_ok=True)
             uploads.release()
         return JSONResponse(told(upload), status_code=201)
 

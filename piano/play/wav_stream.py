@@ -18,6 +18,7 @@ from piano.foundation.errors import ConfigError
 from piano.foundation.sound_pipe import wav_header
 from piano.play.place import Place
 from piano.play.programs import Wishes, read_wishes
+from piano.play.refusals import Full
 
 LINE_PIECES = 4
 """That wait to be sent; then composing waits."""
@@ -38,7 +39,7 @@ async def stream_wav(request: Request) -> Response:
     if seconds * composer.generator.sample_rate < 1:
         raise ConfigError("seconds: shorter than one sample")
     if place.streams >= place.limits.streams:
-        raise ConfigError(f"{place.limits.streams} streams are being made: no more can be. Try again later.")
+        raise Full(f"{place.limits.streams} streams are being made: no more can be. Try again later.")
     loop, line = asyncio.get_running_loop(), asyncio.Queue()
     work = WavWork(composer, wishes, seconds, loop, line)
     place.streams += 1
