@@ -1,5 +1,6 @@
 """The page of `musigan play` in a real browser, in front of the real server and a small real model."""
 
+import contextlib
 import json
 import math
 import sys
@@ -12,6 +13,8 @@ import pytest
 from browser import Browser, chromium, find_chromium
 from play_address import Played, played
 from report_run import make_run
+
+from piano.play.access import LOOPBACK
 
 PHONE, DESKTOP = (390, 844), (1280, 800)
 VIEWS = ("radio", "yours", "takes", "blind", "runs")
@@ -685,6 +688,43 @@ def test_nothing_is_fetched_from_elsewhere_and_nothing_goes_wrong(page: Browser,
         and "/api/uploads" not in event["params"]["entry"].get("url", "")  # the broken file was refused on purpose
     ]
     assert wrong == []
+
+
+@contextlib.contextmanager
+def another(server: Played, profile: Path, *flags: str, name: str = "127.0.0.1") -> Iterator[Browser]:
+    """The page in a browser of its own: nothing that goes wrong there is left for the other tests."""
+    with chromium(str(find_chromium()), profile, *flags) as browser:
+        browser.open(f"http://{name}:{server.port}/#radio?seed=7")
+        browser.set_width(*DESKTOP[:1], height=DESKTOP[1])
+        browser.wait_for("document.querySelector('#model').value !== ''")
+        yield browser
+
+
+def test_a_page_of_another_machine_has_no_audio_thread_and_is_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if find_chromium() is None:
+        pytest.skip("there is no Chromium on this machine")
+    monkeypatch.setattr("play_address.LOOPBACK", LOOPBACK | {"music.test"})
+    rule = "--host-resolver-rules=MAP music.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+    with (
+        played(tmp_path / "played") as server,
+        another(server, tmp_path / "profile", rule, name="music.test") as page,
+    ):
+        assert page.evaluate("!isSecureContext && !('audioWorklet' in AudioContext.prototype)")
+        for _ in range(2):  # it can be stopped, and plays again
+            start(page)
+            until(page, "state.meters.peak > 0.001 && state.meters.played > 2 * state.radio.rate")
+            assert told(page, "meters.ahead") > 0
+            page.evaluate("document.querySelector('#surprise').focus()")
+            page.press(*RIGHT)
+            until(page, "state.meters.delay > 0")
+            page.evaluate("document.querySelector('#play').click()")
+            until(page, "state.phase === 'stopped'")
+        assert told(page, "sentence") == ""
+        show(page, "yours")
+        click(page, "#record")
+        page.wait_for("document.querySelector('#yours-note').textContent.includes('https')")
 
 
 def test_a_server_that_has_gone_is_a_calm_sentence(page: Browser, server: Played) -> None:

@@ -1,11 +1,12 @@
 // The radio's sound: opens the audio, the worker and the ring, and tells `state` what is heard.
 
 import { ask } from "./api.js";
+import { loadRing, ringNode } from "./ring_node.js";
 import { set, state, wireProgram } from "./state.js";
 
-const CANNOT =
-  "This browser cannot play it. A recent Firefox, Chrome, Edge or Safari can, at the address that “musigan play” shows.";
+const CANNOT = "This browser cannot play it. A recent Firefox, Chrome, Edge or Safari can.";
 const MOVE_EVERY_MS = 90;
+const FADED_MS = 300; // what the page had handed to the browser is over by then
 const GONE = "The player has stopped answering. Start “musigan play” again in its terminal, then press play.";
 
 let context = null;
@@ -70,7 +71,7 @@ export async function start() {
     const { rate, channels } = await formatOf(model);
     if (mine !== opening) return;
     await Promise.all([ready, openContext(rate)]);
-    await (context.ring ??= context.audioWorklet.addModule("/page/ring_worklet.js"));
+    await loadRing(context);
     if (mine === opening) connect(mine, model.name, rate, channels);
   } catch (error) {
     if (mine === opening) set({ phase: "stopped", sentence: error.sentence ?? CANNOT });
@@ -93,14 +94,9 @@ async function formatOf({ name, sample_rate: rate, channels }) {
 
 function connect(mine, model, rate, channels) {
   close();
-  node = new AudioWorkletNode(context, "ring", {
-    numberOfInputs: 0,
-    outputChannelCount: [Math.max(1, Math.min(2, channels))],
-    processorOptions: { sourceRate: rate, channels },
-  });
-  node.connect(context.destination);
   const line = new MessageChannel();
-  node.port.postMessage({ port: line.port1 }, [line.port1]);
+  node = ringNode(context, { sourceRate: rate, channels, port: line.port1 });
+  node.connect(context.destination);
   worker = new Worker("/page/stream_worker.js");
   worker.onmessage = ({ data }) => mine === opening && told(data);
   worker.postMessage({ start: { url: socketAddress(), model, program: wireProgram(), rate, port: line.port2 } }, [line.port2]);
@@ -113,7 +109,7 @@ function close() {
   const [oldNode, oldWorker] = [node, worker];
   node = worker = null;
   oldWorker?.postMessage({ stop: true }); // fades first
-  setTimeout(() => (oldNode?.disconnect(), oldWorker?.terminate()), 120);
+  setTimeout(() => (oldNode?.disconnect(), oldWorker?.terminate()), FADED_MS);
 }
 
 export function stop(sentence = "") {
