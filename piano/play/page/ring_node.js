@@ -14,7 +14,7 @@ export async function loadRing(context) {
   try {
     await context.ring;
   } catch (error) {
-    context.ring = null; // the next start tries again
+    await context.close(); // its audio thread remembers the failure; the next start opens another
     throw error;
   }
 }

@@ -8,6 +8,8 @@ const CANNOT = "This browser cannot play it. A recent Firefox, Chrome, Edge or S
 const MOVE_EVERY_MS = 90;
 const FADED_MS = 300; // what the page had handed to the browser is over by then
 const GONE = "The player has stopped answering. Start “musigan play” again in its terminal, then press play.";
+const BROKEN = "A part of this page did not come, or failed. See whether “musigan play” still runs, then press play again.";
+const GO_ON = "Press play to go on.";
 
 let context = null;
 let node = null;
@@ -57,7 +59,7 @@ function openContext(rate) {
 
 function interrupted() {
   if (state.phase === "playing" && context.state === "interrupted") {
-    stop("Another program took the sound. Press play to go on.");
+    stop(`Another program took the sound. ${GO_ON}`);
   }
 }
 
@@ -71,7 +73,7 @@ export async function start() {
     const { rate, channels } = await formatOf(model);
     if (mine !== opening) return;
     await Promise.all([ready, openContext(rate)]);
-    await loadRing(context);
+    await loadRing(context).catch((error) => Promise.reject(Object.assign(error, { sentence: BROKEN })));
     if (mine === opening) connect(mine, model.name, rate, channels);
   } catch (error) {
     if (mine === opening) set({ phase: "stopped", sentence: error.sentence ?? CANNOT });
@@ -99,6 +101,7 @@ function connect(mine, model, rate, channels) {
   node.connect(context.destination);
   worker = new Worker("/page/stream_worker.js");
   worker.onmessage = ({ data }) => mine === opening && told(data);
+  worker.onerror = () => mine === opening && stop(BROKEN);
   worker.postMessage({ start: { url: socketAddress(), model, program: wireProgram(), rate, port: line.port2 } }, [line.port2]);
   moves = new Map();
   pending = null;
@@ -120,8 +123,6 @@ export function stop(sentence = "") {
   setTimeout(() => mine === opening && context?.suspend(), 400);
 }
 
-export const toggle = () => (state.phase === "stopped" ? start() : stop());
-
 function told(message) {
   if (message.report) return reported(message.report);
   if (message.columns) return onColumns.forEach((call) => call(message.columns));
@@ -136,12 +137,14 @@ function told(message) {
   }
   if (message.refused) return stop(message.refused.reason);
   if (message.error) return state.phase === "playing" ? set({ sentence: message.error.reason }) : stop(message.error.reason);
-  if (message.closed !== undefined) stop(GONE);
+  if (message.closed) stop(message.closed.reason ? `${message.closed.reason} ${GO_ON}` : GONE);
 }
 
+// Of moves that come faster than music is made only the last one is told: it does what those before it wanted.
 function voided({ id, from }) {
-  const move = moves.get(id);
-  if (move?.isNewPiece) set({ pieceBegan: from });
+  const done = [...moves].filter(([each, move]) => each <= id && !move.isVoided).map(([, move]) => move);
+  for (const move of done) move.isVoided = true;
+  if (done.some((move) => move.isNewPiece)) set({ pieceBegan: from });
   onVoid.forEach((call) => call(from));
 }
 
