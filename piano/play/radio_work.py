@@ -70,7 +70,8 @@ class RadioWork:
         Where prompts and styles of sounds come from, if it is there yet.
     limits : Limits
     tell : callable
-        Takes a `Sound`, a `Void`, a sentence, or `Failed`, after which nothing comes; called from the scheduler's thread.
+        Takes a `Sound`, a `Void`, a sentence, or `Failed`, after which nothing comes; called from the scheduler's
+        thread.
     """
 
     def __init__(
