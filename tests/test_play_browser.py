@@ -1,8 +1,11 @@
 """The page of `musigan play` in a real browser, in front of the real server and a small real model."""
 
+import contextlib
 import json
 import math
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,10 @@ import pytest
 from browser import Browser, chromium, find_chromium
 from play_address import Played, played
 from report_run import make_run
+from starlette.exceptions import HTTPException
+
+from piano.play.access import LOOPBACK
+from piano.play.server import Page
 
 PHONE, DESKTOP = (390, 844), (1280, 800)
 VIEWS = ("radio", "yours", "takes", "blind", "runs")
@@ -22,11 +29,11 @@ VISIBLE = "(part => part.checkVisibility({visibilityProperty: true, contentVisib
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
-    """A server of a small model, with a run to watch."""
+    """A server of a small model, with two runs to watch."""
     if find_chromium() is None:
         pytest.skip("there is no Chromium on this machine")
     folder = tmp_path_factory.mktemp("play")
-    with played(folder, runs={"monday": make_run(folder / "run")}) as server:
+    with played(folder, runs={day: make_run(folder / day) for day in ("monday", "tuesday")}) as server:
         yield server
 
 
@@ -282,6 +289,37 @@ def test_a_link_means_the_same_piece(page: Browser) -> None:
     assert told(page, "styleMode") == "free"
 
 
+def test_the_way_back_to_the_radio_keeps_the_piece_in_the_address(page: Browser) -> None:
+    page.evaluate("location.hash = '#radio?seed=12&piece=4'")
+    page.wait_for("document.querySelector('#seed').value === '12'")
+    for view in ("takes", "radio"):
+        click(page, f"nav a[data-view={view}]")
+        page.wait_for(f"!document.querySelector('#view-{view}').hidden")
+    page.wait_for("location.hash.includes('seed=12') && location.hash.includes('piece=4')")
+    page.evaluate("location.hash = '#radio?seed=7'")
+    page.wait_for("document.querySelector('#seed').value === '7'")
+
+
+def test_a_link_to_another_model_plays_that_model(page: Browser, server: Played) -> None:
+    start(page)
+    for name in ("second", "first"):
+        page.evaluate(f"location.hash = '#radio?model={name}&seed=7'")
+        until(page, f"state.model === {name!r} && state.phase === 'playing'")
+        assert [work.name for work in server.place.radios.values()] == [name]
+
+
+def test_the_skip_link_leads_to_the_view_that_is_shown(page: Browser) -> None:
+    show(page, "takes")
+    address = page.evaluate("location.href")
+    page.evaluate("document.querySelector('.skip').focus()")
+    page.press(*ENTER)
+    page.wait_for("document.activeElement.id === 'main'")
+    assert told(page, "view") == "takes" and page.evaluate("location.href") == address
+    page.evaluate("location.hash = '#main'")
+    page.wait_for("location.hash === '#main'")
+    assert told(page, "view") == "takes"
+
+
 def test_a_seed_can_be_typed(page: Browser) -> None:
     show(page, "radio")
     click(page, "#seed")
@@ -365,11 +403,32 @@ def test_what_was_heard_is_kept(page: Browser) -> None:
     take = told(page, "takes")[0]
     assert take["kind"] == "radio" and take["seconds"] >= 2.5 and take["receipt"]
     assert max(take["peaks"]) > 0
-    assert text(page, ".toast").startswith("Kept.")
+    assert text(page, ".toast").startswith(f"Kept: {take['seconds']:.0f} s.")
     click(page, ".toast button")
     page.wait_for(
         "!document.querySelector('#view-takes').hidden && document.querySelectorAll('#take-list .take').length"
     )
+
+
+def test_a_piece_that_is_longer_than_what_is_held_is_kept_in_part_and_says_so(page: Browser, server: Played) -> None:
+    start(page)
+    limits = server.place.limits
+    server.place.limits = limits._replace(kept_seconds=1.0)
+    try:
+        click(page, "#play")
+        until(page, "state.phase === 'stopped'")
+        start(page)
+        until(page, "state.meters.position > 9 * state.radio.rate")
+        before = len(told(page, "takes"))
+        click(page, "#keep-piece")
+        until(page, f"state.takes.length === {before + 1}")
+        seconds = told(page, "takes")[0]["seconds"]
+        page.wait_for(f"document.querySelector('.toast').textContent.startsWith('Kept the last {seconds:.0f} s:')")
+        assert seconds < 7.5
+    finally:
+        server.place.limits = limits
+        click(page, "#play")
+    until(page, "state.phase === 'stopped'")
 
 
 def test_the_radio_can_be_stopped_from_another_view(page: Browser) -> None:
@@ -446,6 +505,22 @@ def test_ten_seconds_are_recorded(page: Browser, server: Played) -> None:
     until(page, f"state.uploads.length === {before + 1}")
     (sound,) = [sound for sound in told(page, "uploads") if "recorded" in sound["name"]]
     assert 1 < sound["seconds"] < 8
+
+
+def test_a_recording_can_be_stopped_before_the_microphone_opens(page: Browser) -> None:
+    show(page, "yours")
+    before = told(page, "uploads.length")
+    page.evaluate(
+        """(() => { const media = navigator.mediaDevices, real = media.getUserMedia.bind(media);
+        media.getUserMedia = async (...asked) => {
+          await new Promise(go => (window.letGo = go)); delete media.getUserMedia; return real(...asked); }; })()"""
+    )
+    click(page, "#record")
+    assert text(page, "#record") == "Stop here"
+    click(page, "#record")
+    page.evaluate("letGo()")
+    page.wait_for("document.querySelector('#record').textContent === 'Record ten seconds'")
+    assert "shorter than a second" in text(page, "#yours-note") and told(page, "uploads.length") == before
 
 
 def test_a_refused_microphone_is_a_sentence(page: Browser, server: Played) -> None:
@@ -544,6 +619,31 @@ def test_a_run_is_shown_with_its_curves_and_its_sound(page: Browser) -> None:
     )
     assert min(shapes) > 10
     assert page.evaluate("document.querySelectorAll('.stages li').length") >= 2
+
+
+def test_a_run_that_is_chosen_while_another_loads_is_shown(page: Browser) -> None:
+    show(page, "radio")
+    page.evaluate(
+        """(() => { const real = window.fetch;
+        window.held = new Promise(go => window.letGo = () => (window.fetch = real, go()));
+        window.asked = null;
+        window.fetch = async (path, ...more) => {
+          if (window.asked || !/^\\/api\\/runs\\/[a-z]+$/.test(path)) return real(path, ...more);
+          window.asked = path; await window.held; return real(path, ...more); }; })()"""
+    )
+    try:
+        show(page, "runs")
+        page.wait_for("window.asked !== null")
+        first = page.evaluate("window.asked")
+        second = "/api/runs/monday" if first.endswith("tuesday") else "/api/runs/tuesday"
+        page.evaluate(
+            f"(() => {{ const select = document.querySelector('#run'); select.value = {second.split('/')[-1]!r};"
+            " select.dispatchEvent(new Event('change')); })()"
+        )
+    finally:
+        page.evaluate("letGo()")
+    page.wait_for(f"Boolean(document.querySelector('#run-body [data-url^=\"{second}/\"]'))")
+    assert not page.evaluate(f"Boolean(document.querySelector('#run-body [data-url^=\"{first}/\"]'))")
 
 
 # For everybody.
@@ -685,6 +785,114 @@ def test_nothing_is_fetched_from_elsewhere_and_nothing_goes_wrong(page: Browser,
         and "/api/uploads" not in event["params"]["entry"].get("url", "")  # the broken file was refused on purpose
     ]
     assert wrong == []
+
+
+@contextlib.contextmanager
+def another(server: Played, profile: Path, *flags: str, name: str = "127.0.0.1") -> Iterator[Browser]:
+    """The page in a browser of its own: nothing that goes wrong there is left for the other tests."""
+    with chromium(str(find_chromium()), profile, *flags) as browser:
+        browser.open(f"http://{name}:{server.port}/#radio?seed=7")
+        browser.set_width(*DESKTOP[:1], height=DESKTOP[1])
+        browser.wait_for("document.querySelector('#model').value !== ''")
+        yield browser
+
+
+def test_what_the_server_says_when_it_hangs_up_is_shown(page: Browser, server: Played) -> None:
+    start(page)
+    limits = server.place.limits
+    server.place.limits = limits._replace(silent_seconds=-1.0)
+    try:
+        until(page, "state.phase === 'stopped'")
+    finally:
+        server.place.limits = limits
+    assert told(page, "sentence") == "Nothing was heard from this page for a while. Press play to go on."
+    start(page)
+
+
+class Held:
+    """Work before all other, that lasts until it is let go."""
+
+    def __init__(self) -> None:
+        self.is_held, self.let_go = threading.Event(), threading.Event()
+
+    def urgency(self) -> float:
+        return -1.0
+
+    def step(self) -> None:
+        self.is_held.set()
+        assert self.let_go.wait(timeout=120.0)
+
+    def fail(self, error: Exception) -> None:
+        raise error
+
+
+def test_a_new_piece_begins_although_another_move_came_right_behind_it(page: Browser, server: Played) -> None:
+    start(page)
+    page.wait_for("import('/page/state.js').then(({state}) => state.meters.ahead > 3)")
+    page.evaluate("document.querySelector('#surprise').focus()")
+    (work,) = server.place.radios.values()
+    began, piece, held = told(page, "pieceBegan"), told(page, "program.piece"), Held()
+    server.place.scheduler.add(held)
+    try:
+        assert held.is_held.wait(timeout=60.0)
+        key(page, "n")
+        deadline = time.monotonic() + 60.0
+        while work.wished.piece != piece + 1 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        page.press(*RIGHT)
+        while work.wished.surprise != told(page, "program.surprise") and time.monotonic() < deadline:
+            time.sleep(0.02)
+    finally:
+        held.let_go.set()
+    until(page, f"state.pieceBegan > {began}")
+
+
+def test_a_part_that_does_not_come_is_a_sentence_and_asked_for_again(
+    server: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing, real = set(), Page.file_response
+
+    def sent(self: Page, path: str, *more: Any, **named: Any) -> Any:
+        if Path(path).name in missing:
+            raise HTTPException(404)
+        return real(self, path, *more, **named)
+
+    monkeypatch.setattr(Page, "file_response", sent)
+    with another(server, tmp_path) as page:
+        for part in ("ring_worklet.js", "stream_worker.js"):
+            missing.add(part)
+            click(page, "#play")
+            until(page, "state.phase === 'stopped' && state.sentence")
+            assert "did not come" in told(page, "sentence")
+            missing.clear()
+        start(page)
+
+
+def test_a_page_of_another_machine_has_no_audio_thread_and_is_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if find_chromium() is None:
+        pytest.skip("there is no Chromium on this machine")
+    monkeypatch.setattr("play_address.LOOPBACK", LOOPBACK | {"music.test"})
+    rule = "--host-resolver-rules=MAP music.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+    with (
+        played(tmp_path / "played") as server,
+        another(server, tmp_path / "profile", rule, name="music.test") as page,
+    ):
+        assert page.evaluate("!isSecureContext && !('audioWorklet' in AudioContext.prototype)")
+        for _ in range(2):  # it can be stopped, and plays again
+            start(page)
+            until(page, "state.meters.peak > 0.001 && state.meters.played > 2 * state.radio.rate")
+            assert told(page, "meters.ahead") > 0
+            page.evaluate("document.querySelector('#surprise').focus()")
+            page.press(*RIGHT)
+            until(page, "state.meters.delay > 0")
+            page.evaluate("document.querySelector('#play').click()")
+            until(page, "state.phase === 'stopped'")
+        assert told(page, "sentence") == ""
+        show(page, "yours")
+        click(page, "#record")
+        page.wait_for("document.querySelector('#yours-note').textContent.includes('https')")
 
 
 def test_a_server_that_has_gone_is_a_calm_sentence(page: Browser, server: Played) -> None:

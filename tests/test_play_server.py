@@ -430,3 +430,21 @@ def test_stopping_the_server_ends_its_threads(tmp_path):
     assert "composing" not in names
     composer = Composer(running.place.models.get("first").generator, Sampling())
     assert composer.steps == 2
+
+
+def test_the_files_of_the_page_are_asked_for_each_time(server):
+    for name in ("main.js", "base.css"):
+        first = httpx.get(f"{server.address}/page/{name}")
+        assert first.status_code == 200 and first.headers["cache-control"] == "no-cache"
+        again = httpx.get(f"{server.address}/page/{name}", headers={"If-None-Match": first.headers["etag"]})
+        assert again.status_code == 304 and again.headers["cache-control"] == "no-cache" and not again.content
+
+
+def test_a_radio_that_fails_says_why_is_no_listener_any_more_and_hangs_up(server):
+    with socket_of(server) as socket:
+        listener = Listener(socket)
+        told = listener.start(prompt="nosuchsound")
+        assert "not here" in listener.until("refused")["reason"]
+        with pytest.raises(ConnectionClosed):
+            socket.recv(timeout=10.0)
+        assert told["radio"] not in server.place.radios

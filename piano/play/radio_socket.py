@@ -21,7 +21,7 @@ from piano.foundation.errors import MusiganError
 from piano.play.access import GONE, refuse
 from piano.play.place import Place
 from piano.play.programs import read_wishes
-from piano.play.radio_work import RadioWork, Sound, Void
+from piano.play.radio_work import Failed, RadioWork, Sound, Void
 
 GOING_AWAY, POLICY = 1001, 1008
 STATUS_SECONDS = 1.0
@@ -53,7 +53,7 @@ class _Listener:
         self.id = ""
         self._model = ""
         self._loop = asyncio.get_running_loop()
-        self._line: asyncio.Queue[Sound | Void | str] = asyncio.Queue()
+        self._line: asyncio.Queue[Sound | Void | Failed | str] = asyncio.Queue()
         self._waiting_samples = 0
         self._last_word = time.monotonic()
 
@@ -156,7 +156,7 @@ class _Listener:
 
     # --- what goes out ---------------------------------------------------------------------------------------------
 
-    def _tell(self, what: Sound | Void | str) -> None:
+    def _tell(self, what: Sound | Void | Failed | str) -> None:
         """Put into the line what the composing thread has made."""
         work = self.work
 
@@ -174,6 +174,10 @@ class _Listener:
     async def _send(self) -> None:
         while True:
             what = await self._line.get()
+            if isinstance(what, Failed):
+                self.leave()  # nothing is composed any more, so it is no listener either
+                await refuse(self.socket, what.reason)
+                return
             if isinstance(what, str):
                 await self._say({"type": "error", "reason": what})
             elif isinstance(what, Void):

@@ -43,6 +43,12 @@ class Sound(NamedTuple):
     """(samples, channels)"""
 
 
+class Failed(NamedTuple):
+    """The radio cannot go on."""
+
+    reason: str
+
+
 class Moved(NamedTuple):
     """A moment in which a program began, for the receipt of a take."""
 
@@ -65,7 +71,8 @@ class RadioWork:
         Where prompts and styles of sounds come from, if it is there yet.
     limits : Limits
     tell : callable
-        Takes a `Sound`, a `Void` or a sentence; called from the scheduler's thread.
+        Takes a `Sound`, a `Void`, a sentence, or `Failed`, after which nothing comes; called from the scheduler's
+        thread.
     """
 
     def __init__(
@@ -76,7 +83,7 @@ class RadioWork:
         name: str,
         sources: Callable[[], Sources | None],
         limits: Limits,
-        tell: Callable[[Sound | Void | str], None],
+        tell: Callable[[Sound | Void | Failed | str], None],
     ) -> None:
         self.composer = composer
         self.name = name
@@ -164,7 +171,8 @@ class RadioWork:
 
     def fail(self, error: Exception) -> None:
         """Say that it cannot go on."""
-        self._tell(str(error) if isinstance(error, MusiganError) else "The music stopped: a fault of the program.")
+        is_known = isinstance(error, MusiganError)
+        self._tell(Failed(str(error) if is_known else "The music stopped: a fault of the program."))
 
     def played(self, begin: int, end: int) -> Sound:
         """What was made between two samples; less where it is no longer kept, or not made yet."""

@@ -26,6 +26,16 @@ from piano.play.refusals import Full, NotHere
 PAGE = Path(__file__).parent / "page"
 
 
+class Page(StaticFiles):
+    """The page's files: a browser asks each time whether they changed, so all are of one version."""
+
+    def file_response(self, *arguments: Any, **named: Any) -> Response:
+        """A file, or that it is still the same."""
+        response = super().file_response(*arguments, **named)
+        response.headers["cache-control"] = "no-cache"
+        return response
+
+
 class Later:
     """The library's routes, imported when they are first asked for: PyTorch comes with them.
 
@@ -91,7 +101,7 @@ def create_app(place: Place, *, version: str = "") -> Starlette:
         Route("/api/models/{name}/styles", _styles),
         Route("/api/stream.wav", stream),
         WebSocketRoute("/api/radio", listen),
-        Mount("/page", StaticFiles(directory=PAGE)),
+        Mount("/page", Page(directory=PAGE)),
         Mount("", library),
     ]
     app = Starlette(

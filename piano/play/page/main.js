@@ -7,9 +7,9 @@ import { listenToKeys } from "./keys.js";
 import { showPlayer } from "./player.js";
 import { showRadio } from "./radio.js";
 import { showRuns } from "./runs.js";
-import { move } from "./sound.js";
+import { move, start, stop } from "./sound.js";
 import { loadUploads } from "./sources.js";
-import { fromHash, set, state, watch } from "./state.js";
+import { fromHash, set, state, toHash, watch } from "./state.js";
 import { loadTakes, showTakes } from "./takes.js";
 import { showYours } from "./yours.js";
 
@@ -28,15 +28,26 @@ function showView() {
 
 function addressed() {
   const changes = fromHash(location.hash, VIEWS);
+  if (!changes) return;
   const isOtherView = changes.view !== state.view;
   const before = state.program;
   if (changes.model && state.models.length && !state.models.some(({ name }) => name === changes.model)) delete changes.model;
+  const isOtherModel = state.phase !== "stopped" && (changes.model ?? state.model) !== state.model;
+  if (isOtherModel) stop(); // a move keeps its model
   set(changes);
+  if (isOtherModel) start();
+  if (location.hash === "#radio") history.replaceState(null, "", toHash()); // the link of the view: a piece has more
   if (isOtherView) {
     scrollTo(0, 0);
     $("#main").focus({ preventScroll: true });
   }
-  if (changes.program) move({ isNewPiece: before.seed !== changes.program.seed || before.piece !== changes.program.piece });
+  if (changes.program && !isOtherModel) move({ isNewPiece: before.seed !== changes.program.seed || before.piece !== changes.program.piece });
+}
+
+// Not by its address, which is the piece's.
+function skip(event) {
+  event.preventDefault();
+  $("#main").focus();
 }
 
 async function loadModels() {
@@ -67,6 +78,7 @@ showTakes();
 showBlind();
 showRuns();
 listenToKeys();
+$(".skip").addEventListener("click", skip);
 addEventListener("hashchange", addressed);
 showView();
 addressed();

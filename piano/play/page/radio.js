@@ -42,8 +42,10 @@ export async function keep({ isWhole = false } = {}) {
   const to = Math.floor(positionNow());
   const from = isWhole ? state.pieceBegan : Math.max(0, to - KEPT_SECONDS * state.radio.rate);
   try {
-    await post("/api/takes", { radio: state.radio.id, from: Math.round(from), to });
-    toast("Kept.", "Show it", () => (location.hash = "#takes"));
+    const asked = (to - from) / state.radio.rate;
+    const { seconds } = await post("/api/takes", { radio: state.radio.id, from: Math.round(from), to });
+    const isLess = seconds < asked - 1; // the server holds the last minutes only
+    toast(isLess ? `Kept the last ${Math.round(seconds)} s: what was before is gone.` : `Kept: ${Math.round(seconds)} s.`, "Show it", () => (location.hash = "#takes"));
   } catch (error) {
     toast(error.message);
   }
@@ -172,21 +174,6 @@ function showModels() {
   const facts = [];
   if (model?.sample_rate) facts.push(`${model.sample_rate / 1000} kHz ${model.channels === 2 ? "stereo" : "mono"}`);
   $("#model-facts").textContent = facts.join(", ");
-  showLater(model?.controls ?? []);
-}
-
-// Controls that only some models have, such as tempo and key: shown when the server says so.
-function showLater(controls) {
-  $("#later").hidden = !controls.length;
-  $("#later").replaceChildren(...controls.map((control) => laterControl(control)));
-}
-
-function laterControl({ name, title, least, most, step }) {
-  const box = document.createElement("label");
-  const range = Object.assign(document.createElement("input"), { type: "range", min: least, max: most, step });
-  range.addEventListener("input", (event) => program({ [name]: Number(range.value) }, { since: event.timeStamp }));
-  box.append(title, range);
-  return box;
 }
 
 export async function loadStyles() {

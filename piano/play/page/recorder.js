@@ -73,6 +73,7 @@ function heard({ node, samples, rate, signal, onLevel }) {
       node.disconnect();
       done(blocks);
     };
+    if (signal.aborted) return end(); // before the microphone opened
     signal.addEventListener("abort", end, { once: true });
     node.port.onmessage = ({ data }) => {
       blocks.push(data.block);

@@ -9,6 +9,7 @@ import { state, watch } from "./state.js";
 let source = null;
 let shown = "";
 let isLoading = false;
+let isAskedAgain = false; // while it loads
 
 async function loadRuns() {
   try {
@@ -33,13 +34,15 @@ function problem(sentence) {
 function follow(name) {
   source?.close();
   shown = name;
-  source = listen(`/api/runs/${encodeURIComponent(name)}/events`, () => loadRun(name));
-  loadRun(name);
+  source = listen(`/api/runs/${encodeURIComponent(name)}/events`, loadRun);
+  loadRun();
 }
 
-async function loadRun(name) {
-  if (isLoading) return;
+async function loadRun() {
+  isAskedAgain = isLoading;
+  if (isLoading || !shown) return;
   isLoading = true;
+  const name = shown;
   try {
     const run = await ask(`/api/runs/${encodeURIComponent(name)}`);
     if (name === shown) show(run);
@@ -47,6 +50,7 @@ async function loadRun(name) {
     if (name === shown) problem(error.message);
   } finally {
     isLoading = false;
+    if (isAskedAgain) loadRun();
   }
 }
 

@@ -1,12 +1,15 @@
 // The radio's sound: opens the audio, the worker and the ring, and tells `state` what is heard.
 
 import { ask } from "./api.js";
+import { loadRing, ringNode } from "./ring_node.js";
 import { set, state, wireProgram } from "./state.js";
 
-const CANNOT =
-  "This browser cannot play it. A recent Firefox, Chrome, Edge or Safari can, at the address that “musigan play” shows.";
+const CANNOT = "This browser cannot play it. A recent Firefox, Chrome, Edge or Safari can.";
 const MOVE_EVERY_MS = 90;
+const FADED_MS = 300; // what the page had handed to the browser is over by then
 const GONE = "The player has stopped answering. Start “musigan play” again in its terminal, then press play.";
+const BROKEN = "A part of this page did not come, or failed. See whether “musigan play” still runs, then press play again.";
+const GO_ON = "Press play to go on.";
 
 let context = null;
 let node = null;
@@ -56,7 +59,7 @@ function openContext(rate) {
 
 function interrupted() {
   if (state.phase === "playing" && context.state === "interrupted") {
-    stop("Another program took the sound. Press play to go on.");
+    stop(`Another program took the sound. ${GO_ON}`);
   }
 }
 
@@ -70,7 +73,7 @@ export async function start() {
     const { rate, channels } = await formatOf(model);
     if (mine !== opening) return;
     await Promise.all([ready, openContext(rate)]);
-    await (context.ring ??= context.audioWorklet.addModule("/page/ring_worklet.js"));
+    await loadRing(context).catch((error) => Promise.reject(Object.assign(error, { sentence: BROKEN })));
     if (mine === opening) connect(mine, model.name, rate, channels);
   } catch (error) {
     if (mine === opening) set({ phase: "stopped", sentence: error.sentence ?? CANNOT });
@@ -93,16 +96,12 @@ async function formatOf({ name, sample_rate: rate, channels }) {
 
 function connect(mine, model, rate, channels) {
   close();
-  node = new AudioWorkletNode(context, "ring", {
-    numberOfInputs: 0,
-    outputChannelCount: [Math.max(1, Math.min(2, channels))],
-    processorOptions: { sourceRate: rate, channels },
-  });
-  node.connect(context.destination);
   const line = new MessageChannel();
-  node.port.postMessage({ port: line.port1 }, [line.port1]);
+  node = ringNode(context, { sourceRate: rate, channels, port: line.port1 });
+  node.connect(context.destination);
   worker = new Worker("/page/stream_worker.js");
   worker.onmessage = ({ data }) => mine === opening && told(data);
+  worker.onerror = () => mine === opening && stop(BROKEN);
   worker.postMessage({ start: { url: socketAddress(), model, program: wireProgram(), rate, port: line.port2 } }, [line.port2]);
   moves = new Map();
   pending = null;
@@ -113,7 +112,7 @@ function close() {
   const [oldNode, oldWorker] = [node, worker];
   node = worker = null;
   oldWorker?.postMessage({ stop: true }); // fades first
-  setTimeout(() => (oldNode?.disconnect(), oldWorker?.terminate()), 120);
+  setTimeout(() => (oldNode?.disconnect(), oldWorker?.terminate()), FADED_MS);
 }
 
 export function stop(sentence = "") {
@@ -123,8 +122,6 @@ export function stop(sentence = "") {
   const mine = opening;
   setTimeout(() => mine === opening && context?.suspend(), 400);
 }
-
-export const toggle = () => (state.phase === "stopped" ? start() : stop());
 
 function told(message) {
   if (message.report) return reported(message.report);
@@ -140,12 +137,14 @@ function told(message) {
   }
   if (message.refused) return stop(message.refused.reason);
   if (message.error) return state.phase === "playing" ? set({ sentence: message.error.reason }) : stop(message.error.reason);
-  if (message.closed !== undefined) stop(GONE);
+  if (message.closed) stop(message.closed.reason ? `${message.closed.reason} ${GO_ON}` : GONE);
 }
 
+// Of moves that come faster than music is made only the last one is told: it does what those before it wanted.
 function voided({ id, from }) {
-  const move = moves.get(id);
-  if (move?.isNewPiece) set({ pieceBegan: from });
+  const done = [...moves].filter(([each, move]) => each <= id && !move.isVoided).map(([, move]) => move);
+  for (const move of done) move.isVoided = true;
+  if (done.some((move) => move.isNewPiece)) set({ pieceBegan: from });
   onVoid.forEach((call) => call(from));
 }
 

@@ -71,10 +71,11 @@ export function toHash() {
   return `#${state.view}${text ? `?${text}` : ""}`;
 }
 
-// The changes that an address asks for.
+// The changes that an address asks for; null where it names no view but a part of the page.
 export function fromHash(hash, views) {
   const [name, text = ""] = hash.replace(/^#/, "").split("?");
-  const changes = { view: views.includes(name) ? name : "radio" };
+  if (name && !views.includes(name)) return null;
+  const changes = { view: name || "radio" };
   const values = new URLSearchParams(text);
   if (changes.view !== "radio" || ![...values.keys()].length) return changes;
   const program = { ...state.program };

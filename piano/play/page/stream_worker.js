@@ -1,7 +1,7 @@
 // Stands between the server and the ring, away from the page: a page in the background is slowed down, the sound is not.
 //
 // In: {start: {url, model, program, rate, port}}, {move: {id, program}}, {stop: true}.
-// Out: {format}, {status}, {refused}, {error}, {closed}, {void: {id, from}}, {report}, {columns: {first, pitches, peaks}}.
+// Out: {format}, {status}, {refused}, {error}, {closed: {code, reason}}, {void: {id, from}}, {report}, {columns: {first, pitches, peaks}}.
 
 const MARGIN_SECONDS = 0.15;
 const HEARD_EVERY_REPORTS = 2;
@@ -37,8 +37,8 @@ function start({ url, model, program, rate: expected, port }) {
   mine.binaryType = "arraybuffer";
   mine.onopen = () => mine.send(JSON.stringify({ type: "start", model, program }));
   mine.onmessage = ({ data }) => socket === mine && (typeof data === "string" ? told(JSON.parse(data)) : sounded(data));
-  mine.onclose = ({ code }) => {
-    if (socket === mine) postMessage({ closed: code });
+  mine.onclose = ({ code, reason }) => {
+    if (socket === mine) postMessage({ closed: { code, reason } });
     if (socket === mine) socket = null;
   };
 }
