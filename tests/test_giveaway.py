@@ -285,8 +285,9 @@ def test_what_was_given_away_is_verified_to_the_last_sample(given: Path, capsys)
     assert lines[1].startswith("generator.safetensors: a generator, epoch 3, ") and lines[1].endswith("8,000 Hz mono")
     assert lines[2] == "discriminator.safetensors: a discriminator"
     assert lines[3] == "samples: 2 sounds, made by this model, their receipts say"
-    assert lines[4] == "samples/seed0_sample_0000.mp3: made again, identical, all 160000 samples."
-    assert lines[5].endswith(": as it was given away.") and len(lines) == 6
+    assert lines[4] == "Making the first sample once more:"
+    assert lines[5] == "samples/seed0_sample_0000.mp3: made again, identical, all 160000 samples."
+    assert lines[6].endswith(": as it was given away.") and len(lines) == 7
     status, lines = verdict(given, capsys, "--quick")
     assert status == 0 and not any("made again" in line for line in lines)
 

@@ -161,7 +161,9 @@ def short_run_text(times: Sequence[PresetTime], minutes: float = 10.0) -> str:
     row = times[0]
     steps = row.short_steps
     asked = f"--preset {row.name} --minutes {minutes:g}"
-    told = f"{asked} takes about {counted(steps, 'step')} here; ten minutes of our figures took {ENOUGH_STEPS:,} and more"
+    told = (
+        f"{asked} takes about {counted(steps, 'step')} here; ten minutes of our figures took {ENOUGH_STEPS:,} and more"
+    )
     if steps >= ENOUGH_STEPS:
         return f"{told}, so that you can expect the same: notes and a beat."
     enough = duration(minutes * ENOUGH_STEPS / max(steps, 1) / 60)
