@@ -256,4 +256,4 @@ def test_comparisons_that_cannot_be_are_refused_in_a_sentence(server, client, mo
     monkeypatch.setattr(server.place, "real", Path("/nowhere/private"))
     session = client.post("/api/blind", json={"a": {"model": "first"}, "b": {"real": True}}).json()["id"]
     answer = client.get(f"/api/blind/{session}/pair")
-    assert answer.status_code == 400 and "private" not in answer.text and "real music" in answer.json()["error"]
+    assert answer.status_code == 422 and "private" not in answer.text and "real music" in answer.json()["error"]

@@ -257,7 +257,7 @@ def test_orders_that_cannot_be_are_refused_in_a_sentence(server, client):
     write_audio(short, np.full((1, 4000), 0.1, np.float32) * np.sin(np.arange(4000)).astype(np.float32), SAMPLE_RATE)
     source = bring(client, short.read_bytes(), "short.wav").json()["id"]
     answer = client.post("/api/makes", json={"kind": "like", "source": source})
-    assert answer.status_code == 400
+    assert answer.status_code == 422
     assert answer.json()["error"] == "short.wav is too short to have a style: at least 2 s are needed."
     jobs = [{"kind": "new", "seconds": 300.0, "seed": seed} for seed in range(LIMITS.jobs + 1)]
     answers = [client.post("/api/makes", json=job) for job in jobs]

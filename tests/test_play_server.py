@@ -406,7 +406,7 @@ def test_a_missing_extra_is_told_with_what_to_install(monkeypatch, capsys):
 
     monkeypatch.setattr(builtins, "__import__", without)
     assert command.main(["--no-browser"]) == 2
-    assert "'.[play]'" in capsys.readouterr().err
+    assert '".[play]"' in capsys.readouterr().err
 
 
 def test_wishes_keep_what_is_not_said():
