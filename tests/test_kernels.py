@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +22,10 @@ from piano.foundation.ahead import ahead
 from piano.foundation.errors import CheckpointError
 from piano.foundation.phase import PhaseVocoder, stft
 from piano.piano_model import VariationalAttentionModel
+from piano.play.models import Models
+from piano.play.warm_up import MEASURED_PIECES, WarmUp
 from piano.stages import MANY_STEPS, ONE_STEP, RECONSTRUCTED
+from tests.play_address import small_model
 
 numba = pytest.importorskip("numba")
 PROJECT = Path(__file__).resolve().parent.parent
@@ -278,13 +282,37 @@ def test_a_switch_and_a_missing_numba_leave_everything_to_pytorch(tmp_path: Path
 
 
 @pytest.mark.slow
-def test_who_cannot_wait_goes_without_and_the_next_one_has_them(tmp_path: Path) -> None:
-    ask = "from piano.foundation import compiled; print(compiled.kernels(may_compile=False) is None)"
-    place = {"NUMBA_CACHE_DIR": str(tmp_path)}
-    assert in_a_process(ask, **place) == "True"
-    wait = "import time; from piano.foundation import compiled\nwhile not compiled.is_compiled(): time.sleep(0.1)"
-    in_a_process(wait, **place)  # what the first one began is done
-    assert in_a_process(ask, **place) == "False"
+def test_who_plays_live_waits_for_no_compiler_and_has_the_loops_when_they_are_there(tmp_path: Path) -> None:
+    ask = """
+import time
+from piano.foundation import compiled
+from piano.play.warm_up import Loops
+loops, was_there = Loops(), compiled.is_compiled()
+while not loops.are_ready(): time.sleep(0.2)
+print(was_there, compiled.kernels() is not None)
+"""
+    assert in_a_process(ask, NUMBA_CACHE_DIR=str(tmp_path)) == "False True"
+
+
+def test_a_player_changes_to_the_loops_and_what_plays_goes_on_as_it_is(tmp_path: Path) -> None:
+    models = Models({"small": small_model(tmp_path / "small"), "other": small_model(tmp_path / "other", seed=1)})
+    work = WarmUp(models, lambda: None, threads=1)
+    assert work.urgency() == -1.0
+    work.step()
+    before = models.get("small")
+    assert before.kernels is None
+    whole = torch.cat(list(Composer(before.generator, before.sampling).stream(3.0)), dim=-1)
+    playing = before.stream(3.0)
+    pieces = [next(playing)]
+    steps = 0
+    while work.urgency() is None or work.step() is not None:
+        steps += 1
+        time.sleep(0.01)
+    assert models.get("small").kernels is compiled.kernels() is not None and steps > MEASURED_PIECES
+    assert models.get("other").kernels is compiled.kernels()
+    torch.testing.assert_close(torch.cat([*pieces, *playing], dim=-1), whole, rtol=0.0, atol=0.0)
+    loops = torch.cat(list(models.get("small").stream(3.0)), dim=-1)
+    assert loops.shape == whole.shape
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:

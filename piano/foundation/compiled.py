@@ -43,25 +43,23 @@ _loader: threading.Thread | None = None
 _loaded: Kernels | None = None
 
 
-def prepare(*, may_compile: bool = True) -> None:
-    """Begin to load the kernels, in a thread; the first call in a process decides.
-
-    Parameters
-    ----------
-    may_compile : bool
-        Whether somebody can wait for the compiler, if nobody did before on this machine. If not, this process goes
-        without, and another one, in the background, compiles for the next.
-    """
+def prepare() -> None:
+    """Begin to load the kernels, in a thread; the first call in a process decides. See `is_compiled`."""
     global _loader
     with _lock:
         if _loader is None:
-            _loader = threading.Thread(target=_load, args=(may_compile,), name="load kernels", daemon=True)
+            _loader = threading.Thread(target=_load, name="load kernels", daemon=True)
             _loader.start()
 
 
-def kernels(*, may_compile: bool = True) -> Kernels | None:
+def is_ready() -> bool:
+    """Whether `kernels` answers at once."""
+    return _loader is not None and not _loader.is_alive()
+
+
+def kernels() -> Kernels | None:
     """The kernels, or None where this process goes without; waits until they are loaded. See `prepare`."""
-    prepare(may_compile=may_compile)
+    prepare()
     assert _loader is not None
     _loader.join()
     return _loaded
@@ -72,15 +70,17 @@ def in_use() -> str:
     return "torch" if _loaded is None else f"numba {version('numba')}"
 
 
-def _load(may_compile: bool) -> None:
+def is_switched_off() -> bool:
+    """Whether the user wants no compiled loops."""
+    return os.environ.get(SWITCH) == "0" or os.environ.get("NUMBA_DISABLE_JIT", "0") != "0"
+
+
+def _load() -> None:
     global _loaded
-    if os.environ.get(SWITCH) == "0" or os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
+    if is_switched_off():
         return
     try:
-        if may_compile or is_compiled():
-            _loaded = compile_all()
-        else:
-            compile_in_background()
+        _loaded = compile_all()
     except Exception as error:
         # Whatever numba, its compiler or its cache may say: there is always the other way.
         logger.info("the compiled loops cannot be used, PyTorch's are: %s", error)

@@ -38,6 +38,7 @@ class Models:
         self._contents: dict[str, dict[str, Any]] = {}
         self._maps: dict[str, StyleMap] = {}
         self._hashes: dict[str, str] = {}
+        self._kernels: Any = None
         self._lock = threading.Lock()
 
     @property
@@ -65,6 +66,20 @@ class Models:
             if name not in self._loaded:
                 self._loaded[name] = self._load(name)
             return self._loaded[name]
+
+    def use_compiled_loops(self) -> None:
+        """Streams that begin from now on are computed by the compiled loops; those that play go on as they are.
+
+        Call it where `foundation.compiled.is_ready`: else this waits.
+        """
+        from piano.composer import Composer
+        from piano.foundation import compiled
+
+        kernels = compiled.kernels()
+        with self._lock:
+            self._kernels = kernels
+            for name, old in self._loaded.items():
+                self._loaded[name] = Composer(old.generator, old.sampling, kernels=kernels)
 
     def content(self, name: str) -> dict[str, Any]:
         """What the checkpoint of a loaded model holds beside its weights."""
@@ -110,19 +125,14 @@ class Models:
     def _load(self, name: str) -> Any:
         # With these comes PyTorch: a page is served before it is there.
         from piano.composer import Composer, Sampling
-        from piano.foundation import compiled
         from piano.foundation.runtime import choose_device, sampling_dtype
         from piano.utilities import build_generator, load_checkpoint
 
         device = choose_device(self._device)
-        if device == "cpu":
-            compiled.prepare(may_compile=False)  # in a thread, while the model is read
         content = load_checkpoint(self.folders[name], "generator", "best")
         generator = build_generator(content, device=device)
         self._contents[name] = content
-        # Who plays live waits for no compiler: it then works for the next start.
-        kernels = compiled.kernels(may_compile=False) if device == "cpu" else None
-        return Composer(generator, Sampling(dtype=sampling_dtype(device)), kernels=kernels)
+        return Composer(generator, Sampling(dtype=sampling_dtype(device)), kernels=self._kernels)
 
 
 _TITLES = {"shipped": "Solo piano, stereo", "mixed": "Bands and all instruments"}
