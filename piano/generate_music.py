@@ -223,9 +223,16 @@ def most_threads() -> int:
 
 
 def measured_threads(
-    generator: VariationalAttentionModel, dtype: torch.dtype, kernels: compiled.Kernels | None = None
+    generator: VariationalAttentionModel,
+    dtype: torch.dtype,
+    kernels: compiled.Kernels | None = None,
+    *,
+    spared_cores: int = 0,
 ) -> int:
-    """OMP_NUM_THREADS if it is set, else the number of threads with which a sampling step is fastest right now."""
+    """OMP_NUM_THREADS if it is set, else the number of threads with which a sampling step is fastest right now.
+
+    No more are tried than leave `spared_cores` to others.
+    """
     if os.environ.get("OMP_NUM_THREADS", "").isdecimal() or generator.device.type != "cpu":
         return torch.get_num_threads()
     composer = Composer(generator, Sampling(steps=1, dtype=dtype), kernels=kernels)
@@ -236,7 +243,7 @@ def measured_threads(
         with torch.inference_mode():
             composer.integrate(noise, condition=condition)
 
-    return fastest_threads(step, most=min(available_cores(), MAX_THREADS))
+    return fastest_threads(step, most=max(1, min(available_cores() - spared_cores, MAX_THREADS)))
 
 
 def default_folders(options: argparse.Namespace) -> tuple[Path, Path]:

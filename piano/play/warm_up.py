@@ -77,7 +77,7 @@ class WarmUp:
 
                 from piano.generate_music import measured_threads
 
-                chosen = measured_threads(composer.generator, composer.sampling.dtype, composer.kernels)
+                chosen = measured_threads(composer.generator, composer.sampling.dtype, composer.kernels, spared_cores=1)
                 torch.set_num_threads(chosen)
             return 0.0
         if self._radio is None:
@@ -97,8 +97,7 @@ class WarmUp:
     def _load(self) -> None:
         import torch
 
-        if self._threads is not None:
-            torch.set_num_threads(self._threads)
+        torch.set_num_threads(self._threads or 1)
         self._models.get(self._models.default)
         self._loaded_at = time.monotonic()
 
