@@ -129,6 +129,8 @@ def told_live(work: RadioWork, moves: list[Moved], begin: int, samples: int, aga
         "piece": last.piece,
         "seconds": round(samples / rate, 3),
         "first_sample": begin,
-        "moves": [{"sample": moved.sample} | moved.wishes.model_dump(exclude_defaults=True) for moved in moves],
+        "moves": [
+            {"sample": each.sample} | each.wishes.model_dump(exclude_defaults=True) for each in moves[-MOST_MOVES:]
+        ],
         "again": again,
     }
