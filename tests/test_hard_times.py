@@ -147,7 +147,10 @@ def test_samples_that_a_kill_took_are_made_up_for_as_they_would_have_been(projec
     assert not [path for path in samples.iterdir() if ".part" in path.name]
 
 
-@pytest.mark.parametrize("damage", ["removed", "emptied", "cut", "other", "folder of events is a file"])
+DAMAGES = ["removed", "cut", *(pytest.param(name, marks=pytest.mark.slow) for name in ("emptied", "other"))]
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, pytest.param("folder of events is a file", marks=pytest.mark.slow)])
 def test_a_log_that_somebody_spoilt_stops_nobody(project, damage) -> None:
     folder = project / "checkpoints"
     assert train(project, "--set", "pretrain_epochs_g=2") == EXIT_RUINED

@@ -89,6 +89,7 @@ def test_shipped_stays_a_name_until_the_music_is_known(tmp_path, monkeypatch):
     assert start_place("shipped") == str(tmp_path / "shipped")
 
 
+@pytest.mark.slow
 def test_a_run_from_shipped_begins_with_the_nearest_and_its_settings_name_it(models, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("piano.watching.nearest_model.project_models", lambda: models)

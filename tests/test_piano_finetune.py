@@ -142,6 +142,7 @@ def test_a_stage_without_steps_leaves_the_one_step_block_alone(base, tmp_path):
     assert all(torch.equal(old, new) for old, new in zip(before.parameters(), after.parameters(), strict=True))
 
 
+@pytest.mark.slow
 def test_an_interrupted_fine_tuning_resumes_by_itself_and_ends_the_same(base, tuned, tmp_path, monkeypatch):
     write_samples = Gatekeeper.write_samples
 

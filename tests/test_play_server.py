@@ -235,6 +235,7 @@ def test_one_listener_too_many_is_told_so_and_the_others_play_on(tmp_path):
 
 
 def test_the_wav_stream_is_what_generate_writes_to_a_pipe(server, tmp_path):
+    server.place.models.use_compiled_loops()  # as a server does when its first sound is on its way
     asked = {"seconds": 3.0, "seed": 6, "steps": 2, "phase_iterations": 3}
     stream = httpx.get(f"{server.address}/api/stream.wav", params=asked, timeout=60.0)
     assert stream.status_code == 200 and stream.headers["content-type"] == "audio/wav"

@@ -136,6 +136,7 @@ class PowerCut(Exception):
     """The run is gone."""
 
 
+@pytest.mark.slow
 def test_a_power_cut_and_a_plain_resume_lose_no_setting(tmp_path, monkeypatch, capsys):
     """Twice cut: what is asked for when it is resumed belongs to the run from then on."""
     write_dataset(tmp_path / "dataset")
