@@ -91,7 +91,8 @@ def receipt_of(
         device=generator.device.type,  # type: ignore[arg-type]
         dtype=str(work.composer.sampling.dtype).removeprefix("torch."),  # type: ignore[arg-type]
         threads=max(work.threads),
-        versions=own_versions(),
+        versions=own_versions()
+        | ({} if work.composer.kernels else {"loops": "torch"}),  # it may be older than the loops
     )
     if len(receipt.text()) > LONGEST_COMMENT:
         return None, TOO_MANY

@@ -36,7 +36,8 @@ class WarmUp:
     open_library : callable
         Imports what the library's routes need.
     threads : int, optional
-        Of the thread that composes; without it, as many as are fastest.
+        Of the thread that composes; without it one, and from the measurement on as many as are fastest, of all cores
+        but one.
     """
 
     def __init__(self, models: Models, open_library: Callable[[], Any], *, threads: int | None = None) -> None:
