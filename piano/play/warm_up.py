@@ -5,6 +5,7 @@ beside somebody's music would be wrong.
 """
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -36,8 +37,8 @@ class WarmUp:
     open_library : callable
         Imports what the library's routes need.
     threads : int, optional
-        Of the thread that composes; without it one, and from the measurement on as many as are fastest, of all cores
-        but one.
+        Of the thread that composes; without it OMP_NUM_THREADS, or one, and from the measurement on as many as are
+        fastest, of all cores but one.
     """
 
     def __init__(self, models: Models, open_library: Callable[[], Any], *, threads: int | None = None) -> None:
@@ -98,7 +99,8 @@ class WarmUp:
     def _load(self) -> None:
         import torch
 
-        torch.set_num_threads(self._threads or 1)
+        if self._threads is not None or not os.environ.get("OMP_NUM_THREADS", "").isdecimal():
+            torch.set_num_threads(self._threads or 1)
         self._models.get(self._models.default)
         self._loaded_at = time.monotonic()
 
