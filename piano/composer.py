@@ -641,6 +641,12 @@ class Composer:
             [vocoder.push(item, angle) for vocoder, item, angle in zip(vocoders, block.magnitude, angles, strict=True)]
         )
 
+    def taken_over(self, stream: Stream) -> Stream:
+        """A stream that another composer of this generator began: from here on it goes on with this one's loops."""
+        kernels = None if self.kernels is None else self.kernels.phase
+        vocoders = tuple(vocoder.with_kernels(kernels) for vocoder in stream.sounding.vocoders)
+        return stream._replace(sounding=stream.sounding._replace(vocoders=vocoders))
+
     def begin_phases(self, state: Sounding, items: int) -> tuple[PhaseVocoder, ...]:
         """A vocoder for every item."""
         return tuple(self._start_phase(state.prompt) for _ in range(items))

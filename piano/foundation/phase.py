@@ -266,6 +266,14 @@ class PhaseVocoder:
         other._steps = [step.copy() for step in self._steps]
         return other
 
+    def with_kernels(self, kernels: "PhaseKernels | None") -> "PhaseVocoder":
+        """A `copy` that goes on with other inner loops."""
+        other = self.copy()
+        other.kernels = kernels
+        for part in (other._single_pass, other._synthesis, *other._steps, *(step.synthesis for step in other._steps)):
+            part.kernels = kernels
+        return other
+
     @torch.no_grad()
     def follow(self, prompt: Tensor) -> None:
         """Go on from a sound, before the first push: frame 0 of the magnitudes is centred at its end.

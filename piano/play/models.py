@@ -62,13 +62,15 @@ class Models:
             raise CheckpointError(
                 f"there is no model {printable(name)[:40]} here: there are {', '.join(self.folders)}."
             )
+        if (composer := self._loaded.get(name)) is not None:  # who composes never waits for another model to load
+            return composer
         with self._lock:
             if name not in self._loaded:
                 self._loaded[name] = self._load(name)
             return self._loaded[name]
 
     def use_compiled_loops(self) -> None:
-        """Streams that begin from now on are computed by the compiled loops; those that play go on as they are.
+        """From now on `get` gives composers with the compiled loops; a radio that plays goes on with them.
 
         Call it where `foundation.compiled.is_ready`: else this waits.
         """

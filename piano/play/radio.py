@@ -115,6 +115,13 @@ class Radio:
         """Samples a second."""
         return self._template.generator.sample_rate
 
+    def use(self, composer: Composer) -> None:
+        """Go on with another composer of the same generator, whose inner loops are others."""
+        self._template = composer
+        self._composer = self._composer_of(self.program)
+        self._marks = deque(mark._replace(stream=composer.taken_over(mark.stream)) for mark in self._marks)
+        self._now = self._marks[-1] if self._now is not None else None
+
     def produce(self) -> Chunk:
         """The next sound; after a move the first that sounds of it."""
         while True:

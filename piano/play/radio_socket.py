@@ -135,7 +135,13 @@ class _Listener:
             return False
         self.id = secrets.token_urlsafe(9)
         work = RadioWork(
-            composer, wishes, name=name, sources=lambda: place.sources, limits=place.limits, tell=self._tell
+            composer,
+            wishes,
+            newest=lambda: place.models.get(name),
+            name=name,
+            sources=lambda: place.sources,
+            limits=place.limits,
+            tell=self._tell,
         )
         self.work, self._model = work, name
         while not self._line.empty():  # of the radio before

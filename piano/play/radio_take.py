@@ -23,9 +23,7 @@ from piano.play.radio_work import Moved, RadioWork, first_needed
 LEAST_SECONDS = 1.0
 MOST_MOVES = 1000
 EXACT = f"`{command('reproduce', 'FILE')}` plays it once more, sample by sample."
-NEARLY = (
-    f"`{command('reproduce', 'FILE')}` plays it once more, up to rounding: the number of threads changed meanwhile."
-)
+NEARLY = f"`{command('reproduce', 'FILE')}` plays it once more, up to rounding: loops or threads changed meanwhile."
 WITH_SOUNDS = "It cannot be made again: the radio went on from a sound, or took its style. It is kept as it was heard."
 TOO_MANY = "It cannot be made again: the controls moved too often for its receipt. It is kept as it was heard."
 
@@ -92,11 +90,12 @@ def receipt_of(
         dtype=str(work.composer.sampling.dtype).removeprefix("torch."),  # type: ignore[arg-type]
         threads=max(work.threads),
         versions=own_versions()
-        | ({} if work.composer.kernels else {"loops": "torch"}),  # it may be older than the loops
+        | ({"loops": "torch"} if False in work.is_compiled else {}),  # it may be older than the loops
     )
     if len(receipt.text()) > LONGEST_COMMENT:
         return None, TOO_MANY
-    return receipt, EXACT if len(work.threads) == 1 or receipt.dtype != "float32" else NEARLY
+    is_exact = len(work.is_compiled) == 1 and (len(work.threads) == 1 or receipt.dtype != "float32")
+    return receipt, EXACT if is_exact else NEARLY
 
 
 def _sources(moved: Moved) -> tuple[int | str | None, ...]:

@@ -65,6 +65,8 @@ class RadioWork:
     ----------
     composer : Composer
     wishes : Wishes
+    newest : callable, optional
+        The composer of the same model with the inner loops that are there by now; by default it stays the first one.
     name : str
         Of the model.
     sources : callable
@@ -84,6 +86,7 @@ class RadioWork:
         sources: Callable[[], Sources | None],
         limits: Limits,
         tell: Callable[[Sound | Void | Failed | str], None],
+        newest: Callable[[], Composer] | None = None,
     ) -> None:
         self.composer = composer
         self.name = name
@@ -96,12 +99,15 @@ class RadioWork:
         self._sources = sources
         self._limits = limits
         self._tell = tell
+        self._newest = newest or (lambda: composer)
         self._lock = threading.Lock()
         self._move: tuple[Wishes, int, int | None] | None = None
         self._radio: Radio | None = None
         self._begun: float | None = None  # when its first sound was made
         self.threads: set[int] = set()
         """Numbers of threads that composed it."""
+        self.is_compiled: set[bool] = set()
+        """Whether the compiled loops composed it, or PyTorch's, or the first after the others."""
         self._kept: deque[Sound] = deque()
         self._history: list[Moved] = []
 
@@ -150,7 +156,12 @@ class RadioWork:
 
     def step(self) -> float:
         """Compose what comes next."""
+        if (newest := self._newest()) is not self.composer:
+            self.composer = newest
+            if self._radio is not None:
+                self._radio.use(newest)
         self.threads.add(torch.get_num_threads())
+        self.is_compiled.add(self.composer.kernels is not None)
         if self._radio is None:
             self._radio = Radio(self.composer, self.program_of(self.wishes))
             self._history = [Moved(0, self.wishes)]
