@@ -38,7 +38,7 @@ $(TOOLS): pyproject.toml constraints.txt
 # Tests that measure the machine's speed, or start processes that share a step, run when nothing else does.
 ALONE := tests/test_time_budget.py tests/test_two_processes.py
 define run_tests
-	$(PYTEST) --numprocesses logical --maxprocesses 8 --dist loadfile $(ALONE:%=--ignore=%)
+	$(PYTEST) --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder $(ALONE:%=--ignore=%)
 	$(PYTEST) $(ALONE)
 endef
 

@@ -12,6 +12,35 @@ from piano.foundation import doors
 settings.register_profile("musigan", derandomize=True, deadline=None)
 settings.load_profile("musigan")
 
+LONG = (
+    "test_piano_finetune",
+    "test_hard_times",
+    "test_zoo",
+    "test_resumed_settings",
+    "test_nearest_model",
+    "test_doors",
+    "test_keeping",
+    "test_standard_streams",
+    "test_training_run",
+    "test_ruler_command",
+    "test_exporting",
+    "test_doctor_live",
+    "test_gates",
+    "test_longer_run",
+    "test_documents",
+    "test_sound_pipe",
+    "test_web_page",
+    "test_training_guide",
+)
+"""Files that take the longest, the longest first: begun at the end, one would keep a worker while the others rest."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long files come first; all others keep their order."""
+    order = {name: index for index, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(LONG)))
+
+
 # A shell starts what it sends to the background with Ctrl-C switched off, and processes hand that on.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

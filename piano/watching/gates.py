@@ -29,7 +29,7 @@ from piano.foundation.score_words import RULER_VERSION
 from piano.foundation.screen_text import counted, join_names, wrapped
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.piano_train import Composition, compose, draw_composition, judge_composition
-from piano.stages import FIRST_STAGE, MANY_STEPS, ONE_STEP, STAGE
+from piano.stages import FIRST_STAGE, LAST_STAGE, MANY_STEPS, ONE_STEP, STAGE
 from piano.training.schedules import Step
 from piano.training.time_budget import ENCODING
 from piano.training.training_data import encode_dataset
@@ -70,6 +70,8 @@ MORE_MUSIC = "prepare more music, or a larger --validation-fraction, so that the
 PICTURE_SECONDS = 1.0
 SAMPLES_SHARE = 0.05
 """Samples are written at the end of stages that are heard, and at other saves while they take less of the time."""
+PICTURES_SHARE = 0.05
+"""Of the time since they were drawn last, for loss.png and real_fake.png."""
 NOISE_SHARE, SILENCE_GAP = 0.5, 0.05
 """Composed music is at most this part of decoded noise's distance from real music, and no more silent than this."""
 
@@ -126,6 +128,7 @@ class Gatekeeper(Watcher):
         self.cost = ScoreCost()
         self._ruler: RunRuler | None = None
         self._samples_cost = self._samples_spent = 0.0
+        self._drawn_at, self._drawing_seconds = 0.0, 0.0
         self._stood_still: set[str] = set()
 
     def ruler(self, run: TrainingRun) -> RunRuler:
@@ -180,11 +183,16 @@ class Gatekeeper(Watcher):
         is_end = STAGE[run.stage].is_heard and run.stage in run.finished_stages
         is_cheap = self._samples_spent + self._samples_cost <= SAMPLES_SHARE * run.seconds
         if run.budget is None or is_end or is_cheap:
-            self._samples_cost = timed(lambda: self.write_samples(run))
+            self._samples_cost = timed(lambda: self.write_samples(run, with_pictures=self.are_pictures_due(run)))
             self._samples_spent += self._samples_cost
 
+    def are_pictures_due(self, run: TrainingRun) -> bool:
+        """Whether loss.png and real_fake.png are drawn at this save: at the last one, and else while they are cheap."""
+        past = time.monotonic() - self._drawn_at
+        return LAST_STAGE in run.finished_stages or self._drawing_seconds <= PICTURES_SHARE * past
+
     @torch.inference_mode()
-    def write_samples(self, run: TrainingRun) -> None:
+    def write_samples(self, run: TrainingRun, *, with_pictures: bool = True) -> None:
         """Samples from fixed noise and one continuation of a validation fragment, as WAV, and their picture."""
         generator = run.average.network
         folder = self.folder / "samples"
@@ -205,12 +213,12 @@ class Gatekeeper(Watcher):
             rows[f"epoch {run.epoch}, {run.stage}, {steps} steps: {name.replace('_', ' ')}"] = waveform
         constant_q_grid(rows, generator.sample_rate, folder / f"epoch_{run.epoch:04d}.png")
         waveforms = dict(zip(sounds, rows.values(), strict=True))
-        pictures = self.draw_pictures(run, waveforms["sample_0"])
+        pictures = self.draw_pictures(run, waveforms["sample_0"]) if with_pictures else {}
         run.log.show(run.total_step, waveforms, pictures, sample_rate=generator.sample_rate)
 
     def draw_pictures(self, run: TrainingRun, sample: NDArray) -> dict[str, Path]:
         """real_fake.png, with a composition (channels, samples) once the flow has begun, and loss.png."""
-        rate = run.average.network.sample_rate
+        began, rate = time.monotonic(), run.average.network.sample_rate
         clips = validation_clips(run.data.sets["validation"], self.sample_seconds, rate)
         pairs = {"reconstruction": (clips[0], reconstruct_clips(run.average.network, clips[:1])[0])}
         if run.stage != FIRST_STAGE:
@@ -224,6 +232,8 @@ class Gatekeeper(Watcher):
                 objectives=judge_objectives(run.config),
             ),
         }
+        self._drawn_at = time.monotonic()
+        self._drawing_seconds = self._drawn_at - began
         return {name: path for name, path in pictures.items() if path}
 
     def after_stage(self, run: TrainingRun, stage: str) -> None:

@@ -1,4 +1,4 @@
-"""loss.png and real_fake.png: the two pictures of a run that are drawn again at every save.
+"""loss.png and real_fake.png: the two pictures of a run that are drawn again when it saves.
 
 `loss.png` is drawn from metrics.jsonl alone, so that it can be made for any run, also one that died:
 
