@@ -25,6 +25,7 @@ from piano.foundation.pair_index import pairs_path, pieces_path
 from piano.foundation.row_files import RowFiles
 from piano.foundation.shard_pairs import ShardPairs
 from piano.piano_model import AudioDataset
+from piano.split_and_append_chunks import split_and_append_chunks
 from piano.training.known_music import KnownMusic, refuse_useless
 from tests.make_audio import write_music
 
@@ -95,6 +96,17 @@ def test_both_forms_are_the_same_pairs_bit_for_bit(folders: tuple[Path, Path, Pa
 def test_an_index_means_what_it_means_for_an_array(folders: tuple[Path, Path, Path], key: object):
     in_shards, arrays = both(folders, "training")
     assert np.array_equal(np.asarray(in_shards[key]), arrays[key])
+
+
+def test_the_segments_one_after_the_other_are_those_of_the_arrays(folders: tuple[Path, Path, Path]):
+    segments, arrays = (split_and_append_chunks(pairs) for pairs in both(folders, "training"))
+    assert (segments.shape, segments.dtype, len(segments)) == (arrays.shape, arrays.dtype, len(arrays))
+    assert np.array_equal(np.asarray(segments), arrays)
+    assert np.array_equal(segments[-1], arrays[-1])
+    assert np.array_equal(segments[5:1:-2], arrays[5:1:-2])
+    assert segments[3:3].shape == arrays[3:3].shape
+    with pytest.raises(IndexError):
+        segments[len(arrays)]
 
 
 def test_beyond_the_ends_there_is_nothing(folders: tuple[Path, Path, Path]):

@@ -31,6 +31,8 @@ class RowFile:
         That its rows must have.
     hint : str
         Ends the sentences of the errors.
+    known : (int, int), optional
+        `layout` of the same file when it was opened before: its header is not read again.
 
     Raises
     ------
@@ -38,11 +40,20 @@ class RowFile:
         If the file is missing, damaged or of another kind.
     """
 
-    def __init__(self, path: Path, kind: np.dtype, columns: int, *, hint: str) -> None:
+    def __init__(
+        self, path: Path, kind: np.dtype, columns: int, *, hint: str, known: tuple[int, int] | None = None
+    ) -> None:
         self._path, self._kind, self._columns, self._hint = path, kind, columns, hint
+        self._lock = threading.Lock()
+        if known is not None:
+            try:
+                self._stream = open(path, "rb")  # noqa: SIM115 (closed with this object)
+            except OSError as error:
+                raise DatasetError(f"cannot open {printable(path)}: {error.strerror or error}. {hint}") from None
+            self._first_byte, self.rows = known
+            return
         self._stream, layout = open_array(path, hint=hint)
         self._first_byte = self._stream.tell()
-        self._lock = threading.Lock()
         self.rows = layout.shape[0] if layout.shape else 0
         """How many there are."""
         if (layout.kind, layout.shape[1:], layout.is_fortran) != (kind, (columns,), False):
@@ -55,6 +66,11 @@ class RowFile:
         stream = getattr(self, "_stream", None)
         if stream is not None:
             stream.close()
+
+    @property
+    def layout(self) -> tuple[int, int]:
+        """Where the rows begin, and how many there are."""
+        return self._first_byte, self.rows
 
     def read(self, first: int, count: int) -> np.ndarray:
         """Rows `first` to `first + count` [shape=(count, columns)]; raises DatasetError."""
@@ -95,6 +111,7 @@ class RowFiles:
     def __init__(self, paths: Sequence[Path], kind: np.dtype, columns: int, *, hint: str) -> None:
         self._paths, self._kind, self._columns, self._hint = paths, kind, columns, hint
         self._open: OrderedDict[int, RowFile] = OrderedDict()
+        self._known: dict[int, tuple[int, int]] = {}
         self._lock = threading.Lock()
         self._most = _most_open()
 
@@ -105,8 +122,9 @@ class RowFiles:
         with self._lock:
             file = self._open.get(index)
             if file is None:
-                path = self._paths[index]
-                file = self._open[index] = RowFile(path, self._kind, self._columns, hint=self._hint)
+                path, known = self._paths[index], self._known.get(index)
+                file = RowFile(path, self._kind, self._columns, hint=self._hint, known=known)
+                self._open[index], self._known[index] = file, file.layout
                 if len(self._open) > self._most:
                     self._open.popitem(last=False)
             else:

@@ -144,7 +144,48 @@ class ShardPairs:
             self.crop(index, offset, samples, item)
         return batch
 
+    def segments(self) -> "ShardSegments":
+        """The segments one after the other: those of pair 0, then those of pair 1."""
+        return ShardSegments(self)
+
     def _fewer(self, places: range) -> "ShardPairs":
         some = object.__new__(ShardPairs)
         some.__dict__.update(self.__dict__, _places=places)
         return some
+
+
+class ShardSegments:
+    """Reads like a float32 array of shape (2 * pairs, channels, samples): the segments of pairs in shards.
+
+    Parameters
+    ----------
+    pairs : ShardPairs
+    """
+
+    dtype = np.dtype(np.float32)
+    ndim = 3
+
+    def __init__(self, pairs: ShardPairs) -> None:
+        self._pairs = pairs
+
+    def __len__(self) -> int:
+        return 2 * len(self._pairs)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(segments, channels, samples)"""
+        return (len(self), *self._pairs.shape[2:])
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self[index] for index in range(len(self)))
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        whole = self[:]
+        return whole if dtype is None else whole.astype(dtype)
+
+    def __getitem__(self, key: int | slice) -> np.ndarray:
+        if isinstance(key, slice):
+            places = range(len(self))[key]
+            return np.stack([self[place] for place in places]) if places else np.empty((0, *self.shape[1:]), self.dtype)
+        place = range(len(self))[key]
+        return self._pairs[place // 2, place % 2]
