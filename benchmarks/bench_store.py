@@ -137,7 +137,7 @@ def in_turns(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, f
     return {name: statistics.median(values[1:]) for name, values in times.items()}
 
 
-def measure_crops(folder: Path, music: np.ndarray, options: argparse.Namespace) -> None:
+def measure_crops(folder: Path, options: argparse.Namespace) -> None:
     """Random crops a second of every form: the same pairs and places."""
     samples = round(options.crop_seconds * options.sample_rate)
     arrays, shards = (AudioDataset.from_folder(folder / form, "training") for form in ("npy", "shards"))
@@ -146,8 +146,8 @@ def measure_crops(folder: Path, music: np.ndarray, options: argparse.Namespace) 
     indices = torch.randint(len(arrays), (count,), generator=random)
     offsets = torch.randint(arrays.samples - samples + 1, (count,), generator=random)
     batches = list(zip(indices.split(options.batch), offsets.split(options.batch), strict=True))
-    [path] = (folder / "prepared" / SHARDS_FOLDER).glob("*.npy") if music.nbytes // 2 < SHARD_BYTES else [None]
-    starts = np.random.default_rng(0).integers(0, music.shape[1] - samples, count).tolist()
+    path = min((folder / "prepared" / SHARDS_FOLDER).glob("*.npy"))
+    starts = np.random.default_rng(0).integers(0, len(np.load(path, mmap_mode="r")) - samples, count).tolist()
 
     def mapped() -> None:
         rows = np.load(path, mmap_mode="r")
@@ -169,9 +169,9 @@ def measure_crops(folder: Path, music: np.ndarray, options: argparse.Namespace) 
         "batches of floats, mapped (version 3)": lambda: [arrays.crops(*batch, samples) for batch in batches],
         "batches out of shards": lambda: [shards.crops(*batch, samples) for batch in batches],
         "FLAC": flac,
+        "rows of 16 bits, mapped": mapped,
+        "rows of 16 bits, read plainly": plain,
     }
-    if path is not None:
-        works |= {"rows of 16 bits, mapped": mapped, "rows of 16 bits, read plainly": plain}
     for item, batch in enumerate(batches[:3]):
         assert torch.equal(arrays.crops(*batch, samples), shards.crops(*batch, samples)), f"batch {item} differs"
     times = in_turns(works, options.rounds)
@@ -207,6 +207,8 @@ def measure_rates(folder: Path, music: np.ndarray, options: argparse.Namespace) 
     }
     write_flac()
     soundfile.write(folder / "music.flac", music.T, options.sample_rate, subtype="PCM_16")
+    hours = music.shape[1] / options.sample_rate / 3600
+    print(f"  {'FLAC':<40} {(folder / 'music.flac').stat().st_size / hours / 1e6:8.1f} MB an hour of this music")
     print("\nwritten and read from end to end, times real time")
     for name, taken in in_turns(works, max(options.rounds // 3, 1)).items():
         print(f"  {name:<40} {seconds / taken:>9,.0f}")
@@ -293,7 +295,7 @@ def main(argv: list[str] | None = None) -> int:
         music = small_set(folder, options)
         measure_making(folder, music, options)
         measure_rates(folder, music, options)
-        measure_crops(folder, music, options)
+        measure_crops(folder, options)
         measure_memory(folder, Path(name) / "large", options)
     return 0
 

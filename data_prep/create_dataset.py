@@ -16,7 +16,7 @@ from data_prep.dataset_refusals import plan_or_refuse, refuse_full_disk, refuse_
 from data_prep.dataset_summary import print_summary
 from data_prep.defaults import Defaults, add_config_options, least_segment_samples, load_defaults, settings_for_segments
 from data_prep.little_music import without
-from data_prep.pair_files import write_arrays
+from data_prep.pair_files import arrays_need, write_arrays
 from data_prep.pair_shards import PAIR_BYTES, Prepared, write_shards
 from data_prep.pairs import Recordings, cut_pairs
 from data_prep.sides import Divided, divide
@@ -110,6 +110,7 @@ def create_dataset(
             with locked_folder(output):
                 refuse_to_lose(output, manifest, overwrite=overwrite, tell=tell)
                 if form == "npy":
+                    tell(arrays_need(output, manifest))
                     write_arrays(output, manifest, divided, plan.recordings, reader)
                     return manifest
                 place = Prepared(prepared, reader, source.settings.channels)

@@ -1,6 +1,7 @@
 """Writes the pairs of both splits as arrays, and the manifest last: the form for small data sets and other programs."""
 
 import contextlib
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,6 +18,17 @@ from piano.foundation.made_files import bring_to_disk, put_in_place, unfinished
 from piano.foundation.npy_files import begin_array
 from piano.foundation.prepared_chunks import ChunkReader
 from piano.foundation.screen_text import printable
+
+
+def arrays_need(output: Path, manifest: DatasetManifest) -> str:
+    """A sentence about the room that the arrays will take."""
+    needed = sum(manifest.pairs.values()) * _pair_bytes(manifest)
+    free = shutil.disk_usage(output).free
+    return f"The arrays will take {needed / 1e9:.2f} GB in {printable(output)}; {free / 1e9:.1f} GB are free."
+
+
+def _pair_bytes(manifest: DatasetManifest) -> int:
+    return 2 * manifest.channels * manifest.segment_samples * 4
 
 
 def write_arrays(
@@ -40,7 +52,7 @@ def write_arrays(
     DatasetError
         If the disk is full or cannot be written to.
     """
-    pair_bytes = 2 * manifest.channels * manifest.segment_samples * 4
+    pair_bytes = _pair_bytes(manifest)
     refuse_full_disk(output, sum(manifest.pairs.values()) * pair_bytes)
     with contextlib.ExitStack() as stack:
         written = {split: stack.enter_context(unfinished(set_path(output, split))) for split in SPLITS}
@@ -72,7 +84,7 @@ def _write_pairs(
     channels, segment_samples = manifest.channels, manifest.segment_samples
     pairs = divided.pairs[split]
     shape = (len(pairs.places), 2, channels, segment_samples)
-    pair_bytes = 2 * channels * segment_samples * 4
+    pair_bytes = _pair_bytes(manifest)
     with (
         open(path, "r+b") as stream,
         tqdm(

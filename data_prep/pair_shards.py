@@ -28,7 +28,7 @@ from piano.foundation.dataset_format import (
     write_manifest,
 )
 from piano.foundation.errors import DatasetError
-from piano.foundation.made_files import put_in_place, reserve_room, temporary_name, unfinished
+from piano.foundation.made_files import clear_leftovers, put_in_place, reserve_room, temporary_name, unfinished
 from piano.foundation.npy_files import save_array
 from piano.foundation.pair_index import INDEX_KIND, PIECE_COLUMNS, pairs_path, pieces_path
 from piano.foundation.prepared_chunks import ChunkReader
@@ -81,6 +81,7 @@ def write_shards(
     folder, before = output / SHARDS_FOLDER, set(_shards_in(output))
     try:
         folder.mkdir(exist_ok=True)
+        clear_leftovers(folder)
         _take_shards(prepared.folder, output, {song.shard for song in songs.values() if song.shard is not None}, tell)
         songs |= _make_shards(output, [song for song in songs.values() if song.shard is None], prepared)
         shards = tuple(sorted({str(song.shard) for song in songs.values()}))

@@ -50,14 +50,7 @@ class WrittenShard(NamedTuple):
     """With their places in it, but for the fingerprints."""
 
 
-def pack_songs(
-    output: Path,
-    records: dict[str, SourceRecord],
-    aside: dict[str, SourceRecord],
-    channels: int,
-    *,
-    most_bytes: int = SHARD_BYTES,
-) -> None:
+def pack_songs(output: Path, records: dict[str, SourceRecord], aside: dict[str, SourceRecord], channels: int) -> None:
     """Put every song that has a folder of its own into a shard, and those of shards that are mostly empty.
 
     Parameters
@@ -70,8 +63,6 @@ def pack_songs(
         Of what it will not hold, but is to stay (`earlier_run.records_aside`).
     channels : int
         That the songs of `records` have.
-    most_bytes : int
-        Of a shard.
 
     Raises
     ------
@@ -86,10 +77,10 @@ def pack_songs(
     number = max((shard.number for shard in shards), default=-1) + 1
     with _bar(sum(song.samples for song in loose) * row_bytes) as bar, ChunkReader(output, channels) as reader:
         packer = _Packer(output, channels, records, reader, bar)
-        for batch in in_batches(loose, row_bytes, most_bytes):
+        for batch in in_batches(loose, row_bytes, SHARD_BYTES):
             packer.pack(number, batch)
             number += 1
-        for files in _to_pack_again(shards, songs, aside, row_bytes, most_bytes):
+        for files in _to_pack_again(shards, songs, aside, row_bytes):
             packer.pack(number, [song for song in songs if song.shard in files])
             number += 1
             for file in files:
@@ -204,7 +195,7 @@ class _Packer(NamedTuple):
 
 
 def _to_pack_again(
-    shards: list[Shard], songs: list[SongEntry], aside: dict[str, SourceRecord], row_bytes: int, most_bytes: int
+    shards: list[Shard], songs: list[SongEntry], aside: dict[str, SourceRecord], row_bytes: int
 ) -> Iterator[set[str]]:
     """Files of shards that are to become one, for one shard after the other.
 
@@ -216,7 +207,7 @@ def _to_pack_again(
             live[song.shard] += song.samples
     held = {record.song.shard for record in aside.values() if record.song is not None}
     known = [shard for shard in shards if live[shard.file] and shard.file not in held]
-    small = {shard.file for shard in known if 2 * shard.rows * row_bytes < most_bytes}
+    small = {shard.file for shard in known if 2 * shard.rows * row_bytes < SHARD_BYTES}
     again = {shard.file for shard in known if live[shard.file] < LIVE_SHARE * shard.rows}
     again |= small if len(small) > MOST_SMALL else set()
     files: set[str] = set()
@@ -225,7 +216,7 @@ def _to_pack_again(
         if shard.file not in again:
             continue
         needed = live[shard.file] * row_bytes
-        if files and size + needed > most_bytes:
+        if files and size + needed > SHARD_BYTES:
             yield files
             files, size = set(), 0
         files.add(shard.file)

@@ -340,7 +340,7 @@ def test_songs_of_a_data_set_are_put_together_again_from_their_scrambled_pairs(h
     )
     create_dataset(tmp_path / "prepared", tmp_path / "dataset", segment_seconds=2.0, validation_fraction=0.3, seed=0)
     training = open_pairs(tmp_path / "dataset", "training")
-    chains = chained_pairs(training)
+    chains = chained_pairs(np.asarray(training))
     assert sorted(index for chain in chains for index in chain) == list(range(len(training)))
     assert {len(chain) for chain in chains} == {4}  # five segments of two seconds in eleven
     folder_songs = {

@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,12 +43,10 @@ def folders(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     for seed, seconds in enumerate(lengths):
         write_music(folder / f"music/{seed:02d}.flac", seed, seconds, RATE, channels)
     settings = PrepareSettings(sample_rate=RATE, channels=channels, chunk_seconds=5.0, min_seconds=0.1)
-    most = shards.pack_songs.__kwdefaults__["most_bytes"]
-    shards.pack_songs.__kwdefaults__["most_bytes"] = 5 * RATE * 2 * channels
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shards, "SHARD_BYTES", 5 * RATE * 2 * channels)
         prepare_folder(folder / "music", folder / "prepared", settings)
-    finally:
-        shards.pack_songs.__kwdefaults__["most_bytes"] = most
+    assert len(list((folder / "prepared/shards").glob("*.json"))) > 2
     for form in ("shards", "npy"):
         create_dataset(folder / "prepared", folder / form, segment_seconds=0.5, validation_fraction=0.3, form=form)
     return folder / "prepared", folder / "shards", folder / "npy"
@@ -93,7 +92,7 @@ def test_both_forms_are_the_same_pairs_bit_for_bit(folders: tuple[Path, Path, Pa
     ],
     ids=str,
 )
-def test_an_index_means_what_it_means_for_an_array(folders: tuple[Path, Path, Path], key: object):
+def test_an_index_means_what_it_means_for_an_array(folders: tuple[Path, Path, Path], key: Any):
     in_shards, arrays = both(folders, "training")
     assert np.array_equal(np.asarray(in_shards[key]), arrays[key])
 

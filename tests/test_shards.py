@@ -39,7 +39,7 @@ SECOND = RATE * 2
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shards of five seconds at most."""
-    monkeypatch.setattr(shards_module.pack_songs, "__kwdefaults__", {"most_bytes": 5 * SECOND})
+    monkeypatch.setattr(shards_module, "SHARD_BYTES", 5 * SECOND)
 
 
 def write_songs(music: Path, lengths: dict[str, float]) -> None:
