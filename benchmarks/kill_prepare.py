@@ -3,12 +3,13 @@
     python benchmarks/kill_prepare.py [--kills 10] [--music FOLDER] [--seed 0]
     python benchmarks/kill_prepare.py --kills 1 --songs 3     # the short form, in the tests
 
-After every kill each chunk that can be seen must load whole, and what was finished must still be there after the next
-start. When all kills are done the run is left to end, and its result must equal, byte for byte, one that was never
-disturbed. Without --music some songs are made up first.
+After every kill the sound of every finished song must load whole, out of its folder or its shard, and what was
+finished must still be there after the next start. When all kills are done the run is left to end, and its result must
+equal, byte for byte, one that was never disturbed. Without --music some songs are made up first.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import random
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -60,36 +62,58 @@ def run_and_kill(music: Path, output: Path, workers: int, after: float) -> bool:
             return True
 
 
-def finished_songs(output: Path) -> dict[str, int]:
-    """Source -> when its first chunk was written, for every song with a record; all of it is checked."""
+class Finished(NamedTuple):
+    """A song with a record."""
+
+    digest: str
+    """Of its sound."""
+    written: int | None
+    """When, while it has a folder of its own; None: it is in a shard."""
+
+
+def finished_songs(output: Path) -> dict[str, Finished]:
+    """Every song with a record, by source; the sound of all of them is checked."""
     finished = {}
-    for path in output.glob("records/*.json"):
-        record = json.loads(path.read_text())  # half a record does not parse
-        if record["song"] is None:
-            continue
-        folder = output / record["song"]["folder"]
-        for chunk in record["song"]["chunks"]:
-            check_chunk(folder / chunk["file"], chunk["samples"])
-        finished[record["source"]] = (folder / "chunk_0000.npy").stat().st_mtime_ns
+    records = [record for path in output.glob("shards/*.json") for record in json.loads(path.read_text())["records"]]
+    records += [json.loads(path.read_text()) for path in output.glob("records/*.json")]  # half a record does not parse
+    for song in (record["song"] for record in records):
+        if song is None or (song["chunks"][0]["row"] is None and song["source"] in finished):
+            continue  # packed already, and cut short before the folder was gone
+        [chunk] = song["chunks"]
+        in_shard = chunk["row"] is not None
+        path = output / ("shards" if in_shard else song["folder"]) / chunk["file"]
+        first = chunk["row"] or 0
+        sound = check_sound(path)[first : first + song["samples"]]
+        if len(sound) != song["samples"]:
+            raise SystemExit(f"FAILED: {song['source']} is not whole in {path}")
+        written = None if in_shard else path.stat().st_mtime_ns
+        finished[song["source"]] = Finished(hashlib.sha256(sound.tobytes()).hexdigest(), written)
     return finished
 
 
-def check_chunk(path: Path, samples: int | None = None) -> None:
-    chunk = np.load(path)
-    is_whole = chunk.dtype == np.float32 and chunk.ndim == 2 and (samples is None or chunk.shape[1] == samples)
-    if not is_whole or not np.isfinite(chunk).all() or np.abs(chunk).max() > 1.0:
-        raise SystemExit(f"FAILED: {path} is not a whole chunk")
+def is_lost(before: Finished, now: Finished | None) -> bool:
+    """Whether a finished song is gone, another one, or was made again."""
+    if now is None or now.digest != before.digest:
+        return True
+    return now.written != before.written and now.written is not None
+
+
+def check_sound(path: Path) -> np.ndarray:
+    sound = np.load(path)
+    if sound.dtype != np.int16 or sound.ndim != 2 or not len(sound):
+        raise SystemExit(f"FAILED: {path} is not whole")
+    return sound
 
 
 def check_visible(output: Path) -> int:
-    """Load every chunk outside the work folder and every listed one; returns their number."""
-    visible = [path for path in output.glob("*/chunk_*.npy") if not path.parent.name.startswith(".")]
+    """Load every sound outside the work folder and every listed one; returns their number."""
+    visible = [path for path in output.glob("*/sound.npy") if not path.parent.name.startswith(".")]
+    visible += list(output.glob("shards/shard_????_????????.npy"))
     for path in visible:
-        check_chunk(path)
+        check_sound(path)
     if (output / "manifest.json").exists():
         for song in json.loads((output / "manifest.json").read_text())["songs"]:
-            for chunk in song["chunks"]:
-                check_chunk(output / song["folder"] / chunk["file"], chunk["samples"])
+            check_sound(output / "shards" / song["chunks"][0]["file"])
     return len(visible)
 
 
@@ -119,18 +143,21 @@ def main(argv: list[str] | None = None) -> int:
         duration = run_to_the_end(music, whole, options.workers)
         print(f"an undisturbed run takes {duration:.1f} s", flush=True)
         kills = restarts = 0
-        before: dict[str, int] = {}
+        before: dict[str, Finished] = {}
         while kills < options.kills:
-            was_killed = run_and_kill(music, output, options.workers, random.uniform(0.0, 0.6 * duration))
+            was_killed = run_and_kill(music, output, options.workers, random.uniform(0.0, 1.05 * duration))
             finished = finished_songs(output)
             visible = check_visible(output)
-            lost = [source for source, written in before.items() if finished.get(source) != written]
+            lost = [source for source, song in before.items() if is_lost(song, finished.get(source))]
             if lost:
                 raise SystemExit(f"FAILED: finished before the kill, gone or made again after it: {lost}")
             before = finished
             if was_killed:
                 kills += 1
-                print(f"kill {kills}: {len(finished)} songs finished, {visible} chunks seen, all whole", flush=True)
+                print(
+                    f"kill {kills}: {len(finished)} songs finished, {visible} files of sound seen, all whole",
+                    flush=True,
+                )
             else:  # it ended: begin anew, so that every kill finds something to disturb
                 restarts += 1
                 for path in sorted(output.rglob("*"), reverse=True):

@@ -130,6 +130,7 @@ def make_dataset(music: Path, folder: Path, *, sample_rate: int, channels: int =
     dataset = folder / "dataset"
     prepare = [str(music), "--output", str(folder / "prepared"), "--sample-rate", str(sample_rate)]
     pair = ["--input", str(folder / "prepared"), "--output", str(dataset), "--segment-seconds", "10"]
+    pair += ["--format", "npy"]  # programs of others read the arrays
     if not manifest_path(dataset).exists() and (
         prepare_dataset.main([*prepare, "--channels", str(channels)]) or create_dataset.main(pair)
     ):

@@ -167,6 +167,8 @@ def compare(options: argparse.Namespace) -> None:
     check_rave(options.rave_python)
     options.output.mkdir(parents=True, exist_ok=True)
     dataset = open_dataset(options, options.output)
+    if not set_path(dataset, "training").exists():
+        raise PeerError(f"{dataset} holds indices into shards; RAVE reads arrays: make it with `--format npy`.")
     say(f"reading held-out music from {options.held_out}")
     clips = read_clips(
         options.held_out, Layout(options.seconds, options.per_file, options.sample_rate), files=options.files

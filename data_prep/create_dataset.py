@@ -5,16 +5,20 @@ python create_dataset.py
 
 import argparse
 import math
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from data_prep.dataset_options import DatasetOptions
 from data_prep.dataset_refusals import plan_or_refuse, refuse_full_disk, refuse_to_lose
 from data_prep.dataset_summary import print_summary
 from data_prep.defaults import Defaults, add_config_options, least_segment_samples, load_defaults, settings_for_segments
 from data_prep.little_music import without
-from data_prep.pair_files import write_dataset
-from data_prep.pairs import Pair, Recordings, cut_pairs
+from data_prep.pair_files import arrays_need, write_arrays
+from data_prep.pair_shards import PAIR_BYTES, Prepared, write_shards
+from data_prep.pairs import Recordings, cut_pairs
 from data_prep.sides import Divided, divide
 from piano.foundation import bounds
 from piano.foundation import options as kinds
@@ -26,6 +30,8 @@ from piano.foundation.folder_lock import locked_folder, reading_folder
 from piano.foundation.prepared_chunks import ChunkReader
 from piano.foundation.screen_text import CommandParser, command_lines, tolerate_old_terminals, wrapped
 
+FORMS = ("shards", "npy")
+"""Indices into shards, which hold every second once; or the pairs themselves as one array for each split."""
 EXAMPLE = "example:\n  {musigan dataset} --input prepared --validation-fraction 0.1"
 
 
@@ -39,6 +45,7 @@ def create_dataset(
     split_inside: bool = False,
     join_short: bool = False,
     overwrite: bool = False,
+    form: str = "shards",
     defaults: Defaults | None = None,
     tell: Callable[[str], object] = lambda _: None,
 ) -> DatasetManifest:
@@ -49,13 +56,15 @@ def create_dataset(
     prepared : Path
         Folder made by prepare_dataset.
     output : Path
-        Folder for training_set.npy and validation_set.npy, of shape (pairs, 2, channels, samples).
+        Folder of the data set.
     segment_seconds, validation_fraction, seed, split_inside, join_short, overwrite
         See `DatasetOptions`.
+    form : str
+        One of `FORMS`.
     defaults : Defaults, optional
         What the model needs, for the advice in errors; None: those of the settings file that is found.
     tell : callable
-        Gets a line on what is replaced.
+        Gets a line on what is replaced or copied.
 
     Returns
     -------
@@ -75,7 +84,8 @@ def create_dataset(
         with ChunkReader(prepared, source.settings.channels, source) as reader:
             for song in source.songs:
                 reader.check(song)
-            least_bytes = source.settings.channels * segment_samples * 2  # a fourth of a pair: silence is not written
+            # Of an array a fourth: silence is not written.
+            least_bytes = source.settings.channels * segment_samples * 2 if form == "npy" else PAIR_BYTES
             silent_pairs, heard = 0, source
             while True:
                 plan = plan_or_refuse(
@@ -85,9 +95,9 @@ def create_dataset(
                 pairs = {song.source: song.samples // segment_samples - 1 for song in songs}
                 refuse_full_disk(output, sum(pairs.values()) * least_bytes)  # before a list of what files claim
                 cut = {song.source: cut_pairs(reader, song, plan.recordings, segment_samples) for song in songs}
-                if plan.options.split_inside or len({song.group for song in songs if cut[song.source]}) > 1:
+                if plan.options.split_inside or len({song.group for song in songs if len(cut[song.source])}) > 1:
                     break
-                silent = {song.source for song in songs if not cut[song.source]}
+                silent = {song.source for song in songs if not len(cut[song.source])}
                 silent_pairs += sum(pairs[name] for name in silent)
                 heard = without(heard, plan.recordings, silent)
             silent_pairs += sum(pairs.values()) - sum(map(len, cut.values()))
@@ -99,8 +109,12 @@ def create_dataset(
                 tell(sentence)
             with locked_folder(output):
                 refuse_to_lose(output, manifest, overwrite=overwrite, tell=tell)
-                write_dataset(output, manifest, divided.pairs, plan.recordings, reader)
-    return manifest
+                if form == "npy":
+                    tell(arrays_need(output, manifest))
+                    write_arrays(output, manifest, divided, plan.recordings, reader)
+                    return manifest
+                place = Prepared(prepared, reader, source.settings.channels)
+                return write_shards(output, manifest, divided, plan.recordings, place, tell)
 
 
 def _segment_samples(segment_seconds: float, sample_rate: int) -> int:
@@ -124,20 +138,20 @@ def _manifest(
 ) -> DatasetManifest:
     """What the data set will hold; pairs in the order in which they are written."""
     songs, groups = divided.songs, {split: sorted(divided.groups[split]) for split in SPLITS}
-    in_order = {split: [pair for _, pair in sorted(divided.pairs[split], key=_place)] for split in SPLITS}
-    places = {split: {song.source: index for index, song in enumerate(songs[split])} for split in SPLITS}
+    in_order = {split: divided.pairs[split].in_order() for split in SPLITS}
+    places = {split: {group: index for index, group in enumerate(groups[split])} for split in SPLITS}
     return DatasetManifest(
         sample_rate=source.settings.sample_rate,
         channels=source.settings.channels,
         segment_samples=segment_samples,
         seed=options.seed,
         validation_fraction=options.validation_fraction,
-        pairs={split: len(in_order[split]) for split in SPLITS},
+        pairs={split: len(in_order[split].places) for split in SPLITS},
         songs={split: tuple(song.source for song in songs[split]) for split in SPLITS},
         groups={split: tuple(groups[split]) for split in SPLITS},
-        pair_songs={split: tuple(places[split][pair.song.source] for pair in in_order[split]) for split in SPLITS},
-        song_groups={split: tuple(groups[split].index(song.group) for song in songs[split]) for split in SPLITS},
-        pair_starts={split: tuple(pair.start_sample for pair in in_order[split]) for split in SPLITS},
+        pair_songs={split: _numbers(in_order[split].songs) for split in SPLITS},
+        song_groups={split: tuple(places[split][song.group] for song in songs[split]) for split in SPLITS},
+        pair_starts={split: _numbers(in_order[split].starts) for split in SPLITS},
         sha256={split: tuple(song.sha256 for song in songs[split]) for split in SPLITS},
         too_short=recordings.too_short,
         prepared_folder=str(prepared.resolve()),
@@ -147,8 +161,9 @@ def _manifest(
     )
 
 
-def _place(placed: tuple[int, Pair]) -> int:
-    return placed[0]
+def _numbers(column: np.ndarray) -> Sequence[int]:
+    """A column of numbers as the manifest takes it."""
+    return array("q", column.astype(np.int64).tobytes())
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -160,6 +175,13 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--input", type=Path, help="a prepared folder (default: the config's prepared_folder)")
     add("--output", type=Path, help="folder for the pairs (default: the config's dataset_folder)")
+    add(
+        "--format",
+        choices=FORMS,
+        default="shards",
+        help="shards hold every second once; npy: each pair as it is, four times as large, for small data sets and "
+        "other programs (default: %(default)s)",
+    )
     add("--segment-seconds", type=kinds.seconds, help="half a pair (default: the model's in the config, 10 for tiny)")
     add(
         "--validation-fraction",
@@ -202,6 +224,7 @@ def main(argv: list[str] | None = None) -> int:
             split_inside=options.split_inside,
             join_short=options.join_short,
             overwrite=options.overwrite,
+            form=options.format,
             defaults=defaults,
             tell=lambda line: print(wrapped(line)),
         )

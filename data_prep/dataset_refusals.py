@@ -12,11 +12,10 @@ from data_prep.pairs import gather_recordings
 from piano.foundation.dataset_format import (
     DatasetManifest,
     PreparedManifest,
-    changed_sides,
     dataset_identity,
     read_manifest,
-    recording_sides,
 )
+from piano.foundation.dataset_identity import changed_sides, recording_sides
 from piano.foundation.doors import command
 from piano.foundation.errors import DatasetError
 from piano.foundation.screen_text import counted, printable

@@ -5,6 +5,7 @@ from pathlib import Path, PurePosixPath
 from data_prep.sides import draw_sides
 from piano.foundation.dataset_format import SPLITS, DatasetManifest, set_path
 from piano.foundation.music_amount import amount_words
+from piano.foundation.pair_index import pairs_path
 from piano.foundation.screen_text import counted, printable, wrapped
 
 _LISTED = 100
@@ -105,10 +106,11 @@ def print_summary(manifest: DatasetManifest, output: Path) -> None:
             "split inside: validation is the end of the one recording there is. Its scores say whether the model "
             "goes on as this recording does, not whether it plays other music."
         )
+    path = pairs_path if manifest.shards else set_path
     for split in SPLITS:
         minutes = manifest.pairs[split] * manifest.segment_seconds / 60
         _print(
-            f"{printable(set_path(output, split))}: {counted(manifest.pairs[split], 'pair')} ({minutes:.1f} minutes) "
+            f"{printable(path(output, split))}: {counted(manifest.pairs[split], 'pair')} ({minutes:.1f} minutes) "
             f"of {counted(len(manifest.songs[split]), 'song')}, "
             f"{counted(len(manifest.groups[split]), 'different recording')}"
         )

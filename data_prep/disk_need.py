@@ -1,4 +1,8 @@
-"""How much disk a preparation will need, estimated before it begins from file sizes and headers."""
+"""How much disk a preparation will need, estimated before it begins from file sizes and headers.
+
+The sound takes 2 bytes a sample and channel, and while songs are packed a shard more. A data set on the same disk takes
+nothing more: it holds the same files under second names.
+"""
 
 import io
 import shutil
@@ -7,7 +11,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from piano.foundation.dataset_format import PrepareSettings
+from piano.foundation.errors import DatasetError
 from piano.foundation.mpeg_frames import scan_mpeg, tags_length
+from piano.foundation.quantised import SHARD_BYTES, STORED_KIND
 from piano.foundation.screen_text import counted
 
 _USUAL_BYTES = 20_000.0
@@ -15,12 +21,14 @@ _USUAL_BYTES = 20_000.0
 _LOOKED_INTO = 200
 """At most this many files are opened; the others are assumed to be like them."""
 _LOOKED_AT_BYTES = 1 << 16
+_SURELY = 1.25
+"""So much more than is free may be a wrong guess; what is beyond is refused."""
 _LEAST, _MOST = 500.0, 3_000_000.0
 """Range of bytes a second that a header may claim."""
 
 
 def disk_need(paths: Sequence[Path], output: Path, settings: PrepareSettings) -> str:
-    """A sentence about the room that the chunks and then the pairs will take; empty if there is nothing to do.
+    """A sentence about the room that the sound will take; empty if there is nothing to do.
 
     Parameters
     ----------
@@ -29,17 +37,29 @@ def disk_need(paths: Sequence[Path], output: Path, settings: PrepareSettings) ->
     output : Path
         The prepared folder.
     settings : PrepareSettings
+
+    Raises
+    ------
+    DatasetError
+        If the disk has not nearly so much room.
     """
     if not paths:
         return ""
     seconds = guess_seconds(paths)
-    here = seconds * settings.sample_rate * settings.channels * 4
+    here = seconds * settings.sample_rate * settings.channels * STORED_KIND.itemsize
+    packing = here + min(here, SHARD_BYTES)
     free = shutil.disk_usage(output).free
     sentence = (
         f"{counted(len(paths), 'file')} to prepare, about {music_time(seconds)} of music: this will take about "
-        f"{_size(here)} here and {_size(2 * here)} as a data set; {_size(free)} are free."
+        f"{_size(here)} here ({_size(packing)} for a while), and no more as a data set on the same disk; "
+        f"{_size(free)} are free."
     )
-    return sentence + (" That will not be enough." if 3 * here > free else "")
+    if packing > _SURELY * free:
+        raise DatasetError(
+            f"{sentence} That is not enough. Free some space, use another --output, or begin with some of the music "
+            "(--max-files)."
+        )
+    return sentence + (" That may not be enough." if packing > free else "")
 
 
 def guess_seconds(paths: Sequence[Path]) -> float:

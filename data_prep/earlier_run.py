@@ -14,18 +14,18 @@ from data_prep.prepare_song import (
     RECORDS_FOLDER,
     WORK_FOLDER,
     SourceRecord,
-    read_all_records,
-    read_record,
     record_path,
     settings_key,
     song_folder,
     write_record,
 )
+from data_prep.shard_index import find_all_records, find_record, packed_songs
+from data_prep.shards import remove_shards
 from data_prep.song_groups import is_whole_fingerprint
 from piano.foundation.dataset_format import MANIFEST_NAME, PreparedManifest, PrepareSettings, read_prepared_manifest
 from piano.foundation.errors import DatasetError
 from piano.foundation.made_files import clear_leftovers
-from piano.foundation.prepared_song import SongEntry
+from piano.foundation.prepared_song import SHARDS_FOLDER, SongEntry
 
 _RECORD_NAME = re.compile(r"[0-9a-f]{24}\.json")
 
@@ -47,7 +47,7 @@ def read_earlier_run(output: Path) -> EarlierRun:
     if (output / MANIFEST_NAME).exists():
         with contextlib.suppress(DatasetError):
             manifest = read_prepared_manifest(output)
-    found = {record.source: (record, record.song) for record in read_all_records(output) if record.song is not None}
+    found = {record.source: (record, record.song) for record in find_all_records(output) if record.song is not None}
     if manifest is not None:
         songs = {song.source: song for song in manifest.songs}
     else:
@@ -80,7 +80,7 @@ def take_over(
     output: Path,
     settings: PrepareSettings,
 ) -> set[str]:
-    """Give the chunks of moved songs the folder that they have under the new name; returns the new names."""
+    """Give moved songs their new name, and the folder that goes with it; returns the new names."""
     by_name = {source.name: source for source in sources}
     taken = set()
     for old, new in moved.items():
@@ -93,7 +93,8 @@ def take_over(
         # The record first: a kill in between leaves the old one, and the next run moves again.
         write_record(output, dataclasses.replace(record, **identity, song=song))
         with contextlib.suppress(OSError):  # what is not there is decoded again
-            os.replace(output / record.song.folder, output / folder)
+            if song.shard is None:
+                os.replace(output / record.song.folder, output / folder)
             taken.add(new)
     return taken
 
@@ -101,7 +102,7 @@ def take_over(
 def changed_settings(before: PrepareSettings, now: PrepareSettings) -> str:
     """What differs, in words: `sample_rate 16000 -> 44100`; empty if nothing does."""
     pairs = zip(dataclasses.asdict(before).items(), dataclasses.asdict(now).values(), strict=True)
-    return ", ".join(f"{name} {old} -> {new}" for (name, old), new in pairs if old != new)
+    return ", ".join(f"{name} {old} -> {new}" for (name, old), new in pairs if old != new and name != "chunk_seconds")
 
 
 def valid_records(sources: list[MusicFile], output: Path, settings: PrepareSettings) -> dict[str, SourceRecord]:
@@ -116,31 +117,44 @@ def valid_records(sources: list[MusicFile], output: Path, settings: PrepareSetti
 
 def usable_record(source: MusicFile, output: Path, settings: PrepareSettings) -> SourceRecord | None:
     """What an earlier run left about a source, if it was made with these settings and is still in place."""
-    record = read_record(output, source.name)
+    record = find_record(output, source.name)
     if record is None or record.settings_key != settings_key(settings):
         return None
     if record.song is None:  # ffmpeg may be installed by now
         return None if record.left_out is None or record.left_out.reason == "needs_ffmpeg" else record
-    folder = output / record.song.folder
-    if not is_whole_fingerprint(folder / FINGERPRINT_NAME, record.song.samples, settings.sample_rate):
+    if not is_whole_fingerprint(output, record.song, settings.sample_rate):
         return None
+    if record.song.shard is not None:
+        return record if packed_songs(output).holds(record.song) else None
     names = (FINGERPRINT_NAME, *(chunk.file for chunk in record.song.chunks))
-    return record if all((folder / name).is_file() for name in names) else None
+    return record if all((output / record.song.folder / name).is_file() for name in names) else None
 
 
-def remove_leftovers(output: Path, manifest: PreparedManifest, present: list[str], crashed: set[str]) -> None:
-    """Remove chunks of old settings and of sources that are gone.
+def records_aside(
+    output: Path, records: dict[str, SourceRecord], present: list[str], crashed: set[str], settings: PrepareSettings
+) -> dict[str, SourceRecord]:
+    """Records of songs that this run does not want and the next one may: they stay.
 
     What --max-files leaves aside may stay; so may what was made of a file that could not be read this time.
     """
-    shutil.rmtree(output / WORK_FOLDER, ignore_errors=True)
-    wanted = {song.folder for song in manifest.songs}
-    for source in set(present) - {song.source for song in manifest.songs}:
-        record = read_record(output, source)
+    found = {}
+    for source in set(present) - {name for name, record in records.items() if record.song is not None}:
+        record = find_record(output, source)
         if record is None or record.song is None:
             continue
-        if source in crashed or record.settings_key == settings_key(manifest.settings):
-            wanted.add(record.song.folder)
+        if source in crashed or (source not in records and record.settings_key == settings_key(settings)):
+            found[source] = record
+    return found
+
+
+def remove_leftovers(
+    output: Path, manifest: PreparedManifest, present: list[str], aside: dict[str, SourceRecord]
+) -> None:
+    """Remove the sound of old settings and of sources that are gone."""
+    shutil.rmtree(output / WORK_FOLDER, ignore_errors=True)
+    songs = [*manifest.songs, *(record.song for record in aside.values() if record.song is not None)]
+    remove_shards(output, {song.shard for song in songs if song.shard is not None})
+    wanted = {song.folder for song in songs if song.shard is None}
     for folder in output.iterdir():
         if folder.is_symlink() or not folder.is_dir() or folder.name in wanted:
             continue
@@ -148,6 +162,7 @@ def remove_leftovers(output: Path, manifest: PreparedManifest, present: list[str
             shutil.rmtree(folder, ignore_errors=True)
     records = {record_path(output, source).name for source in present}
     clear_leftovers(output / RECORDS_FOLDER)
+    clear_leftovers(output / SHARDS_FOLDER)
     for path in (output / RECORDS_FOLDER).glob("*"):
         if path.name not in records and _RECORD_NAME.fullmatch(path.name):
             path.unlink(missing_ok=True)

@@ -19,14 +19,6 @@ JOINED_SECONDS = 60.0
 """Short files are joined into recordings of about this length, or into about ten in all if they are few."""
 
 
-class Pair(NamedTuple):
-    """Two neighbouring segments of a song."""
-
-    song: SongEntry
-    start_sample: int
-    """Of the first one, in the song."""
-
-
 class Recordings(NamedTuple):
     """What pairs can be cut from."""
 
@@ -62,8 +54,10 @@ def join_files(source: PreparedManifest, segment_samples: int) -> dict[str, tupl
     every = sum(song.samples for songs in folders.values() for song in songs)
     wanted = max(2 * segment_samples, min(round(JOINED_SECONDS * source.settings.sample_rate), every // 10))
     found: dict[str, tuple[SongEntry, ...]] = {}
-    small = [songs for songs in folders.values() if sum(song.samples for song in songs) < 2 * segment_samples]
-    large = [songs for songs in folders.values() if songs not in small]
+    small: list[list[SongEntry]] = []
+    large: list[list[SongEntry]] = []
+    for songs in folders.values():
+        (small if sum(song.samples for song in songs) < 2 * segment_samples else large).append(songs)
     for songs in [*large, [song for few in small for song in few]]:
         rows: list[list[SongEntry]] = [[]]
         for song in songs:
@@ -117,9 +111,9 @@ def read_run(
     return np.concatenate(pieces, axis=1)
 
 
-def cut_pairs(reader: ChunkReader, song: SongEntry, recordings: Recordings, segment_samples: int) -> list[Pair]:
-    """The pairs of a recording, without those that are silent from end to end beyond a small share."""
-    pairs = [Pair(song, index * segment_samples) for index in range(song.samples // segment_samples - 1)]
+def cut_pairs(reader: ChunkReader, song: SongEntry, recordings: Recordings, segment_samples: int) -> np.ndarray:
+    """Where the pairs of a recording begin [shape=(pairs,)], without those beyond a small share that are silent."""
+    pairs = np.arange(song.samples // segment_samples - 1) * segment_samples
     if song.silence_share * song.samples < 1.8 * segment_samples:  # nowhere a pair's length of silence
         return pairs
     is_silent = [
@@ -128,5 +122,4 @@ def cut_pairs(reader: ChunkReader, song: SongEntry, recordings: Recordings, segm
     ]
     silent = [index for index in range(len(pairs)) if is_silent[index] and is_silent[index + 1]]
     allowed = int(SILENT_SHARE * (len(pairs) - len(silent)))
-    dropped = set(silent[allowed:])
-    return [pair for index, pair in enumerate(pairs) if index not in dropped]
+    return np.delete(pairs, silent[allowed:])

@@ -1,4 +1,4 @@
-"""From a folder of music to chunks of two minutes, with a report of every file.
+"""From a folder of music to sound of one rate and one level, in 16 bits, with a report of every file.
 
     python prepare_dataset.py ~/Music
 
@@ -18,6 +18,7 @@ from data_prep.earlier_run import (
     changed_settings,
     find_moved,
     read_earlier_run,
+    records_aside,
     remove_leftovers,
     take_over,
     valid_records,
@@ -26,6 +27,8 @@ from data_prep.missing_music import refuse_missing_music
 from data_prep.music_files import Hashes, MusicFiles, look_at, no_music
 from data_prep.prepare_report import REPORT_CSV, REPORT_JSON, Outcome, print_outcome, write_reports
 from data_prep.prepare_song import RECORDS_FOLDER, WORK_FOLDER
+from data_prep.shard_index import forget_packed
+from data_prep.shards import pack_songs
 from data_prep.song_groups import GROUPINGS, grouping_key, with_groups
 from data_prep.song_queue import prepare_everything, removed_meanwhile
 from data_prep.worker_pool import MOST_WORKERS
@@ -87,6 +90,7 @@ def prepare_folder(
     root = music.parent if music.is_file() else music
     scan = _search(music, output)
     with locked_folder(output):
+        forget_packed()
         hashes = Hashes()
         earlier = read_earlier_run(output)
         files = look_at(scan, root, max_files)
@@ -99,10 +103,13 @@ def prepare_folder(
         changes = _tell_changes(earlier, settings, tell)
         kept = set(records)
         left_out, crashed = prepare_everything(files.sources, records, output, settings, workers, hashes, tell)
+        aside = records_aside(output, records, files.present, crashed, settings)
+        _refuse_if_removed(output)
+        pack_songs(output, records, aside, settings.channels)
         songs = [record.song for _, record in sorted(records.items()) if record.song is not None]
         manifest = _manifest(songs, files.left_out + left_out, earlier, music, output, settings, group_by)
         _write_if_new(output, manifest, earlier.manifest)
-        remove_leftovers(output, manifest, files.present, crashed)
+        remove_leftovers(output, manifest, files.present, aside)
     return _outcome(manifest, files, earlier, kept, moved, taken, changes)
 
 
@@ -117,11 +124,11 @@ def _search(music: Path, output: Path) -> FolderScan:
 
 
 def _tell_changes(earlier: EarlierRun, settings: PrepareSettings, tell: Callable[[str], object]) -> str:
-    """Say that old chunks will go if the settings are new; returns what changed."""
+    """Say that the old sound will go if the settings are new; returns what changed."""
     changes = changed_settings(earlier.manifest.settings, settings) if earlier.manifest else ""
     if changes:
         tell(
-            f"settings changed ({changes}): everything is prepared again, and the chunks of before are removed at "
+            f"settings changed ({changes}): everything is prepared again, and what was prepared before is removed at "
             "the end. With another --output both stay."
         )
     return changes
@@ -155,11 +162,15 @@ def _manifest(
 
 def _write_if_new(output: Path, manifest: PreparedManifest, before: PreparedManifest | None) -> None:
     """Write manifest and reports, unless they are there and would say the same."""
-    if not (output / LOCK_NAME).exists():
-        raise removed_meanwhile(output)
+    _refuse_if_removed(output)
     if manifest != before or not all((output / name).exists() for name in (REPORT_JSON, REPORT_CSV)):
         write_prepared_manifest(output, manifest)
         write_reports(output, manifest)
+
+
+def _refuse_if_removed(output: Path) -> None:
+    if not (output / LOCK_NAME).exists():
+        raise removed_meanwhile(output)
 
 
 def _outcome(
@@ -186,7 +197,7 @@ def _outcome(
 
 
 def _refuse_one_inside_the_other(music: Path, output: Path) -> None:
-    """Chunks among the music would be mixed with it; music inside the output could be taken for leftovers."""
+    """What is made among the music would be mixed with it; music inside the output could be taken for leftovers."""
     inner, outer = music.resolve(), output.resolve()
     is_same = inner == outer or (music.is_dir() and output.is_dir() and os.path.samefile(music, output))
     if is_same:
@@ -201,14 +212,16 @@ def _refuse_one_inside_the_other(music: Path, output: Path) -> None:
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = CommandParser(
-        prog=program("prepare"), description="Cut a folder of music into exact chunks.", epilog=fill(EXAMPLE)
+        prog=program("prepare"),
+        description="Turn a folder of music into sound of one rate and one level.",
+        epilog=fill(EXAMPLE),
     )
     parser.add_argument(
         "folder", type=Path, help="music: MP3, WAV, FLAC, OGG, Opus, M4A ..., in any folders; or one file"
     )
     add = parser.add_argument
-    add("--output", type=Path, help="folder for the chunks (default: the config's prepared_folder)")
-    add("--sample-rate", type=kinds.sample_rate, help="of the chunks, in Hz (default: the model's in the config)")
+    add("--output", type=Path, help="folder for the sound (default: the config's prepared_folder)")
+    add("--sample-rate", type=kinds.sample_rate, help="of the sound, in Hz (default: the model's in the config)")
     add(
         "--channels",
         type=kinds.whole(bounds.CHANNELS),
@@ -219,7 +232,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--chunk-seconds",
         type=kinds.real(bounds.CHUNK_SECONDS),
         default=120.0,
-        help="length of a chunk, from 0.1 to 3600 (default: %(default)g)",
+        help="how much of a song is held in memory at once, from 0.1 to 3600; no sample depends on it (default: "
+        "%(default)g)",
     )
     add(
         "--min-seconds",
@@ -240,7 +254,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add(
         "--forget-missing",
         action="store_true",
-        help="go on even if much of the music of before is not there any more; its chunks are removed (default: no)",
+        help="go on even if much of the music of before is not there any more; its sound is removed (default: no)",
     )
     add(
         "--group-by",
@@ -270,7 +284,7 @@ def _what_to_do(reasons: Counter[str], options: argparse.Namespace, output: Path
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit status: 0 if there is at least one chunk, else 2."""
+    """The command; returns its exit status: 0 if there is at least one song, else 2."""
     options = parse_arguments(argv)
 
     def body() -> None:
@@ -292,7 +306,7 @@ def main(argv: list[str] | None = None) -> int:
             reasons = Counter(entry.reason for entry in outcome.manifest.left_out)
             listed = ", ".join(f"{count:,} {printable(reason)}" for reason, count in reasons.most_common())
             raise DatasetError(
-                f"no usable music in {printable(options.folder)}: not one chunk could be made "
+                f"no usable music in {printable(options.folder)}: not one song could be prepared "
                 f"({listed or 'nothing is there'}). The lines above say why of each file; {REPORT_CSV} in "
                 f"{printable(output)} keeps them. {_what_to_do(reasons, options, output)}"
             )

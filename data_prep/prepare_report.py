@@ -32,9 +32,9 @@ REASONS = {
     "not_a_file": "a broken link, a pipe or a device",
     "no_permission": "may not be read",
 }
-"""Every reason code for a file that gave no chunk."""
+"""Every reason code for a file that gave no song."""
 _LISTED_PER_REASON = 100
-_COLUMNS = ("source", "outcome", "reason", "detail", "seconds", "chunks", "loudness_db", "silence_share", "group")
+_COLUMNS = ("source", "outcome", "reason", "detail", "seconds", "loudness_db", "silence_share", "group")
 
 
 class Outcome(NamedTuple):
@@ -110,7 +110,6 @@ def write_reports(output: Path, manifest: PreparedManifest) -> None:
             "reason": "",
             "detail": "; ".join(song.notes),
             "seconds": song.seconds,
-            "chunks": len(song.chunks),
             "loudness_db": song.loudness_db,
             "silence_share": song.silence_share,
             "group": song.group,
@@ -132,7 +131,7 @@ def summarise(manifest: PreparedManifest) -> dict[str, float | int]:
     return {
         "songs": len(manifest.songs),
         "hours": round(sum(song.seconds for song in manifest.songs) / 3600, 4),
-        "chunks": sum(len(song.chunks) for song in manifest.songs),
+        "shards": len({song.shard for song in manifest.songs} - {None}),
         "recordings": len({song.group for song in manifest.songs}),
         "left_out": len(manifest.left_out),
         **{f"left_out_{reason}": count for reason, count in Counter(e.reason for e in manifest.left_out).items()},
@@ -147,9 +146,9 @@ def print_outcome(outcome: Outcome, output: Path) -> None:
             _print(f"remark: {printable(song.source)}: {printable(', '.join(song.notes))}")
         if song.group != song.source:
             _print(f"remark: {printable(song.source)}: the same recording as {printable(song.group)}")
-    _print_some([f"moved: {printable(old)} -> {printable(new)}: its chunks are kept" for old, new in outcome.moved])
+    _print_some([f"moved: {printable(old)} -> {printable(new)}: its sound is kept" for old, new in outcome.moved])
     for source in outcome.gone:
-        _print(f"gone: {printable(source)}: no longer in the music, its chunks are removed")
+        _print(f"gone: {printable(source)}: no longer in the music, its sound is removed")
     listed: Counter[str] = Counter()
     other = [printable(entry.source) for entry in manifest.left_out if entry.reason == "not_audio"]
     if other:
@@ -171,7 +170,7 @@ def print_outcome(outcome: Outcome, output: Path) -> None:
     seconds = sum(song.seconds for song in manifest.songs)
     print(
         f"{printable(output)}: {counted(len(manifest.songs), 'song')}, {music_time(seconds)}, "
-        f"{counted(int(total['chunks']), 'chunk')}"
+        f"{counted(int(total['shards']), 'shard')}"
     )
     _print(f"  {outcome.prepared:,} prepared now, {outcome.kept:,} kept from before, {len(outcome.gone):,} gone")
     told = [f"{counted(len(manifest.left_out), 'file')} left out"] * bool(manifest.left_out)

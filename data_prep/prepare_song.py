@@ -1,7 +1,7 @@
-"""One song: decode, measure, cut into chunks, level, and put them in place all at once.
+"""One song: decode, measure, level, store in 16 bits, and put it in place all at once.
 
-The song passes twice. The first pass decodes it block by block, keeps raw chunks and gathers what levelling needs
-to know; the second applies one gain to all chunks. Of a long song, memory holds two chunks and 64 MB.
+The song passes twice. The first pass decodes it block by block, keeps it raw in pieces of `chunk_seconds` and gathers
+what levelling needs to know; the second applies one gain to all. Of a long song, memory holds a piece and 64 MB.
 """
 
 import hashlib
@@ -24,15 +24,17 @@ from piano.foundation.dataset_format import PrepareSettings
 from piano.foundation.decode_log import NO_NUMBERS, NOT_FINITE
 from piano.foundation.errors import AudioError, PassingError
 from piano.foundation.fingerprint import Fingerprinter
-from piano.foundation.levels import SILENCE_DB, LevelMeter, level_chunk
+from piano.foundation.levels import SILENCE_DB, LevelMeter, Levels, level_chunk
 from piano.foundation.made_files import write_bytes
 from piano.foundation.native_sound import FFMPEG_HINT
-from piano.foundation.npy_files import save_array
+from piano.foundation.npy_files import begin_array, save_array
 from piano.foundation.prepared_song import ChunkEntry, LeftOut, SongEntry, left_out_from_dict, song_from_dict
+from piano.foundation.quantised import STORED_KIND, to_stored
 from piano.foundation.screen_text import printable
 
 WORK_FOLDER = ".work"
 RECORDS_FOLDER = "records"
+SOUND_NAME = "sound.npy"
 FINGERPRINT_NAME = "fingerprint.npy"
 
 BLOCK_SECONDS = 2.0
@@ -71,7 +73,7 @@ class SourceRecord:
 
 
 def prepare_song(task: SongTask, tick: Callable[[float], None]) -> SourceRecord:
-    """Make the chunks of one source and its record.
+    """Make the sound of one source, in a folder of its own, and its record.
 
     Parameters
     ----------
@@ -97,7 +99,7 @@ def prepare_song(task: SongTask, tick: Callable[[float], None]) -> SourceRecord:
         work = Path(task.output) / WORK_FOLDER / secrets.token_hex(8)
         work.mkdir()
         try:
-            outcome = _cut_song(task, identity, work, tick)
+            outcome = _store_song(task, identity, work, tick)
             _refuse_half_read(path, status, sha256, outcome, tick)
             tick(0.0)  # the last chance to notice that the run was killed
             if isinstance(outcome, SongEntry):
@@ -140,8 +142,12 @@ def _refuse_half_read(
 
 
 def settings_key(settings: PrepareSettings) -> str:
-    """A short text that differs when the chunks would differ."""
-    return json.dumps(vars(settings), sort_keys=True)
+    """A short text that differs when the sound would differ; how much of it is held at once makes no difference."""
+    return _without_chunks(vars(settings))
+
+
+def _without_chunks(settings: dict[str, Any]) -> str:
+    return json.dumps({name: value for name, value in settings.items() if name != "chunk_seconds"}, sort_keys=True)
 
 
 def record_path(output: Path, source: str) -> Path:
@@ -172,15 +178,22 @@ def _read_record(path: Path) -> SourceRecord | None:
     try:
         if not path.is_file() or path.stat().st_size > _RECORD_BYTES:
             return None
-        values: dict[str, Any] = json.loads(path.read_text(encoding="ascii"))
-        song = values["song"] and song_from_dict(values["song"])
-        left_out = values["left_out"] and left_out_from_dict(values["left_out"])
-        record = SourceRecord(**{**values, "song": song, "left_out": left_out})
-        texts = (record.source, record.sha256, record.settings_key)
-        is_right = all(isinstance(text, str) for text in texts) and (song is None or song.source == record.source)
+        return record_from_dict(json.loads(path.read_text(encoding="ascii")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    return record if is_right else None
+
+
+def record_from_dict(values: dict[str, Any]) -> SourceRecord:
+    """A SourceRecord from JSON; raises ValueError, KeyError, TypeError or AttributeError if it is none."""
+    song = values["song"] and song_from_dict(values["song"])
+    left_out = values["left_out"] and left_out_from_dict(values["left_out"])
+    settings = _without_chunks(json.loads(values["settings_key"]))  # version 1 kept the length of chunks, too
+    record = SourceRecord(**{**values, "song": song, "left_out": left_out, "settings_key": settings})
+    if not all(isinstance(text, str) for text in (record.source, record.sha256)):
+        raise TypeError("names and hashes are texts")
+    if song is not None and song.source != record.source:
+        raise ValueError("a record is of its song")
+    return record
 
 
 def song_folder(source: str, sha256: str, settings: PrepareSettings) -> str:
@@ -191,11 +204,11 @@ def song_folder(source: str, sha256: str, settings: PrepareSettings) -> str:
     return f"{safe}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 
-def _cut_song(
+def _store_song(
     task: SongTask, identity: dict[str, Any], work: Path, tick: Callable[[float], None]
 ) -> SongEntry | LeftOut:
     settings, log = task.settings, DecodeLog()
-    cutter = _ChunkCutter(work, settings)
+    song = _RawSong(work, settings)
     try:
         for block in decode_blocks(
             Path(task.path),
@@ -205,7 +218,7 @@ def _cut_song(
             log=log,
             alive=lambda: tick(0.0),
         ):
-            cutter.add(block)
+            song.add(block)
             tick(block.shape[1] / settings.sample_rate)
     except AudioError as error:
         if isinstance(error, PassingError) or isinstance(error.__context__, OSError):
@@ -213,52 +226,59 @@ def _cut_song(
         detail = str(error).removeprefix(printable(task.path)).strip(" .").removeprefix("is ")
         reason = "needs_ffmpeg" if FFMPEG_HINT in detail else "unreadable"
         return LeftOut(source=task.source, reason=reason, detail=detail)
-    cutter.finish()
-    seconds = cutter.samples / settings.sample_rate
+    song.finish()
+    seconds = song.samples / settings.sample_rate
     if seconds < settings.min_seconds:
         detail = f"{math.floor(1000 * seconds) / 1000:g} s long, at least {settings.min_seconds:g} s are needed"
         return LeftOut(source=task.source, reason="too_short", detail=detail)
-    levels = cutter.meter.levels()
+    levels = song.meter.levels()
     if levels.is_silent and NOT_FINITE in log.notes:
         detail = f"nothing but {NO_NUMBERS} and what is below {SILENCE_DB:g} dB"
         return LeftOut(source=task.source, reason="unreadable", detail=detail)
     if levels.is_silent:
         where = " in the mix of its channels" if log.channels > settings.channels else ""
         return LeftOut(source=task.source, reason="silent", detail=f"nothing above {SILENCE_DB:g} dB{where}")
-    for chunk, raw in cutter.raw_chunks():
-        level_chunk(raw, levels)
-        save_array(work / chunk.file, raw)
-        tick(0.0)
-    save_array(work / FINGERPRINT_NAME, cutter.fingerprinter.finish())
+    _write_sound(work / SOUND_NAME, song, levels, settings.channels, tick)
+    save_array(work / FINGERPRINT_NAME, song.fingerprinter.finish())
     return SongEntry(
         **identity,
         folder=song_folder(task.source, identity["sha256"], settings),
         source_sample_rate=log.sample_rate,
         source_channels=log.channels,
-        samples=cutter.samples,
+        samples=song.samples,
         seconds=round(seconds, 3),
         loudness_db=round(levels.loudness_db, 2),
         peak_db=round(levels.peak_db, 2),
         gain_db=round(levels.gain_db, 2),
         silence_share=round(levels.silence_share, 4),
-        chunks=tuple(cutter.chunks),
+        chunks=(ChunkEntry(file=SOUND_NAME, start_sample=0, samples=song.samples),),
         notes=(*log.notes, *levels.notes),
     )
 
 
-class _ChunkCutter:
-    """Gathers blocks into raw chunks, and measures them on the way."""
+def _write_sound(path: Path, song: "_RawSong", levels: Levels, channels: int, tick: Callable[[float], None]) -> None:
+    """Level every piece and write it; the room for all is claimed first."""
+    with open(path, "wb") as stream:
+        begin_array(stream, STORED_KIND, (song.samples, channels))
+        for piece in song.pieces():
+            level_chunk(piece, levels)
+            stream.write(to_stored(piece).data)
+            tick(0.0)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+class _RawSong:
+    """Gathers blocks into raw pieces, and measures them on the way."""
 
     def __init__(self, work: Path, settings: PrepareSettings) -> None:
         self._work = work
         self._shape = (settings.channels, settings.chunk_samples)
         self._buffer = np.empty(self._shape, dtype=np.float32)
         self._filled = 0
-        self._raw: list[np.ndarray | Path] = []
+        self._pieces: list[np.ndarray | Path] = []
         self._held_bytes = 0
-        self._before: np.ndarray | None = None  # the chunk before: the last one may reach back into it
         self.samples = 0
-        self.chunks: list[ChunkEntry] = []
         self.meter = LevelMeter(settings.sample_rate)
         self.fingerprinter = Fingerprinter(settings.sample_rate)
 
@@ -269,51 +289,38 @@ class _ChunkCutter:
             self._filled += part.shape[1]
             block = block[:, part.shape[1] :]
             if self._filled == self._shape[1]:
-                self._measure()
-                self._keep(self._buffer)
-                self._before = self._buffer
+                self._keep()
                 self._buffer = np.empty(self._shape, dtype=np.float32)
 
     def finish(self) -> None:
-        """Keep what is left as a chunk that ends with the song; a full one, unless the song is shorter."""
-        rest = self._filled
-        if rest == 0:
-            return
-        self._measure()
-        if self._before is None:
-            self._keep(self._buffer[:, :rest])
-        else:
-            self._buffer[:, -rest:] = self._buffer[:, :rest]
-            self._buffer[:, :-rest] = self._before[:, rest:]
-            self._keep(self._buffer)
-
-    def raw_chunks(self) -> Iterator[tuple[ChunkEntry, np.ndarray]]:
-        """Every chunk once more; it is given away."""
-        self._before = None
+        """Keep what is left as a shorter piece."""
+        if self._filled:
+            self._keep()
         self._buffer = np.empty((0, 0), dtype=np.float32)
-        for chunk, raw in zip(self.chunks, self._raw, strict=True):
-            if isinstance(raw, Path):
-                yield chunk, np.load(raw)
-                raw.unlink()
-            else:
-                yield chunk, raw
 
-    def _measure(self) -> None:
-        new = self._buffer[:, : self._filled]
-        self.meter.add(new)
-        self.fingerprinter.add(new)
+    def pieces(self) -> Iterator[np.ndarray]:
+        """Every piece once more, in order; it is given away."""
+        while self._pieces:
+            piece = self._pieces.pop(0)
+            if isinstance(piece, Path):
+                yield np.load(piece)
+                piece.unlink()
+            else:
+                yield piece
+
+    def _keep(self) -> None:
+        raw = self._buffer[:, : self._filled]
+        self.meter.add(raw)
+        self.fingerprinter.add(raw)
         self.samples += self._filled
         self._filled = 0
-
-    def _keep(self, raw: np.ndarray) -> None:
-        name = f"chunk_{len(self.chunks):04d}.npy"
-        self.chunks.append(ChunkEntry(file=name, start_sample=self.samples - raw.shape[1], samples=raw.shape[1]))
         if self._held_bytes + raw.nbytes <= _HELD_BYTES:  # most songs need no second trip to the disk
             self._held_bytes += raw.nbytes
-            self._raw.append(raw)
+            self._pieces.append(raw)
         else:
-            self._raw.append(self._work / f"raw_{name}")
-            save_array(self._work / f"raw_{name}", raw)
+            path = self._work / f"raw_{len(self._pieces):04d}.npy"
+            save_array(path, raw)
+            self._pieces.append(path)
 
 
 def _put_in_place(work: Path, target: Path) -> None:

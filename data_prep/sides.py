@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_prep.dataset_options import DatasetOptions
-from data_prep.pairs import Pair, Recordings
+from data_prep.pairs import Recordings
 from piano.foundation.dataset_format import SPLITS
 from piano.foundation.errors import DatasetError
 from piano.foundation.prepared_song import SongEntry
@@ -17,6 +17,22 @@ GAP_SECONDS = 10.0
 """The least gap between the training part and the validation part of one recording."""
 
 
+class Pairs(NamedTuple):
+    """The pairs of a split, in the order of its songs, in which reading is quick; each [shape=(pairs,)]."""
+
+    songs: np.ndarray
+    """Place of each one's song among those of the split."""
+    starts: np.ndarray
+    """Where it begins in its song."""
+    places: np.ndarray
+    """Where it stands in the data set."""
+
+    def in_order(self) -> "Pairs":
+        """The same in the order of the data set."""
+        order = np.argsort(self.places)
+        return Pairs(self.songs[order], self.starts[order], self.places[order])
+
+
 class Divided(NamedTuple):
     """Which songs train and which validate."""
 
@@ -24,20 +40,20 @@ class Divided(NamedTuple):
     """By split."""
     groups: dict[str, set[str]]
     """Names of recordings by split."""
-    pairs: dict[str, list[tuple[int, Pair]]]
-    """Every pair with its place in the array."""
+    pairs: dict[str, Pairs]
+    """By split."""
 
 
 def divide(
-    recordings: Recordings, cut: dict[str, list[Pair]], segment_samples: int, options: DatasetOptions
+    recordings: Recordings, cut: dict[str, np.ndarray], segment_samples: int, options: DatasetOptions
 ) -> Divided:
     """Choose sides and an order.
 
     Parameters
     ----------
     recordings : Recordings
-    cut : dict of str to list of Pair
-        The pairs of every recording, by source.
+    cut : dict of str to array
+        Where the pairs of every recording begin, by source.
     segment_samples : int
         Half a pair.
     options : DatasetOptions
@@ -55,27 +71,27 @@ def divide(
     if options.split_inside:
         song = max(recordings.songs, key=lambda song: (song.samples, song.source))
         sides = split_inside(cut[song.source], segment_samples, song, options)
-        pairs = {split: _scramble(sides[split], random) for split in SPLITS}
+        pairs = {split: _scramble([sides[split]], random) for split in SPLITS}
         return Divided({split: [song] for split in SPLITS}, {split: {song.group} for split in SPLITS}, pairs)
-    usable = [song for song in recordings.songs if cut[song.source]]
+    usable = [song for song in recordings.songs if len(cut[song.source])]
     # Silence that is not written must not count when sides are weighed.
     weighed = [dataclasses.replace(song, samples=(len(cut[song.source]) + 1) * segment_samples) for song in usable]
     groups = split_groups(weighed, segment_samples, validation_fraction=options.validation_fraction, seed=options.seed)
     songs = {split: [song for song in usable if song.group in groups[split]] for split in SPLITS}
-    pairs = {split: _scramble([pair for song in songs[split] for pair in cut[song.source]], random) for split in SPLITS}
+    pairs = {split: _scramble([cut[song.source] for song in songs[split]], random) for split in SPLITS}
     return Divided(songs, groups, pairs)
 
 
 def split_inside(
-    pairs: list[Pair], segment_samples: int, song: SongEntry, options: DatasetOptions
-) -> dict[str, list[Pair]]:
+    pairs: np.ndarray, segment_samples: int, song: SongEntry, options: DatasetOptions
+) -> dict[str, np.ndarray]:
     """The beginning of one recording for training, its end for validation, and between them a gap that neither has."""
     last = held_back(len(pairs), options)
     validation = pairs[-last:]
     gap = gap_samples(segment_samples, options.segment_seconds)
-    last_start = validation[0].start_sample - gap - 2 * segment_samples
-    training = [pair for pair in pairs[:-last] if pair.start_sample <= last_start]
-    if not training:
+    last_start = validation[0] - gap - 2 * segment_samples
+    training = pairs[:-last][pairs[:-last] <= last_start]
+    if not len(training):
         seconds = (len(pairs) + 1) * options.segment_seconds
         raise DatasetError(
             f"too little music: only {seconds:g} s of {printable(song.source)} are not silent, and after a gap of "
@@ -145,6 +161,8 @@ def draw_sides(sizes: dict[str, int], validation_fraction: float, seed: int) -> 
     return {"training": set(names) - chosen, "validation": chosen}
 
 
-def _scramble(pairs: list[Pair], random: np.random.Generator) -> list[tuple[int, Pair]]:
-    """Every pair with its place; kept in the order of the songs, in which reading is quick."""
-    return list(zip(map(int, random.permutation(len(pairs))), pairs, strict=True))
+def _scramble(starts: list[np.ndarray], random: np.random.Generator) -> Pairs:
+    """The pairs of some songs, each with a place by chance."""
+    every = np.concatenate([*starts, np.zeros(0, np.int64)])
+    songs = np.repeat(np.arange(len(starts)), [len(own) for own in starts])
+    return Pairs(songs, every, random.permutation(len(every)))

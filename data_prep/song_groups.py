@@ -2,12 +2,13 @@
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from data_prep.prepare_song import FINGERPRINT_NAME
+from data_prep.shard_index import fingerprints_path
 from piano.foundation.dataset_format import PreparedManifest
 from piano.foundation.errors import DatasetError
 from piano.foundation.fingerprint import FINGERPRINT_VERSION, find_same_recordings, fingerprint_length
@@ -68,18 +69,21 @@ def with_groups(
     return tuple(dataclasses.replace(song, group=group) for song, group in zip(songs, groups, strict=True))
 
 
-def is_whole_fingerprint(path: Path, samples: int, sample_rate: int) -> bool:
+def is_whole_fingerprint(output: Path, song: SongEntry, sample_rate: int) -> bool:
     """Whether a fingerprint on disk reaches to the end of its song; earlier versions stopped after 20 minutes."""
+    wanted = fingerprint_length(song.samples, sample_rate)
+    if song.fingerprint_words is not None:
+        first, end = song.fingerprint_words
+        return end - first >= wanted
     try:
-        return path.stat().st_size >= 4 * fingerprint_length(samples, sample_rate)
+        return (output / song.folder / FINGERPRINT_NAME).stat().st_size >= 4 * wanted
     except OSError:
         return False
 
 
 def _leaders(songs: list[SongEntry], output: Path, group_by: str) -> list[int]:
     """For every song the index of the first of its group."""
-    fingerprints = [_read_fingerprint(output / song.folder / FINGERPRINT_NAME) for song in songs]
-    leaders = find_same_recordings(fingerprints)
+    leaders = find_same_recordings(list(read_fingerprints(output, songs)))
     leaders = _join(leaders, _stem_keys(songs))
     if group_by == "folder":
         leaders = _join(leaders, (song.source.rpartition("/")[0] for song in songs))
@@ -137,7 +141,20 @@ def _above(folder: str) -> str | None:
     return above if name.casefold() in _STEM_FOLDERS else None
 
 
-def _read_fingerprint(path: Path) -> np.ndarray:
+def read_fingerprints(output: Path, songs: Iterable[SongEntry]) -> Iterator[np.ndarray]:
+    """The fingerprint of every song [shape=(frames,)]; raises DatasetError where one is missing or damaged."""
+    shard, words = None, np.zeros(0, np.uint32)
+    for song in songs:
+        if song.shard is None or song.fingerprint_words is None:
+            yield _read_words(output / song.folder / FINGERPRINT_NAME)
+            continue
+        if song.shard != shard:
+            shard, words = song.shard, _read_words(fingerprints_path(output, song.shard))
+        first, end = song.fingerprint_words
+        yield words[first:end]
+
+
+def _read_words(path: Path) -> np.ndarray:
     hint = "Delete its folder and prepare the music again."
     words = read_array(path, mapped=False, hint=hint)
     if words.dtype != np.uint32 or words.ndim != 1:

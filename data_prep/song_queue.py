@@ -18,6 +18,7 @@ from piano.foundation.dataset_format import PrepareSettings
 from piano.foundation.errors import DISK_ERRORS, DatasetError
 from piano.foundation.folder_lock import LOCK_NAME
 from piano.foundation.prepared_song import LeftOut
+from piano.foundation.quantised import STORED_KIND
 from piano.foundation.screen_text import printable
 
 _WRITING_FAILED = DISK_ERRORS.keys() - {errno.EIO}
@@ -151,10 +152,10 @@ def _refuse_full_disk(
     if number not in _WRITING_FAILED:
         return
     index = max(seconds, key=lambda index: (seconds[index], index))
-    made = seconds[index] * settings.sample_rate * settings.channels * 4 / 1e6
+    made = seconds[index] * settings.sample_rate * settings.channels * STORED_KIND.itemsize / 1e6
     free = shutil.disk_usage(output).free / 1e6
     raise DatasetError(
-        f"{DISK_ERRORS[number]}: no room for chunks in {printable(output)} ({free:.0f} MB are free). Most is taken "
-        f"by {printable(todo[index].name)}: {made:.0f} MB of chunks so far, of {todo[index].size / 1e6:.3g} MB. "
+        f"{DISK_ERRORS[number]}: no room for the sound in {printable(output)} ({free:.0f} MB are free). Most is taken "
+        f"by {printable(todo[index].name)}: {made:.0f} MB of sound so far, of {todo[index].size / 1e6:.3g} MB. "
         "Free some space, take that file away, or use another --output; what is finished is kept."
     )

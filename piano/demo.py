@@ -143,7 +143,7 @@ def make_dataset(demo: Demo) -> None:
     """Steps 2 to 4: from scores to pairs."""
     say(2, "Music to learn from: play twelve Public Domain piano scores into MP3 files")
     step("render-scores", "--output", demo.music)
-    say(3, "Prepare: cut every song into exact chunks of two minutes, 16 kHz mono")
+    say(3, "Prepare: bring every song to one level, 16 kHz mono")
     prepared = demo.folder / "prepared"
     step("prepare", demo.music, "--output", prepared, "--sample-rate", 16000, "--channels", 1)
     say(4, "Data set: pairs of neighbouring segments, whole songs kept for validation")

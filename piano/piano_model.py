@@ -4,6 +4,7 @@ One network, three uses. The attention block knows how noisy each latent frame i
 frames white noise composes, a clean prefix before noise continues. How music is made with it: piano/composer.py.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -15,6 +16,7 @@ from torch.utils.data import Dataset
 from piano.foundation.dataset_format import DatasetManifest, open_pairs, read_manifest
 from piano.foundation.finite import require_finite
 from piano.foundation.layers import LatentTransformer
+from piano.foundation.shard_pairs import ShardPairs
 from piano.foundation.texture import Texture
 from piano.latent_style import PULSE_SIGNALS, LatentStyle, Style, StyleCondition
 from piano.piano_encoder_decoder import VariationalEncoderDecoder
@@ -263,18 +265,22 @@ def shifted(level: NoiseLevel, shift: float) -> NoiseLevel:
 
 
 class AudioDataset(Dataset):
-    """Pairs [start, continuation] of neighbouring segments, read from a memory map.
+    """Pairs [start, continuation] of neighbouring segments, read when they are asked for.
 
     Parameters
     ----------
-    pairs : array [shape=(pairs, 2, channels, samples)]
+    pairs : array or ShardPairs [shape=(pairs, 2, channels, samples)]
     manifest : DatasetManifest, optional
-    labels : list of str, optional
+    labels : sequence of str, optional
         The recording each pair was cut from.
     """
 
     def __init__(
-        self, pairs: np.ndarray, manifest: DatasetManifest | None = None, *, labels: list[str] | None = None
+        self,
+        pairs: np.ndarray | ShardPairs,
+        manifest: DatasetManifest | None = None,
+        *,
+        labels: Sequence[str] | None = None,
     ) -> None:
         self.pairs = pairs
         self.manifest = manifest
@@ -296,6 +302,8 @@ class AudioDataset(Dataset):
 
     def crop(self, index: int, offset: int, samples: int) -> Tensor:
         """`samples` samples of pair `index` from `offset` on, across the seam if need be: (channels, samples)."""
+        if isinstance(self.pairs, ShardPairs):
+            return torch.from_numpy(self.pairs.crop(index, offset, samples))
         first, second = split_and_append_chunks(self.pairs[index][np.newaxis])  # views: nothing is read yet
         seam = first.shape[-1]
         parts = first[:, offset : offset + samples], second[:, max(offset - seam, 0) : max(offset + samples - seam, 0)]
@@ -303,6 +311,8 @@ class AudioDataset(Dataset):
 
     def crops(self, indices: Tensor, offsets: Tensor, samples: int) -> Tensor:
         """A batch (batch, channels, samples) of crops."""
+        if isinstance(self.pairs, ShardPairs):
+            return torch.from_numpy(self.pairs.crops(indices.tolist(), offsets.tolist(), samples))
         places = zip(indices.tolist(), offsets.tolist(), strict=True)
         return torch.stack([self.crop(index, offset, samples) for index, offset in places])
 

@@ -33,8 +33,8 @@ SUFFIXES = frozenset(
 MADE = re.findall(
     r"\S+",
     """
-    prepared prepared/* dataset/* records report.json report.csv manifest.json chunk_*.npy fingerprint.npy .lock .work
-    training_set.npy validation_set.npy
+    prepared prepared/* dataset/* records report.json report.csv manifest.json sound.npy fingerprint.npy .lock .work
+    shards shards/* shard_*.npy shard_*.json training_set.npy validation_set.npy *_pairs.npy *_pieces.npy
     generator_epoch_*.pt discriminator_epoch_*.pt checkpoints/metrics.jsonl checkpoints/report.html
     best.json metrics.jsonl metrics-unsaved.jsonl dataset.json samples samples/* loss.png real_fake.png RUN/doctor
     doctor.json report.html scores.json scores.png comparison comparison.json comparison.png exported demo/*

@@ -26,6 +26,7 @@ from piano.foundation.dataset_format import (
     set_path,
 )
 from piano.foundation.errors import DatasetError
+from piano.foundation.pair_index import pairs_path
 from piano.foundation.prepared_chunks import ChunkReader, load_chunk
 from piano.foundation.prepared_song import SongEntry
 from piano.split_and_append_chunks import split_and_append_chunks
@@ -57,12 +58,27 @@ def whole_song(prepared: Path, song: SongEntry) -> np.ndarray:
     return whole
 
 
+INDICES = ["training_pairs.npy", "training_pieces.npy", "validation_pairs.npy", "validation_pieces.npy"]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """What a data set holds besides its manifest and lock."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and path.name not in (".lock", "manifest.json"))
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+@pytest.fixture(params=["shards", "npy"])
+def form(request: pytest.FixtureRequest) -> str:
+    """How the pairs are written."""
+    return request.param
+
+
 def make(prepared: Path, output: Path, *options: str) -> int:
     return main(["--input", str(prepared), "--output", str(output), "--segment-seconds", "0.5", *options])
 
 
-def test_the_pairs_are_all_neighbours_of_all_songs(prepared: Path, tmp_path: Path):
-    assert make(prepared, tmp_path, "--validation-fraction", "0.3") == 0
+def test_the_pairs_are_all_neighbours_of_all_songs(prepared: Path, tmp_path: Path, form: str):
+    assert make(prepared, tmp_path, "--validation-fraction", "0.3", "--format", form) == 0
     manifest = read_manifest(tmp_path)
     songs = {song.source: song for song in read_prepared_manifest(prepared).songs}
     for split in SPLITS:
@@ -89,8 +105,8 @@ def test_no_recording_is_in_both_splits(prepared: Path, tmp_path: Path):
         assert sum(map(len, manifest.songs.values())) == 6
 
 
-def test_every_pair_is_labelled_with_the_recording_it_was_cut_from(prepared: Path, tmp_path: Path):
-    assert make(prepared, tmp_path, "--validation-fraction", "0.3") == 0
+def test_every_pair_is_labelled_with_the_recording_it_was_cut_from(prepared: Path, tmp_path: Path, form: str):
+    assert make(prepared, tmp_path, "--validation-fraction", "0.3", "--format", form) == 0
     manifest = read_manifest(tmp_path)
     songs = {song.source: song for song in read_prepared_manifest(prepared).songs}
     checked = set()
@@ -113,12 +129,12 @@ def test_songs_too_short_for_a_pair_are_named(prepared: Path, tmp_path: Path, ca
     assert "left out: too short.flac: shorter than one pair (1 s)" in capsys.readouterr().out
 
 
-def test_pairs_are_scrambled_by_the_seed(prepared: Path, tmp_path: Path):
+def test_pairs_are_scrambled_by_the_seed(prepared: Path, tmp_path: Path, form: str):
     for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
-        assert make(prepared, tmp_path / name, "--seed", seed) == 0
-    for split in SPLITS:
-        assert set_path(tmp_path / "a", split).read_bytes() == set_path(tmp_path / "b", split).read_bytes()
-    assert set_path(tmp_path / "a", "training").read_bytes() != set_path(tmp_path / "c", "training").read_bytes()
+        assert make(prepared, tmp_path / name, "--seed", seed, "--format", form) == 0
+    path = {"npy": set_path, "shards": pairs_path}[form]
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+    assert path(tmp_path / "a", "training").read_bytes() != path(tmp_path / "c", "training").read_bytes()
     starts = open_pairs(tmp_path / "a", "training")[:, 0]
     follows = open_pairs(tmp_path / "a", "training")[:, 1]
     in_order = sum(np.array_equal(follows[i], starts[i + 1]) for i in range(len(starts) - 1))
@@ -127,10 +143,15 @@ def test_pairs_are_scrambled_by_the_seed(prepared: Path, tmp_path: Path):
 
 def test_the_files_say_what_the_manifest_says_and_nothing_else_is_left(prepared: Path, tmp_path: Path):
     assert make(prepared, tmp_path) == 0
+    assert sorted(os.listdir(tmp_path)) == [".lock", "manifest.json", "shards", *INDICES]
+    assert sorted(os.listdir(tmp_path / "shards")) == list(read_manifest(tmp_path).shards)
+    assert make(prepared, tmp_path, "--format", "npy") == 0
     assert sorted(os.listdir(tmp_path)) == [".lock", "manifest.json", "training_set.npy", "validation_set.npy"]
     manifest = read_manifest(tmp_path)
     assert (manifest.sample_rate, manifest.channels, manifest.segment_samples) == (RATE, 2, SEGMENT)
-    chunks = split_and_append_chunks(open_pairs(tmp_path, "training"))
+    pairs = open_pairs(tmp_path, "training")
+    assert isinstance(pairs, np.memmap)
+    chunks = split_and_append_chunks(pairs)
     assert chunks.shape == (2 * manifest.pairs["training"], 2, SEGMENT)
     assert np.abs(chunks).max() <= 1.0
 
@@ -200,20 +221,19 @@ def test_a_folder_that_is_not_prepared_is_refused(tmp_path: Path, capsys: pytest
     assert f"musigan prepare MUSIC_FOLDER --output {tmp_path / 'nowhere'}" in capsys.readouterr().err
 
 
-def test_a_failed_run_leaves_the_old_data_set_and_no_half_files(prepared: Path, tmp_path: Path, capsys):
+def test_a_failed_run_leaves_the_old_data_set_and_no_half_files(prepared: Path, tmp_path: Path, form: str, capsys):
     broken, output = tmp_path / "prepared", tmp_path / "out"
     shutil.copytree(prepared, broken)
-    assert make(broken, output) == 0
-    old = {split: set_path(output, split).read_bytes() for split in SPLITS}
+    assert make(broken, output, "--format", form) == 0
+    old = files(output)
     (output / ".training.00000000.part").write_bytes(b"left by a kill")
-    song = read_prepared_manifest(broken).songs[0]
-    (broken / song.folder / song.chunks[0].file).unlink()
-    assert make(broken, output, "--seed", "5", "--overwrite") == 2
+    (broken / "shards" / str(read_prepared_manifest(broken).songs[0].shard)).unlink()
+    assert make(broken, output, "--seed", "5", "--overwrite", "--format", form) == 2
     assert f"Run `musigan prepare {prepared.parent / 'music'} --output {broken}` again" in capsys.readouterr().err
-    assert {split: set_path(output, split).read_bytes() for split in SPLITS} == old
+    assert {name: data for name, data in files(output).items() if not name.endswith(".part")} == old
     assert read_manifest(output).seed == 0
-    assert make(prepared, output, "--seed", "5", "--overwrite") == 0
-    assert sorted(os.listdir(output)) == [".lock", "manifest.json", "training_set.npy", "validation_set.npy"]
+    assert make(prepared, output, "--seed", "5", "--overwrite", "--format", form) == 0
+    assert files(output).keys() == old.keys()
 
 
 def test_a_data_set_that_cannot_fit_is_refused_before_it_is_written(prepared: Path, tmp_path: Path):
@@ -222,14 +242,14 @@ def test_a_data_set_that_cannot_fit_is_refused_before_it_is_written(prepared: Pa
     values = json.loads(manifest_path(huge).read_text())
     samples = shutil.disk_usage(tmp_path).free // 4
     for song in values["songs"]:
-        song.update(samples=samples, chunks=[{"file": "huge.npy", "start_sample": 0, "samples": samples}])
-        with open(huge / song["folder"] / "huge.npy", "wb") as stream:  # all of it is a hole
-            header = {"descr": "<f4", "fortran_order": False, "shape": (2, samples)}
-            np.lib.format.write_array_header_1_0(stream, header)
-            stream.truncate(stream.tell() + 8 * samples)
+        song.update(samples=samples, chunks=[{"file": "huge.npy", "start_sample": 0, "samples": samples, "row": 0}])
+    with open(huge / "shards/huge.npy", "wb") as stream:  # all of it is a hole
+        header = {"descr": "<i2", "fortran_order": False, "shape": (samples, 2)}
+        np.lib.format.write_array_header_1_0(stream, header)
+        stream.truncate(stream.tell() + 4 * samples)
     manifest_path(huge).write_text(json.dumps(values))
     with pytest.raises(DatasetError, match=r"needs .* GB, the disk has .* GB left"):
-        create_dataset(huge, tmp_path / "out", segment_seconds=100_000.0)
+        create_dataset(huge, tmp_path / "out", segment_seconds=100_000.0, form="npy")
     assert not (tmp_path / "out").exists()
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,12 +27,13 @@ from piano.foundation.dataset_format import (
     open_pairs,
     read_manifest,
     read_prepared_manifest,
-    recording_sides,
-    set_path,
 )
+from piano.foundation.dataset_identity import recording_sides
 from piano.foundation.errors import DatasetError
 from piano.foundation.folder_lock import locked_folder
+from piano.foundation.pair_index import pairs_path
 from tests.make_audio import make_music, write_music
+from tests.old_prepared import as_version_1, whole_song
 
 ROOT = Path(__file__).resolve().parent.parent
 RATE = 4000
@@ -79,7 +81,7 @@ def test_songs_that_change_sides_are_refused_until_it_is_wanted(
 ):
     share = ["--validation-fraction", "0.4"]
     assert make(prepared, tmp_path, *share) == 0
-    before = {split: set_path(tmp_path, split).read_bytes() for split in SPLITS}
+    before = {split: pairs_path(tmp_path, split).read_bytes() for split in SPLITS}
     learned = set(read_manifest(tmp_path).songs["training"])
     for seed in range(1, 30):
         other = create_dataset(prepared, tmp_path / f"s{seed}", segment_seconds=1.0, validation_fraction=0.4, seed=seed)
@@ -91,7 +93,7 @@ def test_songs_that_change_sides_are_refused_until_it_is_wanted(
     said = capsys.readouterr().err
     assert f"{moved} songs of 5 would change sides between training and validation" in said
     assert "--overwrite" in said
-    assert {split: set_path(tmp_path, split).read_bytes() for split in SPLITS} == before
+    assert {split: pairs_path(tmp_path, split).read_bytes() for split in SPLITS} == before
     assert make(prepared, tmp_path, *share) == 0  # the same again loses nothing
     assert make(prepared, tmp_path, *share, "--seed", str(seed), "--overwrite") == 0
     assert f"{moved} songs on the other side, seed 0 -> {seed}." in capsys.readouterr().out
@@ -109,7 +111,7 @@ def test_a_data_set_of_other_music_is_not_replaced(prepared: Path, tmp_path: Pat
 
 
 def test_a_data_set_of_an_older_version_is_guarded_by_names(prepared: Path, tmp_path: Path, capsys):
-    assert make(prepared, tmp_path) == 0
+    assert make(prepared, tmp_path, "--format", "npy") == 0
     values = json.loads(manifest_path(tmp_path).read_text())
     for name in ("sha256", "pair_starts", "prepared_folder", "silent_pairs", "is_split_inside", "joined", "identity"):
         del values[name]
@@ -273,14 +275,13 @@ def test_the_sounds_of_a_sample_pack_are_joined(pack: Path, tmp_path: Path, opti
     assert sum(map(len, manifest.joined.values())) == 40
     assert {Path(part).parent.name for part in next(iter(manifest.joined.values()))} == {"kicks"}
     assert manifest.too_short == ()
-    songs = {song.source: song for song in read_prepared_manifest(pack).songs}
     for split in SPLITS:
         assert manifest.pair_songs is not None
         assert manifest.pair_starts is not None
         wholes = []
         for name in manifest.songs[split]:
-            parts = [songs[part] for part in manifest.joined[name]]
-            wholes.append(np.concatenate([np.load(pack / part.folder / part.chunks[0].file) for part in parts], axis=1))
+            parts = [whole_song(pack, part) for part in manifest.joined[name]]
+            wholes.append(np.concatenate(parts, axis=1))
         for pair, song, start in zip(
             open_pairs(output, split), manifest.pair_songs[split], manifest.pair_starts[split], strict=True
         ):
@@ -349,7 +350,7 @@ def test_a_disk_that_fills_up_is_one_sentence_and_leaves_nothing(prepared: Path,
         "resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000)); "
         "from data_prep.create_dataset import main; sys.exit(main(sys.argv[1:]))"
     )
-    words = ["--input", str(prepared), "--output", str(tmp_path / "out"), "--segment-seconds", "1"]
+    words = ["--input", str(prepared), "--output", str(tmp_path / "out"), "--segment-seconds", "1", "--format", "npy"]
     done = subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
     last = done.stderr.splitlines()[-1]
@@ -364,13 +365,15 @@ def test_samples_that_are_no_sound_are_refused(tmp_path: Path, value: float, cap
     for seed in range(2):
         write_music(tmp_path / f"music/{seed}.flac", seed, 5.0, RATE)
     manifest = prepare_folder(tmp_path / "music", tmp_path / "prepared", SETTINGS).manifest
-    path = tmp_path / "prepared" / manifest.songs[0].folder / "chunk_0000.npy"
+    old = as_version_1(tmp_path / "prepared", tmp_path / "old")
+    path = old / manifest.songs[0].folder / "chunk_0000.npy"
     samples = np.load(path)
     samples[0, 777] = value
     np.save(path, samples)
-    assert make(tmp_path / "prepared", tmp_path / "out") == 2
-    assert "holds samples that are no sound" in capsys.readouterr().err
-    assert not set_path(tmp_path / "out", "training").exists()
+    for form in ("shards", "npy"):
+        assert make(old, tmp_path / "out", "--format", form) == 2
+        assert "holds samples that are no sound" in capsys.readouterr().err
+        assert os.listdir(tmp_path / "out") == [".lock"]
 
 
 EDITS: dict[str, Any] = {
@@ -392,6 +395,13 @@ EDITS: dict[str, Any] = {
     "-1 channels": lambda _, values: values["settings"].update(channels=-1),
     "true channels": lambda _, values: values["settings"].update(channels=True),
     "2 channels of chunks that have one": lambda _, values: values["settings"].update(channels=2),
+    "a chunk in no shard": lambda song, _: song["chunks"][0].update(row=None),
+    "a chunk behind the end of its shard": lambda song, _: song["chunks"][0].update(row=10**6),
+    "a chunk before its shard": lambda song, _: song["chunks"][0].update(row=-1),
+    "a chunk at half a row": lambda song, _: song["chunks"][0].update(row=0.5),
+    "no fingerprint": lambda song, _: song.update(fingerprint_words=None),
+    "a fingerprint that is a word": lambda song, _: song.update(fingerprint_words="ab"),
+    "a fingerprint that ends before it begins": lambda song, _: song.update(fingerprint_words=[9, 3]),
     "a chunk that begins late": lambda song, _: song["chunks"][0].update(start_sample=5),
     "no chunks": lambda song, _: song.update(chunks=[]),
     "no group": lambda song, _: song.update(group=None),
@@ -408,10 +418,11 @@ EDITS: dict[str, Any] = {
 def test_an_edited_manifest_is_refused_in_one_sentence(prepared: Path, tmp_path: Path, edit: str, capsys):
     copy = tmp_path / "prepared"
     copy.mkdir()
-    for path in prepared.iterdir():
-        if path.is_dir():
-            (copy / path.name).symlink_to(path)
+    shutil.copytree(prepared / "shards", copy / "shards")
     values = json.loads(manifest_path(prepared).read_text())
+    manifest_path(copy).write_text(json.dumps(values))
+    assert make(copy, tmp_path / "unedited") == 0
+    capsys.readouterr()
     EDITS[edit](values["songs"][0], values)
     manifest_path(copy).write_text(json.dumps(values))
     assert make(copy, tmp_path / "out") == 2
@@ -426,7 +437,7 @@ def test_chunks_are_files_inside_the_folder(tmp_path: Path, what: str, capsys):
         write_music(tmp_path / f"music/{seed}.flac", seed, 5.0, RATE)
     prepared = tmp_path / "prepared"
     song = prepare_folder(tmp_path / "music", prepared, SETTINGS).manifest.songs[0]
-    path = prepared / song.folder / song.chunks[0].file
+    path = prepared / "shards" / str(song.shard)
     if what == "pipe as manifest":
         path = manifest_path(prepared)
     path.rename(tmp_path / "secret.npy")

@@ -37,14 +37,25 @@ def test_half_a_checkpoint_and_lost_steps_are_noticed(tmp_path) -> None:
         kill_training.check(tmp_path)
 
 
-def test_half_a_chunk_is_noticed(tmp_path) -> None:
-    chunk = tmp_path / "song" / "chunk_0000.npy"
-    chunk.parent.mkdir()
-    np.save(chunk, np.zeros((1, 100), np.float32))
+@pytest.mark.parametrize("place", ["song/sound.npy", "shards/shard_0000_0123abcd.npy"])
+def test_half_a_sound_is_noticed(tmp_path, place: str) -> None:
+    sound = tmp_path / place
+    sound.parent.mkdir()
+    np.save(sound, np.zeros((100, 1), np.int16))
     assert kill_prepare.check_visible(tmp_path) == 1
-    np.save(chunk, np.full((1, 100), 2.0, np.float32))
-    with pytest.raises(SystemExit, match="is not a whole chunk"):
+    np.save(sound, np.zeros((100, 1), np.float32))
+    with pytest.raises(SystemExit, match="is not whole"):
         kill_prepare.check_visible(tmp_path)
-    chunk.write_bytes(chunk.read_bytes()[:-4])
+    sound.write_bytes(sound.read_bytes()[:-4])
     with pytest.raises(ValueError, match="array"):
         kill_prepare.check_visible(tmp_path)
+
+
+def test_a_song_that_is_lost_or_made_again_is_noticed() -> None:
+    before = kill_prepare.Finished("sound", 7)
+    assert not kill_prepare.is_lost(before, before)
+    assert not kill_prepare.is_lost(before, kill_prepare.Finished("sound", None))  # packed
+    assert kill_prepare.is_lost(before, None)
+    assert kill_prepare.is_lost(before, kill_prepare.Finished("other", 7))
+    assert kill_prepare.is_lost(before, kill_prepare.Finished("sound", 8))
+    assert kill_prepare.is_lost(kill_prepare.Finished("sound", None), kill_prepare.Finished("sound", 7))

@@ -1,4 +1,4 @@
-"""From a folder of music to exact chunks: levelled, resumable, complete, and calm about broken files."""
+"""From a folder of music to sound in shards: levelled, resumable, complete, and calm about broken files."""
 
 import csv
 import json
@@ -36,13 +36,14 @@ def prepare(music: Path, output: Path, *options: str, status: int = 0) -> Prepar
 
 
 def continuous(output: Path, song: SongEntry) -> np.ndarray:
-    """The song put together from its chunks; overlapping samples must agree."""
-    whole = np.full((load_chunk(output, song, song.chunks[0]).shape[0], song.samples), np.nan, dtype=np.float32)
-    for chunk in song.chunks:
-        place = whole[:, chunk.start_sample : chunk.start_sample + chunk.samples]
-        samples = load_chunk(output, song, chunk)
-        assert np.all(np.isnan(place) | (place == samples))
-        place[:] = samples
+    """The whole song, cut out of its shard as any program with numpy would."""
+    [chunk] = song.chunks
+    assert (chunk.start_sample, chunk.samples) == (0, song.samples)
+    assert chunk.row is not None
+    shard = np.load(output / "shards" / chunk.file)
+    assert shard.dtype == np.int16
+    whole = shard[chunk.row : chunk.row + chunk.samples].T.astype(np.float32) / 32768
+    assert np.array_equal(load_chunk(output, song, chunk), whole)
     return whole
 
 
@@ -77,19 +78,19 @@ def prepared(music: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
-def test_every_chunk_is_exact_and_together_they_are_the_whole_song(music: Path, prepared: Path):
+def test_every_song_is_whole_in_a_shard_and_songs_lie_one_after_the_other(music: Path, prepared: Path):
     manifest = read_prepared_manifest(prepared)
     assert [song.source for song in manifest.songs] == ["deep/er/short.wav", "exact.flac", "rock/Long – 'l'été' 音.mp3"]
     short, exact, long = manifest.songs
-    assert [(c.start_sample, c.samples) for c in short.chunks] == [(0, 24_000)]
-    assert [(c.start_sample, c.samples) for c in exact.chunks] == [(0, 32_000), (32_000, 32_000)]
-    assert [c.samples for c in long.chunks] == [32_000] * 3
-    assert [c.start_sample for c in long.chunks] == [0, 32_000, long.samples - 32_000]
+    assert (short.samples, exact.samples) == (24_000, 64_000)
+    assert [song.chunks[0].row for song in manifest.songs] == [0, 24_000, 88_000]
+    assert len({song.shard for song in manifest.songs}) == 1
+    assert len(np.load(prepared / "shards" / str(long.shard))) == 88_000 + long.samples
     for song in manifest.songs:
         source = read_audio(music / song.source, sample_rate=RATE, channels=1)
         assert source.shape == (1, song.samples)
         gain = 10 ** (song.gain_db / 20)
-        assert np.allclose(continuous(prepared, song), source * gain, rtol=2e-3, atol=1e-5)
+        assert np.allclose(continuous(prepared, song), source * gain, rtol=2e-3, atol=1e-5 + 0.5 / 32768)
 
 
 def test_songs_are_levelled_as_a_whole(music: Path, prepared: Path):
@@ -128,7 +129,7 @@ def test_files_that_are_no_music_are_passed_over_in_one_line(tmp_path: Path, mus
 def test_the_report_names_every_file(prepared: Path):
     report = json.loads((prepared / "report.json").read_text())
     assert report["summary"]["songs"] == 3
-    assert report["summary"]["chunks"] == 6
+    assert report["summary"]["shards"] == 1
     with open(prepared / "report.csv", encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [(row["source"], row["outcome"], row["reason"]) for row in rows] == [
@@ -155,7 +156,7 @@ def test_songs_come_and_go_and_change(music: Path, tmp_path: Path, capsys: pytes
     mine, output = tmp_path / "music", tmp_path / "out"
     shutil.copytree(music, mine)
     first = prepare(mine, output)
-    times = change_times(output / first.songs[1].folder)
+    sound = continuous(output, first.songs[1])
     capsys.readouterr()
 
     write_music(mine / "new.wav", 9, 2.5)
@@ -167,9 +168,9 @@ def test_songs_come_and_go_and_change(music: Path, tmp_path: Path, capsys: pytes
     assert [song.source for song in second.songs] == ["deep/er/short.wav", "exact.flac", "new.wav"]
     assert [song.seconds for song in second.songs] == [1.7, 4.0, 2.5]
     assert "gone: rock/Long" in shown
-    assert change_times(output / second.songs[1].folder) == times
-    folders = {path.name for path in output.iterdir() if path.is_dir()} - {"records"}
-    assert folders == {song.folder for song in second.songs}
+    assert np.array_equal(continuous(output, second.songs[1]), sound)
+    assert "3 prepared now, 0 kept from before, 1 gone" in shown  # one of them only looked at again
+    assert {path.name for path in output.iterdir() if path.is_dir()} == {"records", "shards"}
 
     before = change_times(output)
     prepare(mine, output)
@@ -182,15 +183,16 @@ def test_a_changed_setting_is_noticed(music: Path, tmp_path: Path, capsys: pytes
     assert "settings changed (sample_rate 16000 -> 8000, channels 1 -> 2)" in capsys.readouterr().out
     assert manifest.settings.sample_rate == 8000
     for song in manifest.songs:
-        for chunk in song.chunks:
-            assert load_chunk(tmp_path, song, chunk).shape == (2, min(16_000, song.samples))
-    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 3
+        assert continuous(tmp_path, song).shape == (2, song.samples)
+    assert len(list((tmp_path / "shards").glob("shard_????_????????.npy"))) == 1  # the old one is gone
 
 
-def test_a_lost_chunk_is_made_again(music: Path, prepared: Path, tmp_path: Path):
+@pytest.mark.parametrize("suffix", [".npy", ".json", ".fingerprints.npy"])
+def test_a_lost_file_of_a_shard_is_made_again(suffix: str, music: Path, prepared: Path, tmp_path: Path):
     shutil.copytree(prepared, tmp_path / "out")
     manifest = read_prepared_manifest(prepared)
-    (tmp_path / "out" / manifest.songs[2].folder / "chunk_0001.npy").unlink()
+    [path] = (tmp_path / "out/shards").glob(f"shard_????_????????{suffix}")
+    path.unlink()
     assert prepare(music, tmp_path / "out") == manifest
     assert contents(tmp_path / "out") == contents(prepared)
 
@@ -203,10 +205,8 @@ def test_only_so_many_files_as_asked_and_the_others_are_not_lost(music: Path, pr
     times = change_times(tmp_path / "out")
     everything = prepare(music, tmp_path / "out")
     assert everything == read_prepared_manifest(prepared)
-    for song in everything.songs:
-        for chunk in song.chunks:
-            path = tmp_path / "out" / song.folder / chunk.file
-            assert times[str(path)] == path.stat().st_mtime_ns
+    for path in (tmp_path / "out/shards").iterdir():
+        assert times[str(path)] == path.stat().st_mtime_ns
 
 
 def test_stereo_is_kept(tmp_path: Path):
@@ -405,17 +405,21 @@ def test_a_killed_run_goes_on_and_ends_the_same(tmp_path: Path):
         while process.poll() is None and not list(output.glob("records/*.json")):
             time.sleep(0.005)
         process.kill()
-    done = {path: path.stat().st_mtime_ns for path in output.glob("[0-9]-*/chunk_*.npy")}
-    assert done
-    for path in done:
-        assert np.load(path).shape == (1, 32_000)
     finished = [json.loads(path.read_text())["song"]["folder"] for path in output.glob("records/*.json")]
+    done = {path: np.load(path) for path in output.glob("[0-9]-*/sound.npy")}
+    assert done
+    for sound in done.values():
+        assert sound.dtype == np.int16
+        assert sound.shape == (6 * RATE, 1)
+    times = {path.parent.name: path.stat().st_mtime_ns for path in done}
     resumed = prepare(music, output)
-    for path, changed in done.items():
-        if path.parent.name in finished:
-            assert path.stat().st_mtime_ns == changed
     assert resumed == prepare(music, tmp_path / "fresh")
     assert contents(output) == contents(tmp_path / "fresh")
+    assert {song.folder for song in resumed.songs} >= set(finished)
+    for song in resumed.songs:
+        if song.folder in times:
+            [sound] = [sound for path, sound in done.items() if path.parent.name == song.folder]
+            assert np.array_equal(continuous(output, song), sound.T.astype(np.float32) / 32768)
 
 
 def test_folder_names_are_safe_and_differ():
@@ -454,6 +458,6 @@ def test_a_song_of_one_loud_note_keeps_its_quiet_part(tmp_path: Path):
     waveform = np.concatenate([0.01 * make_music(0, 2.0), make_music(1, 2.0)], axis=1)
     write_audio(tmp_path / "music/a.flac", waveform, RATE)
     [song] = prepare(tmp_path / "music", tmp_path / "out").songs
-    quiet, loud = (load_chunk(tmp_path / "out", song, chunk) for chunk in song.chunks)
+    quiet, loud = np.split(continuous(tmp_path / "out", song), 2, axis=1)
     ratio = np.sqrt(np.mean(quiet**2) / np.mean(loud**2))
     assert abs(ratio / np.sqrt(np.mean(waveform[:, :32_000] ** 2) / np.mean(waveform[:, 32_000:] ** 2)) - 1) < 0.01

@@ -22,7 +22,7 @@ from data_prep.create_dataset import main as make_data_set
 from data_prep.disk_need import disk_need, guess_seconds
 from data_prep.prepare_dataset import main, prepare_folder
 from data_prep.prepare_report import Outcome, PrepareProgress
-from data_prep.prepare_song import SongTask, hash_file, prepare_song, read_record, settings_key
+from data_prep.prepare_song import SongTask, hash_file, prepare_song, read_record, record_path, settings_key
 from piano.foundation.audio_io import decode_blocks, scan_folder
 from piano.foundation.dataset_format import MANIFEST_NAME, PrepareSettings, manifest_path, read_prepared_manifest
 from piano.foundation.decode_log import FAR_BEYOND
@@ -71,18 +71,18 @@ def mine(album: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "music", tmp_path / "prepared"
 
 
-def chunk_times(prepared: Path) -> dict[str, int]:
-    return {str(path.relative_to(prepared)): path.stat().st_mtime_ns for path in prepared.glob("*/chunk_*")}
+def sound_times(prepared: Path) -> dict[str, int]:
+    return {str(path.relative_to(prepared)): path.stat().st_mtime_ns for path in prepared.glob("shards/shard_*.npy")}
 
 
 def refused(music: Path, prepared: Path, *words: str, **options: object) -> None:
     """The preparation is refused with these words and leaves the folder as it is."""
-    before = chunk_times(prepared), manifest_path(prepared).read_bytes()
+    before = sound_times(prepared), manifest_path(prepared).read_bytes()
     with pytest.raises(DatasetError) as caught:
         prepare_folder(music, prepared, SETTINGS, **options)  # type: ignore[arg-type]
     for word in (*words, "Nothing was changed", "--forget-missing"):
         assert word in str(caught.value)
-    assert (chunk_times(prepared), manifest_path(prepared).read_bytes()) == before
+    assert (sound_times(prepared), manifest_path(prepared).read_bytes()) == before
 
 
 def test_music_that_is_away_costs_nothing(mine: tuple[Path, Path], capsys: pytest.CaptureFixture[str]):
@@ -94,10 +94,10 @@ def test_music_that_is_away_costs_nothing(mine: tuple[Path, Path], capsys: pytes
     assert len(capsys.readouterr().err.splitlines()) == 1
     music.rmdir()
     music.with_name("away").rename(music)
-    before = chunk_times(prepared)
+    before = sound_times(prepared)
     outcome = prepare_folder(music, prepared, SETTINGS)
     assert (outcome.prepared, outcome.kept, outcome.gone) == (0, 4, ())
-    assert chunk_times(prepared) == before
+    assert sound_times(prepared) == before
 
 
 def test_a_folder_that_is_suddenly_empty_is_a_drive_that_is_away(mine: tuple[Path, Path]):
@@ -125,7 +125,8 @@ def test_more_than_half_of_the_music_gone_needs_a_word(mine: tuple[Path, Path]):
     outcome = prepare_folder(music, prepared, SETTINGS, forget_missing=True)
     assert [song.source for song in outcome.manifest.songs] == ["b/Track 03.wav"]
     assert len(outcome.gone) == 3
-    assert len(list(prepared.glob("*/fingerprint.npy"))) == 1
+    [shard] = prepared.glob("shards/shard_????_????????.npy")
+    assert len(np.load(shard)) == outcome.manifest.songs[0].samples  # packed again, without the songs that are gone
 
 
 def test_a_lost_manifest_does_not_open_the_door(mine: tuple[Path, Path]):
@@ -164,16 +165,16 @@ def test_new_tags_on_every_song_are_no_other_music(mine: tuple[Path, Path]):
 
 def test_moved_files_are_not_decoded_again(mine: tuple[Path, Path], capsys: pytest.CaptureFixture[str]):
     music, prepared = mine
-    before = sorted(chunk_times(prepared).values())
+    before = sorted(sound_times(prepared).values())
     (music / "Piano").mkdir()
     for number, path in enumerate(sorted(music.rglob("*.wav"))):
         path.rename(music / f"Piano/piece {number}.wav")
     assert main([str(music), "--output", str(prepared), *OPTIONS]) == 0
     shown = capsys.readouterr().out
-    assert "moved: a/Track 00.wav -> Piano/piece 0.wav: its chunks are kept" in shown
+    assert "moved: a/Track 00.wav -> Piano/piece 0.wav: its sound is kept" in shown
     assert "0 prepared now, 4 kept from before, 0 gone" in shown
     assert "gone:" not in shown
-    assert sorted(chunk_times(prepared).values()) == before
+    assert sorted(sound_times(prepared).values()) == before
     fresh = prepare_folder(music, prepared.with_name("fresh"), SETTINGS).manifest
     assert read_prepared_manifest(prepared) == fresh
     names = [
@@ -186,7 +187,7 @@ def test_moved_files_are_not_decoded_again(mine: tuple[Path, Path], capsys: pyte
     (music / "Link").symlink_to(music / "elsewhere")
     outcome = prepare_folder(music, prepared, SETTINGS)
     assert (outcome.prepared, outcome.kept, outcome.gone, len(outcome.moved)) == (0, 4, (), 4)
-    assert sorted(chunk_times(prepared).values()) == before
+    assert sorted(sound_times(prepared).values()) == before
 
 
 def test_a_name_that_changes_only_its_case_is_a_move(mine: tuple[Path, Path]):
@@ -248,7 +249,7 @@ def test_a_copy_stands_only_for_a_song_that_there_is(tmp_path: Path, monkeypatch
     for name in ("b.flac", "c.flac"):
         (music / name).unlink()
     manifest = prepare_folder(music, tmp_path / "out", SETTINGS).manifest
-    assert [song.source for song in manifest.songs] == ["a.xyz.wav"]  # the same bytes: its chunks are taken over
+    assert [song.source for song in manifest.songs] == ["a.xyz.wav"]  # the same bytes: its sound is taken over
     manifest = prepare_folder(music, tmp_path / "new", SETTINGS).manifest
     assert manifest.songs == ()
     assert {entry.source: entry.reason for entry in manifest.left_out} == {
@@ -298,7 +299,7 @@ def test_one_file_is_taken_as_it_is(album: tuple[Path, Path], tmp_path: Path, ca
     assert entry.source == "Track 00.wav"
     shown = capsys.readouterr().out
     assert "1 file to prepare" in shown
-    assert "1 song, 2 seconds, 2 chunks\n  1 prepared now, 0 kept from before, 0 gone\n" in shown
+    assert "1 song, 2 seconds, 1 shard\n  1 prepared now, 0 kept from before, 0 gone\n" in shown
     assert f"Next: musigan dataset --input {tmp_path / 'out'}" in shown
     assert prepare_folder(song, tmp_path / "out", SETTINGS).kept == 1
 
@@ -327,10 +328,11 @@ def test_the_room_that_is_needed_is_told_before(tmp_path: Path):
         [*paths, tmp_path / "c.mp3"], tmp_path, dataclasses.replace(SETTINGS, sample_rate=44_100, channels=2)
     )
     assert said.startswith(
-        "3 files to prepare, about 1.0 hours of music: this will take about 1.3 GB here and 2.6 GB as"
+        "3 files to prepare, about 1.0 hours of music: this will take about 644 MB here "
+        "(1.2 GB for a while), and no more as a data set on the same disk; "
     )
-    huge = disk_need([tmp_path / "c.mp3"] * 100_000, tmp_path, SETTINGS)
-    assert huge.endswith("GB are free. That will not be enough.")
+    with pytest.raises(DatasetError, match=r"GB are free\. That is not enough\. Free some space, use another --output"):
+        disk_need([tmp_path / "c.mp3"] * 100_000, tmp_path, SETTINGS)
     assert disk_need([], tmp_path, SETTINGS) == ""
     (tmp_path / "d.wav").write_bytes(b"RIFF\0\0\0\0WAVEfmt " + bytes(40))  # a header that lies is not believed
     assert guess_seconds([tmp_path / "d.wav"]) < 1
@@ -380,7 +382,7 @@ def test_a_failing_disk_is_not_taken_for_a_bad_file(tmp_path: Path, monkeypatch:
         with pytest.raises(PassingError):
             prepare_song(task, lambda _: None)
     assert read_record(tmp_path / "out", "one.wav") is None
-    assert list((tmp_path / "out").glob("*/chunk_*")) == []
+    assert list((tmp_path / "out").glob("*/sound.npy")) == []
     record = prepare_song(task, lambda _: None)  # the drive is back
     assert record.song is not None
     assert record.song.samples == 2 * RATE
@@ -456,7 +458,7 @@ def test_a_drive_that_fails_in_the_middle_costs_one_run(tmp_path: Path, suffix: 
     manifest = read_prepared_manifest(output)
     assert [song.source for song in manifest.songs] == ["two.wav"]
     assert [(entry.source, entry.reason) for entry in manifest.left_out] == [(f"one{suffix}", "crashed")]
-    assert [path.name[:3] for path in output.glob("*-*") if path.is_dir()] == ["two"]
+    assert sorted(path.name for path in output.iterdir() if path.is_dir()) == ["records", "shards"]
     outcome = prepare_folder(music, output, SETTINGS)
     assert outcome.prepared == 1
     [one] = [song for song in outcome.manifest.songs if song.source != "two.wav"]
@@ -466,7 +468,7 @@ def test_a_drive_that_fails_in_the_middle_costs_one_run(tmp_path: Path, suffix: 
 
 def test_what_crashed_keeps_the_chunks_of_before(mine: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch):
     music, prepared = mine
-    before = chunk_times(prepared)
+    before = sound_times(prepared)
     monkeypatch.setattr("data_prep.worker_pool.multiprocessing.current_process", lambda: _Daemon)
 
     def failing(path: Path, **_: object):
@@ -478,9 +480,9 @@ def test_what_crashed_keeps_the_chunks_of_before(mine: tuple[Path, Path], monkey
         outcome = prepare_folder(music, prepared, other)
         assert outcome.manifest.songs == ()
         assert {entry.reason for entry in outcome.manifest.left_out} == {"crashed"}
-    assert chunk_times(prepared) == before
+    assert sound_times(prepared) == before
     assert prepare_folder(music, prepared, SETTINGS).kept == 4  # back to the old settings: nothing was lost
-    assert chunk_times(prepared) == before
+    assert sound_times(prepared) == before
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="limits of a process are POSIX")
@@ -498,8 +500,8 @@ def test_a_full_disk_names_the_file_that_takes_the_room(tmp_path: Path):
     done = subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
     last = done.stderr.splitlines()[-1]
-    assert "no room for chunks in" in last
-    assert "Most is taken by huge.wav: 2 MB of chunks so far" in last
+    assert "no room for the sound in" in last
+    assert "Most is taken by huge.wav: 1 MB of sound so far" in last
 
 
 def test_an_output_that_is_taken_away_is_one_sentence(tmp_path: Path):
@@ -548,11 +550,15 @@ def test_a_preparation_that_newer_versions_made_is_left_alone(mine: tuple[Path, 
 def test_records_that_reach_outside_are_made_again(mine: tuple[Path, Path], change: Callable[[dict], object]):
     music, prepared = mine
     manifest = read_prepared_manifest(prepared)
-    paths = sorted((prepared / "records").glob("*.json"))
-    path = next(path for path in paths if json.loads(path.read_text())["source"] == "a/Track 00.wav")
-    record = json.loads(path.read_text())
-    change(record)
-    path.write_text(json.dumps(record))
+    [index] = prepared.glob("shards/shard_*.json")
+    values = json.loads(index.read_text())
+    alone = record_path(prepared, "a/Track 00.wav")
+    assert values["records"][0]["source"] == "a/Track 00.wav"
+    change(values["records"][0])
+    alone.write_text(json.dumps(values["records"][0]))
+    assert prepare_folder(music, prepared, SETTINGS).manifest == manifest
+    assert not alone.exists()
+    index.write_text(json.dumps(values))
     assert prepare_folder(music, prepared, SETTINGS).manifest == manifest
 
 
@@ -607,6 +613,9 @@ def test_leftovers_of_a_kill_are_cleared(mine: tuple[Path, Path]):
         ".report.csv.0123abcd.part",
         ".trial.0123abcd.part",
         "records/.x.json.0123abcd.part",
+        "shards/.shard_0000.0123abcd.part",
+        "shards/shard_0007_0123abcd.npy",
+        "shards/shard_0007_0123abcd.fingerprints.npy",
     ]
     for name in names:
         (prepared / name).write_bytes(b"half")
@@ -615,7 +624,7 @@ def test_leftovers_of_a_kill_are_cleared(mine: tuple[Path, Path]):
     assert settings_key(SETTINGS) == settings_key(read_prepared_manifest(prepared).settings)
     assert (prepared / MANIFEST_NAME).exists()
     song = read_prepared_manifest(prepared).songs[0]
-    assert load_chunk(prepared, song, song.chunks[0]).shape == (1, 2 * RATE)
+    assert load_chunk(prepared, song, song.chunks[0]).shape == (1, 5 * RATE // 2)
 
 
 @pytest.mark.parametrize(("name", "text"), [("manifest.json", '{"mine": 1}'), ("report.csv", "mine,1")])
@@ -702,7 +711,7 @@ def test_music_of_which_nothing_can_be_used_is_counted_by_reason(tmp_path: Path,
     write_float_wav(tmp_path / "music/c.wav", np.zeros((1, 16_000)), 16_000)
     assert main([str(tmp_path / "music"), "--output", str(tmp_path / "out"), *OPTIONS]) == 2
     line = capsys.readouterr().err.splitlines()[-1]
-    assert "not one chunk could be made (2 unreadable, 1 silent). The lines above say why" in line
+    assert "not one song could be prepared (2 unreadable, 1 silent). The lines above say why" in line
 
 
 def test_nothing_on_the_screen_is_wider_than_80_columns(tmp_path: Path, capsys, monkeypatch):

@@ -23,6 +23,7 @@ from piano.evaluation.score_generator import compose_samples, score_generator
 from piano.foundation.audio_io import write_audio
 from piano.foundation.dataset_format import open_pairs
 from piano.foundation.decode_log import NOT_FINITE
+from piano.foundation.quantised import from_stored, to_stored
 from piano.foundation.score_words import RULER_VERSION
 from piano.piano_model import VariationalAttentionModel
 from piano.report import report
@@ -339,11 +340,11 @@ def test_songs_of_a_data_set_are_put_together_again_from_their_scrambled_pairs(h
     )
     create_dataset(tmp_path / "prepared", tmp_path / "dataset", segment_seconds=2.0, validation_fraction=0.3, seed=0)
     training = open_pairs(tmp_path / "dataset", "training")
-    chains = chained_pairs(training)
+    chains = chained_pairs(np.asarray(training))
     assert sorted(index for chain in chains for index in chain) == list(range(len(training)))
     assert {len(chain) for chain in chains} == {4}  # five segments of two seconds in eleven
     folder_songs = {
-        song.waveform[:, : 10 * SAMPLE_RATE].tobytes()
+        from_stored(to_stored(song.waveform[:, : 10 * SAMPLE_RATE])).tobytes()
         for song in read_songs(home / "real", sample_rate=SAMPLE_RATE, channels=1)
     }
     for split in ("training", "validation"):

@@ -1,7 +1,7 @@
 """What stays on one side of a split, from files to groups."""
 
 import dataclasses
-import os
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +9,12 @@ import pytest
 
 from data_prep.prepare_dataset import main
 from data_prep.prepare_song import FINGERPRINT_NAME
-from data_prep.song_groups import with_groups
+from data_prep.song_groups import read_fingerprints, with_groups
 from piano.foundation.audio_io import write_audio
 from piano.foundation.dataset_format import PreparedManifest, read_prepared_manifest, write_prepared_manifest
 from piano.foundation.npy_files import save_array
 from tests.make_audio import make_music
+from tests.old_prepared import as_version_1, whole_song
 
 RATE = 8000
 
@@ -86,15 +87,34 @@ def test_a_fingerprint_that_stops_early_is_made_again(tmp_path: Path):
     """As earlier versions left them of files of more than 20 minutes."""
     write_audio(tmp_path / "music/long.wav", make_music(1, 30.0, RATE), RATE)
     write_audio(tmp_path / "music/short.wav", make_music(2, 5.0, RATE), RATE)
-    before = {song.source: song for song in prepare(tmp_path / "music", tmp_path / "out").songs}
-    path = tmp_path / "out" / before["long.wav"].folder / FINGERPRINT_NAME
+    before = prepare(tmp_path / "music", tmp_path / "new").songs
+    out = as_version_1(tmp_path / "new", tmp_path / "out")
+    path = out / before[0].folder / FINGERPRINT_NAME
     whole = np.load(path)
     save_array(path, whole[:200])
-    other = tmp_path / "out" / before["short.wav"].folder / FINGERPRINT_NAME
-    os.utime(other, ns=(1, 1))
-    prepare(tmp_path / "music", tmp_path / "out")
-    assert np.array_equal(np.load(path), whole)
-    assert other.stat().st_mtime_ns == 1
+    sounds = [out / song.folder / "chunk_0000.npy" for song in before]
+    for sound in sounds:
+        save_array(sound, np.zeros_like(np.load(sound)))  # what is not decoded again stays as it is
+    after = prepare(tmp_path / "music", out).songs
+    long, short = read_fingerprints(out, after)
+    assert np.array_equal(long, whole)
+    assert np.array_equal(short, list(read_fingerprints(tmp_path / "new", before))[1])
+    assert whole_song(out, "long.wav")[:, : 5 * RATE].any()
+    assert not whole_song(out, "short.wav").any()
+
+
+def test_a_fingerprint_of_a_shard_that_stops_early_is_made_again(tmp_path: Path):
+    write_audio(tmp_path / "music/long.wav", make_music(1, 30.0, RATE), RATE)
+    out = tmp_path / "out"
+    [song] = prepare(tmp_path / "music", out).songs
+    [words] = read_fingerprints(out, [song])
+    [index] = (out / "shards").glob("*.json")
+    values = json.loads(index.read_text())
+    values["records"][0]["song"]["fingerprint_words"] = [0, 200]
+    index.write_text(json.dumps(values))
+    [again] = prepare(tmp_path / "music", out).songs
+    assert again.fingerprint_words == song.fingerprint_words
+    assert np.array_equal(next(iter(read_fingerprints(out, [again]))), words)
 
 
 def test_groups_of_an_earlier_version_are_looked_for_again(tmp_path: Path):

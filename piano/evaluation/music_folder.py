@@ -16,6 +16,7 @@ from piano.foundation.decode_log import FAR_BEYOND, NOT_FINITE, DecodeLog
 from piano.foundation.errors import AudioError, DatasetError
 from piano.foundation.levels import LevelMeter, level_chunk
 from piano.foundation.screen_text import counted, printable
+from piano.foundation.shard_pairs import ShardPairs
 
 NO_SOUND = {NOT_FINITE, FAR_BEYOND}
 logger = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ def is_dataset(folder: Path) -> bool:
 def song_names(folder: Path, split: str) -> list[str]:
     """What there is to read; raises AudioError or DatasetError when there is nothing."""
     if is_dataset(folder):
-        return [f"{split} pair {chain[0]}" for chain in chained_pairs(open_pairs(folder, split))]
+        return [f"{split} pair {chain[0]}" for chain in _chains(folder, split, open_pairs(folder, split))]
     names = [str(path.relative_to(folder)) for path in find_audio_files(folder)]
     if not names:
         raise DatasetError(f"there is no music in {printable(folder)}. Name a folder of sound files, or a data set.")
@@ -145,7 +146,7 @@ def _dataset_songs(folder: Path, split: str, sample_rate: int, channels: int, on
             "Make one that fits, or name a folder of sound files."
         )
     pairs = open_pairs(folder, split)
-    for chain in chained_pairs(pairs):
+    for chain in _chains(folder, split, pairs):
         name = f"{split} pair {chain[0]}"
         if only is None or name in only:
             parts = [pairs[chain[0], 0], *(pairs[index, 1] for index in chain)]
@@ -153,10 +154,22 @@ def _dataset_songs(folder: Path, split: str, sample_rate: int, channels: int, on
             yield Song(name, sound if own == wanted else in_form(sound, own, wanted))
 
 
+def _chains(folder: Path, split: str, pairs: NDArray | ShardPairs) -> list[list[int]]:
+    """Which pairs follow each other in one song; pairs in shards say so, others by their sound."""
+    if not isinstance(pairs, ShardPairs):
+        return chained_pairs(pairs)
+    manifest = read_manifest(folder)
+    assert manifest.pair_songs is not None and manifest.pair_starts is not None
+    songs, starts = (np.asarray(column[split]) for column in (manifest.pair_songs, manifest.pair_starts))
+    order = np.lexsort((starts, songs))
+    breaks = (np.diff(songs[order]) != 0) | (np.diff(starts[order]) != manifest.segment_samples)
+    return sorted(chain.tolist() for chain in np.split(order, np.flatnonzero(breaks) + 1) if len(chain))
+
+
 def chained_pairs(pairs: NDArray) -> list[list[int]]:
     """Which pairs follow each other in one song: the second segment of one is the first of the next.
 
-    A data set is scrambled and does not say what belongs together, but its segments do.
+    A data set of an older form is scrambled and does not say what belongs together, but its segments do.
 
     Parameters
     ----------

@@ -1,52 +1,64 @@
 """The two folders between music and learning: their file names, axis orders and manifests.
 
-`prepared/` holds songs cut into chunks, one .npy each; `dataset/` holds pairs of neighbouring segments, one
-.npy for training and one for validation. docs/data-format.md describes both for readers without this code.
+`prepared/` holds songs in shards; `dataset/` holds the same shards and says which stretches of them are pairs of
+neighbouring segments, or holds the pairs themselves. docs/data-format.md describes both for readers without this code.
 """
 
 import dataclasses
-import hashlib
 import json
 import os
 import stat
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
 from piano.foundation import bounds
+from piano.foundation.dataset_identity import dataset_identity
 from piano.foundation.doors import command
 from piano.foundation.errors import DatasetError
 from piano.foundation.made_files import write_json
 from piano.foundation.npy_files import read_array
-from piano.foundation.prepared_song import LeftOut, SongEntry, check_texts, left_out_from_dict, song_from_dict
+from piano.foundation.pair_index import SPLITS, PairColumn, PairLabels, pairs_path
+from piano.foundation.prepared_song import (
+    LeftOut,
+    SongEntry,
+    check_names,
+    check_texts,
+    left_out_from_dict,
+    song_from_dict,
+)
 from piano.foundation.screen_text import printable
+from piano.foundation.shard_pairs import ShardPairs
 from piano.foundation.sound_names import sounds_below
 
-FORMAT_VERSION = 1
-"""Of a prepared folder."""
-DATASET_VERSION = 3
-"""Of a data set folder. Versions 1 (without the song of every pair) and 2 (without hashes) are still read."""
+FORMAT_VERSION = 2
+"""Of a prepared folder. Version 1 (chunks of floats in a folder a song) is still read."""
+DATASET_VERSION = 4
+"""Of a data set folder whose pairs lie in shards. Versions 1 (without the song of every pair) and 2 (without hashes)
+are still read."""
+ARRAYS_VERSION = 3
+"""Of a data set folder whose pairs are an array for each split."""
 MANIFEST_NAME = "manifest.json"
 _MANIFEST_BYTES = 1 << 30
 """A larger manifest is not ours: ten thousand hours make 100 MB."""
-Split = Literal["training", "validation"]
-SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareSettings:
-    """What the chunks depend on, besides the music."""
+    """What the sound depends on, besides the music."""
 
     sample_rate: int
     channels: int
     chunk_seconds: float
+    """How much of a song is held at once while it is prepared; no sample depends on it."""
     min_seconds: float
 
     @property
     def chunk_samples(self) -> int:
-        """Samples of a full chunk."""
+        """Samples that are held at once."""
         return round(self.chunk_seconds * self.sample_rate)
 
 
@@ -83,11 +95,11 @@ class DatasetManifest:
     """Song groups by split; no group is in both."""
     too_short: tuple[str, ...] = ()
     """Sources shorter than one pair."""
-    pair_songs: dict[str, tuple[int, ...]] | None = None
+    pair_songs: Mapping[str, Sequence[int]] | None = None
     """Song of every pair by split, in the order of the pairs: its place in `songs`. None: not known (version 1)."""
     song_groups: dict[str, tuple[int, ...]] | None = None
     """Recording of every song by split: its place in `groups`. None: not known (version 1)."""
-    pair_starts: dict[str, tuple[int, ...]] | None = None
+    pair_starts: Mapping[str, Sequence[int]] | None = None
     """Where every pair begins in its song, in samples. None: not known (versions 1 and 2)."""
     sha256: dict[str, tuple[str, ...]] | None = None
     """Of the file of every song by split; of joined files, the hash of their hashes. None: not known."""
@@ -99,66 +111,21 @@ class DatasetManifest:
     """Whether validation is the end of the one recording whose beginning is in training."""
     joined: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Songs that are short files put one after the other: the sources of each."""
-    version: int = DATASET_VERSION
+    shards: tuple[str, ...] = ()
+    """Files that hold the songs; none where the pairs are arrays of their own."""
+    version: int = ARRAYS_VERSION
 
     @property
     def segment_seconds(self) -> float:
         """Length of one segment."""
         return self.segment_samples / self.sample_rate
 
-    def pair_labels(self, split: str) -> list[str] | None:
+    def pair_labels(self, split: str) -> Sequence[str] | None:
         """The recording each pair was cut from (two copies of one recording share it), or None if nobody wrote it."""
         if self.pair_songs is None or self.song_groups is None:
             return None
         recordings = [self.groups[split][place] for place in self.song_groups[split]]
-        return [recordings[song] for song in self.pair_songs[split]]
-
-
-def dataset_identity(manifest: DatasetManifest) -> str:
-    """A hash of what is in a data set and in which order: equal for two that give the same lesson, wherever they lie.
-
-    Songs count by the hash of their file, so a renamed song changes nothing; by name where no hash is known (versions
-    1 and 2). Another side, another order, or one pair more make another identity.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits.
-    """
-    content = {
-        "format": [manifest.sample_rate, manifest.channels, manifest.segment_samples],
-        "pairs": [manifest.pairs[split] for split in SPLITS],
-        "songs": [_song_keys(manifest, split) for split in SPLITS],
-        "pair_songs": manifest.pair_songs and [manifest.pair_songs[split] for split in SPLITS],
-        "pair_starts": manifest.pair_starts and [manifest.pair_starts[split] for split in SPLITS],
-        "seed": None if manifest.pair_songs and manifest.pair_starts else manifest.seed,
-    }
-    return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode("ascii")).hexdigest()
-
-
-def recording_sides(manifest: DatasetManifest) -> dict[str, str]:
-    """On which side every song is.
-
-    Returns
-    -------
-    dict of str to str
-        The hash of a song's file (its name, where no hash is known) -> `training`, `validation`, or `both`
-        (`is_split_inside`).
-    """
-    sides: dict[str, str] = {}
-    for split in SPLITS:
-        for key in _song_keys(manifest, split):
-            sides[key] = split if sides.get(key, split) == split else "both"
-    return sides
-
-
-def changed_sides(before: dict[str, str], now: dict[str, str]) -> list[str]:
-    """Songs that one data set trains on and the other validates with: keys of `recording_sides`, sorted."""
-    return sorted(key for key in before.keys() & now.keys() if before[key] != now[key])
-
-
-def _song_keys(manifest: DatasetManifest, split: str) -> tuple[str, ...]:
-    return (manifest.songs if manifest.sha256 is None else manifest.sha256)[split]
+        return PairLabels(recordings, self.pair_songs[split])
 
 
 def set_path(folder: Path | str, split: str) -> Path:
@@ -185,8 +152,13 @@ def read_manifest(folder: Path | str) -> DatasetManifest:
 
 
 def write_manifest(folder: Path | str, manifest: DatasetManifest) -> None:
-    """Write a data set's manifest; the last step of making one."""
-    write_json(manifest_path(folder), {**dataclasses.asdict(manifest), "identity": dataset_identity(manifest)})
+    """Write a data set's manifest; the last step of making one. With shards, the pairs have files of their own."""
+    values = dict(vars(manifest))
+    numbers = {name: values.pop(name) for name in ("pair_songs", "pair_starts")}
+    if not manifest.shards:
+        del values["shards"]
+        values |= {name: by and {split: list(by[split]) for split in SPLITS} for name, by in numbers.items()}
+    write_json(manifest_path(folder), {**values, "identity": dataset_identity(manifest)})
 
 
 def read_prepared_manifest(folder: Path | str) -> PreparedManifest:
@@ -199,12 +171,12 @@ def write_prepared_manifest(folder: Path | str, manifest: PreparedManifest) -> N
     write_json(manifest_path(folder), dataclasses.asdict(manifest))
 
 
-def open_pairs(folder: Path | str, split: str) -> np.memmap:
-    """Map the pairs of a split into memory without reading them.
+def open_pairs(folder: Path | str, split: str) -> np.memmap | ShardPairs:
+    """The pairs of a split, without reading them.
 
     Returns
     -------
-    np.memmap [shape=(pairs, 2, channels, samples)]
+    np.memmap or ShardPairs [shape=(pairs, 2, channels, samples)]
         float32, read-only; [i, 0] is a segment and [i, 1] the one that follows it in the song.
 
     Raises
@@ -214,7 +186,18 @@ def open_pairs(folder: Path | str, split: str) -> np.memmap:
     """
     path = set_path(folder, split)
     manifest = read_manifest(folder)
-    hint = f"Make it again with `{dataset_command(folder, manifest)}`."
+    hint = _remake_hint(folder, manifest)
+    if manifest.shards:
+        return ShardPairs(
+            Path(folder),
+            split,
+            pairs=manifest.pairs[split],
+            songs=len(manifest.songs[split]),
+            channels=manifest.channels,
+            segment_samples=manifest.segment_samples,
+            shards=manifest.shards,
+            hint=hint,
+        )
     expected = (manifest.pairs[split], 2, manifest.channels, manifest.segment_samples)
     pairs = read_array(path, mapped=True, hint=hint)
     if not isinstance(pairs, np.memmap) or pairs.dtype != np.float32 or pairs.shape != expected:
@@ -222,6 +205,25 @@ def open_pairs(folder: Path | str, split: str) -> np.memmap:
             f"{path} holds {pairs.dtype} of shape {pairs.shape}, its manifest says float32 of shape {expected}. {hint}"
         )
     return pairs
+
+
+def _remake_hint(folder: Path | str, manifest: DatasetManifest) -> str:
+    return f"Make it again with `{dataset_command(folder, manifest)}`."
+
+
+def _with_index(folder: Path | str, manifest: DatasetManifest) -> DatasetManifest:
+    """A manifest of pairs in shards, with the numbers of the pairs, which are read when they are asked for."""
+    hint = _remake_hint(folder, manifest)
+    songs, starts = (
+        {
+            split: PairColumn(pairs_path(folder, split), column, manifest.pairs[split], below[split], hint=hint)
+            for split in SPLITS
+        }
+        for column, below in enumerate(
+            ({split: len(manifest.songs[split]) for split in SPLITS}, dict.fromkeys(SPLITS, 2**40))
+        )
+    )
+    return dataclasses.replace(manifest, pair_songs=songs, pair_starts=starts)
 
 
 def dataset_command(folder: Path | str, manifest: DatasetManifest | None = None) -> str:
@@ -262,11 +264,15 @@ def _dataset_from_dict(values: dict[str, Any]) -> DatasetManifest:
     places = {name: _places(values, name) for name in ("pair_songs", "song_groups", "pair_starts")}
     hashes = values.get("sha256") and {split: tuple(values["sha256"][split]) for split in SPLITS}
     joined = {name: tuple(parts) for name, parts in values.get("joined", {}).items()}
+    shards = tuple(values.get("shards", ()))
     too_short = tuple(values["too_short"])
     prepared_folder = values.get("prepared_folder", "")
     for names in (*songs.values(), *groups.values(), *(hashes or {}).values(), *joined.values(), too_short):
         check_texts(*names)
     check_texts(prepared_folder)
+    check_names(*shards)
+    if bool(shards) != (values["version"] == DATASET_VERSION) or (shards and places["pair_songs"]):
+        raise ValueError("pairs lie in shards from version 4 on")
     if "\0" in prepared_folder:
         raise ValueError("no folder has such a name")
     bounds.SAMPLE_RATE.check(values["sample_rate"], "sample_rate")
@@ -287,14 +293,15 @@ def _dataset_from_dict(values: dict[str, Any]) -> DatasetManifest:
             **places,
             "sha256": hashes,
             "joined": joined,
+            "shards": shards,
         }
     )
-    if (manifest.pair_songs is None) != (manifest.song_groups is None):
+    if (manifest.pair_songs is None and not shards) != (manifest.song_groups is None):
         raise ValueError("pair_songs and song_groups come together")
     for split in SPLITS:
         labels = manifest.pair_labels(split)
         starts = manifest.pair_starts and manifest.pair_starts[split]
-        for found in (labels, starts):
+        for found in (labels and list(labels), starts):
             if found is not None and len(found) != manifest.pairs[split]:
                 raise ValueError("as many labels and starts as pairs are needed")
         if hashes is not None and len(hashes[split]) != len(songs[split]):
@@ -328,7 +335,7 @@ def _read(kind: Any, folder: Path | str) -> Any:
     is_dataset = kind is DatasetManifest
     what = "data set" if is_dataset else "prepared folder"
     hint = f"Make one with `{dataset_command(folder) if is_dataset else prepare_command(folder)}`."
-    readable = (1, 2, DATASET_VERSION) if is_dataset else (FORMAT_VERSION,)
+    readable = (1, 2, ARRAYS_VERSION, DATASET_VERSION) if is_dataset else (1, FORMAT_VERSION)
     shown = printable(path)
     try:
         values = read_json_object(path)
@@ -344,7 +351,10 @@ def _read(kind: Any, folder: Path | str) -> Any:
                 f"{shown} has format version {version!r:.40}, this program reads "
                 f"{', '.join(map(str, readable))}. {hint}"
             )
-        return (_dataset_from_dict if is_dataset else _prepared_from_dict)(values)
+        if not is_dataset:
+            return _prepared_from_dict(values)
+        manifest = _dataset_from_dict(values)
+        return _with_index(folder, manifest) if manifest.shards else manifest
     except FileNotFoundError:
         if any(sounds_below(folder)):
             raise DatasetError(

@@ -16,6 +16,7 @@ from piano.foundation.dataset_format import (
     set_path,
 )
 from piano.foundation.errors import DatasetError
+from piano.foundation.pair_index import pairs_path, pieces_path
 from piano.foundation.screen_text import printable
 
 
@@ -65,9 +66,10 @@ def refuse_to_write_over(folder: Path, wanted: str) -> None:
 def _refuse_foreign_files(folder: Path, wanted: str) -> None:
     """Raise a DatasetError for files of others under our names; what a killed run left half written is ours."""
     names = [MANIFEST_NAME]
-    names += (
-        ["report.json", "report.csv"] if wanted == "prepared" else [set_path(folder, split).name for split in SPLITS]
-    )
+    if wanted == "prepared":
+        names += ["report.json", "report.csv"]
+    else:
+        names += [path(folder, split).name for path in (set_path, pairs_path, pieces_path) for split in SPLITS]
     for name in names:
         path = folder / name
         try:

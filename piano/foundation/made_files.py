@@ -6,6 +6,7 @@ on the disk, not before: after a power cut, too, it is whole or not there.
 """
 
 import contextlib
+import errno
 import itertools
 import json
 import os
@@ -27,6 +28,7 @@ _LEFTOVER = re.compile(
     r"|\.trial\.[0-9a-f]{8}|\..+\.part\.png|\.[^.]+\.part"  # names of earlier versions
     r"|(generator|discriminator|best|config|\w+_epoch_\d+)\.part\d+"
 )
+_CANNOT_RESERVE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 _ABANDONED_SECONDS = 86_400.0
 """Where files cannot be locked, a temporary file of this age belongs to no running command."""
 
@@ -74,6 +76,25 @@ def bring_to_disk(path: Path) -> None:
     """Wait until the bytes of a file that is closed are on the disk; raises OSError where it is full after all."""
     with open(path, "r+b") as stream:
         os.fsync(stream.fileno())
+
+
+def reserve_room(descriptor: int, size: int) -> None:
+    """Claim so many bytes on the disk for an open file, before they are written.
+
+    Where nothing can be claimed (macOS, Windows, some network drives) the writes themselves will tell.
+
+    Raises
+    ------
+    OSError
+        If the disk has no room for them.
+    """
+    if not hasattr(os, "posix_fallocate") or size <= 0:
+        return
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        if error.errno not in _CANNOT_RESERVE:
+            raise
 
 
 def write_bytes(path: Path, data: bytes) -> None:

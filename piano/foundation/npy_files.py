@@ -9,6 +9,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from piano.foundation.errors import DatasetError
+from piano.foundation.made_files import reserve_room
 from piano.foundation.screen_text import printable
 
 
@@ -79,6 +80,26 @@ def _read_array_header(stream: BinaryIO) -> ArrayLayout:
     except Exception:  # numpy's reader of headers fails in a dozen ways
         raise ValueError("its header describes no array of numbers") from None
     return ArrayLayout(shape, is_fortran, kind)
+
+
+def begin_array(stream: BinaryIO, kind: np.dtype, shape: tuple[int, ...]) -> int:
+    """Write the header of a .npy file whose numbers follow, and claim the room for them all.
+
+    Returns
+    -------
+    int
+        Where the first number goes.
+
+    Raises
+    ------
+    OSError
+        If the disk has no room for them.
+    """
+    np.lib.format.write_array_header_1_0(stream, {"descr": kind.str, "fortran_order": False, "shape": shape})
+    stream.flush()
+    first = stream.tell()
+    reserve_room(stream.fileno(), first + math.prod(shape) * kind.itemsize)
+    return first
 
 
 def save_array(path: Path, array: np.ndarray) -> None:

@@ -88,7 +88,8 @@ def recordings_of(manifest: DatasetManifest, split: str) -> list[str] | None:
     """The file each pair of a split was cut from; None where the data set does not know."""
     if manifest.pair_songs is None:
         return None
-    return [printable(manifest.songs[split][place]) for place in manifest.pair_songs[split]]
+    names = [printable(song) for song in manifest.songs[split]]
+    return [names[place] for place in manifest.pair_songs[split]]
 
 
 def dataset_music(folder: Path, *, count: int, seconds: float, split: str = "validation") -> list[ShownSound]:
@@ -106,7 +107,7 @@ def dataset_music(folder: Path, *, count: int, seconds: float, split: str = "val
     """
     manifest, pairs = read_manifest(folder), open_pairs(folder, split)
     recordings = recordings_of(manifest, split) or [f"{split} pair {index}" for index in range(len(pairs))]
-    firsts = [index for index, name in enumerate(recordings) if recordings.index(name) == index]
+    firsts = sorted({name: index for index, name in reversed(list(enumerate(recordings)))}.values())
     chosen = np.unique(np.linspace(0, len(firsts) - 1, min(count, len(firsts))).round().astype(int))
     samples = round(seconds * manifest.sample_rate)
     sounds = []

@@ -6,8 +6,8 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
-from piano.foundation.dataset_format import Split
 from piano.foundation.errors import DatasetError, TrainingError
+from piano.foundation.pair_index import Split
 from piano.foundation.runtime import Runtime
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.training.known_music import broken_pair
