@@ -532,7 +532,9 @@ def decoder_turn(game: Game, sound: SoundBatch) -> Turn:
             "adversarial": generator_adversarial_loss(
                 on_real.heads, on_fake.heads, objective=game.config.objective_ear
             ),
-            "feature_matching": feature_matching_loss(real_maps=on_real.features, fake_maps=on_fake.features),
+            "feature_matching": feature_matching_loss(
+                real_maps=on_real.features, fake_maps=on_fake.features, mean=game.together.mean
+            ),
         }
     ramp = {"reconstruction": 1.0, "adversarial": opening.ramp, "feature_matching": opening.ramp}
     shares = {name: EAR_SHARES[name] * ramp[name] for name in terms}

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Runtime", "is_first_process", "start_runtime"]
 logger = logging.getLogger(__name__)
-logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 Answer = TypeVar("Answer")
 LONGEST_WAIT = datetime.timedelta(days=365)
 """In an exchange: one process may judge for hours while the others wait. Who is gone is noticed by `Peers`."""
@@ -219,6 +218,7 @@ def start_runtime(
     # It takes as long to load as torch itself: only those who train wait for it.
     from lightning_fabric import Fabric
 
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     accelerator = choose_device(device)
     others = start_others(devices, nodes)
     if others:
