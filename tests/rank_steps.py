@@ -45,6 +45,9 @@ def main() -> None:
     weights = {f"loss_weights__{name}": 0.3 for name in MUSIC}
     found: dict[str, Any] = {"threads": torch.get_num_threads()}
     torch.set_num_threads(1)
+    if processes > 1:
+        group = runtime._group._get_backend(torch.device("cpu"))  # nothing public says it
+        found["longest_wait_days"] = group.options._timeout.days
     with runtime.together(advice=""):
         for name, (parts, runtime.precision) in VARIANTS.items():
             config = tiny_config(
