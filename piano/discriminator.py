@@ -9,6 +9,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.nn import functional
 
+from piano.foundation.collectives import Crowd
 from piano.foundation.layers import FrameConvolution, LatentTransformer
 from piano.foundation.phase import stft
 
@@ -33,6 +34,11 @@ class Judgement(NamedTuple):
         return torch.stack([logit.mean(dim=1) for logit in self.logits.values()]).mean(dim=0)
 
 
+def alone(items: Tensor) -> Crowd:
+    """The crowd of one process: its own items, detached."""
+    return Crowd(items.detach(), 0)
+
+
 class MinibatchDiscrimination(nn.Module):
     """How like the others is each item? (Salimans et al., arXiv 1606.03498)
 
@@ -52,7 +58,7 @@ class MinibatchDiscrimination(nn.Module):
         self.register_buffer("queue", torch.zeros(2, queue_size, channels))
         self.register_buffer("filled", torch.zeros(2, dtype=torch.long))
 
-    def forward(self, pooled: Tensor, *, is_real: bool) -> Tensor:
+    def forward(self, pooled: Tensor, *, is_real: bool, crowd: Callable[[Tensor], Crowd] = alone) -> Tensor:
         """Similarity to the others, 0 far to 1 identical.
 
         Parameters
@@ -60,6 +66,8 @@ class MinibatchDiscrimination(nn.Module):
         pooled : Tensor [shape=(batch, channels)]
         is_real : bool
             Which queue to compare with.
+        crowd : callable
+            Puts the batches of all processes together; by default there is one.
 
         Returns
         -------
@@ -67,13 +75,14 @@ class MinibatchDiscrimination(nn.Module):
         """
         kind = int(is_real)
         # A clone: the queue may be refilled in place before the backward pass reads it.
-        others = torch.cat([pooled.detach(), self.queue[kind, : int(self.filled[kind])].clone()])
+        batch, first = crowd(pooled)
+        others = torch.cat([batch, self.queue[kind, : int(self.filled[kind])].clone()])
         own, theirs = (self._points(items) for items in (pooled, others))
         # The sum over a kernel's dimensions is a distance in units of its own spread at the start.
         distance = (own.unsqueeze(1) - theirs.unsqueeze(0)).abs().sum(dim=-1)
         likeness = torch.exp(-distance)
         same = torch.zeros(len(pooled), len(others), device=pooled.device)
-        same[:, : len(pooled)] = torch.eye(len(pooled), device=pooled.device)
+        same[:, first : first + len(pooled)] = torch.eye(len(pooled), device=pooled.device)
         weight = (1.0 - same).unsqueeze(-1)
         return (likeness * weight).sum(dim=1) / weight.sum(dim=1).clamp_min(1.0)
 
@@ -170,7 +179,15 @@ class Professor(nn.Module):
         learned = transformer.state_dict()
         self.transformer.load_state_dict({name: learned[name] for name in own})
 
-    def forward(self, latents: Tensor, level: Tensor, *, is_real: bool, is_prefix: Tensor | None = None) -> Judgement:
+    def forward(
+        self,
+        latents: Tensor,
+        level: Tensor,
+        *,
+        is_real: bool,
+        is_prefix: Tensor | None = None,
+        crowd: Callable[[Tensor], Crowd] = alone,
+    ) -> Judgement:
         """Judge whitened latents.
 
         Parameters
@@ -182,6 +199,8 @@ class Professor(nn.Module):
             Which crowd minibatch discrimination compares with.
         is_prefix : Tensor [shape=(batch, frames)], optional
             Frames that were given, not generated.
+        crowd : callable
+            Puts the batches of all processes together for minibatch discrimination.
         """
         segment = torch.zeros_like(level, dtype=torch.long) if is_prefix is None else is_prefix.long()
         size = ((1.0 - level).square() + level.square()).sqrt().unsqueeze(-1)
@@ -189,7 +208,7 @@ class Professor(nn.Module):
         seconds = functional.avg_pool1d(hidden.transpose(1, 2), 16, stride=8, ceil_mode=True).transpose(1, 2)
         attention = (hidden @ self.pool_query / math.sqrt(hidden.shape[-1])).softmax(dim=1)
         pooled = (attention.unsqueeze(-1) * hidden).sum(dim=1)
-        likeness = self.minibatch(pooled, is_real=is_real)
+        likeness = self.minibatch(pooled, is_real=is_real, crowd=crowd)
         logits = {
             "frame": self.frame_head(hidden).squeeze(-1).float(),
             "second": self.second_head(seconds).squeeze(-1).float(),
@@ -318,8 +337,8 @@ class Discriminator_with_mdisc(nn.Module):
         return self.logit(wave=wave, latents=latents, spectrum=spectrum).sigmoid()
 
     @torch.no_grad()
-    def centre(self, family: str, real: Judgement, fake: Judgement, *, decay: float = 0.95) -> None:
-        """Move the family's reported origin towards the midpoint of its mean real and fake logits."""
-        midpoint = 0.5 * (real.per_item().mean() + fake.per_item().mean())
+    def centre(self, family: str, real: Tensor, fake: Tensor, *, decay: float = 0.95) -> None:
+        """Move the family's reported origin towards the midpoint of the mean logits of real and fake items (batch,)."""
+        midpoint = 0.5 * (real.mean() + fake.mean())
         offset = getattr(self, f"{family}_offset")
         offset.copy_(torch.where(midpoint.isfinite(), offset.lerp(midpoint, 1.0 - decay), offset))

@@ -7,7 +7,7 @@ near those of the training music (docs/experiments.md).
 """
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -36,6 +36,23 @@ DEVIATION_WEIGHT, PULSE_WEIGHT = 0.5, 2.0
 FIT_SEED = 20
 SHORTEST_SECONDS = 2.0
 """A shorter fragment says too little about its style."""
+
+
+class Windowed(Protocol):
+    """Latents of many pieces of music, of which windows can be had."""
+
+    def __len__(self) -> int:
+        """Pieces."""
+        ...
+
+    @property
+    def frames(self) -> int:
+        """Latent frames of a piece."""
+        ...
+
+    def windows(self, items: Tensor, offsets: Tensor, frames: int) -> Tensor:
+        """Windows (count, frames, latent_dim) of pieces `items` (count,), from frames `offsets` (count,) on."""
+        ...
 
 
 class Pulse(NamedTuple):
@@ -223,8 +240,8 @@ class LatentStyle(OptionalBuffers):
         self.onset = require_finite(readout.float(), "onsets of the training music").to(self.mean.device)
 
     @torch.no_grad()
-    def fit(self, latents: Tensor, *, frames: int) -> None:
-        """Take scale, directions and anchors from windows of `frames` frames of latents (items, frames, latent_dim)."""
+    def fit(self, latents: Windowed, *, frames: int) -> None:
+        """Take scale, directions and anchors from windows of `frames` frames of latents."""
         measured = self._measure_windows(latents, NUM_WINDOWS, frames)
         weight = measured.new_ones(measured.shape[1])
         weight[self.latent_dim : 2 * self.latent_dim] = DEVIATION_WEIGHT
@@ -246,20 +263,19 @@ class LatentStyle(OptionalBuffers):
         return bool(self.anchors.any())
 
     @torch.no_grad()
-    def renew_anchors(self, latents: Tensor, *, frames: int) -> None:
+    def renew_anchors(self, latents: Windowed, *, frames: int) -> None:
         """Take the styles to draw from other music; what the numbers mean stays."""
         measured = self._measure_windows(latents, NUM_ANCHORS, frames)
         self.anchors.copy_((measured - self.mean) / self.spread @ self.project)
 
-    def _measure_windows(self, latents: Tensor, count: int, frames: int) -> Tensor:
+    def _measure_windows(self, latents: Windowed, count: int, frames: int) -> Tensor:
         """Raw numbers (count, measured) of random windows."""
         random = keyed_generator(FIT_SEED, "style windows")
         items = torch.randint(len(latents), (count,), generator=random)
-        offsets = torch.randint(latents.shape[1] - frames + 1, (count,), generator=random)
-        places = offsets.unsqueeze(1) + torch.arange(frames)
+        offsets = torch.randint(latents.frames - frames + 1, (count,), generator=random)
         measured = torch.cat(
             [
-                self.measure(latents[items[part, None], places[part]].to(self.mean.device))[0]
+                self.measure(latents.windows(items[part], offsets[part], frames).to(self.mean.device))[0]
                 for part in torch.arange(count).split(256)
             ]
         )

@@ -125,7 +125,9 @@ def _compressed(log_magnitude: Tensor) -> Tensor:
     return (0.3 * log_magnitude.clamp(max=10.0)).exp()
 
 
-def feature_matching_loss(fake_maps: Sequence[Tensor], real_maps: Sequence[Tensor]) -> Tensor:
+def feature_matching_loss(
+    fake_maps: Sequence[Tensor], real_maps: Sequence[Tensor], *, mean: Callable[[Tensor], Tensor] = lambda sizes: sizes
+) -> Tensor:
     """Relative L1 distance of the discriminator's feature maps, averaged over the maps (EnCodec 2210.13438).
 
     Only between a waveform and its own reconstruction.
@@ -134,16 +136,16 @@ def feature_matching_loss(fake_maps: Sequence[Tensor], real_maps: Sequence[Tenso
     ----------
     fake_maps, real_maps : sequence of Tensor [any shape, alike in pairs]
         The real ones get no gradient.
+    mean : callable
+        Mean over all processes that hold a part of the batch; by default there is one.
 
     Returns
     -------
     Tensor [shape=()]
     """
-    relative = [
-        (fake - real.detach()).abs().mean() / (real.detach().abs().mean() + 1e-6)
-        for fake, real in zip(fake_maps, real_maps, strict=True)
-    ]
-    return torch.stack(relative).mean()
+    sizes = mean(torch.stack([real.detach().abs().mean() for real in real_maps]))
+    distances = [(fake - real.detach()).abs().mean() for fake, real in zip(fake_maps, real_maps, strict=True)]
+    return (torch.stack(distances) / (sizes + 1e-6)).mean()
 
 
 def endpoint_flow_loss(predicted: Tensor, target: Tensor, noise_level: Tensor) -> Tensor:

@@ -79,13 +79,14 @@ def batch_bytes(config: Config) -> dict[str, int]:
     """Stage -> the least memory in bytes that one of its steps takes in one process."""
     model, needed = config.model, {}
     values = model.spectrum_values
-    parts = config.accumulation_steps * config.runtime.devices * config.runtime.nodes
+    processes = config.runtime.devices * config.runtime.nodes
+    parts = config.accumulation_steps * processes
     for name in STAGE_NAMES:
         stage = config.stage(name)
         batch = stage.batch_size
         frames = stage.frames * (batch // parts)
         if not STAGE[name].composes:
-            waveform = stage.frames * batch * model.hop_samples * model.sound_channels  # the whole batch is drawn
+            waveform = stage.frames * (batch // processes) * model.hop_samples * model.sound_channels
             widths = model.encoder_channels * model.encoder_layers + model.n_channels * model.decoder_layers
             hidden = frames * model.latent_stride * (values + KEPT_PER_LAYER * widths)
         else:

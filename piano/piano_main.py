@@ -139,10 +139,11 @@ def train(config: Config, options: argparse.Namespace, *, go_on: str) -> int:
     try:
         with stoppable(is_loud=is_main) as stop, own_folder(config, is_main=is_main):
             with contextlib.redirect_stdout(io.StringIO()) if options.quiet else contextlib.nullcontext():
-                verdict, words = train_alone(config, options, stop, messenger, began=began)
+                verdict, words = train_alone(config, options, stop, messenger, began=began, go_on=go_on)
             if is_main:
                 print(wrapped(words), flush=True)
-            return EXIT_RUINED if verdict.is_ruined else 0
+            # Launchers take a process that ends with another status for one that failed, and end the main one too.
+            return EXIT_RUINED if verdict.is_ruined and is_main else 0
     except StoppedBySignal as stopped:
         raise StoppedBySignal(f"{stopped} Go on with:\n  {go_on}" if is_main else "", stopped.signal) from None
 
@@ -186,9 +187,11 @@ def resume_command(arguments: list[str]) -> str:
 
 
 def train_alone(
-    config: Config, options: argparse.Namespace, stop: StopRequest, messenger: Messenger, *, began: float
+    config: Config, options: argparse.Namespace, stop: StopRequest, messenger: Messenger, *, began: float, go_on: str
 ) -> "tuple[Verdict, str]":
     """The whole run, in a folder that is its own, on the clock since it began (by time.monotonic()); how it ended.
+
+    `go_on` is the command that continues it.
 
     Returns
     -------
@@ -196,7 +199,32 @@ def train_alone(
     words : str
         For the screen.
     """
-    from piano.foundation.runtime import sampling_dtype, start_runtime
+    from piano.foundation.runtime import start_runtime
+    from piano.machine_limits import refuse_impossible
+
+    start = None
+    if not config.resume_from_checkpoint:
+        refuse_to_overwrite(config)
+        start = find_start(config)
+        config = start.config if start else config
+    refuse_impossible(config, lambda: build_networks(config))
+    runtime = start_runtime(**config.runtime.model_dump(), seed=config.seed)
+    with runtime.together(advice=f"What was saved is kept. Go on with:\n  {go_on}"):
+        return learn_everything(config, options, stop, messenger, start=start, runtime=runtime, began=began)
+
+
+def learn_everything(
+    config: Config,
+    options: argparse.Namespace,
+    stop: StopRequest,
+    messenger: Messenger,
+    *,
+    start: "Start | None",
+    runtime: "Runtime",
+    began: float,
+) -> "tuple[Verdict, str]":
+    """What `train_alone` does once the processes are there."""
+    from piano.foundation.runtime import sampling_dtype
     from piano.piano_finetune import finetune_generator
     from piano.piano_pretrain import pretrain_discriminator, pretrain_generator
     from piano.piano_train import train_vae_gan
@@ -210,15 +238,6 @@ def train_alone(
     from piano.watching.shipped_meter import keep_time_for_shipped, measure_shipped
     from piano.watching.validation import Validation
 
-    start = None
-    if not config.resume_from_checkpoint:
-        refuse_to_overwrite(config)
-        start = find_start(config)
-        config = start.config if start else config
-    from piano.machine_limits import refuse_impossible
-
-    refuse_impossible(config, lambda: build_networks(config))
-    runtime = start_runtime(**config.runtime.model_dump(), seed=config.seed)
     if start:
         tell(runtime, start.sentence)
     training_set = open_split(config, "training")
@@ -284,6 +303,7 @@ def train_alone(
         pretrain_discriminator(run)
         train_vae_gan(run)
         refuse_nothing(run)
+        run.data.remove_latents()
         effect = measure_tuning(run, clips=gatekeeper.cost.clips)
         beside = measure_shipped(run, gatekeeper.known_ruler)
     verdict = verdict_of(run)
@@ -476,7 +496,7 @@ def reported(run: "TrainingRun", messenger: Messenger) -> Iterator[None]:
         finish(run, messenger, "died", str(error))
         raise error from None
     except NO_NUMBERS as problem:
-        ruin = run.ruin()
+        ruin = run.runtime.lost() or run.ruin()  # an exchange with a process that is gone is a RuntimeError too
         error = TrainingError(ruin) if ruin else problem
         finish(run, messenger, "died", f"{type(error).__name__}: {error}")
         if ruin:

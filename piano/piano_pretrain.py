@@ -21,6 +21,7 @@ from piano.piano_encoder_decoder import VariationalEncoderDecoder
 from piano.piano_model import VariationalAttentionModel, shifted
 from piano.piano_train import (
     PREFIX_NOISE,
+    Share,
     draw_both,
     ear_turn,
     judge,
@@ -118,11 +119,18 @@ class NoisySound(NamedTuple):
 def draw_noisy_sounds(run: TrainingRun, step: Step, *, beta: float = 0.0) -> list[NoisySound]:
     """The micro-batches of one step of stage 1a."""
     batch_size, frames = run.batch_size("autoencoder"), run.settings("autoencoder").frames
-    waveforms = run.data.draw_waveforms(step, batch_size, frames)
     noise = step.noise("posterior", batch_size, frames, run.generator.latent_dim)
     jitter = LATENT_NOISE * step.uniform("jitter", batch_size, 1, 1) * step.noise("latent", *noise.shape)
-    noise, jitter = noise.to(waveforms.device), jitter.to(waveforms.device)
-    return [NoisySound(waveforms[part], noise[part], jitter[part], beta) for part in run.micro_batches("autoencoder")]
+    device = run.runtime.device
+    return [
+        NoisySound(
+            run.data.draw_waveforms(step, batch_size, frames, part=part),
+            noise[part].to(device),
+            jitter[part].to(device),
+            beta,
+        )
+        for part in run.micro_batches("autoencoder")
+    ]
 
 
 def autoencoder_turn(game: Game, sound: NoisySound) -> Turn:
@@ -159,6 +167,7 @@ def autoencoder_pass(game: Game, sound: NoisySound) -> AutoencoderPass:
     with game.autocast():
         real, decoded, mu, logvar = autoencoder(sound.waveforms, noise=sound.noise, jitter=sound.jitter)
     loss = spectrum_distance(autoencoder, decoded, real)
+    mu, logvar = game.together.whole(mu), game.together.whole(logvar)  # free bits are a statistic of the batch
     return AutoencoderPass(
         loss,
         kl_divergence_loss(mu=mu, logvar=logvar),
@@ -223,14 +232,14 @@ class NoisyLatents(NamedTuple):
 def draw_noisy_latents(run: TrainingRun, step: Step) -> list[NoisyLatents]:
     """The micro-batches of one step of stage 1b."""
     batch_size, frames = run.batch_size("flow"), run.settings("flow").frames
-    latents = run.data.draw_latents(step, batch_size, frames)
-    level = draw_levels(step, batch_size, frames).to(latents.device)
-    noise = step.noise("noise", *latents.shape).to(latents.device)
-    condition = drop_some_conditions(run.generator, step, latents)
-    return [
-        NoisyLatents(latents[part], level[part], noise[part], condition.part(part))
-        for part in run.micro_batches("flow")
-    ]
+    level = draw_levels(step, batch_size, frames)
+    noise = step.noise("noise", batch_size, frames, run.generator.latent_dim)
+    batches = []
+    for part in run.micro_batches("flow"):
+        latents = run.data.draw_latents(step, batch_size, frames, part=part)
+        condition = drop_some_conditions(run.generator, step, latents, Share(part, batch_size))
+        batches.append(NoisyLatents(latents, level[part].to(latents.device), noise[part].to(latents.device), condition))
+    return batches
 
 
 def flow_turn(game: Game, batch: NoisyLatents) -> Turn:
@@ -259,7 +268,8 @@ def try_steps(run: TrainingRun) -> dict[str, float]:
     def compose(items: int, frames: int) -> None:
         latents = step.noise("latents", items, frames, generator.latent_dim).to(device)
         level, noise = draw_levels(step, items, frames).to(device), torch.zeros_like(latents)
-        flow_pass(game, NoisyLatents(latents, level, noise, drop_some_conditions(generator, step, latents))).backward()
+        condition = drop_some_conditions(generator, step, latents, Share(slice(0, items), items))
+        flow_pass(game, NoisyLatents(latents, level, noise, condition)).backward()
 
     seconds = {}
     for stage, body in (("autoencoder", play), ("flow", compose)):
@@ -295,11 +305,13 @@ def flow_pass(game: Game, batch: NoisyLatents) -> Tensor:
     return endpoint_flow_loss(predicted, batch.latents, batch.level)
 
 
-def drop_some_conditions(generator: VariationalAttentionModel, step: Step, latents: Tensor) -> StyleCondition:
-    """The style of latents (batch, frames, latent_dim), a little blurred, and for some items not at all."""
+def drop_some_conditions(
+    generator: VariationalAttentionModel, step: Step, latents: Tensor, share: Share
+) -> StyleCondition:
+    """The style of latents (items, frames, latent_dim), a little blurred, and for some items not at all."""
     condition = generator.condition_on(generator.style.describe(latents), latents.shape[1])
-    blur = STYLE_BLUR * step.noise("style", *condition.vector.shape).to(latents.device)
-    keep = step.uniform("style dropout", len(latents), 1).to(latents.device) >= STYLE_DROPOUT
+    blur = STYLE_BLUR * share.of_noise(step, "style", condition.vector)
+    keep = step.uniform("style dropout", share.batch_size, 1)[share.part].to(latents.device) >= STYLE_DROPOUT
     return condition._replace(vector=condition.vector + blur).masked(keep.float())
 
 

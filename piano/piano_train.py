@@ -22,8 +22,10 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW
 
-from piano.discriminator import Discriminator_with_mdisc, Judgement
+from piano.discriminator import Discriminator_with_mdisc, Judgement, alone
+from piano.foundation.collectives import Crowd
 from piano.foundation.errors import ConfigError
+from piano.foundation.features import MusicFeatures
 from piano.foundation.gradient_norms import GradientNorms
 from piano.foundation.phase import hold_phase
 from piano.foundation.screen_text import meant
@@ -43,11 +45,12 @@ from piano.loss_functions import (
     generator_adversarial_loss,
     magnitude_loss,
     normalised_discriminator_loss,
+    share_music_features,
 )
 from piano.piano_encoder_decoder import MAGNITUDE_FLOOR, VariationalEncoderDecoder
 from piano.piano_model import VariationalAttentionModel
 from piano.stages import TRAIN, stages_of, trains
-from piano.training.game import Batch, Game, Player, Turn, adversarial_step, optimizers_of
+from piano.training.game import Batch, Game, Player, Together, Turn, adversarial_step, norm_of_whole, optimizers_of
 from piano.training.schedules import Step
 from piano.training.training_data import Split
 from piano.training.training_run import TrainingRun
@@ -139,6 +142,17 @@ def train_joint(run: TrainingRun) -> None:
 # --- what a step is made of -------------------------------------------------------------------------------------------
 
 
+class Share(NamedTuple):
+    """Which items of a step's batch these are."""
+
+    part: slice
+    batch_size: int
+
+    def of_noise(self, step: Step, purpose: str, like: Tensor) -> Tensor:
+        """White noise of the shape and device of `like` (items, ...): these items' part of the whole batch's."""
+        return step.noise(purpose, self.batch_size, *like.shape[1:])[self.part].to(like.device)
+
+
 class SoundBatch(NamedTuple):
     """Real sound and what the decoder makes its own of."""
 
@@ -148,6 +162,8 @@ class SoundBatch(NamedTuple):
     """Its spectrum [shape=(batch, frames, values)]."""
     latents: Tensor
     """A draw from its posterior [shape=(batch, frames, latent_dim)]."""
+    share: Share
+    """Which items of the step's batch these are."""
 
 
 class Composition(NamedTuple):
@@ -157,6 +173,8 @@ class Composition(NamedTuple):
     noise_a, noise_b : two seeds of the same shape
     is_prefix : frames that are given [shape=(batch, frames)]
     given : noise level of those frames [shape=(batch, 1)]
+    strangers : latents of other windows, of the same shape
+    is_swapped : whose beginning is held against a stranger's ending [shape=(batch,)]
     judge_level : level to which the professor's view is diffused [shape=(batch, 1)]
     judge_noise : of the shape of latents
     condition : the style of the latents, in which to compose
@@ -167,16 +185,17 @@ class Composition(NamedTuple):
     noise_b: Tensor
     is_prefix: Tensor
     given: Tensor
+    strangers: Tensor
+    is_swapped: Tensor
     judge_level: Tensor
     judge_noise: Tensor
     condition: StyleCondition
+    share: Share
 
     def part(self, which: slice | Tensor) -> "Composition":
-        """Some of the items."""
-        parts = {
-            name: field.part(which) if name == "condition" else field[which] for name, field in self._asdict().items()
-        }
-        return Composition(**parts)
+        """Some of the items, to be judged: which of the step's batch they are is no longer known."""
+        tensors = {name: field[which] for name, field in self._asdict().items() if name not in ("condition", "share")}
+        return Composition(**tensors, condition=self.condition.part(which), share=self.share)
 
 
 class Both(NamedTuple):
@@ -189,46 +208,59 @@ class Both(NamedTuple):
 def draw_sounds(run: TrainingRun, step: Step, stage: str, *, frames: int | None = None) -> list[SoundBatch]:
     """The micro-batches of sound of one step, encoded; as long as the stage's items or `frames` long."""
     batch_size, frames = run.batch_size(stage), frames or run.settings(stage).frames
-    waveforms = run.data.draw_waveforms(step, batch_size, frames)
     noise = step.noise("posterior", batch_size, frames, run.generator.latent_dim)
     game = run.game(step)
-    return [encode_sound(game, waveforms[part], noise[part]) for part in run.micro_batches(stage)]
+    return [
+        encode_sound(
+            game, run.data.draw_waveforms(step, batch_size, frames, part=part), noise[part], Share(part, batch_size)
+        )
+        for part in run.micro_batches(stage)
+    ]
 
 
 @torch.no_grad()
-def encode_sound(game: Game, waveforms: Tensor, noise: Tensor) -> SoundBatch:
+def encode_sound(game: Game, waveforms: Tensor, noise: Tensor, share: Share) -> SoundBatch:
     """Spectrum and posterior sample of waveforms."""
     autoencoder = game.generator.autoencoder
     real = autoencoder.analyse(waveforms)
     with game.autocast():
         mu, logvar = autoencoder.encoder(real)
-    return SoundBatch(waveforms, real, autoencoder.reparameterize(mu, logvar, noise.to(mu.device)))
+    return SoundBatch(waveforms, real, autoencoder.reparameterize(mu, logvar, noise.to(mu.device)), share)
 
 
 def draw_compositions(run: TrainingRun, step: Step, stage: str) -> list[Composition]:
     """The micro-batches of windows of one step."""
-    whole = draw_composition(run, step, stage)
-    return [whole.part(part) for part in run.micro_batches(stage)]
+    return [draw_composition(run, step, stage, part=part) for part in run.micro_batches(stage)]
 
 
-def draw_composition(run: TrainingRun, step: Step, stage: str, *, split: Split = "training") -> Composition:
-    """Real windows, seeds and prefixes of one step."""
+def draw_composition(
+    run: TrainingRun, step: Step, stage: str, *, split: Split = "training", part: slice | None = None
+) -> Composition:
+    """Real windows, seeds and prefixes of one step; of all its items, or of a part."""
     batch_size, frames = run.batch_size(stage), run.settings(stage).frames
-    latents = run.data.draw_latents(step, batch_size, frames, split=split)
+    part = part or slice(0, batch_size)
+    # Everybody's stranger is who comes before; the first one's is not always in the same part.
+    before = run.data.draw_latents(step, batch_size, frames, split=split, part=slice(part.start - 1, part.start))
+    latents = run.data.draw_latents(step, batch_size, frames, split=split, part=part)
+    shape = batch_size, *latents.shape[1:]
     has_prefix = step.uniform("has prefix", batch_size, 1) < PREFIX_SHARE
     length = 0.25 + 0.5 * step.uniform("prefix length", batch_size, 1)
     is_prefix = has_prefix & (torch.arange(frames) / frames < length)
     fields = {
-        "noise_a": step.noise("noise a", *latents.shape),
-        "noise_b": step.noise("noise b", *latents.shape),
+        "noise_a": step.noise("noise a", *shape),
+        "noise_b": step.noise("noise b", *shape),
         "is_prefix": is_prefix,
+        "is_swapped": is_prefix.any(dim=1) & (batch_size > 1),
         "given": PREFIX_NOISE * step.uniform("given", batch_size, 1),
         "judge_level": MAX_JUDGE_LEVEL * step.uniform("judge level", batch_size, 1),
-        "judge_noise": step.noise("judge noise", *latents.shape),
+        "judge_noise": step.noise("judge noise", *shape),
     }
-    there = {name: field.to(latents.device) for name, field in fields.items()}
+    there = {name: field[part].to(latents.device) for name, field in fields.items()}
     condition = run.generator.condition_on(run.generator.style.describe(latents), frames)
-    return Composition(latents=latents, condition=condition, **there)
+    strangers = torch.cat([before, latents[:-1]])
+    return Composition(
+        latents=latents, strangers=strangers, condition=condition, share=Share(part, batch_size), **there
+    )
 
 
 def draw_both(run: TrainingRun, step: Step, stage: str, *, frames: int) -> list[Both]:
@@ -275,7 +307,7 @@ def ear_turn(game: Game, sound: SoundBatch) -> Turn:
     """The ear on real sound and on its reconstruction."""
     with torch.no_grad(), game.autocast():
         fake = game.generator.autoencoder.decoder(sound.latents)
-    verdicts = ear_verdicts(game, sound.real, fake)
+    verdicts = ear_verdicts(game, sound, fake)
     return judge_turn(game, "ear", verdicts.total, verdicts)
 
 
@@ -285,17 +317,17 @@ def joint_ear_turn(game: Game, batch: Both) -> Turn:
     with torch.no_grad(), game.autocast():
         rebuilt = game.generator.autoencoder.decoder(sound.latents)
         composed = composed_spectrum(game, batch)
-    on_rebuilt, on_composed = (ear_verdicts(game, sound.real, fake) for fake in (rebuilt, composed))
+    on_rebuilt, on_composed = (ear_verdicts(game, sound, fake) for fake in (rebuilt, composed))
     total = 0.5 * (on_rebuilt.total + on_composed.total)
     weights = music_weights(game, DISCRIMINATOR_TERMS)
     if any(weights.values()):
         outputs = StepOutputs(
             real=sound.waveforms,
             fake=held_waveform(game.generator.autoencoder, composed),
-            fake_logits=on_composed.fake.heads,
+            fake_logits=[game.together.whole(head) for head in on_composed.fake.heads],
             sample_rate=game.generator.sample_rate,
         )
-        music = evaluate_terms(DISCRIMINATOR_TERMS, outputs, weights)
+        music = evaluate_terms(DISCRIMINATOR_TERMS, everybodys(game, outputs), weights)
         total = total + sum(weights[name] * value for name, value in music.items())
     return judge_turn(game, "ear", total, on_composed)
 
@@ -309,7 +341,7 @@ def professor_turn(game: Game, batch: Composition) -> Turn:
 
     def settle(parts: int) -> dict[str, Tensor]:
         for judgement, is_real in ((verdicts.real, True), (verdicts.fake, False)):
-            game.discriminator.professor.remember(judgement, is_real=is_real, gather=game.gather)
+            game.discriminator.professor.remember(judgement, is_real=is_real, gather=game.together.gather)
         return turn.settle(parts)
 
     return turn._replace(settle=settle)
@@ -323,7 +355,7 @@ def judge_turn(game: Game, name: str, total: Tensor, verdicts: Verdicts) -> Turn
     judge's logits have no origin: there the midpoint of the two means is taken for it.
     """
     objective = getattr(game.config, f"objective_{name}")
-    real, fake = verdicts.real.per_item().detach(), verdicts.fake.per_item().detach()
+    real, fake = (game.together.gather(judged.per_item()) for judged in (verdicts.real, verdicts.fake))
     origin = 0.5 * (real.mean() + fake.mean()) if objective == "relativistic" else 0.0
     values = {
         **verdicts.parts,
@@ -335,15 +367,15 @@ def judge_turn(game: Game, name: str, total: Tensor, verdicts: Verdicts) -> Turn
     }
 
     def settle(parts: int) -> dict[str, Tensor]:
-        game.discriminator.centre(name, verdicts.real, verdicts.fake)
+        game.discriminator.centre(name, real, fake)
         return {}
 
     return Turn(total, {f"{name}_{part}": value.detach() for part, value in values.items()}, settle)
 
 
-def ear_verdicts(game: Game, real: Tensor, fake: Tensor) -> Verdicts:
+def ear_verdicts(game: Game, sound: SoundBatch, fake: Tensor) -> Verdicts:
     """The ear's loss on real and fake spectra, with zero-centred penalties on both."""
-    autoencoder, ear = game.generator.autoencoder, game.discriminator.ear
+    autoencoder, ear, real = game.generator.autoencoder, game.discriminator.ear, sound.real
     with game.autocast():
         on_real = judge_sound(game.discriminator, autoencoder, real)
         on_fake = judge_sound(game.discriminator, autoencoder, fake.detach())
@@ -357,9 +389,11 @@ def ear_verdicts(game: Game, real: Tensor, fake: Tensor) -> Verdicts:
         def again(moved: Tensor) -> Tensor:
             return ear(spectrum=moved).logits["codec"]
 
-        parts["penalty"] = penalty(game, "ear", real, on_real.logits["codec"], again) + penalty(
-            game, "ear", fake.detach(), on_fake.logits["codec"], again
-        )
+        penalties = [
+            penalty(game, "ear", seen, sound.share, before=judged.logits["codec"], again=again)
+            for seen, judged in ((real, on_real), (fake.detach(), on_fake))
+        ]
+        parts["penalty"] = torch.stack(penalties).sum()
     return Verdicts(torch.stack(list(parts.values())).sum(), parts, on_real, on_fake)
 
 
@@ -396,47 +430,55 @@ def spectrum_distance(autoencoder: VariationalEncoderDecoder, made: Tensor, real
 def professor_verdicts(game: Game, batch: Composition, fake: Tensor) -> Verdicts:
     """The professor's loss: real against composed, real against mismatched, and zero-centred penalties."""
     config, objective, judges = game.config, game.config.objective_professor, game.discriminator
+    crowd = game.together.crowd
     with game.autocast():
-        on_real = judge_composition(judges, batch, batch.latents, is_real=True)
-        on_fake = judge_composition(judges, batch, fake.detach(), is_real=False)
+        on_real = judge_composition(judges, batch, batch.latents, is_real=True, crowd=crowd)
+        on_fake = judge_composition(judges, batch, fake.detach(), is_real=False, crowd=crowd)
         loss = discriminator_loss(on_real.heads, on_fake.heads, objective=objective, smoothing=config.smoothing)
     parts = {"loss": loss, "mismatched": torch.zeros_like(loss)}  # in every process, whatever its items are
-    has_prefix = batch.is_prefix.any(dim=1)
-    if len(fake) > 1 and bool(has_prefix.any()):
-        strangers = batch.latents.roll(1, dims=0)
-        swapped = torch.where(batch.is_prefix.unsqueeze(-1), batch.latents, strangers)[has_prefix]
+    which = batch.is_swapped
+    if bool(which.any()):
+        swapped = torch.where(batch.is_prefix.unsqueeze(-1), batch.latents, batch.strangers)[which]
         with game.autocast():
-            on_swapped = judge_composition(judges, batch.part(has_prefix), swapped, is_real=False)
+            on_swapped = judge_composition(judges, batch.part(which), swapped, is_real=False, crowd=crowd)
             parts["mismatched"] = (
                 MISMATCH_WEIGHT
-                * has_prefix.float().mean()
-                * discriminator_loss(
-                    on_real.logits["whole"][has_prefix], on_swapped.logits["whole"], objective=objective
-                )
+                * which.float().mean()
+                * discriminator_loss(on_real.logits["whole"][which], on_swapped.logits["whole"], objective=objective)
             )
+    else:
+        crowd(on_real.features[-1][:0])  # other processes may have some, and wait for this one
     if penalty_is_due(game, "professor"):
 
         def judged(moved: Tensor, *, is_real: bool) -> list[Tensor]:
-            return judge_composition(judges, batch, moved, is_real=is_real).heads
+            return judge_composition(judges, batch, moved, is_real=is_real, crowd=crowd).heads
 
-        parts["penalty"] = penalty(
-            game, "professor", batch.latents, on_real.heads, partial(judged, is_real=True)
-        ) + penalty(game, "professor", fake.detach(), on_fake.heads, partial(judged, is_real=False))
+        seen = ((batch.latents, on_real, True), (fake.detach(), on_fake, False))
+        penalties = [
+            penalty(game, "professor", one, batch.share, before=judgement.heads, again=partial(judged, is_real=is_real))
+            for one, judgement, is_real in seen
+        ]
+        parts["penalty"] = torch.stack(penalties).sum()
     return Verdicts(torch.stack(list(parts.values())).sum(), parts, on_real, on_fake)
 
 
 def judge_composition(
-    judges: Discriminator_with_mdisc, batch: Composition, latents: Tensor, *, is_real: bool
+    judges: Discriminator_with_mdisc,
+    batch: Composition,
+    latents: Tensor,
+    *,
+    is_real: bool,
+    crowd: Callable[[Tensor], Crowd] = alone,
 ) -> Judgement:
     """The professor on latents diffused to this batch's level (the same noise for real and fake).
 
     `is_real` chooses whom minibatch discrimination compares an item with (real with real, fake with fake) and is not
-    seen by the network otherwise.
+    seen by the network otherwise; `crowd` puts the batches of all processes together for it.
     """
     share = batch.judge_level.unsqueeze(-1)
     seen = (1.0 - share) * latents + share * batch.judge_noise
     level = batch.judge_level.expand(-1, latents.shape[1])
-    return judges.professor(seen, level, is_real=is_real, is_prefix=batch.is_prefix)
+    return judges.professor(seen, level, is_real=is_real, is_prefix=batch.is_prefix, crowd=crowd)
 
 
 def penalty_is_due(game: Game, name: str) -> bool:
@@ -444,7 +486,9 @@ def penalty_is_due(game: Game, name: str) -> bool:
     return game.config.penalty > 0 and game.judges_turn % PENALTY_EVERY[name] == 0
 
 
-def penalty(game: Game, name: str, seen: Tensor, before: Logits, again: Callable[[Tensor], Logits]) -> Tensor:
+def penalty(
+    game: Game, name: str, seen: Tensor, share: Share, *, before: Logits, again: Callable[[Tensor], Logits]
+) -> Tensor:
     """lambda |D(y) - D(y + size n)|^2, for gamma = penalty x dimensions / 12288 (R3GAN, arXiv 2501.05441).
 
     Parameters
@@ -454,13 +498,15 @@ def penalty(game: Game, name: str, seen: Tensor, before: Logits, again: Callable
         Of the judge.
     seen : Tensor [shape=(batch, ...)]
         y
+    share : Share
+        Which items of the step's batch these are: each has noise of its own.
     before : Tensor or list of Tensor
         D(y), already taken.
     again : callable
         Gives D of what was moved.
     """
     size = 0.1 if game.precision == "bf16" else 0.02  # bf16 logits cannot resolve a shorter step
-    moved = seen + size * game.step.noise(f"{name} penalty", *seen.shape).to(seen.device)
+    moved = seen + size * share.of_noise(game.step, f"{name} penalty", seen)
     with game.autocast():
         after = again(moved)
     gamma = game.config.penalty * game.factor("penalty") * seen[0].numel() / R3GAN_DIMENSIONS
@@ -486,10 +532,13 @@ def decoder_turn(game: Game, sound: SoundBatch) -> Turn:
             "adversarial": generator_adversarial_loss(
                 on_real.heads, on_fake.heads, objective=game.config.objective_ear
             ),
-            "feature_matching": feature_matching_loss(real_maps=on_real.features, fake_maps=on_fake.features),
+            "feature_matching": feature_matching_loss(
+                real_maps=on_real.features, fake_maps=on_fake.features, mean=game.together.mean
+            ),
         }
     ramp = {"reconstruction": 1.0, "adversarial": opening.ramp, "feature_matching": opening.ramp}
-    total, norms = balanced(fake, terms, {name: EAR_SHARES[name] * ramp[name] for name in terms})
+    shares = {name: EAR_SHARES[name] * ramp[name] for name in terms}
+    total, norms = balanced(fake, terms, shares, together=game.together)
     return Turn(
         total,
         {f"ear_{name}": value for name, value in terms.items()}
@@ -513,9 +562,10 @@ def shortcut_turn(game: Game, batch: Composition) -> Turn:
     with game.autocast():
         draw_a, draw_b = (compose(game.generator, batch, noise) for noise in (batch.noise_a, batch.noise_b))
         judged = gradients.tap("adversarial", draw_a)
-        on_fake = judge_composition(game.discriminator, batch, judged, is_real=False)
+        crowd = game.together.crowd
+        on_fake = judge_composition(game.discriminator, batch, judged, is_real=False, crowd=crowd)
         with torch.no_grad():
-            on_real = judge_composition(game.discriminator, batch, batch.latents, is_real=True)
+            on_real = judge_composition(game.discriminator, batch, batch.latents, is_real=True, crowd=crowd)
         terms = {
             "adversarial": generator_adversarial_loss(
                 on_real.heads, on_fake.heads, objective=game.config.objective_professor
@@ -523,7 +573,12 @@ def shortcut_turn(game: Game, batch: Composition) -> Turn:
             "energy_score": energy_score_loss(gradients.tap("energy_score", draw_a), draw_b, batch.latents),
         }
     total = torch.stack([factors[name] * value for name, value in terms.items()]).sum()
-    return Turn(total, terms, lambda parts: gradients.terms(scale=parts))
+
+    def settle(parts: int) -> dict[str, Tensor]:
+        found = gradients.terms(scale=parts)
+        return {name: norm_of_whole(game.together, norm) for name, norm in found.items()}
+
+    return Turn(total, terms, settle)
 
 
 def joint_turn(game: Game, batch: Both) -> Turn:
@@ -556,7 +611,7 @@ def joint_sound_turn(game: Game, batch: Both) -> Turn:
         outputs = StepOutputs(
             real=sound.waveforms, fake=held_waveform(autoencoder, composed), sample_rate=game.generator.sample_rate
         )
-        music = evaluate_terms(MUSIC_TERMS, outputs, weights)
+        music = evaluate_terms(MUSIC_TERMS, everybodys(game, outputs), weights)
         terms |= music
         total = total + sum(weights[name] * value for name, value in music.items())
     return Turn(total, terms)
@@ -582,7 +637,9 @@ def rebuild(game: Game, sound: SoundBatch) -> Tensor:
     return spectrum_distance(autoencoder, fake, sound.real)
 
 
-def balanced(output: Tensor, terms: dict[str, Tensor], shares: dict[str, float]) -> tuple[Tensor, dict[str, Tensor]]:
+def balanced(
+    output: Tensor, terms: dict[str, Tensor], shares: dict[str, float], *, together: Together
+) -> tuple[Tensor, dict[str, Tensor]]:
     """A loss whose gradient at `output` gives each term its share (EnCodec, arXiv 2210.13438).
 
     Returns
@@ -590,12 +647,12 @@ def balanced(output: Tensor, terms: dict[str, Tensor], shares: dict[str, float])
     Tensor
         Its gradient is scaled to the size of the first term's; its value says nothing.
     dict
-        Norm of the gradient that each term had by itself.
+        Norm of the gradient that each term had by itself, at the outputs of all processes.
     """
     gradients = {
         name: torch.autograd.grad(value, output, retain_graph=True)[0] for name, value in terms.items() if shares[name]
     }
-    norms = {name: gradient.norm() for name, gradient in gradients.items()}
+    norms = {name: norm_of_whole(together, gradient.norm()) for name, gradient in gradients.items()}
     size = norms[next(iter(terms))]
     whole = sum(shares.values())
     mixed = sum(
@@ -620,6 +677,13 @@ def check_loss_weights(weights: Mapping[str, float]) -> None:
             raise ConfigError(
                 f"loss_weights.{name} is not a loss.{meant(name, known).replace(' mean ', ' mean loss_weights.')}"
             )
+
+
+def everybodys(game: Game, outputs: StepOutputs) -> StepOutputs:
+    """Real and generated music of all processes, heard where it is: music losses compare whole batches."""
+    heard = share_music_features(outputs)
+    real, fake = (MusicFeatures(*map(game.together.whole, music)) for music in (heard.real, heard.fake))
+    return heard._replace(real=real, fake=fake)
 
 
 def music_weights(game: Game, table: Mapping[str, Term]) -> dict[str, float]:

@@ -7,6 +7,7 @@ import torch
 from piano.foundation.shipped_format import shipped_path, write_shipped
 from piano.piano_model import VariationalAttentionModel
 from piano.stages import ONE_STEP
+from tests.held_latents import HeldLatents
 from tests.tiny_run import tiny_config, tonal_pairs
 
 MANY = 16
@@ -28,7 +29,7 @@ def fitted_network(folder: Path, *, channels: int, image_bands: int = 0, repeat_
         latents = network.encode(waveforms)
         network.normaliser.fit(latents.flatten(0, 1))
         latents = network.encode(waveforms)
-        network.style.fit(latents, frames=network.latent_seq_len)
+        network.style.fit(HeldLatents(latents), frames=network.latent_seq_len)
         codec = network.autoencoder
         for flow in (network.attention, network.shortcut):
             flow.out.weight.normal_(0.0, 0.1)

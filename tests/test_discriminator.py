@@ -105,7 +105,7 @@ def test_the_reported_origin_moves_to_the_midpoint_of_real_and_fake():
     judge = build()
     real, fake = (judge(latents=torch.randn(4, 20, 8))["professor"], judge(latents=torch.zeros(4, 20, 8))["professor"])
     for _ in range(200):
-        judge.centre("professor", real, fake)
+        judge.centre("professor", real.per_item(), fake.per_item())
     middle = 0.5 * (real.per_item().mean() + fake.per_item().mean())
     assert judge.professor_offset.item() == pytest.approx(middle.item(), abs=1e-3)
 

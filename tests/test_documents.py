@@ -19,6 +19,7 @@ from tests.shown_commands import PROJECT, shown_commands, unknown_options
 
 FOLDERS = ("docs", "tutorial", "checkpoints", "findings", "data_prep", "benchmarks", "runs")
 DOCUMENTS = sorted([*PROJECT.glob("*.md"), *(path for name in FOLDERS for path in (PROJECT / name).rglob("*.md"))])
+SCRIPTS = sorted(path.relative_to(PROJECT).as_posix() for path in (PROJECT / "runs").glob("*.sh"))
 
 HISTORY = ("docs/experiments.md", "tutorial/fashion-mnist-LICENSE.md")
 """What was called otherwise then, and what another project calls its files."""
@@ -143,16 +144,22 @@ def test_what_is_there_is_not_called_wrong() -> None:
     assert wrong_names(text) == []
 
 
-@pytest.mark.parametrize("file", ["Makefile", "environment.yml", "runs/piano.sh", "runs/mixed.sh"])
+@pytest.mark.parametrize("file", ["Makefile", "environment.yml", *SCRIPTS])
 def test_every_command_of_the_set_up_exists_with_its_options(file: str) -> None:
     assert unknown_options(shown_commands((PROJECT / file).read_text(encoding="utf-8"))) == []
 
 
 @pytest.mark.parametrize("recipe", sorted((PROJECT / "runs").glob("*.yaml")), ids=lambda path: path.stem)
-def test_the_settings_of_every_recipe_are_read_and_its_script_is_one(recipe: Path) -> None:
+def test_the_settings_of_every_recipe_are_read_and_have_a_script(recipe: Path) -> None:
     config = load_config_from_yaml(recipe)
     assert config.ema == 0.999
-    assert subprocess.run(["bash", "-n", recipe.with_suffix(".sh")], check=False).returncode == 0
+    assert f"runs/{recipe.with_suffix('.sh').name}" in SCRIPTS
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_recipe_is_a_script_that_stands_in_the_list_of_recipes(script: str) -> None:
+    assert subprocess.run(["bash", "-n", PROJECT / script], check=False).returncode == 0
+    assert f"`{Path(script).name}`" in (PROJECT / "runs" / "README.md").read_text(encoding="utf-8")
 
 
 def test_every_score_of_the_recipes_has_a_row_with_its_licence() -> None:

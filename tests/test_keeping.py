@@ -156,7 +156,7 @@ def test_signals_are_real_and_a_gate_is_finished_first(tmp_path):
 def test_encoding_is_left_at_once_when_everything_is_saved(tmp_path):
     run = start_run(tiny_config(tmp_path))
     train_autoencoder(run)
-    run.data.forget_latents()
+    run.data.remove_latents()
     with stoppable(is_loud=False) as run.stop:
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(StoppedBySignal):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from piano.latent_style import REPEAT_SIGNALS, REPEATS, LatentStyle, find_pulse, find_repeats
+from tests.held_latents import HeldLatents
 
 RATE = 15.625
 
@@ -33,7 +34,7 @@ def music() -> Tensor:
 @pytest.fixture(scope="module")
 def style(music: Tensor) -> LatentStyle:
     style = LatentStyle(8, 12, RATE)
-    style.fit(music, frames=100)
+    style.fit(HeldLatents(music), frames=100)
     return style
 
 
@@ -91,7 +92,7 @@ def test_a_style_takes_the_readout_of_onsets_along_and_one_of_before_has_none(st
     latents, onsets = plucked_latents(torch.full((4,), 1.5), torch.zeros(4))
     reads = LatentStyle(8, 12, RATE)
     reads.fit_onsets(latents, onsets)
-    reads.fit(latents, frames=100)
+    reads.fit(HeldLatents(latents), frames=100)
     for state, pulse in ((reads.state_dict(), reads), (style.state_dict(), style)):
         other = LatentStyle(8, 12, RATE)
         other.load_state_dict(state)
@@ -141,7 +142,7 @@ def test_drawn_styles_are_near_the_music_s_and_repeat(style: LatentStyle) -> Non
 def test_new_anchors_keep_the_meaning_of_the_numbers(style: LatentStyle, music: Tensor) -> None:
     other = LatentStyle(8, 12, RATE)
     other.load_state_dict(style.state_dict())
-    other.renew_anchors(music + 3.0, frames=100)
+    other.renew_anchors(HeldLatents(music + 3.0), frames=100)
     torch.testing.assert_close(other.describe(music).vector, style.describe(music).vector)
     assert (other.anchors.mean(dim=0) - style.anchors.mean(dim=0)).norm() > 1.0
 
@@ -185,7 +186,7 @@ def test_of_noise_nothing_comes_again() -> None:
 def test_a_style_keeps_what_comes_again(music: Tensor) -> None:
     loops = torch.cat([looping_latents(beats, seed=seed) for beats in (2, 3, 4) for seed in range(12)])
     style = LatentStyle(8, 20, RATE, has_repeats=True)
-    style.fit(loops, frames=100)
+    style.fit(HeldLatents(loops), frames=100)
     described = style.describe(loops[:, :100])
     assert described.pulse.repeats is not None and described.pulse.repeats.shape == (36, len(REPEATS))
     drawn = style.draw(0, range(24)).pulse

@@ -19,6 +19,7 @@ from piano.training.longer_run import (
 )
 from piano.training.time_budget import TimeBudget
 from piano.training.training_run import TrainingRun
+from tests.held_latents import every_latent
 from tests.tiny_run import On, start_run, tiny_config, train_all
 
 SHARES: dict[str, float] = dict(zip(STAGE_NAMES, (0.3, 0.4, 0.02, 0.02, 0.2, 0.06), strict=True))
@@ -141,7 +142,7 @@ def test_a_run_with_more_epochs_learns_everything_further(short, tmp_path) -> No
     ]
     assert rates[-1] < rates[1]  # the cosine goes on from the middle of the whole stage
     assert not torch.equal(before["normaliser.whiten"], run.generator.normaliser.whiten)
-    latents = run.data.latents("training").flatten(0, 1)
+    latents = every_latent(run).flatten(0, 1)
     covariance = latents.T @ latents / len(latents)
     assert float((covariance - torch.eye(len(covariance))).abs().max()) < 0.2  # whitened for the encoder of now
     assert set(run.finished_stages) == set(STAGE_NAMES)

@@ -42,6 +42,7 @@ SECTIONS: tuple[tuple[str, tuple[Page, ...]], ...] = (
             _document("training-guide", "Training guide"),
             _document("time-budget", "With a time budget"),
             _document("keeping", "Work is never lost"),
+            _document("scale", "Large collections"),
             _document("report", "The listening report"),
             _document("commands", "Commands"),
             _document("settings", "Settings"),

@@ -175,7 +175,7 @@ def loss_rows(run: TrainingRun) -> list[WiringRow]:
         (sound,) = draw_sounds(run, step, "ear")
         with torch.no_grad():
             fake = run.generator.autoencoder.decoder(sound.latents)
-        for name, value in ear_verdicts(game, sound.real, fake).parts.items():
+        for name, value in ear_verdicts(game, sound, fake).parts.items():
             reaches("ear", f"ear {name}", value, "ear")
         turn = decoder_turn(game, sound)
         for name in ("reconstruction", "adversarial", "feature_matching"):

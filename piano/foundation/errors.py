@@ -53,6 +53,10 @@ class TrainingError(MusiganError):
     """Training cannot go on: a loss is not finite, or a gate was refused."""
 
 
+class ToldElsewhere(MusiganError):
+    """An error that another process of the same run says."""
+
+
 class StoppedBySignal(Exception):
     """A command that was asked to stop has put everything away: the message says how to go on."""
 
@@ -97,6 +101,8 @@ def _run(body: Callable[[], None]) -> int:
     try:
         require_current_folder()
         body()
+    except ToldElsewhere:
+        return EXIT_USER_ERROR
     except MusiganError as error:
         _say(f"{PREFIX}{_spelled_out(error)}")
         return EXIT_USER_ERROR

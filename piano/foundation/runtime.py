@@ -1,24 +1,35 @@
 """Where and how this process runs: device, precision, threads, seed, ranks (Lightning Fabric)."""
 
+import atexit
+import datetime
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
+import torch.distributed
 from torch import Tensor, nn
 
+from piano.foundation.collectives import Crowd, Group, crowd_of, detached_batch, whole_batch
 from piano.foundation.cores import available_cores
-from piano.foundation.errors import ConfigError
+from piano.foundation.errors import ConfigError, MusiganError, StoppedBySignal, ToldElsewhere, TrainingError
 from piano.foundation.first_process import is_first_process
+from piano.foundation.launch import end_others, start_others
+from piano.foundation.peers import Peers
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 __all__ = ["Runtime", "is_first_process", "start_runtime"]
 logger = logging.getLogger(__name__)
-logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+Answer = TypeVar("Answer")
+LONGEST_WAIT = datetime.timedelta(days=365)
+"""In an exchange: one process may judge for hours while the others wait. Who is gone is noticed by `Peers`."""
+LAST_SECONDS = 60.0
+"""From the end of the main process's work to that of the processes that it started."""
 
 
 class Runtime:
@@ -38,6 +49,19 @@ class Runtime:
         self.fabric = fabric
         self.precision = precision
         self.adapts_threads = adapts_threads
+        self._group: Group = None
+        self.peers: Peers | None = None
+        """The other processes, where there are some."""
+        if self.world_size > 1:
+            self._group = torch.distributed.new_group(timeout=LONGEST_WAIT)
+            self.peers = Peers(
+                fabric.global_rank,
+                fabric.world_size,
+                address=os.environ["MASTER_ADDR"],
+                exchange=self._from_main,
+                speaks_for_node=fabric.global_rank == 1 or (fabric.local_rank == 0 and fabric.global_rank > 0),
+            )
+            self.wait()
 
     @property
     def device(self) -> torch.device:
@@ -48,6 +72,11 @@ class Runtime:
     def is_main(self) -> bool:
         """Whether this process writes files and talks to the screen."""
         return self.fabric.is_global_zero
+
+    @property
+    def rank(self) -> int:
+        """Number of this process, over all nodes; the main one is 0."""
+        return self.fabric.global_rank
 
     @property
     def world_size(self) -> int:
@@ -64,10 +93,13 @@ class Runtime:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
 
     def micro_batches(self, batch_size: int, accumulation_steps: int) -> Iterator[slice]:
-        """This process's parts of a batch that all processes drew alike."""
+        """This process's parts of a batch that all processes draw alike.
+
+        The n-th parts of all processes, in the order of ranks, are the n-th part that one process would have.
+        """
         each = batch_size // (self.world_size * accumulation_steps)
         for part in range(accumulation_steps):
-            begin = (self.fabric.global_rank * accumulation_steps + part) * each
+            begin = (part * self.world_size + self.rank) * each
             yield slice(begin, begin + each)
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
@@ -79,34 +111,98 @@ class Runtime:
         if self.world_size == 1:
             return
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
-        flat = self._all_reduce(flat)
+        flat = self.mean(torch.cat([gradient.reshape(-1) for gradient in gradients]))
         for gradient, mean in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
             gradient.copy_(mean.view_as(gradient))
 
+    def whole(self, tensor: Tensor) -> Tensor:
+        """The batch of all processes, in the order of ranks; gradients come back to who holds an item."""
+        return whole_batch(tensor, self._group)
+
     def gather(self, tensor: Tensor) -> Tensor:
-        """A detached batch of all processes together, in the order of ranks."""
-        if self.world_size == 1:
-            return tensor.detach()
-        return cast(Tensor, self.fabric.all_gather(tensor.detach())).flatten(0, 1)
+        """The batch of all processes, in the order of ranks, detached."""
+        return detached_batch(tensor, self._group)
+
+    def crowd(self, tensor: Tensor) -> Crowd:
+        """The same of items of which some processes may have fewer, or none."""
+        return crowd_of(tensor, self._group)
 
     def mean(self, values: Tensor) -> Tensor:
         """Mean over all processes."""
-        return values if self.world_size == 1 else self._all_reduce(values)
-
-    def _all_reduce(self, values: Tensor) -> Tensor:
-        return cast(Tensor, self.fabric.all_reduce(values, reduce_op="mean"))
+        if self.world_size == 1:
+            return values
+        summed = values.detach().clone()
+        torch.distributed.all_reduce(summed, group=self._group)
+        return summed / self.world_size
 
     def agree(self, value: float) -> float:
         """The main process's value, in every process."""
+        return value if self.world_size == 1 else float(self._from_main(value))
+
+    def asked_of_main(self, question: Callable[[], Answer]) -> Answer:
+        """What the main process answers, in every process; the others wait for it, however long it takes.
+
+        The question may not need the other processes.
+        """
         if self.world_size == 1:
-            return value
-        return float(self.fabric.broadcast(torch.tensor(value, dtype=torch.float64, device=self.device), src=0))
+            return question()
+        return self._from_main(question() if self.is_main else None)
+
+    def _from_main(self, value: Any) -> Any:
+        """The main process's value, in every process."""
+        box = [value]
+        torch.distributed.broadcast_object_list(box, src=0, group=self._group)
+        return box[0]
+
+    def share(self, *modules: nn.Module) -> None:
+        """Give every process the main one's numbers of these modules: measured on another machine they may differ."""
+        if self.world_size > 1:
+            for module in modules:
+                for value in module.state_dict().values():
+                    torch.distributed.broadcast(value, src=0, group=self._group)
 
     def wait(self) -> None:
         """Until every process is here."""
         if self.world_size > 1:
-            self.fabric.barrier()
+            torch.distributed.barrier(group=self._group)
+
+    def lost(self) -> str:
+        """What happened to another process, as an exchange that failed may come before the news; else nothing."""
+        return "" if self.peers is None else self.peers.lost()
+
+    @contextmanager
+    def together(self, *, advice: str) -> Iterator[None]:
+        """What ends one process inside ends all; errors that a user can mend are said once.
+
+        Parameters
+        ----------
+        advice : str
+            What to do when another process is gone.
+        """
+        peers = self.peers
+        if peers is None:
+            yield
+            return
+        peers.advice = advice
+        try:
+            yield
+        except (StoppedBySignal, KeyboardInterrupt):
+            peers.leave()
+            raise
+        except MusiganError as error:
+            peers.leave(str(error))
+            if not peers.speaks:
+                raise ToldElsewhere(str(error)) from None
+            raise
+        except BaseException as error:
+            # An exchange with a process that is gone fails, too, before the news comes or after it.
+            lost = peers.lost() if isinstance(error, RuntimeError) else ""
+            peers.leave(lost or f"{type(error).__name__}: {error}")
+            if lost:
+                raise (TrainingError if peers.speaks else ToldElsewhere)(lost) from None
+            raise
+        else:
+            peers.leave()
 
 
 def start_runtime(
@@ -122,7 +218,11 @@ def start_runtime(
     # It takes as long to load as torch itself: only those who train wait for it.
     from lightning_fabric import Fabric
 
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     accelerator = choose_device(device)
+    others = start_others(devices, nodes)
+    if others:
+        atexit.register(end_others, others, seconds=LAST_SECONDS)
     fabric = Fabric(
         accelerator=accelerator,
         devices=devices,
@@ -132,14 +232,16 @@ def start_runtime(
     )
     fabric.launch()
     if accelerator == "cpu":  # after the launch, which sets one thread in each of several processes
-        torch.set_num_threads(choose_threads() if threads == "auto" else int(threads))
+        alone = choose_threads if devices == 1 else lambda: max(1, available_cores() // devices)
+        torch.set_num_threads(alone() if threads == "auto" else int(threads))
     torch.manual_seed(seed)
-    if precision == "auto":
-        precision = choose_precision(fabric.device)
     if accelerator == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = True
     is_measured = accelerator == "cpu" and threads == "auto"
-    return Runtime(fabric, precision, adapts_threads=is_measured and fabric.world_size == 1)
+    runtime = Runtime(fabric, precision, adapts_threads=is_measured and fabric.world_size == 1)
+    if precision == "auto":
+        runtime.precision = runtime.asked_of_main(lambda: choose_precision(fabric.device))
+    return runtime
 
 
 def best_device() -> str:

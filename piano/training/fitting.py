@@ -34,6 +34,7 @@ def fit_spectrum(networks: Iterable[VariationalAttentionModel], data: TrainingDa
     waveforms = data.draw_waveforms(Step((seed, "spectrum"), 0, 0.0), count, frames)
     for network in networks:
         network.autoencoder.fit_spectrum(waveforms)
+    data.runtime.share(*networks)
 
 
 def fit_normaliser(networks: Sequence[VariationalAttentionModel], data: TrainingData) -> None:
@@ -41,11 +42,10 @@ def fit_normaliser(networks: Sequence[VariationalAttentionModel], data: Training
     data.forget_latents()
     for network in networks:
         network.normaliser.reset()  # of an encoder that has learned again, the old one says nothing
-    means = data.means("training")
-    frames = means.flatten(0, 1)[:: max(1, means.shape[0] * means.shape[1] // NORMALISER_FRAMES)]
+    means = data.sampled_means(NORMALISER_FRAMES).to(data.runtime.device)
     for network in networks:
-        network.normaliser.fit(frames.to(data.runtime.device))
-    data.keep_latents(means)
+        network.normaliser.fit(means)
+        data.runtime.share(network.normaliser)
 
 
 def fit_style(networks: Sequence[VariationalAttentionModel], data: TrainingData, *, frames: int, seed: int) -> None:
@@ -60,12 +60,13 @@ def fit_style(networks: Sequence[VariationalAttentionModel], data: TrainingData,
     seed : int
     """
     style, latents = networks[0].style, data.latents("training")
-    frames = min(frames, latents.shape[1])
+    frames = min(frames, latents.frames)
     if style.is_fitted:
         style.renew_anchors(latents, frames=frames)
     else:
         fit_onsets(networks[0], data, frames=frames, seed=seed)
         style.fit(latents, frames=frames)
+    data.runtime.share(style)
     for network in networks[1:]:
         network.style.load_state_dict(style.state_dict())
 
@@ -124,6 +125,7 @@ def fit_textures(
             else:
                 latents = network.encode(waveforms)
             network.fit_texture(waveforms, latents, noise, steps=steps)
+    data.runtime.share(network.textures)
     for other in networks[1:]:
         other.textures.load_state_dict(network.textures.state_dict())
 

@@ -2,18 +2,55 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from torch import Tensor
 from torch.optim import Optimizer
 
 from piano.config_reader import Config
 from piano.discriminator import Discriminator_with_mdisc
+from piano.foundation.collectives import Crowd
 from piano.foundation.runtime import frozen
 from piano.piano_model import VariationalAttentionModel
 from piano.training.schedules import Step
 
 Batch = TypeVar("Batch")
+
+
+class Together(Protocol):
+    """What a loss needs of a batch of which every process holds a part (piano/foundation/runtime.py).
+
+    A loss that is a mean over items needs nothing of this: means are averaged. What compares items, or reads a
+    statistic of the batch, must see all of it; else several processes would learn something else than one.
+    """
+
+    def whole(self, tensor: Tensor, /) -> Tensor:
+        """The batch of all processes; gradients come back to who holds an item."""
+        ...
+
+    def gather(self, tensor: Tensor, /) -> Tensor:
+        """The batch of all processes, detached."""
+        ...
+
+    def crowd(self, tensor: Tensor, /) -> Crowd:
+        """The same of items of which some processes may have fewer, or none."""
+        ...
+
+    def mean(self, values: Tensor, /) -> Tensor:
+        """Mean over all processes."""
+        ...
+
+    @property
+    def world_size(self) -> int:
+        """How many processes there are."""
+        ...
+
+
+def norm_of_whole(together: Together, norm: Tensor) -> Tensor:
+    """Norm of the gradient at the whole batch, from the norm at this process's part of the mean of its own items."""
+    if together.world_size == 1:
+        return norm
+    return (together.mean(norm.square()) / together.world_size).sqrt()
 
 
 class Game(NamedTuple):
@@ -29,8 +66,8 @@ class Game(NamedTuple):
     autocast: Callable[[], AbstractContextManager[Any]]
     precision: str
     """Of the networks' products, as in runtime.precision, but never `auto`."""
-    gather: Callable[[Tensor], Tensor]
-    """Puts the detached batches of all processes together."""
+    together: "Together"
+    """Puts the parts of all processes together."""
     move: Callable[..., Tensor]
     """move(optimizer, clip=...): average the gradients over processes, clip, step, clear; returns their norm."""
 

@@ -1,21 +1,61 @@
 """What a run learns from: random crops of its music, and random windows of their latents."""
 
-from collections.abc import Callable, Sequence
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from piano.foundation.errors import DatasetError, TrainingError
+from piano.foundation.dataset_identity import dataset_identity
+from piano.foundation.errors import DatasetError
 from piano.foundation.pair_index import Split
 from piano.foundation.runtime import Runtime
 from piano.piano_model import AudioDataset, VariationalAttentionModel
-from piano.training.known_music import broken_pair
+from piano.training.known_music import broken_pair, sound_of
+from piano.training.latent_store import LatentStore, StoreLayout, missing_shards, plan_store, write_shard
 from piano.training.schedules import Step
 from piano.training.time_budget import ENCODING, TimeBudget
 
 ENCODED_PAIRS = 4
 """Pairs that are encoded at once."""
+LATENTS_NAME = "latents"
+"""Folder inside a run's: the latents of its music, which can be made again."""
+Answer = TypeVar("Answer")
+
+
+class Latents:
+    """Whitened latents of a split, read from the disk when they are asked for.
+
+    Parameters
+    ----------
+    store : LatentStore
+        Means as the encoder gave them.
+    mean : Tensor [shape=(latent_dim,)]
+    whiten : Tensor [shape=(latent_dim, latent_dim)]
+        Of the normaliser.
+    """
+
+    def __init__(self, store: LatentStore, mean: Tensor, whiten: Tensor) -> None:
+        self.store = store
+        self._mean, self._whiten = (value.detach().cpu().clone() for value in (mean, whiten))
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    @property
+    def frames(self) -> int:
+        """Latent frames of a pair."""
+        return self.store.layout.frames
+
+    def windows(self, items: Tensor, offsets: Tensor, frames: int) -> Tensor:
+        """Windows (count, frames, latent_dim) of pairs `items` (count,), from frames `offsets` (count,) on."""
+        with torch.autocast("cpu", enabled=False):
+            return (self.store.windows(items, offsets, frames) - self._mean) @ self._whiten
 
 
 class TrainingData:
@@ -29,8 +69,11 @@ class TrainingData:
     training_set, validation_set : AudioDataset
     budget : TimeBudget, optional
         Says how many pairs there is time to encode; by default all.
+    folder : Path, optional
+        The run's: latents are kept inside it; by default, in a temporary folder.
     between : callable, optional
-        Called before every batch that is encoded; what it raises ends the encoding.
+        Called before every batch that is encoded; what it raises ends the encoding. With several processes it is called
+        in all of them together, before every shard.
     """
 
     def __init__(
@@ -41,64 +84,139 @@ class TrainingData:
         training_set: AudioDataset,
         validation_set: AudioDataset,
         budget: TimeBudget | None = None,
+        folder: Path | None = None,
         between: Callable[[], None] = lambda: None,
     ) -> None:
         self.generator = generator
         self.runtime = runtime
         self.sets: dict[Split, AudioDataset] = {"training": training_set, "validation": validation_set}
         self.budget = budget
+        self._temporary = tempfile.TemporaryDirectory(prefix="musigan-") if folder is None else None
+        self.folder = (Path(self._temporary.name) if self._temporary else folder or Path()) / LATENTS_NAME
         self._between = between
-        self._latents: dict[Split, Tensor] = {}
+        self._stores: dict[Split, LatentStore] = {}
+        self._latents: dict[Split, Latents] = {}
 
-    def draw_waveforms(self, step: Step, batch_size: int, frames: int, *, split: Split = "training") -> Tensor:
-        """Random crops of a split (batch, channels, samples), `frames` latent frames long, on the device."""
+    def draw_waveforms(
+        self, step: Step, batch_size: int, frames: int, *, split: Split = "training", part: slice | None = None
+    ) -> Tensor:
+        """Random crops of a split (batch, channels, samples), `frames` latent frames long, on the device.
+
+        Of a part of the batch only that is read: the same crops, whoever asks.
+        """
         dataset, samples = self.sets[split], frames * self.generator.hop_samples
-        indices = torch.randint(len(dataset), (batch_size,), generator=step.random("pair"))
-        offsets = torch.randint(dataset.samples - samples + 1, (batch_size,), generator=step.random("offset"))
+        which = items_of(part, batch_size)
+        indices = torch.randint(len(dataset), (batch_size,), generator=step.random("pair"))[which]
+        offsets = torch.randint(dataset.samples - samples + 1, (batch_size,), generator=step.random("offset"))[which]
         waveforms = dataset.crops(indices, offsets, samples)
         refuse_broken(dataset, indices, waveforms)
         return waveforms.to(self.runtime.device, non_blocking=True)
 
-    def draw_latents(self, step: Step, batch_size: int, frames: int, *, split: Split = "training") -> Tensor:
-        """Random windows of a split's latents (batch, frames, latent_dim), on the device."""
-        latents = self.latents(split)
-        indices = torch.randint(len(latents), (batch_size,), generator=step.random("pair"))
-        offsets = torch.randint(latents.shape[1] - frames + 1, (batch_size,), generator=step.random("offset"))
-        places = offsets.unsqueeze(1) + torch.arange(frames)
-        return latents[indices.unsqueeze(1), places].to(self.runtime.device, non_blocking=True)
+    def draw_latents(
+        self, step: Step, batch_size: int, frames: int, *, split: Split = "training", part: slice | None = None
+    ) -> Tensor:
+        """Random windows of a split's latents (batch, frames, latent_dim), on the device.
 
-    def latents(self, split: Split) -> Tensor:
-        """Whitened latents (pairs, frames, latent_dim) of a split, encoded when they are first asked for."""
+        Of a part of the batch only that is read: the same windows, whoever asks.
+        """
+        latents, which = self.latents(split), items_of(part, batch_size)
+        indices = torch.randint(len(latents), (batch_size,), generator=step.random("pair"))[which]
+        offsets = torch.randint(latents.frames - frames + 1, (batch_size,), generator=step.random("offset"))[which]
+        return latents.windows(indices, offsets, frames).to(self.runtime.device, non_blocking=True)
+
+    # --- latents ---------------------------------------------------------------------------------------------------
+
+    def latents(self, split: Split) -> Latents:
+        """Whitened latents of a split, encoded when they are first asked for.
+
+        Those for learning are encoded by all processes, which must ask together; of validation music the main process
+        alone has any.
+        """
         if split not in self._latents:
-            self._latents[split] = self.whitened(self.means(split))
+            normaliser = self.generator.normaliser
+            self._latents[split] = Latents(self.store(split), normaliser.mean, normaliser.whiten)
         return self._latents[split]
 
-    def means(self, split: Split) -> Tensor:
-        """Latent means (pairs, frames, latent_dim) of a split, encoded now, on the CPU, before whitening."""
-        dataset = self.sets[split]
-        if self.budget is not None:
-            stride = self.budget.encoding_stride(len(dataset), split)
-            if split == "training":
-                stride = int(self.runtime.agree(float(stride)))
-            dataset = AudioDataset(dataset.pairs[::stride])
-        kind = ENCODING if split == "training" else split
-        with nullcontext() if self.budget is None else self.budget.measure(kind):
-            return encode_dataset(self.generator, dataset, self.runtime, between=self._between)
-
-    def whitened(self, means: Tensor) -> Tensor:
-        """Latent means on the CPU (pairs, frames, latent_dim), whitened."""
-        normaliser = self.generator.normaliser.to("cpu")
-        latents = normaliser(means)
-        normaliser.to(self.runtime.device)
-        return latents
-
-    def keep_latents(self, means: Tensor) -> None:
-        """Take latent means of the training set that were encoded before; what was kept of other encoders goes."""
-        self._latents = {"training": self.whitened(means)}
+    def sampled_means(self, most: int) -> Tensor:
+        """About so many latent means (frames, latent_dim) from all over the training set, before whitening."""
+        store = self.store("training")
+        frames = store.layout.frames
+        places = torch.arange(0, len(store) * frames, max(1, len(store) * frames // most))
+        return store.windows(places // frames, places % frames, 1).squeeze(1)
 
     def forget_latents(self) -> None:
-        """Encode anew when latents are next asked for: the encoder has learned."""
-        self._latents = {}
+        """Look again when latents are next asked for: the encoder or the normaliser has learned."""
+        self._stores, self._latents = {}, {}
+
+    def remove_latents(self) -> None:
+        """Free their place on the disk: nothing asks for latents any more."""
+        self.forget_latents()
+        if self.runtime.is_main:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def store(self, split: Split) -> LatentStore:
+        """Latent means of a split on disk; what is not there, or was made of something else, is encoded now."""
+        if split not in self._stores:
+            folder, layout = self.folder / split, self._of_all(split, lambda: self._plan(split))
+            missing = self._of_all(split, lambda: missing_shards(folder, layout))
+            if missing:
+                kind = ENCODING if split == "training" else split
+                with nullcontext() if self.budget is None else self.budget.measure(kind):
+                    self._encode(split, layout, missing)
+            self._stores[split] = LatentStore(folder, layout)
+        return self._stores[split]
+
+    def _of_all(self, split: Split, question: Callable[[], Answer]) -> Answer:
+        """What the main process says to those who encode a split: all, or it alone."""
+        return self.runtime.asked_of_main(question) if split == "training" else question()
+
+    def _plan(self, split: Split) -> StoreLayout:
+        """What the store of a split holds, or will; what lies there and is of no use is removed."""
+        dataset = self.sets[split]
+        stride = 1 if self.budget is None else self.budget.encoding_stride(len(dataset), split)
+        layout = StoreLayout(
+            pairs=len(range(0, len(dataset), stride)),
+            frames=dataset.samples // self.generator.hop_samples,
+            latent_dim=self.generator.latent_dim,
+            stride=stride,
+        )
+        return plan_store(self.folder / split, layout, self._made_of(dataset))
+
+    def _made_of(self, dataset: AudioDataset) -> dict[str, Any]:
+        """What latents depend on: the encoder, the music, and the precision of products."""
+        digest = hashlib.sha256()
+        for name, value in self.generator.autoencoder.state_dict().items():
+            if not name.startswith("decoder."):
+                digest.update(name.encode("ascii"))
+                digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return {
+            "encoder": digest.hexdigest(),
+            "music": "" if dataset.manifest is None else dataset_identity(dataset.manifest),
+            "sound": sound_of(dataset),
+            "shape": list(dataset.pairs.shape),
+            "precision": self.runtime.precision,
+        }
+
+    def _encode(self, split: Split, layout: StoreLayout, missing: list[int]) -> None:
+        """Make shards: each process one a round."""
+        everybody = split == "training"
+        rank, ranks = (self.runtime.rank, self.runtime.world_size) if everybody else (0, 1)
+        between = self._between if self.runtime.world_size == 1 else lambda: None
+        for first in range(0, len(missing), ranks):
+            if ranks > 1:
+                self._between()
+            for shard in missing[first + rank : first + rank + 1]:
+                pairs = layout.pairs_of(shard)
+                places = range(pairs.start * layout.stride, (pairs.stop - 1) * layout.stride + 1, layout.stride)
+                encoded = encode_pairs(self.generator, self.sets[split], places, self.runtime, between=between)
+                write_shard(self.folder / split, layout, shard, encoded)
+        if ranks > 1:
+            self.runtime.wait()
+
+
+def items_of(part: slice | None, batch_size: int) -> Tensor:
+    """Numbers of a part's items; those before the first are the last ones."""
+    return torch.arange(batch_size) if part is None else torch.arange(part.start, part.stop) % batch_size
 
 
 def refuse_broken(dataset: AudioDataset, indices: Sequence[int] | Tensor, waveforms: Tensor) -> None:
@@ -110,31 +228,24 @@ def refuse_broken(dataset: AudioDataset, indices: Sequence[int] | Tensor, wavefo
         raise DatasetError(broken_pair(place, int(indices[item])))
 
 
-@torch.inference_mode()
-def encode_dataset(
+def encode_pairs(
     generator: VariationalAttentionModel,
     dataset: AudioDataset,
+    pairs: Sequence[int],
     runtime: Runtime,
     *,
     between: Callable[[], None] = lambda: None,
-) -> Tensor:
-    """Latent means (pairs, frames, latent_dim) of every pair of a data set, on the CPU, before whitening.
+) -> Iterator[Tensor]:
+    """Latent means (up to ENCODED_PAIRS, frames, latent_dim) of some pairs, on the CPU, before whitening.
 
     `between` is called before every batch; what it raises ends the encoding.
     """
     frames = dataset.samples // generator.hop_samples
-    pieces = []
-    for index in range(0, len(dataset), ENCODED_PAIRS):
+    for begin in range(0, len(pairs), ENCODED_PAIRS):
         between()
-        places = range(index, min(index + ENCODED_PAIRS, len(dataset)))
+        places = pairs[begin : begin + ENCODED_PAIRS]
         waveforms = torch.stack([dataset[item] for item in places])
         refuse_broken(dataset, places, waveforms)
-        with runtime.autocast():
-            pieces.append(generator.autoencoder.encode(waveforms.to(runtime.device))[0][:, :frames].float().cpu())
-    means = torch.cat(pieces).clone()
-    if not bool(torch.isfinite(means).all()):
-        raise TrainingError(
-            "the encoder diverged: it gives NaN or infinity for music that is sound. "
-            "Lower the learning rate of stage autoencoder, and begin again or resume from an earlier epoch."
-        )
-    return means
+        with torch.inference_mode(), runtime.autocast():
+            means = generator.autoencoder.encode(waveforms.to(runtime.device))[0][:, :frames].float().cpu()
+        yield means.clone()

@@ -125,6 +125,7 @@ class TrainingRun:
             training_set=training_set,
             validation_set=validation_set,
             budget=self.budget,
+            folder=None if is_trial else config.checkpoint_folder,
             between=self._between_batches,
         )
         self._step_seconds = 0.0
@@ -208,7 +209,7 @@ class TrainingRun:
             factor=self.factor,
             autocast=self.runtime.autocast,
             precision=self.runtime.precision,
-            gather=self.runtime.gather,
+            together=self.runtime,
             move=self.take_step,
         )
 
@@ -706,14 +707,18 @@ class TrainingRun:
             return bool(self.stop)
         if self.total_step % STOP_EVERY:
             return False
-        self.stop.signal = round(self.runtime.agree(float(self.stop.signal or 0))) or None
+        self._hear_main()
         return bool(self.stop)
 
+    def _hear_main(self) -> None:
+        """Whether the main process was asked to stop."""
+        self.stop.signal = round(self.runtime.agree(float(self.stop.signal or 0))) or None
+
     def _between_batches(self) -> None:
-        """Encoding takes long: it may be left where nothing is lost. Several processes go through it together."""
+        """Encoding takes long: it may be left where nothing is lost."""
         self.screen.doing("Encoding the music")
-        if self.runtime.world_size == 1:
-            self.stop_if_asked()
+        self._hear_main()
+        self.stop_if_asked()
 
     def _restore_optimizers(self) -> None:
         """Give the optimisers of a resumed stage what they remembered; raises CheckpointError."""

@@ -27,12 +27,12 @@ from piano.foundation.doors import command
 from piano.foundation.run_log import read_history
 from piano.foundation.score_words import RULER_VERSION
 from piano.foundation.screen_text import counted, join_names, wrapped
-from piano.piano_model import AudioDataset, VariationalAttentionModel
+from piano.piano_model import VariationalAttentionModel
 from piano.piano_train import Composition, compose, draw_composition, judge_composition
 from piano.stages import FIRST_STAGE, LAST_STAGE, MANY_STEPS, ONE_STEP, STAGE
 from piano.training.schedules import Step
 from piano.training.time_budget import ENCODING
-from piano.training.training_data import encode_dataset
+from piano.training.training_data import ENCODED_PAIRS, encode_pairs
 from piano.training.training_run import TrainingRun
 from piano.training.watcher import Watcher
 from piano.watching.best_again import judge_best_again, wants_more_clips
@@ -329,8 +329,8 @@ def try_out(run: TrainingRun) -> Prices:
     samples = clips[0].shape[-1]
     compose_clips(run.composer(seed=SEED, steps=1), 1, samples)  # the first of everything is slower
     feature_matrix(clips[:1], rate)
-    some = AudioDataset(run.data.sets["training"].pairs[:4])
-    one_pair = timed(lambda: encode_dataset(run.generator, some, run.runtime)) / len(some)
+    training, some = run.data.sets["training"], range(min(ENCODED_PAIRS, len(run.data.sets["training"])))
+    one_pair = timed(lambda: list(encode_pairs(run.generator, training, some, run.runtime))) / len(some)
     pairs = len(run.data.sets["validation"])
     heard = pairs // run.budget.encoding_stride(pairs, "validation") if run.budget else pairs
     return Prices(
@@ -340,7 +340,7 @@ def try_out(run: TrainingRun) -> Prices:
             for steps in (1, 16)
         },
         reconstruct=timed(lambda: compare_reconstructions(generator, clips, None)) / len(clips),
-        encoding=one_pair * len(run.data.sets["training"]),
+        encoding=one_pair * len(training),
         judging=one_pair * heard,
     )
 

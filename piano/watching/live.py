@@ -92,7 +92,7 @@ class Doctor(Watcher):
         self._weights = self._sample(run)
         self._remember(run)
         if is_first:
-            self._close_window(run, data_signals(run))
+            self._close_window(run, run.runtime.asked_of_main(lambda: data_signals(run)))
 
     def before_step(self, run: TrainingRun, optimizers: Mapping[str, Optimizer]) -> None:
         """Scale the rates that were just set."""

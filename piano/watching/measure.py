@@ -37,12 +37,16 @@ PROBE_TONE_HERTZ, PROBE_LEVEL = 1000.0, 0.125
 
 
 def measure(run: TrainingRun) -> dict[str, float]:
-    """The signals of the present stage; nothing where a stage has none."""
-    with at_rest(run):
+    """The signals of the present stage; nothing where a stage has none. The main process measures."""
+
+    def signals() -> dict[str, float]:
         found: dict[str, float] = {}
-        for name in STAGE[run.stage].signals:
-            found |= SIGNALS[name](run)
-    return {name: agreed for name, value in found.items() if math.isfinite(agreed := run.runtime.agree(value))}
+        with at_rest(run):
+            for name in STAGE[run.stage].signals:
+                found |= SIGNALS[name](run)
+        return {name: value for name, value in found.items() if math.isfinite(value)}
+
+    return run.runtime.asked_of_main(signals)
 
 
 @contextmanager

@@ -23,8 +23,8 @@ class Validation(Watcher):
     """The losses on validation music at the end of every epoch."""
 
     def end_epoch(self, run: TrainingRun) -> dict[str, float]:
-        """See validation_losses."""
-        return validation_losses(run)
+        """See validation_losses. The main process hears them."""
+        return run.runtime.asked_of_main(lambda: validation_losses(run))
 
 
 @torch.no_grad()
