@@ -228,7 +228,9 @@ def test_a_folder_of_version_1_becomes_shards_without_decoding(tmp_path: Path, m
         for folder in (old, tmp_path / "fresh"):
             for form in ("shards", "npy"):
                 output = tmp_path / f"{folder.name} {form}"
-                create_dataset(folder, output, segment_seconds=0.5, form=form)
+                said: list[str] = []
+                create_dataset(folder, output, segment_seconds=0.5, form=form, tell=said.append)
+                assert any("holds floats" in line for line in said) == (folder == old and form == "shards")
                 found.append(np.asarray(open_pairs(output, split)).tobytes())
         assert len(set(found)) == 1
     outcome = prepare_folder(music, old, SETTINGS)
