@@ -2,7 +2,7 @@
 
     python benchmarks/bench_store.py
     python benchmarks/bench_store.py --sample-rate 44100 --channels 2 --crop-seconds 2
-    python benchmarks/bench_store.py --seconds 60 --hours 50 --rounds 1     # the short form, in the tests
+    python benchmarks/bench_store.py --seconds 60 --hours 3 --rounds 1     # the short form, in the tests
 
 The same made-up music lies as it did in version 3 (each pair as floats, memory-mapped), in shards of 16-bit numbers
 (read plainly, and mapped), and as FLAC of libsndfile. All forms are read in turns, so that a busy machine slows them

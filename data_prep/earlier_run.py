@@ -8,6 +8,8 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from data_prep.music_files import Hashes, MusicFile
 from data_prep.prepare_song import (
     FINGERPRINT_NAME,
@@ -25,7 +27,9 @@ from data_prep.song_groups import is_whole_fingerprint
 from piano.foundation.dataset_format import MANIFEST_NAME, PreparedManifest, PrepareSettings, read_prepared_manifest
 from piano.foundation.errors import DatasetError
 from piano.foundation.made_files import clear_leftovers
+from piano.foundation.npy_files import open_array
 from piano.foundation.prepared_song import SHARDS_FOLDER, SongEntry
+from piano.foundation.quantised import STORED_KIND
 
 _RECORD_NAME = re.compile(r"[0-9a-f]{24}\.json")
 
@@ -126,8 +130,21 @@ def usable_record(source: MusicFile, output: Path, settings: PrepareSettings) ->
         return None
     if record.song.shard is not None:
         return record if packed_songs(output).holds(record.song) else None
-    names = (FINGERPRINT_NAME, *(chunk.file for chunk in record.song.chunks))
-    return record if all((output / record.song.folder / name).is_file() for name in names) else None
+    return record if _is_whole(output / record.song.folder, record.song, settings.channels) else None
+
+
+def _is_whole(folder: Path, song: SongEntry, channels: int) -> bool:
+    """Whether the files of a song that is in no shard are there, with all the samples that they should have."""
+    for chunk in song.chunks:
+        try:
+            stream, layout = open_array(folder / chunk.file, hint="")
+        except DatasetError:
+            return False
+        stream.close()
+        shape = (channels, chunk.samples) if layout.kind == np.float32 else (chunk.samples, channels)
+        if layout.shape != shape or layout.kind not in (np.float32, STORED_KIND):
+            return False
+    return True
 
 
 def records_aside(

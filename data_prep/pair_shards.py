@@ -83,7 +83,7 @@ def write_shards(
         folder.mkdir(exist_ok=True)
         clear_leftovers(folder)
         _take_shards(prepared.folder, output, {song.shard for song in songs.values() if song.shard is not None}, tell)
-        songs |= _make_shards(output, [song for song in songs.values() if song.shard is None], prepared)
+        songs |= _make_shards(output, [song for song in songs.values() if song.shard is None], prepared, tell)
         shards = tuple(sorted({str(song.shard) for song in songs.values()}))
         manifest = dataclasses.replace(manifest, shards=shards, version=DATASET_VERSION)
         _write_indices(output, manifest, divided, recordings, songs)
@@ -123,8 +123,10 @@ def _take_shards(prepared: Path, output: Path, names: set[str], tell: Callable[[
     left = []
     for name in sorted(names):
         source, target = prepared / SHARDS_FOLDER / name, output / SHARDS_FOLDER / name
+        if target.is_file() and os.path.samefile(source, target):
+            continue
         is_there = target.is_file() and target.stat().st_size == source.stat().st_size
-        if not is_there and not _link(source, target):
+        if not _link(source, target) and not is_there:
             left.append((source, target))
     if not left:
         return
@@ -155,12 +157,21 @@ def _link(source: Path, target: Path) -> bool:
     return True
 
 
-def _make_shards(output: Path, songs: list[SongEntry], prepared: Prepared) -> dict[str, SongEntry]:
+def _make_shards(
+    output: Path, songs: list[SongEntry], prepared: Prepared, tell: Callable[[str], object]
+) -> dict[str, SongEntry]:
     """Shards of songs that a prepared folder of version 1 holds as floats; returns the songs with their places."""
+    if not songs:
+        return {}
     row_bytes = prepared.channels * STORED_KIND.itemsize
-    refuse_full_disk(output, sum(song.samples for song in songs) * row_bytes)
+    needed = sum(song.samples for song in songs) * row_bytes
+    refuse_full_disk(output, needed)
+    tell(
+        f"{printable(prepared.folder)} holds floats, as earlier versions made them: {printable(output)} gets "
+        f"{needed / 1e9:.2f} GB of its own. Prepare the music again first, and both share one form."
+    )
     taken = (_SHARD_NAME.fullmatch(path.name) for path in _shards_in(output))
-    number = max((int(found[1]) for found in taken if found), default=-1) + 1 if songs else 0
+    number = max((int(found[1]) for found in taken if found), default=-1) + 1
     placed: dict[str, SongEntry] = {}
     in_order = sorted(songs, key=lambda song: song.source)
     for batch in in_batches(in_order, row_bytes, SHARD_BYTES):

@@ -143,15 +143,15 @@ def _above(folder: str) -> str | None:
 
 def read_fingerprints(output: Path, songs: Iterable[SongEntry]) -> Iterator[np.ndarray]:
     """The fingerprint of every song [shape=(frames,)]; raises DatasetError where one is missing or damaged."""
-    shard, words = None, np.zeros(0, np.uint32)
+    held: dict[str, np.ndarray] = {}  # what is given out are views of it
     for song in songs:
         if song.shard is None or song.fingerprint_words is None:
             yield _read_words(output / song.folder / FINGERPRINT_NAME)
             continue
-        if song.shard != shard:
-            shard, words = song.shard, _read_words(fingerprints_path(output, song.shard))
+        if song.shard not in held:
+            held[song.shard] = _read_words(fingerprints_path(output, song.shard))
         first, end = song.fingerprint_words
-        yield words[first:end]
+        yield held[song.shard][first:end]
 
 
 def _read_words(path: Path) -> np.ndarray:

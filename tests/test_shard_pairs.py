@@ -187,6 +187,12 @@ def test_where_there_are_no_second_names_shards_are_copied_and_that_is_told(
     assert np.array_equal(np.asarray(open_pairs(tmp_path / "set", "training")), both(folders, "training")[1])
     said.clear()
     create_dataset(folders[0], tmp_path / "set", segment_seconds=0.5, validation_fraction=0.3, tell=said.append)
+    assert not any("gets copies" in line for line in said)
+    for path in (tmp_path / "set/shards").iterdir():
+        assert os.path.samefile(path, folders[0] / "shards" / path.name)  # one copy is enough, where it can be
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", refuse)
+        create_dataset(folders[0], tmp_path / "set", segment_seconds=0.5, validation_fraction=0.3, tell=said.append)
     assert not any("gets copies" in line for line in said)  # they are there
 
 

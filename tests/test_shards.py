@@ -228,7 +228,9 @@ def test_a_folder_of_version_1_becomes_shards_without_decoding(tmp_path: Path, m
         for folder in (old, tmp_path / "fresh"):
             for form in ("shards", "npy"):
                 output = tmp_path / f"{folder.name} {form}"
-                create_dataset(folder, output, segment_seconds=0.5, form=form)
+                said: list[str] = []
+                create_dataset(folder, output, segment_seconds=0.5, form=form, tell=said.append)
+                assert any("holds floats" in line for line in said) == (folder == old and form == "shards")
                 found.append(np.asarray(open_pairs(output, split)).tobytes())
         assert len(set(found)) == 1
     outcome = prepare_folder(music, old, SETTINGS)
@@ -310,6 +312,27 @@ def test_a_damaged_shard_is_made_again(tmp_path: Path, small_shards: None, damag
     assert (outcome.prepared, outcome.kept) == (2, 2)
     for song in manifest.songs:
         assert np.array_equal(whole_song(output, song.source), whole_song(tmp_path / "whole", song.source))
+
+
+def test_a_song_that_is_damaged_before_it_is_packed_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    music, output = tmp_path / "music", tmp_path / "out"
+    write_songs(music, {name: 1.0 for name in "abcd"})
+    prepare(music, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr("data_prep.prepare_dataset.pack_songs", stop)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(music, output)
+    sounds = sorted(output.glob("*/sound.npy"))
+    assert len(sounds) == 4
+    sounds[0].write_bytes(sounds[0].read_bytes()[:-2])
+    np.save(sounds[1], np.zeros((7, 1), np.int16))
+    sounds[2].unlink()
+    outcome = prepare_folder(music, output, SETTINGS)
+    assert (outcome.prepared, outcome.kept) == (3, 1)
+    assert contents(output) == contents(tmp_path / "whole")
 
 
 def test_somebody_s_files_among_the_shards_stay(tmp_path: Path):

@@ -1,7 +1,7 @@
 """Reads rows of .npy files by their number, with plain reads.
 
 A mapped file that is cut off meanwhile, or lies on a drive that fails, would end the process without a word; a plain
-read is an error with a sentence, and no slower (`benchmarks/bench_store.py`).
+read is an error with a sentence, and about as fast (`benchmarks/bench_store.py`).
 """
 
 import os
