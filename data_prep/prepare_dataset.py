@@ -6,8 +6,10 @@ Stopped at any moment and started again, it goes on where it was; on an unchange
 """
 
 import argparse
+import functools
 import os
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -15,20 +17,24 @@ from pathlib import Path
 from data_prep.defaults import Defaults, add_config_options, load_defaults
 from data_prep.earlier_run import (
     EarlierRun,
-    changed_settings,
     find_moved,
     read_earlier_run,
     remove_leftovers,
     take_over,
+    tell_changes,
     valid_records,
 )
 from data_prep.missing_music import refuse_missing_music
 from data_prep.music_files import Hashes, MusicFiles, look_at, no_music
+from data_prep.prepare_part import prepare_part, print_part
 from data_prep.prepare_report import REPORT_CSV, REPORT_JSON, Outcome, print_outcome, write_reports
 from data_prep.prepare_song import RECORDS_FOLDER, WORK_FOLDER
+from data_prep.runners.choice import RUNNERS, choose_runner
+from data_prep.runners.runner import Runner
+from data_prep.runners.shard import read_shard
 from data_prep.song_groups import GROUPINGS, grouping_key, with_groups
 from data_prep.song_queue import prepare_everything, removed_meanwhile
-from data_prep.worker_pool import MOST_WORKERS
+from data_prep.worker_pool import MOST_WORKERS, run_tasks
 from piano.foundation import bounds
 from piano.foundation import options as kinds
 from piano.foundation.audio_io import FolderScan, scan_folder
@@ -54,6 +60,7 @@ def prepare_folder(
     forget_missing: bool = False,
     tell: Callable[[str], object] = lambda _: None,
     group_by: str = "recording",
+    runner: Runner | None = None,
 ) -> Outcome:
     """Prepare every song of a folder that is not prepared yet, and write manifest and report.
 
@@ -74,6 +81,8 @@ def prepare_folder(
         Gets a line on what is about to happen.
     group_by : str
         What is never split between training and validation: one of `GROUPINGS`.
+    runner : Runner, optional
+        Where the songs are prepared, in place of `workers` processes here.
 
     Returns
     -------
@@ -85,6 +94,7 @@ def prepare_folder(
         If another run works there, the music is away, the folder belongs to other music, or the disk is full.
     """
     root = music.parent if music.is_file() else music
+    runner = runner or functools.partial(run_tasks, workers=workers)
     scan = _search(music, output)
     with locked_folder(output):
         hashes = Hashes()
@@ -96,9 +106,9 @@ def prepare_folder(
         _make_work_folders(output)
         taken = take_over(moved, earlier.records, files.everything, output, settings)
         records = valid_records(files.sources, output, settings)
-        changes = _tell_changes(earlier, settings, tell)
+        changes = tell_changes(earlier, settings, tell)
         kept = set(records)
-        left_out, crashed = prepare_everything(files.sources, records, output, settings, workers, hashes, tell)
+        left_out, crashed = prepare_everything(files.sources, records, output, settings, runner, hashes, tell)
         songs = [record.song for _, record in sorted(records.items()) if record.song is not None]
         manifest = _manifest(songs, files.left_out + left_out, earlier, music, output, settings, group_by)
         _write_if_new(output, manifest, earlier.manifest)
@@ -114,17 +124,6 @@ def _search(music: Path, output: Path) -> FolderScan:
     if not scan.audio and not (output / MANIFEST_NAME).exists():
         raise DatasetError(no_music(scan, music))
     return scan
-
-
-def _tell_changes(earlier: EarlierRun, settings: PrepareSettings, tell: Callable[[str], object]) -> str:
-    """Say that old chunks will go if the settings are new; returns what changed."""
-    changes = changed_settings(earlier.manifest.settings, settings) if earlier.manifest else ""
-    if changes:
-        tell(
-            f"settings changed ({changes}): everything is prepared again, and the chunks of before are removed at "
-            "the end. With another --output both stay."
-        )
-    return changes
 
 
 def _make_work_folders(output: Path) -> None:
@@ -230,9 +229,22 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add(
         "--workers",
         type=kinds.whole(bounds.WORKERS),
-        default=min(available_cores(), MOST_WORKERS),
-        help=f"processes; more than {MOST_WORKERS} count as {MOST_WORKERS} (default: the cores that this process may "
-        "use, %(default)s)",
+        help=f"processes of this machine; more than {MOST_WORKERS} count as {MOST_WORKERS} (default: the cores that "
+        f"this process may use, {min(available_cores(), MOST_WORKERS)})",
+    )
+    add(
+        "--runner",
+        choices=RUNNERS,
+        default="local",
+        help="where songs are prepared: processes of this machine, or a cluster (default: %(default)s)",
+    )
+    add("--address", help="of the cluster's scheduler or head: tcp://host:8786 (dask), host:6379 or auto (ray)")
+    add(
+        "--shard",
+        type=read_shard,
+        metavar="NUMBER/COUNT",
+        help="only this part of the songs; the parts may run at once, on machines that share the folders. The same "
+        "command without it finishes",
     )
     add(
         "--max-files", type=kinds.whole(bounds.FILES), help="only the first so many files, to try it out (default: all)"
@@ -269,6 +281,34 @@ def _what_to_do(reasons: Counter[str], options: argparse.Namespace, output: Path
     return f"{short} or replace the files, or name another folder."
 
 
+def _tell(line: str) -> None:
+    print(wrapped(line), flush=True)
+
+
+def _prepare_shard(
+    options: argparse.Namespace, output: Path, settings: PrepareSettings, runner: Runner, words: list[str]
+) -> None:
+    """Prepare one shard, and name the command that finishes: the words of this one without the shard."""
+    part = prepare_part(
+        _search(options.folder, output),
+        options.folder,
+        output,
+        settings,
+        options.shard,
+        runner=runner,
+        max_files=options.max_files,
+        forget_missing=options.forget_missing,
+        tell=_tell,
+    )
+    is_value = [False, *(len(word) > 3 and "--shard".startswith(word) for word in words)]
+    last = [
+        word
+        for word, is_shard in zip(words, is_value, strict=False)
+        if not is_shard and not (len(word) > 3 and "--shard".startswith(word.partition("=")[0]))
+    ]
+    print_part(part, options.shard, output, last)
+
+
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit status: 0 if there is at least one chunk, else 2."""
     options = parse_arguments(argv)
@@ -277,14 +317,19 @@ def main(argv: list[str] | None = None) -> int:
         defaults = load_defaults(options.config, options.preset)
         output = options.output or defaults.prepared_folder
         settings = _settings(options, defaults)
+        folders = [options.folder, output]
+        runner = choose_runner(options.runner, options.address, options.workers, folders, available_cores())
+        if options.shard is not None:
+            _prepare_shard(options, output, settings, runner, sys.argv[1:] if argv is None else argv)
+            return
         outcome = prepare_folder(
             options.folder,
             output,
             settings,
-            workers=options.workers,
+            runner=runner,
             max_files=options.max_files,
             forget_missing=options.forget_missing,
-            tell=lambda line: print(wrapped(line), flush=True),
+            tell=_tell,
             group_by=options.group_by,
         )
         print_outcome(outcome, output)

@@ -12,8 +12,8 @@ from data_prep.earlier_run import usable_record
 from data_prep.music_files import Hashes, MusicFile
 from data_prep.prepare_report import PrepareProgress
 from data_prep.prepare_song import SongTask, SourceRecord, prepare_song
+from data_prep.runners.runner import Runner
 from data_prep.same_bytes import find_copies, next_of, settle
-from data_prep.worker_pool import run_tasks
 from piano.foundation.dataset_format import PrepareSettings
 from piano.foundation.errors import DISK_ERRORS, DatasetError
 from piano.foundation.folder_lock import LOCK_NAME
@@ -29,7 +29,7 @@ def prepare_everything(
     records: dict[str, SourceRecord],
     output: Path,
     settings: PrepareSettings,
-    workers: int,
+    runner: Runner,
     hashes: Hashes,
     tell: Callable[[str], object],
 ) -> tuple[list[LeftOut], set[str]]:
@@ -46,8 +46,8 @@ def prepare_everything(
     output : Path
         The prepared folder.
     settings : PrepareSettings
-    workers : int
-        Processes.
+    runner : Runner
+        What takes the songs to processes.
     hashes : Hashes
         Of the files that were read already.
     tell : callable
@@ -68,7 +68,7 @@ def prepare_everything(
     failures: dict[str, LeftOut] = {}
     done: set[str] = set()
     while todo := _due(sources, waiting, records, done):
-        crashed = _prepare_all(todo, records, output, settings, workers=workers, hashes=hashes, tell=tell)
+        crashed = _prepare_all(todo, records, output, settings, runner=runner, hashes=hashes, tell=tell)
         failures |= {entry.source: entry for entry in crashed}
         done |= {source.name for source in todo}
     left_out: list[LeftOut] = []
@@ -98,11 +98,11 @@ def _prepare_all(
     output: Path,
     settings: PrepareSettings,
     *,
-    workers: int,
+    runner: Runner,
     hashes: Hashes,
     tell: Callable[[str], object],
 ) -> list[LeftOut]:
-    """Run the workers; adds to `records` and returns what crashed."""
+    """Run the step of every song; adds to `records` and returns what crashed."""
     known = {source.name: usable_record(source, output, settings) for source in todo}
     if need := disk_need([source.path for source in todo if known[source.name] is None], output, settings):
         tell(need)
@@ -118,7 +118,7 @@ def _prepare_all(
         for source in todo
     ]
     failures = []
-    events = run_tasks(prepare_song, tasks, workers=workers)
+    events = runner(prepare_song, tasks)
     with contextlib.closing(events), PrepareProgress([source.size for source in todo]) as progress:
         for event in events:
             in_work = progress.in_work()
