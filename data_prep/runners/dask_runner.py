@@ -42,7 +42,7 @@ def run_on_dask(
             running[future.key] = index
             return [future]
 
-        done = as_completed([future for _ in range(IN_FLIGHT) for future in submit()])
+        done = as_completed([future for _ in range(IN_FLIGHT) for future in submit()], loop=client.loop)
         for future in done:
             index = running.pop(future.key)
             yield _event(index, future, address)

@@ -1,0 +1,34 @@
+"""The step of one song, with a cluster's worker that dies under it once, or a decoder that crashes."""
+
+import os
+import signal
+from pathlib import Path
+
+from data_prep.prepare_song import SongTask, SourceRecord, prepare_song
+from data_prep.worker_pool import Tick
+
+DEADLY = "deadly"
+"""In the name of a song whose decoder crashes."""
+MARK = "killed-once"
+"""Beside the music, when a worker was killed."""
+
+
+def kill_the_worker_once(task: SongTask, tick: Tick) -> SourceRecord:
+    """Kill the process that this one is the child of, the first time; crash for a deadly song; else prepare it."""
+    if DEADLY in task.source:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    mark = Path(task.output).parent / MARK
+    try:
+        os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return prepare_song(task, tick)
+    os.kill(os.getppid(), signal.SIGKILL)
+    signal.pause()
+    raise AssertionError("a parent that is gone gives no signal")
+
+
+def crash_if_deadly(task: SongTask, tick: Tick) -> SourceRecord:
+    """Crash for a deadly song; else prepare it."""
+    if DEADLY in task.source:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return prepare_song(task, tick)

@@ -1,0 +1,159 @@
+"""On the workers of a Dask and of a Ray cluster the same folder comes out, also where a worker is killed on the way."""
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from data_prep.prepare_dataset import main
+from piano.foundation.dataset_format import read_prepared_manifest
+from tests import crashing_workers
+from tests.make_audio import write_music
+from tests.test_prepare_dataset import contents
+
+ROOT = Path(__file__).resolve().parent.parent
+OPTIONS = ["--sample-rate", "16000", "--channels", "1", "--chunk-seconds", "2"]
+
+
+def is_installed(engine: str) -> bool:
+    return importlib.util.find_spec(engine) is not None
+
+
+@pytest.fixture(scope="module")
+def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("music")
+    for seed in range(6):
+        write_music(folder / f"{seed}.flac", seed, 3.0 + seed)
+    write_music(folder / "deadly.wav", 7, 4.0)
+    (folder / "broken.mp3").write_bytes(b"no music at all" * 100)
+    return folder
+
+
+@pytest.fixture
+def whole(music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """What one run here makes, where one decoder crashes."""
+    monkeypatch.setattr("data_prep.song_queue.prepare_song", crashing_workers.crash_if_deadly)
+    assert main([str(music), "--output", str(tmp_path / "whole"), *OPTIONS, "--workers", "2"]) == 0
+    left_out = {entry.source: entry.detail for entry in read_prepared_manifest(tmp_path / "whole").left_out}
+    assert left_out["deadly.wav"] == "the decoder crashed (exit code -11)"
+    return contents(tmp_path / "whole")
+
+
+@pytest.fixture(scope="module")
+def dask() -> Iterator[str]:
+    if not is_installed("distributed"):
+        pytest.skip("the extra `dask` is not installed")
+    from dask.distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, silence_logs=50
+    ) as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.fixture(scope="module")
+def ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if not is_installed("ray"):
+        pytest.skip("the extra `ray` is not installed")
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    import ray
+
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", path)
+        context = ray.init(
+            num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100 << 20, address="local"
+        )
+        yield context.address_info["address"]
+        ray.shutdown()
+
+
+@pytest.mark.parametrize("engine", ["dask", "ray"])
+def test_a_cluster_makes_the_same_folder_though_a_worker_is_killed(
+    engine: str,
+    music: Path,
+    whole: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    address = request.getfixturevalue(engine)
+    monkeypatch.setattr("data_prep.song_queue.prepare_song", crashing_workers.kill_the_worker_once)
+    output = tmp_path / "there" / "prepared"
+    cluster = ["--runner", engine, "--address", address]
+    assert main([str(music), "--output", str(output), *OPTIONS, *cluster]) == 0
+    assert (output.parent / crashing_workers.MARK).exists()
+    assert contents(output) == whole
+
+
+@pytest.mark.parametrize("engine", ["dask", "ray"])
+def test_a_cluster_goes_on_where_a_shard_stopped_and_this_machine_ends_it(
+    engine: str, music: Path, whole: dict[str, bytes], tmp_path: Path, request: pytest.FixtureRequest, capsys
+) -> None:
+    address = request.getfixturevalue(engine)
+    output = tmp_path / "prepared"
+    assert main([str(music), "--output", str(output), *OPTIONS, "--shard", "1/3"]) == 0
+    assert (
+        main(
+            [str(music), "--output", str(output), *OPTIONS, "--shard", "2/3", "--runner", engine, "--address", address]
+        )
+        == 0
+    )
+    capsys.readouterr()
+    assert main([str(music), "--output", str(output), *OPTIONS, "--workers", "1"]) == 0
+    assert contents(output) == whole
+
+
+@pytest.mark.parametrize("engine", ["dask", "ray"])
+def test_a_worker_that_does_not_see_the_folders_is_one_sentence(
+    engine: str, music: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    from data_prep.runners.choice import choose_runner
+    from piano.foundation.errors import DatasetError
+
+    runner = choose_runner(engine, request.getfixturevalue(engine), None, [tmp_path / "not there"], 1)
+    with pytest.raises(DatasetError, match=r"the worker on .* does not see .*not there. Every worker needs"):
+        list(runner(crashing_workers.crash_if_deadly, [1, 2]))
+
+
+@pytest.mark.parametrize("engine", ["distributed", "ray"])
+def test_no_cluster_at_an_address_is_one_sentence(
+    engine: str, music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    if not is_installed(engine):
+        pytest.skip(f"{engine} is not installed")
+    name = "dask" if engine == "distributed" else engine
+    monkeypatch.setattr(f"data_prep.runners.{name}_runner.WORKER_WAIT_SECONDS", 1.0)
+    address = "tcp://127.0.0.1:9" if name == "dask" else "127.0.0.1:9"
+    options = ["--output", str(tmp_path / "prepared"), *OPTIONS, "--runner", name, "--address", address]
+    assert main([str(music), *options]) == 2
+    assert f"at {address}" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--runner", "dask"], "--runner dask needs the --address of a running cluster"),
+        (["--runner", "ray"], "--runner ray needs the --address of a running cluster"),
+        (["--address", "tcp://host:1"], "Say --runner dask or --runner ray"),
+        (["--runner", "ray", "--address", "auto", "--workers", "2"], "a cluster has its own"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(
+    options: list[str], said: str, music: Path, tmp_path: Path, capsys
+) -> None:
+    assert main([str(music), "--output", str(tmp_path / "prepared"), *OPTIONS, *options]) == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("engine", ["dask", "ray"])
+def test_an_engine_that_is_not_installed_is_one_sentence(
+    engine: str, music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, {"dask": "dask.distributed", "ray": "ray"}[engine], None)
+    monkeypatch.delitem(__import__("sys").modules, f"data_prep.runners.{engine}_runner", raising=False)
+    options = ["--output", str(tmp_path / "prepared"), *OPTIONS, "--runner", engine, "--address", "host:1"]
+    assert main([str(music), *options]) == 2
+    assert f'pip install -c constraints.txt -e ".[{engine}]"' in " ".join(capsys.readouterr().err.split())
