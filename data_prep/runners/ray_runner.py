@@ -1,11 +1,12 @@
 """Songs on the workers of a Ray cluster, which may come, go and die meanwhile."""
 
 import os
+import socket
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from data_prep.runners.own_child import run_apart
-from data_prep.runners.runner import IN_FLIGHT, missing_engine
+from data_prep.runners.runner import IN_FLIGHT, WORKER_WAIT_SECONDS, missing_engine
 from data_prep.worker_pool import TaskEvent, Tick
 from piano.foundation.errors import DatasetError, MusiganError
 from piano.foundation.screen_text import printable
@@ -40,6 +41,7 @@ def run_on_ray(
     is_ours = not ray.is_initialized()
     try:
         if is_ours:
+            _knock(address)
             ray.init(address=address, log_to_driver=False)
     except (OSError, ValueError) as error:
         raise DatasetError(
@@ -58,6 +60,13 @@ def run_on_ray(
     finally:
         if is_ours:
             ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise an OSError where nobody listens: Ray would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=WORKER_WAIT_SECONDS).close()
 
 
 def _next(running: dict[Any, int], address: str) -> TaskEvent:
