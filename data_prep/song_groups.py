@@ -2,12 +2,13 @@
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from data_prep.prepare_song import FINGERPRINT_NAME
+from data_prep.prepare_song import FINGERPRINT_NAME, WORK_FOLDER
 from piano.foundation.dataset_format import PreparedManifest
 from piano.foundation.errors import DatasetError
 from piano.foundation.fingerprint import FINGERPRINT_VERSION, find_same_recordings, fingerprint_length
@@ -32,6 +33,8 @@ _STEMS = "/"
 """In place of a name; no name holds it."""
 _STEM_RULES = 2
 """Version of the rules by which stems are recognised."""
+_HELD_FINGERPRINTS = 2_000
+"""About 13 KB each."""
 _STEM_SECONDS = 5.0
 """Shorter files of equal length are the hits and loops of a sample pack rather than stems of one song."""
 
@@ -78,8 +81,10 @@ def is_whole_fingerprint(path: Path, samples: int, sample_rate: int) -> bool:
 
 def _leaders(songs: list[SongEntry], output: Path, group_by: str) -> list[int]:
     """For every song the index of the first of its group."""
-    fingerprints = [_read_fingerprint(output / song.folder / FINGERPRINT_NAME) for song in songs]
-    leaders = find_same_recordings(fingerprints)
+    fingerprints = _Fingerprints([output / song.folder / FINGERPRINT_NAME for song in songs])
+    scratch = output / WORK_FOLDER
+    scratch.mkdir(exist_ok=True)
+    leaders = find_same_recordings(fingerprints, scratch=scratch)
     leaders = _join(leaders, _stem_keys(songs))
     if group_by == "folder":
         leaders = _join(leaders, (song.source.rpartition("/")[0] for song in songs))
@@ -135,6 +140,20 @@ def _above(folder: str) -> str | None:
     """The folder that holds a folder of stems; None for other folders."""
     above, _, name = folder.rpartition("/")
     return above if name.casefold() in _STEM_FOLDERS else None
+
+
+class _Fingerprints(Sequence[np.ndarray]):
+    """Fingerprints on the disk, of which the last ones asked for are in memory."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self._paths = paths
+        self._read = lru_cache(maxsize=_HELD_FINGERPRINTS)(_read_fingerprint)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> np.ndarray:  # type: ignore[override]
+        return self._read(self._paths[index])
 
 
 def _read_fingerprint(path: Path) -> np.ndarray:
