@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from data_prep.earlier_run import find_moved, read_earlier_run, tell_changes, valid_records
 from data_prep.missing_music import refuse_missing_music
-from data_prep.music_files import Hashes, look_at
+from data_prep.music_files import Hashes
+from data_prep.music_place import MusicPlace
 from data_prep.prepare_song import RECORDS_FOLDER
 from data_prep.runners.runner import Runner
 from data_prep.runners.shard import Shard, part_of, working_shard
@@ -36,7 +37,7 @@ class Part(NamedTuple):
 
 def prepare_part(
     scan: FolderScan,
-    music: Path,
+    music: MusicPlace,
     output: Path,
     settings: PrepareSettings,
     shard: Shard,
@@ -52,7 +53,8 @@ def prepare_part(
     ----------
     scan : FolderScan
         What lies in the music folder.
-    music, output : Path
+    music : MusicPlace
+    output : Path
     settings : PrepareSettings
     shard : Shard
     runner : Runner
@@ -70,9 +72,9 @@ def prepare_part(
     """
     with working_shard(output, shard):
         (output / RECORDS_FOLDER).mkdir(exist_ok=True)
-        hashes = Hashes()
+        hashes = Hashes(music.hash)
         earlier = read_earlier_run(output)
-        files = look_at(scan, music.parent if music.is_file() else music, max_files)
+        files = music.look(scan, max_files)
         moved = find_moved(earlier.records, files.everything, files.present, hashes)
         if not forget_missing:
             refuse_missing_music(earlier, files.present, moved, music, output, hashes)
@@ -81,7 +83,7 @@ def prepare_part(
         mine = [source for source in part_of(files.sources, shard) if source.name not in known]
         records = valid_records(mine, output, settings)
         kept = {name for name, record in records.items() if record.song is not None}
-        left_out, _ = prepare_everything(mine, records, output, settings, runner, hashes, tell)
+        left_out, _ = prepare_everything(mine, records, output, settings, runner, hashes, tell, music)
     songs = {name for name, record in records.items() if record.song is not None}
     return Part(
         prepared=len(songs - kept),

@@ -7,9 +7,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from data_prep.disk_need import disk_need
 from data_prep.earlier_run import usable_record
 from data_prep.music_files import Hashes, MusicFile
+from data_prep.music_place import MusicPlace
 from data_prep.prepare_report import PrepareProgress
 from data_prep.prepare_song import SongTask, SourceRecord, prepare_song
 from data_prep.runners.runner import Runner
@@ -32,6 +32,7 @@ def prepare_everything(
     runner: Runner,
     hashes: Hashes,
     tell: Callable[[str], object],
+    music: MusicPlace,
 ) -> tuple[list[LeftOut], set[str]]:
     """Prepare what has no record.
 
@@ -51,7 +52,9 @@ def prepare_everything(
     hashes : Hashes
         Of the files that were read already.
     tell : callable
-        Gets a line if the disk may become full.
+        Gets a line on the room that will be needed.
+    music : MusicPlace
+        Where the sources are.
 
     Returns
     -------
@@ -68,7 +71,7 @@ def prepare_everything(
     failures: dict[str, LeftOut] = {}
     done: set[str] = set()
     while todo := _due(sources, waiting, records, done):
-        crashed = _prepare_all(todo, records, output, settings, runner=runner, hashes=hashes, tell=tell)
+        crashed = _prepare_all(todo, records, output, settings, runner=runner, hashes=hashes, tell=tell, music=music)
         failures |= {entry.source: entry for entry in crashed}
         done |= {source.name for source in todo}
     left_out: list[LeftOut] = []
@@ -101,10 +104,11 @@ def _prepare_all(
     runner: Runner,
     hashes: Hashes,
     tell: Callable[[str], object],
+    music: MusicPlace,
 ) -> list[LeftOut]:
     """Run the step of every song; adds to `records` and returns what crashed."""
     known = {source.name: usable_record(source, output, settings) for source in todo}
-    if need := disk_need([source.path for source in todo if known[source.name] is None], output, settings):
+    if need := music.need([source for source in todo if known[source.name] is None], output, settings):
         tell(need)
     tasks = [
         SongTask(
@@ -118,7 +122,7 @@ def _prepare_all(
         for source in todo
     ]
     failures = []
-    events = runner(prepare_song, tasks)
+    events = music.taking(runner)(prepare_song, tasks)
     with contextlib.closing(events), PrepareProgress([source.size for source in todo]) as progress:
         for event in events:
             in_work = progress.in_work()

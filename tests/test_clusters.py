@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,9 +50,8 @@ def dask() -> Iterator[str]:
         pytest.skip("the extra `dask` is not installed")
     from dask.distributed import LocalCluster
 
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, silence_logs=50
-    ) as cluster:
+    cluster: Any = LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=":0")
+    with cluster:
         yield cluster.scheduler_address
 
 
@@ -65,7 +65,7 @@ def ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", path)
-        context = ray.init(
+        context: Any = ray.init(
             num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100 << 20, address="local"
         )
         yield context.address_info["address"]
