@@ -312,8 +312,8 @@ def main(argv: list[str] | None = None) -> int:
 
     def body() -> None:
         defaults = load_defaults(options.config, options.preset)
-        is_there = options.output is not None and is_address(options.output)
-        output = defaults.prepared_folder if is_there or options.output is None else Path(options.output)
+        there = options.output if options.output is not None and is_address(options.output) else ""
+        output = defaults.prepared_folder if there or options.output is None else Path(options.output)
         settings = _settings(options, defaults)
         folders = [output] if is_address(options.folder) else [Path(options.folder), output]
         runner = choose_runner(options.runner, options.address, options.workers, folders, available_cores())
@@ -339,8 +339,8 @@ def main(argv: list[str] | None = None) -> int:
                 f"({listed or 'nothing is there'}). The lines above say why of each file; {REPORT_CSV} in "
                 f"{printable(output)} keeps them. {_what_to_do(reasons, options, output)}"
             )
-        if is_there:
-            print(wrapped(upload(output, options.output)))
+        if there:
+            print(wrapped(upload(output, there)))
         print(f"Next: {command('dataset', '--input', output)}")
 
     tolerate_old_terminals()

@@ -135,7 +135,7 @@ class RemoteMusic:
         chosen = set(present[:max_files])
         return MusicFiles([file for file in everything if file.name in chosen], everything, present, left_out)
 
-    def size_andremote_date(self, name: str) -> tuple[int, int] | None:
+    def size_and_date(self, name: str) -> tuple[int, int] | None:
         return self._files.get(name)
 
     def path(self, name: str) -> Path:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -65,6 +66,8 @@ def ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", path)
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))  # of this cluster alone; Ray would write one at home
         context: Any = ray.init(
             num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100 << 20, address="local"
         )

@@ -84,7 +84,9 @@ def bucket() -> Iterator[str]:
     server.stop()
 
 
-def test_music_in_a_bucket_is_fetched_song_by_song(bucket: str, music: Path, tmp_path: Path) -> None:
+def test_music_in_a_bucket_is_fetched_song_by_song(
+    bucket: str, music: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     import s3fs
 
     system = s3fs.S3FileSystem()
@@ -94,6 +96,41 @@ def test_music_in_a_bucket_is_fetched_song_by_song(bucket: str, music: Path, tmp
     written = b"".join(path.read_bytes() for path in (tmp_path / "there").rglob("*") if path.is_file())
     assert SECRET.encode() not in written and b"a-key" not in written
     assert read_prepared_manifest(tmp_path / "there").music_folder == f"s3://{bucket}/music"
+    system.rm(f"{bucket}/music/a.wav")
+    capsys.readouterr()
+    assert main([f"s3://{bucket}/music", "--output", str(tmp_path / "there"), *OPTIONS]) == 0
+    said = capsys.readouterr().out
+    assert "moved: a.wav -> album/same.wav" in said and "0 prepared now, 4 kept" in said
+    system.rm(f"{bucket}/music/album", recursive=True)
+    assert main([f"s3://{bucket}/music", "--output", str(tmp_path / "there"), *OPTIONS]) == 2
+    assert "nothing of the 4 songs" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.fixture
+def sftp(music: Path) -> Iterator[int]:
+    """The port of a server that gives away the folder above the music."""
+    if importlib.util.find_spec("paramiko") is None:
+        pytest.skip("the extra `remote` is not installed")
+    from tests.sftp_server import sftp_server
+
+    with sftp_server(music.parent, "me", SECRET) as port:
+        yield port
+
+
+def test_music_on_an_sftp_server_is_fetched_and_the_password_stays_out(
+    sftp: int, music: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check(f"sftp://me:{SECRET}@127.0.0.1:{sftp}/{music.name}", music, tmp_path)
+    there = tmp_path / "there"
+    assert read_prepared_manifest(there).music_folder == f"sftp://127.0.0.1:{sftp}/{music.name}"
+    ours, theirs = contents(tmp_path / "here"), contents(there)
+    assert {name for name in ours | theirs if ours.get(name) != theirs.get(name)} == {"manifest.json"}
+    options = ["--output", str(there), *OPTIONS, "--shard", "1/2"]
+    assert main([f"sftp://me:{SECRET}@127.0.0.1:{sftp}/{music.name}", *options]) == 0
+    assert main([f"sftp://me:{SECRET}-wrong@127.0.0.1:{sftp}/{music.name}", "--output", str(there), *OPTIONS]) == 2
+    said = capsys.readouterr()
+    written = b"".join(path.read_bytes() for path in there.rglob("*") if path.is_file())
+    assert SECRET.encode() not in written and SECRET not in said.out + said.err
 
 
 def test_a_prepared_folder_is_put_into_a_bucket_file_by_file(

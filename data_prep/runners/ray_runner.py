@@ -46,7 +46,7 @@ def run_on_ray(
     except (OSError, ValueError) as error:
         raise DatasetError(
             f"no Ray cluster answers at {printable(address)} ({printable(str(error))}). Start one with "
-            "`ray start --head`."
+            "`ray start --head`; one that asks for a token finds it in RAY_AUTH_TOKEN, with RAY_AUTH_MODE=token."
         ) from None
     try:
         run = ray.remote(max_retries=TRIES)(run_apart)
