@@ -4,10 +4,11 @@ import os
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from data_prep.disk_need import disk_need
+from data_prep.disk_need import disk_need, guess_seconds
 from data_prep.music_files import MusicFile, MusicFiles, look_at
 from data_prep.prepare_song import hash_file
 from data_prep.runners.runner import Runner
+from data_prep.time_need import time_need
 from piano.foundation.audio_io import FolderScan, scan_folder
 from piano.foundation.dataset_format import PrepareSettings
 from piano.foundation.errors import DatasetError
@@ -47,7 +48,7 @@ class MusicPlace(Protocol):
         ...
 
     def need(self, files: list[MusicFile], output: Path, settings: PrepareSettings) -> str:
-        """A sentence about the room that files will take; empty if there are none."""
+        """A sentence about the room and the time that files will take; empty if there are none."""
         ...
 
     def taking(self, runner: Runner) -> Runner:
@@ -97,7 +98,8 @@ class LocalMusic:
         return hash_file(path)
 
     def need(self, files: list[MusicFile], output: Path, settings: PrepareSettings) -> str:
-        return disk_need([file.path for file in files], output, settings)
+        paths = [file.path for file in files]
+        return disk_need(paths, output, settings) + time_need(guess_seconds(paths))
 
     def taking(self, runner: Runner) -> Runner:
         return runner

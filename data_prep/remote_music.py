@@ -20,6 +20,7 @@ from data_prep.disk_need import music_time
 from data_prep.music_files import MusicFile, MusicFiles
 from data_prep.prepare_song import SongTask, SourceRecord
 from data_prep.runners.runner import Runner
+from data_prep.time_need import time_need
 from data_prep.worker_pool import Tick
 from piano.foundation.audio_io import FolderScan
 from piano.foundation.dataset_format import PrepareSettings
@@ -163,6 +164,7 @@ class RemoteMusic:
             f"{counted(len(files), 'file')} to fetch and prepare, {size / 1e9:.3g} GB, about {music_time(seconds)} of "
             f"music if they are MP3s: this will take about {here:.2g} GB here and {2 * here:.2g} GB as a data set; "
             f"{shutil.disk_usage(output).free / 1e9:.1f} GB are free. What is fetched is removed song by song."
+            + time_need(seconds)
         )
 
     def taking(self, runner: Runner) -> Runner:

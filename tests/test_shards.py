@@ -160,3 +160,31 @@ def test_what_is_no_shard_is_refused(text: str, capsys: pytest.CaptureFixture[st
 def test_a_shard_is_read() -> None:
     assert read_shard("2/30") == Shard(2, 30)
     assert str(Shard(2, 30)) == "2/30"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a script for bash")
+def test_the_recipe_for_batch_systems_runs_its_parts_here_where_there_is_none(
+    music: Path, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    door = tmp_path / "bin/musigan"
+    door.parent.mkdir()
+    door.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m musigan "$@"\n', encoding="utf-8")
+    door.chmod(0o755)
+    done = subprocess.run(
+        ["bash", str(ROOT / "runs/slurm_prepare.sh"), str(music), str(tmp_path / "prepared"), "2"],
+        env={
+            "PATH": f"{door.parent}:/usr/bin:/bin",
+            "CORES": "1",
+            "OPTIONS": "--sample-rate 16000 --channels 1 --chunk-seconds 2",
+        },
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    if "jobs " in done.stdout:
+        pytest.skip("there is a batch system here")
+    assert done.returncode == 0, done.stderr
+    assert "shard 1/2 in" in done.stdout and "shard 2/2 in" in done.stdout
+    assert contents(tmp_path / "prepared") == whole
