@@ -19,7 +19,7 @@ if ! command -v sbatch >/dev/null; then
   exec "${one[@]}"
 fi
 
-job=(sbatch --parsable --cpus-per-task "$cores" --mem-per-cpu 2G --time "${HOURS:-12}:00:00" --output "$output.jobs/%A-%a.log")
+job=(sbatch --parsable --cpus-per-task "$cores" --mem-per-cpu 2G --time "${HOURS:-12}:00:00" --output "$output.jobs/%x-%j.log")
 [ -z "${PARTITION:-}" ] || job+=(--partition "$PARTITION")
 array=$("${job[@]}" --requeue --array "1-$parts" --job-name musigan-part --wrap "$(printf '%q ' "${one[@]}")--shard \$SLURM_ARRAY_TASK_ID/$parts")
 # afterany: the last run prepares what a job that failed has left.

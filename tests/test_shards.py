@@ -170,10 +170,12 @@ def test_the_recipe_for_batch_systems_runs_its_parts_here_where_there_is_none(
     door.parent.mkdir()
     door.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m musigan "$@"\n', encoding="utf-8")
     door.chmod(0o755)
+    for tool in ("sh", "bash", "realpath", "mkdir", "seq"):  # and no sbatch, which may be installed
+        (door.parent / tool).symlink_to(shutil.which(tool) or tool)
     done = subprocess.run(
-        ["bash", str(ROOT / "runs/slurm_prepare.sh"), str(music), str(tmp_path / "prepared"), "2"],
+        [str(door.parent / "bash"), str(ROOT / "runs/slurm_prepare.sh"), str(music), str(tmp_path / "prepared"), "2"],
         env={
-            "PATH": f"{door.parent}:/usr/bin:/bin",
+            "PATH": str(door.parent),
             "CORES": "1",
             "OPTIONS": "--sample-rate 16000 --channels 1 --chunk-seconds 2",
         },
@@ -183,8 +185,6 @@ def test_the_recipe_for_batch_systems_runs_its_parts_here_where_there_is_none(
         check=False,
         timeout=300,
     )
-    if "jobs " in done.stdout:
-        pytest.skip("there is a batch system here")
     assert done.returncode == 0, done.stderr
     assert "shard 1/2 in" in done.stdout and "shard 2/2 in" in done.stdout
     assert contents(tmp_path / "prepared") == whole
