@@ -98,6 +98,8 @@ class LocalMusic:
         return hash_file(path)
 
     def need(self, files: list[MusicFile], output: Path, settings: PrepareSettings) -> str:
+        if not files:
+            return ""
         paths = [file.path for file in files]
         return disk_need(paths, output, settings) + time_need(guess_seconds(paths))
 

@@ -17,6 +17,7 @@ from data_prep.runners.shard import Shard, part_of, read_shard, working_shard
 from piano.foundation.dataset_format import PrepareSettings
 from piano.foundation.errors import DatasetError
 from piano.foundation.folder_lock import locked_folder
+from tests import crashing_workers
 from tests.make_audio import write_music
 from tests.test_prepare_dataset import contents
 
@@ -86,6 +87,19 @@ def test_a_shard_that_is_killed_goes_on_or_is_finished_by_a_whole_run(
     killed.communicate(timeout=60)
     other = start(music, output, "--shard", "2/2")
     assert other.communicate(timeout=300)[1] is not None and other.returncode == 0
+    assert main([str(music), "--output", str(output), *OPTIONS]) == 0
+    assert contents(output) == whole
+
+
+def test_a_worker_that_is_killed_costs_its_song_one_run(
+    music: Path, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "prepared"
+    monkeypatch.setattr("data_prep.song_queue.prepare_song", crashing_workers.crash_once)
+    manifest = prepare_folder(music, output, SETTINGS, workers=2).manifest
+    assert [entry.detail for entry in manifest.left_out if entry.reason == "crashed"] == [
+        "the decoder crashed (exit code -9)"
+    ]
     assert main([str(music), "--output", str(output), *OPTIONS]) == 0
     assert contents(output) == whole
 
