@@ -61,14 +61,14 @@ def dask() -> Iterator[str]:
 def ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if not is_installed("ray"):
         pytest.skip("the extra `ray` is not installed")
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    import ray
-
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", path)
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_AUTH_MODE", "token")
         patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))  # of this cluster alone; Ray would write one at home
+        import ray  # after these variables, which it reads once
+
         context: Any = ray.init(
             num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100 << 20, address="local"
         )
