@@ -45,3 +45,10 @@ def crash_once(task: SongTask, tick: Tick) -> SourceRecord:
         return prepare_song(task, tick)
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError("not reached")
+
+
+def tell_process(word: str, task: int, tick: Tick) -> tuple[str, int, int, int, str]:
+    """A word, the task, this process and its parent, and the threads it was told to use; 0 crashes."""
+    if not task:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return word, task, os.getpid(), os.getppid(), os.environ["OMP_NUM_THREADS"]

@@ -1,6 +1,8 @@
 """On the workers of a Dask and of a Ray cluster the same folder comes out, also where a worker is killed on the way."""
 
+import functools
 import importlib.util
+import multiprocessing
 import os
 import secrets
 import subprocess
@@ -13,6 +15,7 @@ import psutil
 import pytest
 
 from data_prep.prepare_dataset import main
+from data_prep.runners.own_child import Outcome, run_apart
 from piano.foundation.dataset_format import read_prepared_manifest
 from tests import crashing_workers
 from tests.make_audio import write_music
@@ -113,6 +116,27 @@ def test_a_cluster_goes_on_where_a_shard_stopped_and_this_machine_ends_it(
     assert {path.name for path in output.glob("records/*.json")} > before
     assert main([str(music), "--output", str(output), *OPTIONS, "--workers", "1"]) == 0
     assert contents(output) == contents(tmp_path / "whole")
+
+
+def in_a_daemon(tasks: list[int]) -> list[Outcome]:
+    """What a worker does, in a process that may have no children by multiprocessing."""
+    return [
+        run_apart(functools.partial(crashing_workers.tell_process, word), task, [str(ROOT)], 60.0)
+        for word in ("a", "b")
+        for task in tasks
+    ]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there such a process has no child of its own")
+def test_a_thread_of_a_worker_keeps_one_child_until_that_crashes() -> None:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        found = pool.apply(in_a_daemon, ([1, 2, 0, 3],))
+    assert [outcome.failure for outcome in found] == ["", "", "the decoder crashed (exit code -11)", ""] * 2
+    told = [outcome.result for outcome in found if outcome.result is not None]
+    assert [(word, task) for word, task, *_ in told] == [(word, task) for word in "ab" for task in (1, 2, 3)]
+    pids = [pid for _, _, pid, *_ in told]
+    assert pids[0] == pids[1] and pids[3] == pids[4] and len(set(pids)) == 4
+    assert {threads for *_, threads in told} == {"1"} and len({parent for *_, parent, _ in told}) == 1
 
 
 @pytest.mark.parametrize("engine", ["dask", "ray"])

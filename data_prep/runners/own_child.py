@@ -6,6 +6,7 @@ A worker of Dask or Ray that dies takes the songs of its other threads along, an
 
 import contextlib
 import os
+import pickle
 import socket
 import subprocess
 import sys
@@ -72,11 +73,12 @@ def run_apart(
 
 def _worker(function: Callable[[Any, Tick], Any]) -> Worker:
     """The child of this thread, for this function."""
-    kept: tuple[Callable[[Any, Tick], Any], Worker] | None = getattr(_held, "worker", None)
-    if kept is None or kept[0] != function:
+    key = pickle.dumps(function)  # two partial functions are never equal, what they consist of is
+    kept: tuple[bytes, Worker] | None = getattr(_held, "worker", None)
+    if kept is None or kept[0] != key:
         if kept is not None:
             kept[1].stop()
-        kept = (function, Worker(function, begin=spawn if sys.platform == "win32" else _begin))
+        kept = (key, Worker(function, begin=spawn if sys.platform == "win32" else _begin))
         _held.worker = kept
     return kept[1]
 
