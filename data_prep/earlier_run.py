@@ -5,6 +5,7 @@ import dataclasses
 import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -107,6 +108,17 @@ def changed_settings(before: PrepareSettings, now: PrepareSettings) -> str:
     """What differs, in words: `sample_rate 16000 -> 44100`; empty if nothing does."""
     pairs = zip(dataclasses.asdict(before).items(), dataclasses.asdict(now).values(), strict=True)
     return ", ".join(f"{name} {old} -> {new}" for (name, old), new in pairs if old != new and name != "chunk_seconds")
+
+
+def tell_changes(earlier: EarlierRun, settings: PrepareSettings, tell: Callable[[str], object]) -> str:
+    """Say that the old sound will go if the settings are new; returns what changed."""
+    changes = changed_settings(earlier.manifest.settings, settings) if earlier.manifest else ""
+    if changes:
+        tell(
+            f"settings changed ({changes}): everything is prepared again, and what was prepared before is removed at "
+            "the end. With another --output both stay."
+        )
+    return changes
 
 
 def valid_records(sources: list[MusicFile], output: Path, settings: PrepareSettings) -> dict[str, SourceRecord]:

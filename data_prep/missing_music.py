@@ -1,12 +1,12 @@
 """Refuses to go on where much of the music that was prepared is away: chunks are hours of work."""
 
-import os
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from data_prep.earlier_run import EarlierRun
 from data_prep.music_files import Hashes
+from data_prep.music_place import MusicPlace
 from piano.foundation.errors import DatasetError
 from piano.foundation.prepared_song import SongEntry
 from piano.foundation.screen_text import counted, printable
@@ -16,7 +16,7 @@ def refuse_missing_music(
     earlier: EarlierRun,
     present: list[str],
     moved: dict[str, str],
-    music: Path,
+    music: MusicPlace,
     output: Path,
     hashes: Hashes,
 ) -> None:
@@ -28,13 +28,12 @@ def refuse_missing_music(
     known, before = earlier.songs, earlier.manifest
     if not known:
         return
-    root = music.parent if music.is_file() else music
-    is_elsewhere = before is not None and str(music.resolve()) != before.music_folder
+    is_elsewhere = before is not None and music.identity != before.music_folder
     missing = {name for name in known if name not in set(present) and name not in moved}
     lost = set(missing)
     if missing or is_elsewhere:
-        lost |= {name for name in known.keys() & set(present) if _is_other(root / name, known[name], hashes)}
-    total, shown, here = counted(len(known), "song"), printable(music), printable(output)
+        lost |= {name for name in known.keys() & set(present) if _is_other(name, known[name], music, hashes)}
+    total, shown, here = counted(len(known), "song"), str(music), printable(output)
     remedy = "Nothing was changed. If that is meant, say --forget-missing; else use another --output."
     if before is not None and is_elsewhere and 2 * len(lost) > len(known):
         raise DatasetError(
@@ -50,26 +49,25 @@ def refuse_missing_music(
             f"{len(missing)} of the {total} prepared in {here} are not in {shown} any more: is a drive not mounted? "
             f"{remedy}"
         )
-    if folder := _empty_folder(missing, known.keys(), root):
+    if folder := _empty_folder(missing, known.keys(), music):
         away = counted(sum(_is_below(name, folder) for name in missing), "song")
         raise DatasetError(
-            f"{printable(root / folder)} holds nothing any more, but {away} in {here} came from there: is a drive not "
-            f"mounted? {remedy}"
+            f"{music}/{printable(folder)} holds nothing any more, but {away} in {here} came from there: is a drive "
+            f"not mounted? {remedy}"
         )
 
 
-def _is_other(path: Path, song: SongEntry, hashes: Hashes) -> bool:
+def _is_other(name: str, song: SongEntry, music: MusicPlace, hashes: Hashes) -> bool:
     """Whether a file is another one than the song was made of: size and date are asked before its bytes."""
-    try:
-        status = path.stat()
-    except OSError:
+    found = music.size_and_date(name)
+    if found is None:
         return True
-    if (status.st_size, status.st_mtime_ns) == (song.size, song.mtime_ns):
+    if found == (song.size, song.mtime_ns):
         return False
-    return status.st_size != song.size or hashes.of(path) != song.sha256
+    return found[0] != song.size or hashes.of(music.path(name)) != song.sha256
 
 
-def _empty_folder(missing: set[str], known: Iterable[str], music: Path) -> PurePosixPath | None:
+def _empty_folder(missing: set[str], known: Iterable[str], music: MusicPlace) -> PurePosixPath | None:
     """A folder that is still there and empty or unreadable, though two songs or more were prepared from it."""
     counts: Counter[PurePosixPath] = Counter()
     for name in missing:
@@ -77,12 +75,7 @@ def _empty_folder(missing: set[str], known: Iterable[str], music: Path) -> PureP
     for folder, count in sorted(counts.items()):
         if count < 2 or count < sum(_is_below(name, folder) for name in known):
             continue
-        path = music / folder
-        try:
-            is_empty = not any(not entry.name.startswith(".") for entry in os.scandir(path))
-        except OSError:
-            is_empty = os.path.lexists(path)
-        if is_empty:
+        if music.is_empty(folder):
             return folder
     return None
 

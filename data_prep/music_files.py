@@ -3,7 +3,7 @@
 import errno
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,16 +46,17 @@ class MusicFiles(NamedTuple):
 
 
 class Hashes:
-    """SHA-256 of files, each read once in a run."""
+    """SHA-256 of files, each read once in a run by a function that may raise OSError."""
 
-    def __init__(self) -> None:
+    def __init__(self, read: Callable[[Path], str] = hash_file) -> None:
+        self._hash = read
         self._known: dict[Path, str] = {}
 
     def of(self, path: Path) -> str:
         """Of one file. If it cannot be read, a text that no other file has: the worker will say what is wrong."""
         if path not in self._known:
             try:
-                self._known[path] = hash_file(path)
+                self._known[path] = self._hash(path)
             except OSError:
                 return f"unread {path}"
         return self._known[path]
@@ -139,11 +140,11 @@ def _passed_by(scan: FolderScan, music: Path) -> list[LeftOut]:
     ]
 
 
-def no_music(scan: FolderScan, music: Path) -> str:
+def no_music(scan: FolderScan, music: str) -> str:
     """What is in a folder without sound files, which are read, and what to do."""
     kinds_read = "MP3, WAV, FLAC, OGG, Opus, M4A, AIFF, WMA and many more are read"
     if not scan.left_out and not scan.hidden:
-        return f"{printable(music)} is empty. Put music into it ({kinds_read}), or name the folder that holds it."
+        return f"{music} is empty. Put music into it ({kinds_read}), or name the folder that holds it."
     named = [path for path, reason in scan.left_out if reason in ("not_audio", "unknown_format")]
     suffixes = Counter(path.suffix.lower() or "without suffix" for path in named)
     found = [f"{count:,} {printable(suffix)}" for suffix, count in suffixes.most_common(_SUFFIXES_NAMED)]
@@ -162,4 +163,4 @@ def no_music(scan: FolderScan, music: Path) -> str:
         advice = "Rename the hidden folder, or name the folder that holds the music"
     elif any(reason == "unknown_format" for _, reason in scan.left_out):
         advice = "Turn what is there into one of these, or name the folder that holds the music"
-    return f"no sound file is in {printable(music)}, only {', '.join(found)}. {kinds_read}. {advice}."
+    return f"no sound file is in {music}, only {', '.join(found)}. {kinds_read}. {advice}."

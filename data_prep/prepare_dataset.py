@@ -6,8 +6,9 @@ Stopped at any moment and started again, it goes on where it was; on an unchange
 """
 
 import argparse
-import os
+import functools
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -15,26 +16,33 @@ from pathlib import Path
 from data_prep.defaults import Defaults, add_config_options, load_defaults
 from data_prep.earlier_run import (
     EarlierRun,
-    changed_settings,
     find_moved,
     read_earlier_run,
     records_aside,
     remove_leftovers,
     take_over,
+    tell_changes,
     valid_records,
 )
 from data_prep.missing_music import refuse_missing_music
-from data_prep.music_files import Hashes, MusicFiles, look_at, no_music
+from data_prep.music_files import Hashes, MusicFiles, no_music
+from data_prep.music_place import LocalMusic, MusicPlace
+from data_prep.prepare_part import prepare_part, print_part
 from data_prep.prepare_report import REPORT_CSV, REPORT_JSON, Outcome, print_outcome, write_reports
 from data_prep.prepare_song import RECORDS_FOLDER, WORK_FOLDER
+from data_prep.remote_music import RemoteMusic, is_address, without_user
+from data_prep.remote_output import upload
+from data_prep.runners.choice import RUNNERS, choose_runner
+from data_prep.runners.runner import Runner
+from data_prep.runners.shard import read_shard
 from data_prep.shard_index import forget_packed
 from data_prep.shards import pack_songs
 from data_prep.song_groups import GROUPINGS, grouping_key, with_groups
 from data_prep.song_queue import prepare_everything, removed_meanwhile
-from data_prep.worker_pool import MOST_WORKERS
+from data_prep.worker_pool import MOST_WORKERS, run_tasks
 from piano.foundation import bounds
 from piano.foundation import options as kinds
-from piano.foundation.audio_io import FolderScan, scan_folder
+from piano.foundation.audio_io import FolderScan
 from piano.foundation.cores import available_cores
 from piano.foundation.dataset_format import MANIFEST_NAME, PreparedManifest, PrepareSettings, write_prepared_manifest
 from piano.foundation.doors import command, fill, program
@@ -48,7 +56,7 @@ EXAMPLE = "example:\n  {musigan prepare} ~/Music --output prepared --workers 4"
 
 
 def prepare_folder(
-    music: Path,
+    music: Path | str,
     output: Path,
     settings: PrepareSettings,
     *,
@@ -57,13 +65,14 @@ def prepare_folder(
     forget_missing: bool = False,
     tell: Callable[[str], object] = lambda _: None,
     group_by: str = "recording",
+    runner: Runner | None = None,
 ) -> Outcome:
     """Prepare every song of a folder that is not prepared yet, and write manifest and report.
 
     Parameters
     ----------
-    music : Path
-        Searched with all its folders; or one file.
+    music : Path or str
+        Searched with all its folders; or one file; or an address like s3://bucket/music.
     output : Path
         The prepared folder; made if it is missing.
     settings : PrepareSettings
@@ -77,6 +86,8 @@ def prepare_folder(
         Gets a line on what is about to happen.
     group_by : str
         What is never split between training and validation: one of `GROUPINGS`.
+    runner : Runner, optional
+        Where the songs are prepared, in place of `workers` processes here.
 
     Returns
     -------
@@ -87,51 +98,44 @@ def prepare_folder(
     DatasetError
         If another run works there, the music is away, the folder belongs to other music, or the disk is full.
     """
-    root = music.parent if music.is_file() else music
-    scan = _search(music, output)
+    place = _place(music)
+    runner = runner or functools.partial(run_tasks, workers=workers)
+    scan = _search(place, output)
     with locked_folder(output):
         forget_packed()
-        hashes = Hashes()
+        hashes = Hashes(place.hash)
         earlier = read_earlier_run(output)
-        files = look_at(scan, root, max_files)
+        files = place.look(scan, max_files)
         moved = find_moved(earlier.records, files.everything, files.present, hashes)
         if not forget_missing:
-            refuse_missing_music(earlier, files.present, moved, music, output, hashes)
+            refuse_missing_music(earlier, files.present, moved, place, output, hashes)
         _make_work_folders(output)
         taken = take_over(moved, earlier.records, files.everything, output, settings)
         records = valid_records(files.sources, output, settings)
-        changes = _tell_changes(earlier, settings, tell)
+        changes = tell_changes(earlier, settings, tell)
         kept = set(records)
-        left_out, crashed = prepare_everything(files.sources, records, output, settings, workers, hashes, tell)
+        left_out, crashed = prepare_everything(files.sources, records, output, settings, runner, hashes, tell, place)
         aside = records_aside(output, records, files.present, crashed, settings)
         _refuse_if_removed(output)
         pack_songs(output, records, aside, settings.channels)
         songs = [record.song for _, record in sorted(records.items()) if record.song is not None]
-        manifest = _manifest(songs, files.left_out + left_out, earlier, music, output, settings, group_by)
+        manifest = _manifest(songs, files.left_out + left_out, earlier, place.identity, output, settings, group_by)
         _write_if_new(output, manifest, earlier.manifest)
         remove_leftovers(output, manifest, files.present, aside)
     return _outcome(manifest, files, earlier, kept, moved, taken, changes)
 
 
-def _search(music: Path, output: Path) -> FolderScan:
+def _place(music: Path | str) -> MusicPlace:
+    return RemoteMusic(music) if isinstance(music, str) and is_address(music) else LocalMusic(Path(music))
+
+
+def _search(music: MusicPlace, output: Path) -> FolderScan:
     """What lies in the music folder; raises a DatasetError if nothing may be prepared from there, or nothing can be."""
-    _refuse_one_inside_the_other(music, output)
+    scan = music.scan(output)
     refuse_to_write_over(output, "prepared")
-    scan = FolderScan([music], [], []) if music.is_file() else scan_folder(music, skip=output)
     if not scan.audio and not (output / MANIFEST_NAME).exists():
-        raise DatasetError(no_music(scan, music))
+        raise DatasetError(no_music(scan, str(music)))
     return scan
-
-
-def _tell_changes(earlier: EarlierRun, settings: PrepareSettings, tell: Callable[[str], object]) -> str:
-    """Say that the old sound will go if the settings are new; returns what changed."""
-    changes = changed_settings(earlier.manifest.settings, settings) if earlier.manifest else ""
-    if changes:
-        tell(
-            f"settings changed ({changes}): everything is prepared again, and what was prepared before is removed at "
-            "the end. With another --output both stay."
-        )
-    return changes
 
 
 def _make_work_folders(output: Path) -> None:
@@ -145,7 +149,7 @@ def _manifest(
     songs: list[SongEntry],
     left_out: list[LeftOut],
     earlier: EarlierRun,
-    music: Path,
+    music_folder: str,
     output: Path,
     settings: PrepareSettings,
     group_by: str,
@@ -153,7 +157,7 @@ def _manifest(
     """The manifest of what there is now, with the groups of the songs."""
     return PreparedManifest(
         settings=settings,
-        music_folder=str(music.resolve()),
+        music_folder=music_folder,
         songs=with_groups(songs, earlier.manifest, output, group_by=group_by),
         grouping=grouping_key(group_by),
         left_out=tuple(sorted(left_out, key=lambda entry: entry.source)),
@@ -196,20 +200,6 @@ def _outcome(
     )
 
 
-def _refuse_one_inside_the_other(music: Path, output: Path) -> None:
-    """What is made among the music would be mixed with it; music inside the output could be taken for leftovers."""
-    inner, outer = music.resolve(), output.resolve()
-    is_same = inner == outer or (music.is_dir() and output.is_dir() and os.path.samefile(music, output))
-    if is_same:
-        raise DatasetError(
-            f"--output must not be the music folder itself ({printable(music)}). Choose a folder of its own."
-        )
-    if inner.is_relative_to(outer):
-        raise DatasetError(
-            f"the music {printable(music)} must not lie inside --output ({printable(output)}). Choose another --output."
-        )
-
-
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = CommandParser(
         prog=program("prepare"),
@@ -217,10 +207,15 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         epilog=fill(EXAMPLE),
     )
     parser.add_argument(
-        "folder", type=Path, help="music: MP3, WAV, FLAC, OGG, Opus, M4A ..., in any folders; or one file"
+        "folder",
+        help="music: MP3, WAV, FLAC, OGG, Opus, M4A ..., in any folders; or one file; or an address: s3://bucket/music",
     )
     add = parser.add_argument
-    add("--output", type=Path, help="folder for the sound (default: the config's prepared_folder)")
+    add(
+        "--output",
+        help="folder for the sound; or an address, to which the config's folder is uploaded (default: the config's "
+        "prepared_folder)",
+    )
     add("--sample-rate", type=kinds.sample_rate, help="of the sound, in Hz (default: the model's in the config)")
     add(
         "--channels",
@@ -244,9 +239,22 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add(
         "--workers",
         type=kinds.whole(bounds.WORKERS),
-        default=min(available_cores(), MOST_WORKERS),
-        help=f"processes; more than {MOST_WORKERS} count as {MOST_WORKERS} (default: the cores that this process may "
-        "use, %(default)s)",
+        help=f"processes of this machine; more than {MOST_WORKERS} count as {MOST_WORKERS} (default: the cores that "
+        f"this process may use, {min(available_cores(), MOST_WORKERS)})",
+    )
+    add(
+        "--runner",
+        choices=RUNNERS,
+        default="local",
+        help="where songs are prepared: processes of this machine, or a cluster (default: %(default)s)",
+    )
+    add("--address", help="of the cluster's scheduler or head: tcp://host:8786 (dask), host:6379 or auto (ray)")
+    add(
+        "--shard",
+        type=read_shard,
+        metavar="NUMBER/COUNT",
+        help="only this part of the songs; the parts may run at once, on machines that share the folders. The same "
+        "command without it finishes",
     )
     add(
         "--max-files", type=kinds.whole(bounds.FILES), help="only the first so many files, to try it out (default: all)"
@@ -278,9 +286,38 @@ def _settings(options: argparse.Namespace, defaults: Defaults) -> PrepareSetting
 
 def _what_to_do(reasons: Counter[str], options: argparse.Namespace, output: Path) -> str:
     """After a run that could prepare nothing: the command that takes short sounds too, if there are such."""
-    again = command("prepare", options.folder, "--output", output, "--min-seconds", 0)
+    again = command("prepare", without_user(options.folder), "--output", output, "--min-seconds", 0)
     short = f"Take the short ones too: `{again}`. Or mend" if reasons["too_short"] else "Mend"
     return f"{short} or replace the files, or name another folder."
+
+
+def _tell(line: str) -> None:
+    print(wrapped(line), flush=True)
+
+
+def _prepare_shard(
+    options: argparse.Namespace, output: Path, settings: PrepareSettings, runner: Runner, words: list[str]
+) -> None:
+    """Prepare one shard, and name the command that finishes: the words of this one without the shard."""
+    place = _place(options.folder)
+    part = prepare_part(
+        _search(place, output),
+        place,
+        output,
+        settings,
+        options.shard,
+        runner=runner,
+        max_files=options.max_files,
+        forget_missing=options.forget_missing,
+        tell=_tell,
+    )
+    is_value = [False, *(len(word) > 3 and "--shard".startswith(word) for word in words)]
+    last = [
+        without_user(word) if is_address(word) else word
+        for word, is_shard in zip(words, is_value, strict=False)
+        if not is_shard and not (len(word) > 3 and "--shard".startswith(word.partition("=")[0]))
+    ]
+    print_part(part, options.shard, output, last)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -289,16 +326,22 @@ def main(argv: list[str] | None = None) -> int:
 
     def body() -> None:
         defaults = load_defaults(options.config, options.preset)
-        output = options.output or defaults.prepared_folder
+        there = options.output if options.output is not None and is_address(options.output) else ""
+        output = defaults.prepared_folder if there or options.output is None else Path(options.output)
         settings = _settings(options, defaults)
+        folders = [output] if is_address(options.folder) else [Path(options.folder), output]
+        runner = choose_runner(options.runner, options.address, options.workers, folders, available_cores())
+        if options.shard is not None:
+            _prepare_shard(options, output, settings, runner, sys.argv[1:] if argv is None else argv)
+            return
         outcome = prepare_folder(
             options.folder,
             output,
             settings,
-            workers=options.workers,
+            runner=runner,
             max_files=options.max_files,
             forget_missing=options.forget_missing,
-            tell=lambda line: print(wrapped(line), flush=True),
+            tell=_tell,
             group_by=options.group_by,
         )
         print_outcome(outcome, output)
@@ -306,10 +349,12 @@ def main(argv: list[str] | None = None) -> int:
             reasons = Counter(entry.reason for entry in outcome.manifest.left_out)
             listed = ", ".join(f"{count:,} {printable(reason)}" for reason, count in reasons.most_common())
             raise DatasetError(
-                f"no usable music in {printable(options.folder)}: not one song could be prepared "
+                f"no usable music in {without_user(options.folder)}: not one song could be prepared "
                 f"({listed or 'nothing is there'}). The lines above say why of each file; {REPORT_CSV} in "
                 f"{printable(output)} keeps them. {_what_to_do(reasons, options, output)}"
             )
+        if there:
+            print(wrapped(upload(output, there)))
         print(f"Next: {command('dataset', '--input', output)}")
 
     tolerate_old_terminals()

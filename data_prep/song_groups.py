@@ -2,12 +2,13 @@
 
 import dataclasses
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from data_prep.prepare_song import FINGERPRINT_NAME
+from data_prep.prepare_song import FINGERPRINT_NAME, WORK_FOLDER
 from data_prep.shard_index import fingerprints_path
 from piano.foundation.dataset_format import PreparedManifest
 from piano.foundation.errors import DatasetError
@@ -33,6 +34,8 @@ _STEMS = "/"
 """In place of a name; no name holds it."""
 _STEM_RULES = 2
 """Version of the rules by which stems are recognised."""
+_HELD_FINGERPRINTS = 2_000
+"""About 13 KB each."""
 _STEM_SECONDS = 5.0
 """Shorter files of equal length are the hits and loops of a sample pack rather than stems of one song."""
 
@@ -83,7 +86,9 @@ def is_whole_fingerprint(output: Path, song: SongEntry, sample_rate: int) -> boo
 
 def _leaders(songs: list[SongEntry], output: Path, group_by: str) -> list[int]:
     """For every song the index of the first of its group."""
-    leaders = find_same_recordings(list(read_fingerprints(output, songs)))
+    scratch = output / WORK_FOLDER
+    scratch.mkdir(exist_ok=True)
+    leaders = find_same_recordings(_Fingerprints(output, songs), scratch=scratch)
     leaders = _join(leaders, _stem_keys(songs))
     if group_by == "folder":
         leaders = _join(leaders, (song.source.rpartition("/")[0] for song in songs))
@@ -141,6 +146,27 @@ def _above(folder: str) -> str | None:
     return above if name.casefold() in _STEM_FOLDERS else None
 
 
+class _Fingerprints(Sequence[np.ndarray]):
+    """Fingerprints on the disk, of which the last ones asked for are in memory."""
+
+    def __init__(self, output: Path, songs: list[SongEntry]) -> None:
+        self._output, self._songs = output, songs
+        self._read = lru_cache(maxsize=_HELD_FINGERPRINTS)(self._fingerprint)
+
+    def __len__(self) -> int:
+        return len(self._songs)
+
+    def __getitem__(self, index: int) -> np.ndarray:  # type: ignore[override]
+        return self._read(index)
+
+    def _fingerprint(self, index: int) -> np.ndarray:
+        song = self._songs[index]
+        if song.shard is None or song.fingerprint_words is None:
+            return _read_words(self._output / song.folder / FINGERPRINT_NAME)
+        first, end = song.fingerprint_words
+        return _read_words(fingerprints_path(self._output, song.shard), slice(first, end))
+
+
 def read_fingerprints(output: Path, songs: Iterable[SongEntry]) -> Iterator[np.ndarray]:
     """The fingerprint of every song [shape=(frames,)]; raises DatasetError where one is missing or damaged."""
     held: dict[str, np.ndarray] = {}  # what is given out are views of it
@@ -154,9 +180,9 @@ def read_fingerprints(output: Path, songs: Iterable[SongEntry]) -> Iterator[np.n
         yield held[song.shard][first:end]
 
 
-def _read_words(path: Path) -> np.ndarray:
+def _read_words(path: Path, part: slice | None = None) -> np.ndarray:
     hint = "Delete its folder and prepare the music again."
-    words = read_array(path, mapped=False, hint=hint)
+    words = read_array(path, mapped=part is not None, hint=hint)
     if words.dtype != np.uint32 or words.ndim != 1:
         raise DatasetError(f"{path} is no fingerprint. {hint}")
-    return words
+    return words if part is None else words[part].copy()

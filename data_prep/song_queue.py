@@ -7,13 +7,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from data_prep.disk_need import disk_need
 from data_prep.earlier_run import usable_record
 from data_prep.music_files import Hashes, MusicFile
+from data_prep.music_place import MusicPlace
 from data_prep.prepare_report import PrepareProgress
 from data_prep.prepare_song import SongTask, SourceRecord, prepare_song
+from data_prep.runners.runner import Runner
 from data_prep.same_bytes import find_copies, next_of, settle
-from data_prep.worker_pool import run_tasks
 from piano.foundation.dataset_format import PrepareSettings
 from piano.foundation.errors import DISK_ERRORS, DatasetError
 from piano.foundation.folder_lock import LOCK_NAME
@@ -30,9 +30,10 @@ def prepare_everything(
     records: dict[str, SourceRecord],
     output: Path,
     settings: PrepareSettings,
-    workers: int,
+    runner: Runner,
     hashes: Hashes,
     tell: Callable[[str], object],
+    music: MusicPlace,
 ) -> tuple[list[LeftOut], set[str]]:
     """Prepare what has no record.
 
@@ -47,12 +48,14 @@ def prepare_everything(
     output : Path
         The prepared folder.
     settings : PrepareSettings
-    workers : int
-        Processes.
+    runner : Runner
+        What takes the songs to processes.
     hashes : Hashes
         Of the files that were read already.
     tell : callable
-        Gets a line if the disk may become full.
+        Gets a line on the room that will be needed.
+    music : MusicPlace
+        Where the sources are.
 
     Returns
     -------
@@ -69,7 +72,7 @@ def prepare_everything(
     failures: dict[str, LeftOut] = {}
     done: set[str] = set()
     while todo := _due(sources, waiting, records, done):
-        crashed = _prepare_all(todo, records, output, settings, workers=workers, hashes=hashes, tell=tell)
+        crashed = _prepare_all(todo, records, output, settings, runner=runner, hashes=hashes, tell=tell, music=music)
         failures |= {entry.source: entry for entry in crashed}
         done |= {source.name for source in todo}
     left_out: list[LeftOut] = []
@@ -99,13 +102,14 @@ def _prepare_all(
     output: Path,
     settings: PrepareSettings,
     *,
-    workers: int,
+    runner: Runner,
     hashes: Hashes,
     tell: Callable[[str], object],
+    music: MusicPlace,
 ) -> list[LeftOut]:
-    """Run the workers; adds to `records` and returns what crashed."""
+    """Run the step of every song; adds to `records` and returns what crashed."""
     known = {source.name: usable_record(source, output, settings) for source in todo}
-    if need := disk_need([source.path for source in todo if known[source.name] is None], output, settings):
+    if need := music.need([source for source in todo if known[source.name] is None], output, settings):
         tell(need)
     tasks = [
         SongTask(
@@ -119,7 +123,7 @@ def _prepare_all(
         for source in todo
     ]
     failures = []
-    events = run_tasks(prepare_song, tasks, workers=workers)
+    events = music.taking(runner)(prepare_song, tasks)
     with contextlib.closing(events), PrepareProgress([source.size for source in todo]) as progress:
         for event in events:
             in_work = progress.in_work()

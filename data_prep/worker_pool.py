@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from piano.foundation.errors import MusiganError
 
@@ -21,7 +21,7 @@ Tick = Callable[[float], None]
 TICK_SECONDS = 0.25
 MOST_WORKERS = 60
 """Windows waits for at most 63 handles, and no disk can supply more workers."""
-_THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _CANNOT_START = (
     "a worker process ended before it could begin (exit code {code}). A script that prepares music must call it under "
     '`if __name__ == "__main__":`; inside a worker of another pool (joblib, loky), call it in a process of its own, '
@@ -75,9 +75,9 @@ def run_tasks(
         yield from _run_here(function, tasks)
         return
     waiting = list(reversed(range(len(tasks))))
-    pool: list[_Worker] = []
+    pool: list[Worker] = []
     try:
-        pool += [_Worker(function) for _ in range(min(workers, MOST_WORKERS, len(tasks)))]
+        pool += [Worker(function) for _ in range(min(workers, MOST_WORKERS, len(tasks)))]
         for worker in pool:
             worker.start(waiting.pop(), tasks)
         while busy := [worker for worker in pool if worker.index is not None]:
@@ -109,26 +109,59 @@ def _attempt(function: Callable[[Any, Tick], Any], task: Any, tick: Tick) -> tup
         return None, f"{type(error).__name__}: {error}"
 
 
-class _Worker:
-    """The parent's end of one process."""
+class ChildProcess(Protocol):
+    """What `Worker` asks of a process; `multiprocessing.Process` has it."""
+
+    @property
+    def exitcode(self) -> int | None:
+        """None while it lives."""
+        ...
+
+    def is_alive(self) -> bool: ...
+    def kill(self) -> None: ...
+    def join(self, timeout: float | None = None) -> None: ...
+
+
+def spawn(function: Callable[[Any, Tick], Any]) -> tuple[ChildProcess, Connection]:
+    """A process that serves a function, and the end of the connection to it."""
+    context = multiprocessing.get_context("spawn")
+    connection, far_end = context.Pipe()
+    process = context.Process(target=serve, args=(far_end, function, os.getpid()), daemon=True)
+    with _single_threaded():
+        process.start()
+    far_end.close()
+    return process, connection
+
+
+class Worker:
+    """The parent's end of one process.
+
+    Parameters
+    ----------
+    function : callable
+        What it does with a task.
+    begin : callable
+        Starts a process that serves the function.
+    """
 
     connection: Connection
 
-    def __init__(self, function: Callable[[Any, Tick], Any]) -> None:
-        self._function = function
+    def __init__(
+        self,
+        function: Callable[[Any, Tick], Any],
+        begin: Callable[[Callable[[Any, Tick], Any]], tuple[ChildProcess, Connection]] = spawn,
+    ) -> None:
+        self._function, self._begin = function, begin
         self.index: int | None = None
+        """Of the task it holds."""
         self._launch()
 
     def _launch(self) -> None:
-        context = multiprocessing.get_context("spawn")
         self._is_ready = False
-        self.connection, far_end = context.Pipe()
-        self._process = context.Process(target=_serve, args=(far_end, self._function, os.getpid()), daemon=True)
-        with _single_threaded():
-            self._process.start()
-        far_end.close()
+        self._process, self.connection = self._begin(self._function)
 
     def start(self, index: int, tasks: Sequence[Any]) -> None:
+        """Give it a task."""
         self.index = index
         self._last_sign = time.monotonic()
         if not self._process.is_alive():
@@ -189,8 +222,8 @@ class _Worker:
 @contextlib.contextmanager
 def _single_threaded() -> Iterator[None]:
     """Child processes started inside use one thread each: there is a process per core already."""
-    before = {name: os.environ.get(name) for name in _THREAD_SETTINGS}
-    os.environ.update(dict.fromkeys(_THREAD_SETTINGS, "1"))
+    before = {name: os.environ.get(name) for name in THREAD_SETTINGS}
+    os.environ.update(dict.fromkeys(THREAD_SETTINGS, "1"))
     try:
         yield
     finally:
@@ -201,7 +234,7 @@ def _single_threaded() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _serve(connection: Connection, function: Callable[[Any, Tick], Any], parent: int) -> None:
+def serve(connection: Connection, function: Callable[[Any, Tick], Any], parent: int) -> None:
     """Body of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which stops the workers
     _silence_decoders()

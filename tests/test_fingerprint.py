@@ -9,8 +9,10 @@ import soundfile
 import soxr
 from scipy.signal import butter, sosfilt
 
+from piano.foundation import shared_words
 from piano.foundation.audio_io import read_audio
 from piano.foundation.fingerprint import Fingerprinter, find_same_recordings, fingerprint_length, words_of_energy
+from piano.foundation.shared_words import Bins, SharedWords
 from tests.make_audio import make_music
 
 RATE = 16_000
@@ -244,6 +246,42 @@ def test_the_length_of_a_fingerprint_is_known_beforehand():
         for samples in (0, 100, 5_000, 23_456, 3 * rate, 12 * rate + 7):
             words = fingerprint(np.zeros((1, samples), dtype=np.float32), rate=rate)
             assert len(words) == fingerprint_length(samples, rate)
+
+
+def test_words_in_files_and_in_several_rounds_give_the_same_shifts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prints = bench_duplicates.make_library(40, 1).prints
+    with SharedWords(prints, scratch=tmp_path) as words:
+        expected = sorted(words.shifts())
+    assert len(expected) > 500
+    monkeypatch.setattr(shared_words, "_HELD_BYTES", 20_000)
+    monkeypatch.setattr(shared_words, "_VOTE_BYTES", 1_000_000)
+    monkeypatch.setattr(shared_words, "_BATCH", 3_000)
+    monkeypatch.setattr(shared_words, "_BIN_SONGS", 7)
+    written = []
+    write = shared_words.Bins._write
+    monkeypatch.setattr(shared_words.Bins, "_write", lambda bins: (written.append(1), write(bins))[1])
+    with SharedWords(prints, scratch=tmp_path) as words:
+        begins = words._batches()
+        assert len(shared_words._rounds(np.add.reduceat(words._rows, begins[:-1]))) > 2
+        assert sorted(words.shifts()) == expected
+    assert len(written) > 10
+    assert list(tmp_path.iterdir()) == []
+    assert find_same_recordings(prints, scratch=tmp_path) == find_same_recordings(prints)
+
+
+def test_bins_give_back_what_was_put_in_and_only_once(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    bins = Bins(5, np.dtype("<i8"), tmp_path, held_bytes=1_000)
+    rows, numbers = np.arange(1_000), random.integers(0, 5, 1_000)
+    for start in range(0, 1_000, 70):
+        bins.add(rows[start : start + 70], numbers[start : start + 70])
+    assert len(list(tmp_path.iterdir())) == 5
+    for number in range(5):
+        assert bins.read(number).tolist() == rows[numbers == number].tolist()
+        assert bins.take(number).tolist() == rows[numbers == number].tolist()
+        assert bins.take(number).tolist() == []
 
 
 def test_the_benchmark_finds_what_it_planted(capsys: pytest.CaptureFixture[str]):

@@ -23,6 +23,7 @@ from data_prep.disk_need import disk_need, guess_seconds
 from data_prep.prepare_dataset import main, prepare_folder
 from data_prep.prepare_report import Outcome, PrepareProgress
 from data_prep.prepare_song import SongTask, hash_file, prepare_song, read_record, record_path, settings_key
+from data_prep.time_need import time_need
 from piano.foundation.audio_io import decode_blocks, scan_folder
 from piano.foundation.dataset_format import MANIFEST_NAME, PrepareSettings, manifest_path, read_prepared_manifest
 from piano.foundation.decode_log import FAR_BEYOND
@@ -336,6 +337,13 @@ def test_the_room_that_is_needed_is_told_before(tmp_path: Path):
     assert disk_need([], tmp_path, SETTINGS) == ""
     (tmp_path / "d.wav").write_bytes(b"RIFF\0\0\0\0WAVEfmt " + bytes(40))  # a header that lies is not believed
     assert guess_seconds([tmp_path / "d.wav"]) < 1
+
+
+def test_the_time_that_is_needed_is_told_before_where_it_is_long() -> None:
+    assert time_need(30.0) == ""
+    said = time_need(10_000 * 3600.0)
+    found = re.fullmatch(r" One core needs about ([\d.]+) hours for it, several share that.", said)
+    assert found is not None and 1.0 < float(found[1]) < 2_000.0  # a core passes music five times as fast as it plays
 
 
 def test_hashing_and_the_walk_over_frames_give_signs_of_life(tmp_path: Path):

@@ -78,13 +78,13 @@ def test_there_are_never_more_workers_than_can_be_waited_for():
     assert MOST_WORKERS < 63
     started = []
 
-    class Counted(worker_pool._Worker):
+    class Counted(worker_pool.Worker):
         def _launch(self) -> None:
             started.append(1)
             super()._launch()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worker_pool, "_Worker", Counted)
+        patch.setattr(worker_pool, "Worker", Counted)
         patch.setattr(worker_pool, "MOST_WORKERS", 2)
         assert results([("ok", 1), ("ok", 2), ("ok", 3)], workers=500) == {0: 1, 1: 4, 2: 9}
     assert len(started) == 2

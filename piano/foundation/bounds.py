@@ -117,6 +117,8 @@ WORKERS = Bound(1, 1_024)
 FILES = Bound(1, 2**40)
 SONG_SECONDS = Bound(0.0, 2.0**40, is_whole=False)
 """Of a prepared song: SAMPLES bound it already."""
+SHARDS = Bound(1, 100_000)
+"""Parts of the music that are prepared apart."""
 PROCESSES = Bound(1, 4_096)
 COUNT = Bound(1, 100_000)
 """Of samples, clips and the like."""

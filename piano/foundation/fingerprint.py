@@ -6,11 +6,14 @@ whole songs are compared and not phone recordings.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from piano.foundation.shared_words import SharedWords
 
 FINGERPRINT_VERSION = 2
 """Groups found by another version are looked for again; version 1 knew only the first 20 minutes of a file."""
@@ -28,10 +31,6 @@ _FLOOR = 1e-3  # of a frame's loudest band: what lies below is the codec's noise
 _CHANGE = 0.05  # a smaller change (in nepers of power) does not count
 _MAX_SHIFTS = 3  # shifts tried for one pair of songs
 _MAX_FAILURES = 200  # pairs tried in vain for one song: a music that shares words with hundreds is not worth more
-_MIN_VOTES = 3  # frames that must agree exactly at one shift before two songs are compared at all
-_MIN_VOTES_SHORT, _FEW_WORDS = 2, 320  # the same where one song is shorter than 20 s
-_PARTNERS = 8  # to either side: how many equal words one word is compared with
-_BATCH = 1 << 20  # words whose votes are counted at a time
 
 _BLOCK = 32  # frames (2 s) judged at a time
 _MIN_CORRELATION = 0.5  # of the bits in a block; copies reach 0.6 to 0.95, unrelated music 0.1, the same drums 0.35
@@ -163,16 +162,18 @@ def words_of_energy(energy: np.ndarray) -> np.ndarray:
     return words
 
 
-def find_same_recordings(fingerprints: Sequence[np.ndarray]) -> list[int]:
+def find_same_recordings(fingerprints: Sequence[np.ndarray], *, scratch: Path | None = None) -> list[int]:
     """Which fingerprints belong to one recording.
 
-    Time and memory grow with the number of words, not with the number of pairs: every word is compared with a few
-    others that are equal, and of many copies each is joined to the group once.
+    Time and room grow with the number of words, not with the number of pairs: every word is compared with a few
+    others that are equal, and of many copies each is joined to the group once. Of many words most lie in files.
 
     Parameters
     ----------
     fingerprints : sequence of np.ndarray
-        As made by `Fingerprinter`, all at one sample rate.
+        As made by `Fingerprinter`, all at one sample rate. Each is asked for once, and again where it is compared.
+    scratch : Path, optional
+        A folder for temporary files; without one, the system's.
 
     Returns
     -------
@@ -187,18 +188,21 @@ def find_same_recordings(fingerprints: Sequence[np.ndarray]) -> list[int]:
             index = leader[index]
         return index
 
-    patience = [_MAX_FAILURES * (1 + len(words) // _BLOCK // 90) for words in fingerprints]
     tried: Counter[tuple[int, int]] = Counter()
-    for first, second, shift in _candidates(fingerprints):
-        roots = sorted((find(first), find(second)))
-        if roots[0] == roots[1] or tried[first, second] >= _MAX_SHIFTS or min(patience[first], patience[second]) <= 0:
-            continue
-        tried[first, second] += 1
-        if is_same_recording(fingerprints[first], fingerprints[second], shift):
-            leader[roots[1]] = roots[0]
-        else:
-            patience[first] -= 1
-            patience[second] -= 1
+    with SharedWords(fingerprints, scratch=scratch) as shared:
+        patience = [_MAX_FAILURES * (1 + length // _BLOCK // 90) for length in shared.lengths.tolist()]
+        for first, second, shift in shared.shifts():
+            roots = sorted((find(first), find(second)))
+            if roots[0] == roots[1] or tried[first, second] >= _MAX_SHIFTS:
+                continue
+            if min(patience[first], patience[second]) <= 0:
+                continue
+            tried[first, second] += 1
+            if is_same_recording(fingerprints[first], fingerprints[second], shift):
+                leader[roots[1]] = roots[0]
+            else:
+                patience[first] -= 1
+                patience[second] -= 1
     return [find(index) for index in range(len(fingerprints))]
 
 
@@ -266,89 +270,3 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     ones_a, ones_b, both = (np.bitwise_count(x).sum(axis=1, dtype=np.float64) for x in (a, b, a & b))
     scale = ones_a * (total - ones_a) * ones_b * (total - ones_b)
     return np.where(scale > 0, (total * both - ones_a * ones_b) / np.sqrt(np.maximum(scale, 1.0)), 0.0)
-
-
-def _candidates(fingerprints: Sequence[np.ndarray]) -> Iterator[tuple[int, int, int]]:
-    """(first, second, shift) of songs that share several words at the same shift, in batches the surest first."""
-    lengths = np.array([len(words) for words in fingerprints], dtype=np.int64)
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    words, places = _shared_words(fingerprints, offsets)
-    if not len(words):
-        return
-    is_new = np.concatenate([[True], words[1:] != words[:-1]])
-    starts = np.flatnonzero(is_new)
-    sizes = np.diff(np.append(starts, len(words)))
-    run = np.cumsum(is_new, dtype=np.int64).astype(np.uint32) - np.uint32(1)
-    order = np.argsort(places, kind="stable").astype(np.uint32)  # one song after the other
-    songs, span = len(lengths), 2 * int(lengths.max())
-    firsts = np.searchsorted(places[order], offsets)
-    begin = 0
-    while begin < songs:
-        end = max(begin + 1, int(np.searchsorted(firsts, firsts[begin] + _BATCH, side="right")) - 1)
-        rows = order[firsts[begin] : firsts[end]].astype(np.int64)
-        begin = end
-        keys = [np.zeros(0, dtype=np.int64)]
-        for left, right in _partners(rows, words, run, starts, sizes):
-            left, right = places[left].astype(np.int64), places[right].astype(np.int64)
-            one, other = (np.searchsorted(offsets, side, side="right") - 1 for side in (left, right))
-            shift = (right - offsets[other]) - (left - offsets[one])
-            keys.append((one * songs + other) * span + shift + span // 2)  # one number: quick to count
-        votes, counts = np.unique(np.concatenate(keys), return_counts=True)
-        if not len(votes):
-            continue
-        # A start between two frames divides the votes between two shifts.
-        counts[:-1] += np.where(votes[1:] == votes[:-1] + 1, counts[1:], 0)
-        pairs, shifts = np.divmod(votes, span)
-        one, other = np.divmod(pairs, songs)
-        is_short = np.minimum(lengths[one], lengths[other]) < _FEW_WORDS
-        chosen = np.flatnonzero(counts >= np.where(is_short, _MIN_VOTES_SHORT, _MIN_VOTES))
-        for index in chosen[np.argsort(-counts[chosen], kind="stable")]:
-            yield int(one[index]), int(other[index]), int(shifts[index]) - span // 2
-
-
-def _shared_words(fingerprints: Sequence[np.ndarray], offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Words that several songs have, sorted, and their places in all fingerprints laid end to end.
-
-    A word counts once a song, where it comes first: a loop would otherwise outvote everything.
-    """
-    keys = np.empty(int(offsets[-1]), dtype=np.uint64)  # word and place in one number: quick to sort
-    filled = 0
-    for words, offset in zip(fingerprints, offsets, strict=False):
-        different, first = np.unique(words, return_index=True)
-        is_sound = different != 0
-        different, first = different[is_sound], first[is_sound]
-        keys[filled : filled + len(first)] = different.astype(np.uint64) << np.uint64(32)
-        keys[filled : filled + len(first)] |= (first + offset).astype(np.uint64)
-        filled += len(first)
-    keys = keys[:filled]
-    if not filled:
-        return np.zeros(0, dtype=np.uint32), np.zeros(0, dtype=np.uint32)
-    keys.sort()
-    words = (keys >> np.uint64(32)).astype(np.uint32)
-    is_same = np.concatenate([[False], words[1:] == words[:-1], [False]])
-    is_shared = is_same[1:] | is_same[:-1]
-    return words[is_shared], keys[is_shared].astype(np.uint32)
-
-
-def _partners(
-    rows: np.ndarray, words: np.ndarray, run: np.ndarray, starts: np.ndarray, sizes: np.ndarray
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pairs of rows with the same word, the first of each among `rows` and the earlier one in its run.
-
-    All pairs of a rare word; of a frequent one each row meets a few others, that differ from word to word.
-    """
-    start, size = starts[run[rows]], sizes[run[rows]]
-    inside, half = rows - start, size // 2
-    turn = (words[rows].astype(np.int64) * 0x9E3779B1 & 0xFFFFFFFF) >> 8
-    for step in range(_PARTNERS):
-        active = np.flatnonzero(half > step)
-        if not len(active):
-            return
-        place, count, distance = inside[active], size[active], half[active]
-        stride = 1 + (turn[active] + step * np.maximum(1, distance // _PARTNERS)) % distance
-        for other, is_new in (
-            ((place + stride) % count, True),
-            ((place - stride) % count, 2 * stride != count),  # or both ways lead to the same row
-        ):
-            taken = (other > place) & is_new
-            yield rows[active[taken]], (start[active] + other)[taken]

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from piano.foundation.errors import DatasetError, MusiganError
 from piano.foundation.made_files import clear_leftovers, temporary_name, try_lock
@@ -32,19 +33,40 @@ def locked_folder(folder: Path, *, error: type[MusiganError] = DatasetError, oth
         Another run holds the lock, or nothing can be written in the folder.
     """
     shown = printable(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _try_writing(folder)
-        stream = open(folder / LOCK_NAME, "a+b")  # noqa: SIM115 (closed below)
-    except OSError as problem:
-        raise error(
-            f"cannot write in {shown}: {problem.strerror or problem}. Choose another folder with {other}."
-        ) from None
-    with stream:
+    with _open_lock(folder, error, other) as stream:
         if try_lock(stream.fileno()) is False:  # None: a file system that knows no locks is taken to be free
             raise error(f"another run is working in {shown}. Wait for it, or use another {other}.")
         clear_leftovers(folder)
         yield
+
+
+@contextlib.contextmanager
+def shared_folder(folder: Path, *, error: type[MusiganError] = DatasetError, other: str = "--output") -> Iterator[None]:
+    """Work in a folder, which is made if it is missing, beside others who do the same; `locked_folder` is kept out.
+
+    Where shared locks are not known (Windows, some network drives) nobody is kept out.
+
+    Raises
+    ------
+    MusiganError
+        Somebody holds the folder alone, or nothing can be written in it.
+    """
+    with _open_lock(folder, error, other) as stream:
+        if not _try_reading_lock(stream.fileno()):
+            raise error(f"another run is working in {printable(folder)}. Wait for it, or use another {other}.")
+        yield
+
+
+def _open_lock(folder: Path, error: type[MusiganError], other: str) -> BinaryIO:
+    """The lock file of a folder that can be written in."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _try_writing(folder)
+        return open(folder / LOCK_NAME, "a+b")
+    except OSError as problem:
+        raise error(
+            f"cannot write in {printable(folder)}: {problem.strerror or problem}. Choose another folder with {other}."
+        ) from None
 
 
 @contextlib.contextmanager

@@ -1,0 +1,88 @@
+"""One of N parts of the music, for runs that work at the same time in one prepared folder: `--shard 2/3`.
+
+Nothing is agreed upon: a part is a pure function of what lies in the music folder. Records and songs have names of
+their own for every source, so parts write side by side; manifest, groups and clearing are left to a whole run.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from data_prep.music_files import MusicFile
+from data_prep.prepare_song import WORK_FOLDER
+from piano.foundation import bounds
+from piano.foundation.errors import DatasetError
+from piano.foundation.folder_lock import shared_folder
+from piano.foundation.made_files import try_lock
+from piano.foundation.screen_text import printable
+
+_SHARD = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")
+_PEEKED_BYTES = 1 << 16
+
+
+class Shard(NamedTuple):
+    """Part `number` of `count`, from 1 on."""
+
+    number: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+
+def read_shard(text: str) -> Shard:
+    """For argparse: `2/3`."""
+    found = _SHARD.fullmatch(text)
+    shard = Shard(int(found[1]), int(found[2])) if found else Shard(0, 0)
+    if shard.count not in bounds.SHARDS or not 1 <= shard.number <= shard.count:
+        raise argparse.ArgumentTypeError(
+            f"{printable(text)[:40]} is not NUMBER/COUNT, like 2/3, with a count of {bounds.SHARDS}"
+        )
+    return shard
+
+
+def part_of(sources: list[MusicFile], shard: Shard) -> list[MusicFile]:
+    """The sources of one shard.
+
+    Files with the same bytes are in one shard, for only one of them is decoded. So a file whose size no other has goes
+    by its name, and the others by their size and 64 KB from their middle.
+    """
+    same_size = Counter(source.size for source in sources)
+    return [
+        source for source in sources if _place(source, same_size[source.size] > 1) % shard.count == shard.number - 1
+    ]
+
+
+def _place(source: MusicFile, has_twins: bool) -> int:
+    key = source.name.encode("utf-8", "surrogatepass")
+    if has_twins:
+        with contextlib.suppress(OSError), open(source.path, "rb") as stream:
+            stream.seek(source.size // 2)
+            key = b"%d " % source.size + stream.read(_PEEKED_BYTES)
+    return int.from_bytes(hashlib.sha256(key).digest()[:8], "big")
+
+
+@contextlib.contextmanager
+def working_shard(output: Path, shard: Shard) -> Iterator[None]:
+    """Work in a prepared folder beside other shards, and keep whole runs out; made if it is missing.
+
+    Raises
+    ------
+    DatasetError
+        A whole run works there, or this very shard does.
+    """
+    with shared_folder(output):
+        work = output / WORK_FOLDER
+        work.mkdir(exist_ok=True)
+        path = work / f"shard-{shard.number}-of-{shard.count}.lock"
+        with open(path, "a+b") as stream:
+            if try_lock(stream.fileno()) is False:
+                raise DatasetError(
+                    f"shard {shard} is being prepared in {printable(output)} already. Wait for it, or take another one."
+                )
+            yield
