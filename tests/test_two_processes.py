@@ -182,18 +182,56 @@ def test_a_killed_process_ends_the_other_and_another_number_goes_on_as_one(alone
     assert max(abs(a - b) for a, b in zip(*validations, strict=True)) < 0.02
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc to find the process to kill")
-def test_when_the_main_process_is_killed_the_other_says_so_and_ends(tmp_path: Path) -> None:
-    prepare(tmp_path)
-    process = trained_until(tmp_path, 2, 2)
-    (other,) = children_of(process.pid)
-    os.kill(process.pid, signal.SIGKILL)
+WAITING = """import os, time
+from pathlib import Path
+from piano.foundation.errors import run_command
+from piano.foundation.runtime import start_runtime
+
+def body():
+    runtime = start_runtime(device="cpu", precision="32", threads=1, devices=3)
+    with runtime.together(advice="Go on."):
+        Path(f"{runtime.rank}.pid").write_text(str(os.getpid()))
+        if runtime.rank == 2:
+            runtime.wait()  # for ever: the others never come
+        time.sleep(600)
+
+raise SystemExit(run_command(body))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc to see who has ended")
+@pytest.mark.parametrize("killed", [0, 1])
+def test_neither_who_is_busy_nor_who_waits_in_an_exchange_outlives_a_process_that_was_killed(
+    tmp_path: Path, killed: int
+) -> None:
+    script, said = tmp_path / "waiting.py", tmp_path / "said"
+    script.write_text(WAITING, encoding="ascii")
+    with said.open("w") as output:
+        main = subprocess.Popen(
+            [sys.executable, str(script)], cwd=tmp_path, env=ENVIRONMENT, stdout=output, stderr=subprocess.STDOUT
+        )
+    for rank in range(3):
+        wait_for(tmp_path / f"{rank}.pid", main)
+    time.sleep(0.2)  # until the numbers are in the files
+    processes = [int((tmp_path / f"{rank}.pid").read_text()) for rank in range(3)]
+    os.kill(processes[killed], signal.SIGKILL)
     began = time.monotonic()
-    said, _ = process.communicate(timeout=60)  # the other one holds the pipe until it ends
-    assert time.monotonic() - began < 30.0
-    assert not Path(f"/proc/{other}/task").is_dir()
-    assert said.count("process 1 of 2 ended without a word") == 1, said
+    while any(is_running(process) for process in processes):
+        main.poll()  # who has ended is taken note of
+        assert time.monotonic() - began < 40.0, said.read_text()
+        time.sleep(0.1)
+    text = said.read_text()
+    assert text.count(f"process {killed + 1} of 3 ended without a word") == 1, text
+    assert "Go on." in text and main.wait(timeout=10) == (EXIT_USER_ERROR if killed else -signal.SIGKILL)
+
+
+def is_running(process: int) -> bool:
+    """Whether a process is there and has not ended."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
 
 
 def same_as(alone: Path, checkpoints: Path) -> None:
