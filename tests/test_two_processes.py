@@ -59,7 +59,7 @@ def test_every_player_moves_by_the_gradient_of_one_process(
             # Music losses sort: where two numbers change places by rounding, a gradient does too.
             most = 10.0 * bound if name.startswith("joint") else bound
             assert difference(gradient, several["gradients"][name]) < most, (variant, name)
-            torch.testing.assert_close(one["numbers"][name], several["numbers"][name], rtol=0, atol=1e-6)
+            torch.testing.assert_close(one["numbers"][name], several["numbers"][name], rtol=0, atol=1e-5)
             for term, value in one["terms"][name].items():
                 torch.testing.assert_close(
                     several["terms"][name][term], value, rtol=10.0 * bound, atol=bound, msg=f"{variant} {name} {term}"
@@ -75,7 +75,7 @@ def test_a_batch_in_parts_moves_what_has_no_statistic_of_the_batch_alike(steps_o
     for name in ("autoencoder 0", "flow 0", "flow 1", "ear 0", "ear 1"):
         assert difference(whole[name], parts[name]) < 1e-4, name
     for name, items in steps_of_one["whole"]["numbers"].items():
-        assert torch.equal(items, steps_of_one["in parts"]["numbers"][name])
+        torch.testing.assert_close(steps_of_one["in parts"]["numbers"][name], items, rtol=0, atol=1e-5)
 
 
 def train_command(folder: Path, processes: int, *more: str) -> list[str]:
