@@ -20,7 +20,7 @@ from musigan import VERBS
 from piano.config_reader import Config, load_config_from_yaml
 from tests.shown_commands import PROJECT, is_placeholder, options_of, script, shown_commands, unknown_options
 
-FOLDERS = ("piano", "data_prep", "tutorial", "benchmarks", "tests", "docs", "checkpoints", "findings", ".ci")
+FOLDERS = ("piano", "data_prep", "tutorial", "benchmarks", "tests", "docs", "checkpoints", "findings", ".ci", "runs")
 OURS = ("piano", "data_prep", "tutorial", "benchmarks")
 """Folders whose texts (names of figures, events, fields) documents may name; a test's texts prove nothing."""
 SUFFIXES = frozenset(
@@ -50,9 +50,21 @@ MADE = re.findall(
 )
 """Files and folders that no clone holds: the commands make them; those of the last line are the user's."""
 LIBRARIES = ("numpy", "torch", "torchaudio", "soundfile", "os", "lightning_fabric", "safetensors", "Fabric")
-FOREIGN = {"nohup", "tee", "head", "sha256sum", "sigmoid(logit)", "vocals", "src/", "estimated", "@trains"}
+FOREIGN = {
+    "nohup",
+    "tee",
+    "head",
+    "sha256sum",
+    "sigmoid(logit)",
+    "vocals",
+    "src/",
+    "estimated",
+    "@trains",
+    "srun",
+    "scontrol",
+}
 """In code letters, but nothing to look up: commands of the system, a formula, words in a name and in a table."""
-FOREIGN_COMMANDS = ("sha256sum", "pip", "git", "conda", "tensorboard", "wandb", "npm", "bash", "python")
+FOREIGN_COMMANDS = ("sha256sum", "pip", "git", "conda", "tensorboard", "wandb", "npm", "bash", "python", "sbatch")
 FOREIGN_OPTIONS = {"--index-url", "--no-deps", "--editable", "--logdir", "--constraint", "--check"}
 """Of pip, TensorBoard and sha256sum."""
 
@@ -76,7 +88,8 @@ def files() -> tuple[str, ...]:
     found = [path for path in PROJECT.iterdir() if path.is_file()]
     for name in FOLDERS:
         found += [PROJECT / name, *(PROJECT / name).rglob("*")]
-    return tuple(path.relative_to(PROJECT).as_posix() for path in found if not {"__pycache__", "runs"} & {*path.parts})
+    names = [path.relative_to(PROJECT).as_posix() for path in found if "__pycache__" not in path.parts]
+    return tuple(name for name in names if not name.startswith("tutorial/runs"))
 
 
 @functools.cache

@@ -29,8 +29,17 @@ class Meeting:
         return exchange
 
 
+def die(process: Peers) -> None:
+    """End without a word: nothing is heard any more, and the system closes the lines."""
+    process._left.set()
+    process._thread.join(timeout=30)
+    for line in process._lines.values():
+        line.shutdown(socket.SHUT_RDWR)
+
+
 @pytest.fixture
-def three() -> Iterator[list[Peers]]:
+def three(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Peers]]:
+    monkeypatch.setattr(peers, "GRACE_SECONDS", 300.0)  # this process is not to be ended
     meeting, made = Meeting(3), {}
 
     def join(rank: int) -> None:
@@ -64,14 +73,13 @@ def test_an_error_of_one_is_told_to_all_with_what_to_do(three: list[Peers]) -> N
 
 
 def test_a_line_that_breaks_is_a_process_that_is_gone(three: list[Peers]) -> None:
-    three[2]._lines[0].shutdown(socket.SHUT_RDWR)
+    die(three[2])
     for other in (three[0], three[1]):
         assert other.lost(wait_seconds=10.0).startswith("process 3 of 3 ended without a word")
 
 
 def test_where_the_main_process_is_gone_one_of_the_others_speaks(three: list[Peers]) -> None:
-    for line in three[0]._lines.values():
-        line.shutdown(socket.SHUT_RDWR)
+    die(three[0])
     for other in three[1:]:
         assert other.lost(wait_seconds=10.0).startswith("process 1 of 3 ended without a word")
     assert [other.speaks for other in three[1:]] == [True, False]

@@ -59,7 +59,7 @@ def test_every_player_moves_by_the_gradient_of_one_process(
             # Music losses sort: where two numbers change places by rounding, a gradient does too.
             most = 10.0 * bound if name.startswith("joint") else bound
             assert difference(gradient, several["gradients"][name]) < most, (variant, name)
-            torch.testing.assert_close(one["numbers"][name], several["numbers"][name], rtol=0, atol=1e-6)
+            torch.testing.assert_close(one["numbers"][name], several["numbers"][name], rtol=0, atol=1e-5)
             for term, value in one["terms"][name].items():
                 torch.testing.assert_close(
                     several["terms"][name][term], value, rtol=10.0 * bound, atol=bound, msg=f"{variant} {name} {term}"
@@ -75,7 +75,7 @@ def test_a_batch_in_parts_moves_what_has_no_statistic_of_the_batch_alike(steps_o
     for name in ("autoencoder 0", "flow 0", "flow 1", "ear 0", "ear 1"):
         assert difference(whole[name], parts[name]) < 1e-4, name
     for name, items in steps_of_one["whole"]["numbers"].items():
-        assert torch.equal(items, steps_of_one["in parts"]["numbers"][name])
+        torch.testing.assert_close(steps_of_one["in parts"]["numbers"][name], items, rtol=0, atol=1e-5)
 
 
 def train_command(folder: Path, processes: int, *more: str) -> list[str]:
@@ -182,18 +182,56 @@ def test_a_killed_process_ends_the_other_and_another_number_goes_on_as_one(alone
     assert max(abs(a - b) for a, b in zip(*validations, strict=True)) < 0.02
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc to find the process to kill")
-def test_when_the_main_process_is_killed_the_other_says_so_and_ends(tmp_path: Path) -> None:
-    prepare(tmp_path)
-    process = trained_until(tmp_path, 2, 2)
-    (other,) = children_of(process.pid)
-    os.kill(process.pid, signal.SIGKILL)
+WAITING = """import os, time
+from pathlib import Path
+from piano.foundation.errors import run_command
+from piano.foundation.runtime import start_runtime
+
+def body():
+    runtime = start_runtime(device="cpu", precision="32", threads=1, devices=3)
+    with runtime.together(advice="Go on."):
+        Path(f"{runtime.rank}.pid").write_text(str(os.getpid()))
+        if runtime.rank == 2:
+            runtime.wait()  # for ever: the others never come
+        time.sleep(600)
+
+raise SystemExit(run_command(body))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc to see who has ended")
+@pytest.mark.parametrize("killed", [0, 1])
+def test_neither_who_is_busy_nor_who_waits_in_an_exchange_outlives_a_process_that_was_killed(
+    tmp_path: Path, killed: int
+) -> None:
+    script, said = tmp_path / "waiting.py", tmp_path / "said"
+    script.write_text(WAITING, encoding="ascii")
+    with said.open("w") as output:
+        main = subprocess.Popen(
+            [sys.executable, str(script)], cwd=tmp_path, env=ENVIRONMENT, stdout=output, stderr=subprocess.STDOUT
+        )
+    for rank in range(3):
+        wait_for(tmp_path / f"{rank}.pid", main)
+    time.sleep(0.2)  # until the numbers are in the files
+    processes = [int((tmp_path / f"{rank}.pid").read_text()) for rank in range(3)]
+    os.kill(processes[killed], signal.SIGKILL)
     began = time.monotonic()
-    said, _ = process.communicate(timeout=60)  # the other one holds the pipe until it ends
-    assert time.monotonic() - began < 30.0
-    assert not Path(f"/proc/{other}/task").is_dir()
-    assert said.count("process 1 of 2 ended without a word") == 1, said
+    while any(is_running(process) for process in processes):
+        main.poll()  # who has ended is taken note of
+        assert time.monotonic() - began < 40.0, said.read_text()
+        time.sleep(0.1)
+    text = said.read_text()
+    assert text.count(f"process {killed + 1} of 3 ended without a word") == 1, text
+    assert "Go on." in text and main.wait(timeout=10) == (EXIT_USER_ERROR if killed else -signal.SIGKILL)
+
+
+def is_running(process: int) -> bool:
+    """Whether a process is there and has not ended."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
 
 
 def same_as(alone: Path, checkpoints: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from piano.foundation.dataset_identity import dataset_identity
-from piano.foundation.errors import DatasetError
+from piano.foundation.errors import DatasetError, TrainingError
 from piano.foundation.pair_index import Split
 from piano.foundation.runtime import Runtime
 from piano.piano_model import AudioDataset, VariationalAttentionModel
@@ -163,8 +163,19 @@ class TrainingData:
                 kind = ENCODING if split == "training" else split
                 with nullcontext() if self.budget is None else self.budget.measure(kind):
                     self._encode(split, layout, missing)
-            self._stores[split] = LatentStore(folder, layout)
+            self._stores[split] = self._opened(folder, layout)
         return self._stores[split]
+
+    def _opened(self, folder: Path, layout: StoreLayout) -> LatentStore:
+        """A store that was made; where another process made it, it may not be seen here."""
+        try:
+            return LatentStore(folder, layout)
+        except TrainingError as error:
+            if self.runtime.is_main:
+                raise
+            raise TrainingError(
+                f"{error} With several machines the folder of checkpoints must lie on a drive that all of them share."
+            ) from None
 
     def _of_all(self, split: Split, question: Callable[[], Answer]) -> Answer:
         """What the main process says to those who encode a split: all, or it alone."""
