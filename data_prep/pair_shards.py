@@ -28,7 +28,7 @@ from piano.foundation.dataset_format import (
     write_manifest,
 )
 from piano.foundation.errors import DatasetError
-from piano.foundation.made_files import clear_leftovers, put_in_place, reserve_room, temporary_name, unfinished
+from piano.foundation.made_files import clear_leftovers, put_in_place, reserve_room, second_name, unfinished
 from piano.foundation.npy_files import save_array
 from piano.foundation.pair_index import INDEX_KIND, PIECE_COLUMNS, pairs_path, pieces_path
 from piano.foundation.prepared_chunks import ChunkReader
@@ -126,7 +126,7 @@ def _take_shards(prepared: Path, output: Path, names: set[str], tell: Callable[[
         if target.is_file() and os.path.samefile(source, target):
             continue
         is_there = target.is_file() and target.stat().st_size == source.stat().st_size
-        if not _link(source, target) and not is_there:
+        if not second_name(source, target) and not is_there:
             left.append((source, target))
     if not left:
         return
@@ -142,19 +142,6 @@ def _take_shards(prepared: Path, output: Path, names: set[str], tell: Callable[[
                 reserve_room(copy.fileno(), os.fstat(original.fileno()).st_size)
                 shutil.copyfileobj(original, copy, 1 << 20)
             put_in_place(temporary, target)
-
-
-def _link(source: Path, target: Path) -> bool:
-    """Give a file a second name; whether that is possible here."""
-    temporary = temporary_name(target)
-    try:
-        os.link(source, temporary)
-        os.replace(temporary, target)
-    except OSError:
-        return False
-    finally:
-        temporary.unlink(missing_ok=True)
-    return True
 
 
 def _make_shards(

@@ -25,7 +25,7 @@ from piano.foundation.decode_log import NO_NUMBERS, NOT_FINITE
 from piano.foundation.errors import AudioError, PassingError
 from piano.foundation.fingerprint import Fingerprinter
 from piano.foundation.levels import SILENCE_DB, LevelMeter, Levels, level_chunk
-from piano.foundation.made_files import write_bytes
+from piano.foundation.made_files import bring_to_disk, write_bytes
 from piano.foundation.native_sound import FFMPEG_HINT
 from piano.foundation.npy_files import begin_array, save_array
 from piano.foundation.prepared_song import ChunkEntry, LeftOut, SongEntry, left_out_from_dict, song_from_dict
@@ -264,8 +264,7 @@ def _write_sound(path: Path, song: "_RawSong", levels: Levels, channels: int, ti
             level_chunk(piece, levels)
             stream.write(to_stored(piece).data)
             tick(0.0)
-        stream.flush()
-        os.fsync(stream.fileno())
+    bring_to_disk(path)
 
 
 class _RawSong:

@@ -23,6 +23,8 @@ from piano.foundation.made_files import (
     put_in_place,
     refuse_other_work,
     replacing,
+    reserve_room,
+    second_name,
     temporary_name,
     unfinished,
     write_bytes,
@@ -197,3 +199,34 @@ def test_results_about_something_else_stay(tmp_path: Path) -> None:
     (out / ".evaluate-of.json").write_text("no JSON")
     with pytest.raises(ConfigError):
         claim(second)
+
+
+def test_a_file_gets_a_second_name_in_place_of_another_and_no_third(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name)
+    for _ in range(2):  # also where both are one file already
+        assert second_name(tmp_path / "a", tmp_path / "b")
+        assert os.path.samefile(tmp_path / "a", tmp_path / "b")
+    assert not second_name(tmp_path / "none", tmp_path / "b")
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+    assert (tmp_path / "b").read_text() == "a"
+
+
+def test_room_that_cannot_be_claimed_is_no_error_and_room_that_is_not_there_is_one(tmp_path: Path, monkeypatch) -> None:
+    if not hasattr(os, "posix_fallocate"):
+        pytest.skip("room cannot be claimed here")
+    with open(tmp_path / "a", "wb") as stream:
+        reserve_room(stream.fileno(), 0)
+        reserve_room(stream.fileno(), 1000)
+        assert os.fstat(stream.fileno()).st_size == 1000
+        for number in (errno.EOPNOTSUPP, errno.ENOSPC):
+
+            def refuse(*_: int, number: int = number) -> None:
+                raise OSError(number, os.strerror(number))
+
+            monkeypatch.setattr(os, "posix_fallocate", refuse)
+            if number == errno.ENOSPC:
+                with pytest.raises(OSError, match="No space left"):
+                    reserve_room(stream.fileno(), 1000)
+            else:
+                reserve_room(stream.fileno(), 1000)

@@ -199,7 +199,7 @@ def test_where_there_are_no_second_names_shards_are_copied_and_that_is_told(
 def test_copies_that_do_not_fit_are_refused_and_leave_nothing(
     folders: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(pair_shards, "_link", lambda *_: False)
+    monkeypatch.setattr(pair_shards, "second_name", lambda *_: False)
 
     def full(descriptor: int, size: int) -> None:
         raise OSError(28, os.strerror(28))

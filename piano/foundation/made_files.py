@@ -72,6 +72,19 @@ def put_in_place(temporary: Path, path: Path) -> None:
     os.replace(temporary, path)
 
 
+def second_name(source: Path, path: Path) -> bool:
+    """Give a file a second name (a hard link), in place of what had it; False where that is not possible."""
+    temporary = temporary_name(path)
+    try:
+        os.link(source, temporary)
+        os.replace(temporary, path)
+    except OSError:
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)  # two names of one file are not renamed into one
+    return True
+
+
 def bring_to_disk(path: Path) -> None:
     """Wait until the bytes of a file that is closed are on the disk; raises OSError where it is full after all."""
     with open(path, "r+b") as stream:
