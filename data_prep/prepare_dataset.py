@@ -248,13 +248,16 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         default="local",
         help="where songs are prepared: processes of this machine, or a cluster (default: %(default)s)",
     )
-    add("--address", help="of the cluster's scheduler or head: tcp://host:8786 (dask), host:6379 or auto (ray)")
+    add(
+        "--address",
+        help="of the cluster's scheduler or head: tcp://host:8786 (dask), host:6379 or auto (ray) (default: none)",
+    )
     add(
         "--shard",
         type=read_shard,
         metavar="NUMBER/COUNT",
         help="only this part of the songs; the parts may run at once, on machines that share the folders. The same "
-        "command without it finishes",
+        "command without it finishes (default: all songs)",
     )
     add(
         "--max-files", type=kinds.whole(bounds.FILES), help="only the first so many files, to try it out (default: all)"
