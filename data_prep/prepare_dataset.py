@@ -199,12 +199,18 @@ def _refuse_one_inside_the_other(music: Path, output: Path) -> None:
         )
 
 
+def home_path(text: str) -> Path:
+    """A path whose `~` no shell has replaced, as Windows' do not for programs."""
+    path = Path(text)
+    return path.expanduser() if text.startswith("~") else path
+
+
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = CommandParser(
         prog=program("prepare"), description="Cut a folder of music into exact chunks.", epilog=fill(EXAMPLE)
     )
     parser.add_argument(
-        "folder", type=Path, help="music: MP3, WAV, FLAC, OGG, Opus, M4A ..., in any folders; or one file"
+        "folder", type=home_path, help="music: MP3, WAV, FLAC, OGG, Opus, M4A ..., in any folders; or one file"
     )
     add = parser.add_argument
     add("--output", type=Path, help="folder for the chunks (default: the config's prepared_folder)")
