@@ -6,6 +6,7 @@ Stopped at any moment and started again, it goes on where it was; on an unchange
 """
 
 import argparse
+import contextlib
 import os
 import shutil
 from collections import Counter
@@ -202,7 +203,9 @@ def _refuse_one_inside_the_other(music: Path, output: Path) -> None:
 def home_path(text: str) -> Path:
     """A path whose `~` no shell has replaced, as Windows' do not for programs."""
     path = Path(text)
-    return path.expanduser() if text.startswith("~") else path
+    with contextlib.suppress(RuntimeError):  # a system that knows no home
+        return path.expanduser() if path.parts[:1] == ("~",) else path
+    return path
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
