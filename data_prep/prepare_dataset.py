@@ -6,6 +6,7 @@ Stopped at any moment and started again, it goes on where it was; on an unchange
 """
 
 import argparse
+import contextlib
 import functools
 import shutil
 import sys
@@ -200,6 +201,14 @@ def _outcome(
     )
 
 
+def home_path(text: str) -> str:
+    """A path whose `~` no shell has replaced, as Windows' do not for programs."""
+    path = Path(text)
+    with contextlib.suppress(RuntimeError):  # a system that knows no home
+        return str(path.expanduser()) if path.parts[:1] == ("~",) else text
+    return text
+
+
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = CommandParser(
         prog=program("prepare"),
@@ -208,6 +217,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "folder",
+        type=home_path,
         help="music: MP3, WAV, FLAC, OGG, Opus, M4A ..., in any folders; or one file; or an address: s3://bucket/music",
     )
     add = parser.add_argument

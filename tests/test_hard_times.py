@@ -87,8 +87,8 @@ def train(project: Path, *more: str) -> int:
 def test_a_folder_that_is_removed_in_the_middle_is_made_again_and_can_be_resumed(project, monkeypatch, capsys) -> None:
     write_samples = Gatekeeper.write_samples
 
-    def remove(gatekeeper, run):
-        write_samples(gatekeeper, run)
+    def remove(gatekeeper, run, **options):
+        write_samples(gatekeeper, run, **options)
         if run.epoch == 2 and (project / "dataset").exists():
             shutil.rmtree(project / "checkpoints")
             shutil.rmtree(project / "dataset")

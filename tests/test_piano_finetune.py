@@ -146,8 +146,8 @@ def test_a_stage_without_steps_leaves_the_one_step_block_alone(base, tmp_path):
 def test_an_interrupted_fine_tuning_resumes_by_itself_and_ends_the_same(base, tuned, tmp_path, monkeypatch):
     write_samples = Gatekeeper.write_samples
 
-    def interrupt(gatekeeper, run):
-        write_samples(gatekeeper, run)
+    def interrupt(gatekeeper, run, **options):
+        write_samples(gatekeeper, run, **options)
         if run.epoch == 3:
             raise Interrupted
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_prep.prepare_dataset import main
+from data_prep.prepare_dataset import home_path, main
 from data_prep.prepare_song import song_folder
 from piano.foundation.audio_io import read_audio, write_audio
 from piano.foundation.dataset_format import PreparedManifest, PrepareSettings, read_prepared_manifest
@@ -461,3 +461,12 @@ def test_a_song_of_one_loud_note_keeps_its_quiet_part(tmp_path: Path):
     quiet, loud = np.split(continuous(tmp_path / "out", song), 2, axis=1)
     ratio = np.sqrt(np.mean(quiet**2) / np.mean(loud**2))
     assert abs(ratio / np.sqrt(np.mean(waveform[:, :32_000] ** 2) / np.mean(waveform[:, 32_000:] ** 2)) - 1) < 0.01
+
+
+def test_a_tilde_that_the_shell_left_is_the_home_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    write_music(tmp_path / "Music" / "song.wav", 1, 3.0, 8000)
+    assert main(["~/Music", "--output", str(tmp_path / "out"), "--sample-rate", "8000", "--channels", "1"]) == 0
+    assert [song.source for song in read_prepared_manifest(tmp_path / "out").songs] == ["song.wav"]
+    assert home_path("~nobody_of_that_name/Music") == "~nobody_of_that_name/Music"

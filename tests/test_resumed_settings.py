@@ -144,8 +144,8 @@ def test_a_power_cut_and_a_plain_resume_lose_no_setting(tmp_path, monkeypatch, c
     write_samples, run = Gatekeeper.write_samples, tmp_path / "checkpoints"
     cut = {3, 5}
 
-    def interrupt(gatekeeper, run):
-        write_samples(gatekeeper, run)
+    def interrupt(gatekeeper, run, **options):
+        write_samples(gatekeeper, run, **options)
         if run.epoch in cut:
             cut.remove(run.epoch)
             raise PowerCut
