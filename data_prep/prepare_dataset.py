@@ -6,7 +6,6 @@ Stopped at any moment and started again, it goes on where it was; on an unchange
 """
 
 import argparse
-import contextlib
 import os
 import shutil
 from collections import Counter
@@ -200,20 +199,12 @@ def _refuse_one_inside_the_other(music: Path, output: Path) -> None:
         )
 
 
-def home_path(text: str) -> Path:
-    """A path whose `~` no shell has replaced, as Windows' do not for programs."""
-    path = Path(text)
-    with contextlib.suppress(RuntimeError):  # a system that knows no home
-        return path.expanduser() if path.parts[:1] == ("~",) else path
-    return path
-
-
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = CommandParser(
         prog=program("prepare"), description="Cut a folder of music into exact chunks.", epilog=fill(EXAMPLE)
     )
     parser.add_argument(
-        "folder", type=home_path, help="music: MP3, WAV, FLAC, OGG, Opus, M4A ..., in any folders; or one file"
+        "folder", type=Path, help="music: MP3, WAV, FLAC, OGG, Opus, M4A ..., in any folders; or one file"
     )
     add = parser.add_argument
     add("--output", type=Path, help="folder for the chunks (default: the config's prepared_folder)")
@@ -283,6 +274,9 @@ def main(argv: list[str] | None = None) -> int:
     options = parse_arguments(argv)
 
     def body() -> None:
+        from piano.config_reader import expanded  # as in `load_defaults`: no worker needs it
+
+        options.folder = expanded(options.folder)  # shells of Windows leave `~` as it is
         defaults = load_defaults(options.config, options.preset)
         output = options.output or defaults.prepared_folder
         settings = _settings(options, defaults)
