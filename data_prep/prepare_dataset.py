@@ -6,7 +6,6 @@ Stopped at any moment and started again, it goes on where it was; on an unchange
 """
 
 import argparse
-import contextlib
 import functools
 import shutil
 import sys
@@ -201,14 +200,6 @@ def _outcome(
     )
 
 
-def home_path(text: str) -> str:
-    """A path whose `~` no shell has replaced, as Windows' do not for programs."""
-    path = Path(text)
-    with contextlib.suppress(RuntimeError):  # a system that knows no home
-        return str(path.expanduser()) if path.parts[:1] == ("~",) else text
-    return text
-
-
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = CommandParser(
         prog=program("prepare"),
@@ -217,7 +208,6 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "folder",
-        type=home_path,
         help="music: MP3, WAV, FLAC, OGG, Opus, M4A ..., in any folders; or one file; or an address: s3://bucket/music",
     )
     add = parser.add_argument
@@ -338,6 +328,10 @@ def main(argv: list[str] | None = None) -> int:
     options = parse_arguments(argv)
 
     def body() -> None:
+        from piano.config_reader import expanded  # as in `load_defaults`: no worker needs it
+
+        if not is_address(options.folder):
+            options.folder = str(expanded(Path(options.folder)))  # shells of Windows leave `~` as it is
         defaults = load_defaults(options.config, options.preset)
         there = options.output if options.output is not None and is_address(options.output) else ""
         output = defaults.prepared_folder if there or options.output is None else Path(options.output)

@@ -26,7 +26,7 @@ from piano.piano_model import VariationalAttentionModel
 from piano.play.models import Models
 from piano.play.place import Limits
 from piano.play.programs import read_wishes
-from piano.play.radio_take import EXACT, NEARLY, receipt_of
+from piano.play.radio_take import EXACT, NEARLY, moves_of, receipt_of
 from piano.play.radio_work import RadioWork
 from piano.play.warm_up import MEASURED_PIECES, WarmUp
 from piano.stages import MANY_STEPS, ONE_STEP, RECONSTRUCTED
@@ -341,14 +341,16 @@ def test_a_radio_that_plays_goes_on_with_the_loops_and_its_takes_say_so(tmp_path
             work.step()
         return sound.pcm[: round(seconds * work.sample_rate)] / 32768.0
 
-    def receipt(work: RadioWork) -> tuple[Receipt, str]:
-        found, again = receipt_of(work, work.moves(), 0, work.sample_rate, models)
+    def receipt(work: RadioWork, begin: float, end: float) -> tuple[Receipt, str]:
+        first, last = round(begin * work.sample_rate), round(end * work.sample_rate)
+        moves = moves_of(work.moves(), first, last, work.sample_rate)
+        found, again = receipt_of(work, moves, first, last - first, models)
         assert found is not None
         return found, again
 
     alone, changing = radio(first), radio(first, newest=lambda: models.get("small"))
     begun = play(changing, 1.0)
-    assert receipt(changing)[1] == EXACT
+    assert receipt(changing, 0.0, 1.0)[1] == EXACT
     models.use_compiled_loops()
     sound = play(changing, 6.0)
     assert changing.composer.kernels is compiled.kernels() is not None and alone.composer.kernels is None
@@ -360,11 +362,15 @@ def test_a_radio_that_plays_goes_on_with_the_loops_and_its_takes_say_so(tmp_path
     assert np.abs(sound - usual)[differs : differs + 4000].max() < 1.5 / 32768.0
     changed, usual = (stft(torch.tensor(wave.T, dtype=torch.float32), 512).abs() for wave in (sound, usual))
     assert float((changed - usual).norm() / usual.norm()) < 0.05
-    told, again = receipt(changing)
+    told, again = receipt(changing, 0.0, 1.0)
+    assert again == EXACT and told.versions["loops"] == "torch"
+    told, again = receipt(changing, 0.0, 6.0)
     assert again == NEARLY and told.versions["loops"] == "torch"
-    compiled_only = radio(models.get("small"))
-    play(compiled_only, 1.0)
-    told, again = receipt(compiled_only)
+    # Another piece is the new loops' alone, once the one before has faded out.
+    changing.hear(5 * changing.sample_rate)
+    changing.move(read_wishes({"seed": 4}), 6 * changing.sample_rate, 1)
+    play(changing, 9.0)
+    told, again = receipt(changing, 7.5, 8.5)
     assert again == EXACT and told.versions["loops"] != "torch"
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_prep.prepare_dataset import home_path, main
+from data_prep.prepare_dataset import main
 from data_prep.prepare_song import song_folder
 from piano.foundation.audio_io import read_audio, write_audio
 from piano.foundation.dataset_format import PreparedManifest, PrepareSettings, read_prepared_manifest
@@ -469,4 +469,6 @@ def test_a_tilde_that_the_shell_left_is_the_home_folder(tmp_path, monkeypatch, c
     write_music(tmp_path / "Music" / "song.wav", 1, 3.0, 8000)
     assert main(["~/Music", "--output", str(tmp_path / "out"), "--sample-rate", "8000", "--channels", "1"]) == 0
     assert [song.source for song in read_prepared_manifest(tmp_path / "out").songs] == ["song.wav"]
-    assert home_path("~nobody_of_that_name/Music") == "~nobody_of_that_name/Music"
+    capsys.readouterr()
+    assert main(["~nobody_of_that_name/Music", "--output", str(tmp_path / "other")]) == 2
+    assert "there is no home folder for ~nobody_of_that_name" in " ".join(capsys.readouterr().err.split())

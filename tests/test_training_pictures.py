@@ -1,4 +1,4 @@
-"""loss.png and real_fake.png: drawn at every save, and showing what was logged."""
+"""loss.png and real_fake.png: drawn again when a run saves, and showing what was logged."""
 
 import math
 
@@ -8,6 +8,7 @@ from matplotlib import image
 from matplotlib.axes import Axes
 
 from piano.piano_pretrain import train_autoencoder
+from piano.stages import LAST_STAGE
 from piano.watching.gates import Gatekeeper
 from piano.watching.training_pictures import draw_losses, main, phase_name, spans
 from tests.tiny_run import On, start_run, tiny_config
@@ -93,6 +94,29 @@ def test_every_save_draws_both_pictures_again(tmp_path):
     wide = image.imread(tmp_path / "real_fake.png")
     assert wide.shape[1] > 2 * wide.shape[0]  # one row, real beside generated
     assert main([str(tmp_path)]) == 0
+
+
+def test_pictures_wait_until_they_are_cheap_and_are_drawn_at_the_end(tmp_path, monkeypatch):
+    run = start_run(tiny_config(tmp_path))
+    gatekeeper = Gatekeeper(tmp_path, sample_seconds=1.0, sample_count=1)
+    now = [1000.0]
+    monkeypatch.setattr("piano.watching.gates.time.monotonic", lambda: now[0])
+    assert gatekeeper.are_pictures_due(run)
+
+    def draw(*_: object, **__: object) -> None:
+        now[0] += 1.5
+
+    for name in ("draw_real_fake", "draw_losses"):
+        monkeypatch.setattr(f"piano.watching.gates.{name}", draw)
+    gatekeeper.draw_pictures(run, np.zeros((1, 8000), np.float32))
+    assert not gatekeeper.are_pictures_due(run)
+    now[0] += 59.0
+    assert not gatekeeper.are_pictures_due(run)
+    now[0] += 1.5
+    assert gatekeeper.are_pictures_due(run)
+    gatekeeper.draw_pictures(run, np.zeros((1, 8000), np.float32))
+    run.finished_stages.append(LAST_STAGE)
+    assert gatekeeper.are_pictures_due(run)
 
 
 def test_a_phase_is_named_once_and_written_over_nothing(monkeypatch, tmp_path):

@@ -74,7 +74,7 @@ def receipt_of(
         return None, TOO_MANY
     origin, content = moves[0].sample, models.content(work.name)
     folder, generator = models.folders[work.name], work.composer.generator
-    first = moves[0].wishes
+    first, ways = moves[0].wishes, work.ways(origin, begin + samples)
     receipt = Receipt(
         kind="sample",
         model=models.hash(work.name),
@@ -88,13 +88,14 @@ def receipt_of(
         radio=RadioPart(begin=begin - origin, moves=[_plain(work, moved, origin) for moved in moves]),
         device=generator.device.type,  # type: ignore[arg-type]
         dtype=str(work.composer.sampling.dtype).removeprefix("torch."),  # type: ignore[arg-type]
-        threads=max(work.threads),
+        threads=max(way.threads for way in ways),
         versions=own_versions()
-        | ({"loops": "torch"} if False in work.is_compiled else {}),  # it may be older than the loops
+        | ({} if all(way.is_compiled for way in ways) else {"loops": "torch"}),  # it may be older than the loops
     )
     if len(receipt.text()) > LONGEST_COMMENT:
         return None, TOO_MANY
-    is_exact = len(work.is_compiled) == 1 and (len(work.threads) == 1 or receipt.dtype != "float32")
+    is_float32 = receipt.dtype == "float32"
+    is_exact = len({(way.is_compiled, way.threads if is_float32 else None) for way in ways}) == 1
     return receipt, EXACT if is_exact else NEARLY
 
 

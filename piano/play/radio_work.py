@@ -58,6 +58,15 @@ class Moved(NamedTuple):
     """Samples that were made by then."""
 
 
+class Way(NamedTuple):
+    """How music was computed from a sample on: what its last bits depend on."""
+
+    sample: int
+    threads: int
+    is_compiled: bool
+    """By the compiled loops, or PyTorch's."""
+
+
 class RadioWork:
     """A radio that composes for a listener somewhere else.
 
@@ -104,10 +113,7 @@ class RadioWork:
         self._move: tuple[Wishes, int, int | None] | None = None
         self._radio: Radio | None = None
         self._begun: float | None = None  # when its first sound was made
-        self.threads: set[int] = set()
-        """Numbers of threads that composed it."""
-        self.is_compiled: set[bool] = set()
-        """Whether the compiled loops composed it, or PyTorch's, or the first after the others."""
+        self._ways: list[Way] = []
         self._kept: deque[Sound] = deque()
         self._history: list[Moved] = []
 
@@ -160,8 +166,6 @@ class RadioWork:
             self.composer = newest
             if self._radio is not None:
                 self._radio.use(newest)
-        self.threads.add(torch.get_num_threads())
-        self.is_compiled.add(self.composer.kernels is not None)
         if self._radio is None:
             self._radio = Radio(self.composer, self.program_of(self.wishes))
             self._history = [Moved(0, self.wishes)]
@@ -171,6 +175,9 @@ class RadioWork:
             self._follow(*move)
         self._radio.forget(self.heard)
         begin = self._radio.end
+        way = Way(begin, torch.get_num_threads(), self.composer.kernels is not None)
+        if not self._ways or self._ways[-1][1:] != way[1:]:
+            self._ways = [*self._ways, way]
         wanted = 0 if move is None else round(MOVED_SECONDS * self.sample_rate)
         while self._radio.end <= begin + wanted:
             chunk = self._radio.produce()
@@ -206,6 +213,12 @@ class RadioWork:
         with self._lock:
             return list(self._history)
 
+    def ways(self, begin: int, end: int) -> list[Way]:
+        """The ways in which what lies between two samples was computed."""
+        ways = [way for way in self._ways if way.sample < end]
+        first = max((index for index, way in enumerate(ways) if way.sample <= begin), default=0)
+        return ways[first:]
+
     def program_of(self, wishes: Wishes) -> Program:
         """The program that wishes make: sounds are encoded, styles measured."""
         prompt: Tensor | None = None
@@ -239,6 +252,7 @@ class RadioWork:
         made = self._radio.end
         void = self._radio.move(program, max(at, self.heard))
         self.wishes = wishes
+        self._ways = [way._replace(sample=min(way.sample, void)) for way in self._ways]
         with self._lock:
             self._history.append(Moved(void, wishes, made))
             while self._kept and self._kept[-1].sample >= void:

@@ -193,7 +193,10 @@ class Gatekeeper(Watcher):
 
     @torch.inference_mode()
     def write_samples(self, run: TrainingRun, *, with_pictures: bool = True) -> None:
-        """Samples from fixed noise and one continuation of a validation fragment, as WAV, and their picture."""
+        """Samples from fixed noise and one continuation of a validation fragment, as WAV, and their picture.
+
+        `with_pictures` draws loss.png and real_fake.png as well.
+        """
         generator = run.average.network
         folder = self.folder / "samples"
         steps = sampling_steps(run)
