@@ -1,7 +1,8 @@
 """Packs prepared songs into shards: files of many songs, one after the other, that are never written again.
 
 Songs go in by their names, so the same music gives the same bytes, in whatever order its songs were made and however
-often the work was killed. A shard is whole on the disk, with its index, before the folders of its songs go.
+often the work was killed. Music that fits into one shard lies in one, also where songs were added later; more than that
+grows by shards. A shard is whole on the disk, with its index, before the folders of its songs go.
 """
 
 import dataclasses
@@ -51,7 +52,8 @@ class WrittenShard(NamedTuple):
 
 
 def pack_songs(output: Path, records: dict[str, SourceRecord], aside: dict[str, SourceRecord], channels: int) -> None:
-    """Put every song that has a folder of its own into a shard, and those of shards that are mostly empty.
+    """Put every song that has a folder of its own into a shard, and those of shards that are mostly empty; all in one
+    where they fit.
 
     Parameters
     ----------
@@ -75,16 +77,22 @@ def pack_songs(output: Path, records: dict[str, SourceRecord], aside: dict[str, 
     loose = [song for song in songs if song.shard is None]
     shards = list(packed_songs(output).shards.values())
     number = max((shard.number for shard in shards), default=-1) + 1
+    held = {record.song.shard for record in aside.values() if record.song is not None} - {None}
     with _bar(sum(song.samples for song in loose) * row_bytes) as bar, ChunkReader(output, channels) as reader:
         packer = _Packer(output, channels, records, reader, bar)
-        for batch in in_batches(loose, row_bytes, SHARD_BYTES):
-            packer.pack(number, batch)
-            number += 1
-        for files in _to_pack_again(shards, songs, aside, row_bytes):
-            packer.pack(number, [song for song in songs if song.shard in files])
-            number += 1
-            for file in files:
+        if _belong_into_one(songs, held, row_bytes):
+            whole = packer.pack(0, songs)
+            for file in {song.shard for song in songs if song.shard is not None} - {whole}:
                 _remove(output, file)
+        else:
+            for batch in in_batches(loose, row_bytes, SHARD_BYTES):
+                packer.pack(number, batch)
+                number += 1
+            for files in _to_pack_again(shards, songs, held, row_bytes):
+                packer.pack(number, [song for song in songs if song.shard in files])
+                number += 1
+                for file in files:
+                    _remove(output, file)
     _settle_indexes(output, records, aside)
 
 
@@ -164,10 +172,10 @@ class _Packer(NamedTuple):
     reader: ChunkReader
     bar: tqdm
 
-    def pack(self, number: int, songs: list[SongEntry]) -> None:
+    def pack(self, number: int, songs: list[SongEntry]) -> str:
         """Make one shard of some songs, with fingerprints and index; then their folders and records go."""
         try:
-            self._write(number, songs)
+            file = self._write(number, songs)
         except OSError as error:
             needed = sum(song.samples for song in songs) * self.channels * STORED_KIND.itemsize
             raise DatasetError(
@@ -179,8 +187,9 @@ class _Packer(NamedTuple):
             record_path(self.output, song.source).unlink(missing_ok=True)
             if song.shard is None:
                 shutil.rmtree(self.output / song.folder, ignore_errors=True)
+        return file
 
-    def _write(self, number: int, songs: list[SongEntry]) -> None:
+    def _write(self, number: int, songs: list[SongEntry]) -> str:
         folder = self.output / SHARDS_FOLDER
         written = write_shard(folder, number, songs, self.reader, self.channels, self.bar)
         words = list(read_fingerprints(self.output, songs))
@@ -192,10 +201,17 @@ class _Packer(NamedTuple):
             first += len(own)
             self.records[song.source] = dataclasses.replace(self.records[song.source], song=placed)
         write_index(self.output, written.file, [self.records[song.source] for song in songs])
+        return written.file
+
+
+def _belong_into_one(songs: list[SongEntry], held: set[str | None], row_bytes: int) -> bool:
+    """Whether songs lie in several places and fit into one shard, and no shard has songs that only stay aside."""
+    places = {song.shard for song in songs}
+    return len(places) > 1 and not held and sum(song.samples for song in songs) * row_bytes <= SHARD_BYTES
 
 
 def _to_pack_again(
-    shards: list[Shard], songs: list[SongEntry], aside: dict[str, SourceRecord], row_bytes: int
+    shards: list[Shard], songs: list[SongEntry], held: set[str | None], row_bytes: int
 ) -> Iterator[set[str]]:
     """Files of shards that are to become one, for one shard after the other.
 
@@ -205,7 +221,6 @@ def _to_pack_again(
     for song in songs:
         if song.shard is not None:
             live[song.shard] += song.samples
-    held = {record.song.shard for record in aside.values() if record.song is not None}
     known = [shard for shard in shards if live[shard.file] and shard.file not in held]
     small = {shard.file for shard in known if 2 * shard.rows * row_bytes < SHARD_BYTES}
     again = {shard.file for shard in known if live[shard.file] < LIVE_SHARE * shard.rows}

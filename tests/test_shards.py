@@ -123,18 +123,18 @@ def test_a_later_run_adds_shards_and_leaves_the_old_ones(tmp_path: Path, small_s
 
 def test_a_song_that_is_gone_leaves_a_dead_range_until_most_of_its_shard_is_dead(tmp_path: Path, small_shards: None):
     music, output = tmp_path / "music", tmp_path / "out"
-    write_songs(music, {"a": 1.5, "b": 1.5, "c": 1.5, "d": 3.0})
+    write_songs(music, {"a": 1.5, "b": 1.5, "c": 1.5, "d": 4.0})
     prepare(music, output)
     old, last = shards_of(output)
     sound = whole_song(output, "a.flac")
     (music / "b.flac").unlink()
     prepare(music, output)
-    assert shards_of(output) == {old: 4.5 * RATE, last: 3.0 * RATE}
+    assert shards_of(output) == {old: 4.5 * RATE, last: 4.0 * RATE}
     assert [record.source for record in packed_songs(output).shards[old].records] == ["a.flac", "c.flac"]
     (music / "c.flac").unlink()
     prepare(music, output)
     found = shards_of(output)
-    assert sorted(found.values()) == [1.5 * RATE, 3.0 * RATE]
+    assert sorted(found.values()) == [1.5 * RATE, 4.0 * RATE]
     assert old not in found
     assert np.array_equal(whole_song(output, "a.flac"), sound)
     times = {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()}
@@ -145,16 +145,60 @@ def test_a_song_that_is_gone_leaves_a_dead_range_until_most_of_its_shard_is_dead
 def test_many_small_shards_become_few(tmp_path: Path, small_shards: None, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(shards_module, "MOST_SMALL", 3)
     music, output = tmp_path / "music", tmp_path / "out"
+    write_songs(music, {"long": 5.0})
+    prepare(music, output)
     counts = []
     for name in "fedcba":
         write_songs(music, {name: 1.0})
         prepare(music, output)
         counts.append(len(shards_of(output)))
-        assert sum(shards_of(output).values()) == len(counts) * RATE
-    assert counts == [1, 2, 3, 4, 2, 3]  # the new song, and the four others in one
+        assert sum(shards_of(output).values()) == (5 + len(counts)) * RATE
+    assert counts == [2, 3, 4, 5, 3, 4]  # the long one, the new song, and the four others in one
     fresh = prepare(music, tmp_path / "fresh")
     for song in fresh.songs:
         assert np.array_equal(whole_song(output, song.source), whole_song(tmp_path / "fresh", song.source))
+
+
+def test_what_fits_into_one_shard_lies_in_one_as_if_it_had_been_there_from_the_start(tmp_path: Path, small_shards: None):
+    music, output = tmp_path / "music", tmp_path / "out"
+    for name in "dbac":
+        write_songs(music, {name: 1.0})
+        prepare(music, output)
+        assert len(shards_of(output)) == 1
+    fresh = tmp_path / "fresh"
+    prepare(music, fresh)
+    assert contents(output) == contents(fresh)
+    (music / "d.flac").rename(tmp_path / "d.flac")
+    prepare(music, output)  # a dead range
+    write_songs(music, {"e": 1.0})
+    prepare(music, output)
+    shutil.rmtree(fresh)
+    prepare(music, fresh)
+    assert contents(output) == contents(fresh)
+
+
+@pytest.mark.parametrize("stop", ["index", "remove"])
+def test_one_shard_of_several_that_is_cut_short_ends_the_same(
+    tmp_path: Path, small_shards: None, monkeypatch: pytest.MonkeyPatch, stop: str
+):
+    music, output = tmp_path / "music", tmp_path / "out"
+    write_songs(music, {"b": 1.0, "d": 1.0})
+    prepare(music, output)
+    write_songs(music, {"a": 1.0, "c": 1.0})
+    name = {"index": "write_index", "remove": "_remove"}[stop]
+    real = getattr(shards_module, name)
+
+    def stopping(*arguments):
+        real(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shards_module, name, stopping)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(music, output)
+    assert prepare_folder(music, output, SETTINGS).prepared == 0
+    prepare(music, tmp_path / "fresh")
+    assert contents(output) == contents(tmp_path / "fresh")
 
 
 @pytest.mark.parametrize("stop", ["shard", "fingerprints", "index", "records", "folders"])
