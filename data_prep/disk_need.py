@@ -6,7 +6,7 @@ nothing more: it holds the same files under second names.
 
 import io
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,6 +18,8 @@ from piano.foundation.screen_text import counted
 
 _USUAL_BYTES = 20_000.0
 """Of an MP3 or the like, for a second of music: 160 kbit/s."""
+_BYTES_BY_KIND = {".wav": 176_400.0, ".aif": 176_400.0, ".aiff": 176_400.0, ".flac": 80_000.0}
+"""Of files that nobody has looked into: sound of a CD, packed or not."""
 _LOOKED_INTO = 200
 """At most this many files are opened; the others are assumed to be like them."""
 _LOOKED_AT_BYTES = 1 << 16
@@ -45,21 +47,36 @@ def disk_need(paths: Sequence[Path], output: Path, settings: PrepareSettings) ->
     """
     if not paths:
         return ""
-    seconds = guess_seconds(paths)
-    here = seconds * settings.sample_rate * settings.channels * STORED_KIND.itemsize
-    packing = here + min(here, SHARD_BYTES)
-    free = shutil.disk_usage(output).free
-    sentence = (
-        f"{counted(len(paths), 'file')} to prepare, about {music_time(seconds)} of music: this will take about "
-        f"{_size(here)} here ({_size(packing)} for a while), and no more as a data set on the same disk; "
-        f"{_size(free)} are free."
-    )
-    if packing > _SURELY * free:
+    sentence, share = room_need(f"{counted(len(paths), 'file')} to prepare", guess_seconds(paths), output, settings)
+    if share > _SURELY:
         raise DatasetError(
             f"{sentence} That is not enough. Free some space, use another --output, or begin with some of the music "
             "(--max-files)."
         )
-    return sentence + (" That may not be enough." if packing > free else "")
+    return sentence + (" That may not be enough." if share > 1.0 else "")
+
+
+def room_need(what: str, seconds: float, output: Path, settings: PrepareSettings) -> tuple[str, float]:
+    """A sentence about the room that so many seconds of music take, and how much of what is free that is.
+
+    Parameters
+    ----------
+    what : str
+        The sentence begins with it: `12 files to prepare`.
+    """
+    here = seconds * settings.sample_rate * settings.channels * STORED_KIND.itemsize
+    packing = here + min(here, SHARD_BYTES)
+    free = shutil.disk_usage(output).free
+    sentence = (
+        f"{what}, about {music_time(seconds)} of music: this will take about {_size(here)} here ({_size(packing)} for "
+        f"a while), and no more as a data set on the same disk; {_size(free)} are free."
+    )
+    return sentence, packing / max(free, 1)
+
+
+def guess_by_kind(files: Iterable[tuple[str, int]]) -> float:
+    """Rough total length of files of which only names and sizes are known, in seconds."""
+    return sum(size / _BYTES_BY_KIND.get(Path(name).suffix.lower(), _USUAL_BYTES) for name, size in files)
 
 
 def guess_seconds(paths: Sequence[Path]) -> float:

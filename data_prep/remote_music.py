@@ -9,14 +9,13 @@ import functools
 import hashlib
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from data_prep.disk_need import music_time
+from data_prep.disk_need import guess_by_kind, room_need
 from data_prep.music_files import MusicFile, MusicFiles
 from data_prep.prepare_song import SongTask, SourceRecord
 from data_prep.runners.runner import Runner
@@ -33,8 +32,6 @@ _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _USER = re.compile(r"(?<=://)[^/@]*@")
 _BLOCK_BYTES = 4 << 20
 _DATES = ("mtime", "LastModified", "last_modified", "updated", "last_commit")
-_USUAL_BYTES = 20_000.0
-"""Of music for a second: nothing is fetched to guess better."""
 
 
 class RemoteFile(NamedTuple):
@@ -158,14 +155,11 @@ class RemoteMusic:
         if not files:
             return ""
         size = sum(file.size for file in files)
-        seconds = size / _USUAL_BYTES
-        here = seconds * settings.sample_rate * settings.channels * 4 / 1e9
-        return (
-            f"{counted(len(files), 'file')} to fetch and prepare, {size / 1e9:.3g} GB, about {music_time(seconds)} of "
-            f"music if they are MP3s: this will take about {here:.2g} GB here and {2 * here:.2g} GB as a data set; "
-            f"{shutil.disk_usage(output).free / 1e9:.1f} GB are free. What is fetched is removed song by song."
-            + time_need(seconds)
-        )
+        seconds = guess_by_kind((file.name, file.size) for file in files)
+        what = f"{counted(len(files), 'file')} to fetch and prepare, {size / 1e9:.3g} GB"
+        sentence, share = room_need(what, seconds, output, settings)
+        doubt = " That may not be enough." if share > 1.0 else ""  # nothing was fetched to guess better
+        return f"{sentence}{doubt} What is fetched is removed song by song.{time_need(seconds)}"
 
     def taking(self, runner: Runner) -> Runner:
         def run(function: Callable[[Any, Tick], Any], tasks: Any) -> Any:

@@ -133,14 +133,25 @@ class Ear(nn.Module):
             FrameEar(3 * sound_channels * (window // 2 + 1), channels) for window in self.wave_windows
         )
 
-    def forward(self, spectrum: Tensor | None = None, wave: Tensor | None = None) -> Judgement:
-        """Judge a normalised spectrum (batch, frames, values), a waveform (batch, channels, samples), or both."""
+    def planes(self, wave: Tensor) -> list[Tensor]:
+        """What is heard of a waveform (batch, channels, samples) at each of the windows: `compressed_planes`."""
+        return [compressed_planes(wave, window) for window in self.wave_windows]
+
+    def forward(
+        self, spectrum: Tensor | None = None, wave: Tensor | None = None, *, planes: list[Tensor] | None = None
+    ) -> Judgement:
+        """Judge a normalised spectrum (batch, frames, values), a waveform (batch, channels, samples), or both.
+
+        `planes` may stand for the waveform.
+        """
         logits, features = {}, []
         if spectrum is not None:
             logits["codec"], features = self.codec(spectrum)
         if wave is not None:
-            for window, ear in zip(self.wave_windows, self.waves, strict=True):
-                logits[f"wave_{window}"], hidden = ear(compressed_planes(wave, window))
+            planes = self.planes(wave)
+        if planes is not None:
+            for window, ear, heard in zip(self.wave_windows, self.waves, planes, strict=True):
+                logits[f"wave_{window}"], hidden = ear(heard)
                 features = features + hidden
         return Judgement(logits, features)
 

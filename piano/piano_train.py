@@ -25,9 +25,9 @@ from torch.optim import AdamW
 from piano.discriminator import Discriminator_with_mdisc, Judgement, alone
 from piano.foundation.collectives import Crowd
 from piano.foundation.errors import ConfigError
-from piano.foundation.features import MusicFeatures
+from piano.foundation.features import MusicFeatures, music_features
 from piano.foundation.gradient_norms import GradientNorms
-from piano.foundation.phase import hold_phase
+from piano.foundation.phase import constant_phase, with_phase
 from piano.foundation.screen_text import meant
 from piano.latent_style import StyleCondition
 from piano.loss_functions import (
@@ -50,7 +50,17 @@ from piano.loss_functions import (
 from piano.piano_encoder_decoder import MAGNITUDE_FLOOR, VariationalEncoderDecoder
 from piano.piano_model import VariationalAttentionModel
 from piano.stages import TRAIN, stages_of, trains
-from piano.training.game import Batch, Game, Player, Together, Turn, adversarial_step, norm_of_whole, optimizers_of
+from piano.training.game import (
+    Batch,
+    Game,
+    Once,
+    Player,
+    Together,
+    Turn,
+    adversarial_step,
+    norm_of_whole,
+    optimizers_of,
+)
 from piano.training.schedules import Step
 from piano.training.training_data import Split
 from piano.training.training_run import TrainingRun
@@ -76,6 +86,8 @@ JOINT_RATE = 0.3
 JOINT_EAR_FRAMES = 32
 """Latent frames of a composition that the ear hears in the joint stage."""
 JOINT_EAR_WEIGHT = 0.15
+REAL = "real"
+"""Name of real sound where a sound goes by a name."""
 R3GAN_DIMENSIONS = 12288
 """64 x 64 x 3: the images for which that paper's gamma was found; ours is scaled by the number of values."""
 
@@ -164,6 +176,8 @@ class SoundBatch(NamedTuple):
     """A draw from its posterior [shape=(batch, frames, latent_dim)]."""
     share: Share
     """Which items of the step's batch these are."""
+    once: Once
+    """What was made of it in this step."""
 
 
 class Composition(NamedTuple):
@@ -178,6 +192,8 @@ class Composition(NamedTuple):
     judge_level : level to which the professor's view is diffused [shape=(batch, 1)]
     judge_noise : of the shape of latents
     condition : the style of the latents, in which to compose
+    share : which items of the step's batch these are
+    once : what was made of them in this step
     """
 
     latents: Tensor
@@ -191,11 +207,13 @@ class Composition(NamedTuple):
     judge_noise: Tensor
     condition: StyleCondition
     share: Share
+    once: Once
 
     def part(self, which: slice | Tensor) -> "Composition":
         """Some of the items, to be judged: which of the step's batch they are is no longer known."""
-        tensors = {name: field[which] for name, field in self._asdict().items() if name not in ("condition", "share")}
-        return Composition(**tensors, condition=self.condition.part(which), share=self.share)
+        others = ("condition", "share", "once")
+        tensors = {name: field[which] for name, field in self._asdict().items() if name not in others}
+        return Composition(**tensors, condition=self.condition.part(which), share=self.share, once=Once())
 
 
 class Both(NamedTuple):
@@ -225,7 +243,7 @@ def encode_sound(game: Game, waveforms: Tensor, noise: Tensor, share: Share) -> 
     real = autoencoder.analyse(waveforms)
     with game.autocast():
         mu, logvar = autoencoder.encoder(real)
-    return SoundBatch(waveforms, real, autoencoder.reparameterize(mu, logvar, noise.to(mu.device)), share)
+    return SoundBatch(waveforms, real, autoencoder.reparameterize(mu, logvar, noise.to(mu.device)), share, Once())
 
 
 def draw_compositions(run: TrainingRun, step: Step, stage: str) -> list[Composition]:
@@ -259,7 +277,7 @@ def draw_composition(
     condition = run.generator.condition_on(run.generator.style.describe(latents), frames)
     strangers = torch.cat([before, latents[:-1]])
     return Composition(
-        latents=latents, strangers=strangers, condition=condition, share=Share(part, batch_size), **there
+        latents=latents, strangers=strangers, condition=condition, share=Share(part, batch_size), once=Once(), **there
     )
 
 
@@ -305,25 +323,23 @@ class Verdicts(NamedTuple):
 
 def ear_turn(game: Game, sound: SoundBatch) -> Turn:
     """The ear on real sound and on its reconstruction."""
-    with torch.no_grad(), game.autocast():
-        fake = game.generator.autoencoder.decoder(sound.latents)
-    verdicts = ear_verdicts(game, sound, fake)
+    verdicts = ear_verdicts(game, sound, {"rebuilt": rebuilt_spectrum(game, sound)})["rebuilt"]
     return judge_turn(game, "ear", verdicts.total, verdicts)
 
 
 def joint_ear_turn(game: Game, batch: Both) -> Turn:
     """Half of the ear's fakes are reconstructions, half compositions; it is pushed harder on unmusical ones."""
-    sound = batch.sound
-    with torch.no_grad(), game.autocast():
-        rebuilt = game.generator.autoencoder.decoder(sound.latents)
-        composed = composed_spectrum(game, batch)
-    on_rebuilt, on_composed = (ear_verdicts(game, sound, fake) for fake in (rebuilt, composed))
-    total = 0.5 * (on_rebuilt.total + on_composed.total)
+    sound, autoencoder = batch.sound, game.generator.autoencoder
+    draw = drawn_composition(game, batch.composition)
+    composed = sound.once("composed", lambda: composed_spectrum(game, batch, draw))
+    verdicts = ear_verdicts(game, sound, {"rebuilt": rebuilt_spectrum(game, sound), "composed": composed})
+    on_composed = verdicts["composed"]
+    total = torch.stack([on_fake.total for on_fake in verdicts.values()]).mean()
     weights = music_weights(game, DISCRIMINATOR_TERMS)
     if any(weights.values()):
         outputs = StepOutputs(
-            real=sound.waveforms,
-            fake=held_waveform(game.generator.autoencoder, composed),
+            real=music_of_real(game, sound),
+            fake=held_waveform(autoencoder, composed, once=sound.once, name="composed"),
             fake_logits=[game.together.whole(head) for head in on_composed.fake.heads],
             sample_rate=game.generator.sample_rate,
         )
@@ -334,9 +350,7 @@ def joint_ear_turn(game: Game, batch: Both) -> Turn:
 
 def professor_turn(game: Game, batch: Composition) -> Turn:
     """The professor on real windows and on one-step compositions."""
-    with torch.no_grad(), game.autocast():
-        fake = compose(game.generator, batch, batch.noise_a)
-    verdicts = professor_verdicts(game, batch, fake)
+    verdicts = professor_verdicts(game, batch, drawn_composition(game, batch))
     turn = judge_turn(game, "professor", verdicts.total, verdicts)
 
     def settle(parts: int) -> dict[str, Tensor]:
@@ -373,45 +387,106 @@ def judge_turn(game: Game, name: str, total: Tensor, verdicts: Verdicts) -> Turn
     return Turn(total, {f"{name}_{part}": value.detach() for part, value in values.items()}, settle)
 
 
-def ear_verdicts(game: Game, sound: SoundBatch, fake: Tensor) -> Verdicts:
-    """The ear's loss on real and fake spectra, with zero-centred penalties on both."""
-    autoencoder, ear, real = game.generator.autoencoder, game.discriminator.ear, sound.real
-    with game.autocast():
-        on_real = judge_sound(game.discriminator, autoencoder, real)
-        on_fake = judge_sound(game.discriminator, autoencoder, fake.detach())
+def ear_verdicts(game: Game, sound: SoundBatch, fakes: Mapping[str, Tensor]) -> dict[str, Verdicts]:
+    """The ear's loss on real and fake spectra, with zero-centred penalties on both: for each kind of fake, by name."""
+    autoencoder, ear, judges = game.generator.autoencoder, game.discriminator.ear, game.discriminator
+    is_penalised = penalty_is_due(game, "ear")
+
+    def again(moved: Tensor) -> Tensor:
+        return ear(spectrum=moved).logits["codec"]
+
+    def judged(spectrum: Tensor, name: str) -> tuple[Judgement, Tensor | None]:
+        """What the ear says, and the penalty if it is due."""
+        with game.autocast():
+            said = judge_sound(judges, autoencoder, spectrum, once=sound.once, name=name)
+        if not is_penalised:
+            return said, None
+        return said, penalty(game, "ear", spectrum, sound.share, before=said.logits["codec"], again=again)
+
+    on_real, real_penalty = judged(sound.real, REAL)
+    found = {}
+    for name, fake in fakes.items():
+        on_fake, fake_penalty = judged(fake.detach(), name)
         parts = {
             "loss": discriminator_loss(
                 on_real.heads, on_fake.heads, objective=game.config.objective_ear, smoothing=game.config.smoothing
             )
         }
-    if penalty_is_due(game, "ear"):
-
-        def again(moved: Tensor) -> Tensor:
-            return ear(spectrum=moved).logits["codec"]
-
-        penalties = [
-            penalty(game, "ear", seen, sound.share, before=judged.logits["codec"], again=again)
-            for seen, judged in ((real, on_real), (fake.detach(), on_fake))
-        ]
-        parts["penalty"] = torch.stack(penalties).sum()
-    return Verdicts(torch.stack(list(parts.values())).sum(), parts, on_real, on_fake)
+        if real_penalty is not None and fake_penalty is not None:
+            parts["penalty"] = real_penalty + fake_penalty
+        found[name] = Verdicts(torch.stack(list(parts.values())).sum(), parts, on_real, on_fake)
+    return found
 
 
 def judge_sound(
-    judges: Discriminator_with_mdisc, autoencoder: VariationalEncoderDecoder, spectrum: Tensor
+    judges: Discriminator_with_mdisc,
+    autoencoder: VariationalEncoderDecoder,
+    spectrum: Tensor,
+    *,
+    once: Once | None = None,
+    name: str = "",
 ) -> Judgement:
     """The ear on a spectrum, and on its waveform where it has windows for that.
 
     Real sound is given a reconstructed phase too: its own would tell it apart by what the decoder cannot change.
+
+    Parameters
+    ----------
+    spectrum : Tensor [shape=(batch, frames, values)]
+        Normalised.
+    once : Once, optional
+        Of the micro-batch, if the same sound is judged more than once in a step.
+    name : str
+        By which `once` knows the sound; `REAL` of real sound.
     """
-    wave = held_waveform(autoencoder, spectrum) if judges.ear.wave_windows else None
-    return judges.ear(spectrum=spectrum, wave=wave)
+    if not judges.ear.wave_windows:
+        return judges.ear(spectrum=spectrum)
+
+    def planes() -> list[Tensor]:
+        return judges.ear.planes(held_waveform(autoencoder, spectrum, once=once, name=name))
+
+    return judges.ear(spectrum=spectrum, planes=once("planes", planes) if once and name == REAL else planes())
 
 
-def held_waveform(autoencoder: VariationalEncoderDecoder, spectrum: Tensor) -> Tensor:
-    """Waveform of a normalised spectrum; the gradient passes through its magnitudes, the phase is held."""
+def held_waveform(
+    autoencoder: VariationalEncoderDecoder, spectrum: Tensor, *, once: Once | None = None, name: str = ""
+) -> Tensor:
+    """Waveform of a normalised spectrum; the gradient passes through its magnitudes, the phase is held.
+
+    `once` and `name` as for `judge_sound`: all waveforms of one name have the same phase.
+    """
     levels = autoencoder.channel_levels(spectrum)
-    return hold_phase(levels.log_magnitude, iterations=2, floor=MAGNITUDE_FLOOR, coherence=levels.coherence)
+
+    def phase() -> Tensor:
+        return constant_phase(levels.log_magnitude, iterations=2, floor=MAGNITUDE_FLOOR, coherence=levels.coherence)
+
+    held = phase() if once is None else once(f"phase of {name}", phase)
+    return with_phase(levels.log_magnitude, held, floor=MAGNITUDE_FLOOR)
+
+
+def music_of_real(game: Game, sound: SoundBatch) -> MusicFeatures:
+    """What the music losses hear in the real sound."""
+    return sound.once("music", lambda: music_features(sound.waveforms, game.generator.sample_rate))
+
+
+def rebuilt_spectrum(game: Game, sound: SoundBatch) -> Tensor:
+    """Spectrum of the decoder's reconstruction, without gradient."""
+
+    def make() -> Tensor:
+        with game.autocast():
+            return game.generator.autoencoder.decoder(sound.latents)
+
+    return sound.once("rebuilt", make)
+
+
+def drawn_composition(game: Game, batch: Composition) -> Tensor:
+    """A one-step composition (batch, frames, latent_dim) from the first seed, without gradient."""
+
+    def make() -> Tensor:
+        with game.autocast():
+            return compose(game.generator, batch, batch.noise_a)
+
+    return batch.once("draw a", make)
 
 
 def spectrum_distance(autoencoder: VariationalEncoderDecoder, made: Tensor, real: Tensor) -> Tensor:
@@ -524,9 +599,9 @@ def decoder_turn(game: Game, sound: SoundBatch) -> Turn:
         return Turn(reconstruction, {"ear_reconstruction": reconstruction})
     with game.autocast():
         fake = autoencoder.decoder(sound.latents)
-        on_fake = judge_sound(game.discriminator, autoencoder, fake)
+        on_fake = judge_sound(game.discriminator, autoencoder, fake, once=sound.once, name="rebuilt")
         with torch.no_grad():
-            on_real = judge_sound(game.discriminator, autoencoder, sound.real)
+            on_real = judge_sound(game.discriminator, autoencoder, sound.real, once=sound.once, name=REAL)
         terms = {
             "reconstruction": spectrum_distance(autoencoder, fake, sound.real),
             "adversarial": generator_adversarial_loss(
@@ -546,12 +621,15 @@ def decoder_turn(game: Game, sound: SoundBatch) -> Turn:
     )
 
 
-def shortcut_turn(game: Game, batch: Composition) -> Turn:
-    """Adversary and energy score for the one-step block; the energy score alone while the generator learns alone."""
+def shortcut_turn(game: Game, batch: Composition, draws: tuple[Tensor, Tensor] | None = None) -> Turn:
+    """Adversary and energy score for the one-step block; the energy score alone while the generator learns alone.
+
+    `draws` are compositions from both seeds, where they were made already.
+    """
     weights = game.config.loss_weights
+    draw_a, draw_b = draws or both_draws(game, batch)
     if game.step.opening.is_alone:
         with game.autocast():
-            draw_a, draw_b = (compose(game.generator, batch, noise) for noise in (batch.noise_a, batch.noise_b))
             score = energy_score_loss(draw_a, draw_b, batch.latents)
         return Turn(weights["energy_score"] * score, {"energy_score": score})
     factors = {
@@ -560,7 +638,6 @@ def shortcut_turn(game: Game, batch: Composition) -> Turn:
     }
     gradients = GradientNorms("professor_gradient", factors)
     with game.autocast():
-        draw_a, draw_b = (compose(game.generator, batch, noise) for noise in (batch.noise_a, batch.noise_b))
         judged = gradients.tap("adversarial", draw_a)
         crowd = game.together.crowd
         on_fake = judge_composition(game.discriminator, batch, judged, is_real=False, crowd=crowd)
@@ -583,14 +660,15 @@ def shortcut_turn(game: Game, batch: Composition) -> Turn:
 
 def joint_turn(game: Game, batch: Both) -> Turn:
     """Compose, decode a crop of it, and answer to both judges, the data and the music losses."""
-    composed, sound = shortcut_turn(game, batch.composition), joint_sound_turn(game, batch)
+    draws = both_draws(game, batch.composition)
+    composed, sound = shortcut_turn(game, batch.composition, draws), joint_sound_turn(game, batch, draws[0])
     return Turn(composed.total + sound.total, composed.terms | sound.terms, composed.settle)
 
 
-def joint_sound_turn(game: Game, batch: Both) -> Turn:
+def joint_sound_turn(game: Game, batch: Both, draw: Tensor) -> Turn:
     """Reconstruction (weight 1), the ear on composed sound, and the music losses as weighted in the config.
 
-    The reconstruction alone while the generator learns alone.
+    The reconstruction alone while the generator learns alone. `draw` is a composition from the first seed.
     """
     autoencoder, sound, opening = game.generator.autoencoder, batch.sound, game.step.opening
     if opening.is_alone:
@@ -598,10 +676,10 @@ def joint_sound_turn(game: Game, batch: Both) -> Turn:
         return Turn(reconstruction, {"reconstruction": reconstruction})
     with game.autocast():
         rebuilt = autoencoder.decoder(sound.latents)
-        composed = composed_spectrum(game, batch)
-        on_fake = judge_sound(game.discriminator, autoencoder, composed)
+        composed = composed_spectrum(game, batch, draw)
+        on_fake = judge_sound(game.discriminator, autoencoder, composed, once=sound.once, name="composed")
         with torch.no_grad():
-            on_real = judge_sound(game.discriminator, autoencoder, sound.real)
+            on_real = judge_sound(game.discriminator, autoencoder, sound.real, once=sound.once, name=REAL)
     reconstruction = spectrum_distance(autoencoder, rebuilt, sound.real)
     adversarial = generator_adversarial_loss(on_real.heads, on_fake.heads, objective=game.config.objective_ear)
     terms = {"reconstruction": reconstruction, "ear_adversarial": adversarial}
@@ -609,12 +687,20 @@ def joint_sound_turn(game: Game, batch: Both) -> Turn:
     weights = music_weights(game, MUSIC_TERMS)
     if any(weights.values()):
         outputs = StepOutputs(
-            real=sound.waveforms, fake=held_waveform(autoencoder, composed), sample_rate=game.generator.sample_rate
+            real=music_of_real(game, sound),
+            fake=held_waveform(autoencoder, composed, once=sound.once, name="composed"),
+            sample_rate=game.generator.sample_rate,
         )
         music = evaluate_terms(MUSIC_TERMS, everybodys(game, outputs), weights)
         terms |= music
         total = total + sum(weights[name] * value for name, value in music.items())
     return Turn(total, terms)
+
+
+def both_draws(game: Game, batch: Composition) -> tuple[Tensor, Tensor]:
+    """One-step compositions (batch, frames, latent_dim) from both seeds."""
+    with game.autocast():
+        return compose(game.generator, batch, batch.noise_a), compose(game.generator, batch, batch.noise_b)
 
 
 def compose(generator: VariationalAttentionModel, batch: Composition, noise: Tensor) -> Tensor:
@@ -623,10 +709,10 @@ def compose(generator: VariationalAttentionModel, batch: Composition, noise: Ten
     return generator(noise, level, batch.latents, batch.condition)
 
 
-def composed_spectrum(game: Game, batch: Both) -> Tensor:
-    """Spectrum of the end of one-step compositions, as long as the batch's real sound."""
-    latents = compose(game.generator, batch.composition, batch.composition.noise_a)
-    return game.generator.decode_spectrum(latents[:, -batch.sound.latents.shape[1] :])
+def composed_spectrum(game: Game, batch: Both, draw: Tensor) -> Tensor:
+    """Spectrum of the end of one-step compositions (batch, frames, latent_dim), as long as the batch's real sound."""
+    with game.autocast():
+        return game.generator.decode_spectrum(draw[:, -batch.sound.latents.shape[1] :])
 
 
 def rebuild(game: Game, sound: SoundBatch) -> Tensor:

@@ -19,7 +19,7 @@ import soundfile
 
 from data_prep import prepare_song as prepare_song_module
 from data_prep.create_dataset import main as make_data_set
-from data_prep.disk_need import disk_need, guess_seconds
+from data_prep.disk_need import disk_need, guess_by_kind, guess_seconds
 from data_prep.prepare_dataset import main, prepare_folder
 from data_prep.prepare_report import Outcome, PrepareProgress
 from data_prep.prepare_song import SongTask, hash_file, prepare_song, read_record, record_path, settings_key
@@ -335,6 +335,8 @@ def test_the_room_that_is_needed_is_told_before(tmp_path: Path):
     with pytest.raises(DatasetError, match=r"GB are free\. That is not enough\. Free some space, use another --output"):
         disk_need([tmp_path / "c.mp3"] * 100_000, tmp_path, SETTINGS)
     assert disk_need([], tmp_path, SETTINGS) == ""
+    # Of music elsewhere only names and sizes are known.
+    assert guess_by_kind([("a/b.MP3", 72_000_000), ("c.wav", 176_400 * 60), ("d.flac", 0)]) == 3660
     (tmp_path / "d.wav").write_bytes(b"RIFF\0\0\0\0WAVEfmt " + bytes(40))  # a header that lies is not believed
     assert guess_seconds([tmp_path / "d.wav"]) < 1
 

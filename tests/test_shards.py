@@ -159,7 +159,7 @@ def test_many_small_shards_become_few(tmp_path: Path, small_shards: None, monkey
         assert np.array_equal(whole_song(output, song.source), whole_song(tmp_path / "fresh", song.source))
 
 
-def test_what_fits_into_one_shard_lies_in_one_as_if_it_had_been_there_from_the_start(tmp_path: Path, small_shards: None):
+def test_what_fits_into_one_shard_lies_in_one_whenever_it_came(tmp_path: Path, small_shards: None):
     music, output = tmp_path / "music", tmp_path / "out"
     for name in "dbac":
         write_songs(music, {name: 1.0})

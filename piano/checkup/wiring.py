@@ -18,14 +18,16 @@ from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.piano_pretrain import autoencoder_pass, draw_noisy_latents, draw_noisy_sounds, flow_pass
 from piano.piano_train import (
     JOINT_EAR_FRAMES,
-    compose,
+    both_draws,
     decoder_turn,
     draw_both,
     draw_compositions,
     draw_sounds,
+    drawn_composition,
     ear_verdicts,
     joint_sound_turn,
     professor_verdicts,
+    rebuilt_spectrum,
     shortcut_turn,
 )
 from piano.stages import COMPOSING_STAGE, STAGE, STAGE_NAMES, TRAIN, Part
@@ -173,9 +175,8 @@ def loss_rows(run: TrainingRun) -> list[WiringRow]:
         reaches("flow", "flow", flow_pass(game, latents), "attention")
 
         (sound,) = draw_sounds(run, step, "ear")
-        with torch.no_grad():
-            fake = run.generator.autoencoder.decoder(sound.latents)
-        for name, value in ear_verdicts(game, sound, fake).parts.items():
+        verdicts = ear_verdicts(game, sound, {"rebuilt": rebuilt_spectrum(game, sound)})["rebuilt"]
+        for name, value in verdicts.parts.items():
             reaches("ear", f"ear {name}", value, "ear")
         turn = decoder_turn(game, sound)
         for name in ("reconstruction", "adversarial", "feature_matching"):
@@ -183,16 +184,14 @@ def loss_rows(run: TrainingRun) -> list[WiringRow]:
             rows.append(WiringRow("ear", f"{name} reaches decoder", f"gradient {norm:.3g}", norm > 0.0))
 
         (batch,) = draw_compositions(run, step, "professor")
-        with torch.no_grad():
-            made = compose(run.generator, batch, batch.noise_a)
-        for name, value in professor_verdicts(game, batch, made).parts.items():
+        for name, value in professor_verdicts(game, batch, drawn_composition(game, batch)).parts.items():
             reaches("professor", f"professor {name}", value, "professor")
         for name, value in shortcut_turn(game, batch).terms.items():
             if name == "adversarial" or run.config.loss_weights.get(name):
                 reaches("professor", name, value, "shortcut")
 
         (both,) = draw_both(run, step, "joint", frames=min(JOINT_EAR_FRAMES, run.settings("joint").frames))
-        for name, value in joint_sound_turn(game, both).terms.items():
+        for name, value in joint_sound_turn(game, both, both_draws(game, both.composition)[0]).terms.items():
             if value.requires_grad:
                 reaches("joint", name, value, "decoder")
                 if name != "reconstruction":

@@ -108,6 +108,7 @@ def reconstruct(
     prompt: Tensor | None = None,
     shared_start: bool = True,
     coherence: Tensor | None = None,
+    kernels: "PhaseKernels | None" = None,
 ) -> Tensor:
     """Waveform of magnitudes, by the recursion of `PhaseVocoder`; on a CPU clip by clip, which keeps to its cache.
 
@@ -123,6 +124,8 @@ def reconstruct(
         See `PhaseVocoder`.
     coherence : Tensor [shape=(..., frames, bins)], optional
         See `PhaseVocoder.push`.
+    kernels : PhaseKernels, optional
+        See `PhaseVocoder`.
 
     Returns
     -------
@@ -136,7 +139,7 @@ def reconstruct(
     waveforms = []
     for start in range(0, clips.shape[0], size):
         clip = slice(start, start + size)
-        vocoder = PhaseVocoder(n_fft, iterations=iterations, shared_start=shared_start)
+        vocoder = PhaseVocoder(n_fft, iterations=iterations, shared_start=shared_start, kernels=kernels)
         if prompts is not None:
             vocoder.follow(prompts[clip])
         pushed = vocoder.push(clips[clip], None if cosines is None else cosines[clip])
@@ -171,13 +174,59 @@ def hold_phase(
     -------
     Tensor [shape=(..., channels, frames * hop)]
     """
-    magnitude = (log_magnitude.exp() - floor).clamp(min=0.0)
-    n_fft = n_fft_of(magnitude)
-    with torch.no_grad():
-        angle = None if coherence is None else coherence.detach()
-        sound = reconstruct(magnitude.detach(), iterations=iterations, shared_start=shared_start, coherence=angle)
-        phase = torch.sgn(stft(sound, n_fft))
-    return istft(magnitude * phase, magnitude.shape[-2] * hop_of(n_fft))
+    phase = constant_phase(
+        log_magnitude, iterations=iterations, floor=floor, shared_start=shared_start, coherence=coherence
+    )
+    return with_phase(log_magnitude, phase, floor=floor)
+
+
+@torch.no_grad()
+def constant_phase(
+    log_magnitude: Tensor,
+    *,
+    iterations: int = 2,
+    floor: float = 0.0,
+    shared_start: bool = True,
+    coherence: Tensor | None = None,
+    kernels: "PhaseKernels | None" = None,
+) -> Tensor:
+    """The phase that `hold_phase` holds, as complex numbers of length one, for what is heard more than once.
+
+    Parameters
+    ----------
+    log_magnitude, iterations, floor, shared_start, coherence
+        As for `hold_phase`.
+    kernels : PhaseKernels, optional
+        See `PhaseVocoder`.
+
+    Returns
+    -------
+    Tensor [shape=(..., channels, frames, bins)]
+        Complex; without gradient.
+    """
+    sound = reconstruct(
+        _linear(log_magnitude, floor),
+        iterations=iterations,
+        shared_start=shared_start,
+        coherence=coherence,
+        kernels=kernels,
+    )
+    return torch.sgn(stft(sound, n_fft_of(log_magnitude)))
+
+
+def with_phase(log_magnitude: Tensor, phase: Tensor, *, floor: float = 0.0) -> Tensor:
+    """Waveform of log magnitudes (..., channels, frames, bins) that sound with a phase of `constant_phase`.
+
+    Returns
+    -------
+    Tensor [shape=(..., channels, frames * hop)]
+    """
+    samples = log_magnitude.shape[-2] * hop_of(n_fft_of(log_magnitude))
+    return istft(_linear(log_magnitude, floor) * phase, samples)
+
+
+def _linear(log_magnitude: Tensor, floor: float) -> Tensor:
+    return (log_magnitude.exp() - floor).clamp(min=0.0)
 
 
 class PhaseVocoder:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -15,6 +16,7 @@ from piano.piano_model import VariationalAttentionModel
 from piano.training.schedules import Step
 
 Batch = TypeVar("Batch")
+Made = TypeVar("Made")
 
 
 class Together(Protocol):
@@ -85,6 +87,23 @@ class Game(NamedTuple):
     def judges_turn(self) -> int:
         """Counts the turns of the discriminators."""
         return self.step.index // self.judges_every
+
+
+class Once:
+    """What both turns of a step need of a micro-batch, made once by networks that stand still in between; no gradient.
+
+    The judges move between the two turns, and the generator does not: what it makes is the same in both.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
+
+    def __call__(self, name: str, make: Callable[[], Made]) -> Made:
+        """What goes by a name, made by `make` if nobody has asked for it before."""
+        if name not in self._made:
+            with torch.no_grad():
+                self._made[name] = make()
+        return self._made[name]
 
 
 class Turn(NamedTuple):

@@ -14,7 +14,7 @@ from piano.doctor.rules import Window
 from piano.foundation.runtime import frozen
 from piano.loss_functions import discriminator_loss
 from piano.training import game as game_module
-from piano.training.game import Game, Turn
+from piano.training.game import Game, Once, Turn
 from piano.training.schedules import Step
 from piano.training.training_run import TrainingRun
 from tests.tiny_run import tonal_pairs
@@ -140,7 +140,12 @@ def deaf_to_noise(run: TrainingRun) -> Any:
 def swapped_labels(run: TrainingRun) -> Any:
     """Generated sound is labelled real and real sound generated."""
     original = piano_train.ear_verdicts
-    return patch.object(piano_train, "ear_verdicts", lambda game, real, fake: original(game, fake, real))
+
+    def swapped(game: Game, sound: piano_train.SoundBatch, fakes: dict[str, torch.Tensor]) -> dict[str, Any]:
+        ((name, fake),) = fakes.items()
+        return original(game, sound._replace(real=fake, once=Once()), {name: sound.real})
+
+    return patch.object(piano_train, "ear_verdicts", swapped)
 
 
 @contextmanager

@@ -1,0 +1,127 @@
+"""Both turns of an adversarial step hear the same sound, so its phase is looked for once, and nothing else changes."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from piano import piano_train
+from piano.piano_pretrain import train_autoencoder, train_flow
+from piano.piano_train import (
+    Both,
+    SoundBatch,
+    decoder_turn,
+    draw_both,
+    draw_sounds,
+    ear_turn,
+    joint_ear_turn,
+    joint_turn,
+)
+from piano.training.game import Once
+from piano.training.schedules import Opening, Step
+from piano.training.training_run import TrainingRun
+from tests.tiny_run import start_run, tiny_config
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> TrainingRun:
+    """A run in stereo whose ear also hears waveforms, its pretraining done."""
+    config = tiny_config(
+        tmp_path_factory.mktemp("run"), discriminator__wave_windows=[256, 128], model__sound_channels=2
+    )
+    run = start_run(config)
+    train_autoencoder(run)
+    train_flow(run)
+    run.generator.train()
+    run.discriminator.train()
+    return run
+
+
+def step() -> Step:
+    """The first of a stage, whose judges are penalised, with the adversary at full weight."""
+    return Step((0, "test"), 0, 0.5, Opening(ramp=1.0))
+
+
+@pytest.fixture
+def phases(monkeypatch) -> list[Tensor]:
+    """Every phase that was looked for."""
+    found: list[Tensor] = []
+    original = piano_train.constant_phase
+
+    def counted(*arguments, **options) -> Tensor:
+        found.append(original(*arguments, **options))
+        return found[-1]
+
+    monkeypatch.setattr(piano_train, "constant_phase", counted)
+    return found
+
+
+def gradients(run: TrainingRun, total: Tensor) -> dict[str, Tensor]:
+    networks = {"g": run.generator, "d": run.discriminator}
+    total.backward()
+    found = {
+        f"{key}.{name}": parameter.grad.clone()
+        for key, network in networks.items()
+        for name, parameter in network.named_parameters()
+        if parameter.grad is not None
+    }
+    for network in networks.values():
+        network.zero_grad(set_to_none=True)
+    return found
+
+
+def test_a_step_of_the_ear_looks_for_two_phases(run: TrainingRun, phases: list[Tensor]):
+    (sound,) = draw_sounds(run, step(), "ear")
+    game = run.game(step())
+    ear_turn(game, sound)
+    assert len(phases) == 2
+    decoder_turn(game, sound)
+    assert len(phases) == 2
+    assert not any(phase.requires_grad for phase in phases)
+
+
+def test_a_step_of_both_looks_for_three_phases(run: TrainingRun, phases: list[Tensor]):
+    (both,) = draw_both(run, step(), "joint", frames=16)
+    game = run.game(step())
+    joint_ear_turn(game, both)
+    joint_turn(game, both)
+    assert len(phases) == 3
+
+
+@pytest.mark.parametrize("turn", [ear_turn, decoder_turn])
+def test_what_was_made_before_gives_the_gradients_of_what_is_made_anew(run: TrainingRun, turn):
+    (sound,) = draw_sounds(run, step(), "ear")
+    game = run.game(step())
+    ear_turn(game, sound)
+    decoder_turn(game, sound)
+    anew: SoundBatch = sound._replace(once=Once())
+    first, second = (gradients(run, turn(game, batch).total) for batch in (sound, anew))
+    assert first.keys() == second.keys() and first
+    for name, gradient in first.items():
+        torch.testing.assert_close(gradient, second[name], rtol=1e-4, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("turn", [joint_ear_turn, joint_turn])
+def test_the_joint_turns_likewise(run: TrainingRun, turn):
+    (both,) = draw_both(run, step(), "joint", frames=16)
+    game = run.game(step())
+    joint_ear_turn(game, both)
+    anew = Both(both.composition._replace(once=Once()), both.sound._replace(once=Once()))
+    first, second = (gradients(run, turn(game, batch).total) for batch in (both, anew))
+    assert first.keys() == second.keys() and first
+    for name, gradient in first.items():
+        torch.testing.assert_close(gradient, second[name], rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_what_was_made_once_has_no_gradient_and_is_made_once():
+    weight = torch.ones(2, requires_grad=True)
+    calls: list[int] = []
+    once = Once()
+
+    def make() -> Tensor:
+        calls.append(1)
+        return 3.0 * weight
+
+    first, second = once("sound", make), once("sound", make)
+    assert first is second and not first.requires_grad
+    assert len(calls) == 1
+    assert once("other", lambda: 7) == 7
