@@ -16,13 +16,14 @@ Latents are always whitened means (`run.data.draw_latents`), spectra always the 
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.optim import AdamW
 
 from piano.discriminator import Discriminator_with_mdisc, Judgement, alone
+from piano.foundation import compiled
 from piano.foundation.collectives import Crowd
 from piano.foundation.errors import ConfigError
 from piano.foundation.features import MusicFeatures, music_features
@@ -64,6 +65,9 @@ from piano.training.game import (
 from piano.training.schedules import Step
 from piano.training.training_data import Split
 from piano.training.training_run import TrainingRun
+
+if TYPE_CHECKING:
+    from piano.foundation.phase_kernels import PhaseKernels
 
 PREFIX_SHARE = 0.5
 """Part of the professor's batches that continues a prefix; the rest composes from nothing."""
@@ -458,10 +462,22 @@ def held_waveform(
     levels = autoencoder.channel_levels(spectrum)
 
     def phase() -> Tensor:
-        return constant_phase(levels.log_magnitude, iterations=2, floor=MAGNITUDE_FLOOR, coherence=levels.coherence)
+        return constant_phase(
+            levels.log_magnitude,
+            iterations=2,
+            floor=MAGNITUDE_FLOOR,
+            coherence=levels.coherence,
+            kernels=phase_kernels(spectrum.device),
+        )
 
     held = phase() if once is None else once(f"phase of {name}", phase)
     return with_phase(levels.log_magnitude, held, floor=MAGNITUDE_FLOOR)
+
+
+def phase_kernels(device: torch.device) -> "PhaseKernels | None":
+    """The compiled loops that look for a phase, on a CPU that has them; the first call waits for them."""
+    found = compiled.kernels() if device.type == "cpu" else None
+    return None if found is None else found.phase
 
 
 def music_of_real(game: Game, sound: SoundBatch) -> MusicFeatures:
