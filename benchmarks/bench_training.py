@@ -1,4 +1,5 @@
-"""Seconds of audio learned per second: the autoencoder stage, the flow, and a full generator and discriminator update.
+"""Seconds of audio learned per second in every stage, a full update of generator and discriminator among them, and
+encoded per second.
 
     python benchmarks/bench_training.py --preset tiny
     python benchmarks/bench_training.py --preset small
@@ -23,6 +24,7 @@ from piano.foundation.runtime import start_runtime
 from piano.piano_main import build_discriminator
 from piano.piano_model import AudioDataset, VariationalAttentionModel
 from piano.stages import STAGE_NAMES, TRAIN
+from piano.training.training_data import ENCODED_PAIRS, encode_pairs
 from piano.training.training_run import TrainingRun
 
 RAVE_RATE = 1.95
@@ -32,6 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--steps", type=int, default=8, help="steps of each stage (default: 8)")
+    parser.add_argument("--threads", default="auto", help="of the CPU (default: auto, measured)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     options = parser.parse_args()
     from piano.config_reader import parse_override
@@ -41,6 +44,7 @@ def main() -> None:
         overrides |= {"pretrain_epochs_g": 2, "pretrain_epochs_d": 1, "epochs": 3}
         for name in STAGE_NAMES:
             overrides |= {f"stages.{name}.share": 0.3, f"stages.{name}.steps_per_epoch": options.steps}
+        overrides |= {"runtime.threads": options.threads if options.threads == "auto" else int(options.threads)}
         overrides |= dict(parse_override(text) for text in options.set)
         config = load_config_from_yaml(preset=options.preset, overrides=overrides)
         runtime = start_runtime(**config.runtime.model_dump(), seed=0)
@@ -60,6 +64,8 @@ def main() -> None:
         print(f"{options.preset}: {torch.get_num_threads()} threads, {runtime.precision}, {runtime.device}")
         for name in STAGE_NAMES:
             measure(run, name, TRAIN[name])
+            if name == "autoencoder":
+                measure_encoding(run)
         del run
         assert not any(Path(folder).glob("*.tmp"))
 
@@ -82,6 +88,19 @@ def measure(run: TrainingRun, name: str, train: Callable[[TrainingRun], None]) -
     rate = audio_seconds / float(np.median(spans))
     versus = f", {rate / RAVE_RATE:.1f} x RAVE v1's update" if name == "joint" else ""
     print(f"  {name:12s} {rate:8.1f} audio-s per s ({1e3 * float(np.median(spans)):.0f} ms a step{versus})", flush=True)
+
+
+def measure_encoding(run: TrainingRun) -> None:
+    """Print the rate at which music becomes latents, once for every run; the first batch is left out."""
+    pairs, dataset = 8 * ENCODED_PAIRS, run.data.sets["training"]
+    stamps = []
+    run.generator.eval()
+    for _ in encode_pairs(run.generator, dataset, [pair % len(dataset) for pair in range(pairs)], run.runtime):
+        stamps.append(time.perf_counter())
+    run.generator.train()
+    seconds = float(np.median(np.diff(stamps)))
+    rate = ENCODED_PAIRS * dataset.samples / run.generator.sample_rate / seconds
+    print(f"  {'encoding':12s} {rate:8.1f} audio-s per s", flush=True)
 
 
 if __name__ == "__main__":
