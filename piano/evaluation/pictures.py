@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import imsave
 from matplotlib.rcsetup import cycler
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
@@ -350,11 +352,9 @@ def save_figure(figure, path: Path) -> Path:
             # A letter that the font lacks is drawn as a box; nobody who measures music has to read of it.
             warnings.filterwarnings("ignore", message="Glyph .* missing from")
             figure.set_dpi(DOTS_PER_INCH)
-            layout = figure.get_layout_engine()
-            if layout is not None:  # laid out here, or everything would be drawn once more to lay it out
-                layout.execute(figure)
-                figure.set_layout_engine("none")
-            figure.savefig(part, dpi=DOTS_PER_INCH, format="png")
+            canvas = FigureCanvasAgg(figure)
+            canvas.draw()  # lays out, too; `savefig` would draw everything once more for that
+            imsave(part, canvas.buffer_rgba(), format="png", origin="upper", dpi=DOTS_PER_INCH)
     finally:
         pyplot.close(figure)
     return path
