@@ -23,6 +23,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,6 +103,8 @@ class Player:
         self.position = 0.0
         self.is_playing = False
         self.underruns = 0
+        self.gaps: list[float] = []
+        """When they began, by the clock."""
         self.silent_seconds = 0.0
         self.lowest_ahead = float("inf")
         self.first_sound = asyncio.Event()
@@ -191,6 +194,7 @@ class Player:
                 self.silent_seconds += (self.position - self.end) / self.rate
                 self.position, self.is_playing = self.end, False
                 self.underruns += 1
+                self.gaps.append(now)
             self.lowest_ahead = min(self.lowest_ahead, (self.end - self.position) / self.rate)
         elif self._has_begun:
             self.silent_seconds += past
@@ -316,6 +320,7 @@ async def last(words: list[str], *, minutes: float, listeners: int, moves_every:
             await player.stop()
         await asyncio.gather(*tasks)
         tell_last(players, samples, moved)
+        tell_gaps(players, begun)
 
 
 def tell_last(players: list[Player], samples: list[Sample], moved: int) -> None:
@@ -334,6 +339,13 @@ def tell_last(players: list[Player], samples: list[Sample], moved: int) -> None:
             )
         else:
             print(f"{index + 1:8d}  refused: {player.refused or player.gone}")
+
+
+def tell_gaps(players: list[Player], begun: float) -> None:
+    """In which minutes the gaps of all listeners lie; minute 0 is from when the last one asked."""
+    minutes = Counter(int((gap - begun) // 60.0) for player in players for gap in player.gaps)
+    told = ", ".join(f"{count} in minute {minute}" for minute, count in sorted(minutes.items()))
+    print(f"gaps: {told or 'none'}")
 
 
 def tell(name: str, seconds: list[float]) -> None:

@@ -19,7 +19,7 @@ from websockets.typing import Origin
 from piano.composer import Composer, Sampling
 from piano.foundation.errors import ConfigError
 from piano.generate_music import main as generate
-from piano.play import command
+from piano.play import command, radio_socket
 from piano.play.models import chosen_folders, style_map
 from piano.play.place import Limits
 from piano.play.programs import read_wishes
@@ -232,6 +232,22 @@ def test_one_listener_too_many_is_told_so_and_the_others_play_on(tmp_path):
             three.recv(timeout=10.0)
         first.hear(2.0)
         second.hear(2.0)
+
+
+def test_nobody_is_let_in_while_those_who_listen_have_too_little_ahead(tmp_path, monkeypatch):
+    monkeypatch.setattr(radio_socket, "JOIN_SECONDS", 1.0)
+    with played(tmp_path, speed=20.0, smoothing=0.0) as place, socket_of(place) as one, socket_of(place) as two:
+        first, second = Listener(one), Listener(two)
+        first.start(seed=1)
+        with monkeypatch.context() as patch:
+            patch.setattr(radio_socket, "ENOUGH_SECONDS", 60.0)  # nobody is ever so far ahead
+            second.say(type="start", model="first", program={})
+            assert "with one more all would stutter" in second.until("refused")["reason"]
+        with socket_of(place) as three:
+            third = Listener(three)
+            third.start(seed=3)
+            third.hear(1.0)
+        first.hear(2.0)
 
 
 def test_the_wav_stream_is_what_generate_writes_to_a_pipe(server, tmp_path):

@@ -25,6 +25,10 @@ from piano.play.radio_work import Failed, RadioWork, Sound, Void
 
 GOING_AWAY, POLICY = 1001, 1008
 STATUS_SECONDS = 1.0
+ENOUGH_SECONDS = 4.0
+"""Of music that everybody has ahead before one more listener is let in."""
+JOIN_SECONDS = 10.0
+"""That a new listener waits for it, before it is told that there is no room."""
 MOST_MESSAGE = 4096
 """Characters of a message from a page."""
 MOST_SAMPLE = 2**53
@@ -129,9 +133,8 @@ class _Listener:
             await run_in_threadpool(self.socket.app.state.library.open)
         while place.radios and place.scheduler.speed is None:  # soon: somebody's music is being made
             await asyncio.sleep(0.05)
-        others = len(place.radios)
-        if not place.scheduler.fits(others + 1):
-            await refuse(self.socket, full_text(others, place.scheduler.capacity))
+        if not await self._may_join():
+            await refuse(self.socket, full_text(len(place.radios), place.scheduler.capacity))
             return False
         self.id = secrets.token_urlsafe(9)
         work = RadioWork(
@@ -159,6 +162,20 @@ class _Listener:
         )
         place.scheduler.add(work)
         return True
+
+    async def _may_join(self) -> bool:
+        """Whether one more listener fits; waits a while until those who are here have enough not to hear it come.
+
+        Who begins has nothing yet and is served first. Where several begin at once, each waits for the one before.
+        """
+        place, until = self.place, time.monotonic() + JOIN_SECONDS
+        while place.scheduler.fits(len(place.radios) + 1):
+            if all(radio.ahead_seconds >= ENOUGH_SECONDS for radio in place.radios.values()):
+                return True
+            if time.monotonic() >= until:
+                return False
+            await asyncio.sleep(0.1)
+        return False
 
     # --- what goes out ---------------------------------------------------------------------------------------------
 
