@@ -2,16 +2,17 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from piano.foundation.collectives import Crowd
 from piano.foundation.layers import FrameConvolution, LatentTransformer
-from piano.foundation.phase import stft
+from piano.foundation.phase import stft, stft_gradient
 
 
 class Judgement(NamedTuple):
@@ -158,11 +159,40 @@ class Ear(nn.Module):
 
 def compressed_planes(wave: Tensor, window: int) -> Tensor:
     """Real and imaginary part of |S|^0.3, and log magnitude, frame by frame [shape=(batch, frames, values)]."""
-    spectrum = stft(wave, window)
-    magnitude = (spectrum.real.square() + spectrum.imag.square() + 1e-8).sqrt()
-    shrink = magnitude.pow(-0.7)
-    planes = torch.stack([spectrum.real * shrink, spectrum.imag * shrink, 0.3 * (magnitude + 1e-3).log() + 1.0], dim=-1)
-    return rearrange(planes, "batch channels frames bins planes -> batch frames (channels bins planes)")
+    return cast(Tensor, _CompressedPlanes.apply(wave, window))
+
+
+class _CompressedPlanes(torch.autograd.Function):
+    """`compressed_planes`, with a way back of its own: torch's goes through a complex spectrum of all frequencies."""
+
+    @staticmethod
+    def forward(ctx: Any, wave: Tensor, window: int) -> Tensor:
+        spectrum = rearrange(stft(wave, window), "batch channels frames bins -> batch frames channels bins")
+        real, imaginary = spectrum.real.contiguous(), spectrum.imag.contiguous()
+        power = torch.addcmul(real.square().add_(1e-8), imaginary, imaginary)
+        shrink = power.pow(-0.35)
+        planes = real.new_empty(*power.shape, 3)
+        torch.mul(real, shrink, out=planes[..., 0])
+        torch.mul(imaginary, shrink, out=planes[..., 1])
+        torch.add(power.sqrt().add_(1e-3).log_().mul_(0.3), 1.0, out=planes[..., 2])
+        ctx.save_for_backward(real, imaginary, power, shrink)
+        ctx.samples = wave.shape[-1]
+        return planes.flatten(2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        real, imaginary, power, shrink = ctx.saved_tensors
+        by_real, by_imaginary, by_log = gradient.view(*power.shape, 3).unbind(dim=-1)
+        magnitude = power.sqrt()
+        # Both the length of the compressed number and the logarithm change along the number itself.
+        along = torch.addcmul(by_real * real, by_imaginary, imaginary).mul_(shrink).div_(power).mul_(-0.7)
+        along.addcdiv_(by_log, (magnitude + 1e-3).mul_(magnitude), value=0.3)
+        back = torch.complex(
+            (by_real * shrink).addcmul_(real, along), (by_imaginary * shrink).addcmul_(imaginary, along)
+        )
+        spectrum = rearrange(back, "batch frames channels bins -> batch channels frames bins")
+        return stft_gradient(spectrum, ctx.samples), None
 
 
 class Professor(nn.Module):

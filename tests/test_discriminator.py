@@ -117,3 +117,11 @@ def test_planes_of_silence_have_finite_values_and_gradients():
     assert torch.isfinite(planes).all()
     assert wave.grad is not None
     assert torch.isfinite(wave.grad).all()
+
+
+def test_the_way_back_through_compressed_planes_is_that_of_finite_differences() -> None:
+    wave = torch.randn(2, 2, 40, generator=torch.Generator().manual_seed(3), dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda heard: compressed_planes(heard, 16), wave)
+    silence = torch.zeros(1, 1, 64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(compressed_planes(silence, 16).sum(), silence)
+    assert torch.isfinite(gradient).all()

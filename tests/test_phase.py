@@ -20,6 +20,8 @@ from piano.foundation.phase import (
     n_fft_of,
     reconstruct,
     stft,
+    stft_gradient,
+    with_phase,
 )
 
 SAMPLE_RATE = 16_000
@@ -352,6 +354,20 @@ def test_held_phase_passes_the_gradient_to_the_magnitudes_only() -> None:
     slope = (istft(moved * phase, sound.shape[-1]).double().square().sum() - linear.double().square().sum()) / step
     expected = float(gradient[0, 0, frame, bin_] / log_magnitude.detach().exp()[0, 0, frame, bin_])
     assert float(slope) == pytest.approx(expected, rel=0.05)
+
+
+def test_the_ways_back_are_those_of_finite_differences() -> None:
+    random = torch.Generator().manual_seed(2)
+    log_magnitude = (torch.randn(2, 7, 9, generator=random, dtype=torch.float64) - 1.0).requires_grad_()
+    phase = torch.sgn(torch.randn(2, 7, 9, generator=random, dtype=torch.complex128))
+    assert torch.autograd.gradcheck(lambda levels: with_phase(levels, phase, floor=0.2), log_magnitude)
+    assert (log_magnitude.exp() < 0.2).any()  # clamped, where the gradient is 0
+
+    wave = torch.randn(2, 45, generator=random, dtype=torch.float64, requires_grad=True)
+    weights = torch.randn(stft(wave, 16).shape, generator=random, dtype=torch.complex128)
+    spectrum = stft(wave, 16)
+    (expected,) = torch.autograd.grad((spectrum.real * weights.real + spectrum.imag * weights.imag).sum(), wave)
+    torch.testing.assert_close(stft_gradient(weights.clone(), 45), expected)
 
 
 def test_sound_made_in_inference_mode_does_not_disturb_training() -> None:

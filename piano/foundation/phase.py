@@ -17,10 +17,11 @@ import copy
 import math
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 if TYPE_CHECKING:
@@ -221,8 +222,59 @@ def with_phase(log_magnitude: Tensor, phase: Tensor, *, floor: float = 0.0) -> T
     -------
     Tensor [shape=(..., channels, frames * hop)]
     """
-    samples = log_magnitude.shape[-2] * hop_of(n_fft_of(log_magnitude))
-    return istft(_linear(log_magnitude, floor) * phase, samples)
+    return cast(Tensor, _Sounding.apply(log_magnitude, phase, floor))
+
+
+def stft_gradient(gradient: Tensor, samples: int) -> Tensor:
+    """The gradient at a waveform, from one at its `stft`: the adjoint of that.
+
+    Several times faster than torch's own way back, which goes through the complex spectrum of all frequencies.
+
+    Parameters
+    ----------
+    gradient : Tensor [shape=(..., frames, bins)]
+        Complex: by the real parts, and i times by the imaginary ones. Overwritten.
+    samples : int
+        Of the waveform.
+
+    Returns
+    -------
+    Tensor [shape=(..., samples)]
+    """
+    n_fft = n_fft_of(gradient)
+    # irfft counts every bin twice but 0 Hz and the highest.
+    gradient[..., 1:-1] *= 0.5
+    frames = torch.fft.irfft(gradient, n=n_fft).mul_(_analysis_window(n_fft, gradient.real) * n_fft)
+    blocks = _add_frames(frames.unflatten(-1, (HOPS_PER_WINDOW, -1)))
+    return blocks.flatten(-2)[..., _LOOKAHEAD * hop_of(n_fft) :][..., :samples]
+
+
+class _Sounding(torch.autograd.Function):
+    """Waveform of log magnitudes with a phase that is held: `istft`, and its adjoint in place of torch's way back."""
+
+    @staticmethod
+    def forward(ctx: Any, log_magnitude: Tensor, phase: Tensor, floor: float) -> Tensor:
+        magnitude = _linear(log_magnitude, floor)
+        ctx.save_for_backward(magnitude, phase)
+        ctx.floor = floor
+        return istft(magnitude * phase, magnitude.shape[-2] * hop_of(n_fft_of(magnitude)))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        magnitude, phase = ctx.saved_tensors
+        frames, n_fft = magnitude.shape[-2], n_fft_of(magnitude)
+        hop = hop_of(n_fft)
+        blocks = gradient.unflatten(-1, (frames, hop))
+        blocks = blocks / _window_power(range(frames), frames=range(frames), n_fft=n_fft, like=blocks)
+        padded = functional.pad(blocks.flatten(-2), (_LOOKAHEAD * hop, hop))
+        window = _hann(n_fft, gradient.dtype, gradient.device) * (2.0 / math.sqrt(n_fft))
+        spectrum = torch.fft.rfft(padded.unfold(-1, n_fft, hop) * window)
+        spectrum[..., 0] *= 0.5
+        spectrum[..., -1] *= 0.5
+        along = torch.addcmul(spectrum.real * phase.real, spectrum.imag, phase.imag)
+        # d(exp(l) - floor) = exp(l) dl, where it is not clamped.
+        return along.mul_((magnitude + ctx.floor) * (magnitude > 0.0)), None, None
 
 
 def _linear(log_magnitude: Tensor, floor: float) -> Tensor:
@@ -745,11 +797,16 @@ def _accumulate(turns: Tensor, peak: Tensor, step: Tensor) -> Tensor:
 
 def _overlap_add(spectrum: Tensor, kernels: "PhaseKernels | None" = None) -> Tensor:
     """Blocks (..., frames + 3, hop) from two before the first frame on; complete where four frames meet."""
-    count, n_fft = spectrum.shape[-2], n_fft_of(spectrum)
+    n_fft = n_fft_of(spectrum)
     window = _hann(n_fft, spectrum.real.dtype, spectrum.device) * (math.sqrt(n_fft) / _WINDOW_POWER)
     if kernels is not None:
         return kernels.overlap_add(torch.fft.irfft(spectrum, n=n_fft), window)
-    pieces = (torch.fft.irfft(spectrum, n=n_fft) * window).unflatten(-1, (HOPS_PER_WINDOW, -1))
+    return _add_frames((torch.fft.irfft(spectrum, n=n_fft) * window).unflatten(-1, (HOPS_PER_WINDOW, -1)))
+
+
+def _add_frames(pieces: Tensor) -> Tensor:
+    """Blocks (..., frames + 3, hop) of frames in quarters (..., frames, 4, hop), where each lies a block further."""
+    count = pieces.shape[-3]
     blocks = pieces.new_zeros(*pieces.shape[:-3], count + _OVERLAP, pieces.shape[-1])
     for quarter in range(HOPS_PER_WINDOW):
         blocks[..., quarter : quarter + count, :] += pieces[..., quarter, :]
