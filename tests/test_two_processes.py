@@ -80,8 +80,8 @@ def test_a_batch_in_parts_moves_what_has_no_statistic_of_the_batch_alike(steps_o
 
 def train_command(folder: Path, processes: int, *more: str) -> list[str]:
     """The training of `folder`, in so many processes."""
-    script = str(ROOT / "piano" / "piano_main.py")
-    return [sys.executable, script, "--config", str(folder / "config.yaml"), "--devices", str(processes), *more]
+    front = str(ROOT / "musigan.py")
+    return [sys.executable, front, "train", "--config", str(folder / "config.yaml"), "--devices", str(processes), *more]
 
 
 def prepare(folder: Path) -> Path:
