@@ -51,6 +51,10 @@ def test_every_player_moves_by_the_gradient_of_one_process(
     found = steps_in(tmp_path / "several", processes)
     assert found["threads"] == steps_of_one["threads"] == 2
     assert found["longest_wait_days"] > 30  # one process may judge as long as it takes
+    start, resumed = found["whole, own numbers"][:, 0]
+    assert torch.equal(start, resumed)  # the main one's go on
+    for own in found["whole, own numbers"]:
+        assert len(own.unique(dim=0)) == processes
     for variant, (_, precision) in VARIANTS.items():
         one, several = steps_of_one[variant], found[variant]
         bound = 1e-4 if precision == "32" else 0.05

@@ -163,6 +163,15 @@ class Runtime:
                 for value in module.state_dict().values():
                     torch.distributed.broadcast(value, src=0, group=self._group)
 
+    def part_randomness(self) -> None:
+        """Give each process torch's own random numbers, from those that all have now: the main one keeps them.
+
+        Only dropout draws of these while a run learns. With the same numbers everywhere it would leave out the same
+        places in the items of every process. What all draw alike comes from `Step`.
+        """
+        if self.rank:
+            torch.manual_seed(int(torch.randint(2**62, ())) + self.rank)
+
     def wait(self) -> None:
         """Until every process is here."""
         if self.world_size > 1:
