@@ -110,3 +110,31 @@ def test_cores_are_divided_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cores_of_each(4) == 3
     monkeypatch.setenv("LOCAL_RANK", "1")  # torchrun inside a job
     assert cores_of_each(4) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a script for bash")
+@pytest.mark.parametrize("start", [["--from", "shipped"], ["--from=my model"], []])
+def test_a_job_that_is_queued_again_resumes_and_begins_nothing_anew(tmp_path: Path, start: list[str]) -> None:
+    srun = tmp_path / "srun"
+    srun.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n', encoding="ascii")
+    srun.chmod(0o755)
+    environment = ENVIRONMENT | {
+        "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+        "SLURM_NTASKS_PER_NODE": "4",
+        "SLURM_NNODES": "2",
+        "SLURM_CPUS_PER_TASK": "8",
+    }
+
+    def asked() -> list[str]:
+        command = ["bash", str(ROOT / "runs" / "slurm_train.sh"), "my run", *start, "--dataset", "my music"]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=True
+        )
+        return done.stdout.splitlines()
+
+    first = asked()
+    assert first[:3] == ["--kill-on-bad-exit=1", "--cpus-per-task=8", "python"]
+    assert first[-2 - len(start) :] == [*start, "--dataset", "my music"]
+    (tmp_path / "my run").mkdir()
+    (tmp_path / "my run" / "generator_epoch_1.pt").touch()
+    assert asked() == [*first[: len(first) - 2 - len(start)], "--dataset", "my music", "--resume"]

@@ -282,8 +282,9 @@ def free_port() -> int:
 
 SRUN = """#!{python}
 import os, subprocess, sys
+command = sys.argv[sys.argv.index("python"):]
 tasks = [
-    subprocess.Popen(sys.argv[2:], env=os.environ | {{"SLURM_PROCID": n, "SLURM_NODEID": n, "SLURM_LOCALID": "0"}})
+    subprocess.Popen(command, env=os.environ | {{"SLURM_PROCID": n, "SLURM_NODEID": n, "SLURM_LOCALID": "0"}})
     for n in "01"
 ]
 sys.exit(max(task.wait() % 256 for task in tasks))
