@@ -251,8 +251,8 @@ def flow_turn(game: Game, batch: NoisyLatents) -> Turn:
 def try_steps(run: TrainingRun) -> dict[str, float]:
     """Seconds of one step of autoencoder and flow on this machine now, tried out; no weight moves, no gradient stays.
 
-    On a CPU some items stand for the batch. What moves the weights afterwards is not counted, so that a real step
-    takes a little longer.
+    Each of several processes tries its own part of the batch. On a CPU some items stand for it. What moves the weights
+    afterwards is not counted, so that a real step takes a little longer.
     """
     generator, step = run.generator, Step((run.config.seed, "rehearsal"), 0, 0.0)
     device = run.runtime.device
@@ -273,7 +273,7 @@ def try_steps(run: TrainingRun) -> dict[str, float]:
 
     seconds = {}
     for stage, body in (("autoencoder", play), ("flow", compose)):
-        settings, batch = run.settings(stage), run.batch_size(stage)
+        settings, batch = run.settings(stage), run.batch_size(stage) // run.runtime.world_size
         if device.type == "cpu":
             few, many = (min(batch, items) for items in TRIED_ITEMS)
         else:

@@ -183,6 +183,10 @@ class SoundBatch(NamedTuple):
     once: Once
     """What was made of it in this step."""
 
+    def forget(self) -> None:
+        """Let go of what was made of it."""
+        self.once.forget()
+
 
 class Composition(NamedTuple):
     """What a professor's step is made of; every field is a batch.
@@ -213,6 +217,10 @@ class Composition(NamedTuple):
     share: Share
     once: Once
 
+    def forget(self) -> None:
+        """Let go of what was made of them."""
+        self.once.forget()
+
     def part(self, which: slice | Tensor) -> "Composition":
         """Some of the items, to be judged: which of the step's batch they are is no longer known."""
         others = ("condition", "share", "once")
@@ -225,6 +233,11 @@ class Both(NamedTuple):
 
     composition: Composition
     sound: SoundBatch
+
+    def forget(self) -> None:
+        """Let go of what was made of both."""
+        self.composition.forget()
+        self.sound.forget()
 
 
 def draw_sounds(run: TrainingRun, step: Step, stage: str, *, frames: int | None = None) -> list[SoundBatch]:
@@ -690,10 +703,12 @@ def joint_sound_turn(game: Game, batch: Both, draw: Tensor) -> Turn:
     if opening.is_alone:
         reconstruction = rebuild(game, sound)
         return Turn(reconstruction, {"reconstruction": reconstruction})
+    # Dropout thins out this composition otherwise than the one that the ear has learned from: it is another sound.
+    once = Once() if game.config.model.dropout else sound.once
     with game.autocast():
         rebuilt = autoencoder.decoder(sound.latents)
         composed = composed_spectrum(game, batch, draw)
-        on_fake = judge_sound(game.discriminator, autoencoder, composed, once=sound.once, name="composed")
+        on_fake = judge_sound(game.discriminator, autoencoder, composed, once=once, name="composed")
         with torch.no_grad():
             on_real = judge_sound(game.discriminator, autoencoder, sound.real, once=sound.once, name=REAL)
     reconstruction = spectrum_distance(autoencoder, rebuilt, sound.real)
@@ -704,7 +719,7 @@ def joint_sound_turn(game: Game, batch: Both, draw: Tensor) -> Turn:
     if any(weights.values()):
         outputs = StepOutputs(
             real=music_of_real(game, sound),
-            fake=held_waveform(autoencoder, composed, once=sound.once, name="composed"),
+            fake=held_waveform(autoencoder, composed, once=once, name="composed"),
             sample_rate=game.generator.sample_rate,
         )
         music = evaluate_terms(MUSIC_TERMS, everybodys(game, outputs), weights)

@@ -17,10 +17,18 @@
 set -euo pipefail
 run=${1:?"the folder of checkpoints: sbatch runs/slurm_train.sh RUN --dataset FOLDER"}
 shift
-if ls "$run"/generator_epoch_*.pt >/dev/null 2>&1; then set -- "$@" --resume; fi
+if ls "$run"/generator_epoch_*.pt >/dev/null 2>&1; then
+  words=() before=""
+  for word in "$@"; do # a fine-tuning run knows where it came from, and is begun only once
+    case "$before/$word" in */--from | --from/* | */--from=*) ;; *) words+=("$word") ;; esac
+    before=$word
+  done
+  set -- ${words[@]+"${words[@]}"} --resume
+fi
 
 status=0
-srun --kill-on-bad-exit=1 python -m piano.piano_main --checkpoints "$run" --devices "$SLURM_NTASKS_PER_NODE" \
+# Since SLURM 22.05 srun no longer takes this from the job by itself.
+srun --kill-on-bad-exit=1 ${SLURM_CPUS_PER_TASK:+--cpus-per-task="$SLURM_CPUS_PER_TASK"} python -m piano.piano_main --checkpoints "$run" --devices "$SLURM_NTASKS_PER_NODE" \
   --set runtime.nodes="$SLURM_NNODES" "$@" || status=$?
 if [ "$status" -eq 143 ]; then # saved because the time was nearly over
   scontrol requeue "$SLURM_JOB_ID"

@@ -30,6 +30,7 @@ from piano.piano_train import (
 )
 from piano.training.fitting import fit_normaliser, fit_spectrum, fit_style
 from piano.training.game import Player, learn
+from piano.training.run_keeper import compute_as, computing
 from piano.training.schedules import Step
 from piano.training.training_run import TrainingRun
 from tests.tiny_run import start_run, tiny_config, tonal_pairs
@@ -51,11 +52,28 @@ def main() -> None:
     with runtime.together(advice=""):
         for name, (parts, runtime.precision) in VARIANTS.items():
             config = tiny_config(
-                folder / name, accumulation_steps=parts, runtime__devices=processes, batch_size=8, **weights
+                folder / name,
+                accumulation_steps=parts,
+                runtime__devices=processes,
+                batch_size=8,
+                discriminator__wave_windows=[256],
+                **weights,
             )
-            found[name] = steps_of(prepared(start_run(config, runtime=runtime, pairs=tonal_pairs(10))))
+            run = start_run(config, runtime=runtime, pairs=tonal_pairs(10))
+            found[f"{name}, own numbers"] = own_numbers(run)
+            found[name] = steps_of(prepared(run))
         if runtime.is_main:
             torch.save(found, folder / "steps.pt")
+
+
+def own_numbers(run: TrainingRun) -> Tensor:
+    """What dropout would draw of: at the start, and after what a checkpoint restores [shape=(2, processes, 4)]."""
+    kept = run.runtime.asked_of_main(lambda: computing(run.config, run.runtime))
+    drawn = []
+    for _ in range(2):
+        drawn.append(run.runtime.gather(torch.rand(1, 4)))
+        compute_as(kept, run.config, run.runtime)
+    return torch.stack(drawn)
 
 
 def prepared(run: TrainingRun) -> TrainingRun:

@@ -2,21 +2,23 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from piano import piano_train
 from piano.piano_pretrain import train_autoencoder, train_flow
 from piano.piano_train import (
     Both,
     SoundBatch,
+    both_draws,
     decoder_turn,
     draw_both,
     draw_sounds,
     ear_turn,
     joint_ear_turn,
+    joint_sound_turn,
     joint_turn,
 )
-from piano.training.game import Once
+from piano.training.game import Game, Once, Player, Turn, adversarial_step
 from piano.training.schedules import Opening, Step
 from piano.training.training_run import TrainingRun
 from tests.tiny_run import start_run, tiny_config
@@ -80,7 +82,7 @@ def test_a_step_of_the_ear_looks_for_two_phases(run: TrainingRun, phases: list[T
 
 
 def test_a_step_of_both_looks_for_three_phases(run: TrainingRun, phases: list[Tensor]):
-    (both,) = draw_both(run, step(), "joint", frames=16)
+    (both,) = draw_both(run, step(), "joint", frames=32)
     game = run.game(step())
     joint_ear_turn(game, both)
     joint_turn(game, both)
@@ -102,7 +104,7 @@ def test_what_was_made_before_gives_the_gradients_of_what_is_made_anew(run: Trai
 
 @pytest.mark.parametrize("turn", [joint_ear_turn, joint_turn])
 def test_the_joint_turns_likewise(run: TrainingRun, turn):
-    (both,) = draw_both(run, step(), "joint", frames=16)
+    (both,) = draw_both(run, step(), "joint", frames=32)
     game = run.game(step())
     joint_ear_turn(game, both)
     anew = Both(both.composition._replace(once=Once()), both.sound._replace(once=Once()))
@@ -110,6 +112,46 @@ def test_the_joint_turns_likewise(run: TrainingRun, turn):
     assert first.keys() == second.keys() and first
     for name, gradient in first.items():
         torch.testing.assert_close(gradient, second[name], rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_the_sound_of_both_teaches_shortcut_and_decoder(run: TrainingRun):
+    (both,) = draw_both(run, step(), "joint", frames=32)
+    game = run.game(step())
+    joint_ear_turn(game, both)
+    found = gradients(run, joint_sound_turn(game, both, both_draws(game, both.composition)[0]).total)
+    for part in ("g.shortcut.", "g.autoencoder.decoder."):
+        assert any(bool(gradient.any()) for name, gradient in found.items() if name.startswith(part)), part
+
+
+def test_where_dropout_composes_otherwise_the_generator_hears_its_own_composition(
+    run: TrainingRun, phases: list[Tensor], monkeypatch
+):
+    (both,) = draw_both(run, step(), "joint", frames=32)
+    model = run.config.model.model_copy(update={"dropout": 0.3})
+    game = run.game(step())._replace(config=run.config.model_copy(update={"model": model}))
+    for block in run.generator.shortcut.modules():
+        if isinstance(block, nn.Dropout):
+            monkeypatch.setattr(block, "p", 0.3)
+    joint_ear_turn(game, both)
+    joint_turn(game, both)
+    assert len(phases) == 4  # of real sound, of its reconstruction, and of either turn's composition
+    assert phases[2].shape == phases[3].shape and not torch.equal(phases[2], phases[3])
+
+
+def test_a_part_of_the_batch_that_had_its_last_turn_holds_nothing_any_more(run: TrainingRun):
+    sounds = [*draw_sounds(run, step(), "ear"), *draw_sounds(run, Step((0, "test"), 1, 0.5), "ear")]
+    held: list[list[bool]] = []
+
+    def noted(game: Game, sound: SoundBatch) -> Turn:
+        held.append([bool(one.once._made) for one in sounds])
+        return decoder_turn(game, sound)
+
+    optimizer = torch.optim.SGD(run.generator.autoencoder.decoder.parameters(), lr=0.0)
+    game = run.game(step())._replace(move=lambda optimizer, *, clip: torch.zeros(()))
+    adversarial_step(game, [Player("ear", optimizer, ear_turn)], Player("decoder", optimizer, noted), sounds)
+    gradients(run, torch.zeros((), requires_grad=True))  # clears them
+    assert held == [[True, True], [False, True]]
+    assert not any(one.once._made for one in sounds)
 
 
 def test_what_was_made_once_has_no_gradient_and_is_made_once():

@@ -26,11 +26,13 @@ from piano.foundation.checkpoint_format import (
 from piano.foundation.errors import CheckpointError, StoppedBySignal
 from piano.foundation.folder_lock import locked_folder
 from piano.foundation.run_log import read_history
+from piano.foundation.runtime import Runtime
 from piano.foundation.stop_signals import stoppable
 from piano.piano_pretrain import train_autoencoder
 from piano.stages import STAGE_NAMES
+from piano.training import run_keeper
 from piano.training.run_keeper import own_folder, refuse_full_disk
-from piano.training.training_run import TrainingRun
+from piano.training.training_run import STOP_EVERY, TrainingRun
 from piano.utilities import load_checkpoint
 from tests.same_run import assert_same, kept_content, log_without_clocks
 from tests.tiny_run import On, start_run, tiny_config, train_all, write_config, write_dataset
@@ -414,6 +416,36 @@ def test_measured_threads_and_precision_are_those_of_the_beginning(tmp_path, mon
     torch.set_num_threads(2)
     again.resume()
     assert (again.runtime.precision, torch.get_num_threads()) == ("bf16", 1)
+
+
+def test_threads_of_another_number_of_processes_are_left_alone(tmp_path):
+    run = start_run(tiny_config(tmp_path, runtime__threads="auto"))
+    torch.set_num_threads(1)
+    there = run_keeper.computing(run.config, run.runtime)
+    for processes, threads in ((4, 2), (1, 1)):
+        torch.set_num_threads(2)
+        run_keeper.compute_as(there | {"processes": processes}, run.config, run.runtime)
+        assert torch.get_num_threads() == threads
+    torch.set_num_threads(1)
+
+
+def test_a_signal_that_comes_while_processes_agree_is_not_lost(tmp_path, monkeypatch):
+    run = start_run(tiny_config(tmp_path))
+    monkeypatch.setattr(Runtime, "world_size", property(lambda runtime: 2))
+
+    def agree(value: float) -> float:
+        run.stop.signal = run.stop.signal or signal.SIGTERM
+        return value
+
+    monkeypatch.setattr(run.runtime, "agree", agree)
+    assert not run._is_stop_due() and run.stop.signal == signal.SIGTERM
+    run.total_step = STOP_EVERY + 1
+    assert not run._is_stop_due()  # the others do not know it yet
+    run.total_step = 2 * STOP_EVERY
+    assert run._is_stop_due()
+    run.stop.signal = None  # in a process that was not asked itself
+    run.total_step += 1
+    assert run._is_stop_due()
 
 
 def test_a_checkpoint_of_nothing_but_weights_cannot_be_resumed_and_says_so(tmp_path, capsys):

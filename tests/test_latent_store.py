@@ -1,7 +1,9 @@
 """Latents on disk: the encoder's numbers, made once, never stale, and read without memory that grows."""
 
 import itertools
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import torch
 from piano.foundation.errors import TrainingError
 from piano.piano_pretrain import train_autoencoder
 from piano.training.latent_store import (
+    MANIFEST_NAME,
     LatentStore,
     StoreLayout,
     missing_shards,
@@ -66,6 +69,35 @@ def test_what_was_made_of_the_same_is_kept_and_what_was_not_goes(tmp_path: Path)
     assert missing_shards(tmp_path, LAYOUT) == []
     assert plan_store(tmp_path, other, MADE_OF | {"encoder": "abd"}) == other
     assert missing_shards(tmp_path, other) == [0]
+
+
+def test_an_old_shard_that_cannot_be_removed_never_passes_for_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_store(tmp_path)
+
+    unlink = os.unlink
+
+    def refuse(path: str | Path, **options: Any) -> None:
+        if str(path).endswith(".npy"):
+            raise PermissionError(13, "Permission denied", str(path))
+        unlink(path, **options)
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    with pytest.raises(TrainingError, match="Permission denied"):
+        plan_store(tmp_path, LAYOUT, MADE_OF | {"encoder": "abd"})
+    monkeypatch.undo()
+    assert plan_store(tmp_path, LAYOUT, MADE_OF | {"encoder": "abd"}) == LAYOUT
+    assert missing_shards(tmp_path, LAYOUT) == list(range(LAYOUT.shards))
+
+
+def test_a_folder_that_is_a_link_is_emptied_and_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "large disk" / "old").mkdir(parents=True)
+    (tmp_path / "latents").symlink_to(tmp_path / "large disk")
+    made_store(tmp_path / "latents")
+    other = LAYOUT._replace(pairs=4)
+    assert plan_store(tmp_path / "latents", other, MADE_OF | {"encoder": "abd"}) == other
+    assert [path.name for path in (tmp_path / "large disk").iterdir()] == [MANIFEST_NAME]
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"version": 1}', '{"version": 1, "pairs": -1}', "[" * 10**5])

@@ -13,8 +13,10 @@ import torch
 from piano.foundation.checkpoint_format import complete_epochs, read_best
 from piano.foundation.errors import EXIT_RUINED
 from piano.foundation.run_log import read_history
+from piano.foundation.runtime import Runtime
 from piano.piano_main import main
 from piano.piano_pretrain import try_steps
+from piano.training.schedules import Step
 from piano.training.time_budget import AIM, ENCODING, EXIT_SECONDS, SAVING, TEXTURE_OF_MANY, TimeBudget
 from piano.vae_utilities import save_checkpoint
 from tests.tiny_run import start_run, tiny_config, write_config, write_dataset
@@ -201,6 +203,21 @@ def test_trying_a_step_out_moves_no_weight_and_leaves_no_gradient(tmp_path) -> N
     assert all(parameter.grad is None for parameter in run.generator.parameters())
     for name, value in run.generator.state_dict().items():
         torch.testing.assert_close(value, before[name], rtol=0.0, atol=0.0, equal_nan=True)
+
+
+def test_each_of_several_processes_tries_its_own_part_of_the_batch(tmp_path, monkeypatch) -> None:
+    run = start_run(tiny_config(tmp_path, batch_size=8))
+    draw, tried = run.data.draw_waveforms, []
+
+    def counted(step: Step, items: int, frames: int) -> torch.Tensor:
+        tried.append(items)
+        return draw(step, items, frames)
+
+    monkeypatch.setattr(run.data, "draw_waveforms", counted)
+    try_steps(run)
+    monkeypatch.setattr(Runtime, "world_size", property(lambda runtime: 2))
+    try_steps(run)
+    assert tried == [1, 2, 8, 1, 2, 4]
 
 
 def test_a_run_that_is_too_short_names_the_minutes_and_leaves_nothing_behind(tmp_path, capsys) -> None:

@@ -5,6 +5,8 @@ import socket
 import subprocess
 import sys
 
+from piano.foundation.cores import available_cores
+
 LAUNCHERS = ("LOCAL_RANK", "TORCHELASTIC_RUN_ID", "SLURM_PROCID")
 """A variable of these says that something else starts the processes: torchrun, SLURM, or this module."""
 INTERACTIVE = ("bash", "interactive")
@@ -52,13 +54,25 @@ def end_others(others: list[subprocess.Popen], *, seconds: float) -> None:
             other.wait()
 
 
+def cores_of_each(processes: int) -> int:
+    """Cores for each of the processes of a run on this machine; a launcher may have divided them already.
+
+    srun gives every task cores of its own. Under torchrun, and where this module starts them, all processes of a
+    machine see all of its cores.
+    """
+    cores = available_cores()
+    if "SLURM_PROCID" in os.environ and "LOCAL_RANK" not in os.environ:
+        told = os.environ.get("SLURM_CPUS_PER_TASK", "")
+        if told.isdecimal():
+            return max(1, min(cores, int(told)))
+        if cores < (os.cpu_count() or 1):
+            return cores
+    return max(1, cores // processes)
+
+
 def _own_command() -> list[str]:
-    """How this process was started."""
-    main = sys.modules["__main__"]
-    spec = getattr(main, "__spec__", None)
-    if spec is None:
-        return [sys.executable, os.path.abspath(sys.argv[0]), *sys.argv[1:]]
-    return [sys.executable, "-m", spec.name.removesuffix(".__main__"), *sys.argv[1:]]
+    """How this process was started; `sys.argv` is for the eyes, and the front door writes its verb into it."""
+    return [sys.executable, *sys.orig_argv[1:]]
 
 
 def _free_port() -> int:

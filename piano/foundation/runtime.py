@@ -4,9 +4,10 @@ import atexit
 import datetime
 import logging
 import os
+import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -17,7 +18,8 @@ from piano.foundation.collectives import Crowd, Group, crowd_of, detached_batch,
 from piano.foundation.cores import available_cores
 from piano.foundation.errors import ConfigError, MusiganError, StoppedBySignal, ToldElsewhere, TrainingError
 from piano.foundation.first_process import is_first_process
-from piano.foundation.launch import end_others, start_others
+from piano.foundation.launch import cores_of_each, end_others, start_others
+from piano.foundation.meeting import meeting
 from piano.foundation.peers import Peers
 
 if TYPE_CHECKING:
@@ -161,6 +163,15 @@ class Runtime:
                 for value in module.state_dict().values():
                     torch.distributed.broadcast(value, src=0, group=self._group)
 
+    def part_randomness(self) -> None:
+        """Give each process torch's own random numbers, from those that all have now: the main one keeps them.
+
+        Only dropout draws of these while a run learns. With the same numbers everywhere it would leave out the same
+        places in the items of every process. What all draw alike comes from `Step`.
+        """
+        if self.rank:
+            torch.manual_seed(int(torch.randint(2**62, ())) + self.rank)
+
     def wait(self) -> None:
         """Until every process is here."""
         if self.world_size > 1:
@@ -220,25 +231,27 @@ def start_runtime(
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     accelerator = choose_device(device)
-    others = start_others(devices, nodes)
-    if others:
-        atexit.register(end_others, others, seconds=LAST_SECONDS)
-    fabric = Fabric(
-        accelerator=accelerator,
-        devices=devices,
-        num_nodes=nodes,
-        strategy="ddp" if devices * nodes > 1 else "auto",
-        precision="32-true",
-    )
-    fabric.launch()
-    if accelerator == "cpu":  # after the launch, which sets one thread in each of several processes
-        alone = choose_threads if devices == 1 else lambda: max(1, available_cores() // devices)
-        torch.set_num_threads(alone() if threads == "auto" else int(threads))
-    torch.manual_seed(seed)
-    if accelerator == "cuda":
-        torch.backends.cuda.matmul.allow_tf32 = True
     is_measured = accelerator == "cpu" and threads == "auto"
-    runtime = Runtime(fabric, precision, adapts_threads=is_measured and fabric.world_size == 1)
+    others: list[subprocess.Popen] = []
+    with meeting(others) if devices * nodes > 1 else nullcontext():
+        others += start_others(devices, nodes)
+        if others:
+            atexit.register(end_others, others, seconds=LAST_SECONDS)
+        fabric = Fabric(
+            accelerator=accelerator,
+            devices=devices,
+            num_nodes=nodes,
+            strategy="ddp" if devices * nodes > 1 else "auto",
+            precision="32-true",
+        )
+        fabric.launch()
+        if accelerator == "cpu":  # after the launch, which sets one thread in each of several processes
+            alone = choose_threads if devices == 1 else lambda: cores_of_each(devices)
+            torch.set_num_threads(alone() if threads == "auto" else int(threads))
+        torch.manual_seed(seed)
+        if accelerator == "cuda":
+            torch.backends.cuda.matmul.allow_tf32 = True
+        runtime = Runtime(fabric, precision, adapts_threads=is_measured and fabric.world_size == 1)
     if precision == "auto":
         runtime.precision = runtime.asked_of_main(lambda: choose_precision(fabric.device))
     return runtime

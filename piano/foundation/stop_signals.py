@@ -19,9 +19,6 @@ class StopRequest:
         self.signal: int | None = None
         """The signal that asked, or None."""
 
-    def __bool__(self) -> bool:
-        return self.signal is not None
-
 
 @contextlib.contextmanager
 def stoppable(*, is_loud: bool = True) -> Iterator[StopRequest]:

@@ -16,6 +16,7 @@ from piano.piano_model import VariationalAttentionModel
 from piano.training.schedules import Step
 
 Batch = TypeVar("Batch")
+Kept = TypeVar("Kept", bound="Remembering")
 Made = TypeVar("Made")
 
 
@@ -92,7 +93,8 @@ class Game(NamedTuple):
 class Once:
     """What both turns of a step need of a micro-batch, made once by networks that stand still in between; no gradient.
 
-    The judges move between the two turns, and the generator does not: what it makes is the same in both.
+    The judges move between the two turns, and the generator does not: what it makes is the same in both. Only what
+    dropout thins out is made otherwise each time, and is no matter for both turns (`Config.model.dropout`).
     """
 
     def __init__(self) -> None:
@@ -104,6 +106,18 @@ class Once:
             with torch.no_grad():
                 self._made[name] = make()
         return self._made[name]
+
+    def forget(self) -> None:
+        """Let go of all of it."""
+        self._made.clear()
+
+
+class Remembering(Protocol):
+    """A micro-batch that keeps what was made of it."""
+
+    def forget(self) -> None:
+        """Let go of what was made of it: nobody asks for it any more in this step."""
+        ...
 
 
 class Turn(NamedTuple):
@@ -130,19 +144,26 @@ class Player(NamedTuple, Generic[Batch]):
     """Of its gradient's norm in the log."""
 
 
-def learn(game: Game, player: Player[Batch], batches: Sequence[Batch]) -> dict[str, Tensor]:
-    """One step of one player, by the mean gradient of its loss over the micro-batches; returns the mean terms."""
+def learn(
+    game: Game, player: Player[Batch], batches: Sequence[Batch], *, done_with: Callable[[Batch], None] | None = None
+) -> dict[str, Tensor]:
+    """One step of one player, by the mean gradient of its loss over the micro-batches; returns the mean terms.
+
+    `done_with` is called with each micro-batch when its gradient is there.
+    """
     terms: dict[str, Tensor] = {}
     for batch in batches:
         turn = player.loss(game, batch)
         (turn.total / len(batches)).backward()
         for name, value in (turn.terms | turn.settle(len(batches))).items():
             terms[name] = terms.get(name, 0.0) + value.detach().float() / len(batches)
+        if done_with is not None:
+            done_with(batch)
     return terms | {f"{player.prefix}gradient_norm": game.move(player.optimizer, clip=player.clip)}
 
 
 def adversarial_step(
-    game: Game, judges: Sequence[Player[Batch]], generator: Player[Batch] | None, batches: Sequence[Batch]
+    game: Game, judges: Sequence[Player[Kept]], generator: Player[Kept] | None, batches: Sequence[Kept]
 ) -> dict[str, Tensor]:
     """The discriminators against fakes without history; then the generator, if it plays, through frozen discriminators.
 
@@ -159,7 +180,8 @@ def adversarial_step(
                 game.discriminator.trained_steps += 1
     if generator is not None:
         with frozen(game.discriminator):
-            terms |= learn(game, generator, batches)
+            # The micro-batches are many where memory is short: each gives back what it holds as soon as it can.
+            terms |= learn(game, generator, batches, done_with=lambda batch: batch.forget())
     return terms
 
 

@@ -174,13 +174,25 @@ def plan_store(folder: Path, layout: StoreLayout, made_of: Mapping[str, Any]) ->
     with refusing_disk(folder):
         there = _planned(folder, made_of)
         if there is None:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True, exist_ok=True)
+            _empty(folder)
         wanted = there or layout
         _refuse_full_disk(folder, wanted)
         if there is None:
             write_json(folder / MANIFEST_NAME, {"version": VERSION, "made_of": dict(made_of), **wanted._asdict()})
     return wanted
+
+
+def _empty(folder: Path) -> None:
+    """Make a folder, or remove what lies in it; raises OSError where something stays.
+
+    An old shard of the right shape would pass for one of a new manifest.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _planned(folder: Path, made_of: Mapping[str, Any]) -> StoreLayout | None:

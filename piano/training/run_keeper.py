@@ -265,19 +265,25 @@ def computing(config: Config, runtime: Runtime) -> dict[str, Any]:
         "device_random": torch.cuda.get_rng_state(runtime.device) if is_cuda else None,
         "precision": runtime.precision,
         "threads": torch.get_num_threads(),
+        "processes": runtime.world_size,
     }
 
 
 def compute_as(there: Mapping[str, Any], config: Config, runtime: Runtime) -> None:
-    """Random numbers go on; what was measured at the start (`auto`) stays as it was: other threads round otherwise."""
+    """Random numbers go on; what was measured at the start (`auto`) stays as it was: other threads round otherwise.
+
+    Threads are those of one process: with another number of processes the cores are divided anew.
+    """
     if config.runtime.precision == "auto":
         runtime.precision = there["precision"] or runtime.precision
-    threads = there["threads"] or torch.get_num_threads()
+    is_divided_alike = there["processes"] in (None, runtime.world_size)  # earlier versions did not say it
+    threads = (there["threads"] if is_divided_alike else None) or torch.get_num_threads()
     if config.runtime.threads == "auto" and runtime.device.type == "cpu" and threads <= available_cores():
         torch.set_num_threads(threads)
     torch.set_rng_state(there["random"])
     if (random := there["device_random"]) is not None and runtime.device.type == "cuda":
         torch.cuda.set_rng_state(random, runtime.device)
+    runtime.part_randomness()
 
 
 def log_bytes(log: RunLog) -> int:

@@ -31,7 +31,9 @@ NUMBERS = {
     "average_updates": bounds.STEPS,
 }
 """What every checkpoint to resume from has."""
-OPTIONAL = {"threads": bounds.THREADS, "log_bytes": bounds.NATURAL}
+OPTIONAL = {"threads": bounds.THREADS, "processes": bounds.POSITIVE, "log_bytes": bounds.NATURAL}
+COMPUTED = ("seed", "random", "device_random", "precision", "threads", "processes")
+"""What a run computes with (`run_keeper.computing`)."""
 DEEPEST = 12
 """Of lists and dictionaries inside each other."""
 UNBOUNDED = ("doctor", "best")
@@ -138,7 +140,7 @@ def position_of(there: Mapping[str, Any], history: Callable[[], Sequence[dict[st
         reopened=reopened,
         planned=planned,
         stateful=with_present_names(there.get("stateful", {})),
-        compute={name: there.get(name) for name in ("seed", "random", "device_random", "precision", "threads")},
+        compute={name: there.get(name) for name in COMPUTED},
         log_bytes=there.get("log_bytes", 2**62),
     )
 

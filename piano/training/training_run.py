@@ -4,7 +4,6 @@ The stages themselves (what is learned from what) stand in piano_pretrain and pi
 """
 
 import math
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -135,12 +134,15 @@ class TrainingRun:
         self._pending: list[tuple[dict[str, Any], dict[str, Tensor]]] = []
         self.saved_epoch = 0
         self.stop: StopRequest = StopRequest()
-        """Whether somebody asked the run to stop; it does so where nothing is lost."""
+        """Whether somebody asked this process to stop; the run does so where nothing is lost."""
+        self._agreed_signal: int | None = None
+        """What the main one of several processes was asked with, known to all since the same step."""
         self.papers: Callable[[], None] | None = None
         """Writes what else belongs into the run's folder (settings); called again if somebody removed the folder."""
         self._saved_step = 0
         self.planned_before: dict[str, Any] | None = None
         self._opening = SETTLED
+        runtime.part_randomness()  # the networks were built alike
 
     def watch(self, watcher: Watcher) -> None:
         """Let somebody look at this run from now on; what it remembers is kept with the run."""
@@ -697,22 +699,25 @@ class TrainingRun:
 
     def stop_if_asked(self) -> None:
         """End the run if that was asked for and nothing would be lost; raises StoppedBySignal."""
-        if self.stop and self.saved_epoch and self._saved_step == self.total_step:
+        asked = self._asked_signal()
+        if asked is not None and self.saved_epoch and self._saved_step == self.total_step:
             place = f"epoch {self.saved_epoch}, step {self.stage_step} of stage {self.stage or FIRST_STAGE}"
-            raise StoppedBySignal(f"Stopped and saved at {place}.", self.stop.signal or signal.SIGTERM)
+            raise StoppedBySignal(f"Stopped and saved at {place}.", asked)
+
+    def _asked_signal(self) -> int | None:
+        """The signal that asked the run to stop; of several processes the main one's, once all know it."""
+        return self.stop.signal if self.runtime.world_size == 1 else self._agreed_signal
 
     def _is_stop_due(self) -> bool:
-        """Whether the main process was asked to stop: every process must leave at the same step."""
-        if self.runtime.world_size == 1:
-            return bool(self.stop)
-        if self.total_step % STOP_EVERY:
-            return False
-        self._hear_main()
-        return bool(self.stop)
+        """Whether the run was asked to stop: every process must leave at the same step."""
+        if self.total_step % STOP_EVERY == 0:
+            self._hear_main()
+        return self._asked_signal() is not None
 
     def _hear_main(self) -> None:
-        """Whether the main process was asked to stop."""
-        self.stop.signal = round(self.runtime.agree(float(self.stop.signal or 0))) or None
+        """Whether the main one of several processes was asked to stop; a signal may come at any moment, also here."""
+        if self.runtime.world_size > 1:
+            self._agreed_signal = round(self.runtime.agree(float(self.stop.signal or 0))) or None
 
     def _between_batches(self) -> None:
         """Encoding takes long: it may be left where nothing is lost."""

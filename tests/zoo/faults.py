@@ -86,8 +86,8 @@ def nan_batch(run: TrainingRun) -> Any:
     """One batch of sound is not a number."""
     original = run.data.draw_waveforms
 
-    def draw(step: Step, batch_size: int, frames: int) -> torch.Tensor:
-        waveforms = original(step, batch_size, frames)
+    def draw(step: Step, batch_size: int, frames: int, **choice: Any) -> torch.Tensor:
+        waveforms = original(step, batch_size, frames, **choice)
         return waveforms * float("nan") if step.index == ONSET else waveforms
 
     return patch.object(run.data, "draw_waveforms", draw)
