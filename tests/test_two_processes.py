@@ -308,6 +308,7 @@ def test_a_slurm_job_saves_before_its_time_is_over_and_goes_on_when_it_is_queued
         "SLURM_JOB_NAME": "musigan",
         "SLURM_NTASKS": "2",
         "SLURM_NTASKS_PER_NODE": "1",
+        "SLURM_CPUS_PER_TASK": "1",
         "SLURM_NNODES": "2",
         "SLURM_NODELIST": "127.0.0.1",
     }
