@@ -316,7 +316,7 @@ def _prepare_shard(
     )
     is_value = [False, *(len(word) > 3 and "--shard".startswith(word) for word in words)]
     last = [
-        without_user(word) if is_address(word) else word
+        without_user(word) if "://" in word else word
         for word, is_shard in zip(words, is_value, strict=False)
         if not is_shard and not (len(word) > 3 and "--shard".startswith(word.partition("=")[0]))
     ]

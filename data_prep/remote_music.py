@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 from data_prep.disk_need import guess_by_kind, room_need
 from data_prep.music_files import MusicFile, MusicFiles
@@ -29,7 +30,7 @@ from piano.foundation.screen_text import counted, printable
 from piano.foundation.sound_names import AUDIO_SUFFIXES, UNKNOWN_SUFFIXES
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-_USER = re.compile(r"(?<=://)[^/@]*@")
+_USER = re.compile(r"(?<=://)[^/]*@")
 _BLOCK_BYTES = 4 << 20
 _DATES = ("mtime", "LastModified", "last_modified", "updated", "last_commit")
 
@@ -78,8 +79,8 @@ def safe_words(error: BaseException, address: str) -> str:
     """What an error says, without what stands in front of the host in an address."""
     text = _USER.sub("", str(error) or type(error).__name__)
     if found := _USER.search(address):
-        for word in filter(None, found[0].rstrip("@").split(":")[1:]):
-            text = text.replace(word, "***")
+        if password := found[0][:-1].partition(":")[2]:
+            text = text.replace(password, "***").replace(unquote(password), "***")
     return printable(text.strip().rstrip("."))[:300]
 
 
