@@ -106,7 +106,7 @@ def prepare_folder(
         hashes = Hashes(place.hash)
         earlier = read_earlier_run(output)
         files = place.look(scan, max_files)
-        moved = find_moved(earlier.records, files.everything, files.present, hashes)
+        moved = find_moved(earlier, files.everything, files.present, hashes)
         if not forget_missing:
             refuse_missing_music(earlier, files.present, moved, place, output, hashes)
         _make_work_folders(output)

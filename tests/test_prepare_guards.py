@@ -19,7 +19,7 @@ import soundfile
 
 from data_prep import prepare_song as prepare_song_module
 from data_prep.create_dataset import main as make_data_set
-from data_prep.disk_need import disk_need, guess_by_kind, guess_seconds
+from data_prep.disk_need import disk_need, guess_by_kind, guess_seconds, room_need
 from data_prep.prepare_dataset import main, prepare_folder
 from data_prep.prepare_report import Outcome, PrepareProgress
 from data_prep.prepare_song import SongTask, hash_file, prepare_song, read_record, record_path, settings_key
@@ -30,9 +30,9 @@ from piano.foundation.decode_log import FAR_BEYOND
 from piano.foundation.errors import DatasetError, PassingError
 from piano.foundation.mpeg_frames import scan_mpeg
 from piano.foundation.native_sound import find_ffmpeg
-from piano.foundation.prepared_chunks import load_chunk
 from piano.foundation.sound_reader import PIECE
 from tests.make_audio import make_music, write_float_wav, write_music
+from tests.old_prepared import whole_song
 
 ROOT = Path(__file__).resolve().parent.parent
 RATE = 8000
@@ -330,8 +330,16 @@ def test_the_room_that_is_needed_is_told_before(tmp_path: Path):
     )
     assert said.startswith(
         "3 files to prepare, about 1.0 hours of music: this will take about 644 MB here "
-        "(1.2 GB for a while), and no more as a data set on the same disk; "
+        "(1.3 GB for a while), and no more as a data set on the same disk; "
     )
+    assert "60 MB here (120 MB for a while)" in room_need("", 1875.0, 1875.0, tmp_path, SETTINGS)[0]
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards/shard_0000_00000000.npy").open("wb").truncate(400_000_000)  # is made anew with the others
+    assert "60 MB here (" in (said := room_need("", 1875.0, 1875.0, tmp_path, SETTINGS)[0])
+    assert "(520 MB for a while)" in said
+    assert "1.0 GB here (1.5 GB for a while)" in room_need("", 62_500.0, 600.0, tmp_path, SETTINGS)[0]  # a shard more
+    assert "(2.0 GB for a while)" in room_need("", 62_500.0, 62_500.0, tmp_path, SETTINGS)[0]  # a song of this size
+    shutil.rmtree(tmp_path / "shards")
     with pytest.raises(DatasetError, match=r"GB are free\. That is not enough\. Free some space, use another --output"):
         disk_need([tmp_path / "c.mp3"] * 100_000, tmp_path, SETTINGS)
     assert disk_need([], tmp_path, SETTINGS) == ""
@@ -633,8 +641,7 @@ def test_leftovers_of_a_kill_are_cleared(mine: tuple[Path, Path]):
     assert [name for name in names if (prepared / name).exists()] == []
     assert settings_key(SETTINGS) == settings_key(read_prepared_manifest(prepared).settings)
     assert (prepared / MANIFEST_NAME).exists()
-    song = read_prepared_manifest(prepared).songs[0]
-    assert load_chunk(prepared, song, song.chunks[0]).shape == (1, 5 * RATE // 2)
+    assert whole_song(prepared, read_prepared_manifest(prepared).songs[0].source).shape == (1, 5 * RATE // 2)
 
 
 @pytest.mark.parametrize(("name", "text"), [("manifest.json", '{"mine": 1}'), ("report.csv", "mine,1")])

@@ -1,6 +1,7 @@
 """Songs are packed into shards that are never written again: small, whole, the same for the same music."""
 
 import dataclasses
+import errno
 import json
 import os
 import shutil
@@ -312,10 +313,11 @@ def test_packing_that_is_cut_short_goes_on_and_ends_the_same(
         elif stop == "records":
             patch.setattr(shards_module, "record_path", stopping(shards_module.record_path, 3))
         else:
-            patch.setattr(shards_module.shutil, "rmtree", stopping(shutil.rmtree, 3))
+            patch.setattr(shards_module.shutil, "rmtree", stopping(shutil.rmtree, 5))
         with pytest.raises(Stop):
             prepare(music, output)
     assert calls["count"] >= 2
+    assert len(shards_of(output)) == 2
     outcome = prepare_folder(music, output, SETTINGS)
     assert outcome.prepared == 0
     assert contents(output) == contents(tmp_path / "whole")
@@ -433,6 +435,33 @@ def test_a_damaged_shard_is_made_again(tmp_path: Path, small_shards: None, damag
     assert (outcome.prepared, outcome.kept) == (2, 2)
     for song in manifest.songs:
         assert np.array_equal(whole_song(output, song.source), whole_song(tmp_path / "whole", song.source))
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE])
+@pytest.mark.parametrize("suffix", [".npy", ".fingerprints.npy", ".json", ""])
+def test_a_drive_that_fails_for_a_while_costs_no_shard(
+    tmp_path: Path, small_shards: None, monkeypatch: pytest.MonkeyPatch, suffix: str, number: int
+):
+    music, output = tmp_path / "music", tmp_path / "out"
+    write_songs(music, {name: 2.0 for name in "abcd"})
+    file = Path(str(prepare(music, output).songs[0].shard))
+    before, failing = contents(output), output / "shards" / (file.stem + suffix if suffix else "")
+
+    def fail(real):
+        def call(path, *arguments, **options):
+            if isinstance(path, str | os.PathLike) and Path(path) == failing:
+                raise OSError(number, os.strerror(number), str(path))
+            return real(path, *arguments, **options)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for name in ("stat", "listdir"):
+            patch.setattr(os, name, fail(getattr(os, name)))
+        with pytest.raises(DatasetError, match=r"cannot read .*It may be whole, so nothing was made again"):
+            prepare(music, output)
+    assert contents(output) == before
+    assert prepare_folder(music, output, SETTINGS).prepared == 0
 
 
 def test_a_song_that_is_damaged_before_it_is_packed_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
