@@ -60,9 +60,7 @@ def disk_need(paths: Sequence[Path], output: Path, settings: PrepareSettings) ->
     return sentence + (" That may not be enough." if share > 1.0 else "")
 
 
-def room_need(
-    what: str, seconds: float, longest: float, output: Path, settings: PrepareSettings
-) -> tuple[str, float]:
+def room_need(what: str, seconds: float, longest: float, output: Path, settings: PrepareSettings) -> tuple[str, float]:
     """A sentence about the room that so many seconds of music take, and how much of what is free that is.
 
     Parameters

@@ -60,9 +60,7 @@ def read_earlier_run(output: Path) -> EarlierRun:
     return EarlierRun(manifest, {name: record for name, (record, _) in found.items()}, songs)
 
 
-def find_moved(
-    earlier: EarlierRun, sources: list[MusicFile], present: list[str], hashes: Hashes
-) -> dict[str, str]:
+def find_moved(earlier: EarlierRun, sources: list[MusicFile], present: list[str], hashes: Hashes) -> dict[str, str]:
     """Old name -> new name of songs whose file lies under another name now, with the same bytes.
 
     A run that was killed may have given some of them their new records, and no manifest that has the names.

@@ -78,9 +78,9 @@ def file_system(address: str) -> tuple[Any, str]:
 def safe_words(error: BaseException, address: str) -> str:
     """What an error says, without what stands in front of the host in an address."""
     text = _USER.sub("", str(error) or type(error).__name__)
-    if found := _USER.search(address):
-        if password := found[0][:-1].partition(":")[2]:
-            text = text.replace(password, "***").replace(unquote(password), "***")
+    found = _USER.search(address)
+    if found and (password := found[0][:-1].partition(":")[2]):
+        text = text.replace(password, "***").replace(unquote(password), "***")
     return printable(text.strip().rstrip("."))[:300]
 
 

@@ -17,6 +17,7 @@ from piano.foundation.dataset_format import (
     dataset_identity,
     manifest_path,
     open_pairs,
+    prepare_command,
     read_manifest,
     read_prepared_manifest,
     set_path,
@@ -187,8 +188,10 @@ def test_half_a_pair_file_is_refused(tmp_path: Path):
 
 
 def test_the_command_that_makes_a_folder_again_keeps_an_address_as_it_is(tmp_path: Path):
-    manifest = dataclasses.replace(prepared(), music_folder="s3://bucket/music")
-    assert " s3://bucket/music " in prepare_command(tmp_path, manifest)
+    settings = PrepareSettings(sample_rate=16_000, channels=1, chunk_seconds=120.0, min_seconds=1.0)
+    for place in ("s3://bucket/music", "/my/music"):
+        manifest = PreparedManifest(settings=settings, music_folder=place, songs=(), left_out=())
+        assert f" {place} " in prepare_command(tmp_path, manifest)
 
 
 def test_an_unknown_split_is_a_mistake(tmp_path: Path):

@@ -14,8 +14,17 @@ from urllib.parse import unquote
 import pytest
 
 from data_prep.prepare_dataset import main
-from data_prep.remote_music import RemoteMusic, is_address, safe_words, without_user
-from piano.foundation.dataset_format import read_prepared_manifest
+from data_prep.prepare_song import SongTask, SourceRecord, hash_file
+from data_prep.remote_music import (
+    FetchedTask,
+    RemoteMusic,
+    is_address,
+    prepare_fetched,
+    safe_words,
+    without_user,
+)
+from piano.foundation.audio_io import scan_folder
+from piano.foundation.dataset_format import PrepareSettings, read_prepared_manifest
 from piano.foundation.errors import ConfigError
 from tests.make_audio import write_music
 from tests.test_prepare_dataset import change_times, contents
@@ -192,6 +201,57 @@ def test_the_command_that_ends_shards_has_no_password(
         said = capsys.readouterr()
         assert SECRET not in said.out + said.err
         assert "sftp://host/x" in said.out.partition("When all shards are done")[2]
+
+
+class Listing:
+    """What a server lists."""
+
+    def __init__(self, names: list[str]) -> None:
+        self._names = names
+
+    def find(self, root: str, detail: bool) -> dict[str, dict[str, int]]:
+        return {f"{root}/{name}": {"size": 1} for name in self._names}
+
+
+def test_names_at_an_address_are_sorted_and_hidden_as_those_in_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["a/1.wav", "a b/2.wav", "a.b/3.wav", "...And More/4.wav", ".hidden/5.wav", "b/.6.wav", "b/...c.wav"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    local = scan_folder(tmp_path)
+    monkeypatch.setattr("data_prep.remote_music.file_system", lambda address: (Listing(names), "host/music"))
+    there = RemoteMusic("sftp://host/music").scan(tmp_path / "out")
+    assert [path.as_posix() for path in there.audio] == [path.relative_to(tmp_path).as_posix() for path in local.audio]
+    assert len(there.audio) == 4
+    assert {path.as_posix() for path, reason in there.left_out if reason == "hidden"} == {
+        ".hidden/5.wav",
+        "b/.6.wav",
+        "b/...c.wav",
+    }
+
+
+def test_a_song_is_fetched_into_the_prepared_folder_whatever_its_name(
+    music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("data_prep.remote_music._blocks", lambda address, name: iter([(music / "a.wav").read_bytes()]))
+    (tmp_path / ".work").mkdir()
+    settings = PrepareSettings(sample_rate=16_000, channels=1, chunk_seconds=2.0, min_seconds=1.0)
+    name = f"{'long ' * 60}.wav"  # no file here may have such a name
+    task = SongTask(path=name, source=name, output=str(tmp_path), settings=settings)
+    seen: list[Path] = []
+
+    def step(task: SongTask, tick) -> SourceRecord:
+        seen.append(Path(task.path))
+        return SourceRecord(
+            source=name, size=1, mtime_ns=0, sha256=hash_file(seen[0]), settings_key="", song=None, left_out=None
+        )
+
+    made = prepare_fetched(step, "sftp://host/music", FetchedTask(task, (music / "a.wav").stat().st_size, 0), print)
+    assert made.sha256 == hash_file(music / "a.wav")
+    assert seen[0].is_relative_to(tmp_path / ".work") and seen[0].name == "song.wav"
+    assert list((tmp_path / ".work").iterdir()) == []
 
 
 def test_a_kind_of_address_that_is_not_known_is_one_sentence(tmp_path: Path, capsys) -> None:

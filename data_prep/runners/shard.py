@@ -56,9 +56,7 @@ def middle_of(source: MusicFile) -> bytes:
         return b""
 
 
-def part_of(
-    sources: list[MusicFile], shard: Shard, peek: Callable[[MusicFile], bytes] = middle_of
-) -> list[MusicFile]:
+def part_of(sources: list[MusicFile], shard: Shard, peek: Callable[[MusicFile], bytes] = middle_of) -> list[MusicFile]:
     """The sources of one shard.
 
     Files with the same bytes are in one shard, for only one of them is decoded. So a file whose size no other has goes
