@@ -158,8 +158,12 @@ def refuse_to_lose(output: Path, now: DatasetManifest, *, overwrite: bool, tell:
         before = read_manifest(output)
     except DatasetError:  # none, or none that training could read
         return
-    if dataset_identity(before) == dataset_identity(now):
-        return
+    identity = dataset_identity(now)
+    try:
+        if dataset_identity(before) == identity:
+            return
+    except DatasetError:  # its pairs are missing or damaged: this run mends them, if every song keeps its side
+        pass
     if before.sha256 is None or now.sha256 is None:
         old, new = (recording_sides(dataclasses.replace(side, sha256=None)) for side in (before, now))
     else:

@@ -1,9 +1,11 @@
 """How much disk a preparation will need, estimated before it begins from file sizes and headers.
 
-The sound takes 2 bytes a sample and channel, and while songs are packed a shard more. A data set on the same disk takes
+The sound takes 2 bytes a sample and channel. While songs are packed, it takes a shard more, or the longest song where
+that is more; where all fits into one shard, what is packed already is packed again. A data set on the same disk takes
 nothing more: it holds the same files under second names.
 """
 
+import contextlib
 import io
 import shutil
 from collections.abc import Iterable, Sequence
@@ -13,6 +15,7 @@ from typing import BinaryIO
 from piano.foundation.dataset_format import PrepareSettings
 from piano.foundation.errors import DatasetError
 from piano.foundation.mpeg_frames import scan_mpeg, tags_length
+from piano.foundation.prepared_song import SHARDS_FOLDER
 from piano.foundation.quantised import SHARD_BYTES, STORED_KIND
 from piano.foundation.screen_text import counted
 
@@ -47,7 +50,8 @@ def disk_need(paths: Sequence[Path], output: Path, settings: PrepareSettings) ->
     """
     if not paths:
         return ""
-    sentence, share = room_need(f"{counted(len(paths), 'file')} to prepare", guess_seconds(paths), output, settings)
+    what = f"{counted(len(paths), 'file')} to prepare"
+    sentence, share = room_need(what, guess_seconds(paths), _longest_seconds(paths), output, settings)
     if share > _SURELY:
         raise DatasetError(
             f"{sentence} That is not enough. Free some space, use another --output, or begin with some of the music "
@@ -56,22 +60,52 @@ def disk_need(paths: Sequence[Path], output: Path, settings: PrepareSettings) ->
     return sentence + (" That may not be enough." if share > 1.0 else "")
 
 
-def room_need(what: str, seconds: float, output: Path, settings: PrepareSettings) -> tuple[str, float]:
+def room_need(what: str, seconds: float, longest: float, output: Path, settings: PrepareSettings) -> tuple[str, float]:
     """A sentence about the room that so many seconds of music take, and how much of what is free that is.
 
     Parameters
     ----------
     what : str
         The sentence begins with it: `12 files to prepare`.
+    seconds : float
+        Of all music that is to be prepared.
+    longest : float
+        Seconds of the longest song of it.
+    output : Path
+        The prepared folder.
+    settings : PrepareSettings
     """
-    here = seconds * settings.sample_rate * settings.channels * STORED_KIND.itemsize
-    packing = here + min(here, SHARD_BYTES)
+    second = settings.sample_rate * settings.channels * STORED_KIND.itemsize
+    here, packed = seconds * second, _packed_bytes(output)
+    if here + packed <= SHARD_BYTES:
+        packing = here + here + packed
+    else:
+        packing = here + min(here, max(SHARD_BYTES, longest * second))
     free = shutil.disk_usage(output).free
     sentence = (
         f"{what}, about {music_time(seconds)} of music: this will take about {_size(here)} here ({_size(packing)} for "
         f"a while), and no more as a data set on the same disk; {_size(free)} are free."
     )
     return sentence, packing / max(free, 1)
+
+
+def _packed_bytes(output: Path) -> int:
+    """Of the shards that are there."""
+    sizes = 0
+    for path in (output / SHARDS_FOLDER).glob("shard_*.npy"):
+        with contextlib.suppress(OSError):
+            sizes += path.stat().st_size
+    return sizes
+
+
+def _longest_seconds(paths: Iterable[Path]) -> float:
+    """Rough length of the longest song: the largest file of each kind is looked into."""
+    largest: dict[str, tuple[int, Path]] = {}
+    for path in paths:
+        with contextlib.suppress(OSError):
+            kind, size = path.suffix.lower(), path.stat().st_size
+            largest[kind] = max(largest.get(kind, (0, path)), (size, path))
+    return max((guess_seconds([path]) for _, path in largest.values()), default=0.0)
 
 
 def guess_by_kind(files: Iterable[tuple[str, int]]) -> float:

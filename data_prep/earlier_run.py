@@ -60,20 +60,28 @@ def read_earlier_run(output: Path) -> EarlierRun:
     return EarlierRun(manifest, {name: record for name, (record, _) in found.items()}, songs)
 
 
-def find_moved(
-    old_records: dict[str, SourceRecord], sources: list[MusicFile], present: list[str], hashes: Hashes
-) -> dict[str, str]:
-    """Old name -> new name of songs whose file lies under another name now, with the same bytes."""
-    away: dict[int, list[SourceRecord]] = {}
-    for name in sorted(old_records.keys() - set(present)):
-        away.setdefault(old_records[name].size, []).append(old_records[name])
-    fresh = [source for source in sources if source.name not in old_records and source.size in away]
+def find_moved(earlier: EarlierRun, sources: list[MusicFile], present: list[str], hashes: Hashes) -> dict[str, str]:
+    """Old name -> new name of songs whose file lies under another name now, with the same bytes.
+
+    A run that was killed may have given some of them their new records, and no manifest that has the names.
+    """
+    known: dict[str, SongEntry | SourceRecord] = {**earlier.songs, **earlier.records}
+    away: dict[int, list[SongEntry | SourceRecord]] = {}
+    for name in sorted(known.keys() - set(present)):
+        away.setdefault(known[name].size, []).append(known[name])
+    hashes_away = {song.sha256 for songs in away.values() for song in songs}
+
+    def is_fresh(name: str) -> bool:
+        record = earlier.records.get(name)
+        return record is None or (name not in earlier.songs and record.sha256 in hashes_away)
+
+    fresh = [source for source in sources if source.size in away and is_fresh(source.name)]
     hashes.read(fresh)
     moved: dict[str, str] = {}
     for source in fresh:
-        for record in away[source.size]:
-            if record.source not in moved and record.sha256 == hashes.of(source.path):
-                moved[record.source] = source.name
+        for song in away[source.size]:
+            if song.source not in moved and song.sha256 == hashes.of(source.path):
+                moved[song.source] = source.name
                 break
     return moved
 
@@ -89,7 +97,10 @@ def take_over(
     by_name = {source.name: source for source in sources}
     taken = set()
     for old, new in moved.items():
-        record, source = old_records[old], by_name[new]
+        record, source = old_records.get(old), by_name[new]
+        if record is None:  # a run that was killed has packed it under its new name
+            taken |= {new} & old_records.keys()
+            continue
         if record.song is None or record.settings_key != settings_key(settings):
             continue
         identity = {"source": new, "size": source.size, "mtime_ns": source.mtime_ns}
@@ -122,7 +133,7 @@ def tell_changes(earlier: EarlierRun, settings: PrepareSettings, tell: Callable[
 
 
 def valid_records(sources: list[MusicFile], output: Path, settings: PrepareSettings) -> dict[str, SourceRecord]:
-    """Records of earlier runs that still hold: same settings, same file, chunks in place."""
+    """Records of earlier runs that still hold: same settings, same file, sound in place."""
     records = {}
     for source in sources:
         record = usable_record(source, output, settings)

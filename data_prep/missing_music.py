@@ -1,4 +1,4 @@
-"""Refuses to go on where much of the music that was prepared is away: chunks are hours of work."""
+"""Refuses to go on where much of the music that was prepared is away: its sound is hours of work."""
 
 from collections import Counter
 from collections.abc import Iterable

@@ -8,6 +8,7 @@ from data_prep.disk_need import disk_need, guess_seconds
 from data_prep.music_files import MusicFile, MusicFiles, look_at
 from data_prep.prepare_song import hash_file
 from data_prep.runners.runner import Runner
+from data_prep.runners.shard import middle_of
 from data_prep.time_need import time_need
 from piano.foundation.audio_io import FolderScan, scan_folder
 from piano.foundation.dataset_format import PrepareSettings
@@ -45,6 +46,10 @@ class MusicPlace(Protocol):
 
     def hash(self, path: Path) -> str:
         """SHA-256 of a file; raises OSError."""
+        ...
+
+    def peek(self, file: MusicFile) -> bytes:
+        """Some bytes of the middle of a file; none where that is not cheap, or fails."""
         ...
 
     def need(self, files: list[MusicFile], output: Path, settings: PrepareSettings) -> str:
@@ -96,6 +101,9 @@ class LocalMusic:
 
     def hash(self, path: Path) -> str:
         return hash_file(path)
+
+    def peek(self, file: MusicFile) -> bytes:
+        return middle_of(file)
 
     def need(self, files: list[MusicFile], output: Path, settings: PrepareSettings) -> str:
         if not files:

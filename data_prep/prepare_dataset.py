@@ -106,7 +106,7 @@ def prepare_folder(
         hashes = Hashes(place.hash)
         earlier = read_earlier_run(output)
         files = place.look(scan, max_files)
-        moved = find_moved(earlier.records, files.everything, files.present, hashes)
+        moved = find_moved(earlier, files.everything, files.present, hashes)
         if not forget_missing:
             refuse_missing_music(earlier, files.present, moved, place, output, hashes)
         _make_work_folders(output)
@@ -316,7 +316,7 @@ def _prepare_shard(
     )
     is_value = [False, *(len(word) > 3 and "--shard".startswith(word) for word in words)]
     last = [
-        without_user(word) if is_address(word) else word
+        without_user(word) if "://" in word else word
         for word, is_shard in zip(words, is_value, strict=False)
         if not is_shard and not (len(word) > 3 and "--shard".startswith(word.partition("=")[0]))
     ]

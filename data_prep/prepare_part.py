@@ -77,12 +77,12 @@ def prepare_part(
         hashes = Hashes(music.hash)
         earlier = read_earlier_run(output)
         files = music.look(scan, max_files)
-        moved = find_moved(earlier.records, files.everything, files.present, hashes)
+        moved = find_moved(earlier, files.everything, files.present, hashes)
         if not forget_missing:
             refuse_missing_music(earlier, files.present, moved, music, output, hashes)
         tell_changes(earlier, settings, tell)
-        known = set(moved.values())  # the last run gives them the chunks that they had
-        mine = [source for source in part_of(files.sources, shard) if source.name not in known]
+        known = set(moved.values())  # the last run gives them the sound that they had
+        mine = [source for source in part_of(files.sources, shard, music.peek) if source.name not in known]
         records = valid_records(mine, output, settings)
         kept = {name for name, record in records.items() if record.song is not None}
         left_out, _ = prepare_everything(mine, records, output, settings, runner, hashes, tell, music)

@@ -14,14 +14,15 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 from data_prep.disk_need import guess_by_kind, room_need
 from data_prep.music_files import MusicFile, MusicFiles
-from data_prep.prepare_song import SongTask, SourceRecord
+from data_prep.prepare_song import WORK_FOLDER, SongTask, SourceRecord
 from data_prep.runners.runner import Runner
 from data_prep.time_need import time_need
 from data_prep.worker_pool import Tick
-from piano.foundation.audio_io import FolderScan
+from piano.foundation.audio_io import FolderScan, is_hidden
 from piano.foundation.dataset_format import PrepareSettings
 from piano.foundation.errors import AudioError, ConfigError, PassingError
 from piano.foundation.prepared_song import LeftOut
@@ -29,7 +30,7 @@ from piano.foundation.screen_text import counted, printable
 from piano.foundation.sound_names import AUDIO_SUFFIXES, UNKNOWN_SUFFIXES
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-_USER = re.compile(r"(?<=://)[^/@]*@")
+_USER = re.compile(r"(?<=://)[^/]*@")
 _BLOCK_BYTES = 4 << 20
 _DATES = ("mtime", "LastModified", "last_modified", "updated", "last_commit")
 
@@ -77,9 +78,9 @@ def file_system(address: str) -> tuple[Any, str]:
 def safe_words(error: BaseException, address: str) -> str:
     """What an error says, without what stands in front of the host in an address."""
     text = _USER.sub("", str(error) or type(error).__name__)
-    if found := _USER.search(address):
-        for word in filter(None, found[0].rstrip("@").split(":")[1:]):
-            text = text.replace(word, "***")
+    found = _USER.search(address)
+    if found and (password := found[0][:-1].partition(":")[2]):
+        text = text.replace(password, "***").replace(unquote(password), "***")
     return printable(text.strip().rstrip("."))[:300]
 
 
@@ -111,9 +112,10 @@ class RemoteMusic:
             name = path.removeprefix(root).lstrip("/") or PurePosixPath(path).name
             self._files[name] = RemoteFile(int(info.get("size") or 0), remote_date(info))
         audio, left_out = [], []
-        for name in sorted(self._files):
+        for name in sorted(self._files, key=PurePosixPath):
             suffix = PurePosixPath(name).suffix.lower()
-            if any(part.startswith(".") for part in name.split("/")):
+            *folders, last = name.split("/")
+            if is_hidden(last, is_folder=False) or any(is_hidden(part, is_folder=True) for part in folders):
                 left_out.append((Path(name), "hidden"))
             elif suffix not in AUDIO_SUFFIXES:
                 left_out.append((Path(name), "unknown_format" if suffix in UNKNOWN_SUFFIXES else "not_audio"))
@@ -151,13 +153,17 @@ class RemoteMusic:
             raise OSError(str(error)) from None
         return digest.hexdigest()
 
+    def peek(self, file: MusicFile) -> bytes:
+        return b""  # nothing is fetched for it
+
     def need(self, files: list[MusicFile], output: Path, settings: PrepareSettings) -> str:
         if not files:
             return ""
         size = sum(file.size for file in files)
-        seconds = guess_by_kind((file.name, file.size) for file in files)
+        lengths = [guess_by_kind([(file.name, file.size)]) for file in files]
+        seconds = sum(lengths)
         what = f"{counted(len(files), 'file')} to fetch and prepare, {size / 1e9:.3g} GB"
-        sentence, share = room_need(what, seconds, output, settings)
+        sentence, share = room_need(what, seconds, max(lengths), output, settings)
         doubt = " That may not be enough." if share > 1.0 else ""  # nothing was fetched to guess better
         return f"{sentence}{doubt} What is fetched is removed song by song.{time_need(seconds)}"
 
@@ -183,8 +189,9 @@ def prepare_fetched(
 ) -> SourceRecord:
     """Fetch a song, do the step of one song on it, and remove it; raises a PassingError where fetching fails."""
     task = fetched.task
-    with tempfile.TemporaryDirectory(prefix="musigan-") as folder:
-        path = Path(folder) / PurePosixPath(task.source).name
+    # Beside the other half-made songs: there is room for it, and the next run clears what a killed one leaves.
+    with tempfile.TemporaryDirectory(prefix="fetched-", dir=Path(task.output) / WORK_FOLDER) as folder:
+        path = Path(folder) / f"song{PurePosixPath(task.source).suffix}"
         with open(path, "wb") as target:
             for block in _blocks(address, task.source):
                 target.write(block)

@@ -16,8 +16,9 @@ from piano.foundation.screen_text import counted
 def upload(folder: Path, address: str) -> str:
     """Put the files of a prepared folder to an address; what is not in the folder any more stays there.
 
-    A file is put there if there is none, one of another size, or one that is older than this one. Whoever reads there
-    meanwhile sees the old manifest with all its files, or the new one with all its files.
+    A file is put there if there is none, one of another size, or one that is older than this one. An object store shows
+    a file when it is whole, so whoever reads there meanwhile sees the old manifest with all its files, or the new one
+    with all its files. An SFTP server shows a file while it is written: there, read when the upload has ended.
 
     Returns
     -------

@@ -4,8 +4,10 @@ A song has its record in `records/` while it lies in a folder of its own, and in
 record in `records/` is the newer one, except of a song whose packing was cut short: then the shard has it already.
 """
 
+import errno
 import functools
 import json
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,9 +18,11 @@ from piano.foundation.errors import DatasetError
 from piano.foundation.made_files import write_bytes
 from piano.foundation.npy_files import open_array
 from piano.foundation.prepared_song import SHARDS_FOLDER, SongEntry
+from piano.foundation.screen_text import printable
 
 SHARD_FILE = re.compile(r"shard_(\d{4,})_[0-9a-f]{8}(\.npy|\.json|\.fingerprints\.npy)")
 _INDEX_BYTES = 1 << 30
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 class Shard(NamedTuple):
@@ -63,9 +67,15 @@ def write_index(output: Path, file: str, records: Iterable[SourceRecord]) -> Non
 
 @functools.lru_cache(maxsize=1)
 def packed_songs(output: Path) -> Packed:
-    """The shards that are whole; remembered until one is written, or `forget_packed` is called."""
+    """The shards that are whole; remembered until one is written, or `forget_packed` is called.
+
+    Raises
+    ------
+    DatasetError
+        If the disk fails or there is no right to read: then nobody knows which are whole, and none may be made again.
+    """
     shards = {}
-    for path in sorted((output / SHARDS_FOLDER).glob("shard_*.npy"), key=_number):
+    for path in sorted(_files(output / SHARDS_FOLDER), key=lambda path: (_number(path), path.name)):
         if (shard := _read_shard(output, path)) is not None:
             shards[shard.file] = shard
     return Packed(shards, {record.source: record for shard in shards.values() for record in shard.records})
@@ -102,9 +112,28 @@ def _number(path: Path) -> int:
     return int(found[1]) if found else -1
 
 
+def _files(folder: Path) -> list[Path]:
+    try:
+        return [folder / name for name in os.listdir(folder)]
+    except OSError as error:
+        _refuse_what_passes(error, folder)
+        return []
+
+
+def _refuse_what_passes(error: BaseException | None, path: Path) -> None:
+    """Raise a DatasetError if an error, or what it comes from, is the disk's and not that of a file that is missing."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno not in _ABSENT:
+            raise DatasetError(
+                f"cannot read {printable(path)}: {error.strerror or error}. It may be whole, so nothing was made again "
+                "or removed; mend the disk or the rights, and start again."
+            ) from None
+        error = error.__context__
+
+
 def _read_shard(output: Path, path: Path) -> Shard | None:
     """A shard, or None if a file of it is missing, damaged or no work of this program."""
-    if not SHARD_FILE.fullmatch(path.name) or path.name.endswith(".fingerprints.npy"):
+    if not SHARD_FILE.fullmatch(path.name) or path.name.endswith((".fingerprints.npy", ".json")):
         return None
     index = index_path(output, path.name)
     try:
@@ -116,7 +145,8 @@ def _read_shard(output: Path, path: Path) -> Shard | None:
             return None
         values = json.loads(index.read_text(encoding="ascii"))
         records = tuple(record_from_dict(record) for record in values["records"])
-    except (DatasetError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (DatasetError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        _refuse_what_passes(error, path)
         return None
     shard = Shard(path.name, _number(path), layout.shape[0] if layout.shape else 0, records)
     packed, words = Packed({path.name: shard}, {}), (words_layout.shape or (0,))[0]

@@ -1,23 +1,25 @@
 """Packs prepared songs into shards: files of many songs, one after the other, that are never written again.
 
 Songs go in by their names, so the same music gives the same bytes, in whatever order its songs were made and however
-often the work was killed. Music that fits into one shard lies in one, also where songs were added later; more than that
-grows by shards. A shard is whole on the disk, with its index, before the folders of its songs go.
+often that was killed: as long as nothing is packed before all songs are there, or all fit into one shard. Then they lie
+in shard 0, also where songs were added later; more than that grows by shards. A shard is whole on the disk, with its
+index, before the folders of its songs go; a shard that it replaces goes when no manifest names it any more.
 """
 
 import dataclasses
 import hashlib
+import itertools
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from data_prep.prepare_song import RECORDS_FOLDER, SourceRecord, record_path
+from data_prep.prepare_song import RECORDS_FOLDER, SOUND_NAME, SourceRecord, record_path
 from data_prep.shard_index import (
     SHARD_FILE,
     Shard,
@@ -78,21 +80,19 @@ def pack_songs(output: Path, records: dict[str, SourceRecord], aside: dict[str, 
     shards = list(packed_songs(output).shards.values())
     number = max((shard.number for shard in shards), default=-1) + 1
     held = {record.song.shard for record in aside.values() if record.song is not None} - {None}
-    with _bar(sum(song.samples for song in loose) * row_bytes) as bar, ChunkReader(output, channels) as reader:
+    is_one = _belong_into_one(songs, held, row_bytes, shards)
+    total = sum(song.samples for song in (songs if is_one else loose)) * row_bytes
+    with _bar(total) as bar, ChunkReader(output, channels) as reader:
         packer = _Packer(output, channels, records, reader, bar)
-        if _belong_into_one(songs, held, row_bytes):
-            whole = packer.pack(0, songs)
-            for file in {song.shard for song in songs if song.shard is not None} - {whole}:
-                _remove(output, file)
+        if is_one:
+            packer.pack(0, songs, {shard.file for shard in shards})
         else:
             for batch in in_batches(loose, row_bytes, SHARD_BYTES):
                 packer.pack(number, batch)
                 number += 1
             for files in _to_pack_again(shards, songs, held, row_bytes):
-                packer.pack(number, [song for song in songs if song.shard in files])
+                packer.pack(number, [song for song in songs if song.shard in files], files)
                 number += 1
-                for file in files:
-                    _remove(output, file)
     _settle_indexes(output, records, aside)
 
 
@@ -172,10 +172,16 @@ class _Packer(NamedTuple):
     reader: ChunkReader
     bar: tqdm
 
-    def pack(self, number: int, songs: list[SongEntry]) -> str:
-        """Make one shard of some songs, with fingerprints and index; then their folders and records go."""
+    def pack(self, number: int, songs: list[SongEntry], replaced: Set[str] = frozenset()) -> None:
+        """Make one shard of some songs, with fingerprints and index; then their folders and records go.
+
+        Of the shards that it replaces only the index goes, so that no song is in two. Their sound, and folders of
+        version 1, are what the manifest names: they stay until there is the new one (`earlier_run.remove_leftovers`).
+        """
         try:
             file = self._write(number, songs)
+            for old in replaced - {file}:
+                _remove_index(self.output, old)
         except OSError as error:
             needed = sum(song.samples for song in songs) * self.channels * STORED_KIND.itemsize
             raise DatasetError(
@@ -185,9 +191,8 @@ class _Packer(NamedTuple):
         self.reader.close()
         for song in songs:
             record_path(self.output, song.source).unlink(missing_ok=True)
-            if song.shard is None:
+            if song.shard is None and all(chunk.file == SOUND_NAME for chunk in song.chunks):
                 shutil.rmtree(self.output / song.folder, ignore_errors=True)
-        return file
 
     def _write(self, number: int, songs: list[SongEntry]) -> str:
         folder = self.output / SHARDS_FOLDER
@@ -204,10 +209,19 @@ class _Packer(NamedTuple):
         return written.file
 
 
-def _belong_into_one(songs: list[SongEntry], held: set[str | None], row_bytes: int) -> bool:
-    """Whether songs lie in several places and fit into one shard, and no shard has songs that only stay aside."""
-    places = {song.shard for song in songs}
-    return len(places) > 1 and not held and sum(song.samples for song in songs) * row_bytes <= SHARD_BYTES
+def _belong_into_one(songs: list[SongEntry], held: Set[str | None], row_bytes: int, shards: list[Shard]) -> bool:
+    """Whether songs fit into one shard and do not lie in it yet, and no shard has songs that only stay aside."""
+    fits = 0 < sum(song.samples for song in songs) * row_bytes <= SHARD_BYTES
+    return fits and not held and not _lie_in_one(songs, shards)
+
+
+def _lie_in_one(songs: list[SongEntry], shards: list[Shard]) -> bool:
+    """Whether shard 0 is what would be made of these songs: all of them and nothing else, in their order."""
+    if not songs or len(shards) != 1 or shards[0].number != 0:
+        return False
+    rows = [0, *itertools.accumulate(song.samples for song in songs)]
+    places = [(song.shard, song.chunks[0].row) for song in songs]
+    return places == [(shards[0].file, row) for row in rows[:-1]] and rows[-1] == shards[0].rows
 
 
 def _to_pack_again(
@@ -261,10 +275,9 @@ def _place(record: SourceRecord) -> tuple[int, str]:
     return record.song.chunks[0].row or 0, record.source
 
 
-def _remove(output: Path, file: str) -> None:
-    """Remove a shard; first what says that it is whole."""
-    for path in (index_path(output, file), fingerprints_path(output, file), output / SHARDS_FOLDER / file):
-        path.unlink(missing_ok=True)
+def _remove_index(output: Path, file: str) -> None:
+    """Let a shard count as none; its sound stays."""
+    index_path(output, file).unlink(missing_ok=True)
     forget_packed()
 
 

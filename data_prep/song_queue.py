@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -113,9 +114,9 @@ def _prepare_all(
         tell(need)
     tasks = [
         SongTask(
-            path=str(source.path),
+            path=os.path.abspath(source.path),  # a worker may stand in another folder
             source=source.name,
-            output=str(output),
+            output=os.path.abspath(output),
             settings=settings,
             known=known[source.name],
             sha256=hashes.known(source.path),
@@ -136,7 +137,8 @@ def _prepare_all(
                     raise removed_meanwhile(output)
                 seconds = {**in_work, event.index: in_work.get(event.index, 0.0) + event.work}
                 _refuse_full_disk(event.failure, todo, seconds, output, settings)
-                failures.append(LeftOut(source=source.name, reason="crashed", detail=event.failure))
+                detail = event.failure.replace(tasks[event.index].path, str(source.path))
+                failures.append(LeftOut(source=source.name, reason="crashed", detail=detail))
             else:
                 records[source.name] = event.result
     return failures

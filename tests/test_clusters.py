@@ -118,6 +118,18 @@ def test_a_cluster_goes_on_where_a_shard_stopped_and_this_machine_ends_it(
     assert contents(output) == contents(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("engine", ["dask", "ray"])
+def test_folders_may_be_named_from_where_the_command_is_given(
+    engine: str, music: Path, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = request.getfixturevalue(engine)  # its workers stand where they were started
+    monkeypatch.chdir(tmp_path)
+    words = [os.path.relpath(music), "--output", "prepared", *OPTIONS, "--runner", engine, "--address", address]
+    assert main(words) == 0
+    assert main([str(music), "--output", str(tmp_path / "whole"), *OPTIONS, "--workers", "1"]) == 0
+    assert contents(Path("prepared")) == contents(tmp_path / "whole")
+
+
 def in_a_daemon(tasks: list[int]) -> list[Outcome]:
     """What a worker does, in a process that may have no children by multiprocessing."""
     return [

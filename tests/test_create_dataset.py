@@ -27,7 +27,7 @@ from piano.foundation.dataset_format import (
 )
 from piano.foundation.errors import DatasetError
 from piano.foundation.pair_index import pairs_path
-from piano.foundation.prepared_chunks import ChunkReader, load_chunk
+from piano.foundation.prepared_chunks import ChunkReader
 from piano.foundation.prepared_song import SongEntry
 from piano.split_and_append_chunks import split_and_append_chunks
 from tests.make_audio import write_music
@@ -52,10 +52,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def whole_song(prepared: Path, song: SongEntry) -> np.ndarray:
-    whole = np.zeros((2, song.samples), dtype=np.float32)
-    for chunk in song.chunks:
-        whole[:, chunk.start_sample : chunk.start_sample + chunk.samples] = load_chunk(prepared, song, chunk)
-    return whole
+    with ChunkReader(prepared, 2) as reader:
+        return reader.read(song, 0, song.samples)
 
 
 INDICES = ["training_pairs.npy", "training_pieces.npy", "validation_pairs.npy", "validation_pieces.npy"]

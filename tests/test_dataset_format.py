@@ -17,6 +17,7 @@ from piano.foundation.dataset_format import (
     dataset_identity,
     manifest_path,
     open_pairs,
+    prepare_command,
     read_manifest,
     read_prepared_manifest,
     set_path,
@@ -28,7 +29,7 @@ from piano.foundation.errors import DatasetError
 from piano.foundation.folder_lock import locked_folder
 from piano.foundation.made_files import write_bytes
 from piano.foundation.npy_files import save_array
-from piano.foundation.prepared_chunks import load_chunk
+from piano.foundation.prepared_chunks import ChunkReader
 from piano.foundation.prepared_song import ChunkEntry, LeftOut, SongEntry
 from piano.foundation.quantised import from_stored, to_stored
 
@@ -186,6 +187,13 @@ def test_half_a_pair_file_is_refused(tmp_path: Path):
         open_pairs(tmp_path, "training")
 
 
+def test_the_command_that_makes_a_folder_again_keeps_an_address_as_it_is(tmp_path: Path):
+    settings = PrepareSettings(sample_rate=16_000, channels=1, chunk_seconds=120.0, min_seconds=1.0)
+    for place in ("s3://bucket/music", "/my/music"):
+        manifest = PreparedManifest(settings=settings, music_folder=place, songs=(), left_out=())
+        assert f" {place} " in prepare_command(tmp_path, manifest)
+
+
 def test_an_unknown_split_is_a_mistake(tmp_path: Path):
     with pytest.raises(ValueError, match="split must be one of"):
         set_path(tmp_path, "test")
@@ -198,17 +206,22 @@ def test_a_chunk_is_checked_against_its_entry(tmp_path: Path):
     samples = np.linspace(-1, 1, 30, dtype=np.float32)[np.newaxis]
     save_array(path, samples)
     stored = to_stored(samples)
-    assert np.array_equal(load_chunk(tmp_path, entry, entry.chunks[0]), from_stored(stored))
+
+    def read() -> np.ndarray:
+        with ChunkReader(tmp_path) as reader:
+            return reader.read(entry, 0, entry.chunks[0].samples)
+
+    assert np.array_equal(read(), from_stored(stored))
     assert np.array_equal(np.load(path), samples)
     save_array(path, stored)
-    assert np.array_equal(load_chunk(tmp_path, entry, entry.chunks[0]), from_stored(stored))
+    assert np.array_equal(read(), from_stored(stored))
     for wrong in (samples[:, :10], stored[:10], stored.astype(np.int32), stored[:, 0], np.zeros((30, 3, 2), np.int16)):
         save_array(path, wrong)
         with pytest.raises(DatasetError, match="is not the chunk"):
-            load_chunk(tmp_path, entry, entry.chunks[0])
+            read()
     path.unlink()
     with pytest.raises(DatasetError, match=r"Run `musigan prepare MUSIC_FOLDER --output .*` again"):
-        load_chunk(tmp_path, entry, entry.chunks[0])
+        read()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

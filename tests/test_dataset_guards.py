@@ -100,6 +100,29 @@ def test_songs_that_change_sides_are_refused_until_it_is_wanted(
     assert read_manifest(tmp_path).seed == seed
 
 
+@pytest.mark.parametrize("damage", ["missing", "cut", "other numbers"])
+def test_pairs_that_are_lost_are_made_again_by_the_command_that_is_named(
+    prepared: Path, tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
+):
+    assert make(prepared, tmp_path) == 0
+    path = pairs_path(tmp_path, "training")
+    whole = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    elif damage == "cut":
+        path.write_bytes(whole[: len(whole) // 2])
+    else:
+        np.save(path, np.full_like(np.load(path), 2**41))
+    with pytest.raises(DatasetError, match="Make it again with `musigan dataset|Make it again with `python"):
+        np.asarray(open_pairs(tmp_path, "training"))
+    assert make(prepared, tmp_path) == 0
+    assert path.read_bytes() == whole
+    path.unlink()
+    other = ["--validation-fraction", "0.4", "--seed"]
+    assert {make(prepared, tmp_path, *other, str(seed)) for seed in range(1, 8)} >= {2}  # sides are guarded as ever
+    assert "would change sides between training and validation" in capsys.readouterr().err
+
+
 def test_a_data_set_of_other_music_is_not_replaced(prepared: Path, tmp_path: Path, capsys):
     assert make(prepared, tmp_path / "out") == 0
     for seed in (20, 21, 22):

@@ -21,7 +21,7 @@ from piano.foundation.dataset_format import PreparedManifest, PrepareSettings, r
 from piano.foundation.decode_log import NOT_FINITE
 from piano.foundation.folder_lock import locked_folder
 from piano.foundation.levels import LevelMeter
-from piano.foundation.prepared_chunks import load_chunk
+from piano.foundation.prepared_chunks import ChunkReader
 from piano.foundation.prepared_song import SongEntry
 from tests.make_audio import make_music, write_float_wav, write_music
 
@@ -43,7 +43,8 @@ def continuous(output: Path, song: SongEntry) -> np.ndarray:
     shard = np.load(output / "shards" / chunk.file)
     assert shard.dtype == np.int16
     whole = shard[chunk.row : chunk.row + chunk.samples].T.astype(np.float32) / 32768
-    assert np.array_equal(load_chunk(output, song, chunk), whole)
+    with ChunkReader(output) as reader:
+        assert np.array_equal(reader.read(song, 0, song.samples), whole)
     return whole
 
 

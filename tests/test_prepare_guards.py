@@ -1,5 +1,6 @@
 """What a preparation must survive: drives that fail or are away, other music, moved files, full disks, odd folders."""
 
+import contextlib
 import csv
 import dataclasses
 import json
@@ -19,20 +20,21 @@ import soundfile
 
 from data_prep import prepare_song as prepare_song_module
 from data_prep.create_dataset import main as make_data_set
-from data_prep.disk_need import disk_need, guess_by_kind, guess_seconds
+from data_prep.disk_need import disk_need, guess_by_kind, guess_seconds, room_need
 from data_prep.prepare_dataset import main, prepare_folder
 from data_prep.prepare_report import Outcome, PrepareProgress
 from data_prep.prepare_song import SongTask, hash_file, prepare_song, read_record, record_path, settings_key
 from data_prep.time_need import time_need
+from data_prep.worker_pool import run_tasks
 from piano.foundation.audio_io import decode_blocks, scan_folder
 from piano.foundation.dataset_format import MANIFEST_NAME, PrepareSettings, manifest_path, read_prepared_manifest
 from piano.foundation.decode_log import FAR_BEYOND
 from piano.foundation.errors import DatasetError, PassingError
 from piano.foundation.mpeg_frames import scan_mpeg
 from piano.foundation.native_sound import find_ffmpeg
-from piano.foundation.prepared_chunks import load_chunk
 from piano.foundation.sound_reader import PIECE
 from tests.make_audio import make_music, write_float_wav, write_music
+from tests.old_prepared import whole_song
 
 ROOT = Path(__file__).resolve().parent.parent
 RATE = 8000
@@ -162,6 +164,49 @@ def test_new_tags_on_every_song_are_no_other_music(mine: tuple[Path, Path]):
         path.write_bytes(path.read_bytes() + b"LIST\4\0\0\0INFO")
     outcome = prepare_folder(music, prepared, SETTINGS)
     assert (outcome.prepared, outcome.gone) == (4, ())
+
+
+@pytest.mark.parametrize("stop", ["valid_records", "pack_songs", "with_groups", "write_prepared_manifest"])
+def test_a_run_that_is_killed_while_all_files_are_renamed_goes_on(
+    mine: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, stop: str
+):
+    music, prepared = mine
+    for path in sorted(music.rglob("*.wav")):
+        path.rename(path.with_name(f"new {path.name}"))
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"data_prep.prepare_dataset.{stop}", killed)
+        with pytest.raises(KeyboardInterrupt):
+            prepare_folder(music, prepared, SETTINGS)
+    outcome = prepare_folder(music, prepared, SETTINGS)
+    assert (outcome.prepared, outcome.kept, outcome.gone, len(outcome.moved)) == (0, 4, (), 4)
+    fresh = prepare_folder(music, prepared.with_name("fresh"), SETTINGS).manifest
+    assert read_prepared_manifest(prepared) == fresh
+
+
+def test_workers_may_stand_in_another_folder(album: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As those of a cluster do; names of the folders are told to them in full."""
+    shutil.copytree(album[0], tmp_path / "music")
+    (tmp_path / "music/deadly.wav").write_bytes(b"RIFF")
+    (tmp_path / "worker").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    def elsewhere(function, tasks):
+        with contextlib.chdir(tmp_path / "worker"):
+            events = list(run_tasks(function, tasks, workers=1))
+        for event in events:
+            if "deadly" in tasks[event.index].path and event.is_finished:
+                event = event._replace(failure=f"cannot read {tasks[event.index].path}", result=None)
+            yield event
+
+    found = prepare_folder("music", Path("out"), SETTINGS, runner=elsewhere).manifest
+    assert [(entry.source, entry.detail) for entry in found.left_out] == [
+        ("deadly.wav", "cannot read music/deadly.wav")
+    ]
+    assert found.songs == prepare_folder("music", Path("here"), SETTINGS).manifest.songs
 
 
 def test_moved_files_are_not_decoded_again(mine: tuple[Path, Path], capsys: pytest.CaptureFixture[str]):
@@ -330,8 +375,16 @@ def test_the_room_that_is_needed_is_told_before(tmp_path: Path):
     )
     assert said.startswith(
         "3 files to prepare, about 1.0 hours of music: this will take about 644 MB here "
-        "(1.2 GB for a while), and no more as a data set on the same disk; "
+        "(1.3 GB for a while), and no more as a data set on the same disk; "
     )
+    assert "60 MB here (120 MB for a while)" in room_need("", 3750.0, 3750.0, tmp_path, SETTINGS)[0]
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards/shard_0000_00000000.npy").open("wb").truncate(400_000_000)  # is made anew with the others
+    assert "60 MB here (" in (said := room_need("", 3750.0, 3750.0, tmp_path, SETTINGS)[0])
+    assert "(520 MB for a while)" in said
+    assert "1.0 GB here (1.5 GB for a while)" in room_need("", 62_500.0, 600.0, tmp_path, SETTINGS)[0]  # a shard more
+    assert "(2.0 GB for a while)" in room_need("", 62_500.0, 62_500.0, tmp_path, SETTINGS)[0]  # a song of this size
+    shutil.rmtree(tmp_path / "shards")
     with pytest.raises(DatasetError, match=r"GB are free\. That is not enough\. Free some space, use another --output"):
         disk_need([tmp_path / "c.mp3"] * 100_000, tmp_path, SETTINGS)
     assert disk_need([], tmp_path, SETTINGS) == ""
@@ -633,8 +686,7 @@ def test_leftovers_of_a_kill_are_cleared(mine: tuple[Path, Path]):
     assert [name for name in names if (prepared / name).exists()] == []
     assert settings_key(SETTINGS) == settings_key(read_prepared_manifest(prepared).settings)
     assert (prepared / MANIFEST_NAME).exists()
-    song = read_prepared_manifest(prepared).songs[0]
-    assert load_chunk(prepared, song, song.chunks[0]).shape == (1, 5 * RATE // 2)
+    assert whole_song(prepared, read_prepared_manifest(prepared).songs[0].source).shape == (1, 5 * RATE // 2)
 
 
 @pytest.mark.parametrize(("name", "text"), [("manifest.json", '{"mine": 1}'), ("report.csv", "mine,1")])

@@ -13,6 +13,7 @@ import pytest
 
 from data_prep.music_files import MusicFile
 from data_prep.prepare_dataset import main, prepare_folder
+from data_prep.remote_music import RemoteMusic
 from data_prep.runners.shard import Shard, part_of, read_shard, working_shard
 from piano.foundation.dataset_format import PrepareSettings
 from piano.foundation.errors import DatasetError
@@ -139,6 +140,17 @@ def test_every_source_is_in_one_shard_and_the_same_bytes_are_in_one(music: Path)
     many = [MusicFile(f"{index}.mp3", Path(f"{index}.mp3"), index, 0) for index in range(10_000)]
     sizes = [len(part_of(many, Shard(n + 1, 10))) for n in range(10)]
     assert max(sizes) - min(sizes) < 200  # a standard deviation is 30
+
+
+def test_of_music_at_an_address_nothing_is_opened_and_equal_files_are_in_one_shard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "0.wav").write_bytes(b"another file, which is here" * 100)
+    sources = [MusicFile(f"{index}.wav", Path(f"{index}.wav"), 1000 + index // 8, 0) for index in range(400)]
+    peek = RemoteMusic("s3://bucket/music").peek
+    parts = [{source.size for source in part_of(sources, Shard(n, 3), peek)} for n in (1, 2, 3)]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 50 and min(map(len, parts)) > 5
 
 
 def test_files_of_one_size_are_spread(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Songs are packed into shards that are never written again: small, whole, the same for the same music."""
 
 import dataclasses
+import errno
 import json
 import os
 import shutil
@@ -177,6 +178,28 @@ def test_what_fits_into_one_shard_lies_in_one_whenever_it_came(tmp_path: Path, s
     assert contents(output) == contents(fresh)
 
 
+@pytest.mark.parametrize("change", ["settings", "gone", "renamed"])
+def test_what_fits_into_one_shard_lies_in_shard_0_as_if_it_had_just_been_made(
+    tmp_path: Path, small_shards: None, change: str
+):
+    music, output = tmp_path / "music", tmp_path / "out"
+    write_songs(music, {"a": 1.0, "b": 1.0, "c": 1.0})
+    before = dataclasses.replace(SETTINGS, sample_rate=2 * RATE) if change == "settings" else SETTINGS
+    prepare_folder(music, output, before)
+    if change == "gone":
+        (music / "b.flac").unlink()
+    elif change == "renamed":
+        (music / "a.flac").rename(music / "z.flac")
+    outcome = prepare_folder(music, output, SETTINGS)
+    assert outcome.prepared == (3 if change == "settings" else 0)
+    fresh = prepare(music, tmp_path / "fresh")
+    assert contents(output / "shards") == contents(tmp_path / "fresh/shards")
+    assert [song.chunks for song in outcome.manifest.songs] == [song.chunks for song in fresh.songs]
+    times = {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()}
+    prepare(music, output)
+    assert {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()} == times
+
+
 @pytest.mark.parametrize("stop", ["index", "remove"])
 def test_one_shard_of_several_that_is_cut_short_ends_the_same(
     tmp_path: Path, small_shards: None, monkeypatch: pytest.MonkeyPatch, stop: str
@@ -185,7 +208,7 @@ def test_one_shard_of_several_that_is_cut_short_ends_the_same(
     write_songs(music, {"b": 1.0, "d": 1.0})
     prepare(music, output)
     write_songs(music, {"a": 1.0, "c": 1.0})
-    name = {"index": "write_index", "remove": "_remove"}[stop]
+    name = {"index": "write_index", "remove": "_remove_index"}[stop]
     real = getattr(shards_module, name)
 
     def stopping(*arguments):
@@ -199,6 +222,61 @@ def test_one_shard_of_several_that_is_cut_short_ends_the_same(
     assert prepare_folder(music, output, SETTINGS).prepared == 0
     prepare(music, tmp_path / "fresh")
     assert contents(output) == contents(tmp_path / "fresh")
+
+
+def test_the_old_manifest_names_what_is_there_until_there_is_the_new_one(
+    tmp_path: Path, small_shards: None, monkeypatch: pytest.MonkeyPatch
+):
+    music, output = tmp_path / "music", tmp_path / "out"
+    write_songs(music, {"b": 1.0, "d": 1.0})
+    prepare(music, output)
+    as_version_1(output, tmp_path / "version 1")
+    output.rename(tmp_path / "one")
+    write_songs(music, {"a": 1.0})
+    for name in ("one", "version 1"):
+        with monkeypatch.context() as patch:
+            patch.setattr("data_prep.prepare_dataset.with_groups", _interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                prepare(music, tmp_path / name)
+        manifest = read_prepared_manifest(tmp_path / name)
+        assert [song.source for song in manifest.songs] == ["b.flac", "d.flac"]
+        made = create_dataset(tmp_path / name, tmp_path / f"{name} dataset", segment_seconds=0.25, form="npy")
+        assert sum(made.pairs.values()) == 6
+        assert prepare_folder(music, tmp_path / name, SETTINGS).prepared == 0
+    prepare(music, tmp_path / "fresh")
+    assert contents(tmp_path / "one") == contents(tmp_path / "fresh")
+    assert shards_of(tmp_path / "version 1") == shards_of(tmp_path / "fresh")
+    assert sorted(path.name for path in (tmp_path / "version 1").iterdir() if path.is_dir()) == ["records", "shards"]
+
+
+def test_a_song_that_was_replaced_is_not_made_again_whichever_of_two_shards_0_comes_first(
+    tmp_path: Path, small_shards: None, monkeypatch: pytest.MonkeyPatch
+):
+    """Stopped as soon as the records of the songs are gone; some of these names come before the old one."""
+    music, output = tmp_path / "music", tmp_path / "out"
+    write_songs(music, {"a": 1.0, "b": 1.0})
+    prepare(music, output)
+    real, removed = shards_module.record_path, []
+
+    def stopping(*arguments):
+        if removed:  # the one before is unlinked now
+            raise KeyboardInterrupt
+        removed.append(real(*arguments))
+        return removed[0]
+
+    for number in range(6):
+        write_music(music / "a.flac", number, 1.0, RATE)
+        removed.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(shards_module, "record_path", stopping)
+            with pytest.raises(KeyboardInterrupt):
+                prepare(music, output)
+        assert [path.exists() for path in removed] == [False]
+        assert prepare_folder(music, output, SETTINGS).prepared == 0
+
+
+def _interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("stop", ["shard", "fingerprints", "index", "records", "folders"])
@@ -235,10 +313,11 @@ def test_packing_that_is_cut_short_goes_on_and_ends_the_same(
         elif stop == "records":
             patch.setattr(shards_module, "record_path", stopping(shards_module.record_path, 3))
         else:
-            patch.setattr(shards_module.shutil, "rmtree", stopping(shutil.rmtree, 3))
+            patch.setattr(shards_module.shutil, "rmtree", stopping(shutil.rmtree, 5))
         with pytest.raises(Stop):
             prepare(music, output)
     assert calls["count"] >= 2
+    assert len(shards_of(output)) == 2
     outcome = prepare_folder(music, output, SETTINGS)
     assert outcome.prepared == 0
     assert contents(output) == contents(tmp_path / "whole")
@@ -356,6 +435,33 @@ def test_a_damaged_shard_is_made_again(tmp_path: Path, small_shards: None, damag
     assert (outcome.prepared, outcome.kept) == (2, 2)
     for song in manifest.songs:
         assert np.array_equal(whole_song(output, song.source), whole_song(tmp_path / "whole", song.source))
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE])
+@pytest.mark.parametrize("suffix", [".npy", ".fingerprints.npy", ".json", ""])
+def test_a_drive_that_fails_for_a_while_costs_no_shard(
+    tmp_path: Path, small_shards: None, monkeypatch: pytest.MonkeyPatch, suffix: str, number: int
+):
+    music, output = tmp_path / "music", tmp_path / "out"
+    write_songs(music, {name: 2.0 for name in "abcd"})
+    file = Path(str(prepare(music, output).songs[0].shard))
+    before, failing = contents(output), output / "shards" / (file.stem + suffix if suffix else "")
+
+    def fail(real):
+        def call(path, *arguments, **options):
+            if isinstance(path, str | os.PathLike) and Path(path) == failing:
+                raise OSError(number, os.strerror(number), str(path))
+            return real(path, *arguments, **options)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for name in ("stat", "listdir"):
+            patch.setattr(os, name, fail(getattr(os, name)))
+        with pytest.raises(DatasetError, match=r"cannot read .*It may be whole, so nothing was made again"):
+            prepare(music, output)
+    assert contents(output) == before
+    assert prepare_folder(music, output, SETTINGS).prepared == 0
 
 
 def test_a_song_that_is_damaged_before_it_is_packed_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,24 +46,32 @@ def read_shard(text: str) -> Shard:
     return shard
 
 
-def part_of(sources: list[MusicFile], shard: Shard) -> list[MusicFile]:
+def middle_of(source: MusicFile) -> bytes:
+    """64 KB from the middle of a file of this machine; nothing if it cannot be read."""
+    try:
+        with open(source.path, "rb") as stream:
+            stream.seek(source.size // 2)
+            return stream.read(_PEEKED_BYTES)
+    except OSError:
+        return b""
+
+
+def part_of(sources: list[MusicFile], shard: Shard, peek: Callable[[MusicFile], bytes] = middle_of) -> list[MusicFile]:
     """The sources of one shard.
 
     Files with the same bytes are in one shard, for only one of them is decoded. So a file whose size no other has goes
-    by its name, and the others by their size and 64 KB from their middle.
+    by its name, and the others by their size and what `peek` gives of them.
     """
     same_size = Counter(source.size for source in sources)
     return [
-        source for source in sources if _place(source, same_size[source.size] > 1) % shard.count == shard.number - 1
+        source
+        for source in sources
+        if _place(source, peek if same_size[source.size] > 1 else None) % shard.count == shard.number - 1
     ]
 
 
-def _place(source: MusicFile, has_twins: bool) -> int:
-    key = source.name.encode("utf-8", "surrogatepass")
-    if has_twins:
-        with contextlib.suppress(OSError), open(source.path, "rb") as stream:
-            stream.seek(source.size // 2)
-            key = b"%d " % source.size + stream.read(_PEEKED_BYTES)
+def _place(source: MusicFile, peek: Callable[[MusicFile], bytes] | None) -> int:
+    key = b"%d " % source.size + peek(source) if peek else source.name.encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.sha256(key).digest()[:8], "big")
 
 

@@ -97,7 +97,7 @@ def scan_folder(folder: Path, *, skip: Path | None = None) -> FolderScan:
             return
         for name in entries:
             path = current / name
-            if name.startswith(".") and not (_TITLE_WITH_DOTS.match(name) and path.is_dir()):
+            if is_hidden(name, is_folder=path.is_dir()):
                 if not path.is_dir():
                     left_out.append((path, "hidden"))
                 elif os.path.realpath(path) not in seen and (count := sum(1 for _ in sounds_below(path))):
@@ -115,6 +115,11 @@ def scan_folder(folder: Path, *, skip: Path | None = None) -> FolderScan:
 
     visit(folder)
     return FolderScan(audio=sorted(audio), left_out=sorted(left_out), hidden=sorted(hidden))
+
+
+def is_hidden(name: str, *, is_folder: bool) -> bool:
+    """Whether a file or folder of this name is passed by: a dot in front, but for titles of folders (`...And More`)."""
+    return name.startswith(".") and not (is_folder and _TITLE_WITH_DOTS.match(name))
 
 
 def find_audio_files(folder: Path) -> list[Path]:

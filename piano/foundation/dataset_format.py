@@ -234,7 +234,9 @@ def dataset_command(folder: Path | str, manifest: DatasetManifest | None = None)
 
 def prepare_command(folder: Path | str, manifest: PreparedManifest | None = None) -> str:
     """The command that makes a prepared folder, from the music of its manifest if that is known."""
-    music = Path(manifest.music_folder) if manifest else "MUSIC_FOLDER"
+    music = manifest.music_folder if manifest else "MUSIC_FOLDER"
+    if manifest and "://" not in music:  # of an address, a path would lose a slash
+        music = Path(music)
     return command("prepare", music, "--output", Path(folder))
 
 

@@ -1,4 +1,4 @@
-"""Reads songs of a prepared folder: one chunk, or any stretch of a song, out of a shard or of the song's own folder."""
+"""Reads songs of a prepared folder: any stretch of a song, out of a shard or of the song's own folder."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,23 +19,6 @@ _BLOCK_NUMBERS = 1 << 20
 def chunk_path(folder: Path | str, song: SongEntry, chunk: ChunkEntry) -> Path:
     """Where a chunk lies."""
     return Path(folder) / (song.folder if chunk.row is None else SHARDS_FOLDER) / chunk.file
-
-
-def load_chunk(folder: Path | str, song: SongEntry, chunk: ChunkEntry) -> np.ndarray:
-    """One chunk of a prepared song.
-
-    Returns
-    -------
-    np.ndarray [shape=(channels, samples)]
-        float32.
-
-    Raises
-    ------
-    DatasetError
-        If the file is missing or not what the manifest says.
-    """
-    with ChunkReader(Path(folder)) as reader:
-        return reader.read(song, chunk.start_sample, chunk.start_sample + chunk.samples)
 
 
 class ChunkReader:
