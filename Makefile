@@ -31,9 +31,10 @@ $(READY): pyproject.toml constraints.txt
 	@[ -e $(DRIVER) ] || $(RUN) -m pip uninstall --disable-pip-version-check --quiet --yes triton
 	@touch $@
 
-# Python compiles what the tests import; pip would compile all of it, which takes longer than to install it.
+# pip compiles one file after the other, which takes longer than to install them.
 $(TOOLS): pyproject.toml constraints.txt
 	$(call install,demo$(COMMA)m4a$(COMMA)play$(COMMA)tutorial$(COMMA)notify$(COMMA)docs$(COMMA)dev,--no-compile)
+	@$(RUN) -m compileall -qq -j 0 -x '/(nvidia|triton|tests?)/' $(VENV)/lib || true
 	@touch $@ $(READY)
 
 # Tests that measure the machine's speed, or start processes that share a step, run when nothing else does.

@@ -4,9 +4,9 @@
 
 Healthy songs of every format at hand are mutated (bits flipped, bytes cut out, put in, zeroed, repeated, numbers of the
 header overwritten, files cut and joined) and prepared together with healthy ones. What must hold: status 0, no
-traceback, a row for every file, every sample finite and within full scale, the healthy songs whole, no more sound made
-of a file than its bytes can hold. Each file is then read once more as a prompt would be. The exit status is 1 if
-anything of that fails; --keep keeps the files that were to blame.
+traceback, a row for every file, every song where it says and as numbers of 16 bits, the healthy songs whole, no more
+sound made of a file than its bytes can hold. Each file is then read once more as a prompt would be. The exit status is
+1 if anything of that fails; --keep keeps the files that were to blame.
 """
 
 import argparse
@@ -33,6 +33,7 @@ sys.path.insert(0, str(ROOT))
 from piano.foundation.audio_io import AUDIO_SUFFIXES, read_audio, write_audio  # noqa: E402
 from piano.foundation.errors import AudioError  # noqa: E402
 from piano.foundation.native_sound import find_ffmpeg  # noqa: E402
+from piano.foundation.prepared_song import SHARDS_FOLDER  # noqa: E402
 from tests.make_audio import make_music  # noqa: E402
 
 SAMPLE_RATE, SECONDS = 16_000, 6.0
@@ -207,11 +208,13 @@ def prepare_batch(mutants: list[Mutant], healthy: dict[str, bytes], folder: Path
         elif entry["reason"] == "crashed":
             wrong.append(f"crashed: {name}: {entry['detail']}")
     for name, song in told.items():
-        pieces = [np.fromfile(output / song["folder"] / chunk["file"], dtype=np.uint8) for chunk in song["chunks"]]
-        sounds = [np.load(io.BytesIO(piece.tobytes()), allow_pickle=False) for piece in pieces]
-        if not all(np.isfinite(sound).all() and np.abs(sound).max(initial=0) <= 1 for sound in sounds):
-            wrong.append(f"untrue: {name} has samples that are not finite or beyond full scale")
-        seconds = sum(sound.shape[1] for sound in sounds) / SAMPLE_RATE
+        seconds = 0.0
+        for chunk in song["chunks"]:
+            stored = np.load(io.BytesIO((output / SHARDS_FOLDER / chunk["file"]).read_bytes()), allow_pickle=False)
+            sound = stored[chunk["row"] : chunk["row"] + chunk["samples"]]
+            seconds += len(sound) / SAMPLE_RATE
+            if sound.dtype != np.int16 or len(sound) != chunk["samples"]:
+                wrong.append(f"untrue: {name} does not lie where it says, as numbers of 16 bits")
         if name.startswith("healthy_") and abs(seconds - SECONDS) > 0.1:
             wrong.append(f"lost: {name} has {seconds:.2f} of {SECONDS:g} s")
         if seconds > 1 + LARGEST_GROWTH * (music / name).stat().st_size / 1000:

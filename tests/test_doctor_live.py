@@ -36,7 +36,7 @@ def test_looking_on_changes_no_weight(whole, tmp_path):
     assert_same(run_weights(alone), run_weights(watched))
 
 
-@pytest.mark.parametrize("stop_after", [3, 6])
+@pytest.mark.parametrize("stop_after", [pytest.param(3, marks=pytest.mark.slow), 6])
 def test_the_doctor_resumes_where_it_was(whole, tmp_path, stop_after):
     finished, folder = whole
 

@@ -147,7 +147,7 @@ def test_samples_that_a_kill_took_are_made_up_for_as_they_would_have_been(projec
     assert not [path for path in samples.iterdir() if ".part" in path.name]
 
 
-DAMAGES = ["removed", "cut", *(pytest.param(name, marks=pytest.mark.slow) for name in ("emptied", "other"))]
+DAMAGES = ["cut", *(pytest.param(name, marks=pytest.mark.slow) for name in ("removed", "emptied", "other"))]
 
 
 @pytest.mark.parametrize("damage", [*DAMAGES, pytest.param("folder of events is a file", marks=pytest.mark.slow)])

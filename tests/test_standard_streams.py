@@ -103,7 +103,7 @@ def test_training_behind_a_pipe_that_closes_goes_on_to_its_end(trained: Path) ->
     ]
 
 
-@pytest.mark.parametrize("closed", CLOSED[2:])
+@pytest.mark.parametrize("closed", [pytest.param(CLOSED[2], marks=pytest.mark.slow), *CLOSED[3:]])
 def test_training_needs_no_streams(tmp_path, closed: str) -> None:
     write_dataset(tmp_path / "dataset")
     write_config(tmp_path, **SHORT)

@@ -53,7 +53,7 @@ def test_every_stage_ran_and_left_complete_checkpoints(whole):
     assert sorted(set(stages), key=STAGE_NAMES.index) == list(STAGE_NAMES)
 
 
-@pytest.mark.parametrize("stop_after", [3, 8])
+@pytest.mark.parametrize("stop_after", [pytest.param(3, marks=pytest.mark.slow), 8])
 def test_resumed_training_equals_uninterrupted(whole, tmp_path, stop_after):
     finished, whole_folder = whole
     if stop_after >= finished.epoch:

@@ -27,7 +27,7 @@ class Verb(NamedTuple):
 
 VERBS: dict[str, Verb] = {
     "demo": Verb("piano.demo", "hear the shipped model; learn twelve old scores; one page"),
-    "prepare": Verb("data_prep.prepare_dataset", "bring a folder of music to one rate and level, with a report"),
+    "prepare": Verb("data_prep.prepare_dataset", "bring music to one rate and level, with a report"),
     "dataset": Verb("data_prep.create_dataset", "divide prepared music into training and validation pairs"),
     "train": Verb("piano.piano_main", "pretrain and train the generator and the discriminator"),
     "play": Verb("piano.play.command", "music without end in the browser, as it is made"),
