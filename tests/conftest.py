@@ -27,7 +27,6 @@ LONG = (
     "test_gates",
     "test_longer_run",
     "test_doors",
-    "test_bench_store",
     "test_clusters",
     "test_documents",
     "test_sound_pipe",

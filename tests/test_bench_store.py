@@ -7,8 +7,9 @@ import bench_store
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
-@pytest.mark.parametrize("channels", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.parametrize("channels", [1, 2])
 def test_shards_take_16_bits_a_sample_and_every_form_is_measured(capsys, channels: int) -> None:
     words = ["--seconds", "60", "--hours", "3", "--rounds", "1", "--batch", "4", "--channels", str(channels)]
     assert bench_store.main(words) == 0

@@ -25,6 +25,10 @@ ROOT = Path(__file__).resolve().parent.parent
 OPTIONS = ["--sample-rate", "16000", "--channels", "1", "--chunk-seconds", "2"]
 
 
+ENGINES = ["dask", pytest.param("ray", marks=pytest.mark.slow)]
+"""A Ray cluster takes half a minute to start and to end: -m slow."""
+
+
 def is_installed(engine: str) -> bool:
     return importlib.util.find_spec(engine) is not None
 
@@ -79,7 +83,7 @@ def ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         ray.shutdown()
 
 
-@pytest.mark.parametrize("engine", ["dask", "ray"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_cluster_makes_the_same_folder_though_a_worker_is_killed(
     engine: str,
     music: Path,
@@ -98,7 +102,7 @@ def test_a_cluster_makes_the_same_folder_though_a_worker_is_killed(
     assert contents(output) == whole
 
 
-@pytest.mark.parametrize("engine", ["dask", "ray"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_cluster_goes_on_where_a_shard_stopped_and_this_machine_ends_it(
     engine: str, music: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -118,7 +122,7 @@ def test_a_cluster_goes_on_where_a_shard_stopped_and_this_machine_ends_it(
     assert contents(output) == contents(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("engine", ["dask", "ray"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_folders_may_be_named_from_where_the_command_is_given(
     engine: str, music: Path, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,7 +155,7 @@ def test_a_thread_of_a_worker_keeps_one_child_until_that_crashes() -> None:
     assert {threads for *_, threads in told} == {"1"} and len({parent for *_, parent, _ in told}) == 1
 
 
-@pytest.mark.parametrize("engine", ["dask", "ray"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_worker_that_does_not_see_the_folders_is_one_sentence(
     engine: str, music: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -197,7 +201,7 @@ def test_options_that_do_not_fit_are_refused(
     assert said in " ".join(capsys.readouterr().err.split())
 
 
-@pytest.mark.parametrize("engine", ["dask", "ray"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_an_engine_that_is_not_installed_is_one_sentence(
     engine: str, music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:

@@ -31,12 +31,16 @@ from tests.same_run import Interrupted
 from tests.tiny_run import SMALL, On, start_run, tiny_config, train_all, write_config, write_dataset
 
 
+SHORT = {"pretrain_epochs_g": 2, "epochs": 3}
+"""One epoch a stage."""
+
+
 @pytest.fixture(scope="module")
 def base(tmp_path_factory) -> Path:
     """A trained model in both forms: folder/checkpoints of a run, folder/given as it is given away."""
     folder = tmp_path_factory.mktemp("base")
     write_dataset(folder / "dataset")
-    assert piano_main.main(["--config", str(write_config(folder))]) == EXIT_RUINED
+    assert piano_main.main(["--config", str(write_config(folder, **SHORT))]) == EXIT_RUINED
     export_model(
         folder / "checkpoints", "latest", folder / "given", with_discriminator=True, wishes=read_wishes(samples=0)
     )
@@ -46,7 +50,9 @@ def base(tmp_path_factory) -> Path:
 def tune(base: Path, folder: Path, *arguments: str, **overrides) -> int:
     """Fine-tune in `folder`, with other architecture in the settings than the model's."""
     folder.mkdir(exist_ok=True)
-    settings = tiny_config(folder / "checkpoints", **{"model__num_layers": 3, "model__n_channels": 16} | overrides)
+    settings = tiny_config(
+        folder / "checkpoints", **SHORT | {"model__num_layers": 3, "model__n_channels": 16} | overrides
+    )
     settings = settings.model_copy(update={"dataset_folder": base / "dataset"})
     (folder / "config.yaml").write_text(dump_config(settings))
     return piano_main.main(["--config", str(folder / "config.yaml"), *arguments])

@@ -204,7 +204,7 @@ raise SystemExit(run_command(body))
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc to see who has ended")
-@pytest.mark.parametrize("killed", [0, 1])
+@pytest.mark.parametrize("killed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_neither_who_is_busy_nor_who_waits_in_an_exchange_outlives_a_process_that_was_killed(
     tmp_path: Path, killed: int
 ) -> None:
