@@ -30,7 +30,6 @@ from piano.watching.score_cost import Prices
 from tests.same_run import Interrupted
 from tests.tiny_run import SMALL, On, start_run, tiny_config, train_all, write_config, write_dataset
 
-
 SHORT = {"pretrain_epochs_g": 2, "epochs": 3}
 """One epoch a stage."""
 
