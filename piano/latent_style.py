@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from piano.foundation.features import in_full_precision
 from piano.foundation.finite import require_finite
 from piano.foundation.optional_buffers import OptionalBuffers
 from piano.foundation.randomness import keyed_generator, keyed_noise
@@ -281,6 +282,7 @@ class LatentStyle(OptionalBuffers):
         )
         return require_finite(measured, "latents of the training music")
 
+    @in_full_precision
     def measure(self, latents: Tensor) -> tuple[Tensor, Pulse]:
         """Raw numbers (batch, measured) and pulse of latents (batch, frames, latent_dim)."""
         movement = (latents[:, 1:] - latents[:, :-1]).square().mean(dim=-1).sqrt()
@@ -298,6 +300,7 @@ class LatentStyle(OptionalBuffers):
         return torch.cat(numbers, dim=1), pulse
 
     @torch.no_grad()
+    @in_full_precision
     def describe(self, latents: Tensor) -> Style:
         """The style of whitened latents (batch, frames, latent_dim)."""
         measured, pulse = self.measure(latents.float())
@@ -350,6 +353,7 @@ class LatentStyle(OptionalBuffers):
     def optional_shapes(self) -> dict[str, tuple[int, ...]]:
         return {"onset": (3 * self.latent_dim + 1,)}
 
+    @in_full_precision
     def _pulse_of(self, vector: Tensor, phase: Tensor, first_beat: Tensor) -> Pulse:
         """The pulse that a style vector says; `first_beat`, in [0, 1), draws the beat that it begins with."""
         numbers = (vector @ self.unproject * self.spread + self.mean)[:, -self.pulse_numbers :]

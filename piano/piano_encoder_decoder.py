@@ -329,8 +329,9 @@ class VariationalEncoderDecoder(nn.Module):
 
     def _start_at_principal_components(self, frames: Tensor) -> None:
         """Whitened principal components in, and the way back out: training starts from the best linear code."""
-        covariance = frames.T @ frames / len(frames)
-        variance, directions = torch.linalg.eigh(covariance)
+        # On the CPU: not every device has it, and those of GPUs may fail where many variances are alike.
+        covariance = (frames.T @ frames / len(frames)).cpu()
+        variance, directions = (found.to(frames.device) for found in torch.linalg.eigh(covariance))
         deviation = variance.flip(0).clamp_min(1e-6).sqrt()
         for part in (self.encoder, self.decoder):
             part.start_at(directions.flip(1), deviation)

@@ -51,7 +51,7 @@ class LatentNormaliser(nn.Module):
     @torch.no_grad()
     def fit(self, latents: Tensor) -> None:
         """Take the statistics of latents [shape=(frames, latent_dim)]; a dead dimension stays small."""
-        frames = require_finite(latents, "latents").double()
+        frames = require_finite(latents, "latents").cpu().double()  # not every device has doubles
         mean = frames.mean(dim=0)
         covariance = (frames - mean).T @ (frames - mean) / len(frames)
         variance, directions = torch.linalg.eigh(covariance)

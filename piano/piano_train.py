@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW
 
-from piano.discriminator import Discriminator_with_mdisc, Judgement, alone
+from piano.discriminator import Discriminator_with_mdisc, Judgement, alone, compressed_planes
 from piano.foundation import compiled
 from piano.foundation.collectives import Crowd
 from piano.foundation.errors import ConfigError
@@ -112,6 +112,7 @@ def train_ear(run: TrainingRun) -> None:
         AdamW(parameters, lr=run.rate("ear"), betas=(0.8, 0.99), weight_decay=0.0),
         decoder_turn,
         prefix="decoder_",
+        ahead=rebuild_ahead,
     )
     run.generator.train()
     run.discriminator.train()
@@ -130,6 +131,7 @@ def train_professor(run: TrainingRun) -> None:
         AdamW(parameters, lr=run.rate("professor"), betas=(0.0, 0.99), weight_decay=0.0),
         shortcut_turn,
         prefix="shortcut_",
+        ahead=compose_ahead,
     )
     run.generator.train()
     run.discriminator.train()
@@ -146,7 +148,11 @@ def train_joint(run: TrainingRun) -> None:
     parameters = [*run.generator.shortcut.parameters(), *decoder_parameters(run.generator.autoencoder)]
     rate = JOINT_RATE * run.rate("joint")
     generator = Player(
-        "generator", AdamW(parameters, lr=rate, betas=(0.0, 0.99), weight_decay=0.0), joint_turn, prefix="generator_"
+        "generator",
+        AdamW(parameters, lr=rate, betas=(0.0, 0.99), weight_decay=0.0),
+        joint_turn,
+        prefix="generator_",
+        ahead=both_ahead,
     )
     run.generator.train()
     run.discriminator.train()
@@ -348,7 +354,7 @@ def joint_ear_turn(game: Game, batch: Both) -> Turn:
     """Half of the ear's fakes are reconstructions, half compositions; it is pushed harder on unmusical ones."""
     sound, autoencoder = batch.sound, game.generator.autoencoder
     draw = drawn_composition(game, batch.composition)
-    composed = sound.once("composed", lambda: composed_spectrum(game, batch, draw))
+    composed = composed_spectrum(game, batch, draw)
     verdicts = ear_verdicts(game, sound, {"rebuilt": rebuilt_spectrum(game, sound), "composed": composed})
     on_composed = verdicts["composed"]
     total = torch.stack([on_fake.total for on_fake in verdicts.values()]).mean()
@@ -459,10 +465,21 @@ def judge_sound(
     if not judges.ear.wave_windows:
         return judges.ear(spectrum=spectrum)
 
-    def planes() -> list[Tensor]:
-        return judges.ear.planes(held_waveform(autoencoder, spectrum, once=once, name=name))
+    def wave() -> Tensor:
+        return held_waveform(autoencoder, spectrum, once=once, name=name)
 
-    return judges.ear(spectrum=spectrum, planes=once("planes", planes) if once and name == REAL else planes())
+    if once is None:
+        return judges.ear(spectrum=spectrum, wave=wave())
+    if name == REAL:
+        return judges.ear(spectrum=spectrum, planes=once("planes", lambda: judges.ear.planes(wave())))
+    heard = wave()
+    planes = [
+        once.following(
+            f"wave of {name}", heard, f"planes of {name}, {window}", partial(compressed_planes, window=window)
+        )
+        for window in judges.ear.wave_windows
+    ]
+    return judges.ear(spectrum=spectrum, planes=planes)
 
 
 def held_waveform(
@@ -472,19 +489,23 @@ def held_waveform(
 
     `once` and `name` as for `judge_sound`: all waveforms of one name have the same phase.
     """
-    levels = autoencoder.channel_levels(spectrum)
 
-    def phase() -> Tensor:
-        return constant_phase(
-            levels.log_magnitude,
-            iterations=2,
-            floor=MAGNITUDE_FLOOR,
-            coherence=levels.coherence,
-            kernels=phase_kernels(spectrum.device),
-        )
+    def sounding(spectrum: Tensor) -> Tensor:
+        levels = autoencoder.channel_levels(spectrum)
 
-    held = phase() if once is None else once(f"phase of {name}", phase)
-    return with_phase(levels.log_magnitude, held, floor=MAGNITUDE_FLOOR)
+        def phase() -> Tensor:
+            return constant_phase(
+                levels.log_magnitude,
+                iterations=2,
+                floor=MAGNITUDE_FLOOR,
+                coherence=levels.coherence,
+                kernels=phase_kernels(spectrum.device),
+            )
+
+        held = phase() if once is None else once(f"phase of {name}", phase)
+        return with_phase(levels.log_magnitude, held, floor=MAGNITUDE_FLOOR)
+
+    return sounding(spectrum) if once is None else once.following(name, spectrum, f"wave of {name}", sounding)
 
 
 def phase_kernels(device: torch.device) -> "PhaseKernels | None":
@@ -500,22 +521,21 @@ def music_of_real(game: Game, sound: SoundBatch) -> MusicFeatures:
 
 def rebuilt_spectrum(game: Game, sound: SoundBatch) -> Tensor:
     """Spectrum of the decoder's reconstruction, without gradient."""
+    return sound.once("rebuilt", lambda: sound.once.live("rebuilt", lambda: rebuild(game, sound)).detach())
+
+
+def composed_spectrum(game: Game, batch: Both, draw: Tensor) -> Tensor:
+    """Spectrum of the end of one-step compositions, without gradient."""
 
     def make() -> Tensor:
-        with game.autocast():
-            return game.generator.autoencoder.decoder(sound.latents)
+        return batch.sound.once.live("composed", lambda: decode_end(game, batch, draw)).detach()
 
-    return sound.once("rebuilt", make)
+    return batch.sound.once("composed", make)
 
 
 def drawn_composition(game: Game, batch: Composition) -> Tensor:
     """A one-step composition (batch, frames, latent_dim) from the first seed, without gradient."""
-
-    def make() -> Tensor:
-        with game.autocast():
-            return compose(game.generator, batch, batch.noise_a)
-
-    return batch.once("draw a", make)
+    return batch.once("draw a", lambda: batch.once.live("draw a", lambda: first_draw(game, batch)).detach())
 
 
 def spectrum_distance(autoencoder: VariationalEncoderDecoder, made: Tensor, real: Tensor) -> Tensor:
@@ -623,11 +643,11 @@ def penalty(
 def decoder_turn(game: Game, sound: SoundBatch) -> Turn:
     """The decoder's: reconstruction, adversary and feature matching, each with its share of the gradient."""
     autoencoder, opening = game.generator.autoencoder, game.step.opening
+    fake = sound.once.live("rebuilt", lambda: rebuild(game, sound))
     if opening.is_alone:
-        reconstruction = rebuild(game, sound)
+        reconstruction = spectrum_distance(autoencoder, fake, sound.real)
         return Turn(reconstruction, {"ear_reconstruction": reconstruction})
     with game.autocast():
-        fake = autoencoder.decoder(sound.latents)
         on_fake = judge_sound(game.discriminator, autoencoder, fake, once=sound.once, name="rebuilt")
         with torch.no_grad():
             on_real = judge_sound(game.discriminator, autoencoder, sound.real, once=sound.once, name=REAL)
@@ -700,18 +720,17 @@ def joint_sound_turn(game: Game, batch: Both, draw: Tensor) -> Turn:
     The reconstruction alone while the generator learns alone. `draw` is a composition from the first seed.
     """
     autoencoder, sound, opening = game.generator.autoencoder, batch.sound, game.step.opening
+    rebuilt = sound.once.live("rebuilt", lambda: rebuild(game, sound))
+    reconstruction = spectrum_distance(autoencoder, rebuilt, sound.real)
     if opening.is_alone:
-        reconstruction = rebuild(game, sound)
         return Turn(reconstruction, {"reconstruction": reconstruction})
     # Dropout thins out this composition otherwise than the one that the ear has learned from: it is another sound.
     once = Once() if game.config.model.dropout else sound.once
+    composed = once.live("composed", lambda: decode_end(game, batch, draw))
     with game.autocast():
-        rebuilt = autoencoder.decoder(sound.latents)
-        composed = composed_spectrum(game, batch, draw)
         on_fake = judge_sound(game.discriminator, autoencoder, composed, once=once, name="composed")
         with torch.no_grad():
             on_real = judge_sound(game.discriminator, autoencoder, sound.real, once=sound.once, name=REAL)
-    reconstruction = spectrum_distance(autoencoder, rebuilt, sound.real)
     adversarial = generator_adversarial_loss(on_real.heads, on_fake.heads, objective=game.config.objective_ear)
     terms = {"reconstruction": reconstruction, "ear_adversarial": adversarial}
     total = reconstruction + JOINT_EAR_WEIGHT * opening.ramp * adversarial
@@ -730,8 +749,15 @@ def joint_sound_turn(game: Game, batch: Both, draw: Tensor) -> Turn:
 
 def both_draws(game: Game, batch: Composition) -> tuple[Tensor, Tensor]:
     """One-step compositions (batch, frames, latent_dim) from both seeds."""
+    draw_a = batch.once.live("draw a", lambda: first_draw(game, batch))
     with game.autocast():
-        return compose(game.generator, batch, batch.noise_a), compose(game.generator, batch, batch.noise_b)
+        return draw_a, compose(game.generator, batch, batch.noise_b)
+
+
+def first_draw(game: Game, batch: Composition) -> Tensor:
+    """A one-step composition (batch, frames, latent_dim) from the first seed."""
+    with game.autocast():
+        return compose(game.generator, batch, batch.noise_a)
 
 
 def compose(generator: VariationalAttentionModel, batch: Composition, noise: Tensor) -> Tensor:
@@ -740,18 +766,36 @@ def compose(generator: VariationalAttentionModel, batch: Composition, noise: Ten
     return generator(noise, level, batch.latents, batch.condition)
 
 
-def composed_spectrum(game: Game, batch: Both, draw: Tensor) -> Tensor:
+def decode_end(game: Game, batch: Both, draw: Tensor) -> Tensor:
     """Spectrum of the end of one-step compositions (batch, frames, latent_dim), as long as the batch's real sound."""
     with game.autocast():
         return game.generator.decode_spectrum(draw[:, -batch.sound.latents.shape[1] :])
 
 
 def rebuild(game: Game, sound: SoundBatch) -> Tensor:
-    """Distance of the decoder's reconstruction from the real sound."""
-    autoencoder = game.generator.autoencoder
+    """Spectrum of the decoder's reconstruction."""
     with game.autocast():
-        fake = autoencoder.decoder(sound.latents)
-    return spectrum_distance(autoencoder, fake, sound.real)
+        return game.generator.autoencoder.decoder(sound.latents)
+
+
+def rebuild_ahead(game: Game, sound: SoundBatch) -> None:
+    """Keep the reconstruction with its way back: ear and decoder hear the same one."""
+    sound.once.keep("rebuilt", rebuild(game, sound))
+
+
+def compose_ahead(game: Game, batch: Composition) -> None:
+    """Keep the first composition with its way back; not where dropout gives another one each time."""
+    if not game.config.model.dropout:
+        batch.once.keep("draw a", first_draw(game, batch))
+
+
+def both_ahead(game: Game, batch: Both) -> None:
+    """Keep reconstruction and composition with their ways back."""
+    rebuild_ahead(game, batch.sound)
+    compose_ahead(game, batch.composition)
+    if not game.config.model.dropout:
+        draw = batch.composition.once.live("draw a", lambda: first_draw(game, batch.composition))
+        batch.sound.once.keep("composed", decode_end(game, batch, draw))
 
 
 def balanced(

@@ -54,6 +54,19 @@ def run_flow(run: TrainingRun) -> None:
     fit_style(networks, run.data, frames=run.settings("flow").frames, seed=0)
 
 
+@pytest.mark.parametrize("error", [NotImplementedError("no kernel for this device"), torch.AcceleratorError("lost")])
+def test_what_a_device_cannot_do_is_not_taken_for_a_diverged_model(tmp_path, monkeypatch, error) -> None:
+    run = start_run(tiny_config(tmp_path))
+
+    def encode(sound: torch.Tensor) -> torch.Tensor:
+        raise error
+
+    monkeypatch.setattr(run.average.network, "encode", encode)
+    assert run.ruin() == ""
+    with pytest.raises(type(error), match=str(error)), reported(run, Messenger([])):
+        raise error
+
+
 def test_an_error_of_our_own_stays_one(tmp_path) -> None:
     run = start_run(tiny_config(tmp_path))
     with pytest.raises(IndexError, match="ours"), reported(run, Messenger([])):

@@ -9,14 +9,21 @@ from piano.piano_pretrain import train_autoencoder, train_flow
 from piano.piano_train import (
     Both,
     SoundBatch,
+    both_ahead,
     both_draws,
+    compose_ahead,
     decoder_turn,
     draw_both,
+    draw_compositions,
     draw_sounds,
     ear_turn,
     joint_ear_turn,
     joint_sound_turn,
     joint_turn,
+    on_composition,
+    professor_turn,
+    rebuild_ahead,
+    shortcut_turn,
 )
 from piano.training.game import Game, Once, Player, Turn, adversarial_step
 from piano.training.schedules import Opening, Step
@@ -152,6 +159,75 @@ def test_a_part_of_the_batch_that_had_its_last_turn_holds_nothing_any_more(run: 
     gradients(run, torch.zeros((), requires_grad=True))  # clears them
     assert held == [[True, True], [False, True]]
     assert not any(one.once._made for one in sounds)
+
+
+def ears_step(run: TrainingRun, *, is_ahead: bool) -> tuple[Game, Player, list[Player], list]:
+    sounds = draw_sounds(run, step(), "ear")
+    decoder = Player("decoder", idle(run), decoder_turn, ahead=rebuild_ahead if is_ahead else None)
+    return run.game(step()), decoder, [Player("ear", idle(run), ear_turn)], sounds
+
+
+def professors_step(run: TrainingRun, *, is_ahead: bool) -> tuple[Game, Player, list[Player], list]:
+    compositions = draw_compositions(run, step(), "professor")
+    shortcut = Player("shortcut", idle(run), shortcut_turn, ahead=compose_ahead if is_ahead else None)
+    return run.game(step()), shortcut, [Player("professor", idle(run), professor_turn)], compositions
+
+
+def joint_step(run: TrainingRun, *, is_ahead: bool) -> tuple[Game, Player, list[Player], list]:
+    batches = draw_both(run, step(), "joint", frames=32)
+    generator = Player("generator", idle(run), joint_turn, ahead=both_ahead if is_ahead else None)
+    judges = [Player("professor", idle(run), on_composition(professor_turn)), Player("ear", idle(run), joint_ear_turn)]
+    return run.game(step()), generator, judges, batches
+
+
+def idle(run: TrainingRun) -> torch.optim.Optimizer:
+    return torch.optim.SGD(run.generator.parameters(), lr=0.0)
+
+
+@pytest.mark.parametrize("play", [ears_step, professors_step, joint_step])
+def test_a_generator_that_makes_its_sound_ahead_of_the_judges_learns_the_same(run: TrainingRun, play, monkeypatch):
+    decoded: list[int] = []
+    decoder = run.generator.autoencoder.decoder
+    original = decoder.forward
+    monkeypatch.setattr(decoder, "forward", lambda *given: (decoded.append(1), original(*given))[1])
+    queues = {name: value.clone() for name, value in run.discriminator.named_buffers()}
+    found, terms, calls = [], [], []
+    for is_ahead in (False, True):
+        for name, value in run.discriminator.named_buffers():
+            value.copy_(queues[name])
+        moved: dict[str, Tensor] = {}
+
+        def move(optimizer, *, clip: float, moved: dict[str, Tensor] = moved) -> Tensor:
+            for key, network in (("g", run.generator), ("d", run.discriminator)):
+                for name, parameter in network.named_parameters():
+                    if parameter.grad is not None:
+                        moved[f"{len(moved)}.{key}.{name}"] = parameter.grad.clone()
+                network.zero_grad(set_to_none=True)
+            return torch.zeros(())
+
+        decoded.clear()
+        game, generator, judges, batches = play(run, is_ahead=is_ahead)
+        terms.append(adversarial_step(game._replace(move=move), judges, generator, batches))
+        found.append(moved)
+        calls.append(len(decoded))
+    assert found[0].keys() == found[1].keys() and found[0]
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(gradient, found[1][name], rtol=1e-4, atol=1e-6, msg=name)
+    for name, value in terms[0].items():
+        torch.testing.assert_close(value, terms[1][name], rtol=1e-4, atol=1e-6, msg=name)
+    assert calls in ([0, 0], [2, 1], [4, 2])
+
+
+def test_in_parts_nothing_is_made_ahead(run: TrainingRun):
+    sounds = draw_sounds(run, step(), "ear")
+    made: list[SoundBatch] = []
+    decoder = Player("decoder", idle(run), decoder_turn, ahead=lambda game, sound: made.append(sound))
+    game = run.game(step())._replace(move=lambda optimizer, *, clip: torch.zeros(()))
+    adversarial_step(game, [Player("ear", idle(run), ear_turn)], decoder, [*sounds, *draw_sounds(run, step(), "ear")])
+    assert not made
+    adversarial_step(game, [Player("ear", idle(run), ear_turn)], decoder, sounds)
+    gradients(run, torch.zeros((), requires_grad=True))  # clears them
+    assert made == sounds
 
 
 def test_what_was_made_once_has_no_gradient_and_is_made_once():

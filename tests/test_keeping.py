@@ -418,6 +418,16 @@ def test_measured_threads_and_precision_are_those_of_the_beginning(tmp_path, mon
     assert (again.runtime.precision, torch.get_num_threads()) == ("bf16", 1)
 
 
+def test_a_run_that_was_begun_on_a_gpu_takes_the_precision_that_is_fast_here(tmp_path):
+    run = start_run(tiny_config(tmp_path, runtime__precision="auto"))
+    there = run_keeper.computing(run.config, run.runtime)
+    assert there["device_random"] is None
+    for random, precision in ((torch.zeros(16, dtype=torch.uint8), "32"), (None, "bf16")):
+        run.runtime.precision = "32"
+        run_keeper.compute_as(there | {"device_random": random, "precision": "bf16"}, run.config, run.runtime)
+        assert run.runtime.precision == precision
+
+
 def test_threads_of_another_number_of_processes_are_left_alone(tmp_path):
     run = start_run(tiny_config(tmp_path, runtime__threads="auto"))
     torch.set_num_threads(1)

@@ -100,6 +100,19 @@ def test_a_style_takes_the_readout_of_onsets_along_and_one_of_before_has_none(st
         torch.testing.assert_close(other.describe(latents).pulse.phase, pulse.describe(latents).pulse.phase)
 
 
+def test_a_style_is_measured_and_drawn_the_same_while_networks_compute_in_bfloat16() -> None:
+    latents, onsets = plucked_latents(1.2 + torch.rand(24, generator=torch.Generator().manual_seed(7)), torch.zeros(24))
+    style = LatentStyle(8, 12, RATE, has_repeats=True)
+    style.fit_onsets(latents, onsets)
+    style.fit(HeldLatents(latents), frames=100)
+    drawn, described = style.draw(3, range(5)), style.describe(latents)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        for inside, outside in ((style.draw(3, range(5)), drawn), (style.describe(latents), described)):
+            assert torch.equal(inside.vector, outside.vector)
+            for name, value in outside.pulse._asdict().items():
+                assert torch.equal(getattr(inside.pulse, name), value), name
+
+
 def test_noise_has_less_of_a_pulse_than_a_beat() -> None:
     noise = torch.randn(32, 124, generator=torch.Generator().manual_seed(2)).abs()
     latents = beating_latents(torch.full((32,), 1.7), torch.zeros(32))

@@ -12,6 +12,7 @@ import pytest
 from piano.foundation import launch
 from piano.foundation.errors import EXIT_SIGNAL, EXIT_USER_ERROR
 from piano.foundation.launch import LAUNCHERS, cores_of_each
+from piano.foundation.runtime import serves
 
 ROOT = Path(__file__).resolve().parent.parent
 OTHER_WAYS = {*LAUNCHERS, "RANK", "WORLD_SIZE", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT", "MUSIGAN_FRONT"}
@@ -138,3 +139,18 @@ def test_a_job_that_is_queued_again_resumes_and_begins_nothing_anew(tmp_path: Pa
     (tmp_path / "my run").mkdir()
     (tmp_path / "my run" / "generator_epoch_1.pt").touch()
     assert asked() == [*first[: len(first) - 2 - len(start)], "--dataset", "my music", "--resume"]
+
+
+@pytest.mark.parametrize(
+    ("capability", "expected"),
+    [((6, 1), False), ((7, 0), False), ((7, 5), True), ((8, 6), True), ((8, 9), True), ((9, 0), True), ((12, 1), True)],
+)
+def test_a_gpu_counts_only_if_pytorch_has_code_for_it(capability, expected):
+    wheel = ["sm_75", "sm_80", "sm_86", "sm_90a", "sm_100", "sm_120", "compute_120"]
+    assert serves(wheel, capability) == expected
+    assert serves([], capability) and serves(["gfx90a", "gfx942"], capability)
+
+
+def test_code_of_a_generation_does_not_run_on_the_next_unless_it_can_be_translated():
+    assert not serves(["sm_80", "sm_86"], (9, 0)) and serves(["sm_80", "compute_80"], (9, 0))
+    assert not serves(["sm_86"], (8, 0))

@@ -39,6 +39,14 @@ def test_orthogonalised_matrices_have_singular_values_about_one() -> None:
         assert after.median() == pytest.approx(1.15, abs=0.05)
 
 
+@pytest.mark.parametrize("shape", [(64, 64), (256, 64), (192, 768)])
+def test_in_bfloat16_a_matrix_of_one_direction_is_not_blown_up(shape: tuple[int, int]) -> None:
+    random = torch.Generator().manual_seed(3)
+    for _ in range(40):  # as the gradient is where all frames are alike
+        tall, wide = (torch.randn(side, generator=random).exp() for side in shape)
+        assert orthogonalise(torch.outer(tall, wide), torch.bfloat16).norm() < 2.0
+
+
 def test_only_matrices_of_blocks_are_orthogonalised() -> None:
     matrices, others = split_parameters(small_network())
     assert [tuple(matrix.shape) for matrix in matrices] == [(24, 8), (8, 24)]

@@ -27,11 +27,14 @@ from piano.piano_train import (
     professor_verdicts,
     shortcut_turn,
 )
-from piano.stages import RECONSTRUCTED, STAGE_NAMES
+from piano.stages import RECONSTRUCTED, STAGE_NAMES, STAGES
 from piano.training.game import Player, adversarial_step
 from piano.training.schedules import Opening, Step
 from piano.training.training_run import TrainingRun
 from piano.utilities import load_generator
+from piano.watching.gates import Gatekeeper
+from piano.watching.live import Doctor
+from piano.watching.validation import Validation
 from tests.same_run import Interrupted, assert_same, run_weights, weights
 from tests.tiny_run import On, start_run, tiny_config, tonal_pairs, train_all
 
@@ -323,17 +326,29 @@ def test_too_small_a_memory_is_answered_with_the_same_steps_in_more_parts(tmp_pa
     assert too_little_memory(run).endswith("Choose a smaller preset or batch_size.")
 
 
-def test_a_run_in_stereo_learns_one_spectrum_its_image_and_what_comes_again(tmp_path):
+@pytest.mark.parametrize("precision", [pytest.param("32", marks=pytest.mark.slow), "bf16"])
+def test_a_run_in_stereo_learns_one_spectrum_its_image_and_what_comes_again(tmp_path, precision):
+    folder = tmp_path / "run"
     config = tiny_config(
-        tmp_path / "run",
+        folder,
         model__sound_channels=2,
         model__image_bands=16,
         model__repeat_signals=2,
         discriminator__wave_windows=[256],
+        doctor_window=2,
+        runtime__precision=precision,
     )
-    run = start_run(config)
+    gatekeeper = Gatekeeper(folder, sample_seconds=config.sample_seconds, sample_count=1)
+    run = start_run(config, watchers=[Doctor("act", window=2), Validation(), gatekeeper])
     train_all(run)
-    generator = load_generator(tmp_path / "run")
+    log = read_history(folder)
+    measured = {line["stage"] for line in log if line.get("event") == "signals"}
+    judged = {line["stage"] for line in log if line.get("event") == "gate"}
+    validated = {line["stage"] for line in log if line.get("event") == "validation"}
+    assert measured >= {stage.name for stage in STAGES if stage.signals}
+    assert judged >= {stage.name for stage in STAGES if stage.gate}
+    assert validated >= {stage.name for stage in STAGES if stage.validation}
+    generator = load_generator(folder)
     assert generator.autoencoder.values == 257 + 2 * 16 and generator.style.has_repeats
     assert float(generator.texture_of(RECONSTRUCTED).amount.max()) > 0.0
     sound = Composer(generator, Sampling(0, 4)).generate(1.0)

@@ -16,7 +16,7 @@ from torch import nn
 from piano.checkup.wiring import parameters_of, synthetic_run
 from piano.config_reader import Config, load_config_from_yaml, preset_names
 from piano.foundation.doors import command
-from piano.foundation.runtime import available_cores, best_device
+from piano.foundation.runtime import available_cores, best_device, has_device
 from piano.foundation.screen_text import counted, wrapped
 from piano.piano_pretrain import try_steps
 from piano.stages import STAGE, STAGE_NAMES
@@ -66,9 +66,10 @@ def device_lines() -> list[str]:
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             known = torch.cuda.get_device_properties(index)
-            lines.append(f"GPU {index}       {known.name}, {known.total_memory / 2**30:.0f} GB")
+            use = "" if has_device("cuda") else ", for which this PyTorch has no code"
+            lines.append(f"GPU {index}       {known.name}, {known.total_memory / 2**30:.0f} GB{use}")
     elif torch.backends.mps.is_available():
-        lines.append("GPU         Apple (mps)")
+        lines.append("GPU         Apple (mps), used only where it is named")
     else:
         lines.append("GPU         none")
     return [*lines, f"training    would run on {best_device()}"]

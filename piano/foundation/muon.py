@@ -19,6 +19,9 @@ well (docs/experiments.md)."""
 RATE_PER_SIDE = 0.2
 """An orthogonal matrix times this and the root of its longer side is as large as an AdamW step (arXiv 2502.16982)."""
 
+ROUNDED_UP = 0.02
+"""By how much the divisor of a matrix in bfloat16 is above its norm: several times what its products are off."""
+
 
 class Muon(Optimizer):
     """Orthogonalised momentum for the matrices of a network, AdamW for its other parameters, at one learning rate.
@@ -103,8 +106,10 @@ def orthogonalise(matrix: Tensor, dtype: torch.dtype) -> Tensor:
     The polynomials work on the square of the shorter side alone, and their product is applied to the matrix once.
     """
     is_high = matrix.shape[0] > matrix.shape[1]
-    wide = (matrix.T if is_high else matrix).to(dtype)
-    wide = wide / (wide.norm() + 1e-7)
+    wide = matrix.T if is_high else matrix
+    # The first polynomial is steep above 1, and rounding may lift a lone singular value above the norm.
+    size = wide.float().norm() * (1.0 if dtype == torch.float32 else 1.0 + ROUNDED_UP)
+    wide = (wide / (size + 1e-7)).to(dtype)
     square = wide @ wide.T
     product = _factor(square, POLYNOMIALS[0])
     factor = product

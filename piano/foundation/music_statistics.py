@@ -215,11 +215,12 @@ def quantiles(values: Tensor, count: int) -> Tensor:
     ordered = values.flatten().sort().values
     if ordered.numel() == count:
         return ordered
-    middles = (torch.arange(count, device=values.device, dtype=torch.float64) + 0.5) / count
+    middles = (torch.arange(count, dtype=torch.float64) + 0.5) / count  # on the CPU: not every device has doubles
     position = (middles * ordered.numel() - 0.5).clamp(0, ordered.numel() - 1)
     below = position.floor().long()
     above = (below + 1).clamp(max=ordered.numel() - 1)
-    return torch.lerp(ordered[below], ordered[above], (position - below).to(ordered.dtype))
+    share = (position - below).to(ordered.dtype).to(ordered.device)
+    return torch.lerp(ordered[below.to(ordered.device)], ordered[above.to(ordered.device)], share)
 
 
 def mean_spectrum(log_mel: Tensor) -> Tensor:

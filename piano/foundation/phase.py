@@ -553,11 +553,11 @@ class _SinglePass:
         peaks, hill = _hills(level)
         step = delay.add_(0.5 * bins)
         first = step[..., 0, :].clone()
-        step.add_(at_peak.take(peaks).take(hill))
+        step.add_(at_peak.flatten()[peaks][hill])
         if self.turns is None:
             self.turns = torch.zeros_like(first)
             step[..., 0, :] = first
-        peak = (peaks % bins.shape[0]).take(hill)
+        peak = (peaks % bins.shape[0])[hill]
         turns = _accumulate(self.turns, peak, step.sub_(step.floor()))
         self.turns = torch.frac(turns[..., -1, :])
         self.level = level[..., -1:, :].clone()
@@ -816,14 +816,12 @@ def _add_frames(pieces: Tensor) -> Tensor:
 def _window_power(blocks: Iterable[int], *, frames: range, n_fft: int, like: Tensor) -> Tensor:
     """Sum of squared windows of `frames` in each of `blocks`, (blocks, hop)."""
     power = _hann(n_fft, like.dtype, like.device).square().view(HOPS_PER_WINDOW, -1)
-    rows = [
-        sum(
-            (power[quarter] for quarter in range(HOPS_PER_WINDOW) if block + _LOOKAHEAD - quarter in frames),
-            power[0] * 0.0,
-        )
+    present = [
+        tuple(quarter for quarter in range(HOPS_PER_WINDOW) if block + _LOOKAHEAD - quarter in frames)
         for block in blocks
     ]
-    return torch.stack(rows).clamp(min=1e-8)
+    rows = {quarters: sum((power[quarter] for quarter in quarters), power[0] * 0.0) for quarters in set(present)}
+    return torch.stack([rows[quarters] for quarters in present]).clamp(min=1e-8)
 
 
 def _analysis_window(n_fft: int, like: Tensor) -> Tensor:

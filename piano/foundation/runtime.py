@@ -4,9 +4,10 @@ import atexit
 import datetime
 import logging
 import os
+import re
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -258,16 +259,37 @@ def start_runtime(
 
 
 def best_device() -> str:
-    """`cuda`, `mps` or `cpu`, the first there is."""
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    """`cuda` if it is there, else `cpu`; `mps` only for those who name it, as it was never tried."""
+    return "cuda" if has_device("cuda") else "cpu"
 
 
 def has_device(name: str) -> bool:
-    """Whether this machine has such a device."""
-    has = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
-    return name == "cpu" or has[name]()
+    """Whether this machine has such a device, and PyTorch code for it: its wheels leave out old GPUs."""
+    if name == "cuda":
+        return torch.cuda.is_available() and serves(torch.cuda.get_arch_list(), torch.cuda.get_device_capability())
+    return name == "cpu" or torch.backends.mps.is_available()
+
+
+def serves(architectures: Sequence[str], capability: tuple[int, int]) -> bool:
+    """Whether code for these architectures runs on a GPU of a compute capability.
+
+    Parameters
+    ----------
+    architectures : sequence of str
+        As `torch.cuda.get_arch_list` names them: machine code (`sm_86`) runs on its own generation from that version
+        on, code that is yet to be translated (`compute_120`) on all that came later. Other names (AMD's) are not
+        judged.
+    capability : tuple of int
+        Generation and version.
+    """
+    known = [re.fullmatch(r"(sm|compute)_(\d+)(\d)[af]?", name) for name in architectures]
+    if not all(known):
+        return True
+    for kind, generation, version in (found.groups() for found in known if found):
+        oldest = int(generation), int(version)
+        if oldest <= capability and (kind == "compute" or oldest[0] == capability[0]):
+            return True
+    return not known
 
 
 def choose_device(name: str) -> str:
@@ -333,7 +355,7 @@ def fastest_threads(work: Callable[[], object], *, most: int, seconds: float = 0
 def choose_precision(device: torch.device) -> str:
     """`bf16` where it is at least a quarter faster than `32`."""
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "32"
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "32"
     if device.type != "cpu":
         return "32"
     return "bf16" if _probe(device, bf16=True) < 0.8 * _probe(device, bf16=False) else "32"
@@ -346,7 +368,7 @@ def sampling_dtype(device: torch.device | str) -> torch.dtype:
     """
     kind = torch.device(device).type
     if kind == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     has_tiles = getattr(torch.cpu, "_is_amx_tile_supported", None)
     return torch.bfloat16 if kind == "cpu" and has_tiles is not None and has_tiles() else torch.float32
 

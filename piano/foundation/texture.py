@@ -129,7 +129,7 @@ class Texture(OptionalBuffers):
         if self.loudnesses is None:
             softest, loudest = self.softest_and_loudest
             return min(max(level, softest), loudest)
-        made, real = self.loudnesses.double().cpu().numpy()
+        made, real = self.loudnesses.cpu().double().numpy()
         return float(np.interp(level, made, real))
 
     @property

@@ -174,5 +174,5 @@ def style_map(generator: Any) -> StyleMap:
 
 def _ranks(values: Any) -> list[float]:
     """Where each value stands among all, from 0 to 1."""
-    order = values.argsort().argsort()
-    return (order.double() / max(len(values) - 1, 1)).tolist()
+    order = values.argsort().argsort().tolist()
+    return [place / max(len(values) - 1, 1) for place in order]

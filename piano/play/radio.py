@@ -131,7 +131,7 @@ class Radio:
             stream, sound = self._composer.advance(mark.stream)
             begin = self._origin + stream.sample - sound.shape[-1]
             played, loudness = below_ceiling(
-                require_finite(sound, "sound"), mark.loudness, sample_rate=self.sample_rate
+                require_finite(sound.cpu(), "sound"), mark.loudness, sample_rate=self.sample_rate
             )
             self._stand_at(mark._replace(stream=stream, loudness=loudness))
             fresh = played[:, max(self.end - begin, 0) :]  # after a move, some is made that was heard already

@@ -99,6 +99,7 @@ class Once:
 
     def __init__(self) -> None:
         self._made: dict[str, Any] = {}
+        self._live: dict[str, Any] = {}
 
     def __call__(self, name: str, make: Callable[[], Made]) -> Made:
         """What goes by a name, made by `make` if nobody has asked for it before."""
@@ -107,9 +108,26 @@ class Once:
                 self._made[name] = make()
         return self._made[name]
 
+    def keep(self, name: str, live: Tensor) -> None:
+        """Keep what the generator has made ahead of both turns, with its way back."""
+        self._live[name] = live
+
+    def live(self, name: str, make: Callable[[], Made]) -> Made:
+        """What was kept by a name, with its way back; of nothing kept, what `make` gives."""
+        return self._live[name] if name in self._live else make()
+
+    def following(self, name: str, of: Tensor, what: str, make: Callable[[Tensor], Tensor]) -> Tensor:
+        """`make(of)`; where `of` is what was kept by `name`, or that detached, it is made once for both turns."""
+        if name not in self._live:
+            return make(of)
+        if what not in self._live:
+            self._live[what] = make(self._live[name])
+        return self._live[what] if of.requires_grad else self._live[what].detach()
+
     def forget(self) -> None:
         """Let go of all of it."""
         self._made.clear()
+        self._live.clear()
 
 
 class Remembering(Protocol):
@@ -142,6 +160,8 @@ class Player(NamedTuple, Generic[Batch]):
     """Largest norm of its gradient."""
     prefix: str = ""
     """Of its gradient's norm in the log."""
+    ahead: Callable[[Game, Batch], None] | None = None
+    """Makes what the judges hear of it ahead of their turn and keeps the way back for its own: it makes it once."""
 
 
 def learn(
@@ -173,6 +193,8 @@ def adversarial_step(
         The mean terms of all that moved.
     """
     terms: dict[str, Tensor] = {}
+    if generator is not None and generator.ahead is not None and game.judges_learn and has_room_ahead(game, batches):
+        generator.ahead(game, batches[0])
     if game.judges_learn or generator is None:
         with frozen(game.generator):
             for judge in judges:
@@ -183,6 +205,14 @@ def adversarial_step(
             # The micro-batches are many where memory is short: each gives back what it holds as soon as it can.
             terms |= learn(game, generator, batches, done_with=lambda batch: batch.forget())
     return terms
+
+
+def has_room_ahead(game: Game, batches: Sequence[Kept]) -> bool:
+    """Whether the generator's way back may be held while the judges learn.
+
+    Where a batch comes in parts, memory is short; on a GPU it is short anyway, and composing there is cheap.
+    """
+    return len(batches) == 1 and game.generator.device.type == "cpu"
 
 
 def optimizers_of(*players: Player[Any]) -> dict[str, Optimizer]:

@@ -274,15 +274,17 @@ def compute_as(there: Mapping[str, Any], config: Config, runtime: Runtime) -> No
 
     Threads are those of one process: with another number of processes the cores are divided anew.
     """
-    if config.runtime.precision == "auto":
+    is_cuda = runtime.device.type == "cuda"
+    was_cuda = there["device_random"] is not None
+    if config.runtime.precision == "auto" and was_cuda == is_cuda:  # another kind of device is fast in another one
         runtime.precision = there["precision"] or runtime.precision
     is_divided_alike = there["processes"] in (None, runtime.world_size)  # earlier versions did not say it
     threads = (there["threads"] if is_divided_alike else None) or torch.get_num_threads()
     if config.runtime.threads == "auto" and runtime.device.type == "cpu" and threads <= available_cores():
         torch.set_num_threads(threads)
     torch.set_rng_state(there["random"])
-    if (random := there["device_random"]) is not None and runtime.device.type == "cuda":
-        torch.cuda.set_rng_state(random, runtime.device)
+    if was_cuda and is_cuda:
+        torch.cuda.set_rng_state(there["device_random"], runtime.device)
     runtime.part_randomness()
 
 

@@ -604,6 +604,8 @@ class TrainingRun:
                 ]
         except DatasetError as error:
             return str(error)
+        except (NotImplementedError, torch.AcceleratorError):
+            return ""  # what this device cannot do says nothing about the networks
         except (ValueError, IndexError, ArithmeticError, RuntimeError, CheckpointError):
             return self._diverged("what it makes is no sound any more")
         if not all(bool(torch.isfinite(tensor).all()) for tensor in made):

@@ -112,7 +112,7 @@ def frechet_gap(made: Tensor, real: Tensor) -> float:
     """
     means, covariances = [], []
     for latents in (made, real):
-        flat = latents.float().flatten(0, 1).double().cpu()
+        flat = latents.float().flatten(0, 1).cpu().double()
         means.append(flat.mean(dim=0))
         covariances.append(flat.T.cov())
     values = torch.linalg.eigvals(covariances[0] @ covariances[1]).real.clamp_min(0.0)
