@@ -16,7 +16,9 @@ from piano.foundation.errors import EXIT_INTERRUPTED, EXIT_RUINED, MusiganError,
 from piano.foundation.made_files import numbered, write_bytes
 from piano.foundation.model_folder import SHIPPED, holds_shipped, project_models, shipped_folder
 from piano.foundation.options import make_output_folder
+from piano.foundation.run_log import read_history
 from piano.foundation.screen_text import CommandParser, command_lines, counted, wrapped
+from piano.stages import JUDGES, STAGES
 
 EXAMPLE = """examples:
   {musigan demo}                                 ten minutes of learning, and 6 or more for the rest
@@ -88,6 +90,12 @@ class Demo(NamedTuple):
     def run(self) -> Path:
         """What learning leaves."""
         return self.folder / "checkpoints"
+
+    @property
+    def has_judges(self) -> bool:
+        """Whether a discriminator learned something in the run."""
+        learned = {line.get("stage") for line in read_history(self.run) if "audio_seconds" in line}
+        return any(stage.name in learned for stage in STAGES if set(stage.learns) & set(JUDGES))
 
     @property
     def page(self) -> Path:
@@ -175,8 +183,11 @@ def judge(demo: Demo) -> None:
     """Steps 7 and 8: the doctor, the discriminators, the ruler; and the two models side by side."""
     say(7, "What happened: the doctor on the run, and every saved discriminator on the last generator's music")
     step("doctor", demo.run)
-    check = demo.folder / "check_discriminator"
-    step("check-discriminator", "--gen-ckpt", "latest", "--checkpoints", demo.run, "--output", check)
+    if demo.has_judges:
+        check = demo.folder / "check_discriminator"
+        step("check-discriminator", "--gen-ckpt", "latest", "--checkpoints", demo.run, "--output", check)
+    else:
+        print(wrapped("No discriminator has learned: there was no time for it. More --minutes bring one."))
     say(8, "Measure: the generator's music against pieces it never learned")
     music = ["--real", demo.dataset, "--train", demo.dataset]
     step("evaluate", "--checkpoints", demo.run, *music, "--count", 16, "--output", demo.folder / "evaluation")
@@ -190,7 +201,8 @@ def make_page(demo: Demo) -> None:
     say(9, "Look and listen: one page that works offline")
     folder = demo.folder
     heard = ["--music", folder / "music_out", "--real", demo.music]
-    judged = ["--scores", folder / "evaluation", "--tournament", folder / "check_discriminator"]
+    tournament = ["--tournament", folder / "check_discriminator"] if demo.has_judges else []
+    judged = ["--scores", folder / "evaluation", *tournament]
     beside = ["--shipped", folder / "shipped_out", "--comparison", folder / "comparison"] if demo.has_shipped else []
     step("report", demo.run, *heard, *judged, "--output", demo.page, *beside)
 

@@ -19,7 +19,7 @@ from piano.foundation.shipped_format import shipped_path
 from piano.foundation.sums import SUMS_NAME, unchanged, write_sums
 from piano.generate_music import open_maker
 from piano.generate_music import parse_arguments as generate_arguments
-from piano.licence import LICENCE_NAME, Licence, read_licence, read_words
+from piano.licence import LICENCE_NAME, Licence, kept_licence, read_licence, read_words
 from piano.model_card import CARD_NAME, Given, card_text, read_run
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import build_generator, load_checkpoint, not_composing_yet
@@ -38,7 +38,8 @@ MOST_FIGURE_BYTES = 20_000_000
 class Wishes(NamedTuple):
     """What the owner of a model wants to go with it."""
 
-    licence: Licence
+    licence: Licence | None
+    """None: the one that an earlier export wrote, if it did."""
     about: str
     """Words for the card: what music it learned from."""
     samples: int
@@ -50,7 +51,12 @@ def read_wishes(licence: str | None = None, about: str | None = None, samples: i
     """Wishes as they stand on the command line; raises ConfigError for a file that cannot be read."""
     given = {"--licence": licence, "--about": about, "--samples": None if samples == SAMPLES else samples}
     options = tuple(word for pair in given.items() if pair[1] is not None for word in pair)
-    return Wishes(read_licence(licence), read_words(about, "--about") if about else "", samples, options)
+    return Wishes(
+        read_licence(licence) if licence is not None else None,
+        read_words(about, "--about") if about else "",
+        samples,
+        options,
+    )
 
 
 class Giveaway(NamedTuple):
@@ -117,6 +123,7 @@ class Giveaway(NamedTuple):
         warning = not_composing_yet(content)
         samples = [] if warning else [path.relative_to(self.output).as_posix() for path in self.make_samples()]
         figures = self.copied()
+        licence = self.licence(is_kept=LICENCE_NAME in before)
         given = Given(
             epoch=self.epoch,
             keywords=content["keywords"],
@@ -125,7 +132,7 @@ class Giveaway(NamedTuple):
             steps=int(content["model"]["default_steps"]),
             has_discriminator=self.has_discriminator,
             warning=warning,
-            licence=self.wishes.licence,
+            licence=licence,
             about=self.wishes.about,
             samples=samples,
             figures=[name for name in figures if name.startswith(FIGURES_FOLDER)],
@@ -134,7 +141,7 @@ class Giveaway(NamedTuple):
         for name, path in figures.items():
             (self.output / name).parent.mkdir(parents=True, exist_ok=True)
             write_bytes(self.output / name, path.read_bytes())
-        write_bytes(self.output / LICENCE_NAME, self.wishes.licence.text.encode())
+        write_bytes(self.output / LICENCE_NAME, licence.text.encode())
         write_bytes(self.output / CARD_NAME, card.encode())
         written = {CARD_NAME, LICENCE_NAME, *figures, *samples, *(path.name for path in weights)}
         self.clear((before | self.old_judges()) - written)
@@ -143,6 +150,16 @@ class Giveaway(NamedTuple):
         print(f"{printable(self.output / CARD_NAME)}: the card{heard}, {LICENCE_NAME} and {SUMS_NAME} beside it.")
         if not self.wishes.about:
             print("The card does not say what music this was learned from: --about says it.")
+
+    def licence(self, *, is_kept: bool) -> Licence:
+        """The licence that was asked for, else that of an earlier export, else that none was chosen."""
+        if self.wishes.licence is not None:
+            return self.wishes.licence
+        path = self.output / LICENCE_NAME
+        if not is_kept or (kept := kept_licence(path)) is None:
+            return read_licence(None)
+        print(f"{printable(path)}: stays as it was chosen before; --licence names another.")
+        return kept
 
     def make_samples(self) -> list[Path]:
         """Compositions of seeds 0, 1 ... by the model as it is given away, each with its receipt."""

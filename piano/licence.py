@@ -18,6 +18,7 @@ NONE_CHOSEN = (
     "No licence was chosen for this model. Until its owner chooses one, nobody else may use, change or pass on the "
     "files in this folder.\n"
 )
+SEE_FILE = f"See [{LICENCE_NAME}]({LICENCE_NAME})."
 _MOST_BYTES = 1 << 20
 
 
@@ -55,8 +56,23 @@ def read_licence(given: str | None) -> Licence:
         text = f"The weights and samples in this folder are under {name}: https://spdx.org/licenses/{name}.html\n"
         return Licence(text, identifier=name.lower(), words=f"Weights and samples are under {name}.")
     text = read_words(given, "--licence")
-    words = f"See [{LICENCE_NAME}]({LICENCE_NAME})." if is_file(Path(given)) else printable(word)
+    words = SEE_FILE if is_file(Path(given)) else printable(word)
     return Licence(text, name="see-licence", words=words)
+
+
+def kept_licence(path: Path) -> Licence | None:
+    """The licence in a file that an export wrote; None if none was chosen.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read.
+    """
+    text = read_text(path, "--licence")
+    if text == NONE_CHOSEN:
+        return None
+    known = (read_licence(name) for name in SPDX)
+    return next((one for one in known if one.text == text), Licence(text, name="see-licence", words=SEE_FILE))
 
 
 def read_words(given: str, option: str) -> str:

@@ -11,13 +11,14 @@ a generated clip with a real clip it has nothing to do with: a permutation of th
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from piano.foundation.bands import pool_bins
+from piano.foundation.bands import members_of_bands, pool_bins
 from piano.foundation.errors import ConfigError
 from piano.foundation.features import (
     MusicFeatures,
@@ -52,6 +53,11 @@ Logits: TypeAlias = Tensor | Sequence[Tensor]
 """Logits of one head, or of several heads that count alike; (batch, ...) each."""
 
 ENERGY_BANDS = 48
+BAND_FLOOR = 1e-8
+HIGHEST_LOG = 10.0
+"""Far above any spectrum of audio: an untrained head must not overflow, the L1 on log magnitudes pulls it back."""
+FRAMES_AT_ONCE = 64
+"""Of spectra of a thousand bins: what is computed of so many stays in the cache of a core."""
 CONFUSION = math.log(2.0)
 """Loss of a discriminator that answers 1/2 to everything: 0.693."""
 
@@ -115,14 +121,74 @@ def band_energy_loss(predicted_log: Tensor, target_log: Tensor, *, bands: int = 
     return (_band_level(predicted_log, bands) - _band_level(target_log, bands)).abs().mean()
 
 
+def spectrum_loss(predicted_log: Tensor, target_log: Tensor, *, energy_weight: float) -> Tensor:
+    """`magnitude_loss` and `energy_weight` times `band_energy_loss`, in one pass with a way back of its own.
+
+    Three times as fast on a CPU: what the two share is computed once, a few frames at a time, with its gradient.
+
+    Parameters
+    ----------
+    predicted_log, target_log : Tensor [shape=(..., bins)]
+        l = log(|S| + floor). The target gets no gradient.
+    energy_weight : float
+
+    Returns
+    -------
+    Tensor [shape=()]
+    """
+    with torch.autocast(predicted_log.device.type, enabled=False):
+        return cast(Tensor, _SpectrumLoss.apply(predicted_log, target_log, energy_weight))
+
+
+class _SpectrumLoss(torch.autograd.Function):
+    """Loss and gradient, a few frames at a time: these stay in the processor's cache."""
+
+    @staticmethod
+    def forward(ctx: Any, predicted_log: Tensor, target_log: Tensor, energy_weight: float) -> Tensor:
+        bins = predicted_log.shape[-1]
+        predicted, target = predicted_log.reshape(-1, bins), target_log.reshape(-1, bins)
+        member = members_of_bands(bins, ENERGY_BANDS, predicted.device).to(predicted.dtype)
+        gradient = torch.empty_like(predicted) if ctx.needs_input_grad[0] else None
+        bin_share, band_share = 1.0 / predicted.numel(), energy_weight / (len(predicted) * ENERGY_BANDS)
+        total = predicted.new_zeros(())
+        is_cpu = predicted.device.type == "cpu"
+        rows = FRAMES_AT_ONCE if is_cpu else len(predicted)
+        for first in range(0, len(predicted), rows):
+            part = slice(first, first + rows)
+            own, wanted = (levels[part].clamp(max=HIGHEST_LOG) for levels in (predicted, target))
+            root, power = _compressed(own), (2.0 * own).exp_()
+            band = (power @ member).add_(BAND_FLOOR)
+            wanted_band = ((2.0 * wanted).exp_() @ member).add_(BAND_FLOOR)
+            difference, band_difference = predicted[part] - target[part], (band / wanted_band).log_().mul_(0.5)
+            compressed = (root - _compressed(wanted)).abs_().sum()
+            total += bin_share * (difference.abs().sum() + 4.0 * compressed) + band_share * band_difference.abs().sum()
+            if gradient is None:
+                continue
+            # d|a - b| has the sign of a - b, and that of the compressed ones is the same.
+            by_band = (band_share * band_difference.sign_() / band) @ member.T
+            steep = root.mul_(4.0 * 0.3 * bin_share)
+            if not is_cpu or float(own.amax()) >= HIGHEST_LOG:  # what is clamped has no gradient
+                below = own < HIGHEST_LOG
+                steep, by_band = steep.mul_(below), by_band.mul_(below)
+            torch.addcmul(steep.add_(bin_share).mul_(difference.sign_()), by_band, power, out=gradient[part])
+        if gradient is not None:
+            ctx.save_for_backward(gradient.view(predicted_log.shape))
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, along: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * along, None, None
+
+
 def _band_level(log_magnitude: Tensor, bands: int) -> Tensor:
-    return 0.5 * (pool_bins((2.0 * log_magnitude.clamp(max=10.0)).exp(), bands) + 1e-8).log()
+    return 0.5 * (pool_bins((2.0 * log_magnitude.clamp(max=HIGHEST_LOG)).exp(), bands) + BAND_FLOOR).log()
 
 
 def _compressed(log_magnitude: Tensor) -> Tensor:
     """(|S| + floor)^0.3 of a log magnitude: one exponential, a third of the time of exp, subtract and power."""
-    # Far above any spectrum of audio: an untrained head must not overflow, the L1 on l pulls it back.
-    return (0.3 * log_magnitude.clamp(max=10.0)).exp()
+    return (0.3 * log_magnitude.clamp(max=HIGHEST_LOG)).exp()
 
 
 def feature_matching_loss(

@@ -37,16 +37,15 @@ from piano.loss_functions import (
     Logits,
     StepOutputs,
     Term,
-    band_energy_loss,
     discriminator_loss,
     energy_score_loss,
     evaluate_terms,
     feature_matching_loss,
     finite_difference_penalty,
     generator_adversarial_loss,
-    magnitude_loss,
     normalised_discriminator_loss,
     share_music_features,
+    spectrum_loss,
 )
 from piano.piano_encoder_decoder import MAGNITUDE_FLOOR, VariationalEncoderDecoder
 from piano.piano_model import VariationalAttentionModel
@@ -544,7 +543,7 @@ def spectrum_distance(autoencoder: VariationalEncoderDecoder, made: Tensor, real
     `magnitude_loss`, `band_energy_loss` at its weight, and the L1 distance of level differences and coherences.
     """
     levels, real_levels = autoencoder.levels(made), autoencoder.levels(real)
-    distance = magnitude_loss(levels, real_levels) + ENERGY_WEIGHT * band_energy_loss(levels, real_levels)
+    distance = spectrum_loss(levels, real_levels, energy_weight=ENERGY_WEIGHT)
     image, wanted = autoencoder.image(made), autoencoder.image(real)
     if image is None or wanted is None:
         return distance

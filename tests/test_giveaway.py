@@ -105,6 +105,17 @@ def test_the_folder_holds_all_that_belongs_to_a_model(given: Path) -> None:
     assert (given / "figures" / "loss.png").read_bytes() == b"\x89PNG of loss.png"
 
 
+def test_a_licence_that_was_chosen_stays_until_another_is_named(run: Path, copy: Path, capsys) -> None:
+    words = ["--checkpoints", str(run), "--output", str(copy), "--half", "--with-discriminator", "--samples", "0"]
+    chosen = (copy / "LICENSE").read_text()
+    for more, name in (([], "cc-by-4.0"), (["--licence", "MIT"], "mit"), ([], "mit")):
+        assert export([*words, *more]) == 0
+        assert ("stays as it was chosen before" in capsys.readouterr().out) == (not more)
+        assert f"license: {name}\n" in (copy / "README.md").read_text()
+        assert verify.main([str(copy)]) == 0
+        assert ((copy / "LICENSE").read_text() == chosen) == (name == "cc-by-4.0")
+
+
 def test_the_list_is_the_one_of_sha256sum(given: Path) -> None:
     for name, found in read_sums(given).items():
         assert hashlib.sha256((given / name).read_bytes()).hexdigest() == found

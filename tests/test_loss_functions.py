@@ -42,6 +42,7 @@ from piano.loss_functions import (
     share_music_features,
     silence_loss,
     silence_loss_d,
+    spectrum_loss,
 )
 
 RATE = 16_000
@@ -547,6 +548,33 @@ def test_band_energy_loss_survives_silence_and_an_untrained_head() -> None:
         value = band_energy_loss(predicted, target)
         value.backward()
         assert value.isfinite() and predicted.grad is not None and predicted.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float32])
+@pytest.mark.parametrize("highest", [4.0, 13.0])
+def test_both_spectrum_losses_in_one_pass_are_what_they_are_apart(kind, highest) -> None:
+    random = torch.Generator().manual_seed(8)
+    shape = (3, 2, 70, 257)
+    target = -7.0 + (highest + 7.0) * torch.rand(shape, generator=random, dtype=kind)
+    predicted = (target + torch.randn(shape, generator=random, dtype=kind)).requires_grad_()
+    apart = magnitude_loss(predicted, target) + 0.7 * band_energy_loss(predicted, target)
+    (wanted,) = torch.autograd.grad(apart, predicted)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        together = spectrum_loss(predicted, target, energy_weight=0.7)
+    (found,) = torch.autograd.grad(3.0 * together, predicted)
+    torch.testing.assert_close(together, apart)
+    torch.testing.assert_close(found, 3.0 * wanted, rtol=1e-3 if kind == torch.float32 else 1e-9, atol=1e-12)
+    with torch.no_grad():
+        torch.testing.assert_close(spectrum_loss(predicted, target, energy_weight=0.7), together)
+
+
+def test_both_spectrum_losses_together_survive_silence_and_an_untrained_head() -> None:
+    for value in (-200.0, 0.0, 300.0):
+        target = torch.full((1, 4, 257), math.log(1e-3))
+        predicted = torch.full((1, 4, 257), value, requires_grad=True)
+        loss = spectrum_loss(predicted, target, energy_weight=0.5)
+        loss.backward()
+        assert torch.isfinite(loss) and torch.isfinite(predicted.grad).all()
 
 
 def test_magnitude_loss_survives_silence_and_an_untrained_head() -> None:

@@ -1,5 +1,6 @@
 """Resuming equals never having stopped, players keep out of each other's gradients, micro-batches equal the batch."""
 
+import copy
 import json
 
 import pytest
@@ -29,6 +30,7 @@ from piano.piano_train import (
 )
 from piano.stages import RECONSTRUCTED, STAGE_NAMES, STAGES
 from piano.training.game import Player, adversarial_step
+from piano.training.model_average import ModelAverage
 from piano.training.schedules import Opening, Step
 from piano.training.training_run import TrainingRun
 from piano.utilities import load_generator
@@ -353,3 +355,24 @@ def test_a_run_in_stereo_learns_one_spectrum_its_image_and_what_comes_again(tmp_
     assert float(generator.texture_of(RECONSTRUCTED).amount.max()) > 0.0
     sound = Composer(generator, Sampling(0, 4)).generate(1.0)
     assert sound.shape == (1, 2, 8000) and torch.isfinite(sound).all() and not torch.equal(sound[0, 0], sound[0, 1])
+
+
+def test_the_average_is_that_of_every_parameter_whether_it_moves_or_rests(tmp_path):
+    network = start_run(tiny_config(tmp_path)).generator
+    average = ModelAverage(network, 0.9)
+    plain = copy.deepcopy(network)
+    random = torch.Generator().manual_seed(4)
+    moving = [["autoencoder.decoder"], ["autoencoder.decoder"], [], [], ["attention"], ["attention"], [], [], []]
+    for count, parts in enumerate(moving, start=1):
+        with torch.no_grad():
+            for name, parameter in network.named_parameters():
+                if name.startswith(tuple(parts)) and parts:
+                    parameter.add_(torch.randn(parameter.shape, generator=random))
+            for own, new in zip(plain.parameters(), network.parameters(), strict=True):
+                own.lerp_(new, 1.0 - min(0.9, count / (count + 9.0)))
+            if count == 7:  # a remedy puts earlier weights back
+                for parameter in (*plain.attention.parameters(), *average.network.attention.parameters()):
+                    parameter.zero_()
+        average.update(network)
+        for (name, own), wanted in zip(average.network.named_parameters(), plain.parameters(), strict=True):
+            assert torch.equal(own, wanted), (count, name)

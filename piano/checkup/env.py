@@ -62,7 +62,9 @@ def codec_lines() -> list[str]:
 
 def device_lines() -> list[str]:
     """What computes."""
-    lines = [f"processor   {platform.processor() or platform.machine()}, {available_cores()} cores for this process"]
+    lines = [
+        f"processor   {platform.processor() or platform.machine()}, {counted(available_cores(), 'core')} for this process"
+    ]
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             known = torch.cuda.get_device_properties(index)

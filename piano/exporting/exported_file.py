@@ -52,10 +52,11 @@ def asked_for(options: argparse.Namespace, *, suffix: str) -> Asked:
 def script(build: Callable[[], nn.Module]) -> torch.jit.ScriptModule:
     """TorchScript of what is built. PyTorch warns that it is deprecated; it is what the hosts read.
 
-    Sizes are meant to be constants of a trace, of which it warns too.
+    Sizes are meant to be constants of a trace, of which it warns too, and of empty lists whose kind it is told.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.filterwarnings("ignore", message="The TorchScript type system", category=UserWarning)
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[reportPrivateImportUsage]
         return torch.jit.script(build().eval())  # type: ignore[return-value]
 

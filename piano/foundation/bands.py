@@ -4,6 +4,7 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 FIRST_BAND_BINS = 21.0
 """Bands are as wide as one another far below this bin, and a fixed part of an octave far above: near the ERB scale
@@ -16,6 +17,13 @@ def band_of_bins(bins: int, bands: int, device: torch.device) -> Tensor:
     with torch.inference_mode(mode=False):
         place = (1.0 + torch.arange(bins, dtype=torch.float64) / FIRST_BAND_BINS).log()
         return (place / place[-1] * bands).clamp_max(bands - 1).long().to(device)
+
+
+@lru_cache(maxsize=16)
+def members_of_bands(bins: int, bands: int, device: torch.device) -> Tensor:
+    """1 where a bin is in a band, else 0 (bins, bands): on a CPU a product with it is the fastest sum over bands."""
+    with torch.inference_mode(mode=False):
+        return functional.one_hot(band_of_bins(bins, bands, device), bands).float()
 
 
 def pool_bins(values: Tensor, bands: int) -> Tensor:

@@ -64,26 +64,38 @@ class Muon(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
+            moving = [parameter for parameter in group["params"] if parameter.grad is not None]
+            for parameter in moving:
                 parameter.mul_(1.0 - group["lr"] * group["weight_decay"])
-                change = self._orthogonal_step if group["is_matrix"] else self._adaptive_step
-                parameter.add_(change(parameter, group), alpha=-group["lr"])
+            if group["is_matrix"]:
+                self._take_orthogonal_steps(moving, group)
+                continue
+            for parameter in moving:
+                parameter.add_(self._adaptive_step(parameter, group), alpha=-group["lr"])
         return loss
 
-    def _orthogonal_step(self, parameter: Tensor, group: dict[str, Any]) -> Tensor:
+    def _take_orthogonal_steps(self, parameters: list[nn.Parameter], group: dict[str, Any]) -> None:
+        """Move matrices; those of one shape are made orthogonal together."""
+        by_shape: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
+        for parameter in parameters:
+            ahead, columns = self._momentum_ahead(parameter, group), parameter.shape[1]
+            parts = columns if parameter.shape[0] == 3 * columns else parameter.shape[0]
+            for place, square in zip(parameter.split(parts), ahead.split(parts), strict=True):
+                by_shape.setdefault(square.shape, []).append((place, square))
+        for shape, found in by_shape.items():
+            size = RATE_PER_SIDE * max(shape) ** 0.5
+            changes = orthogonalise(torch.stack([square for _, square in found]), self.dtype)
+            for (place, _), change in zip(found, changes, strict=True):
+                place.add_(change, alpha=-group["lr"] * size)
+
+    def _momentum_ahead(self, parameter: nn.Parameter, group: dict[str, Any]) -> Tensor:
+        """Nesterov's: the momentum with the gradient at hand, once more."""
         state, gradient = self.state[parameter], parameter.grad
         assert gradient is not None
         if not state:
             state["momentum"] = torch.zeros_like(parameter)
         state["momentum"].lerp_(gradient, 1.0 - group["momentum"])
-        ahead = gradient.lerp(state["momentum"], group["momentum"])
-        rows, columns = ahead.shape
-        squares = ahead.split(columns) if rows == 3 * columns else (ahead,)
-        return torch.cat(
-            [RATE_PER_SIDE * max(square.shape) ** 0.5 * orthogonalise(square, self.dtype) for square in squares]
-        )
+        return gradient.lerp(state["momentum"], group["momentum"])
 
     def _adaptive_step(self, parameter: Tensor, group: dict[str, Any]) -> Tensor:
         """AdamW's (arXiv 1711.05101)."""
@@ -100,17 +112,23 @@ class Muon(Optimizer):
         return state["mean"] / (1.0 - first ** state["step"]) / size
 
 
-def orthogonalise(matrix: Tensor, dtype: torch.dtype) -> Tensor:
-    """A matrix with the same singular vectors and singular values near 1: from 0.2 to 1.9, but for the smallest.
+def orthogonalise(matrices: Tensor, dtype: torch.dtype) -> Tensor:
+    """Matrices with the same singular vectors and singular values near 1: from 0.2 to 1.9, but for the smallest.
 
     The polynomials work on the square of the shorter side alone, and their product is applied to the matrix once.
+
+    Parameters
+    ----------
+    matrices : Tensor [shape=(count, rows, columns)]
+    dtype : torch.dtype
+        Of the products.
     """
-    is_high = matrix.shape[0] > matrix.shape[1]
-    wide = matrix.T if is_high else matrix
+    is_high = matrices.shape[1] > matrices.shape[2]
+    wide = matrices.mT if is_high else matrices
     # The first polynomial is steep above 1, and rounding may lift a lone singular value above the norm.
-    size = wide.float().norm() * (1.0 if dtype == torch.float32 else 1.0 + ROUNDED_UP)
-    wide = (wide / (size + 1e-7)).to(dtype)
-    square = wide @ wide.T
+    size = torch.linalg.vector_norm(wide, dim=(1, 2), keepdim=True, dtype=torch.float32) + 1e-7
+    wide = (wide / (size if dtype == torch.float32 else (1.0 + ROUNDED_UP) * size)).to(dtype)
+    square = wide @ wide.mT
     product = _factor(square, POLYNOMIALS[0])
     factor = product
     for polynomial in POLYNOMIALS[1:]:
@@ -118,14 +136,14 @@ def orthogonalise(matrix: Tensor, dtype: torch.dtype) -> Tensor:
         factor = _factor(square, polynomial)
         product = factor @ product
     wide = product @ wide
-    return (wide.T if is_high else wide).to(matrix.dtype)
+    return (wide.mT if is_high else wide).to(matrices.dtype)
 
 
 def _factor(square: Tensor, polynomial: tuple[float, float, float]) -> Tensor:
-    """What a quintic multiplies a matrix by, from the product of that matrix with its transpose."""
+    """What a quintic multiplies matrices by, from their products with their transposes (count, side, side)."""
     a, b, c = polynomial
-    factor = torch.addmm(square, square, square, beta=b, alpha=c)
-    factor.diagonal().add_(a)
+    factor = torch.baddbmm(square, square, square, beta=b, alpha=c)
+    factor.diagonal(dim1=1, dim2=2).add_(a)
     return factor
 
 

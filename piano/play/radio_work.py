@@ -162,7 +162,8 @@ class RadioWork:
 
     def step(self) -> float:
         """Compose what comes next."""
-        if (newest := self._newest()) is not self.composer:
+        newest, before = self._newest(), self.composer
+        if newest is not before:
             self.composer = newest
             if self._radio is not None:
                 self._radio.use(newest)
@@ -185,7 +186,8 @@ class RadioWork:
             self._keep(Sound(chunk.sample, pcm))
             self._tell(Sound(chunk.sample, pcm))
         self._begun = self._begun or time.monotonic()
-        return (self._radio.end - begin) / self.sample_rate
+        # The first step with other loops is slower than those after it.
+        return (self._radio.end - begin) / self.sample_rate if newest is before else 0.0
 
     def fail(self, error: Exception) -> None:
         """Say that it cannot go on."""

@@ -23,7 +23,7 @@ from piano.foundation.made_files import refuse_other_work, write_bytes
 from piano.foundation.model_folder import holds_shipped, named_folder, project_name, shipped_folder
 from piano.foundation.music_amount import hours
 from piano.foundation.run_log import read_history
-from piano.foundation.screen_text import CommandParser, counted, printable, tolerate_old_terminals
+from piano.foundation.screen_text import CommandParser, counted, printable, tolerate_old_terminals, wrapped
 from piano.report.compared import comparison_section
 from piano.report.copies import copies_section
 from piano.report.effect import effect_section
@@ -161,6 +161,8 @@ def write_report(options: argparse.Namespace) -> None:
         ) from None
     size = output.stat().st_size
     print(f"{printable(output)}  ({size / 1e6:.1f} MB, opens in any browser, needs no network)")
+    if not holds_shipped(run) and not read_history(run):
+        print(wrapped(f"Nobody has trained in {printable(run)} yet: the page shows what else there is."))
     if size > MOST_BYTES:
         print("That is large for a page: a smaller --max-seconds, --compose or --music makes it smaller.")
     if options.open:
