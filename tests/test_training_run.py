@@ -368,11 +368,11 @@ def test_the_average_is_that_of_every_parameter_whether_it_moves_or_rests(tmp_pa
             for name, parameter in network.named_parameters():
                 if name.startswith(tuple(parts)) and parts:
                     parameter.add_(torch.randn(parameter.shape, generator=random))
-            for own, new in zip(plain.parameters(), network.parameters(), strict=True):
-                own.lerp_(new, 1.0 - min(0.9, count / (count + 9.0)))
             if count == 7:  # a remedy puts earlier weights back
                 for parameter in (*plain.attention.parameters(), *average.network.attention.parameters()):
                     parameter.zero_()
+            for own, new in zip(plain.parameters(), network.parameters(), strict=True):
+                own.lerp_(new, 1.0 - min(0.9, count / (count + 9.0)))
         average.update(network)
         for (name, own), wanted in zip(average.network.named_parameters(), plain.parameters(), strict=True):
             assert torch.equal(own, wanted), (count, name)

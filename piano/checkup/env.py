@@ -62,9 +62,8 @@ def codec_lines() -> list[str]:
 
 def device_lines() -> list[str]:
     """What computes."""
-    lines = [
-        f"processor   {platform.processor() or platform.machine()}, {counted(available_cores(), 'core')} for this process"
-    ]
+    name, cores = platform.processor() or platform.machine(), counted(available_cores(), "core")
+    lines = [f"processor   {name}, {cores} for this process"]
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             known = torch.cuda.get_device_properties(index)
