@@ -26,7 +26,8 @@ class ModelAverage:
         pairs = list(zip(self.network.parameters(), network.parameters(), strict=True))
         moving = [pair for index, pair in enumerate(pairs) if not self._rests(index, *pair)]
         if moving:
-            torch._foreach_lerp_([own for own, _ in moving], [new for _, new in moving], 1.0 - decay)
+            averages, weights = [own for own, _ in moving], [new for _, new in moving]
+            torch._foreach_lerp_(averages, weights, 1.0 - decay)  # type: ignore[reportPrivateImportUsage]
         for own, new in zip(self.network.buffers(), network.buffers(), strict=True):
             own.copy_(new)
 
