@@ -24,6 +24,8 @@ from piano.doctor.windows import (
 
 PATIENCE = 3
 """Sick windows in a row before a rule speaks, unless it says otherwise."""
+STANDS_STILL = 1e-7
+"""Of a network's weights in a window: less is what single precision rounds off, and no learning."""
 
 Check = Callable[[Sequence[Window], str], Reading | None]
 """(windows of the stage so far, prefix of the judge) -> what it sees in the last of them; None: nothing to see."""
@@ -89,12 +91,12 @@ def _judge_failure(windows: Sequence[Window], judge: str) -> Reading | None:
     name = loss_name(windows, judge)
     loss, moved = signal_of(windows, name), signal_of(windows, f"{judge}moved")
     probes, accuracy = signal_of(windows, f"{judge}probes"), signal_of(windows, f"{judge}accuracy")
-    if moved is not None and moved <= 0.0:
+    if moved is not None and moved <= STANDS_STILL:
         says = (
             f"The {judge_name(judge)}'s weights have not moved at all: it does not learn, "
             "and what it tells the generator means nothing."
         )
-        return Reading(f"{judge}moved", moved, 0.0, "critical", says)
+        return Reading(f"{judge}moved", moved, STANDS_STILL, "critical", says)
     if loss is not None and loss > 0.90 and not _takes_leaps(windows, judge):
         return Reading(name, loss, 0.90, "critical", f"The {judge_name(judge)} is wrong more often than by chance.")
     if accuracy is not None and accuracy < 0.25:
@@ -325,7 +327,7 @@ def _equilibrium(windows: Sequence[Window], judge: str) -> Reading | None:
         return None
     is_balanced = 0.62 <= losses[-1] <= 0.76 and 0.42 <= real <= 0.58 and 0.42 <= fake <= 0.58
     is_still = abs(losses[-1] - losses[0]) / (len(losses) - 1) < 1e-3
-    is_alive = (probes is None or probes < 0.3) and (moved is None or moved > 0.0)
+    is_alive = (probes is None or probes < 0.3) and (moved is None or moved > STANDS_STILL)
     is_there = is_balanced and is_still and is_alive and spread >= 0.7
     says = (
         f"{judge_name(judge).capitalize()} and generator are level, and what is generated is varied: "
