@@ -121,7 +121,8 @@ class Once:
         if name not in self._live:
             return make(of)
         if what not in self._live:
-            self._live[what] = make(self._live[name])
+            with torch.enable_grad():  # whoever comes first, the generator needs the way back
+                self._live[what] = make(self._live[name])
         return self._live[what] if of.requires_grad else self._live[what].detach()
 
     def forget(self) -> None:
