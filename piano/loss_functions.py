@@ -54,6 +54,8 @@ Logits: TypeAlias = Tensor | Sequence[Tensor]
 
 ENERGY_BANDS = 48
 BAND_FLOOR = 1e-8
+COMPRESSION, COMPRESSED_WEIGHT = 0.3, 4.0
+"""Power of magnitudes in which loud partials are compared, and what it counts beside log magnitudes."""
 HIGHEST_LOG = 10.0
 """Far above any spectrum of audio: an untrained head must not overflow, the L1 on log magnitudes pulls it back."""
 FRAMES_AT_ONCE = 64
@@ -101,7 +103,7 @@ def magnitude_loss(predicted_log: Tensor, target_log: Tensor) -> Tensor:
     """
     logarithmic = (predicted_log - target_log).abs().mean()
     compressed = (_compressed(predicted_log) - _compressed(target_log)).abs().mean()
-    return logarithmic + 4.0 * compressed
+    return logarithmic + COMPRESSED_WEIGHT * compressed
 
 
 def band_energy_loss(predicted_log: Tensor, target_log: Tensor, *, bands: int = ENERGY_BANDS) -> Tensor:
@@ -124,7 +126,7 @@ def band_energy_loss(predicted_log: Tensor, target_log: Tensor, *, bands: int = 
 def spectrum_loss(predicted_log: Tensor, target_log: Tensor, *, energy_weight: float) -> Tensor:
     """`magnitude_loss` and `energy_weight` times `band_energy_loss`, in one pass with a way back of its own.
 
-    Three times as fast on a CPU: what the two share is computed once, a few frames at a time, with its gradient.
+    More than twice as fast on a CPU: what the two share is computed once, a few frames at a time, with its gradient.
 
     Parameters
     ----------
@@ -161,12 +163,13 @@ class _SpectrumLoss(torch.autograd.Function):
             wanted_band = ((2.0 * wanted).exp_() @ member).add_(BAND_FLOOR)
             difference, band_difference = predicted[part] - target[part], (band / wanted_band).log_().mul_(0.5)
             compressed = (root - _compressed(wanted)).abs_().sum()
-            total += bin_share * (difference.abs().sum() + 4.0 * compressed) + band_share * band_difference.abs().sum()
+            by_bin = difference.abs().sum() + COMPRESSED_WEIGHT * compressed
+            total += bin_share * by_bin + band_share * band_difference.abs().sum()
             if gradient is None:
                 continue
             # d|a - b| has the sign of a - b, and that of the compressed ones is the same.
             by_band = (band_share * band_difference.sign_() / band) @ member.T
-            steep = root.mul_(4.0 * 0.3 * bin_share)
+            steep = root.mul_(COMPRESSED_WEIGHT * COMPRESSION * bin_share)
             if not is_cpu or float(own.amax()) >= HIGHEST_LOG:  # what is clamped has no gradient
                 below = own < HIGHEST_LOG
                 steep, by_band = steep.mul_(below), by_band.mul_(below)
@@ -188,7 +191,7 @@ def _band_level(log_magnitude: Tensor, bands: int) -> Tensor:
 
 def _compressed(log_magnitude: Tensor) -> Tensor:
     """(|S| + floor)^0.3 of a log magnitude: one exponential, a third of the time of exp, subtract and power."""
-    return (0.3 * log_magnitude.clamp(max=HIGHEST_LOG)).exp()
+    return (COMPRESSION * log_magnitude.clamp(max=HIGHEST_LOG)).exp()
 
 
 def feature_matching_loss(

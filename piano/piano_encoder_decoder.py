@@ -237,7 +237,7 @@ class VariationalEncoderDecoder(nn.Module):
         samples = waveform.shape[-1]
         padded = functional.pad(waveform.float(), (0, -samples % self.hop_samples))
         spectrum = stft(padded, self.n_fft)[..., : padded.shape[-1] // self.hop_length, :]
-        # Five times as fast as the absolute value of a complex number, which fears no overflow.
+        # Four times as fast as the absolute value of a complex number, which fears no overflow.
         power = torch.addcmul(spectrum.real.square().add_(TINY_POWER), spectrum.imag, spectrum.imag)
         if not self.image_bands:
             log_magnitude = (power.sqrt() + MAGNITUDE_FLOOR).log()

@@ -791,9 +791,9 @@ def compose_ahead(game: Game, batch: Composition) -> None:
 def both_ahead(game: Game, batch: Both) -> None:
     """Keep reconstruction and composition with their ways back."""
     rebuild_ahead(game, batch.sound)
-    compose_ahead(game, batch.composition)
     if not game.config.model.dropout:
-        draw = batch.composition.once.live("draw a", lambda: first_draw(game, batch.composition))
+        draw = first_draw(game, batch.composition)
+        batch.composition.once.keep("draw a", draw)
         batch.sound.once.keep("composed", decode_end(game, batch, draw))
 
 

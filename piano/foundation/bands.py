@@ -21,7 +21,7 @@ def band_of_bins(bins: int, bands: int, device: torch.device) -> Tensor:
 
 @lru_cache(maxsize=16)
 def members_of_bands(bins: int, bands: int, device: torch.device) -> Tensor:
-    """1 where a bin is in a band, else 0 (bins, bands): on a CPU a product with it is the fastest sum over bands."""
+    """1 where a bin is in a band, else 0 (bins, bands): on a CPU a product with it is faster than adding by index."""
     with torch.inference_mode(mode=False):
         return functional.one_hot(band_of_bins(bins, bands, device), bands).float()
 

@@ -31,7 +31,7 @@ class Work(Protocol):
         Returns
         -------
         float or None
-            Seconds of sound that came of it; None when it is done.
+            Seconds of sound that came of it, or 0 where they say nothing about listeners' speed; None when it is done.
         """
         ...
 

@@ -91,7 +91,9 @@ class Game(NamedTuple):
 
 
 class Once:
-    """What both turns of a step need of a micro-batch, made once by networks that stand still in between; no gradient.
+    """What both turns of a step need of a micro-batch, made once by networks that stand still in between.
+
+    It has no gradient, but for what is kept with its way back: who has `live` goes on from that.
 
     The judges move between the two turns, and the generator does not: what it makes is the same in both. Only what
     dropout thins out is made otherwise each time, and is no matter for both turns (`Config.model.dropout`).
