@@ -157,6 +157,8 @@ class StageSettings(Settings):
     warmup_steps: int = limited(bounds.STEPS)
     steps_per_epoch: int | None = limited(bounds.SOME_STEPS, None)
     """Steps between two entries of the checkpoint list; null: the general steps_per_epoch."""
+    finetune_rate: float | None = limited(bounds.RATE, None)
+    """Of autoencoder and flow: what their learning rate is multiplied by to fine-tune; null: finetune.rate."""
 
 
 _SECTIONS: dict[str, Any] = {name: (StageSettings, ...) for name in STAGE_NAMES}
@@ -172,6 +174,7 @@ class StageValues(NamedTuple):
     learning_rate_disc: float
     warmup_steps: int
     steps_per_epoch: int
+    finetune_rate: float
 
 
 class StagesSettings(create_model("_Stages", __base__=Settings, **_SECTIONS)):
@@ -389,7 +392,10 @@ class Config(Settings):
     def stage(self, name: str) -> StageValues:
         """The values that hold for a stage: the one place where a stage's null falls back on the general value."""
         written: StageSettings = getattr(self.stages, name)
-        return StageValues(**{key: getattr(self, key) if value is None else value for key, value in written})
+        general = {
+            key: self.finetune.rate if key == "finetune_rate" else getattr(self, key, None) for key, _ in written
+        }
+        return StageValues(**{key: general[key] if value is None else value for key, value in written})
 
     @property
     def resumed_folder(self) -> Path:

@@ -106,7 +106,8 @@ def finetuning_stages(config: Config, model: ModelSettings) -> dict[str, dict[st
     for name, stage in config.stages:
         values = stage.model_dump() | {"share": config.finetune.shares.get(name, stage.share)}
         if STAGE[name].kind == "pretraining":
-            values["learning_rate"] = config.finetune.rate * config.stage(name).learning_rate
+            whole = config.stage(name)
+            values["learning_rate"] = whole.finetune_rate * whole.learning_rate
         if STAGE[name].composes and model != config.model:
             values["frames"] = model.latent_seq_len
         stages[name] = values

@@ -74,7 +74,13 @@ def test_every_number_is_said_once():
         for name, field in model.model_fields.items()
         if not field.is_required()
     }
-    optional = {"batch_size", "learning_rate", "learning_rate_disc", "steps_per_epoch"}  # null: the general one
+    optional = {
+        "batch_size",
+        "learning_rate",
+        "learning_rate_disc",
+        "steps_per_epoch",
+        "finetune_rate",
+    }  # null: the general one
     assert defaults == {f"StageSettings.{name}": None for name in optional}
 
     general = yaml.safe_load(DEFAULT_CONFIG.read_text())
@@ -237,7 +243,7 @@ def test_a_stage_has_its_own_value_or_the_general_one():
     config = load_config_from_yaml(DEFAULT_CONFIG, preset="base")
     ear, flow = config.stage("ear"), config.stage("flow")
     assert (ear.learning_rate, ear.learning_rate_disc, ear.batch_size, ear.steps_per_epoch) == (2e-4, 2e-4, 32, 1000)
-    assert (flow.learning_rate, flow.learning_rate_disc, flow.frames, flow.share) == (3e-4, 1e-4, 430, 0.2)
+    assert (flow.learning_rate, flow.learning_rate_disc, flow.frames, flow.share) == (3e-4, 1e-4, 416, 0.2)
     changed = config.model_copy(update={"batch_size": 7})
     assert (changed.stage("ear").batch_size, changed.stage("autoencoder").batch_size) == (7, 64)
 

@@ -7,6 +7,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
+from piano.foundation.heads import turned_heads
+
 EXPLICIT_FRAMES = 512
 """Up to this many frames a CPU multiplies attention out."""
 
@@ -96,13 +98,6 @@ def rotary_tables(frames: int, head_dim: int, *, like: Tensor) -> tuple[Tensor, 
     return angles.cos().to(like.dtype), angles.sin().to(like.dtype)
 
 
-def rotate(heads: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
-    """Turn each pair of head channels by its frame's angle; heads [shape=(..., frames, head_dim)]."""
-    cosine, sine = tables
-    first, second = heads.chunk(2, dim=-1)
-    return torch.cat([first * cosine - second * sine, first * sine + second * cosine], dim=-1)
-
-
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Scaled dot-product attention of heads [shape=(batch, heads, frames, head_dim)].
 
@@ -126,7 +121,6 @@ class AttentionBlock(nn.Module):
         self.num_heads = num_heads
         self.norm = nn.LayerNorm(channels, elementwise_affine=False)
         self.query_key_value = nn.Linear(channels, 3 * channels, bias=False)
-        self.head_norm = nn.LayerNorm(channels // num_heads, elementwise_affine=False)
         self.query_key_scale = nn.Parameter(torch.ones(2, 1, num_heads, 1, channels // num_heads))
         self.attention_out = nn.Linear(channels, channels)
         self.expand = nn.Linear(channels, expansion * channels)
@@ -148,15 +142,7 @@ class AttentionBlock(nn.Module):
 
     def mix(self, hidden: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
         """What each frame takes from all frames."""
-        heads = rearrange(
-            self.query_key_value(hidden),
-            "batch frames (qkv heads dim) -> qkv batch heads frames dim",
-            qkv=3,
-            heads=self.num_heads,
-        )
-        query_key = self.head_norm(heads[:2]).to(hidden.dtype) * self.query_key_scale.to(hidden.dtype)
-        query, key = rotate(query_key, tables)
-        mixed = attend(query, key, heads[2])
+        mixed = attend(*turned_heads(self.query_key_value(hidden), self.query_key_scale, tables))
         return self.attention_out(rearrange(mixed, "batch heads frames dim -> batch frames (heads dim)"))
 
 

@@ -19,6 +19,7 @@ from piano.foundation.collectives import Crowd, Group, crowd_of, detached_batch,
 from piano.foundation.cores import available_cores
 from piano.foundation.errors import ConfigError, MusiganError, StoppedBySignal, ToldElsewhere, TrainingError
 from piano.foundation.first_process import is_first_process
+from piano.foundation.freed_memory import keep_freed_memory
 from piano.foundation.launch import cores_of_each, end_others, start_others
 from piano.foundation.meeting import meeting
 from piano.foundation.peers import Peers
@@ -232,6 +233,8 @@ def start_runtime(
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     accelerator = choose_device(device)
+    if accelerator == "cpu":
+        keep_freed_memory()
     is_measured = accelerator == "cpu" and threads == "auto"
     others: list[subprocess.Popen] = []
     with meeting(others) if devices * nodes > 1 else nullcontext():
