@@ -71,23 +71,23 @@ def main() -> None:
 
 
 def measure(run: TrainingRun, name: str, train: Callable[[TrainingRun], None]) -> None:
-    """Print the rate of one stage; its first step is left out."""
+    """Print the rate of one stage, the mean over steps with and without penalties; its first step is left out."""
     stamps: list[float] = []
-    original = run.record
+    heard: list[float] = []
+    original, frames = run.record, run.settings(name).frames
 
-    audio_seconds = run.batch_size(name) * run.settings(name).frames / run.generator.frames_per_second
-
-    def record(terms: Mapping[str, Tensor | float]) -> None:
-        original(terms)
+    def record(terms: Mapping[str, Tensor | float], **options: int) -> None:
+        original(terms, **options)
         stamps.append(time.perf_counter())
+        heard.append(run.batch_size(name) * options.get("frames", frames) / run.generator.frames_per_second)
 
     run.record = record
     train(run)
     run.record = original
-    spans = np.diff(stamps)
-    rate = audio_seconds / float(np.median(spans))
+    seconds = (stamps[-1] - stamps[0]) / (len(stamps) - 1)
+    rate = float(np.mean(heard[1:])) / seconds
     versus = f", {rate / RAVE_RATE:.1f} x RAVE v1's update" if name == "joint" else ""
-    print(f"  {name:12s} {rate:8.1f} audio-s per s ({1e3 * float(np.median(spans)):.0f} ms a step{versus})", flush=True)
+    print(f"  {name:12s} {rate:8.1f} audio-s per s ({1e3 * seconds:.0f} ms a step{versus})", flush=True)
 
 
 def measure_encoding(run: TrainingRun) -> None:

@@ -159,6 +159,8 @@ class StageSettings(Settings):
     """Steps between two entries of the checkpoint list; null: the general steps_per_epoch."""
     finetune_rate: float | None = limited(bounds.RATE, None)
     """Of autoencoder and flow: what their learning rate is multiplied by to fine-tune; null: finetune.rate."""
+    short_share: float | None = limited(bounds.SHARE, None)
+    """Of the flow: in the first so large a part of it items are half as long, and steps half as dear; null: 0."""
 
 
 _SECTIONS: dict[str, Any] = {name: (StageSettings, ...) for name in STAGE_NAMES}
@@ -175,6 +177,7 @@ class StageValues(NamedTuple):
     warmup_steps: int
     steps_per_epoch: int
     finetune_rate: float
+    short_share: float
 
 
 class StagesSettings(create_model("_Stages", __base__=Settings, **_SECTIONS)):

@@ -107,7 +107,7 @@ def finetuning_stages(config: Config, model: ModelSettings) -> dict[str, dict[st
         values = stage.model_dump() | {"share": config.finetune.shares.get(name, stage.share)}
         if STAGE[name].kind == "pretraining":
             whole = config.stage(name)
-            values["learning_rate"] = whole.finetune_rate * whole.learning_rate
+            values |= {"learning_rate": whole.finetune_rate * whole.learning_rate, "short_share": None}
         if STAGE[name].composes and model != config.model:
             values["frames"] = model.latent_seq_len
         stages[name] = values

@@ -214,7 +214,8 @@ def train_flow(run: TrainingRun) -> None:
     player = Player("flow", optimizer, flow_turn)
     attention.train()
     for step in run.steps("flow", optimizers_of(player)):
-        run.record(learn(run.game(step), player, draw_noisy_latents(run, step)))
+        batches = draw_noisy_latents(run, step)
+        run.record(learn(run.game(step), player, batches), frames=batches[0].latents.shape[1])
 
 
 class NoisyLatents(NamedTuple):
@@ -232,6 +233,8 @@ class NoisyLatents(NamedTuple):
 def draw_noisy_latents(run: TrainingRun, step: Step) -> list[NoisyLatents]:
     """The micro-batches of one step of stage 1b."""
     batch_size, frames = run.batch_size("flow"), run.settings("flow").frames
+    if step.progress < run.settings("flow").short_share:
+        frames = max(1, frames // 2)  # what lies near is learned first, and for half the price
     level = draw_levels(step, batch_size, frames)
     noise = step.noise("noise", batch_size, frames, run.generator.latent_dim)
     batches = []

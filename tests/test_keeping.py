@@ -63,10 +63,10 @@ def dropout_run(folder: Path, *, stops: bool = False) -> TrainingRun:
     run.stateful["memory"] = memory
     record = run.record
 
-    def counted(terms):
+    def counted(terms, **options):
         memory.seen += 1
         run.stop.signal = signal.SIGTERM if stops else None
-        record(terms)
+        record(terms, **options)
 
     def judge(run: TrainingRun, stage: str) -> None:
         torch.rand(3)

@@ -65,10 +65,10 @@ def test_the_generator_learns_alone_then_under_a_ramp_at_a_rising_rate(pretraine
     )
     judges, generators = [], []
 
-    def watch(terms):
+    def watch(terms, **options):
         judges.append(weights(run.discriminator))
         generators.append(weights(run.generator))
-        TrainingRun.record(run, terms)
+        TrainingRun.record(run, terms, **options)
 
     run.record = watch
     for train, stage, parts, alone, asked in (

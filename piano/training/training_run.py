@@ -388,10 +388,17 @@ class TrainingRun:
         now = self._progress() * steps[self.stage]
         self.screen.show(self.stage, (done + now) / max(sum(steps.values()), 1))
 
-    def record(self, terms: Mapping[str, Tensor | float]) -> None:
-        """Keep one step's numbers for the log: everything in it must have been used."""
-        items, frames = self.batch_size(self.stage), self.settings(self.stage).frames
-        audio_seconds = items * frames / self.generator.frames_per_second
+    def record(self, terms: Mapping[str, Tensor | float], *, frames: int | None = None) -> None:
+        """Keep one step's numbers for the log: everything in it must have been used.
+
+        Parameters
+        ----------
+        terms : mapping
+        frames : int, optional
+            Latent frames of one item, where they were not the stage's.
+        """
+        length = self.settings(self.stage).frames if frames is None else frames
+        audio_seconds = self.batch_size(self.stage) * length / self.generator.frames_per_second
         entry = {
             "stage": self.stage,
             "epoch": self.epoch + 1,
