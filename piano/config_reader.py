@@ -395,9 +395,8 @@ class Config(Settings):
     def stage(self, name: str) -> StageValues:
         """The values that hold for a stage: the one place where a stage's null falls back on the general value."""
         written: StageSettings = getattr(self.stages, name)
-        general = {
-            key: self.finetune.rate if key == "finetune_rate" else getattr(self, key, None) for key, _ in written
-        }
+        unsaid = {"finetune_rate": self.finetune.rate, "short_share": 0.0}
+        general = {key: unsaid[key] if key in unsaid else getattr(self, key, None) for key, _ in written}
         return StageValues(**{key: general[key] if value is None else value for key, value in written})
 
     @property

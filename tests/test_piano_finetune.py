@@ -18,7 +18,7 @@ from piano.foundation.errors import EXIT_RUINED, CheckpointError
 from piano.foundation.run_log import read_history
 from piano.foundation.runtime import sampling_dtype
 from piano.giveaway import read_wishes
-from piano.piano_finetune import start_from
+from piano.piano_finetune import finetuning_stages, start_from
 from piano.piano_model import VariationalAttentionModel
 from piano.stages import STAGE_NAMES
 from piano.training.time_budget import TimeBudget
@@ -138,6 +138,15 @@ def test_the_screen_says_what_is_adopted_and_the_folder_keeps_it(base, tmp_path,
     asked = SMALL["stages"]["autoencoder"]["learning_rate"]
     assert dict(kept.stages)["autoencoder"].learning_rate == pytest.approx(0.1 * asked)
     assert dict(kept.stages)["autoencoder"].share < dict(kept.stages)["flow"].share
+
+
+def test_a_stage_may_have_its_own_rate_of_fine_tuning_and_hears_whole_windows(tmp_path):
+    config = tiny_config(tmp_path, stages__flow__finetune_rate=0.02, stages__flow__short_share=0.5)
+    stages = finetuning_stages(config, config.model)
+    asked = {name: config.stage(name).learning_rate for name in ("autoencoder", "flow")}
+    assert stages["autoencoder"]["learning_rate"] == pytest.approx(config.finetune.rate * asked["autoencoder"])
+    assert stages["flow"]["learning_rate"] == pytest.approx(0.02 * asked["flow"])
+    assert not stages["flow"]["short_share"]
 
 
 def test_a_stage_without_steps_leaves_the_one_step_block_alone(base, tmp_path):

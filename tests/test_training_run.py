@@ -317,6 +317,15 @@ def test_the_log_holds_one_line_for_every_step_and_only_terms_that_were_used(who
     assert {"melody_d", "adversarial", "energy_score", "ear_loss", "professor_loss"} <= joint.keys()
 
 
+def test_the_flow_hears_half_windows_first(tmp_path):
+    run = start_run(tiny_config(tmp_path, stages__flow__short_share=0.5))
+    pretrain_generator(run)
+    flow = [line["audio_seconds"] for line in read_history(tmp_path) if line.get("stage") == "flow" and "step" in line]
+    whole = run.batch_size("flow") * run.settings("flow").frames / run.generator.frames_per_second
+    assert len(flow) == 4
+    assert flow == pytest.approx([whole / 2, whole / 2, whole, whole])
+
+
 def test_too_small_a_memory_is_answered_with_the_same_steps_in_more_parts(tmp_path):
     run = start_run(tiny_config(tmp_path, accumulation_steps=2))
     run.stage = "flow"
