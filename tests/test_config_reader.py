@@ -80,6 +80,7 @@ def test_every_number_is_said_once():
         "learning_rate_disc",
         "steps_per_epoch",
         "finetune_rate",
+        "short_share",
     }  # null: the general one
     assert defaults == {f"StageSettings.{name}": None for name in optional}
 
