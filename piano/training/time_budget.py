@@ -26,7 +26,7 @@ CORE = next(name for name in stages_of("adversarial") if name not in EXTRAS)
 LEAST_LEARNING, LEAST_AFTER_FLOW = 0.5, 0.1
 """A stage is left out if it would learn for less than half as long as closing it takes: first the extras, then, with
 the core (the professor), all adversarial stages. Once the flow has had its time the core takes what there is."""
-FEWEST_CORE_STEPS, CORE_STEP = 40, 4.0
+FEWEST_CORE_STEPS, CORE_STEP = 40, 6.0
 """Where the core would take fewer steps than this, the flow has the time of all adversarial stages: after 26 to 28 of
 its steps no run played by one step, after 54 to 61 one of three. One takes so many of the flow's (docs/experiments.md).
 """
