@@ -57,13 +57,9 @@ class _TurnedHeads(torch.autograd.Function):
         heads = _by_heads(joined, scale.shape[2])
         plain = heads[:2].contiguous()
         normed, mean, inverse = torch.native_layer_norm(plain, scale.shape[-1:], None, None, EPSILON)
-        (first, second), (first_scale, second_scale) = normed.chunk(2, dim=-1), scale.chunk(2, dim=-1)
-        turned = torch.empty_like(normed)
-        begin, end = turned.chunk(2, dim=-1)
-        torch.mul(first, first_scale * cosine, out=begin).addcmul_(second, second_scale * sine, value=-1.0)
-        torch.mul(first, first_scale * sine, out=end).addcmul_(second, second_scale * cosine)
+        query, key = rotate(normed * scale, (cosine, sine))  # as without gradients, bit for bit
         ctx.save_for_backward(plain, normed, mean, inverse, scale, cosine, sine)
-        return turned[0], turned[1], heads[2].contiguous()
+        return query, key, heads[2].contiguous()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
