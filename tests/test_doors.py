@@ -68,6 +68,9 @@ DOORS: dict[str, Callable[[str], Start]] = {
 }
 STARTS = [(door, verb) for door in DOORS for verb in VERBS if door in (IN_ITS_FOLDER, VERB) or verb == "train"]
 """Every command through two doors; one command through the others too, which no command opens for itself."""
+FIRST_OF_FOLDER = {script(verb).parent: verb for verb in reversed(VERBS)}
+OFTEN = [(door, verb) for door, verb in STARTS if door != IN_ITS_FOLDER or verb in FIRST_OF_FOLDER.values()]
+"""Through the door of its folder one command of each; the others with -m slow: each start takes a second or two."""
 OLD_DOORS = ["piano/doctor/command.py", "piano/evaluation/report.py"]
 
 
@@ -86,17 +89,27 @@ def ask(arguments: list[str], folder: Path = PROJECT) -> subprocess.CompletedPro
 
 
 @pytest.fixture(scope="module")
-def answers() -> dict[tuple[str, str], Future[subprocess.CompletedProcess[str]]]:
-    """What every command says to --help through every door; two processes at a time."""
+def answers(request: pytest.FixtureRequest) -> dict[tuple[str, str], Future[subprocess.CompletedProcess[str]]]:
+    """What every command says to --help through the doors that are asked for; two processes at a time."""
+    specs = [getattr(item, "callspec", None) for item in request.session.items]
+    chosen = [spec.params for spec in specs if spec is not None]
+    asked = {(params.get("door"), params.get("verb")) for params in chosen} | {(VERB, verb) for verb in VERBS}
     with ThreadPoolExecutor(PROCESSES) as pool:
-        starts = {(door, verb): DOORS[door](verb) for door, verb in STARTS}
+        starts = {(door, verb): DOORS[door](verb) for door, verb in STARTS if (door, verb) in asked}
         starts |= {("as before", path): Start([path]) for path in OLD_DOORS}
         return {
             key: pool.submit(ask, [*start.arguments, "--help"], PROJECT / start.folder) for key, start in starts.items()
         }
 
 
-@pytest.mark.parametrize(("door", "verb"), [*STARTS, *(("as before", path) for path in OLD_DOORS)])
+@pytest.mark.parametrize(
+    ("door", "verb"),
+    [
+        *OFTEN,
+        *(pytest.param(*start, marks=pytest.mark.slow) for start in STARTS if start not in OFTEN),
+        *(("as before", path) for path in OLD_DOORS),
+    ],
+)
 def test_help_comes_through_every_door_with_defaults_and_an_example(answers, door: str, verb: str) -> None:
     answer = answers[door, verb].result()
     assert answer.returncode == 0, answer.stderr
