@@ -68,7 +68,7 @@ DOORS: dict[str, Callable[[str], Start]] = {
 }
 STARTS = [(door, verb) for door in DOORS for verb in VERBS if door in (IN_ITS_FOLDER, VERB) or verb == "train"]
 """Every command through two doors; one command through the others too, which no command opens for itself."""
-FIRST_OF_FOLDER = {script(verb).parent: verb for verb in reversed(VERBS)}
+FIRST_OF_FOLDER = {script(verb).parent: verb for verb in (*reversed(VERBS), "train")}
 OFTEN = [(door, verb) for door, verb in STARTS if door != IN_ITS_FOLDER or verb in FIRST_OF_FOLDER.values()]
 """Through the door of its folder one command of each; the others with -m slow: each start takes a second or two."""
 OLD_DOORS = ["piano/doctor/command.py", "piano/evaluation/report.py"]
@@ -94,6 +94,7 @@ def answers(request: pytest.FixtureRequest) -> dict[tuple[str, str], Future[subp
     specs = [getattr(item, "callspec", None) for item in request.session.items]
     chosen = [spec.params for spec in specs if spec is not None]
     asked = {(params.get("door"), params.get("verb")) for params in chosen} | {(VERB, verb) for verb in VERBS}
+    asked |= {(door, "train") for door in DOORS}
     with ThreadPoolExecutor(PROCESSES) as pool:
         starts = {(door, verb): DOORS[door](verb) for door, verb in STARTS if (door, verb) in asked}
         starts |= {("as before", path): Start([path]) for path in OLD_DOORS}
