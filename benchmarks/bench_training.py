@@ -74,12 +74,12 @@ def measure(run: TrainingRun, name: str, train: Callable[[TrainingRun], None]) -
     """Print the rate of one stage, the mean over steps with and without penalties; its first step is left out."""
     stamps: list[float] = []
     heard: list[float] = []
-    original, frames = run.record, run.settings(name).frames
+    original, usual = run.record, run.settings(name).frames
 
-    def record(terms: Mapping[str, Tensor | float], **options: int) -> None:
-        original(terms, **options)
+    def record(terms: Mapping[str, Tensor | float], *, frames: int | None = None) -> None:
+        original(terms, frames=frames)
         stamps.append(time.perf_counter())
-        heard.append(run.batch_size(name) * options.get("frames", frames) / run.generator.frames_per_second)
+        heard.append(run.batch_size(name) * (frames or usual) / run.generator.frames_per_second)
 
     run.record = record
     train(run)

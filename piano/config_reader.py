@@ -395,9 +395,11 @@ class Config(Settings):
     def stage(self, name: str) -> StageValues:
         """The values that hold for a stage: the one place where a stage's null falls back on the general value."""
         written: StageSettings = getattr(self.stages, name)
-        unsaid = {"finetune_rate": self.finetune.rate, "short_share": 0.0}
-        general = {key: unsaid[key] if key in unsaid else getattr(self, key, None) for key, _ in written}
-        return StageValues(**{key: general[key] if value is None else value for key, value in written})
+        unsaid: dict[str, Any] = {"finetune_rate": self.finetune.rate, "short_share": 0.0}
+        values: dict[str, Any] = {
+            key: unsaid.get(key, getattr(self, key, None)) if value is None else value for key, value in written
+        }
+        return StageValues(**values)
 
     @property
     def resumed_folder(self) -> Path:
