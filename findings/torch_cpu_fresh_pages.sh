@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# On a CPU, PyTorch gives the memory of large tensors back to the system and asks for it again in every step.
+# On a CPU, PyTorch gives the memory of a large tensor back to the system and asks for it again in every round of a loop.
 # Guess: torch keeps freed memory for the next tensor of that size on a CPU as it does on a GPU, so that a loop touches new
 # pages in its first round only.
-# Versions: torch 2.11.0, on Linux with glibc
-# Seen: each round of the loop faults in every page of what it allocates, three tensors of 1, 8 and 40 MB, again and again.
-# With glibc told to keep what is freed (mallopt: thresholds for mmap and for trimming), no page is faulted in after ten
-# rounds.
+# Versions: torch 2.11.0, on Linux with glibc 2.36
+# Seen: of three tensors of 1, 8 and 40 MB each round faults in every page of the largest again: 102,410 faults in ten
+# rounds, of which it has 102,400 pages. With glibc told to keep what is freed (mallopt: thresholds for mmap and for
+# trimming), no page is faulted in after ten rounds.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -37,9 +37,9 @@ def faults(rounds):
 faults(10)
 print(faults(10))
 PY
-pages=$((10 * 49 * 1024 * 1024 / $(getconf PAGESIZE)))
+pages=$((10 * 40 * 1024 * 1024 / $(getconf PAGESIZE)))
 usual=$(env/bin/python faults.py leave)
 kept=$(env/bin/python faults.py keep)
-echo "ten rounds allocate $pages pages; faulted in: $usual as torch is, $kept with glibc told to keep them"
-test "$usual" -gt $((pages / 2))
+echo "the largest has $pages pages in ten rounds; faulted in: $usual as torch is, $kept with glibc told to keep them"
+test "$usual" -ge "$pages"
 test "$kept" -lt $((pages / 20))

@@ -19,7 +19,7 @@ from piano.foundation.doors import command, train_first
 from piano.foundation.errors import ConfigError
 from piano.foundation.model_folder import MODELS, RENAMED_MODELS, holds_model
 from piano.foundation.screen_text import nearest, printable
-from piano.stages import STAGE, STAGE_NAMES
+from piano.stages import COMPOSING_STAGE, STAGE, STAGE_NAMES
 
 CONFIG_NAME = "config.yaml"
 STAGES_OF_A_WHOLE_FILE = 6
@@ -370,7 +370,11 @@ class Config(Settings):
                 "without its judges the generator would have nothing to compose by"
             )
         for name in STAGE_NAMES:
-            stage = self.stage(name)
+            stage, written = self.stage(name), getattr(self.stages, name)
+            if written.short_share is not None and name != COMPOSING_STAGE:
+                raise ValueError(f"stages.{name}.short_share means nothing: only the flow hears half windows")
+            if written.finetune_rate is not None and STAGE[name].kind != "pretraining":
+                raise ValueError(f"stages.{name}.finetune_rate means nothing: only autoencoder and flow have one")
             if stage.batch_size % (self.accumulation_steps * self.runtime.devices * self.runtime.nodes):
                 raise ValueError(
                     f"the batch of stage {name} ({stage.batch_size}) must divide into "
@@ -397,7 +401,8 @@ class Config(Settings):
         written: StageSettings = getattr(self.stages, name)
         unsaid: dict[str, Any] = {"finetune_rate": self.finetune.rate, "short_share": 0.0}
         values: dict[str, Any] = {
-            key: unsaid.get(key, getattr(self, key, None)) if value is None else value for key, value in written
+            key: value if value is not None else unsaid[key] if key in unsaid else getattr(self, key)
+            for key, value in written
         }
         return StageValues(**values)
 

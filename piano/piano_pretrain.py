@@ -234,7 +234,7 @@ def draw_noisy_latents(run: TrainingRun, step: Step) -> list[NoisyLatents]:
     """The micro-batches of one step of stage 1b."""
     batch_size, frames = run.batch_size("flow"), run.settings("flow").frames
     if step.progress < run.settings("flow").short_share:
-        frames = max(1, frames // 2)  # what lies near is learned first, and for half the price
+        frames //= 2  # what lies near is learned first, and for half the price
     level = draw_levels(step, batch_size, frames)
     noise = step.noise("noise", batch_size, frames, run.generator.latent_dim)
     batches = []

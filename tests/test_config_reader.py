@@ -240,6 +240,12 @@ def test_a_section_that_is_replaced_whole_takes_no_stage_s_rate_from_the_preset(
     assert config.stage("autoencoder").learning_rate == config.learning_rate
 
 
+@pytest.mark.parametrize("key", ["stages.autoencoder.short_share", "stages.ear.finetune_rate"])
+def test_a_setting_that_a_stage_would_not_heed_is_refused(key):
+    with pytest.raises(ConfigError, match=f"{key} means nothing"):
+        load_config_from_yaml(DEFAULT_CONFIG, overrides={key: 0.5})
+
+
 def test_a_stage_has_its_own_value_or_the_general_one():
     config = load_config_from_yaml(DEFAULT_CONFIG, preset="base")
     ear, flow = config.stage("ear"), config.stage("flow")

@@ -68,8 +68,8 @@ DOORS: dict[str, Callable[[str], Start]] = {
 }
 STARTS = [(door, verb) for door in DOORS for verb in VERBS if door in (IN_ITS_FOLDER, VERB) or verb == "train"]
 """Every command through two doors; one command through the others too, which no command opens for itself."""
-FIRST_OF_FOLDER = {script(verb).parent: verb for verb in (*reversed(VERBS), "train")}
-OFTEN = [(door, verb) for door, verb in STARTS if door != IN_ITS_FOLDER or verb in FIRST_OF_FOLDER.values()]
+ONE_OF_FOLDER = {script(verb).parent: verb for verb in (*VERBS, "train")}
+OFTEN = [(door, verb) for door, verb in STARTS if door != IN_ITS_FOLDER or verb in ONE_OF_FOLDER.values()]
 """Through the door of its folder one command of each; the others with -m slow: each start takes a second or two."""
 OLD_DOORS = ["piano/doctor/command.py", "piano/evaluation/report.py"]
 
