@@ -90,8 +90,9 @@ def train_autoencoder(run: TrainingRun) -> None:
     autoencoder = run.generator.autoencoder
     if run.total_step == 0:
         fit_spectrum([run.generator, run.average.network], run.data, seed=run.config.seed)
-    weights, biases = split_parameters(autoencoder)
-    optimizer = Muon(weights, biases, lr=run.rate("autoencoder"), betas=(0.8, 0.99), dtype=run.runtime.dtype)
+    optimizer = Muon(
+        *split_parameters(autoencoder), lr=run.rate("autoencoder"), betas=(0.8, 0.99), dtype=run.runtime.dtype
+    )
     player = Player("autoencoder", optimizer, autoencoder_turn)
     autoencoder.train()
     for step in run.steps("autoencoder", optimizers_of(player)):

@@ -57,4 +57,4 @@ def assert_same(first: Any, second: Any, place: str = "") -> None:
     elif isinstance(first, torch.Tensor):
         assert torch.equal(first, second), place
     else:
-        assert first == second, place
+        assert first == second, f"{place}: {first!r} is not {second!r}"
