@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from piano.foundation.layers import AttentionBlock, ConvNeXtBlock
 from piano.foundation.muon import Muon, orthogonalise, split_parameters
 
 
@@ -51,6 +52,13 @@ def test_only_matrices_of_blocks_are_orthogonalised() -> None:
     matrices, others, _ = split_parameters(small_network())
     assert [tuple(matrix.shape) for matrix in matrices] == [(24, 8), (8, 24)]
     assert {tuple(other.shape) for other in others} == {(8, 5), (8,)}
+
+
+def test_only_query_key_and_value_are_stacked() -> None:
+    attention = AttentionBlock(16, 2)
+    network = nn.ModuleDict({"blocks": nn.ModuleList([attention, ConvNeXtBlock(16, expansion=3)])})
+    stacked = split_parameters(network).stacked
+    assert [id(parameter) for parameter in stacked] == [id(attention.query_key_value.weight)]
 
 
 def test_query_key_and_value_are_orthogonalised_apart() -> None:

@@ -66,7 +66,7 @@ class _DepthwiseOnCpu(torch.autograd.Function):
                 planes.to(weight.dtype),
                 weight.shape,
                 gradient.to(weight.dtype),
-                padding=(0, ctx.padding),
+                padding=(0, ctx.padding),  # type: ignore[reportArgumentType]
                 groups=weight.shape[0],
             )
         if ctx.needs_input_grad[2]:
