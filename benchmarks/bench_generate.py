@@ -20,7 +20,8 @@ from piano.composer import Composer, Sampling
 from piano.config_reader import load_config_from_yaml
 from piano.foundation.model_folder import named_folder
 from piano.foundation.runtime import choose_threads, sampling_dtype
-from piano.generate_music import MAX_THREADS, measured_threads
+from piano.generate_music import measured_threads
+from piano.generate_options import MAX_THREADS
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import load_generator
 

@@ -320,6 +320,7 @@ class Composer:
         *,
         condition: StyleCondition,
         prefix: Tensor | None = None,
+        suffix: Tensor | None = None,
         given: Tensor | None = None,
         amount: float = 1.0,
     ) -> Tensor:
@@ -334,6 +335,8 @@ class Composer:
             The style to compose in, for all frames.
         prefix : Tensor [shape=(batch, prefix_frames, latent_dim)], optional
             Clean latents the result must continue; returned unchanged as its first frames.
+        suffix : Tensor [shape=(batch, suffix_frames, latent_dim)], optional
+            Clean latents that it must lead to; returned unchanged as its last frames.
         given : Tensor [shape=(batch, frames, latent_dim)], optional
             Latents to vary: the walk begins at them under noise of the level `amount` (Meng et al., arXiv 2108.01073),
             and follows the flow, for the shortcut knows white noise only.
@@ -348,22 +351,25 @@ class Composer:
         name = "shortcut" if steps == 1 else "attention"
         network = getattr(self.generator, name) if self._copy is None else self._copy.flow(name)
         is_halved = self.sampling.dtype == torch.bfloat16 and self._copy is None
-        kept = 0 if prefix is None else prefix.shape[1]
-        level = torch.ones(noise.shape[:2], device=noise.device)
+        nothing = noise[:, :0]
+        prefix, suffix = (nothing if part is None else part for part in (prefix, suffix))
+        free = slice(prefix.shape[1], noise.shape[1] - suffix.shape[1])
+        level = torch.full(noise.shape[:2], PREFIX_LEVEL, device=noise.device)
         latents = noise if given is None else (1.0 - amount) * given + amount * noise
-        if prefix is not None:
-            level[:, :kept] = PREFIX_LEVEL
-            held = (1.0 - PREFIX_LEVEL) * prefix + PREFIX_LEVEL * noise[:, :kept]
-            latents = torch.cat([held, latents[:, kept:]], dim=1)
+        before, after = (
+            (1.0 - PREFIX_LEVEL) * part + PREFIX_LEVEL * noise[:, place]
+            for part, place in ((prefix, slice(0, free.start)), (suffix, slice(free.stop, None)))
+        )
+        latents = torch.cat([before, latents[:, free], after], dim=1)
         first = 1.0 if given is None else shifted(amount, 1.0 / LEVEL_SHIFT)  # what `shifted` moves to `amount`
         for index in range(steps):
             now, then = (shifted(first * (1.0 - (index + turn) / steps), LEVEL_SHIFT) for turn in (0, 1))
-            level[:, kept:] = now
+            level[:, free] = now
             with torch.autocast(noise.device.type, dtype=torch.bfloat16, enabled=is_halved):
                 endpoint = network(latents, level, condition)
             moved = endpoint + then / now * (latents - endpoint)
-            latents = torch.cat([latents[:, :kept], moved[:, kept:]], dim=1)
-        return latents if prefix is None else torch.cat([prefix, latents[:, kept:]], dim=1)
+            latents = torch.cat([before, moved[:, free], after], dim=1)
+        return torch.cat([prefix, latents[:, free], suffix], dim=1)
 
     @torch.inference_mode()
     def stream_latents(
@@ -433,10 +439,10 @@ class Composer:
         items = range(windows.first_item, windows.first_item + history.shape[0])
         wanted = network.latent_seq_len - history.shape[1]
         if windows.noise is None:
-            fresh = self._white(items, "music", windows.frame, wanted)
+            fresh = self.white_noise(items, "music", windows.frame, wanted)
         else:
             fresh = windows.noise[windows.frame : windows.frame + wanted].expand(len(items), -1, -1).to(network.device)
-        noise = torch.cat([self._white(items, "prefix", 0, history.shape[1]), fresh], dim=1)
+        noise = torch.cat([self.white_noise(items, "prefix", 0, history.shape[1]), fresh], dim=1)
         begin = windows.start + windows.frame - history.shape[1]
         window = self.integrate(
             noise,
@@ -495,8 +501,8 @@ class Composer:
             begin = min(max(position - kept, 0), max(frames - window, 0))
             part = given[:, begin : begin + window]
             history = made[:, begin:]
-            held = self._white(items, "prefix", 0, history.shape[1])
-            fresh = self._white(items, "variation", position, part.shape[1] - history.shape[1])
+            held = self.white_noise(items, "prefix", 0, history.shape[1])
+            fresh = self.white_noise(items, "variation", position, part.shape[1] - history.shape[1])
             varied = self.integrate(
                 torch.cat([held, fresh], dim=1),
                 condition=network.condition_on(network.style.describe(part), part.shape[1]),
@@ -531,7 +537,7 @@ class Composer:
         square = torch.randn(hop, latent_dim, generator=keyed_generator("noise to latents")).double()
         return (blocks @ torch.linalg.qr(square).Q).float()
 
-    def _white(self, items: range, purpose: str, position: int, frames: int) -> Tensor:
+    def white_noise(self, items: range, purpose: str, position: int, frames: int) -> Tensor:
         """The seed's white noise (items, frames, latent_dim) from frame `position` on."""
         network = self.generator
         if frames == 0:
@@ -623,7 +629,7 @@ class Composer:
         done, frame, blocks = state.done, state.frame, []
         while held.shape[1] - done >= (1 if is_last else BLOCK_FRAMES + margin):
             end = min(done + BLOCK_FRAMES, held.shape[1])
-            spectrum = self._decode(
+            spectrum = self.decode_part(
                 held[:, max(done - margin, 0) : end + margin],
                 slice(min(done, margin), min(done, margin) + end - done),
             )
@@ -649,9 +655,9 @@ class Composer:
 
     def begin_phases(self, state: Sounding, items: int) -> tuple[PhaseVocoder, ...]:
         """A vocoder for every item."""
-        return tuple(self._start_phase(state.prompt) for _ in range(items))
+        return tuple(self.start_phase(state.prompt) for _ in range(items))
 
-    def _decode(self, latents: Tensor, part: slice) -> Tensor:
+    def decode_part(self, latents: Tensor, part: slice) -> Tensor:
         """Spectrum (items, frames, values) of the latent frames `part`."""
         if self._copy is not None:
             return self._copy.decoder()(latents, part)
@@ -686,7 +692,7 @@ class Composer:
         noise = [keyed_noise(seed, item, "texture", layer, **place) for layer in layers]
         return together(noise).to(self.generator.device)
 
-    def _start_phase(self, prompt: Tensor | None) -> PhaseVocoder:
+    def start_phase(self, prompt: Tensor | None) -> PhaseVocoder:
         n_fft, iterations = self.generator.autoencoder.n_fft, self.sampling.phase_iterations
         kernels = None if self.kernels is None else self.kernels.phase
         if prompt is None:
@@ -721,7 +727,7 @@ class Composer:
 
     def _level(self, first: Tensor, item: int) -> float:
         """Level, in nepers, of an item's first window of latents (1, frames, latent_dim)."""
-        finished = self.finish(self._decode(first, slice(0, first.shape[1])), item)
+        finished = self.finish(self.decode_part(first, slice(0, first.shape[1])), item)
         return 0.5 * float(finished.magnitude.square().mean().clamp_min(1e-12).log())
 
     def _is_next_to_silence(self, level: float) -> bool:

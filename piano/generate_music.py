@@ -1,4 +1,5 @@
-"""New music from a checkpoint and a seed, like a song or not; a fragment continued, a take varied, a song copied."""
+"""New music from a checkpoint and a seed, like a song or not, or a loop of it; a fragment continued, a take varied, a
+song copied or completed."""
 
 import argparse
 import contextlib
@@ -18,9 +19,8 @@ from piano.composer import Composer, Sampling
 from piano.config_reader import load_config_from_yaml
 from piano.doctor.verdict import run_verdict
 from piano.foundation import compiled
-from piano.foundation import options as kinds
 from piano.foundation.audio_io import MP3_RATES, read_audio
-from piano.foundation.doors import command, fill, program
+from piano.foundation.doors import command
 from piano.foundation.errors import AudioError, ConfigError, MusiganError, run_command
 from piano.foundation.m4a import require_encoder
 from piano.foundation.made_files import clear_leftovers
@@ -30,128 +30,24 @@ from piano.foundation.prompts import Heard, hear, without_fade_out, without_last
 from piano.foundation.receipt import Kind, Receipt, discreet_name, file_source, model_hash, own_versions
 from piano.foundation.run_log import LOG_NAME, read_history
 from piano.foundation.runtime import available_cores, choose_device, fastest_threads, sampling_dtype
-from piano.foundation.screen_text import CommandParser, printable, wrapped
+from piano.foundation.screen_text import printable, wrapped
 from piano.foundation.sound_pipe import require_a_pipe, write_stream
 from piano.foundation.sound_progress import Progress, say
+from piano.generate_options import COUNT, MAX_THREADS, PIPE, parse_arguments
+from piano.infill_files import Form, Wanted, completed, form_of, new_pieces
 from piano.latent_style import SHORTEST_SECONDS, Style
+from piano.loops import LoopForm, compose_loop, least_samples
 from piano.made_sounds import Shelf, Target, name_part, sample_name
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import build_generator, choose_folder, load_checkpoint, not_composing_yet
 
-FORMATS = ("wav", "flac", "mp3", "m4a")
 PROMPT_SECONDS = 120.0
-COUNT = 8
-PIPE = Path("-")
 DECODED_FRAMES = 128
 """Of latents that are decoded at once: memory is that of so many, however long a file is."""
-AMOUNT = 0.3
-"""Of a variation, unless asked otherwise."""
 LEAST_FRAMES = 8
 """Of latents, in a file that is continued, varied or taken as a model of style."""
-MAX_THREADS = 4
 LOUDNESS_DBFS, PEAK_DBFS = -18.0, -1.0
 OFFSET_FADE_SECONDS = 1.0
-EXAMPLE = """examples:
-  {musigan generate} --seconds 30 --count 4
-  {musigan generate} --prompt my_fragment.mp3 --seconds 20
-  {musigan generate} --like my_song.mp3 --count 4
-  {musigan generate} --vary my_take.wav --amount 0.3 --count 3
-  {musigan generate} --reconstruct song.mp3
-  {musigan generate} --seconds inf --output - | ffplay -
-"""
-
-
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """The command line."""
-    parser = CommandParser(prog=program("generate"), file_option="--prompt", description=__doc__, epilog=fill(EXAMPLE))
-    kinds.add_shared(parser, "--config")
-    kinds.add_shared(
-        parser,
-        "--checkpoints",
-        help="folder of a model, or shipped (default: the config's checkpoint_folder; shipped if that holds none)",
-    )
-    kinds.add_shared(parser, "--epoch")
-    kinds.add_shared(
-        parser,
-        "--seconds",
-        type=kinds.seconds_or_endless,
-        default=30.0,
-        help="length of each sample; inf with --output -: until the reader goes (default: %(default)g)",
-    )
-    kinds.add_shared(parser, "--count", default=None, help=f"how many samples (default: {COUNT}, with --output - one)")
-    kinds.add_shared(parser, "--seed", type=kinds.any_seed, help="the same seed gives the same music (default: 0)")
-    kinds.add_shared(parser, "--steps", "--phase-iterations")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        help="folder, or - to write one sound to a pipe as it is made (default: the config's music_out_folder)",
-    )
-    parser.add_argument(
-        "--format", choices=FORMATS, default="wav", help="of the files written; m4a needs ffmpeg (default: wav)"
-    )
-    parser.add_argument("--prompt", type=Path, help="a fragment to continue, of any format and rate (default: none)")
-    parser.add_argument(
-        "--reconstruct",
-        type=Path,
-        nargs="+",
-        metavar="FILE",
-        help="write what the autoencoder makes of these (default: none)",
-    )
-    parser.add_argument(
-        "--vary", type=Path, metavar="FILE", help="other takes of a sound, near to it, as long as it is (default: none)"
-    )
-    parser.add_argument(
-        "--amount",
-        type=kinds.share,
-        help=f"of --vary: 0 is the sound itself, 1 other music of its style (default: {AMOUNT:g})",
-    )
-    parser.add_argument("--noise", type=Path, help="a file of noise that is the seed (default: none)")
-    parser.add_argument(
-        "--like", type=Path, metavar="FILE", help="new music in the style of this, not with its notes (default: none)"
-    )
-    kinds.add_shared(parser, "--device")
-    kinds.add_shared(
-        parser,
-        "--threads",
-        help=f"CPU threads (default: OMP_NUM_THREADS, else the fastest up to {MAX_THREADS}, measured)",
-    )
-    kinds.add_shared(
-        parser,
-        "--overwrite",
-        help="make again what this command made before, in its place; files of others stay (default: nothing is "
-        "replaced)",
-    )
-    options = parser.parse_args(argv)
-    given = [f"--{name}" for name in ("prompt", "reconstruct", "vary", "noise") if getattr(options, name)]
-    if len(given) > 1:
-        parser.error(f"{' and '.join(given)} cannot be combined: the music comes from one of them")
-    if options.like and (others := [name for name in given if name != "--noise"]):
-        parser.error(f"--like and {others[0]} cannot be combined: the style is that of the file")
-    if options.amount is not None and not options.vary:
-        parser.error("--amount is of --vary: name the sound to vary")
-    if options.vary and options.amount is None:
-        options.amount = AMOUNT
-    refuse_on_a_pipe(parser, options)
-    ending = options.output.suffix.lower() if options.output and not options.output.is_dir() else ""
-    if ending[1:] in FORMATS:
-        parser.error(f"--output {options.output} is a folder for samples that get names; {ending} is --format's to say")
-    if options.count is None:
-        options.count = 1 if options.output == PIPE else COUNT
-    return options
-
-
-def refuse_on_a_pipe(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    """What a pipe cannot take, and what only a pipe can."""
-    if options.output != PIPE:
-        if math.isinf(options.seconds):
-            parser.error("--seconds inf has no end, and a file has: write it to a pipe with --output -")
-        return
-    if others := [f"--{name}" for name in ("reconstruct", "vary") if getattr(options, name)]:
-        parser.error(f"{others[0]} writes files: name a folder with --output")
-    if options.format != "wav":
-        parser.error("a pipe gets WAV: leave out --format")
-    if options.count not in (None, 1):
-        parser.error("a pipe takes one sound: leave out --count")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -194,7 +90,8 @@ def announce(folder: Path, content: dict[str, Any], options: argparse.Namespace)
 
 def refuse_missing_files(options: argparse.Namespace) -> None:
     """Before anything is loaded; raises AudioError."""
-    for path in (options.prompt, options.noise, options.like, options.vary, *(options.reconstruct or ())):
+    given = (options.prompt, options.noise, options.like, options.vary, options.infill, *(options.reconstruct or ()))
+    for path in given:
         if path is not None and path.is_dir():
             raise AudioError(f"{printable(path)} is a folder. Name a sound file.")
         if path is not None and not path.exists():
@@ -291,9 +188,12 @@ class Maker(NamedTuple):
     def make(self, output: Path, *, items: Iterable[int]) -> Iterator[list[Path]]:
         """Write the samples of these numbers (or every reconstruction); yields the files of each."""
         options, rate = self.options, self.generator.sample_rate
-        if options.format == "mp3" and rate not in MP3_RATES:
+        if options.format == "mp3" and rate not in MP3_RATES and not options.infill:
             raise AudioError(f"MP3 has no {rate} Hz, the rate of this model. Choose --format wav or flac.")
-        if options.reconstruct:
+        if options.infill:
+            say_what_is_ignored(options, "an infill, which is as long as its file", "seconds")
+            yield from infill_file(self, output, list(items))
+        elif options.reconstruct:
             what = "a reconstruction, which is its file once more"
             say_what_is_ignored(options, what, "seconds", "count", "seed", "steps")
             yield from reconstruct_files(self, output)
@@ -305,6 +205,9 @@ class Maker(NamedTuple):
         elif options.prompt:
             self.refuse_no_length()
             yield from continue_prompt(self, output, list(items))
+        elif options.loop:
+            say_what_is_ignored(options, "a loop, which is as long as its bars", "seconds")
+            yield from compose_loops(self, output, list(items))
         else:
             self.refuse_no_length()
             yield from compose_samples(self, output, list(items))
@@ -327,8 +230,28 @@ class Maker(NamedTuple):
         if options.noise and math.isinf(options.seconds):
             raise ConfigError("--noise ends where its file does: give --seconds a number.")
         noise = read_noise(self.composer, options.noise, options.seconds) if options.noise else None
-        style = style_of_file(self.composer, options.like) if options.like else None
-        return self.composer.stream(options.seconds, noise=noise, style=style)
+        return self.composer.stream(options.seconds, noise=noise, style=self.asked_style()(0))
+
+    def asked_style(self) -> Callable[[int], Style | None]:
+        """For the number of a sample the style that was asked for; None where any will do.
+
+        Says so where the training music has no such tempo.
+        """
+        options, styles = self.options, self.generator.style
+        like = style_of_file(self.composer, options.like) if options.like else None
+        if not options.tempo:
+            return lambda item: like
+        beats = options.tempo / 60.0
+        if like is not None:
+            asked = styles.at_tempo(like, beats)
+            return lambda item: asked
+        if not styles.has_tempo_near(beats):
+            slowest, fastest = (60.0 * tempo for tempo in styles.slowest_and_fastest())
+            say(
+                f"no music that this model learned from has a beat near {options.tempo:g} a minute: "
+                f"it has {slowest:.0f} to {fastest:.0f}, and what is made may not follow."
+            )
+        return lambda item: styles.draw(options.seed, range(item, item + 1), tempo=beats)
 
     def receipts(self, *kinds: Kind, source: Path | None, seconds: float) -> Callable[[int], dict[Kind, Receipt]]:
         """What each kind of file of a sample says of itself, for every number of a sample."""
@@ -345,6 +268,11 @@ class Maker(NamedTuple):
             "source": source and file_source(source),
             "like": options.like and file_source(options.like),
             "amount": options.amount,
+            "tempo": options.tempo,
+            "bars": options.loop,
+            "meter": options.meter and str(options.meter),
+            "regions": sorted(zip(options.begins, options.ends, strict=True)) or None,
+            "extended": (options.extend_left, options.extend_right) if options.infill else None,
             "device": generator.device.type,
             "dtype": str(self.composer.sampling.dtype).removeprefix("torch."),
             "threads": torch.get_num_threads(),
@@ -365,17 +293,41 @@ def compose_samples(maker: Maker, output: Path, items: list[int]) -> Iterator[li
     """seed0_sample_0000.wav ... from white noise."""
     generator, options = maker.generator, maker.options
     noise = read_noise(maker.composer, options.noise, options.seconds) if options.noise else None
-    style = style_of_file(maker.composer, options.like) if options.like else None
+    style_for = maker.asked_style()
     receipts = maker.receipts("sample", source=options.noise, seconds=options.seconds)
     with Progress("sample", generator.sample_rate) as progress:
         progress.expect(len(items) * round(options.seconds * generator.sample_rate))
         for number, item in enumerate(items, start=1):
             progress.begin(number, len(items))
             name = sample_name(options.noise, options.seed, item)
-            start = output / (f"like_{name_part(options.like)}_{name}" if options.like else name)
+            start = output / f"{asked_part(options)}{name}"
             target = Target(maker.shelf, start, receipts(item))
-            sounds = maker.composer.stream(options.seconds, noise=noise, style=style, item=item)
+            sounds = maker.composer.stream(options.seconds, noise=noise, style=style_for(item), item=item)
             yield target.write(sounds, progress)
+
+
+def asked_part(options: argparse.Namespace) -> str:
+    """What a name says of what was asked for."""
+    like = f"like_{name_part(options.like)}_" if options.like else ""
+    return f"{like}{options.tempo:g}bpm_" if options.tempo else like
+
+
+def compose_loops(maker: Maker, output: Path, items: list[int]) -> Iterator[list[Path]]:
+    """120bpm_seed0_sample_0000.loop.wav ...: so many bars to the sample, with what samplers read of them."""
+    generator, options = maker.generator, maker.options
+    form = LoopForm(options.loop, options.tempo, options.meter, generator.sample_rate)
+    form.refuse_too_short(least_samples(maker.composer))
+    style_for = maker.asked_style()
+    receipts = maker.receipts("loop", source=None, seconds=form.samples / generator.sample_rate)
+    with Progress("loop", generator.sample_rate) as progress:
+        progress.expect(len(items) * form.samples)
+        for number, item in enumerate(items, start=1):
+            progress.begin(number, len(items))
+            start = output / f"{asked_part(options)}{sample_name(None, options.seed, item)}"
+            target = Target(maker.shelf, start, receipts(item), loop=form.tags())
+            style = style_for(item)
+            assert style is not None
+            yield target.write(iter([compose_loop(maker.composer, form, style, item=item)]), progress)
 
 
 def continue_prompt(maker: Maker, output: Path, items: list[int]) -> Iterator[list[Path]]:
@@ -549,6 +501,50 @@ def varied_sounds(
     offset = torch.from_numpy(heard.levels.offset).float().unsqueeze(1).to(latents.device)
     sounds = composer.decode_stream(varied, first_item=item, are_real=True)
     yield from trim((sound[0] / heard.gain + offset for sound in sounds), heard.samples)
+
+
+def infill_file(maker: Maker, output: Path, items: list[int]) -> Iterator[list[Path]]:
+    """NAME_seed0_sample_0000.infill.wav ...: the file as it is but for its regions, in its own rate and channels."""
+    options, path = maker.options, maker.options.infill
+    regions, extended = zip(options.begins, options.ends, strict=True), (options.extend_left, options.extend_right)
+    heard, form, wanted = hear_gaps(maker.generator, path, regions, extended)
+    if options.format == "mp3" and form.sample_rate not in MP3_RATES:
+        raise AudioError(
+            f"MP3 has no {form.sample_rate} Hz, the rate of {printable(path)}. Choose --format wav or flac."
+        )
+    if options.format in ("mp3", "m4a"):
+        say(f"{options.format} does not keep samples as they are: what is outside the regions changes a little, too.")
+    whole = form.samples + sum(round(side * form.sample_rate) for side in (wanted.left, wanted.right))
+    receipts = maker.receipts("infill", source=path, seconds=whole / form.sample_rate)
+    shelf = maker.shelf._replace(sample_rate=form.sample_rate, channels=form.channels)
+    with Progress("infill", form.sample_rate) as progress:
+        progress.expect(len(items) * whole)
+        for number, item in enumerate(items, start=1):
+            progress.begin(number, len(items))
+            name = sample_name(path, options.seed, item)
+            target = Target(shelf, output / name, receipts(item), exact_as=path)
+            yield target.write(infilled_sounds(maker.composer, heard, form, wanted, item=item), progress)
+
+
+def hear_gaps(
+    generator: VariationalAttentionModel,
+    path: Path,
+    regions: Iterable[tuple[float, float]],
+    extended: tuple[float, float],
+) -> tuple[Heard, Form, Wanted]:
+    """A file as this model completes it; raises AudioError and ConfigError."""
+    heard = hear(path, sample_rate=generator.sample_rate, channels=generator.sound_channels)
+    for note in heard.notes:
+        say(f"{printable(path)}: {note}.")
+    form, wanted = form_of(path), Wanted(tuple(sorted(regions)), *extended)
+    wanted.refuse_nonsense(path, form.samples / form.sample_rate)
+    return heard, form, wanted
+
+
+def infilled_sounds(composer: Composer, heard: Heard, form: Form, wanted: Wanted, *, item: int = 0) -> Iterator[Tensor]:
+    """A file with new music in its gaps, in pieces (channels, samples) of its own rate."""
+    pieces = list(new_pieces(composer, heard, form, wanted, item=item))
+    return (torch.from_numpy(np.ascontiguousarray(piece)) for piece in completed(form, heard.path, pieces))
 
 
 def levelling_gain(waveform: Tensor) -> float:

@@ -18,7 +18,7 @@ from piano.foundation.screen_text import counted, printable
 from piano.foundation.shipped_format import shipped_path
 from piano.foundation.sums import SUMS_NAME, unchanged, write_sums
 from piano.generate_music import open_maker
-from piano.generate_music import parse_arguments as generate_arguments
+from piano.generate_options import parse_arguments as generate_arguments
 from piano.licence import LICENCE_NAME, Licence, kept_licence, read_licence, read_words
 from piano.model_card import CARD_NAME, Given, card_text, read_run
 from piano.piano_model import VariationalAttentionModel

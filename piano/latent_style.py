@@ -35,6 +35,10 @@ ONSET_RIDGE = 1e-3
 DEVIATION_WEIGHT, PULSE_WEIGHT = 0.5, 2.0
 """How much the spread of the latents and the pulse count in choosing the directions that are kept."""
 FIT_SEED = 20
+TEMPO_REACH = 0.06
+"""Styles go with a tempo that is so near to theirs, as a ratio."""
+LEAST_STYLES = 16
+"""So many are chosen from in any case."""
 SHORTEST_SECONDS = 2.0
 """A shorter fragment says too little about its style."""
 
@@ -139,6 +143,14 @@ class Style(NamedTuple):
         pulse = self.pulse._replace(phase=before.pulse.phase + turned)
         if pulse.turn is not None:
             pulse = pulse._replace(turn=pulse.phase / pulse.beats)
+        return Style(self.vector, pulse)
+
+    def moved(self, seconds: float) -> "Style":
+        """The same style, later: what was at time 0 is at `seconds` now."""
+        turned = 2.0 * math.pi * seconds * self.pulse.frequency
+        pulse = self.pulse._replace(phase=self.pulse.phase - turned)
+        if pulse.turn is not None:
+            pulse = pulse._replace(turn=pulse.turn - turned / pulse.beats)
         return Style(self.vector, pulse)
 
     def blended(self, other: "Style", share: float) -> "Style":
@@ -315,6 +327,7 @@ class LatentStyle(OptionalBuffers):
         attempt: int = 0,
         surprise: float = 1.0,
         near: int | None = None,
+        tempo: float | None = None,
     ) -> Style:
         """A new style for every item: near a style of the training music, with a phase of its own.
 
@@ -328,12 +341,16 @@ class LatentStyle(OptionalBuffers):
             How far from the training music's, in units of what is usual: 0 is one of its styles itself.
         near : int, optional
             Which of them, of NUM_ANCHORS; by default that is drawn, too.
+        tempo : float, optional
+            Beats a second: one of the styles that go with it is drawn, and given just this beat.
         """
+        choice = None if tempo is None else self.with_tempo_near(tempo)
         vectors, phases, first_beats = [], [], []
         again = (attempt,) if attempt else ()
         for item in items:
             random = keyed_generator(seed, item, "style", *again)
             drawn = int(torch.randint(NUM_ANCHORS, (1,), generator=random))
+            drawn = drawn if choice is None else int(choice[drawn % len(choice)])
             anchor = self.anchors[drawn if near is None else near]
             noise = keyed_noise(seed, item, "style spread", *again, first_frame=0, frames=1, channels=self.style_dim)[0]
             vectors.append(anchor + surprise * ANCHOR_SPREAD * noise.to(anchor.device))
@@ -341,7 +358,49 @@ class LatentStyle(OptionalBuffers):
             first_beats.append(torch.rand((), generator=random))
         vector = torch.stack(vectors)
         phase, first_beat = (torch.stack(drawn).to(vector.device) for drawn in (phases, first_beats))
-        return Style(vector, self._pulse_of(vector, phase, first_beat))
+        style = Style(vector, self._pulse_of(vector, phase, first_beat))
+        return style if tempo is None else self.at_tempo(style, tempo)
+
+    @torch.no_grad()
+    def with_tempo_near(self, tempo: float) -> Tensor:
+        """The training music's styles (numbers of them) whose beat is near to `tempo`, or the nearest there are.
+
+        Half of it and twice as much are the same tempo: which of them is heard as the beat differs from style to style.
+        """
+        apart = self._apart(self.tempo_and_movement()[0], tempo).abs()
+        near = (apart <= TEMPO_REACH).nonzero().squeeze(1)
+        return near if len(near) >= LEAST_STYLES else apart.argsort(stable=True)[:LEAST_STYLES]
+
+    @torch.no_grad()
+    def has_tempo_near(self, tempo: float) -> bool:
+        """Whether the training music has styles that go with a tempo, in beats a second."""
+        return bool((self._apart(self.tempo_and_movement()[0], tempo).abs() <= TEMPO_REACH).any())
+
+    @torch.no_grad()
+    def slowest_and_fastest(self) -> tuple[float, float]:
+        """The beats a second of the training music's styles, but for one in a hundred at both ends."""
+        slowest, fastest = self.tempo_and_movement()[0].quantile(torch.tensor([0.01, 0.99], device=self.mean.device))
+        return float(slowest), float(fastest)
+
+    @torch.no_grad()
+    def at_tempo(self, style: Style, tempo: float) -> Style:
+        """The same style with a beat of `tempo` beats a second, or of that octave of it which is nearest.
+
+        The vector says it, too.
+        """
+        place = len(self.mean) - PULSE_NUMBERS
+        apart = self._apart(style.pulse.frequency, tempo)
+        moved = 2.0 * apart.unsqueeze(1) / self.spread[place] * self.project[place]
+        return Style(style.vector + moved, style.pulse._replace(frequency=style.pulse.frequency * apart.exp()))
+
+    @staticmethod
+    def _apart(frequency: Tensor, tempo: float) -> Tensor:
+        """Log of the ratio of a tempo to beats a second (count,): of that octave of it which is nearest."""
+        slowest, fastest = PULSE_RANGE
+        octaves = [tempo * 2.0**octave for octave in range(-3, 4)]
+        heard = [octave for octave in octaves if slowest <= octave <= fastest]
+        apart = torch.tensor(heard, device=frequency.device).log() - frequency.log().unsqueeze(1)
+        return apart.gather(1, apart.abs().argmin(dim=1, keepdim=True)).squeeze(1)
 
     @torch.no_grad()
     def tempo_and_movement(self) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from piano.foundation.audio_writer import fitting_subtype, open_writer, source_subtype
 from piano.foundation.errors import AudioError
+from piano.foundation.loop_tags import LoopTags
 from piano.foundation.made_files import numbered_starts, publish_together, put_in_place, unfinished
 from piano.foundation.prompts import Heard
 from piano.foundation.receipt import Kind, Receipt, read_receipt
@@ -55,6 +56,10 @@ class Target(NamedTuple):
     says: dict[Kind, Receipt]
     heard: Heard | None = None
     """What a `full` file begins with."""
+    loop: LoopTags | None = None
+    """That it is one, for samplers to read."""
+    exact_as: Path | None = None
+    """A file whose samples are among the sounds: none of them is changed, by rounding or by a gain."""
 
     def endings(self) -> dict[Kind, str]:
         """How the names end."""
@@ -76,7 +81,9 @@ class Target(NamedTuple):
             return present
         channels = self.shelf.channels
         with contextlib.ExitStack() as stack:
-            spool = stack.enter_context(contextlib.closing(SpooledSound(channels, self.start.parent)))
+            spool = stack.enter_context(
+                contextlib.closing(SpooledSound(channels, self.start.parent, is_levelled=self.exact_as is None))
+            )
             for sound in sounds:
                 piece = sound.float().cpu().numpy()
                 spool.add(piece)
@@ -118,7 +125,8 @@ class Target(NamedTuple):
     def _fill(self, kind: Kind, name: Path, temporary: Path, spool: SpooledSound) -> None:
         """Write one of the files."""
         rate, heard = self.shelf.sample_rate, self.heard if kind == "full" else None
-        subtype = None if heard is None else fitting_subtype(name, source_subtype(heard.path))
+        exact_as = self.exact_as if heard is None else heard.path
+        subtype = None if exact_as is None else fitting_subtype(name, source_subtype(exact_as))
         says = self.says[kind]
         with open_writer(
             name,
@@ -127,6 +135,7 @@ class Target(NamedTuple):
             metadata={"comment": says.text()},
             subtype=subtype,
             source_type=says.digital_source_type,
+            loop=self.loop,
             into=temporary,
         ) as writer:
             for block in heard.blocks(rate) if heard is not None else ():
@@ -141,7 +150,7 @@ class Target(NamedTuple):
     def _report(self, spool: SpooledSound) -> None:
         """Say what became of a sound that would have clipped, or that is none."""
         name = printable(self.start.name)
-        if spool.over:
+        if spool.over and spool.gain < 1.0:
             say(
                 f"{name}: made {-20 * math.log10(spool.gain):.1f} dB softer as a whole, "
                 f"or {counted(spool.over, 'sample')} would be beyond full scale."

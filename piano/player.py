@@ -2,7 +2,7 @@
 
 import argparse
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,21 +14,25 @@ from torch import Tensor
 from piano.composer import Composer, Sampling
 from piano.foundation import compiled
 from piano.foundation.audio_io import write_audio
-from piano.foundation.bounds import SAMPLING_STEPS
+from piano.foundation.bounds import BARS, SAMPLING_STEPS, TEMPO, outside
 from piano.foundation.errors import ConfigError
 from piano.foundation.model_folder import named_folder
 from piano.foundation.runtime import choose_device, sampling_dtype
 from piano.foundation.sound_array import Sound
 from piano.foundation.spooled_sound import CEILING_DB, FULL_SCALE
 from piano.generate_music import (
-    AMOUNT,
     DECODED_FRAMES,
     as_loud_as,
+    hear_gaps,
     hear_prompt,
+    infilled_sounds,
     latents_of_file,
     style_of_file,
     varied_sounds,
 )
+from piano.generate_options import AMOUNT
+from piano.latent_style import Style
+from piano.loops import LoopForm, Meter, compose_loop
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import build_generator, load_checkpoint
 
@@ -83,6 +87,7 @@ class Player:
         item: int = 0,
         steps: int | str = "auto",
         like: str | Path | None = None,
+        tempo: float | None = None,
     ) -> Sound:
         """New music from white noise: what `musigan generate --seed SEED` writes as sample number `item`.
 
@@ -95,6 +100,8 @@ class Player:
             Sampling steps, or `auto`: what scored best.
         like : str or Path, optional
             A sound file: music in its style, not with its notes.
+        tempo : float, optional
+            Quarter notes a minute; by default it is drawn.
 
         Returns
         -------
@@ -102,7 +109,7 @@ class Player:
             Within [-1, 1].
         """
         self._check(seconds)
-        return self._joined(self.stream(seconds, seed=seed, item=item, steps=steps, like=like))
+        return self._joined(self.stream(seconds, seed=seed, item=item, steps=steps, like=like, tempo=tempo))
 
     def compose(self, seconds: float = 30.0, *, seed: int = 0, item: int = 0, steps: int | str = "auto") -> Sound:
         """The same as `generate`: its name since the first version."""
@@ -116,6 +123,7 @@ class Player:
         item: int = 0,
         steps: int | str = "auto",
         like: str | Path | None = None,
+        tempo: float | None = None,
     ) -> Iterator[Sound]:
         """The music of `generate` as it is made, in pieces of a few seconds; without `seconds` it has no end.
 
@@ -126,12 +134,106 @@ class Player:
         iterator of Sound [shape=(channels, samples)]
         """
         self._check(seconds, may_be_endless=True)
-        return self._stream(seconds, self._composer(seed, steps), item, like)
-
-    def _stream(self, seconds: float, composer: Composer, item: int, like: str | Path | None) -> Iterator[Sound]:
+        composer = self._composer(seed, steps)
         style = None if like is None else style_of_file(composer, Path(like))
+        if tempo is not None:
+            style = self._at_tempo(composer, tempo, item, style)
+        return self._stream(seconds, composer, item, style)
+
+    def _stream(self, seconds: float, composer: Composer, item: int, style: Style | None) -> Iterator[Sound]:
         for piece in composer.stream(seconds, item=item, style=style):
             yield Sound(piece.float().cpu().numpy(), self.sample_rate)
+
+    def _at_tempo(self, composer: Composer, tempo: float, item: int, style: Style | None = None) -> Style:
+        """A style with a tempo, in quarter notes a minute; raises ConfigError."""
+        if problem := outside({"tempo": tempo}, {"tempo": TEMPO}):
+            raise ConfigError(problem)
+        if style is not None:
+            return self.generator.style.at_tempo(style, tempo / 60.0)
+        return self.generator.style.draw(composer.sampling.seed, range(item, item + 1), tempo=tempo / 60.0)
+
+    def loop(
+        self,
+        bars: int,
+        tempo: float,
+        *,
+        meter: str = "4/4",
+        seed: int = 0,
+        item: int = 0,
+        steps: int | str = "auto",
+    ) -> Sound:
+        """A loop of so many bars, to the sample: what `musigan generate --loop BARS --tempo TEMPO` writes.
+
+        Parameters
+        ----------
+        bars : int
+        tempo : float
+            Quarter notes a minute.
+        meter : str
+            Of the bars.
+        seed, item : int
+            The same numbers give the same music.
+        steps : int or str
+            Sampling steps, or `auto`: what scored best.
+
+        Returns
+        -------
+        Sound [shape=(channels, samples)]
+            Its first sample comes after its last one.
+
+        Raises
+        ------
+        ConfigError
+            There is no such metre, or the loop would be too short.
+        """
+        if problem := outside({"bars": bars}, {"bars": BARS}):
+            raise ConfigError(problem)
+        try:
+            form = LoopForm(bars, tempo, Meter.read(meter), self.sample_rate)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        composer = self._composer(seed, steps)
+        style = self._at_tempo(composer, tempo, item)
+        return self._joined([compose_loop(composer, form, style, item=item)])
+
+    def infill(
+        self,
+        path: str | Path,
+        regions: Sequence[tuple[float, float]] = (),
+        *,
+        extend_left: float = 0.0,
+        extend_right: float = 0.0,
+        seed: int = 0,
+        item: int = 0,
+        steps: int | str = "auto",
+    ) -> Sound:
+        """A file with new music in it: what `musigan generate --infill` writes; all else stays as it is.
+
+        Parameters
+        ----------
+        path : str or Path
+        regions : sequence of pairs
+            From when to when, in seconds.
+        extend_left, extend_right : float
+            Seconds of new music before the file, and behind it.
+        seed, item : int
+        steps : int or str
+
+        Returns
+        -------
+        Sound [shape=(channels, samples)]
+            At the file's own rate, with its own channels.
+
+        Raises
+        ------
+        AudioError
+            The file cannot be read, is silent or too short.
+        ConfigError
+            The regions are not in it, overlap, or leave nothing of it.
+        """
+        heard, form, wanted = hear_gaps(self.generator, Path(path), regions, (extend_left, extend_right))
+        sounds = infilled_sounds(self._composer(seed, steps), heard, form, wanted, item=item)
+        return Sound(np.concatenate([piece.numpy() for piece in sounds], axis=1), form.sample_rate)
 
     def continue_(
         self, path: str | Path, seconds: float = 30.0, *, seed: int = 0, item: int = 0, steps: int | str = "auto"

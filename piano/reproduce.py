@@ -33,8 +33,9 @@ from piano.foundation.receipt import (
 )
 from piano.foundation.runtime import available_cores, has_device
 from piano.foundation.screen_text import CommandParser, printable
-from piano.generate_music import FORMATS, Maker, open_maker
-from piano.generate_music import parse_arguments as generate_arguments
+from piano.generate_music import Maker, open_maker
+from piano.generate_options import FORMATS
+from piano.generate_options import parse_arguments as generate_arguments
 from piano.play.replay import replayed
 
 EXIT_DIFFERS = 1

@@ -12,6 +12,7 @@ import soundfile
 import soxr
 
 from piano.foundation.errors import DISK_ERRORS, AudioError
+from piano.foundation.loop_tags import LoopTags, tag_loop
 from piano.foundation.m4a import encode_m4a, require_encoder
 from piano.foundation.made_files import replacing, unfinished
 from piano.foundation.screen_text import printable
@@ -163,6 +164,7 @@ def open_writer(
     metadata: dict[str, str] | None = None,
     subtype: str | None = None,
     source_type: str | None = None,
+    loop: LoopTags | None = None,
     into: Path | None = None,
 ) -> Iterator[AudioWriter]:
     """Write a sound file piece by piece, under a temporary name until it is whole.
@@ -183,6 +185,8 @@ def open_writer(
         PCM_16 (what else it is), PCM_24, or for .wav FLOAT, which is not clipped.
     source_type : str, optional
         A term of `source_type`, which .wav, .flac and .mp3 then say in a field of its own.
+    loop : LoopTags, optional
+        That the sound is a loop, which .wav and .flac then say to samplers.
     into : Path, optional
         A file of the caller's that is there (`made_files.unfinished`), to write in place of `path`, which then only
         says the format and is named in errors; nothing is renamed.
@@ -218,6 +222,8 @@ def open_writer(
                 yield writer
             if source_type is not None:
                 tag_source_type(temporary, container, source_type)
+            if loop is not None:
+                tag_loop(temporary, container, loop)
     except OSError as error:
         raise _write_error(path, error) from None
 

@@ -76,6 +76,10 @@ SECONDS = Bound(0.0, 7 * 86_400.0, is_whole=False)
 SOUND_SECONDS = SECONDS._replace(is_above=True)
 """Of one that is made."""
 FINITE = Bound(-1e300, 1e300, is_whole=False)
+TEMPO = Bound(20.0, 400.0, is_whole=False)
+"""Quarter notes a minute."""
+BARS = Bound(1, 64)
+"""Of a loop."""
 SAMPLE_SECONDS = Bound(0.1, 3_600.0, is_whole=False)
 """Of a sample that a run writes at every save, held in memory whole."""
 MINUTES = Bound(0.0, 10 * 366 * 1_440.0, is_whole=False, is_above=True)

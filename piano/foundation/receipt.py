@@ -22,7 +22,7 @@ from piano.foundation.source_type import EDITED, MADE
 
 RECEIPT_VERSION = 1
 LONGEST_COMMENT = 20_000
-Kind = Literal["sample", "full", "continuation", "reconstruction", "variation"]
+Kind = Literal["sample", "full", "continuation", "reconstruction", "variation", "infill", "loop"]
 """`full` begins with the prompt, `continuation` is what follows it."""
 SOURCE_OPTIONS: dict[Kind, str] = {
     "sample": "--noise",
@@ -30,6 +30,8 @@ SOURCE_OPTIONS: dict[Kind, str] = {
     "continuation": "--prompt",
     "reconstruction": "--reconstruct",
     "variation": "--vary",
+    "infill": "--infill",
+    "loop": "--noise",
 }
 """What names the file that a sound of each kind was made from."""
 SOURCE_TYPES: dict[Kind, str] = {
@@ -38,11 +40,17 @@ SOURCE_TYPES: dict[Kind, str] = {
     "continuation": MADE,
     "reconstruction": EDITED,
     "variation": EDITED,
+    "infill": EDITED,
+    "loop": MADE,
 }
 """IPTC's term. A continuation without its prompt holds nothing of the recording, and `--like` takes only its style; a
-`full` file is the recording with more after it (outpainting); the other two are a recording that a model changed."""
-TAKES_STEPS: tuple[Kind, ...] = ("sample", "full", "continuation")
-"""Kinds whose length and sampling steps can be asked for."""
+`full` file is the recording with more after it (outpainting); the others are a recording that a model changed."""
+TAKES_SECONDS: tuple[Kind, ...] = ("sample", "full", "continuation")
+"""Kinds whose length can be asked for."""
+TAKES_STEPS: tuple[Kind, ...] = (*TAKES_SECONDS, "infill", "loop")
+"""Kinds whose sampling steps can be asked for."""
+NOT_ALWAYS = ("like", "amount", "radio", "tempo", "bars", "meter", "regions", "extended")
+"""Fields that a receipt leaves out where they say nothing."""
 Hash = Field(pattern=r"^[0-9a-f]{64}$")
 
 
@@ -67,6 +75,8 @@ class Source(BaseModel):
 
 
 Style = Annotated[int, Field(**bounds.STYLES.limits)]
+Moment = Annotated[float, Field(ge=0.0, le=bounds.SOUND_SECONDS.high)]
+"""Seconds from the beginning of a file."""
 
 
 class RadioMove(BaseModel):
@@ -125,7 +135,7 @@ class Receipt(BaseModel):
     item: int = Field(ge=0, lt=bounds.COUNT.high)
     """Which of the command's samples."""
     seconds: float = Field(**bounds.SOUND_SECONDS.limits)
-    """Asked for; of a reconstruction, those of its file."""
+    """Asked for; of a reconstruction, a variation or an infill, those of the file."""
     steps: int = Field(**bounds.SAMPLING_STEPS.limits)
     """Sampling steps, after `auto` became a number."""
     phase_iterations: int = Field(**bounds.PHASE_ITERATIONS.limits)
@@ -136,6 +146,16 @@ class Receipt(BaseModel):
     """Of a variation: how far from its file."""
     radio: RadioPart | None = None
     """Of what was heard of a radio: then it is no whole piece."""
+    tempo: Annotated[float, Field(**bounds.TEMPO.limits)] | None = None
+    """Asked for: quarter notes a minute."""
+    bars: Annotated[int, Field(**bounds.BARS.limits)] | None = None
+    """Of a loop."""
+    meter: Annotated[str, Field(pattern=r"^[0-9]{1,2}/[0-9]{1,2}$")] | None = None
+    """Of these bars."""
+    regions: Annotated[list[tuple[Moment, Moment]], Field(max_length=1000)] | None = None
+    """Of a file with new music in it: from when to when."""
+    extended: tuple[Moment, Moment] | None = None
+    """Of a file with new music before and behind it: seconds of both."""
     device: Literal["cpu", "cuda", "mps"]
     dtype: Literal["float32", "bfloat16"]
     """Of the sampler's products."""
@@ -154,13 +174,16 @@ class Receipt(BaseModel):
 
         Names have no part in it, nor has what changes the last bits only: threads and compiled loops.
         """
-        names = ["kind", "model", "phase_iterations", "device", "dtype", "amount", "radio"]
+        names = ["kind", "model", "phase_iterations", "device", "dtype", *NOT_ALWAYS]
+        names.remove("like")
         if _without_loops(self.versions) != _without_loops(other.versions):
             return False
         if self.kind != "reconstruction":
             names += ["seed", "item"]
+        if self.kind in TAKES_SECONDS:
+            names.append("seconds")
         if self.kind in TAKES_STEPS:
-            names += ["seconds", "steps"]
+            names.append("steps")
         return all(getattr(self, name) == getattr(other, name) for name in names) and all(
             (mine and mine.sha256) == (its and its.sha256)
             for mine, its in ((self.source, other.source), (self.like, other.like))
@@ -169,15 +192,25 @@ class Receipt(BaseModel):
     @property
     def command(self) -> list[str]:
         """Arguments of generate_music that make this sound, among others if its number is not 0."""
-        asked: dict[str, object] = {"--epoch": self.epoch}
+        asked: list[tuple[str, object]] = [("--epoch", self.epoch)]
+        if self.kind in TAKES_SECONDS:
+            asked.append(("--seconds", repr(self.seconds)))
         if self.kind in TAKES_STEPS:
-            asked |= {"--seconds": repr(self.seconds), "--steps": self.steps}
+            asked.append(("--steps", self.steps))
         if self.kind != "reconstruction":
-            asked |= {"--seed": self.seed, "--count": self.item + 1}
+            asked += [("--seed", self.seed), ("--count", self.item + 1)]
         if self.amount is not None:
-            asked["--amount"] = repr(self.amount)
-        asked |= {"--phase-iterations": self.phase_iterations, "--device": self.device, "--threads": self.threads}
-        return [str(word) for pair in asked.items() for word in pair]
+            asked.append(("--amount", repr(self.amount)))
+        for option, value in (("--tempo", self.tempo), ("--loop", self.bars), ("--meter", self.meter)):
+            if value is not None:
+                asked.append((option, repr(value) if isinstance(value, float) else value))
+        for begin, end in self.regions or ():
+            asked += [("--from", repr(begin)), ("--to", repr(end))]
+        for side, seconds in zip(("left", "right"), self.extended or (), strict=False):
+            if seconds:
+                asked.append((f"--extend-{side}", repr(seconds)))
+        asked += [("--phase-iterations", self.phase_iterations), ("--device", self.device), ("--threads", self.threads)]
+        return [str(word) for pair in asked for word in pair]
 
     @property
     def sources(self) -> dict[str, Source]:
@@ -192,7 +225,7 @@ class Receipt(BaseModel):
         if self.radio is not None:
             words = ["musigan", "reproduce", "--checkpoints", self.folder]  # and this file: no other command plays it
         values = {"musigan": shlex.join(words)} | self.model_dump(
-            exclude={name for name in ("like", "amount", "radio") if getattr(self, name) is None}
+            exclude={name for name in NOT_ALWAYS if getattr(self, name) is None}
         )
         if self.radio is not None:
             values["radio"] = self.radio.model_dump(exclude_defaults=True)

@@ -13,12 +13,13 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
+from piano.foundation.sound_chunks import add_flac_comment, add_wav_chunk, insert
+
 VOCABULARY = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 """Names of terms; not addresses to load anything from."""
 MADE = f"{VOCABULARY}trainedAlgorithmicMedia"
 EDITED = f"{VOCABULARY}compositeWithTrainedAlgorithmicMedia"
 TAG = "DigitalSourceType"
-_BLOCK_BYTES = 1 << 20
 _PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
@@ -49,36 +50,11 @@ def packet(uri: str) -> bytes:
 
 
 def _tag_wav(stream: BinaryIO, uri: str) -> None:
-    """A chunk at the end, where nothing that a reader knows moves."""
-    data = packet(uri)
-    end = stream.seek(0, 2)
-    stream.write(b"\0" * (end % 2) + b"_PMX" + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2))
-    length = stream.tell() - 8
-    stream.seek(4)
-    stream.write(struct.pack("<I", length))
+    add_wav_chunk(stream, b"_PMX", packet(uri))
 
 
 def _tag_flac(stream: BinaryIO, uri: str) -> None:
-    """One more Vorbis comment, at the end of the block that libsndfile always writes."""
-    entry = f"{TAG.upper()}={uri}".encode()
-    data = struct.pack("<I", len(entry)) + entry
-    position, is_last = 4, False
-    while not is_last:
-        stream.seek(position)
-        first, *size = stream.read(4)
-        is_last, kind, length = first > 127, first & 127, int.from_bytes(bytes(size), "big")
-        if kind == 4:
-            _insert(stream, position + 4 + length, data)
-            stream.seek(position + 1)
-            stream.write((length + len(data)).to_bytes(3, "big"))
-            (vendor,) = struct.unpack("<I", stream.read(4))
-            place = position + 8 + vendor
-            stream.seek(place)
-            (count,) = struct.unpack("<I", stream.read(4))
-            stream.seek(place)
-            stream.write(struct.pack("<I", count + 1))
-            return
-        position += 4 + length
+    add_flac_comment(stream, TAG.upper(), uri)
 
 
 def _tag_mp3(stream: BinaryIO, uri: str) -> None:
@@ -87,10 +63,10 @@ def _tag_mp3(stream: BinaryIO, uri: str) -> None:
     stream.seek(0)
     head = stream.read(10)
     if head[:3] != b"ID3":
-        _insert(stream, 0, b"ID3\x03\0\0" + _seven_bits(len(frames)) + frames)
+        insert(stream, 0, b"ID3\x03\0\0" + _seven_bits(len(frames)) + frames)
         return
     size = sum((byte & 127) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
-    _insert(stream, 10, frames)
+    insert(stream, 10, frames)
     stream.seek(6)
     stream.write(_seven_bits(size + len(frames)))
 
@@ -103,17 +79,3 @@ def _frame(name: bytes, content: bytes) -> bytes:
 def _seven_bits(number: int) -> bytes:
     """A size as ID3 writes that of a whole tag: seven bits a byte."""
     return bytes((number >> shift) & 127 for shift in (21, 14, 7, 0))
-
-
-def _insert(stream: BinaryIO, place: int, data: bytes) -> None:
-    """Put bytes into a file; what follows moves back, block by block from its end."""
-    end = stream.seek(0, 2)
-    while end > place:
-        begin = max(end - _BLOCK_BYTES, place)
-        stream.seek(begin)
-        block = stream.read(end - begin)
-        stream.seek(begin + len(data))
-        stream.write(block)
-        end = begin
-    stream.seek(place)
-    stream.write(data)

@@ -23,11 +23,16 @@ class SpooledSound:
         On the disk that is used when the sound gets long.
     most_in_memory : int
         Bytes; what is longer goes to the disk, into a file that no name points to.
+    is_levelled : bool
+        Whether a sound that would clip gets a gain.
     """
 
-    def __init__(self, channels: int, folder: Path, *, most_in_memory: int = 32 << 20) -> None:
+    def __init__(
+        self, channels: int, folder: Path, *, most_in_memory: int = 32 << 20, is_levelled: bool = True
+    ) -> None:
         self._file = tempfile.SpooledTemporaryFile(most_in_memory, dir=str(folder))  # noqa: SIM115 (closed by `close`)
         self.channels = channels
+        self.is_levelled = is_levelled
         self.samples = 0
         self.peak = 0.0
         self._energy = 0.0
@@ -52,8 +57,8 @@ class SpooledSound:
 
     @property
     def gain(self) -> float:
-        """Gain that keeps all of it below full scale: 1 if nothing clips."""
-        return 1.0 if self.peak <= FULL_SCALE else 10 ** (CEILING_DB / 20) / self.peak
+        """Gain that keeps all of it below full scale: 1 if nothing clips, or if it is to stay as it is."""
+        return 1.0 if self.peak <= FULL_SCALE or not self.is_levelled else 10 ** (CEILING_DB / 20) / self.peak
 
     def pieces(self) -> Iterator[np.ndarray]:
         """The sound from its beginning with the gain on it, in pieces (channels, samples)."""

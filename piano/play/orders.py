@@ -9,7 +9,8 @@ from torch import Tensor
 from piano.composer import Composer, Sampling
 from piano.foundation.errors import AudioError
 from piano.foundation.prompts import Heard, hear
-from piano.generate_music import LEAST_FRAMES, Maker, hear_prompt, parse_arguments
+from piano.generate_music import LEAST_FRAMES, Maker, hear_prompt
+from piano.generate_options import parse_arguments
 from piano.latent_style import SHORTEST_SECONDS
 from piano.play.library import TakeKind
 from piano.play.models import Models

@@ -33,8 +33,10 @@ SHOWN_AS: dict[Kind, SoundKind] = {
     "continuation": "continuation",
     "reconstruction": "reconstruction",
     "variation": "reconstruction",
+    "infill": "reconstruction",
+    "loop": "noise",
 }
-"""Where on the page a sound of each kind stands: a variation went through the autoencoder, too."""
+"""Where on the page a sound of each kind stands: a variation and an infill are made from a sound, too."""
 
 
 class ShownSound(NamedTuple):
@@ -183,6 +185,14 @@ def describe_all(paths: Sequence[Path], *, max_seconds: float) -> list[ShownSoun
     return apart(sounds)
 
 
+def gap_words(receipt: Receipt) -> str:
+    """Where an infill has new music."""
+    told = [f"from {begin:g} to {end:g} s" for begin, end in receipt.regions or ()]
+    left, right = receipt.extended or (0.0, 0.0)
+    told = [f"{left:g} s before it"] * bool(left) + told + [f"{right:g} s behind it"] * bool(right)
+    return ", ".join(told)
+
+
 def apart(sounds: Sequence[ShownSound]) -> list[ShownSound]:
     """The sounds, with titles that all differ."""
     titles = told_apart([sound.title for sound in sounds])
@@ -258,6 +268,8 @@ def describe(
         words = "Through the autoencoder and back."
         if receipt is not None and receipt.amount is not None:
             words = f"Another take of it, {receipt.amount:.0%} of the way to other music of its style."
+        if receipt is not None and receipt.kind == "infill":
+            words = f"The recording, with new music {gap_words(receipt)}."
         return ShownSound(kind, copied_title(path, receipt), words, waveform, rate)
     title = continued_title(path, receipt, number)
     if takeover is None:

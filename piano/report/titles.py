@@ -37,6 +37,8 @@ def song_title(name: str) -> str:
 def made_title(path: Path, receipt: Receipt | None, number: int) -> str:
     """Title of the `number`-th piece (from 1) that was made from noise."""
     if receipt is not None:
+        if receipt.kind == "loop":
+            return f"Loop {number}, {receipt.bars} bars at {receipt.tempo:g} a minute, seed {receipt.seed}"
         return f"Sample {number}, seed {receipt.seed}"
     if found := re.fullmatch(r"(sample|seed)_(\d+)", path.stem):
         kind, digits = found.groups()
@@ -58,7 +60,8 @@ def continued_title(path: Path, receipt: Receipt | None, number: int) -> str:
 def copied_title(path: Path, receipt: Receipt | None) -> str:
     """Title of music that went through the autoencoder."""
     source = receipt.source.name if receipt is not None and receipt.source is not None else path.stem
-    what = "Variation" if receipt is not None and receipt.kind == "variation" else "Copy"
+    kind = "reconstruction" if receipt is None else receipt.kind
+    what = {"variation": "Variation", "infill": "Completion"}.get(kind, "Copy")
     return f"{what} of {song_title(source.removesuffix('.reconstruction'))}"
 
 

@@ -1,0 +1,192 @@
+"""Composing what is missing in a sound: between what comes before and what comes after, from latents to samples.
+
+A gap no longer than a third of the window is composed at once, with both sides before it; of a longer one the
+beginning goes on from what comes before, until so much is left. The grid of latents begins where the gap begins, so
+that gaps may begin and end at any sample.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from piano.composer import HISTORY_PART, Composer
+from piano.foundation.finite import require_finite
+from piano.foundation.phase_between import between
+from piano.latent_style import SHORTEST_SECONDS, Style
+from piano.piano_model import VariationalAttentionModel
+
+ITERATIONS = 32
+"""Of Griffin-Lim between both sides, after the vocoder's own from the left one (docs/experiments.md)."""
+SOUNDING_FRAMES = 128
+"""Latents that are decoded at once."""
+
+
+class Sides(NamedTuple):
+    """What lies around a gap."""
+
+    before: Tensor
+    """Whitened latents that end where the gap begins [shape=(1, frames, latent_dim)]; maybe none."""
+    after: Tensor
+    """Those after the gap, of the same grid."""
+
+
+@torch.inference_mode()
+def fill_gap(
+    composer: Composer,
+    waveform: Tensor,
+    begin: int,
+    end: int,
+    *,
+    style: Style | None = None,
+    item: int = 0,
+) -> Tensor:
+    """New music for the samples from `begin` to `end` of a sound, which lead from what is before to what is after.
+
+    Parameters
+    ----------
+    composer : Composer
+    waveform : Tensor [shape=(channels, samples)]
+        At the level of prepared music. Of what lies in the gap next to nothing is heard: the encoder looks a few
+        frames across its edges.
+    begin, end : int
+        Samples. A gap may lie at the beginning or at the end, but may not be all there is.
+    style : Style, optional
+        Frame 0 of its time is the gap's first one; by default it is that of both sides.
+    item : int
+        Items of a seed differ.
+
+    Returns
+    -------
+    Tensor [shape=(channels, end - begin)]
+        Its edges want to be faded into what is known there: see `phase_between`.
+    """
+    network = composer.generator
+    waveform = waveform.to(network.device)
+    frames = -(-(end - begin) // network.hop_samples)
+    sides = encode_sides(network, waveform, begin, end)
+    latents = compose_between(composer, sides, frames, style=style, item=item, position=begin // network.hop_samples)
+    context = network.autoencoder.decoder.context
+    known = sides.before[:, -context:], sides.after[:, :context]
+    return sound_between(
+        composer,
+        torch.cat([known[0], latents, known[1]], dim=1),
+        slice(known[0].shape[1], known[0].shape[1] + frames),
+        before=waveform[:, :begin],
+        after=waveform[:, end:],
+        samples=end - begin,
+        item=item,
+    )
+
+
+def encode_sides(network: VariationalAttentionModel, waveform: Tensor, begin: int, end: int) -> Sides:
+    """The latents around a gap of a waveform (channels, samples), a window of each side at most."""
+    hop, margin, window = network.hop_samples, network.autoencoder.encoder.context, network.latent_seq_len
+    samples = waveform.shape[-1]
+
+    def encode(first: int, frames: int) -> Tensor:
+        """Latents of `frames` hops from sample `first` on."""
+        if frames <= 0:
+            return torch.zeros(1, 0, network.latent_dim, device=waveform.device)
+        earlier = min(margin, first // hop)
+        piece = waveform[:, first - earlier * hop : first + (frames + margin) * hop]
+        return network.encode(piece.unsqueeze(0))[:, earlier : earlier + frames]
+
+    before = min(begin // hop, window)
+    resumed = begin + -(-(end - begin) // hop) * hop
+    after = min(max(samples - resumed, 0) // hop, window)
+    sides = Sides(encode(begin - before * hop, before), encode(resumed, after))
+    return Sides(*(require_finite(side, "latents of a sound") for side in sides))
+
+
+def style_around(network: VariationalAttentionModel, sides: Sides, frames: int) -> Style:
+    """The style of both sides of a gap of `frames` frames, with the pulse of the longer one; frame 0 is the gap's."""
+    rate, described = network.frames_per_second, []
+    for side, first_frame in ((sides.before, -sides.before.shape[1]), (sides.after, frames)):
+        if side.shape[1] > 1:
+            described.append((side.shape[1], network.style.describe(side).moved(first_frame / rate)))
+    described.sort(key=lambda pair: -pair[0])
+    long = [style for length, style in described if length >= SHORTEST_SECONDS * rate] or [described[0][1]]
+    vectors = torch.stack([style.vector for style in long])
+    return Style(vectors.mean(dim=0), long[0].pulse)
+
+
+def compose_between(
+    composer: Composer, sides: Sides, frames: int, *, style: Style | None = None, item: int = 0, position: int = 0
+) -> Tensor:
+    """Latents (1, frames, latent_dim) that lead from one side to the other.
+
+    Parameters
+    ----------
+    composer : Composer
+    sides : Sides
+        One of them may be empty.
+    frames : int
+    style : Style, optional
+        See `fill_gap`.
+    item, position : int
+        What the noise is drawn for: gaps at different places of a sound get different music.
+    """
+    network, items = composer.generator, range(item, item + 1)
+    style = style_around(network, sides, frames) if style is None else style
+    window = network.latent_seq_len
+    kept = window // HISTORY_PART
+    begun, ended = sides.before, sides.after  # they grow towards each other
+    done, left = 0, frames
+
+    def compose(before: int, free: int, after: int, first_frame: int) -> Tensor:
+        """A window of which the middle is new; frame `first_frame` of the gap is its first new one."""
+        noise = torch.cat(
+            [
+                composer.white_noise(items, "prefix", 0, before),
+                composer.white_noise(items, "infill", position + first_frame, free),
+                composer.white_noise(items, "suffix", 0, after),
+            ],
+            dim=1,
+        )
+        made = composer.integrate(
+            noise,
+            condition=network.condition_on(style, noise.shape[1], first_frame=first_frame - before),
+            prefix=begun[:, begun.shape[1] - before :],
+            suffix=ended[:, :after],
+        )
+        return require_finite(made[:, before : before + free], "latents")
+
+    while left:
+        if begun.shape[1] and ended.shape[1] and left <= kept:
+            around = window - left
+            before = min(begun.shape[1], max(around // 2, around - ended.shape[1]))
+            piece = compose(before, left, min(ended.shape[1], around - before), done)
+        elif begun.shape[1]:
+            before = min(begun.shape[1], kept)
+            piece = compose(before, window - before, 0, done)
+            piece = piece[:, : left - kept if ended.shape[1] else left]
+        else:  # from the end towards the beginning
+            after = min(ended.shape[1], kept)
+            free = min(window - after, left)
+            ended = torch.cat([compose(0, free, after, left - free), ended], dim=1)
+            left -= free
+            continue
+        begun = torch.cat([begun, piece], dim=1)
+        done, left = done + piece.shape[1], left - piece.shape[1]
+    made = torch.cat([begun[:, sides.before.shape[1] :], ended[:, : ended.shape[1] - sides.after.shape[1]]], dim=1)
+    assert made.shape[1] == frames
+    return made
+
+
+def sound_between(
+    composer: Composer, latents: Tensor, part: slice, *, before: Tensor, after: Tensor, samples: int, item: int
+) -> Tensor:
+    """Samples (channels, samples) of the latents `part` of (1, frames, latent_dim), with phases that fit both sides."""
+    stride = composer.generator.autoencoder.latent_stride
+    margin, levels = composer.generator.autoencoder.decoder.context, []
+    for first in range(part.start, part.stop, SOUNDING_FRAMES):
+        last, earliest = min(first + SOUNDING_FRAMES, part.stop), max(first - margin, 0)
+        spectrum = composer.decode_part(latents[:, earliest : last + margin], slice(first - earliest, last - earliest))
+        levels.append(composer.finish(spectrum, item, first_frame=(first - part.start) * stride))
+    magnitude = torch.cat([level.magnitude for level in levels], dim=-2)[0]
+    angles = [level.coherence for level in levels if level.coherence is not None]
+    vocoder = composer.start_phase(before if before.shape[-1] else None)
+    begun = vocoder.push(magnitude, torch.cat(angles, dim=-2)[0] if angles else None)
+    start = torch.cat([begun, vocoder.finish()], dim=-1)[..., :samples]
+    return between(magnitude, start, before=before, after=after, iterations=ITERATIONS) if after.shape[-1] else start

@@ -1,0 +1,134 @@
+"""Loops: so many bars at a tempo, to the sample, whose end was composed to lead into their beginning.
+
+Music is composed straight on, from some beats before the loop. Then its last part is composed anew as a gap between
+what is before it and the loop's own beginning (`infill`). So nothing is stretched or cross-faded, and a bar need not be
+a whole number of latent frames.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from piano.composer import Composer
+from piano.foundation.errors import ConfigError
+from piano.foundation.loop_tags import LoopTags
+from piano.infill import fill_gap
+from piano.latent_style import Style
+
+LEAD_SECONDS = 1.5
+"""At least so much is composed before the loop, for its beginning to have a past."""
+LEAST_FRAMES = 16
+"""Of latents, in a loop: half of them are composed anew."""
+EDGE_SECONDS = 0.01
+"""Over which the new end is faded into what led to the beginning when it was composed."""
+
+
+class Meter(NamedTuple):
+    """So many beats a bar, of so long notes: 3, 4 is three quarters."""
+
+    beats: int
+    unit: int
+
+    @classmethod
+    def read(cls, text: str) -> "Meter":
+        """From `3/4`; raises ValueError."""
+        beats, slash, unit = text.partition("/")
+        if not (slash and beats.isdecimal() and unit.isdecimal()):
+            raise ValueError(f"a metre is written as 3/4, got {text!r}")
+        found = cls(int(beats), int(unit))
+        if not 1 <= found.beats <= 32 or found.unit not in (1, 2, 4, 8, 16, 32):
+            raise ValueError(f"a bar has 1 to 32 beats of 1, 1/2, 1/4, 1/8, 1/16 or 1/32, got {text!r}")
+        return found
+
+    def __str__(self) -> str:
+        return f"{self.beats}/{self.unit}"
+
+    @property
+    def quarters(self) -> float:
+        """Quarter notes of a bar, which a tempo counts."""
+        return 4.0 * self.beats / self.unit
+
+
+class LoopForm(NamedTuple):
+    """How long a loop is."""
+
+    bars: int
+    tempo: float
+    """Quarter notes a minute."""
+    meter: Meter
+    sample_rate: int
+
+    @property
+    def quarters(self) -> float:
+        """Quarter notes of all of it."""
+        return self.bars * self.meter.quarters
+
+    @property
+    def samples(self) -> int:
+        """The nearest whole number."""
+        return round(self.quarters * 60.0 / self.tempo * self.sample_rate)
+
+    def tags(self) -> LoopTags:
+        """What its file says of it."""
+        meter = (self.meter.beats, self.meter.unit)
+        return LoopTags(self.samples, self.sample_rate, self.tempo, max(1, round(self.quarters)), meter)
+
+    def refuse_too_short(self, least: int) -> None:
+        """Raises ConfigError for less than `least` samples."""
+        if self.samples < least:
+            raise ConfigError(
+                f"a loop of {self.bars} x {self.meter} at {self.tempo:g} a minute lasts "
+                f"{self.samples / self.sample_rate:.2f} s: this model needs {least / self.sample_rate:.2f} s. "
+                "Ask for more bars, or a slower tempo."
+            )
+
+
+def least_samples(composer: Composer) -> int:
+    """Of a loop."""
+    return LEAST_FRAMES * composer.generator.hop_samples
+
+
+@torch.inference_mode()
+def compose_loop(composer: Composer, form: LoopForm, style: Style, *, item: int = 0) -> Tensor:
+    """A loop (channels, samples) in a style, which has the tempo of the loop; its first sample lies on a beat.
+
+    Raises
+    ------
+    ConfigError
+        It would be too short.
+    """
+    network, samples = composer.generator, form.samples
+    form.refuse_too_short(least_samples(composer))
+    state = composer.start(item, style=style)
+    lead = lead_samples(state.windows.style, network.sample_rate)
+    fade = round(EDGE_SECONDS * network.sample_rate)
+    state, straight = composer.read(state, lead + samples + fade)
+    anew = anew_samples(form, network.latent_seq_len // 3 * network.hop_samples)
+    begin = lead + samples - anew
+    # Around the gap: on its left what led to it, on its right the loop's beginning and what led to that.
+    half = anew // 2
+    before, after = straight[:, : begin + half], straight[:, lead - (anew - half) : begin]
+    known = torch.cat([before, after], dim=-1)
+    seconds = begin / network.sample_rate
+    made = fill_gap(composer, known, begin, begin + anew, style=state.windows.style.moved(-seconds), item=item)
+    made = made.to(straight.device)
+    rise = torch.from_numpy(0.5 - 0.5 * np.cos(np.pi * (np.arange(fade) + 0.5) / fade)).to(made)
+    made[:, :fade] = straight[:, begin : begin + fade].lerp(made[:, :fade], rise)
+    made[:, anew - fade :] = made[:, anew - fade :].lerp(straight[:, lead - fade : lead], rise)
+    return torch.cat([straight[:, lead:begin], made], dim=-1)
+
+
+def lead_samples(style: Style, sample_rate: int) -> int:
+    """Samples before the first beat that is late enough to begin a loop."""
+    frequency, phase = float(style.pulse.frequency[0]), float(style.pulse.phase[0])
+    first = (-phase / (2.0 * math.pi)) % 1.0  # beats until the first one
+    return round((first + math.ceil(LEAD_SECONDS * frequency)) / frequency * sample_rate)
+
+
+def anew_samples(form: LoopForm, most: int) -> int:
+    """How much of the end is composed anew: a bar, but no more than half of the loop or than fits into a window."""
+    bar = round(form.meter.quarters * 60.0 / form.tempo * form.sample_rate)
+    return min(bar, form.samples // 2, most)
