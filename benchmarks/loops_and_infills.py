@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from piano.composer import HISTORY_PART
 from piano.evaluation.continuations import agreement, click_ratio, click_ratios_of_music
 from piano.evaluation.pictures import constant_q_grid
 from piano.foundation.audio_io import find_audio_files, read_audio, write_audio
@@ -73,7 +74,7 @@ def look_at_loops(player: Player, band: Band, options: argparse.Namespace) -> in
     """A line about loops; returns how many are not exact."""
     random = np.random.default_rng(options.seed)
     again, anew, exact, shown, seconds = [], [], 0, {}, 0.0
-    window = player.generator.latent_seq_len // 3 * player.generator.hop_samples
+    window = player.generator.latent_seq_len // HISTORY_PART * player.generator.hop_samples
     began = time.monotonic()
     for number in range(options.loops):
         bars, tempo = int(random.integers(1, 9)), float(np.round(random.uniform(60.0, 180.0), 1))

@@ -75,10 +75,11 @@ def generate(options: argparse.Namespace) -> None:
     make_output_folder(folders[1])
     clear_leftovers(folders[1])
     announce(folders[0], maker.content, options)
-    for paths in maker.make(folders[1], items=range(options.count)):
-        for path in paths:
-            tqdm.write(printable(path))
-            sys.stdout.flush()
+    for seed in options.seeds or [options.seed]:
+        for paths in maker.with_seed(seed).make(folders[1], items=range(options.count)):
+            for path in paths:
+                tqdm.write(printable(path))
+                sys.stdout.flush()
 
 
 def announce(folder: Path, content: dict[str, Any], options: argparse.Namespace) -> None:
@@ -178,6 +179,12 @@ class Maker(NamedTuple):
     def computing_in(self, dtype: torch.dtype) -> "Maker":
         """The same with the sampler's products in another number format, in which it makes other music."""
         return self._replace(composer=self.composer.with_sampling(self.composer.sampling._replace(dtype=dtype)))
+
+    def with_seed(self, seed: int) -> "Maker":
+        """The same with another seed."""
+        composer = self.composer.with_sampling(self.composer.sampling._replace(seed=seed))
+        options = argparse.Namespace(**vars(self.options) | {"seed": seed})
+        return self._replace(composer=composer, options=options)
 
     @property
     def shelf(self) -> Shelf:

@@ -42,6 +42,11 @@ def meter(text: str) -> Meter:
         raise argparse.ArgumentTypeError(printable(error)) from None
 
 
+def seeds(text: str) -> list[int]:
+    """For argparse: seeds with commas between them; one that is named twice counts once."""
+    return list(dict.fromkeys(kinds.any_seed(part.strip()) for part in text.split(",")))
+
+
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = CommandParser(
@@ -63,6 +68,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     kinds.add_shared(parser, "--count", default=None, help=f"how many samples (default: {COUNT}, with --output - one)")
     kinds.add_shared(parser, "--seed", type=kinds.any_seed, help="the same seed gives the same music (default: 0)")
+    parser.add_argument(
+        "--seeds",
+        type=seeds,
+        metavar="SEED,SEED,...",
+        help="one sample of each of these, in place of --seed (default: none)",
+    )
     kinds.add_shared(parser, "--steps", "--phase-iterations")
     parser.add_argument(
         "--output",
@@ -72,6 +83,45 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--format", choices=FORMATS, default="wav", help="of the files written; m4a needs ffmpeg (default: wav)"
     )
+    add_sources(parser)
+    add_wishes(parser)
+    kinds.add_shared(parser, "--device")
+    kinds.add_shared(
+        parser,
+        "--threads",
+        help=f"CPU threads (default: OMP_NUM_THREADS, else the fastest up to {MAX_THREADS}, measured)",
+    )
+    kinds.add_shared(
+        parser,
+        "--overwrite",
+        help="make again what this command made before, in its place; files of others stay (default: nothing is "
+        "replaced)",
+    )
+    options = parser.parse_args(argv)
+    given = [f"--{name}" for name in ("prompt", "reconstruct", "vary", "infill", "noise") if getattr(options, name)]
+    if len(given) > 1:
+        parser.error(f"{' and '.join(given)} cannot be combined: the music comes from one of them")
+    if options.like and (others := [name for name in given if name != "--noise"]):
+        parser.error(f"--like and {others[0]} cannot be combined: the style is that of the file")
+    if options.seeds and options.seed != 0:
+        parser.error("--seed and --seeds cannot be combined: name all of them in --seeds")
+    refuse_wrong_loops(parser, options, given)
+    if options.amount is not None and not options.vary:
+        parser.error("--amount is of --vary: name the sound to vary")
+    if options.vary and options.amount is None:
+        options.amount = AMOUNT
+    refuse_wrong_regions(parser, options)
+    refuse_on_a_pipe(parser, options)
+    ending = options.output.suffix.lower() if options.output and not options.output.is_dir() else ""
+    if ending[1:] in FORMATS:
+        parser.error(f"--output {options.output} is a folder for samples that get names; {ending} is --format's to say")
+    if options.count is None:
+        options.count = 1 if options.output == PIPE or options.seeds else COUNT
+    return options
+
+
+def add_sources(parser: argparse.ArgumentParser) -> None:
+    """The files that music can be made from, and what is asked of each."""
     parser.add_argument("--prompt", type=Path, help="a fragment to continue, of any format and rate (default: none)")
     parser.add_argument(
         "--reconstruct",
@@ -92,19 +142,6 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--like", type=Path, metavar="FILE", help="new music in the style of this, not with its notes (default: none)"
     )
-    parser.add_argument(
-        "--tempo",
-        type=kinds.tempo,
-        metavar="BPM",
-        help="quarter notes a minute, of new music (default: drawn from what the training music has)",
-    )
-    parser.add_argument(
-        "--loop",
-        type=kinds.bars,
-        metavar="BARS",
-        help="a loop of so many bars at --tempo: its end leads into its beginning (default: none)",
-    )
-    parser.add_argument("--meter", type=meter, metavar="N/M", help="of the bars of --loop (default: 4/4)")
     parser.add_argument(
         "--infill",
         type=Path,
@@ -137,37 +174,23 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
             metavar="SECONDS",
             help=f"of --infill: so much new music {place} the file (default: %(default)g)",
         )
-    kinds.add_shared(parser, "--device")
-    kinds.add_shared(
-        parser,
-        "--threads",
-        help=f"CPU threads (default: OMP_NUM_THREADS, else the fastest up to {MAX_THREADS}, measured)",
+
+
+def add_wishes(parser: argparse.ArgumentParser) -> None:
+    """How new music shall be."""
+    parser.add_argument(
+        "--tempo",
+        type=kinds.tempo,
+        metavar="BPM",
+        help="quarter notes a minute, of new music (default: drawn from what the training music has)",
     )
-    kinds.add_shared(
-        parser,
-        "--overwrite",
-        help="make again what this command made before, in its place; files of others stay (default: nothing is "
-        "replaced)",
+    parser.add_argument(
+        "--loop",
+        type=kinds.bars,
+        metavar="BARS",
+        help="a loop of so many bars at --tempo: its end leads into its beginning (default: none)",
     )
-    options = parser.parse_args(argv)
-    given = [f"--{name}" for name in ("prompt", "reconstruct", "vary", "infill", "noise") if getattr(options, name)]
-    if len(given) > 1:
-        parser.error(f"{' and '.join(given)} cannot be combined: the music comes from one of them")
-    if options.like and (others := [name for name in given if name != "--noise"]):
-        parser.error(f"--like and {others[0]} cannot be combined: the style is that of the file")
-    refuse_wrong_loops(parser, options, given)
-    if options.amount is not None and not options.vary:
-        parser.error("--amount is of --vary: name the sound to vary")
-    if options.vary and options.amount is None:
-        options.amount = AMOUNT
-    refuse_wrong_regions(parser, options)
-    refuse_on_a_pipe(parser, options)
-    ending = options.output.suffix.lower() if options.output and not options.output.is_dir() else ""
-    if ending[1:] in FORMATS:
-        parser.error(f"--output {options.output} is a folder for samples that get names; {ending} is --format's to say")
-    if options.count is None:
-        options.count = 1 if options.output == PIPE else COUNT
-    return options
+    parser.add_argument("--meter", type=meter, metavar="N/M", help="of the bars of --loop (default: 4/4)")
 
 
 def refuse_wrong_loops(parser: argparse.ArgumentParser, options: argparse.Namespace, given: list[str]) -> None:
@@ -210,5 +233,5 @@ def refuse_on_a_pipe(parser: argparse.ArgumentParser, options: argparse.Namespac
         parser.error(f"{others[0]} writes files: name a folder with --output")
     if options.format != "wav":
         parser.error("a pipe gets WAV: leave out --format")
-    if options.count not in (None, 1):
-        parser.error("a pipe takes one sound: leave out --count")
+    if options.count not in (None, 1) or options.seeds:
+        parser.error(f"a pipe takes one sound: leave out --{'seeds' if options.seeds else 'count'}")

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from piano.composer import Composer
+from piano.composer import HISTORY_PART, Composer
 from piano.foundation.errors import ConfigError
 from piano.foundation.loop_tags import LoopTags
 from piano.infill import fill_gap
@@ -103,10 +103,10 @@ def compose_loop(composer: Composer, form: LoopForm, style: Style, *, item: int 
     network, samples = composer.generator, form.samples
     form.refuse_too_short(least_samples(composer))
     state = composer.start(item, style=style)
-    lead = lead_samples(state.windows.style, network.sample_rate)
+    anew = anew_samples(form, network.latent_seq_len // HISTORY_PART * network.hop_samples)
+    lead = lead_samples(state.windows.style, network.sample_rate, least=anew / network.sample_rate)
     fade = round(EDGE_SECONDS * network.sample_rate)
     state, straight = composer.read(state, lead + samples + fade)
-    anew = anew_samples(form, network.latent_seq_len // 3 * network.hop_samples)
     begin = lead + samples - anew
     # Around the gap: on its left what led to it, on its right the loop's beginning and what led to that.
     half = anew // 2
@@ -121,11 +121,11 @@ def compose_loop(composer: Composer, form: LoopForm, style: Style, *, item: int 
     return torch.cat([straight[:, lead:begin], made], dim=-1)
 
 
-def lead_samples(style: Style, sample_rate: int) -> int:
-    """Samples before the first beat that is late enough to begin a loop."""
+def lead_samples(style: Style, sample_rate: int, *, least: float = 0.0) -> int:
+    """Samples before the first beat that is late enough to begin a loop: after LEAD_SECONDS, and after `least`."""
     frequency, phase = float(style.pulse.frequency[0]), float(style.pulse.phase[0])
     first = (-phase / (2.0 * math.pi)) % 1.0  # beats until the first one
-    return round((first + math.ceil(LEAD_SECONDS * frequency)) / frequency * sample_rate)
+    return round((first + math.ceil(max(LEAD_SECONDS, least) * frequency)) / frequency * sample_rate)
 
 
 def anew_samples(form: LoopForm, most: int) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from wavinfo import WavInfoReader
 
 from piano import generate_music, reproduce
 from piano.composer import Composer, Sampling
@@ -149,6 +150,31 @@ def test_a_loop_s_file_tells_samplers_where_it_ends(here, tmp_path, capsys):
     assert make(tmp_path, "--loop", "2", "--tempo", "150", "--meter", "3/4", "--count", "2", "--seed", "4") == paths
 
 
+def loop_by_libsndfile(path: Path) -> tuple[int, int, float, int, tuple[int, int]]:
+    """Start and end (after the last sample) of the first loop, tempo, beats and metre, as libsndfile reads them."""
+    ffi, library = soundfile._ffi, soundfile._snd
+    instrument, loop_info = bytearray(16 + 16 * 16), bytearray(16 + 4 + 24)
+    with soundfile.SoundFile(path) as file:
+        for command, buffer in ((0x10D1, instrument), (0x10E0, loop_info)):  # SFC_GET_INSTRUMENT, SFC_GET_LOOP_INFO
+            assert library.sf_command(file._file, command, ffi.from_buffer(buffer), len(buffer)) == 1
+    loops, mode, start, end, _ = struct.unpack_from("<iiIII", instrument, 12)
+    numerator, denominator, _, beats, tempo = struct.unpack_from("<hhiif", loop_info)
+    assert (loops, mode) == (1, 801)  # one, SF_LOOP_FORWARD
+    return start, end, tempo, beats, (numerator, denominator)
+
+
+def test_two_readers_agree_about_a_loop(here, tmp_path):
+    """libsndfile, which samplers and audio programs are built on, and wavinfo, which is written from the standards."""
+    (path,) = make(tmp_path, "--loop", "3", "--tempo", "97.5", "--meter", "6/8", "--count", "1")
+    samples = soundfile.info(path).frames
+    assert samples == round(9 * 60 / 97.5 * SAMPLE_RATE)
+    assert loop_by_libsndfile(path) == (0, samples, 97.5, 9, (6, 8))
+    read = WavInfoReader(str(path)).smpl
+    assert read is not None
+    (loop,) = read.sample_loops
+    assert (loop.start, loop.end) == (0, samples - 1)
+
+
 def test_flac_says_it_in_comments(here, tmp_path):
     (path,) = make(tmp_path, "--loop", "1", "--tempo", "120", "--count", "1", "--format", "flac")
     data = path.read_bytes()
@@ -164,6 +190,14 @@ def test_music_at_a_tempo_says_so_and_is_made_again(here, tmp_path, capsys):
     assert reproduce.main([str(path)]) == 0
     (plain,) = make(tmp_path / "plain", "--count", "1", "--seconds", "2")
     assert not np.array_equal(soundfile.read(path)[0], soundfile.read(plain)[0])
+
+
+def test_seeds_make_one_sample_each_the_one_that_the_seed_alone_makes(here, tmp_path):
+    paths = make(tmp_path, "--seeds", "3,17, 3,21", "--seconds", "1")
+    assert [path.name for path in paths] == [f"seed{seed}_sample_0000.wav" for seed in (17, 21, 3)]
+    (alone,) = make(tmp_path / "alone", "--seed", "17", "--count", "1", "--seconds", "1")
+    assert np.array_equal(soundfile.read(paths[0])[0], soundfile.read(alone)[0])
+    assert json.loads(soundfile.SoundFile(paths[0]).comment)["seed"] == 17
 
 
 def test_a_tempo_that_no_training_music_has_is_told(here, generator, tmp_path, capsys, monkeypatch):
@@ -203,6 +237,9 @@ def test_the_python_door_gives_what_the_command_writes(here, tmp_path):
         (["--loop", "4", "--tempo", "120", "--prompt", "take.wav"], "cannot be combined"),
         (["--tempo", "120", "--vary", "take.wav"], "--tempo and --vary cannot be combined"),
         (["--meter", "3/4"], "--meter is of --loop"),
+        (["--seeds", "3,17", "--seed", "2"], "--seed and --seeds cannot be combined"),
+        (["--seeds", "3,x"], "x is not"),
+        (["--seeds", "3", "--output", "-"], "a pipe takes one sound: leave out --seeds"),
         (["--loop", "4", "--tempo", "120", "--meter", "3/5"], "a bar has 1 to 32 beats"),
         (["--loop", "0", "--tempo", "120"], "0 is not"),
         (["--loop", "4", "--tempo", "120", "--output", "-"], "--loop writes files"),
