@@ -21,7 +21,7 @@ from piano.foundation.phase import PhaseVocoder
 from piano.foundation.randomness import keyed_generator, keyed_noise
 from piano.foundation.texture import NEPER
 from piano.inference_copy import FinishedLevels, InferenceCopy, finish_levels, together
-from piano.latent_style import SHORTEST_SECONDS, Style, StyleCondition
+from piano.latent_style import SHORTEST_SECONDS, AskedTempo, Style, StyleCondition
 from piano.piano_encoder_decoder import ChannelLevels
 from piano.piano_model import VariationalAttentionModel, shifted
 from piano.stages import MANY_STEPS, RECONSTRUCTED
@@ -52,6 +52,8 @@ class Sampling(NamedTuple):
     """Griffin-Lim iterations after the single pass."""
     dtype: torch.dtype = torch.float32
     """Precision of the attention block; bfloat16 is faster where the processor has it."""
+    tempo: AskedTempo | None = None
+    """Of new music; by default it is drawn with the style."""
 
 
 class Composer:
@@ -422,7 +424,7 @@ class Composer:
     ) -> Windows:
         """Before the first window of latents; see `stream_latents`."""
         network, items = self.generator, range(first_item, first_item + count)
-        drawn = network.style.draw(self.sampling.seed, items, attempt=attempt)
+        drawn = network.style.draw(self.sampling.seed, items, attempt=attempt, tempo=self.sampling.tempo)
         style = drawn if style is None else style.with_phase_of(drawn)
         history, start = torch.zeros(count, 0, network.latent_dim, device=network.device), 0
         if prefix is not None:

@@ -18,8 +18,10 @@ from tqdm import tqdm
 from piano.composer import Composer, Sampling
 from piano.config_reader import load_config_from_yaml
 from piano.doctor.verdict import run_verdict
+from piano.file_gaps import Form, Wanted, form_of
 from piano.foundation import compiled
 from piano.foundation.audio_io import MP3_RATES, read_audio
+from piano.foundation.audio_writer import exact_subtype
 from piano.foundation.doors import command
 from piano.foundation.errors import AudioError, ConfigError, MusiganError, run_command
 from piano.foundation.m4a import require_encoder
@@ -30,12 +32,12 @@ from piano.foundation.prompts import Heard, hear, without_fade_out, without_last
 from piano.foundation.receipt import Kind, Receipt, discreet_name, file_source, model_hash, own_versions
 from piano.foundation.run_log import LOG_NAME, read_history
 from piano.foundation.runtime import available_cores, choose_device, fastest_threads, sampling_dtype
-from piano.foundation.screen_text import printable, wrapped
+from piano.foundation.screen_text import counted, printable, wrapped
 from piano.foundation.sound_pipe import require_a_pipe, write_stream
 from piano.foundation.sound_progress import Progress, say
 from piano.generate_options import COUNT, MAX_THREADS, PIPE, parse_arguments
-from piano.infill_files import Form, Wanted, completed, form_of, new_pieces
-from piano.latent_style import SHORTEST_SECONDS, Style
+from piano.infill_files import Piece, completed, new_pieces
+from piano.latent_style import SHORTEST_SECONDS, AskedTempo, Style
 from piano.loops import LoopForm, compose_loop, least_samples
 from piano.made_sounds import Shelf, Target, name_part, sample_name
 from piano.piano_model import VariationalAttentionModel
@@ -237,28 +239,32 @@ class Maker(NamedTuple):
         if options.noise and math.isinf(options.seconds):
             raise ConfigError("--noise ends where its file does: give --seconds a number.")
         noise = read_noise(self.composer, options.noise, options.seconds) if options.noise else None
-        return self.composer.stream(options.seconds, noise=noise, style=self.asked_style()(0))
+        composer, style = self.wished()
+        return composer.stream(options.seconds, noise=noise, style=style)
 
-    def asked_style(self) -> Callable[[int], Style | None]:
-        """For the number of a sample the style that was asked for; None where any will do.
+    def wished(self, tempo: AskedTempo | None = None) -> tuple[Composer, Style | None]:
+        """The composer, and the style if it is that of a file, with the tempo that was asked for.
 
         Says so where the training music has no such tempo.
+
+        Parameters
+        ----------
+        tempo : AskedTempo, optional
+            That of a loop; by default what the command line says.
         """
         options, styles = self.options, self.generator.style
-        like = style_of_file(self.composer, options.like) if options.like else None
+        style = style_of_file(self.composer, options.like) if options.like else None
         if not options.tempo:
-            return lambda item: like
-        beats = options.tempo / 60.0
-        if like is not None:
-            asked = styles.at_tempo(like, beats)
-            return lambda item: asked
-        if not styles.has_tempo_near(beats):
-            slowest, fastest = (60.0 * tempo for tempo in styles.slowest_and_fastest())
+            return self.composer, style
+        tempo = tempo or AskedTempo(options.tempo / 60.0)
+        if not styles.has_tempo_near(tempo):
+            slowest, fastest = (60.0 * beat for beat in styles.slowest_and_fastest())
             say(
-                f"no music that this model learned from has a beat near {options.tempo:g} a minute: "
-                f"it has {slowest:.0f} to {fastest:.0f}, and what is made may not follow."
+                f"no music that this model learned from has a beat near {options.tempo:g} a minute, nor an octave of "
+                f"it: its beats go from {slowest:.0f} to {fastest:.0f}. What is made may not follow."
             )
-        return lambda item: styles.draw(options.seed, range(item, item + 1), tempo=beats)
+        composer = self.composer.with_sampling(self.composer.sampling._replace(tempo=tempo))
+        return composer, None if style is None else styles.at_tempo(style, tempo)
 
     def receipts(self, *kinds: Kind, source: Path | None, seconds: float) -> Callable[[int], dict[Kind, Receipt]]:
         """What each kind of file of a sample says of itself, for every number of a sample."""
@@ -300,7 +306,7 @@ def compose_samples(maker: Maker, output: Path, items: list[int]) -> Iterator[li
     """seed0_sample_0000.wav ... from white noise."""
     generator, options = maker.generator, maker.options
     noise = read_noise(maker.composer, options.noise, options.seconds) if options.noise else None
-    style_for = maker.asked_style()
+    composer, style = maker.wished()
     receipts = maker.receipts("sample", source=options.noise, seconds=options.seconds)
     with Progress("sample", generator.sample_rate) as progress:
         progress.expect(len(items) * round(options.seconds * generator.sample_rate))
@@ -309,7 +315,7 @@ def compose_samples(maker: Maker, output: Path, items: list[int]) -> Iterator[li
             name = sample_name(options.noise, options.seed, item)
             start = output / f"{asked_part(options)}{name}"
             target = Target(maker.shelf, start, receipts(item))
-            sounds = maker.composer.stream(options.seconds, noise=noise, style=style_for(item), item=item)
+            sounds = composer.stream(options.seconds, noise=noise, style=style, item=item)
             yield target.write(sounds, progress)
 
 
@@ -324,7 +330,7 @@ def compose_loops(maker: Maker, output: Path, items: list[int]) -> Iterator[list
     generator, options = maker.generator, maker.options
     form = LoopForm(options.loop, options.tempo, options.meter, generator.sample_rate)
     form.refuse_too_short(least_samples(maker.composer))
-    style_for = maker.asked_style()
+    composer, style = maker.wished(form.asked)
     receipts = maker.receipts("loop", source=None, seconds=form.samples / generator.sample_rate)
     with Progress("loop", generator.sample_rate) as progress:
         progress.expect(len(items) * form.samples)
@@ -332,9 +338,8 @@ def compose_loops(maker: Maker, output: Path, items: list[int]) -> Iterator[list
             progress.begin(number, len(items))
             start = output / f"{asked_part(options)}{sample_name(None, options.seed, item)}"
             target = Target(maker.shelf, start, receipts(item), loop=form.tags())
-            style = style_for(item)
-            assert style is not None
-            yield target.write(iter([compose_loop(maker.composer, form, style, item=item)]), progress)
+            sounds = (compose_loop(composer, form, style, item=number) for number in [item])  # when it is written
+            yield target.write(sounds, progress)
 
 
 def continue_prompt(maker: Maker, output: Path, items: list[int]) -> Iterator[list[Path]]:
@@ -519,17 +524,20 @@ def infill_file(maker: Maker, output: Path, items: list[int]) -> Iterator[list[P
         raise AudioError(
             f"MP3 has no {form.sample_rate} Hz, the rate of {printable(path)}. Choose --format wav or flac."
         )
-    if options.format in ("mp3", "m4a"):
-        say(f"{options.format} does not keep samples as they are: what is outside the regions changes a little, too.")
-    whole = form.samples + sum(round(side * form.sample_rate) for side in (wanted.left, wanted.right))
-    receipts = maker.receipts("infill", source=path, seconds=whole / form.sample_rate)
+    subtype, note = exact_subtype(path, options.format)
+    if note:
+        say(f"{printable(path)}: {note}.")
+    if heard.over and subtype != "FLOAT":
+        say(f"{printable(path)}: beyond full scale, {counted(heard.over, 'sample')} clipped.")
+    samples = form.samples + sum(round(side * form.sample_rate) for side in extended)
+    receipts = maker.receipts("infill", source=path, seconds=samples / form.sample_rate)
     shelf = maker.shelf._replace(sample_rate=form.sample_rate, channels=form.channels)
     with Progress("infill", form.sample_rate) as progress:
-        progress.expect(len(items) * whole)
+        progress.expect(len(items) * samples)
         for number, item in enumerate(items, start=1):
             progress.begin(number, len(items))
             name = sample_name(path, options.seed, item)
-            target = Target(shelf, output / name, receipts(item), exact_as=path)
+            target = Target(shelf, output / name, receipts(item), is_as_it_is=True, subtype=subtype)
             yield target.write(infilled_sounds(maker.composer, heard, form, wanted, item=item), progress)
 
 
@@ -543,15 +551,25 @@ def hear_gaps(
     heard = hear(path, sample_rate=generator.sample_rate, channels=generator.sound_channels)
     for note in heard.notes:
         say(f"{printable(path)}: {note}.")
-    form, wanted = form_of(path), Wanted(tuple(sorted(regions)), *extended)
-    wanted.refuse_nonsense(path, form.samples / form.sample_rate)
+    form, wanted = form_of(path), Wanted(tuple(regions), *extended)
+    wanted.refuse_nonsense(path, form)
     return heard, form, wanted
 
 
 def infilled_sounds(composer: Composer, heard: Heard, form: Form, wanted: Wanted, *, item: int = 0) -> Iterator[Tensor]:
     """A file with new music in its gaps, in pieces (channels, samples) of its own rate."""
-    pieces = list(new_pieces(composer, heard, form, wanted, item=item))
-    return (torch.from_numpy(np.ascontiguousarray(piece)) for piece in completed(form, heard.path, pieces))
+
+    def tell(piece: Piece) -> None:
+        if piece.gain < 1.0:
+            begin, end = (sample / form.sample_rate for sample in piece.gap)
+            say(
+                f"{printable(heard.path)}: the new music from {begin:.2f} to {end:.2f} s is made "
+                f"{-20 * math.log10(piece.gain):.1f} dB softer, or it would be beyond full scale."
+            )
+
+    pieces = new_pieces(composer, heard, form, wanted, item=item)
+    for block in completed(form, heard.path, pieces, tell):
+        yield torch.from_numpy(np.ascontiguousarray(block))
 
 
 def levelling_gain(waveform: Tensor) -> float:

@@ -103,6 +103,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         parser.error(f"{' and '.join(given)} cannot be combined: the music comes from one of them")
     if options.like and (others := [name for name in given if name != "--noise"]):
         parser.error(f"--like and {others[0]} cannot be combined: the style is that of the file")
+    if options.seeds and options.reconstruct:
+        parser.error("--seeds and --reconstruct cannot be combined: a reconstruction has no seed")
     if options.seeds and options.seed != 0:
         parser.error("--seed and --seeds cannot be combined: name all of them in --seeds")
     refuse_wrong_loops(parser, options, given)

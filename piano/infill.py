@@ -5,6 +5,7 @@ beginning goes on from what comes before, until so much is left. The grid of lat
 that gaps may begin and end at any sample.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -20,6 +21,8 @@ ITERATIONS = 32
 """Of Griffin-Lim between both sides, after the vocoder's own from the left one (docs/experiments.md)."""
 SOUNDING_FRAMES = 128
 """Latents that are decoded at once."""
+FITTED_SECONDS = 4.0
+"""At the end of a gap, whose phases are fitted to both sides; before that they follow from what is before."""
 
 
 class Sides(NamedTuple):
@@ -40,6 +43,7 @@ def fill_gap(
     *,
     style: Style | None = None,
     item: int = 0,
+    position: int = 0,
 ) -> Tensor:
     """New music for the samples from `begin` to `end` of a sound, which lead from what is before to what is after.
 
@@ -55,6 +59,8 @@ def fill_gap(
         Frame 0 of its time is the gap's first one; by default it is that of both sides.
     item : int
         Items of a seed differ.
+    position : int
+        Latent frames of the whole sound before the gap: gaps at different places of it get different noise.
 
     Returns
     -------
@@ -65,7 +71,7 @@ def fill_gap(
     waveform = waveform.to(network.device)
     frames = -(-(end - begin) // network.hop_samples)
     sides = encode_sides(network, waveform, begin, end)
-    latents = compose_between(composer, sides, frames, style=style, item=item, position=begin // network.hop_samples)
+    latents = compose_between(composer, sides, frames, style=style, item=item, position=position)
     context = network.autoencoder.decoder.context
     known = sides.before[:, -context:], sides.after[:, :context]
     return sound_between(
@@ -76,6 +82,7 @@ def fill_gap(
         after=waveform[:, end:],
         samples=end - begin,
         item=item,
+        first_frame=position * network.autoencoder.latent_stride,
     )
 
 
@@ -125,7 +132,7 @@ def compose_between(
     style : Style, optional
         See `fill_gap`.
     item, position : int
-        What the noise is drawn for: gaps at different places of a sound get different music.
+        See `fill_gap`.
     """
     network, items = composer.generator, range(item, item + 1)
     style = style_around(network, sides, frames) if style is None else style
@@ -175,18 +182,52 @@ def compose_between(
 
 
 def sound_between(
-    composer: Composer, latents: Tensor, part: slice, *, before: Tensor, after: Tensor, samples: int, item: int
+    composer: Composer,
+    latents: Tensor,
+    part: slice,
+    *,
+    before: Tensor,
+    after: Tensor,
+    samples: int,
+    item: int = 0,
+    first_frame: int = 0,
 ) -> Tensor:
-    """Samples (channels, samples) of the latents `part` of (1, frames, latent_dim), with phases that fit both sides."""
-    stride = composer.generator.autoencoder.latent_stride
-    margin, levels = composer.generator.autoencoder.decoder.context, []
+    """The sound of some latents, with phases that fit both sides.
+
+    Parameters
+    ----------
+    composer : Composer
+    latents : Tensor [shape=(1, frames, latent_dim)]
+    part : slice
+        Frames that become sound; the others are looked at by the decoder.
+    before, after : Tensor [shape=(channels, any)]
+        The sound on both sides.
+    samples : int
+        Of the result; no more than `part` has.
+    item, first_frame : int
+        Whose scatter of real sound is added, from which spectrum frame on.
+
+    Returns
+    -------
+    Tensor [shape=(channels, samples)]
+    """
+    autoencoder = composer.generator.autoencoder
+    stride, margin, hop = autoencoder.latent_stride, autoencoder.decoder.context, autoencoder.hop_length
+    fitted = math.ceil(FITTED_SECONDS * composer.generator.sample_rate / hop)
+    vocoder = composer.start_phase(before if before.shape[-1] else None)
+    magnitudes, sounds = latents.new_zeros(0), []
     for first in range(part.start, part.stop, SOUNDING_FRAMES):
         last, earliest = min(first + SOUNDING_FRAMES, part.stop), max(first - margin, 0)
         spectrum = composer.decode_part(latents[:, earliest : last + margin], slice(first - earliest, last - earliest))
-        levels.append(composer.finish(spectrum, item, first_frame=(first - part.start) * stride))
-    magnitude = torch.cat([level.magnitude for level in levels], dim=-2)[0]
-    angles = [level.coherence for level in levels if level.coherence is not None]
-    vocoder = composer.start_phase(before if before.shape[-1] else None)
-    begun = vocoder.push(magnitude, torch.cat(angles, dim=-2)[0] if angles else None)
-    start = torch.cat([begun, vocoder.finish()], dim=-1)[..., :samples]
-    return between(magnitude, start, before=before, after=after, iterations=ITERATIONS) if after.shape[-1] else start
+        levels = composer.finish(spectrum, item, first_frame=first_frame + (first - part.start) * stride)
+        magnitude = levels.magnitude[0]
+        sounds.append(vocoder.push(magnitude, None if levels.coherence is None else levels.coherence[0]))
+        held = magnitude if not magnitudes.numel() else torch.cat([magnitudes, magnitude], dim=-2)
+        magnitudes = held[..., -fitted - SOUNDING_FRAMES * stride :, :]
+    sound = torch.cat([*sounds, vocoder.finish()], dim=-1)[..., :samples]
+    if not after.shape[-1]:
+        return sound
+    kept = max((part.stop - part.start) * stride - magnitudes.shape[-2], 0) * hop
+    before = torch.cat([before, sound[..., :kept]], dim=-1)
+    end = between(magnitudes, sound[..., kept:], before=before, after=after, iterations=ITERATIONS)
+    return torch.cat([sound[..., :kept], end], dim=-1)

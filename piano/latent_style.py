@@ -116,6 +116,22 @@ class Pulse(NamedTuple):
         return torch.stack([part for wave in waves for part in (wave.real, wave.imag)], dim=-1)
 
 
+class AskedTempo(NamedTuple):
+    """A tempo that new music shall have."""
+
+    beats_per_second: float
+    beats: float | None = None
+    """How many the music has in all, where it comes round again: only of a whole number of them can be a pulse."""
+
+    def octaves(self) -> list[float]:
+        """Pulses a second that stand for it: itself, and what is two, four or eight times as fast or slow."""
+        slowest, fastest = PULSE_RANGE
+        found = [(self.beats_per_second * 2.0**octave, 2.0**octave) for octave in range(-3, 4)]
+        heard = [(pulse, ratio) for pulse, ratio in found if slowest <= pulse <= fastest]
+        whole = [pulse for pulse, ratio in heard if self.beats is None or (self.beats * ratio).is_integer()]
+        return whole or [pulse for pulse, _ in heard]
+
+
 class Style(NamedTuple):
     """A style of every item: a vector, and the pulse."""
 
@@ -327,7 +343,7 @@ class LatentStyle(OptionalBuffers):
         attempt: int = 0,
         surprise: float = 1.0,
         near: int | None = None,
-        tempo: float | None = None,
+        tempo: AskedTempo | None = None,
     ) -> Style:
         """A new style for every item: near a style of the training music, with a phase of its own.
 
@@ -341,8 +357,8 @@ class LatentStyle(OptionalBuffers):
             How far from the training music's, in units of what is usual: 0 is one of its styles itself.
         near : int, optional
             Which of them, of NUM_ANCHORS; by default that is drawn, too.
-        tempo : float, optional
-            Beats a second: one of the styles that go with it is drawn, and given just this beat.
+        tempo : AskedTempo, optional
+            One of the styles that go with it is drawn, and given just this beat.
         """
         choice = None if tempo is None else self.with_tempo_near(tempo)
         vectors, phases, first_beats = [], [], []
@@ -362,19 +378,19 @@ class LatentStyle(OptionalBuffers):
         return style if tempo is None else self.at_tempo(style, tempo)
 
     @torch.no_grad()
-    def with_tempo_near(self, tempo: float) -> Tensor:
-        """The training music's styles (numbers of them) whose beat is near to `tempo`, or the nearest there are.
+    def with_tempo_near(self, tempo: AskedTempo) -> Tensor:
+        """The training music's styles (numbers of them) whose beat is near to a tempo, or the nearest there are.
 
         Half of it and twice as much are the same tempo: which of them is heard as the beat differs from style to style.
         """
-        apart = self._apart(self.tempo_and_movement()[0], tempo).abs()
+        apart = _apart(self.tempo_and_movement()[0], tempo).abs()
         near = (apart <= TEMPO_REACH).nonzero().squeeze(1)
         return near if len(near) >= LEAST_STYLES else apart.argsort(stable=True)[:LEAST_STYLES]
 
     @torch.no_grad()
-    def has_tempo_near(self, tempo: float) -> bool:
-        """Whether the training music has styles that go with a tempo, in beats a second."""
-        return bool((self._apart(self.tempo_and_movement()[0], tempo).abs() <= TEMPO_REACH).any())
+    def has_tempo_near(self, tempo: AskedTempo) -> bool:
+        """Whether the training music has styles that go with a tempo."""
+        return bool((_apart(self.tempo_and_movement()[0], tempo).abs() <= TEMPO_REACH).any())
 
     @torch.no_grad()
     def slowest_and_fastest(self) -> tuple[float, float]:
@@ -383,24 +399,15 @@ class LatentStyle(OptionalBuffers):
         return float(slowest), float(fastest)
 
     @torch.no_grad()
-    def at_tempo(self, style: Style, tempo: float) -> Style:
-        """The same style with a beat of `tempo` beats a second, or of that octave of it which is nearest.
+    def at_tempo(self, style: Style, tempo: AskedTempo) -> Style:
+        """The same style with a beat of a tempo, or of that octave of it which is nearest.
 
         The vector says it, too.
         """
         place = len(self.mean) - PULSE_NUMBERS
-        apart = self._apart(style.pulse.frequency, tempo)
+        apart = _apart(style.pulse.frequency, tempo)
         moved = 2.0 * apart.unsqueeze(1) / self.spread[place] * self.project[place]
         return Style(style.vector + moved, style.pulse._replace(frequency=style.pulse.frequency * apart.exp()))
-
-    @staticmethod
-    def _apart(frequency: Tensor, tempo: float) -> Tensor:
-        """Log of the ratio of a tempo to beats a second (count,): of that octave of it which is nearest."""
-        slowest, fastest = PULSE_RANGE
-        octaves = [tempo * 2.0**octave for octave in range(-3, 4)]
-        heard = [octave for octave in octaves if slowest <= octave <= fastest]
-        apart = torch.tensor(heard, device=frequency.device).log() - frequency.log().unsqueeze(1)
-        return apart.gather(1, apart.abs().argmin(dim=1, keepdim=True)).squeeze(1)
 
     @torch.no_grad()
     def tempo_and_movement(self) -> tuple[Tensor, Tensor]:
@@ -428,6 +435,12 @@ class LatentStyle(OptionalBuffers):
         pulse = pulse._replace(repeats=numbers[:, : len(REPEATS)])
         beats = pulse.beats
         return pulse._replace(turn=(phase + 2.0 * math.pi * (first_beat * beats).floor()) / beats)
+
+
+def _apart(frequency: Tensor, tempo: AskedTempo) -> Tensor:
+    """Log of the ratio of a tempo to beats a second (count,): of that octave of it which is nearest."""
+    apart = torch.tensor(tempo.octaves(), device=frequency.device).log() - frequency.log().unsqueeze(1)
+    return apart.gather(1, apart.abs().argmin(dim=1, keepdim=True)).squeeze(1)
 
 
 def _steps_of(latents: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Loops: so many bars at a tempo, to the sample, whose end was composed to lead into their beginning.
 
 Music is composed straight on, from some beats before the loop. Then its last part is composed anew as a gap between
-what is before it and the loop's own beginning (`infill`). So nothing is stretched or cross-faded, and a bar need not be
-a whole number of latent frames.
+what is before it and the loop's own beginning (`infill`). So nothing is stretched, the last bar is not the first one
+faded in, and a bar need not be a whole number of latent frames.
 """
 
 import math
@@ -16,7 +16,7 @@ from piano.composer import HISTORY_PART, Composer
 from piano.foundation.errors import ConfigError
 from piano.foundation.loop_tags import LoopTags
 from piano.infill import fill_gap
-from piano.latent_style import Style
+from piano.latent_style import AskedTempo, Style
 
 LEAD_SECONDS = 1.5
 """At least so much is composed before the loop, for its beginning to have a past."""
@@ -71,10 +71,15 @@ class LoopForm(NamedTuple):
         """The nearest whole number."""
         return round(self.quarters * 60.0 / self.tempo * self.sample_rate)
 
+    @property
+    def asked(self) -> AskedTempo:
+        """What the composer is told."""
+        return AskedTempo(self.tempo / 60.0, self.quarters)
+
     def tags(self) -> LoopTags:
         """What its file says of it."""
         meter = (self.meter.beats, self.meter.unit)
-        return LoopTags(self.samples, self.sample_rate, self.tempo, max(1, round(self.quarters)), meter)
+        return LoopTags(self.samples, self.sample_rate, self.tempo, self.quarters, meter)
 
     def refuse_too_short(self, least: int) -> None:
         """Raises ConfigError for less than `least` samples."""
@@ -92,8 +97,18 @@ def least_samples(composer: Composer) -> int:
 
 
 @torch.inference_mode()
-def compose_loop(composer: Composer, form: LoopForm, style: Style, *, item: int = 0) -> Tensor:
-    """A loop (channels, samples) in a style, which has the tempo of the loop; its first sample lies on a beat.
+def compose_loop(composer: Composer, form: LoopForm, style: Style | None = None, *, item: int = 0) -> Tensor:
+    """A loop (channels, samples), whose first sample lies on a beat.
+
+    Parameters
+    ----------
+    composer : Composer
+        With the tempo of the loop in its `sampling`: see `LoopForm.asked`.
+    form : LoopForm
+    style : Style, optional
+        Of that tempo; by default one is drawn.
+    item : int
+        Items of a seed differ.
 
     Raises
     ------

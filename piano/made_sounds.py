@@ -58,8 +58,10 @@ class Target(NamedTuple):
     """What a `full` file begins with."""
     loop: LoopTags | None = None
     """That it is one, for samplers to read."""
-    exact_as: Path | None = None
-    """A file whose samples are among the sounds: none of them is changed, by rounding or by a gain."""
+    is_as_it_is: bool = False
+    """Nothing is made softer that would clip: most of it is somebody's recording."""
+    subtype: str | None = None
+    """What samples are written as; None: what the format usually has, or for a `full` file the prompt's."""
 
     def endings(self) -> dict[Kind, str]:
         """How the names end."""
@@ -82,7 +84,7 @@ class Target(NamedTuple):
         channels = self.shelf.channels
         with contextlib.ExitStack() as stack:
             spool = stack.enter_context(
-                contextlib.closing(SpooledSound(channels, self.start.parent, is_levelled=self.exact_as is None))
+                contextlib.closing(SpooledSound(channels, self.start.parent, is_levelled=not self.is_as_it_is))
             )
             for sound in sounds:
                 piece = sound.float().cpu().numpy()
@@ -125,8 +127,7 @@ class Target(NamedTuple):
     def _fill(self, kind: Kind, name: Path, temporary: Path, spool: SpooledSound) -> None:
         """Write one of the files."""
         rate, heard = self.shelf.sample_rate, self.heard if kind == "full" else None
-        exact_as = self.exact_as if heard is None else heard.path
-        subtype = None if exact_as is None else fitting_subtype(name, source_subtype(exact_as))
+        subtype = self.subtype if heard is None else fitting_subtype(name, source_subtype(heard.path))
         says = self.says[kind]
         with open_writer(
             name,

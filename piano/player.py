@@ -31,7 +31,7 @@ from piano.generate_music import (
     varied_sounds,
 )
 from piano.generate_options import AMOUNT
-from piano.latent_style import Style
+from piano.latent_style import AskedTempo, Style
 from piano.loops import LoopForm, Meter, compose_loop
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import build_generator, load_checkpoint
@@ -134,23 +134,18 @@ class Player:
         iterator of Sound [shape=(channels, samples)]
         """
         self._check(seconds, may_be_endless=True)
-        composer = self._composer(seed, steps)
+        if tempo is not None and (problem := outside({"tempo": tempo}, {"tempo": TEMPO})):
+            raise ConfigError(problem)
+        asked = None if tempo is None else AskedTempo(tempo / 60.0)
+        composer = self._composer(seed, steps, asked)
         style = None if like is None else style_of_file(composer, Path(like))
-        if tempo is not None:
-            style = self._at_tempo(composer, tempo, item, style)
+        if style is not None and asked is not None:
+            style = self.generator.style.at_tempo(style, asked)
         return self._stream(seconds, composer, item, style)
 
     def _stream(self, seconds: float, composer: Composer, item: int, style: Style | None) -> Iterator[Sound]:
         for piece in composer.stream(seconds, item=item, style=style):
             yield Sound(piece.float().cpu().numpy(), self.sample_rate)
-
-    def _at_tempo(self, composer: Composer, tempo: float, item: int, style: Style | None = None) -> Style:
-        """A style with a tempo, in quarter notes a minute; raises ConfigError."""
-        if problem := outside({"tempo": tempo}, {"tempo": TEMPO}):
-            raise ConfigError(problem)
-        if style is not None:
-            return self.generator.style.at_tempo(style, tempo / 60.0)
-        return self.generator.style.draw(composer.sampling.seed, range(item, item + 1), tempo=tempo / 60.0)
 
     def loop(
         self,
@@ -186,15 +181,14 @@ class Player:
         ConfigError
             There is no such metre, or the loop would be too short.
         """
-        if problem := outside({"bars": bars}, {"bars": BARS}):
+        if problem := outside({"bars": bars, "tempo": tempo}, {"bars": BARS, "tempo": TEMPO}):
             raise ConfigError(problem)
         try:
             form = LoopForm(bars, tempo, Meter.read(meter), self.sample_rate)
         except ValueError as error:
             raise ConfigError(str(error)) from None
-        composer = self._composer(seed, steps)
-        style = self._at_tempo(composer, tempo, item)
-        return self._joined([compose_loop(composer, form, style, item=item)])
+        composer = self._composer(seed, steps, form.asked)
+        return self._joined([compose_loop(composer, form, item=item)])
 
     def infill(
         self,
@@ -379,7 +373,7 @@ class Player:
 
     def save(self, path: str | Path, waveform: NDArray[np.float32]) -> None:
         """Write a waveform (channels, samples) as .wav, .flac, .mp3 or .m4a; a file of that name is replaced."""
-        write_audio(Path(path), waveform, self.sample_rate)
+        write_audio(Path(path), waveform, getattr(waveform, "sample_rate", 0) or self.sample_rate)
 
     def _joined(self, sounds: Iterable[Tensor | Sound]) -> Sound:
         """Pieces in one, with one gain if they would clip."""
@@ -389,11 +383,11 @@ class Player:
         fitting = waveform if peak <= FULL_SCALE else waveform * np.float32(10 ** (CEILING_DB / 20) / peak)
         return Sound(fitting, self.sample_rate)
 
-    def _composer(self, seed: int, steps: int | str) -> Composer:
+    def _composer(self, seed: int, steps: int | str, tempo: AskedTempo | None = None) -> Composer:
         if steps != "auto" and steps not in SAMPLING_STEPS:
             low, high = SAMPLING_STEPS.low, SAMPLING_STEPS.high
             raise ConfigError(f"steps must be a whole number from {low} to {high}, or 'auto', got {steps!r}")
-        return self._template.with_sampling(Sampling(seed, steps, dtype=self._dtype))
+        return self._template.with_sampling(Sampling(seed, steps, dtype=self._dtype, tempo=tempo))
 
     def _check(self, seconds: float, *, may_be_endless: bool = False) -> None:
         if math.isinf(seconds) and not may_be_endless:

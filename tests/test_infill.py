@@ -8,14 +8,15 @@ import pytest
 import soundfile
 import torch
 
-from piano import generate_music, reproduce
+from piano import generate_music, infill, reproduce
 from piano.composer import Composer, Sampling
+from piano.file_gaps import Form, Gap, Grids, Wanted
 from piano.foundation.audio_io import write_audio
-from piano.foundation.audio_writer import open_writer
+from piano.foundation.audio_writer import exact_subtype, open_writer
+from piano.foundation.errors import ConfigError
 from piano.foundation.phase import istft, reconstruct, stft
 from piano.foundation.phase_between import between
-from piano.infill import Sides, compose_between, encode_sides, fill_gap, style_around
-from piano.infill_files import Grids
+from piano.infill import Sides, compose_between, encode_sides, fill_gap, sound_between, style_around
 from piano.player import Player
 from piano.report.sounds import describe_all
 from piano.utilities import load_generator
@@ -144,12 +145,10 @@ def test_the_pulse_around_a_gap_is_told_in_the_gap_s_time(generator):
     window = generator.latent_seq_len
     side = torch.randn(1, window, generator.latent_dim, generator=torch.Generator().manual_seed(4))
     own = generator.style.describe(side)
-    rate = generator.frames_per_second
     for sides, first in ((Sides(side, side[:, :0]), -window), (Sides(side[:, :0], side), 9)):
         moved = style_around(generator, sides, 9)
         told = generator.condition_on(moved, 5, first_frame=first).signals
         torch.testing.assert_close(told, generator.condition_on(own, 5).signals, atol=1e-4, rtol=1e-4)
-    assert rate > 0
 
 
 def test_filled_samples_are_as_many_as_are_missing_whatever_the_grid(generator):
@@ -159,6 +158,24 @@ def test_filled_samples_are_as_many_as_are_missing_whatever_the_grid(generator):
     for begin, end in ((10 * hop + 3, 15 * hop), (0, 4 * hop + 1), (28 * hop, 30 * hop), (hop // 2, hop)):
         made = fill_gap(composer, sound, begin, end)
         assert made.shape == (1, end - begin) and torch.isfinite(made).all() and made.abs().max() > 0.0
+        assert not torch.equal(made, fill_gap(composer, sound, begin, end, position=1))
+
+
+def test_of_a_long_gap_only_the_end_is_fitted_to_both_sides(generator, monkeypatch):
+    """Memory does not grow with it: the beginning is what the vocoder made of it, whatever comes after."""
+    monkeypatch.setattr(infill, "FITTED_SECONDS", 0.1)
+    monkeypatch.setattr(infill, "SOUNDING_FRAMES", 8)
+    composer, hop = Composer(generator, Sampling(seed=1, phase_iterations=2)), generator.hop_samples
+    latents = torch.randn(1, 40, generator.latent_dim, generator=torch.Generator().manual_seed(3))
+    before, after = torch.zeros(1, 4 * hop), 0.1 * torch.randn(2, 1, 4 * hop)
+    with torch.inference_mode():
+        one, other = (
+            sound_between(composer, latents, slice(0, 40), before=before, after=side, samples=40 * hop - 3)
+            for side in after
+        )
+    assert one.shape == (1, 40 * hop - 3)
+    assert torch.equal(one[:, : 30 * hop], other[:, : 30 * hop])
+    assert not torch.equal(one[:, -hop:], other[:, -hop:])
 
 
 def test_samples_of_two_rates_meet():
@@ -168,6 +185,13 @@ def test_samples_of_two_rates_meet():
         assert grids.below(sample) <= sample * 16_000 / 44_100 <= grids.above(sample)
         assert grids.above(sample) - grids.below(sample) <= 1
     assert grids.meeting_below(159) == 0 and grids.meeting_below(-1) == -160
+
+
+def test_gaps_that_touch_are_one():
+    form = Form(sample_rate=1000, channels=1, samples=6000)
+    wanted = Wanted(((4.0, 6.0), (1.0, 2.0), (2.0, 3.0)), left=0.5, right=1.0)
+    assert wanted.gaps(form) == [Gap(-500, 0), Gap(1000, 3000), Gap(4000, 7000)]
+    assert Wanted(((0.0, 1.0),), left=0.5).gaps(form) == [Gap(-500, 1000)]
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -229,14 +253,108 @@ def test_a_second_region_goes_on_from_the_first(here, generator, tmp_path):
     assert not np.array_equal(soundfile.read(one[0])[0][second], soundfile.read(two[0])[0][second])
 
 
+def test_a_region_does_not_lead_to_what_will_be_replaced(here, tmp_path):
+    """What lies in the next region has no part in the one before, where a whole window lies between nothing else."""
+    later = ["--from", "3.2", "--to", "5.9"]
+    sound, rate = soundfile.read("take.wav")
+    sound[round(3.3 * rate) : round(5.8 * rate)] *= -0.5
+    soundfile.write("changed.wav", sound, rate)
+    first = slice(0, round(3.0 * rate))
+    ones, others = (
+        soundfile.read(
+            make(tmp_path / name, "--infill", f"{name}.wav", "--from", "2", "--to", "3", *later, "--count", "1")[0]
+        )[0]
+        for name in ("take", "changed")
+    )
+    level = np.abs(ones[first]).max()
+    assert np.abs(ones[first] - others[first]).max() < 0.3 * level  # the level of the whole file is another
+
+
+def test_where_regions_meet_the_file_s_ends_nothing_of_the_old_sound_is_left(here, tmp_path):
+    """A region to the end that goes on behind it: at the old end there is nothing to fade into."""
+    (path,) = make(tmp_path, "--infill", "other.wav", "--from", "5", "--to", "6", "--extend-right", "1", "--count", "1")
+    made, original = soundfile.read(path)[0], soundfile.read("other.wav")[0]
+    end, length = len(original), round(0.01 * FILE_RATE)
+    last = slice(end - length, end)
+    assert np.corrcoef(made[last, 0], original[last, 0])[0, 1] < 0.99
+    assert len(made) == len(original) + FILE_RATE
+
+
+def test_what_would_clip_is_made_softer_and_told(here, generator, tmp_path, capsys):
+    sound, rate = soundfile.read("take.wav")
+    loud = np.sign(sound) * 0.98  # as loud as a sound can be: music of that level has peaks beyond
+    soundfile.write("loud.wav", loud, rate)
+    (path,) = make(tmp_path, "--infill", "loud.wav", "--from", "1", "--to", "3", "--count", "1")
+    assert "softer, or it would be beyond full scale" in " ".join(capsys.readouterr().err.split())
+    made = soundfile.read(path, dtype="int16")[0]
+    assert np.array_equal(made[:SAMPLE_RATE], soundfile.read("loud.wav", dtype="int16")[0][:SAMPLE_RATE])
+
+
+def test_an_infill_that_is_there_is_not_composed_again(here, tmp_path, monkeypatch):
+    words = ["--infill", "take.wav", "--from", "1", "--to", "2", "--count", "1"]
+    paths = make(tmp_path, *words)
+    monkeypatch.setattr(generate_music, "new_pieces", None)
+    assert make(tmp_path, *words) == paths
+
+
+@pytest.mark.parametrize(
+    ("name", "subtype", "expected", "lost"),
+    [
+        ("a.wav", "PCM_U8", ("PCM_16", ""), ("PCM_16", "")),
+        ("a.wav", "PCM_24", ("PCM_24", ""), ("PCM_24", "")),
+        ("a.wav", "FLOAT", ("FLOAT", ""), ("PCM_24", "FLAC holds no floats")),
+        ("a.wav", "PCM_32", ("FLOAT", "more than 32-bit floats hold"), ("PCM_24", "FLAC holds no floats")),
+        ("a.ogg", "VORBIS", ("FLOAT", ""), ("PCM_24", "FLAC holds no floats")),
+        ("a.flac", "PCM_16", ("PCM_16", ""), ("PCM_16", "")),
+    ],
+)
+def test_samples_are_written_as_exactly_as_they_are(tmp_path, name, subtype, expected, lost):
+    soundfile.write(tmp_path / name, np.random.default_rng(0).uniform(-0.5, 0.5, 4000), 16_000, subtype=subtype)
+    for form, (kind, phrase) in (("wav", expected), ("flac", lost)):
+        found = exact_subtype(tmp_path / name, form)
+        assert found[0] == kind and phrase in found[1] and bool(phrase) == bool(found[1])
+    assert exact_subtype(tmp_path / name, "mp3")[0] is None
+
+
+def test_a_lossy_file_stays_what_it_was_decoded_to(here, tmp_path):
+    original = soundfile.read("other.wav")[0]
+    soundfile.write("lossy.ogg", 0.9 * original / np.abs(original).max(), FILE_RATE, subtype="VORBIS")
+    (path,) = make(tmp_path, "--infill", "lossy.ogg", "--from", "2", "--to", "3", "--count", "1")
+    made, decoded = (soundfile.read(file, dtype="float32")[0] for file in (path, "lossy.ogg"))
+    outside = np.r_[0 : 2 * FILE_RATE, 3 * FILE_RATE : len(decoded)]
+    assert np.array_equal(made[outside], decoded[outside])
+
+
 def test_the_python_door_gives_what_the_command_writes(here, tmp_path):
-    (path,) = make(tmp_path, "--infill", "take.wav", "--from", "1", "--to", "2", "--count", "1", "--seed", "3")
+    words = ["--infill", "take.wav", "--from", "1", "--to", "2", "--count", "1", "--seed", "3"]
+    (path,) = make(tmp_path, *words, "--phase-iterations", "16")
     written = soundfile.read(path, dtype="int16")[0]
     player = Player(here / "model", epoch=3, device="cpu")
     sound = player.infill(here / "take.wav", [(1.0, 2.0)], seed=3, steps=2)
     assert sound.sample_rate == SAMPLE_RATE and sound.shape == (1, len(written))
-    outside = np.r_[0:SAMPLE_RATE, 2 * SAMPLE_RATE : len(written)]
-    assert np.array_equal(np.rint(sound[0, outside] * 32768), written[outside])
+    assert np.array_equal(np.clip(np.rint(sound[0] * 32768), -32768, 32767), written)
+
+
+def test_a_sound_of_another_rate_is_saved_at_its_own(here, tmp_path):
+    player = Player(here / "model", epoch=3, device="cpu")
+    player.save(tmp_path / "a.wav", player.infill(here / "other.wav", [(1.0, 1.2)], steps=1))
+    player.save(tmp_path / "b.wav", np.zeros((1, 100), np.float32))
+    assert [soundfile.info(tmp_path / name).samplerate for name in ("a.wav", "b.wav")] == [FILE_RATE, SAMPLE_RATE]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"regions": [(-1.0, 0.5)]}, "--from -1 --to 0.5 holds no sample"),
+        ({"regions": [(1.0, float("nan"))]}, "holds no sample"),
+        ({"extend_left": -1.0}, "--extend-left must be"),
+        ({"extend_right": float("inf")}, "--extend-right must be"),
+        ({"regions": [(0.01 * n, 0.01 * n + 0.005) for n in range(101)]}, "101 regions are too many"),
+    ],
+)
+def test_the_python_door_refuses_what_the_command_line_cannot_say(here, asked, message):
+    with pytest.raises(ConfigError, match=message):
+        Player(here / "model", epoch=3, device="cpu").infill(here / "take.wav", **asked)
 
 
 @pytest.mark.parametrize(
@@ -258,10 +376,11 @@ def test_what_cannot_be_meant_is_said(here, capsys, arguments, message):
 @pytest.mark.parametrize(
     ("regions", "message"),
     [
-        (["--from", "2", "--to", "1"], "holds nothing: --to must be later than --from"),
+        (["--from", "2", "--to", "1"], "holds no sample: --to must be later than --from"),
+        (["--from", "1.00001", "--to", "1.00002"], "holds no sample"),
         (["--from", "1", "--to", "9"], "--to 9 lies behind the end of take.wav (6.00 s)"),
         (["--from", "1", "--to", "3", "--from", "2", "--to", "4"], "--from 2 lies before --to 3 of another region"),
-        (["--from", "0", "--to", "5.5"], "at least 1 s are needed to go by"),
+        (["--from", "0", "--to", "5.5"], "0.50 s of take.wav would be left to go by: at least 1 s"),
     ],
 )
 def test_regions_that_the_file_does_not_have_are_refused(here, tmp_path, capsys, regions, message):

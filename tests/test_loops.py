@@ -14,8 +14,8 @@ from wavinfo import WavInfoReader
 from piano import generate_music, reproduce
 from piano.composer import Composer, Sampling
 from piano.foundation.errors import ConfigError
-from piano.latent_style import PULSE_RANGE, TEMPO_REACH
-from piano.loops import LoopForm, Meter, compose_loop, lead_samples
+from piano.latent_style import PULSE_RANGE, TEMPO_REACH, AskedTempo
+from piano.loops import EDGE_SECONDS, LoopForm, Meter, compose_loop, lead_samples
 from piano.player import Player
 from piano.report.sounds import describe_all
 from piano.utilities import load_generator
@@ -57,25 +57,40 @@ def make(output: Path, *arguments: str) -> list[Path]:
 def test_a_loop_has_its_bars_to_the_sample(generator, bars, tempo, meter, seconds):
     form = LoopForm(bars, tempo, Meter.read(meter), SAMPLE_RATE)
     assert form.samples == round(seconds * SAMPLE_RATE)
-    composer = Composer(generator, Sampling(seed=1, steps=2, phase_iterations=2))
-    style = generator.style.draw(1, range(1), tempo=tempo / 60.0)
-    loop = compose_loop(composer, form, style)
+    composer = Composer(generator, Sampling(seed=1, steps=2, phase_iterations=2, tempo=form.asked))
+    loop = compose_loop(composer, form)
     assert loop.shape == (generator.sound_channels, form.samples) and torch.isfinite(loop).all()
-    assert torch.equal(loop, compose_loop(composer, form, style))
+    assert torch.equal(loop, compose_loop(composer, form))
+    assert not torch.equal(loop, compose_loop(composer, form, item=1))
 
 
-def test_its_last_sample_is_no_further_from_its_first_than_neighbours_are(generator):
-    """Also where the straight composition would jump: each of some loops, against its own steps."""
-    composer = Composer(generator, Sampling(seed=5, steps=2, phase_iterations=2))
-    for item in range(4):
+def test_its_end_leads_into_its_beginning(generator):
+    """The step from the last sample to the first is as small as others there; that of the straight piece is not."""
+    around, cut = [], []
+    for item in range(6):
         form = LoopForm(1, 100.0 + 7 * item, Meter(4, 4), SAMPLE_RATE)
-        style = generator.style.draw(5, range(item, item + 1), tempo=form.tempo / 60.0)
-        loop = compose_loop(composer, form, style, item=item)[0]
-        assert (loop[0] - loop[-1]).abs() <= loop.diff().abs().max()
+        composer = Composer(generator, Sampling(seed=5, steps=2, phase_iterations=2, tempo=form.asked))
+        loop = compose_loop(composer, form, item=item)[0]
+        fade = round(EDGE_SECONDS * SAMPLE_RATE)
+        usual = torch.cat([loop[:fade], loop[-fade:]]).diff().abs().median()
+        _, straight = composer.read(composer.start(item), form.samples)
+        around.append(float((loop[0] - loop[-1]).abs() / usual))
+        cut.append(float((straight[0, 0] - straight[0, -1]).abs() / usual))
+    assert np.median(around) < 3.0 < np.median(cut)
+
+
+def test_only_pulses_of_which_a_loop_has_a_whole_number_are_told(generator):
+    three = AskedTempo(160 / 60, beats=3)
+    assert three.octaves() == pytest.approx([160 / 60])  # not 1.5 beats of 80
+    assert AskedTempo(160 / 60, beats=4).octaves() == pytest.approx([80 / 60, 160 / 60])
+    assert AskedTempo(160 / 60).octaves() == pytest.approx([80 / 60, 160 / 60])
+    assert AskedTempo(300 / 60, beats=3).octaves() == pytest.approx([75 / 60, 150 / 60])  # none is whole
+    style = generator.style.draw(0, range(8), tempo=three)
+    torch.testing.assert_close(style.pulse.frequency, torch.full((8,), 160 / 60), atol=1e-4, rtol=0.0)
 
 
 def test_it_begins_on_a_beat(generator):
-    style = generator.style.draw(3, range(1), tempo=1.7)
+    style = generator.style.draw(3, range(1), tempo=AskedTempo(1.7))
     lead = lead_samples(style, SAMPLE_RATE) / SAMPLE_RATE
     angle = 2.0 * math.pi * float(style.pulse.frequency[0]) * lead + float(style.pulse.phase[0])
     assert math.cos(angle) == pytest.approx(1.0, abs=1e-3)
@@ -92,7 +107,7 @@ def test_metres_are_read_or_refused():
 def test_a_loop_that_is_too_short_is_refused(generator):
     form = LoopForm(1, 400.0, Meter(1, 32), SAMPLE_RATE)
     with pytest.raises(ConfigError, match="Ask for more bars, or a slower tempo"):
-        compose_loop(Composer(generator), form, generator.style.draw(0, range(1)))
+        compose_loop(Composer(generator), form)
 
 
 # --- tempo ------------------------------------------------------------------------------------------------------------
@@ -100,7 +115,7 @@ def test_a_loop_that_is_too_short_is_refused(generator):
 
 def test_a_style_of_a_tempo_has_just_that_beat_or_an_octave_of_it(generator):
     for tempo in (0.9, 1.6, 3.4, 5.0, 0.5):
-        style = generator.style.draw(0, range(6), tempo=tempo)
+        style = generator.style.draw(0, range(6), tempo=AskedTempo(tempo))
         octaves = torch.log2(style.pulse.frequency / tempo)
         torch.testing.assert_close(octaves, octaves.round(), atol=1e-4, rtol=0.0)
         assert (style.pulse.frequency >= PULSE_RANGE[0]).all() and (style.pulse.frequency <= PULSE_RANGE[1]).all()
@@ -109,10 +124,10 @@ def test_a_style_of_a_tempo_has_just_that_beat_or_an_octave_of_it(generator):
 def test_a_tempo_is_drawn_from_the_styles_that_have_it(generator):
     beats = generator.style.tempo_and_movement()[0]
     usual = float(beats.median())
-    near = generator.style.with_tempo_near(usual)
+    near = generator.style.with_tempo_near(AskedTempo(usual))
     apart = torch.log2(beats[near] / usual)
     assert ((apart - apart.round()).abs() <= TEMPO_REACH / math.log(2.0) + 1e-6).all()
-    assert generator.style.has_tempo_near(usual)
+    assert generator.style.has_tempo_near(AskedTempo(usual))
 
 
 def test_the_vector_of_a_style_says_its_new_tempo_as_far_as_it_can_say_any(generator):
@@ -120,10 +135,11 @@ def test_the_vector_of_a_style_says_its_new_tempo_as_far_as_it_can_say_any(gener
     style = generator.style.draw(2, range(8))
     still = torch.zeros(8)
     before = generator.style._pulse_of(style.vector, still, still).frequency
-    asked = generator.style.at_tempo(style, 1.9)
+    asked = generator.style.at_tempo(style, AskedTempo(1.9))
     after = generator.style._pulse_of(asked.vector, still, still).frequency
     wanted = asked.pulse.frequency
     moved = (before.log() - wanted.log()).abs() > 0.05
+    assert moved.any()
     assert ((after.log() - wanted.log()).abs()[moved] < 0.5 * (before.log() - wanted.log()).abs()[moved]).all()
 
 
@@ -175,6 +191,13 @@ def test_two_readers_agree_about_a_loop(here, tmp_path):
     assert (loop.start, loop.end) == (0, samples - 1)
 
 
+def test_half_quarters_are_nothing_that_acid_can_say(here, tmp_path):
+    (path,) = make(tmp_path, "--loop", "1", "--tempo", "120", "--meter", "5/8", "--count", "1")
+    chunks = riff_chunks(path.read_bytes())
+    assert b"smpl" in chunks and b"acid" not in chunks
+    assert soundfile.info(path).frames == round(1.25 * SAMPLE_RATE)
+
+
 def test_flac_says_it_in_comments(here, tmp_path):
     (path,) = make(tmp_path, "--loop", "1", "--tempo", "120", "--count", "1", "--format", "flac")
     data = path.read_bytes()
@@ -203,10 +226,11 @@ def test_seeds_make_one_sample_each_the_one_that_the_seed_alone_makes(here, tmp_
 def test_a_tempo_that_no_training_music_has_is_told(here, generator, tmp_path, capsys, monkeypatch):
     anchors = generator.style.anchors.clone()
     try:
-        slow = generator.style.with_tempo_near(float(generator.style.tempo_and_movement()[0].median()))[:1]
+        usual = AskedTempo(float(generator.style.tempo_and_movement()[0].median()))
+        slow = generator.style.with_tempo_near(usual)[:1]
         generator.style.anchors.copy_(anchors[slow].expand_as(anchors))
         beats = float(generator.style.tempo_and_movement()[0][0])
-        assert not generator.style.has_tempo_near(beats * 1.3)
+        assert not generator.style.has_tempo_near(AskedTempo(beats * 1.3))
         save_checkpoint(generator, 3, tmp_path / "model", "generator")
     finally:
         generator.style.anchors.copy_(anchors)

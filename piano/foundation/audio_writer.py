@@ -147,6 +147,39 @@ def source_subtype(path: Path) -> str:
     return "PCM_24" if subtype in ("PCM_24", "PCM_32", "ALAC_20", "ALAC_24", "ALAC_32") else "PCM_16"
 
 
+def exact_subtype(path: Path, form: str) -> tuple[str | None, str]:
+    """What a file's samples must be written as to stay what they are, and what is lost of them all the same.
+
+    Parameters
+    ----------
+    path : Path
+        Of the source: what a lossy format was decoded to are floats.
+    form : str
+        Of the file to write: wav, flac, mp3, m4a.
+
+    Returns
+    -------
+    subtype : str, optional
+        Of `open_writer`.
+    lost : str
+        A phrase; empty if every sample stays as it is.
+    """
+    if f".{form}" not in SUBTYPES:
+        return None, f"{form} keeps no sample as it is, outside the regions neither"
+    with contextlib.suppress(AudioError, OSError, soundfile.LibsndfileError, TypeError):
+        with SourceFile(Path(path)) as source:
+            subtype = soundfile.info(cast(Any, source.whole())).subtype
+        if subtype in ("PCM_16", "PCM_S8", "PCM_U8", "ULAW", "ALAW", "ALAC_16"):
+            return "PCM_16", ""
+        if subtype in ("PCM_24", "ALAC_20", "ALAC_24"):
+            return "PCM_24", ""
+        if form == "wav" and subtype in ("PCM_32", "DOUBLE", "ALAC_32"):
+            return "FLOAT", "samples of more than 32-bit floats hold are rounded to them"
+    if form == "wav":
+        return "FLOAT", ""
+    return "PCM_24", "FLAC holds no floats: samples are rounded to 24 bits, outside the regions, too"
+
+
 def fitting_subtype(path: Path, wanted: str) -> str | None:
     """The subtype that a file of this suffix can have, `wanted` or the next best; None where there is no choice."""
     known = SUBTYPES.get(Path(path).suffix.lower())

@@ -1,7 +1,8 @@
 """Says in a sound file that it is a loop, where samplers and audio programs look for it.
 
 WAV: a `smpl` chunk with one endless forward loop over all samples (Multimedia Data Standards Update, Microsoft 1994),
-and an `acid` chunk with tempo, beats and metre, as Sony's ACID wrote it and libsndfile reads it.
+and, of a whole number of quarters, an `acid` chunk with tempo, beats and metre, as Sony's ACID wrote it and libsndfile
+reads it.
 FLAC: the comments LOOPSTART and LOOPLENGTH, in samples, which game engines read, and BPM.
 """
 
@@ -25,8 +26,8 @@ class LoopTags(NamedTuple):
     sample_rate: int
     tempo: float
     """Quarter notes a minute."""
-    quarters: int
-    """How many of them it holds, rounded."""
+    quarters: float
+    """How many of them it holds."""
     meter: tuple[int, int]
     """Beats of a bar, and which note one is: 3, 4."""
 
@@ -44,7 +45,8 @@ def tag_loop(path: Path, container: str, loop: LoopTags) -> None:
     with open(path, "r+b") as stream:
         if container == "WAV":
             add_wav_chunk(stream, b"smpl", sampler_chunk(loop))
-            add_wav_chunk(stream, b"acid", acid_chunk(loop))
+            if loop.quarters.is_integer():  # a number of beats that is not whole is nothing that the chunk can say
+                add_wav_chunk(stream, b"acid", acid_chunk(loop))
         elif container == "FLAC":
             for name, value in (("LOOPSTART", "0"), ("LOOPLENGTH", f"{loop.samples}"), ("BPM", f"{loop.tempo:g}")):
                 add_flac_comment(stream, name, value)
@@ -59,4 +61,4 @@ def sampler_chunk(loop: LoopTags) -> bytes:
 def acid_chunk(loop: LoopTags) -> bytes:
     """The content of `acid`."""
     beats, unit = loop.meter
-    return struct.pack("<IHHfIHHf", _MAY_STRETCH, MIDDLE_C, 0x8000, 0.0, loop.quarters, unit, beats, loop.tempo)
+    return struct.pack("<IHHfIHHf", _MAY_STRETCH, MIDDLE_C, 0x8000, 0.0, int(loop.quarters), unit, beats, loop.tempo)

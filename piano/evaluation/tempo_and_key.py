@@ -1,0 +1,116 @@
+"""Which tempo and which key a clip has, from its sound alone: what a listener would tap and call the home note.
+
+Both are estimates. How often they are right on music whose tempo and key are known: docs/ruler.md.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from piano.evaluation.descriptors import Clip
+from piano.evaluation.spectra import (
+    KEY_PROFILES,
+    MEL_HOP_SECONDS,
+    onset_strength,
+    pitch_magnitudes,
+    pitch_peaks,
+    unit_level,
+)
+
+TEMPI = (40.0, 240.0)
+"""Beats a minute that are looked for."""
+TEMPO_STEP = 1.002
+"""Ratio of two tempi that are tried."""
+USUAL_TEMPO, TEMPO_OCTAVES = 110.0, 0.75
+"""People tap near the first; a tempo so many octaves away counts e^-0.5 of it (van Noorden & Moelants, 1999)."""
+HARMONICS = np.array([1.0, 0.7, 0.4, 0.5])
+"""How much onsets at the beat, at twice, three and four times its rate speak for it."""
+NOTES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
+FIRST_PITCH_CLASS = 9
+"""Chroma begins at A."""
+FINER = 3
+"""Bins of a semitone: music tuned a sixth of a tone high or low is found, and counted as it is meant."""
+
+
+class Tempo(NamedTuple):
+    """A beat."""
+
+    beats_per_minute: float
+    strength: float
+    """How much of the movement of the onsets it explains, 0 to 1; noise lies near 0.1."""
+
+
+class Key(NamedTuple):
+    """A home note and its scale."""
+
+    tonic: int
+    """Semitones above C."""
+    is_minor: bool
+    clarity: float
+    """Correlation of the pitch classes with those of the key."""
+
+    @property
+    def name(self) -> str:
+        """Such as `D minor`."""
+        return f"{NOTES[self.tonic]} {'minor' if self.is_minor else 'major'}"
+
+    def relation(self, other: "Key") -> str:
+        """How another key lies to it: exact, relative, fifth (the same mode, next to it on the circle) or other."""
+        if self[:2] == other[:2]:
+            return "exact"
+        apart = (other.tonic - self.tonic) % 12
+        if self.is_minor != other.is_minor:
+            return "relative" if apart == (3 if self.is_minor else 9) else "other"
+        return "fifth" if apart in (5, 7) else "other"
+
+
+def tempo_of(clip: Clip) -> Tempo:
+    """The tempo of a clip of some beats: the rate whose multiples explain most of where notes begin."""
+    strength = onset_strength(clip.log_mel).astype(np.float64)
+    curve = (strength - strength.mean()) * np.hanning(len(strength) + 2)[1:-1]
+    energy = float(np.square(curve).sum())
+    steps = int(np.log(TEMPI[1] / TEMPI[0]) / np.log(TEMPO_STEP))
+    tempi = TEMPI[0] * TEMPO_STEP ** np.arange(steps + 1)
+    if energy <= 0.0:
+        return Tempo(USUAL_TEMPO, 0.0)
+    seconds = np.arange(len(curve)) * MEL_HOP_SECONDS
+    found = np.zeros(len(tempi))
+    for harmonic, weight in enumerate(HARMONICS, start=1):
+        found += weight * np.abs(np.exp(-2j * np.pi * np.outer(harmonic * tempi / 60.0, seconds)) @ curve)
+    usual = np.exp(-0.5 * np.square(np.log2(tempi / USUAL_TEMPO) / TEMPO_OCTAVES))
+    best = int((found * usual).argmax())
+    return Tempo(float(tempi[best]), float(found[best] / HARMONICS.sum() / np.sqrt(energy * len(curve))))
+
+
+def key_of(clip: Clip) -> Key:
+    """The key of a clip, whatever it is tuned to."""
+    classes = pitch_classes(clip)
+    if np.ptp(classes) < 1e-6:
+        return Key(0, False, 0.0)
+    table = np.array(
+        [[np.corrcoef(classes, np.roll(profile, tonic))[0, 1] for tonic in range(12)] for profile in KEY_PROFILES]
+    )
+    mode, tonic = np.unravel_index(int(table.argmax()), table.shape)
+    return Key(int(tonic), bool(mode), float(table.max()))
+
+
+def pitch_classes(clip: Clip) -> NDArray[np.float64]:
+    """Shares of the pitch classes from C on [shape=(12,)], counted from the tuning in which most peaks lie."""
+    pitch = pitch_magnitudes(unit_level(clip.mono), clip.sample_rate, 12 * FINER, 0.064, 0.5)
+    loud = np.sqrt(pitch * pitch_peaks(pitch), dtype=np.float64)
+    loud = (loud / np.maximum(loud.sum(axis=1, keepdims=True), 1e-9)).sum(axis=0)
+    offsets = [loud[(np.arange(len(loud)) - offset) % FINER == 0].sum() for offset in range(FINER)]
+    tuned = int(np.argmax(offsets))
+    tuned -= FINER if tuned > FINER // 2 else 0  # the nearest semitone of A = 440 Hz
+    semitones = np.floor((np.arange(len(loud)) - tuned) / FINER + 0.5).astype(int)
+    classes = np.bincount((semitones + FIRST_PITCH_CLASS) % 12, weights=loud, minlength=12)
+    return classes / max(float(classes.sum()), 1e-9)
+
+
+def tempo_relation(asked: float, found: float, *, within: float = 0.04) -> str:
+    """How a tempo lies to another: exact, half, twice, or other."""
+    for name, ratio in (("exact", 1.0), ("twice", 2.0), ("half", 0.5)):
+        if abs(found / (asked * ratio) - 1.0) <= within:
+            return name
+    return "other"
