@@ -79,7 +79,8 @@ class Wanted(NamedTuple):
         if len(self.regions) > MOST_REGIONS:
             raise ConfigError(f"{len(self.regions)} regions are too many at once: {MOST_REGIONS} can be asked for.")
         for begin, end in sorted(self.regions):
-            if not (begin >= 0.0 and round(end * form.sample_rate) > round(begin * form.sample_rate)):
+            is_time = begin in SECONDS and end in SECONDS
+            if not (is_time and round(end * form.sample_rate) > round(begin * form.sample_rate)):
                 raise ConfigError(f"--from {begin:g} --to {end:g} holds no sample: --to must be later than --from.")
             if begin < behind:
                 raise ConfigError(f"--from {begin:g} lies before --to {behind:g} of another region: join the two.")

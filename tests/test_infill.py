@@ -174,7 +174,7 @@ def test_of_a_long_gap_only_the_end_is_fitted_to_both_sides(generator, monkeypat
             for side in after
         )
     assert one.shape == (1, 40 * hop - 3)
-    assert torch.equal(one[:, : 30 * hop], other[:, : 30 * hop])
+    assert torch.equal(one[:, : 20 * hop], other[:, : 20 * hop])
     assert not torch.equal(one[:, -hop:], other[:, -hop:])
 
 
@@ -257,7 +257,8 @@ def test_a_region_does_not_lead_to_what_will_be_replaced(here, tmp_path):
     """What lies in the next region has no part in the one before, where a whole window lies between nothing else."""
     later = ["--from", "3.2", "--to", "5.9"]
     sound, rate = soundfile.read("take.wav")
-    sound[round(3.3 * rate) : round(5.8 * rate)] *= -0.5
+    part = slice(round(3.3 * rate), round(5.8 * rate))
+    sound[part] = sound[part][::-1].copy()  # as loud as before
     soundfile.write("changed.wav", sound, rate)
     first = slice(0, round(3.0 * rate))
     ones, others = (
@@ -266,8 +267,7 @@ def test_a_region_does_not_lead_to_what_will_be_replaced(here, tmp_path):
         )[0]
         for name in ("take", "changed")
     )
-    level = np.abs(ones[first]).max()
-    assert np.abs(ones[first] - others[first]).max() < 0.3 * level  # the level of the whole file is another
+    assert np.abs(ones[first] - others[first]).max() < 0.01 * np.abs(ones[first]).max()
 
 
 def test_where_regions_meet_the_file_s_ends_nothing_of_the_old_sound_is_left(here, tmp_path):

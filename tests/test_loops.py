@@ -171,7 +171,7 @@ def loop_by_libsndfile(path: Path) -> tuple[int, int, float, int, tuple[int, int
     ffi, library = soundfile._ffi, soundfile._snd
     instrument, loop_info = bytearray(16 + 16 * 16), bytearray(16 + 4 + 24)
     with soundfile.SoundFile(path) as file:
-        for command, buffer in ((0x10D1, instrument), (0x10E0, loop_info)):  # SFC_GET_INSTRUMENT, SFC_GET_LOOP_INFO
+        for command, buffer in ((0x10D0, instrument), (0x10E0, loop_info)):  # SFC_GET_INSTRUMENT, SFC_GET_LOOP_INFO
             assert library.sf_command(file._file, command, ffi.from_buffer(buffer), len(buffer)) == 1
     loops, mode, start, end, _ = struct.unpack_from("<iiIII", instrument, 12)
     numerator, denominator, _, beats, tempo = struct.unpack_from("<hhiif", loop_info)
