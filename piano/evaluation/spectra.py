@@ -362,7 +362,7 @@ def polyphony_of(pitch: Array) -> float:
     return float(counts[counts > 0].mean()) if counts.any() else 0.0
 
 
-KEY_PROFILES = np.array(
+_KEY_PROFILES = np.array(
     [
         [6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88],
         [6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17],
@@ -388,7 +388,7 @@ def key_clarity_of(chroma: Array) -> float:
     mean = chroma.mean(axis=0)
     if np.ptp(mean) < 1e-6:
         return 0.0
-    rotations = np.stack([np.roll(profile, key) for profile in KEY_PROFILES for key in range(12)])
+    rotations = np.stack([np.roll(profile, key) for profile in _KEY_PROFILES for key in range(12)])
     return float(max(np.corrcoef(np.vstack([mean, rotations]))[0, 1:]))
 
 
