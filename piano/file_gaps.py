@@ -73,21 +73,24 @@ class Wanted(NamedTuple):
     def refuse_nonsense(self, path: Path, form: Form) -> None:
         """Raises ConfigError for what cannot be done with a file."""
         name, behind = printable(path), 0.0
-        for side, seconds in (("left", self.left), ("right", self.right)):
+        for side, seconds in (("before", self.left), ("behind", self.right)):
             if seconds not in SECONDS:
-                raise ConfigError(f"--extend-{side} must be {SECONDS} seconds, got {seconds:g}.")
+                raise ConfigError(f"the seconds of music {side} {name} must be {SECONDS}, got {seconds:g}.")
         if len(self.regions) > MOST_REGIONS:
             raise ConfigError(f"{len(self.regions)} regions are too many at once: {MOST_REGIONS} can be asked for.")
         for begin, end in sorted(self.regions):
             is_time = begin in SECONDS and end in SECONDS
             if not (is_time and round(end * form.sample_rate) > round(begin * form.sample_rate)):
-                raise ConfigError(f"--from {begin:g} --to {end:g} holds no sample: --to must be later than --from.")
+                raise ConfigError(
+                    f"the region from {begin:g} to {end:g} s holds no sample: its end must be later than its beginning."
+                )
             if begin < behind:
-                raise ConfigError(f"--from {begin:g} lies before --to {behind:g} of another region: join the two.")
+                raise ConfigError(
+                    f"the region from {begin:g} to {end:g} s begins before another one ends ({behind:g} s): join them."
+                )
             if round(end * form.sample_rate) > form.samples:
                 raise ConfigError(
-                    f"--to {end:g} lies behind the end of {name} ({form.seconds:.2f} s): "
-                    "--extend-right adds music there."
+                    f"the region from {begin:g} to {end:g} s ends behind {name}, which lasts {form.seconds:.2f} s."
                 )
             behind = end
         known = form.seconds - sum(end - begin for begin, end in self.regions)

@@ -38,7 +38,7 @@ from piano.foundation.sound_progress import Progress, say
 from piano.generate_options import COUNT, MAX_THREADS, PIPE, parse_arguments
 from piano.infill_files import Piece, completed, new_pieces
 from piano.latent_style import SHORTEST_SECONDS, AskedTempo, Style
-from piano.loops import LoopForm, compose_loop, least_samples
+from piano.loops import LoopForm, least_samples, loop_pieces
 from piano.made_sounds import Shelf, Target, name_part, sample_name
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import build_generator, choose_folder, load_checkpoint, not_composing_yet
@@ -338,8 +338,7 @@ def compose_loops(maker: Maker, output: Path, items: list[int]) -> Iterator[list
             progress.begin(number, len(items))
             start = output / f"{asked_part(options)}{sample_name(None, options.seed, item)}"
             target = Target(maker.shelf, start, receipts(item), loop=form.tags())
-            sounds = (compose_loop(composer, form, style, item=number) for number in [item])  # when it is written
-            yield target.write(sounds, progress)
+            yield target.write(loop_pieces(composer, form, style, item=item), progress)
 
 
 def continue_prompt(maker: Maker, output: Path, items: list[int]) -> Iterator[list[Path]]:

@@ -6,6 +6,7 @@ faded in, and a bar need not be a whole number of latent frames.
 """
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ LEAD_SECONDS = 1.5
 """At least so much is composed before the loop, for its beginning to have a past."""
 LEAST_FRAMES = 16
 """Of latents, in a loop: half of them are composed anew."""
+PIECE_SECONDS = 1.0
 EDGE_SECONDS = 0.01
 """Over which the new end is faded into what led to the beginning when it was composed."""
 
@@ -96,9 +98,13 @@ def least_samples(composer: Composer) -> int:
     return LEAST_FRAMES * composer.generator.hop_samples
 
 
-@torch.inference_mode()
 def compose_loop(composer: Composer, form: LoopForm, style: Style | None = None, *, item: int = 0) -> Tensor:
-    """A loop (channels, samples), whose first sample lies on a beat.
+    """A whole loop (channels, samples); see `loop_pieces`."""
+    return torch.cat(list(loop_pieces(composer, form, style, item=item)), dim=-1)
+
+
+def loop_pieces(composer: Composer, form: LoopForm, style: Style | None = None, *, item: int = 0) -> Iterator[Tensor]:
+    """A loop as it is made, in pieces (channels, samples), some of them empty; its first sample lies on a beat.
 
     Parameters
     ----------
@@ -115,25 +121,34 @@ def compose_loop(composer: Composer, form: LoopForm, style: Style | None = None,
     ConfigError
         It would be too short.
     """
-    network, samples = composer.generator, form.samples
+    network, rate = composer.generator, composer.generator.sample_rate
     form.refuse_too_short(least_samples(composer))
     state = composer.start(item, style=style)
+    style = state.windows.style
     anew = anew_samples(form, network.latent_seq_len // HISTORY_PART * network.hop_samples)
-    lead = lead_samples(state.windows.style, network.sample_rate, least=anew / network.sample_rate)
-    fade = round(EDGE_SECONDS * network.sample_rate)
-    state, straight = composer.read(state, lead + samples + fade)
-    begin = lead + samples - anew
+    lead = lead_samples(style, rate, least=anew / rate)
+    begin, end = lead + form.samples - anew, lead + form.samples + round(EDGE_SECONDS * rate)
+    straight = torch.zeros(network.sound_channels, 0, device=network.device)
+    while straight.shape[-1] < end:
+        state, sound = composer.read(state, min(round(PIECE_SECONDS * rate), end - straight.shape[-1]))
+        given, straight = max(straight.shape[-1], lead), torch.cat([straight, sound.to(straight.device)], dim=-1)
+        yield straight[:, given : min(straight.shape[-1], begin)] if straight.shape[-1] > given else straight[:, :0]
+    yield _way_back(composer, straight, begin, lead=lead, anew=anew, style=style.moved(-begin / rate), item=item)
+
+
+@torch.inference_mode()
+def _way_back(
+    composer: Composer, straight: Tensor, begin: int, *, lead: int, anew: int, style: Style, item: int
+) -> Tensor:
+    """The last `anew` samples of a loop, from sample `begin` of what was composed straight on; it begins at `lead`."""
     # Around the gap: on its left what led to it, on its right the loop's beginning and what led to that.
-    half = anew // 2
-    before, after = straight[:, : begin + half], straight[:, lead - (anew - half) : begin]
-    known = torch.cat([before, after], dim=-1)
-    seconds = begin / network.sample_rate
-    made = fill_gap(composer, known, begin, begin + anew, style=state.windows.style.moved(-seconds), item=item)
-    made = made.to(straight.device)
+    half, fade = anew // 2, round(EDGE_SECONDS * composer.generator.sample_rate)
+    known = torch.cat([straight[:, : begin + half], straight[:, lead - (anew - half) : begin]], dim=-1)
+    made = fill_gap(composer, known, begin, begin + anew, style=style, item=item).to(straight.device)
     rise = torch.from_numpy(0.5 - 0.5 * np.cos(np.pi * (np.arange(fade) + 0.5) / fade)).to(made)
     made[:, :fade] = straight[:, begin : begin + fade].lerp(made[:, :fade], rise)
     made[:, anew - fade :] = made[:, anew - fade :].lerp(straight[:, lead - fade : lead], rise)
-    return torch.cat([straight[:, lead:begin], made], dim=-1)
+    return made
 
 
 def lead_samples(style: Style, sample_rate: int, *, least: float = 0.0) -> int:

@@ -345,10 +345,10 @@ def test_a_sound_of_another_rate_is_saved_at_its_own(here, tmp_path):
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"regions": [(-1.0, 0.5)]}, "--from -1 --to 0.5 holds no sample"),
+        ({"regions": [(-1.0, 0.5)]}, "from -1 to 0.5 s holds no sample"),
         ({"regions": [(1.0, float("nan"))]}, "holds no sample"),
-        ({"extend_left": -1.0}, "--extend-left must be"),
-        ({"extend_right": float("inf")}, "--extend-right must be"),
+        ({"extend_left": -1.0}, "music before .*take.wav must be"),
+        ({"extend_right": float("inf")}, "music behind .*take.wav must be"),
         ({"regions": [(0.01 * n, 0.01 * n + 0.005) for n in range(101)]}, "101 regions are too many"),
     ],
 )
@@ -376,10 +376,13 @@ def test_what_cannot_be_meant_is_said(here, capsys, arguments, message):
 @pytest.mark.parametrize(
     ("regions", "message"),
     [
-        (["--from", "2", "--to", "1"], "holds no sample: --to must be later than --from"),
+        (["--from", "2", "--to", "1"], "from 2 to 1 s holds no sample: its end must be later"),
         (["--from", "1.00001", "--to", "1.00002"], "holds no sample"),
-        (["--from", "1", "--to", "9"], "--to 9 lies behind the end of take.wav (6.00 s)"),
-        (["--from", "1", "--to", "3", "--from", "2", "--to", "4"], "--from 2 lies before --to 3 of another region"),
+        (["--from", "1", "--to", "9"], "from 1 to 9 s ends behind take.wav, which lasts 6.00 s"),
+        (
+            ["--from", "1", "--to", "3", "--from", "2", "--to", "4"],
+            "from 2 to 4 s begins before another one ends (3 s): join",
+        ),
         (["--from", "0", "--to", "5.5"], "0.50 s of take.wav would be left to go by: at least 1 s"),
     ],
 )

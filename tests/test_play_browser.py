@@ -484,6 +484,29 @@ def test_a_song_is_continued_varied_and_imitated(page: Browser, server: Played) 
     page.wait_for("document.querySelector('#dock').hidden")
 
 
+def test_a_part_of_a_song_is_filled_and_a_loop_needs_none(page: Browser, server: Played) -> None:
+    show(page, "yours")
+    choose_file(page, server.song)
+    until(page, "state.source")
+    page.evaluate("document.querySelector('[name=kind][value=fill]').click()")
+    assert page.evaluate(
+        "!document.querySelector('#part-control').hidden && document.querySelector('#length-control').hidden"
+    )
+    take = make_of(page, "fill")
+    assert take["kind"] == "fill"
+    page.evaluate(
+        "(() => { const bars = document.querySelector('#bars'); bars.value = 1;"
+        " bars.dispatchEvent(new Event('input', {bubbles: true})); })()"
+    )
+    assert text(page, "#bars-value") == "1"
+    take = make_of(page, "loop")
+    assert take["kind"] == "loop" and take["seconds"] == pytest.approx(240 / 100)
+    page.wait_for("document.querySelectorAll('#made .take').length >= 2")
+    click(page, "#made .take button.round")
+    until(page, "state.playing && state.playing.goesRound")
+    click(page, "#dock-close")
+
+
 def test_a_broken_file_is_a_sentence(page: Browser, server: Played, tmp_path: Path) -> None:
     show(page, "yours")
     broken = tmp_path / "broken.mp3"

@@ -198,9 +198,12 @@ def test_every_kind_of_order_becomes_a_take_that_its_receipt_makes_again(server,
         {"kind": "continue", "source": source, "seconds": 1.0},
         {"kind": "vary", "source": source, "amount": 0.5},
         {"kind": "like", "source": source, "seconds": 1.0},
+        {"kind": "loop", "bars": 1, "tempo": 120.0},
+        {"kind": "fill", "source": source, "begin": 1.0, "end": 1.5},
+        {"kind": "new", "seconds": 1.0, "tempo": 90.0},
     ]
     takes = [take for order in orders for take in made(client, model="first", seed=3, **order)]
-    assert sorted(take["kind"] for take in takes) == ["continue", "like", "new", "new", "vary"]
+    assert sorted(take["kind"] for take in takes) == ["continue", "fill", "like", "loop", "new", "new", "new", "vary"]
     client.delete(f"/api/uploads/{source}")  # what a take was made from lies beside it
     monkeypatch.chdir(tmp_path)
     for take in takes:
@@ -217,6 +220,13 @@ def test_every_kind_of_order_becomes_a_take_that_its_receipt_makes_again(server,
         assert "identical" in capsys.readouterr().out
     seam = next(take["seam_seconds"] for take in takes if take["kind"] == "continue")
     assert seam == pytest.approx(6.0, abs=0.01)
+    loop, filled = (next(take for take in takes if take["kind"] == kind) for kind in ("loop", "fill"))
+    assert loop["name"].startswith("A loop, 1 bar at 120") and loop["seconds"] == 2.0
+    assert b"LOOPLENGTH=%d" % (2 * SAMPLE_RATE) in client.get(f"/api/takes/{loop['id']}/sound").content
+    original = soundfile.read(server.song, dtype="int16")[0]
+    kept = soundfile.read(Library(server.place.library).path(filled["id"]), dtype="int16")[0]
+    outside = np.r_[0:SAMPLE_RATE, SAMPLE_RATE * 3 // 2 : len(original)]
+    assert np.array_equal(kept[outside], original[outside]) and not np.array_equal(kept, original)
     again = made(client, model="first", seed=3, **orders[0])
     assert again == []  # made before in just this way
 
@@ -249,6 +259,8 @@ def test_orders_that_cannot_be_are_refused_in_a_sentence(server, client):
         ({"kind": "new", "seconds": 1e9}, 400, "seconds: Input should be less than or equal to 300"),
         ({"kind": "new", "steps": 10**9}, 400, "steps: must be auto or a whole number"),
         ({"kind": "steal"}, 400, "kind: Input should be"),
+        ({"kind": "loop"}, 400, "a loop wants a tempo"),
+        ({"kind": "loop", "tempo": 5.0}, 400, "tempo: Input should be greater"),
         ([], 400, "request: Input should be"),
     ):
         answer = client.post("/api/makes", json=order)
@@ -256,6 +268,9 @@ def test_orders_that_cannot_be_are_refused_in_a_sentence(server, client):
     short = server.song.parent / "short.wav"
     write_audio(short, np.full((1, 4000), 0.1, np.float32) * np.sin(np.arange(4000)).astype(np.float32), SAMPLE_RATE)
     source = bring(client, short.read_bytes(), "short.wav").json()["id"]
+    answer = client.post("/api/makes", json={"kind": "fill", "source": source, "begin": 0.1, "end": 9.0})
+    assert answer.status_code == 400
+    assert answer.json()["error"] == "the region from 0.1 to 9 s ends behind short.wav, which lasts 0.50 s."
     answer = client.post("/api/makes", json={"kind": "like", "source": source})
     assert answer.status_code == 422
     assert answer.json()["error"] == "short.wav is too short to have a style: at least 2 s are needed."

@@ -37,7 +37,7 @@ LONGEST_NAME = 80
 MOST_FACTS = 1 << 20
 """Bytes of what is known of a take."""
 _BLOCK = 1 << 16
-TakeKind = Literal["radio", "new", "continue", "vary", "like"]
+TakeKind = Literal["radio", "new", "continue", "vary", "like", "loop", "fill"]
 
 
 class Take(BaseModel):

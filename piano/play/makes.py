@@ -17,15 +17,18 @@ from torch import Tensor
 
 from piano.composer import Composer
 from piano.foundation import bounds
+from piano.foundation.audio_writer import exact_subtype
 from piano.foundation.errors import DISK_ERRORS, ConfigError, MusiganError
 from piano.foundation.prompts import Heard
 from piano.foundation.receipt import Kind, Receipt
+from piano.foundation.screen_text import counted
 from piano.foundation.sound_progress import Progress
-from piano.generate_music import as_loud_as, encode_pieces, varied_sounds
+from piano.generate_music import as_loud_as, asked_part, encode_pieces, infilled_sounds, varied_sounds
+from piano.loops import least_samples, loop_pieces
 from piano.made_sounds import Target, name_part, sample_name
 from piano.play.library import Library, TakeKind, keep_beside
 from piano.play.models import Models
-from piano.play.orders import Hearing, Order, Sound, hear_source, maker_of
+from piano.play.orders import Hearing, Order, Sound, hear_source, loop_of, maker_of
 from piano.play.place import Limits
 from piano.play.refusals import Full, NotHere, renamed
 from piano.play.requests import read_json
@@ -45,8 +48,17 @@ TITLES: dict[TakeKind, str] = {
     "continue": "What follows {name}",
     "vary": "{name}, another way",
     "like": "More like {name}",
+    "loop": "A loop",
+    "fill": "{name}, filled",
 }
-WRITTEN: dict[TakeKind, Kind] = {"new": "sample", "continue": "full", "vary": "variation", "like": "sample"}
+WRITTEN: dict[TakeKind, Kind] = {
+    "new": "sample",
+    "continue": "full",
+    "vary": "variation",
+    "like": "sample",
+    "loop": "loop",
+    "fill": "infill",
+}
 
 
 class _Silent(Progress):
@@ -105,6 +117,9 @@ class Make:
         self._source, self._hearing = source, heard
         self._library, self._changed, self._wake = library, changed, wake
         self._maker = maker_of(order, composer, models, source, library.folder)
+        self._loop = loop_of(order, composer.generator.sample_rate)
+        form = None if heard is None else heard.form
+        self._rate = composer.generator.sample_rate if form is None else form.sample_rate
         self._writing: Future[None] | None = None
         self._bits = self._run()
         self._shown = 0.0
@@ -158,13 +173,14 @@ class Make:
     @property
     def title(self) -> str:
         """What it will be."""
-        return TITLES[self.order.kind].format(name="" if self._source is None else self._source.name)
+        title = TITLES[self.order.kind].format(name="" if self._source is None else self._source.name)
+        return f"{title}, {counted(self.order.bars, 'bar')} at {self.order.tempo:g}" if self._loop else title
 
     def _run(self) -> Iterator[float]:
         """Seconds of sound as they are made; a take is added after the last of each."""
-        order, rate = self.order, self._maker.generator.sample_rate
+        order, rate = self.order, self._rate
         latents = None
-        if self._hearing is not None and self._hearing.prompt is None:
+        if order.kind in ("vary", "like") and self._hearing is not None:
             encoded: list[Tensor] = []
             for piece in self._encoded(self._hearing.heard):
                 encoded.append(piece)
@@ -197,6 +213,10 @@ class Make:
     def _sounds(self, item: int, latents: Tensor | None) -> Iterator[Tensor]:
         """The sound of an item, piece by piece."""
         order, composer, hearing = self.order, self._maker.composer, self._hearing
+        if self._loop is not None:
+            return loop_pieces(composer, self._loop, item=item)
+        if hearing is not None and hearing.form is not None and hearing.wanted is not None:
+            return infilled_sounds(composer, hearing.heard, hearing.form, hearing.wanted, item=item)
         if hearing is None:
             return composer.stream(order.seconds, item=item)
         if hearing.prompt is not None:
@@ -220,15 +240,26 @@ class Make:
             return
         library.folder.mkdir(parents=True, exist_ok=True)
         stem = sample_name(None if source is None else Path(source.name), order.seed, item)
-        start = library.folder / (f"like_{stem}" if order.kind == "like" else stem)
+        start = library.folder / f"{asked_part(maker.options)}{stem}"
         heard = self._hearing.heard if self._hearing is not None and self._hearing.prompt is not None else None
-        (path,) = Target(maker.shelf, start, says, heard).write(iter(pieces), _Silent())
+        (path,) = self._target(start, says, heard).write(iter(pieces), _Silent())
         known = next((take.id for take in library.takes() if take.file == path.name), None)
         if known is None:  # else it was made before in just this way
             seam = None if heard is None else round(heard.samples / maker.generator.sample_rate, 3)
             name = f"{self.title[:MOST_TITLE]}, seed {order.seed}, no. {item + 1}"
             known = library.add(path, name=name, kind=order.kind, model=order.model, seam_seconds=seam).id
         self.takes.append(known)
+
+    def _target(self, start: Path, says: dict[Kind, Receipt], heard: Heard | None) -> Target:
+        """The file of a sound, in its form."""
+        shelf, form = self._maker.shelf, None if self._hearing is None else self._hearing.form
+        if self._loop is not None:
+            return Target(shelf, start, says, loop=self._loop.tags())
+        if form is None or self._source is None:
+            return Target(shelf, start, says, heard)
+        shelf = shelf._replace(sample_rate=form.sample_rate, channels=form.channels)
+        subtype, _ = exact_subtype(self._source.path, shelf.format)
+        return Target(shelf, start, says, is_as_it_is=True, subtype=subtype)
 
 
 class Makes:
@@ -296,16 +327,19 @@ class Makes:
         """The job of an order whose sound was heard, and is kept beside what will be made from it."""
         composer = self._models.get(order.model)
         source = hearing = None
-        if order.kind != "new":
+        if order.kind not in ("new", "loop"):
             source = self._find(order.source or "")
             if source is None:
                 raise NotHere("the sound to go on from is not here any more. Choose another.")
-            hearing = hear_source(composer, source, order.kind)
+            hearing = hear_source(composer, source, order)
             kept = keep_beside(source.path, self._library.folder, name_part(Path(source.name)))
             source, hearing = source._replace(path=kept), hearing._replace(heard=hearing.heard._replace(path=kept))
-            if order.kind == "vary":
+            if order.kind in ("vary", "fill"):
                 seconds = hearing.heard.samples / composer.generator.sample_rate
                 order = order.model_copy(update={"seconds": seconds})
+        if loop := loop_of(order, composer.generator.sample_rate):
+            loop.refuse_too_short(least_samples(composer))
+            order = order.model_copy(update={"seconds": loop.samples / loop.sample_rate})
         return Make(
             order,
             composer,

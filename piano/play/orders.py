@@ -1,22 +1,25 @@
 """What is ordered on the page, the sound that it is made from, and what would make it on the command line."""
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from piano.composer import Composer, Sampling
-from piano.foundation.errors import AudioError
+from piano.file_gaps import Form, Wanted, form_of
+from piano.foundation import bounds
+from piano.foundation.errors import AudioError, ConfigError
 from piano.foundation.prompts import Heard, hear
 from piano.generate_music import LEAST_FRAMES, Maker, hear_prompt
-from piano.generate_options import parse_arguments
-from piano.latent_style import SHORTEST_SECONDS
-from piano.play.library import TakeKind
+from piano.generate_options import COMMON_TIME, parse_arguments
+from piano.latent_style import SHORTEST_SECONDS, AskedTempo
+from piano.loops import LoopForm
 from piano.play.models import Models
 from piano.play.refusals import called
 
-MOST_SECONDS, MOST_COUNT = 300.0, 12
+MOST_SECONDS, MOST_COUNT, MOST_BARS = 300.0, 12, 16
+MOST_SOURCE_SECONDS = 86_400.0
 
 
 class Order(BaseModel):
@@ -24,11 +27,18 @@ class Order(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
 
-    kind: Literal["new", "continue", "vary", "like"]
+    kind: Literal["new", "continue", "vary", "like", "loop", "fill"]
     model: str = Field(default="", max_length=200)
     source: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,64}$")
     seconds: float = Field(default=30.0, ge=1.0, le=MOST_SECONDS)
     amount: float = Field(default=0.3, ge=0.0, le=1.0)
+    tempo: Annotated[float, Field(**bounds.TEMPO.limits)] | None = None
+    """Of new music and of a loop, in quarter notes a minute."""
+    bars: int = Field(default=4, ge=1, le=MOST_BARS)
+    """Of a loop, in common time."""
+    begin: float = Field(default=0.0, ge=0.0, le=MOST_SOURCE_SECONDS)
+    end: float = Field(default=0.0, ge=0.0, le=MOST_SOURCE_SECONDS)
+    """Of what is filled, in seconds."""
     seed: int = Field(default=0, ge=0, le=2**53)
     first: int = Field(default=0, ge=0, lt=1000)
     """Number of the first sample of the seed."""
@@ -49,6 +59,9 @@ class Hearing(NamedTuple):
     heard: Heard
     prompt: Tensor | None
     """(channels, samples), where it is continued."""
+    form: Form | None = None
+    wanted: Wanted | None = None
+    """Where it is filled."""
 
 
 def maker_of(order: Order, composer: Composer, models: Models, source: Sound | None, output: Path) -> Maker:
@@ -57,23 +70,51 @@ def maker_of(order: Order, composer: Composer, models: Models, source: Sound | N
     words += ["--seconds", repr(order.seconds), "--steps", str(order.steps)]
     words += ["--output", str(output), "--format", "flac"]
     if source is not None:
-        option = {"continue": "--prompt", "vary": "--vary", "like": "--like"}[order.kind]
-        words += [option, str(source.path)] + (["--amount", repr(order.amount)] if order.kind == "vary" else [])
-    sampling = Sampling(order.seed, order.steps, dtype=composer.sampling.dtype)
+        option = {"continue": "--prompt", "vary": "--vary", "like": "--like", "fill": "--infill"}[order.kind]
+        words += [option, str(source.path)]
+        words += ["--amount", repr(order.amount)] if order.kind == "vary" else []
+        words += ["--from", repr(order.begin), "--to", repr(order.end)] if order.kind == "fill" else []
+    loop = loop_of(order, composer.generator.sample_rate)
+    tempo = AskedTempo(order.tempo / 60.0) if order.tempo and order.kind == "new" else None
+    words += ["--loop", str(order.bars)] if loop else []
+    words += ["--tempo", repr(order.tempo)] if loop or tempo else []
+    tempo = loop.asked if loop else tempo
+    sampling = Sampling(order.seed, order.steps, dtype=composer.sampling.dtype, tempo=tempo)
     generator, content = composer.generator, models.content(order.model)
     return Maker(
         generator, composer.with_sampling(sampling), content, models.folders[order.model], parse_arguments(words)
     )
 
 
-def hear_source(composer: Composer, source: Sound, kind: TakeKind) -> Hearing:
-    """A sound as it is needed for an order; raises AudioError. It computes little: the scheduler need not wait."""
-    generator, path = composer.generator, source.path
+def loop_of(order: Order, sample_rate: int) -> LoopForm | None:
+    """How long a loop is; None for other orders. Raises ConfigError where no tempo is said."""
+    if order.kind != "loop":
+        return None
+    if order.tempo is None:
+        raise ConfigError("a loop wants a tempo to count its bars in.")
+    return LoopForm(order.bars, order.tempo, COMMON_TIME, sample_rate)
+
+
+def hear_source(composer: Composer, source: Sound, order: Order) -> Hearing:
+    """A sound as it is needed for an order. It computes little: the scheduler need not wait.
+
+    Raises
+    ------
+    AudioError
+        It cannot be heard, or is too short.
+    ConfigError
+        What is to be filled is not in it.
+    """
+    generator, path, kind = composer.generator, source.path, order.kind
     with called(path, source.name):
         if kind == "continue":
             heard, prompt, _ = hear_prompt(generator, path)
             return Hearing(heard, prompt)
         heard = hear(path, sample_rate=generator.sample_rate, channels=generator.sound_channels)
+        if kind == "fill":
+            form, wanted = form_of(path), Wanted(((order.begin, order.end),))
+            wanted.refuse_nonsense(Path(source.name), form)
+            return Hearing(heard, None, form, wanted)
     if kind == "like" and heard.samples < SHORTEST_SECONDS * generator.sample_rate:
         raise AudioError(f"{source.name} is too short to have a style: at least {SHORTEST_SECONDS:g} s are needed.")
     if heard.samples < LEAST_FRAMES * generator.hop_samples:

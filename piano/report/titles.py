@@ -6,7 +6,7 @@ from pathlib import Path
 
 from piano.foundation.errors import AudioError
 from piano.foundation.receipt import Receipt, read_receipt
-from piano.foundation.screen_text import printable
+from piano.foundation.screen_text import counted, printable
 
 LONGEST = 70
 """Letters of a title; more would fill the page with one file's name."""
@@ -38,7 +38,9 @@ def made_title(path: Path, receipt: Receipt | None, number: int) -> str:
     """Title of the `number`-th piece (from 1) that was made from noise."""
     if receipt is not None:
         if receipt.kind == "loop":
-            return f"Loop {number}, {receipt.bars} bars at {receipt.tempo:g} a minute, seed {receipt.seed}"
+            return (
+                f"Loop {number}, {counted(receipt.bars or 1, 'bar')} at {receipt.tempo:g} a minute, seed {receipt.seed}"
+            )
         return f"Sample {number}, seed {receipt.seed}"
     if found := re.fullmatch(r"(sample|seed)_(\d+)", path.stem):
         kind, digits = found.groups()

@@ -11,11 +11,12 @@ export function pause() {
   audio.pause();
 }
 
-export function play({ url, name, seconds = 0 }, { from = null } = {}) {
+export function play({ url, name, seconds = 0, goesRound = false }, { from = null } = {}) {
   if (state.phase !== "stopped") stop();
+  audio.loop = goesRound;
   if (state.playing?.url !== url) {
     audio.src = url;
-    set({ playing: { url, name, seconds, at: 0, isPaused: false } });
+    set({ playing: { url, name, seconds, goesRound, at: 0, isPaused: false } });
   }
   if (from !== null) seek(from);
   audio.play().catch((error) => {

@@ -6,7 +6,7 @@ import { play, playButton } from "./player.js";
 import { radioFrom } from "./radio.js";
 import { set, state } from "./state.js";
 
-const KINDS = { radio: "from the radio", new: "new", continue: "continued", vary: "varied", like: "alike" };
+const KINDS = { radio: "from the radio", new: "new", continue: "continued", vary: "varied", like: "alike", loop: "a loop", fill: "filled" };
 const STEP_SECONDS = 5;
 
 async function change(take, json) {
@@ -109,6 +109,7 @@ function more(take) {
       button("Play on", () => toYours(take, "continue")),
       button("Another way", () => toYours(take, "vary")),
       button("More like this", () => toYours(take, "like")),
+      button("Fill a part", () => toYours(take, "fill")),
       button("Radio in its style", () => radioFrom({ id: take.id, name: take.name }, "style")),
       button("Radio from its end", () => radioFrom({ id: take.id, name: take.name }, "prompt")),
       button("Delete", () => discard(take)),
@@ -118,7 +119,7 @@ function more(take) {
 }
 
 export function takeCard(take) {
-  const sound = { url: takeSound(take.id), name: take.name, seconds: take.seconds };
+  const sound = { url: takeSound(take.id), name: take.name, seconds: take.seconds, goesRound: take.kind === "loop" };
   const name = make("input", { className: "inline name", value: take.name, "aria-label": "Name of the take", maxlength: 80, spellcheck: "false" });
   name.addEventListener("change", () => (name.value.trim() ? change(take, { name: name.value.trim() }) : (name.value = take.name)));
   name.addEventListener("keydown", (event) => event.key === "Enter" && name.blur());

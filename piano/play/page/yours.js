@@ -14,15 +14,19 @@ const SAYS = {
   continue: "It goes on where the sound ends, or where it fades out.",
   vary: "The same sound, played again: a little or very differently.",
   like: "New music in its style, with other notes.",
+  fill: "New music in one place, between what comes before and after. All else stays as it is.",
   new: "A piece out of white noise, with no sound of yours.",
+  loop: "Bars at a tempo, whose end leads into their beginning; to the sample, for a sampler.",
 };
+const RANGES = ["amount", "length", "bars", "tempo", "count"];
+const ownMusic = (kind) => kind === "new" || kind === "loop";
 let recording = null;
 
 const note = (sentence) => ($("#yours-note").textContent = sentence);
 
 async function bring(file) {
   const sound = await bringSound(file, note);
-  if (sound) set({ source: sound, kind: state.kind === "new" ? "continue" : state.kind });
+  if (sound) set({ source: sound, kind: ownMusic(state.kind) ? "continue" : state.kind });
 }
 
 async function recordOrStop() {
@@ -82,14 +86,17 @@ function showChoice() {
   choose("kind", state.kind);
   $("#kind-says").textContent = SAYS[state.kind];
   $("#amount-control").hidden = state.kind !== "vary";
-  $("#length-control").hidden = state.kind === "vary";
-  const needsSound = state.kind !== "new" && !state.source;
+  $("#length-control").hidden = ["vary", "fill", "loop"].includes(state.kind);
+  $("#bars-control").hidden = $("#tempo-control").hidden = state.kind !== "loop";
+  $("#part-control").hidden = state.kind !== "fill";
+  const needsSound = !ownMusic(state.kind) && !state.source;
   $("#make-go").disabled = needsSound;
-  $("#make-note").textContent = needsSound ? "Give it a sound first." : state.kind === "new" ? "" : `From “${state.source.name}”.`;
+  $("#make-note").textContent = needsSound ? "Give it a sound first." : ownMusic(state.kind) ? "" : `From “${state.source.name}”.`;
 }
 
 function showNumbers() {
-  for (const id of ["amount", "length", "count"]) fill($(`#${id}`));
+  for (const id of RANGES) fill($(`#${id}`));
+  for (const id of ["bars", "tempo"]) $(`#${id}-value`).textContent = $(`#${id}`).value;
   $("#amount-value").textContent = Number($("#amount").value).toFixed(2);
   $("#length-value").textContent = lasting(Number($("#length").value));
   $("#count-value").textContent = $("#count").value;
@@ -100,7 +107,9 @@ async function go(event) {
   const { kind, source, model } = state;
   const order = { kind, model, seconds: Number($("#length").value), count: Number($("#count").value) };
   order.seed = crypto.getRandomValues(new Uint32Array(1))[0] % 1_000_000;
-  if (kind !== "new") order.source = source.id;
+  if (!ownMusic(kind)) order.source = source.id;
+  if (kind === "loop") Object.assign(order, { bars: Number($("#bars").value), tempo: Number($("#tempo").value) });
+  if (kind === "fill") Object.assign(order, { begin: Number($("#begin").value), end: Number($("#end").value) });
   if (kind === "vary") order.amount = Number($("#amount").value);
   try {
     await post("/api/makes", order);
@@ -152,7 +161,7 @@ export function showYours() {
   $("#file").addEventListener("change", ({ target }) => target.files[0] && bring(target.files[0]).finally(() => (target.value = "")));
   $("#record").addEventListener("click", recordOrStop);
   $("#kind").addEventListener("change", () => set({ kind: choice("kind") }));
-  for (const id of ["amount", "length", "count"]) $(`#${id}`).addEventListener("input", showNumbers);
+  for (const id of RANGES) $(`#${id}`).addEventListener("input", showNumbers);
   $("#make").addEventListener("submit", go);
   watch(["uploads", "source"], showSounds);
   watch(["source", "kind"], showChoice);
