@@ -25,7 +25,7 @@ from piano.latent_style import SHORTEST_SECONDS, AskedTempo, Style, StyleConditi
 from piano.piano_encoder_decoder import ChannelLevels
 from piano.piano_model import VariationalAttentionModel, shifted
 from piano.stages import MANY_STEPS, RECONSTRUCTED
-from piano.stream_state import Sounding, Stream, Windows
+from piano.stream_state import Journey, Sounding, Stream, Windows
 
 PREFIX_LEVEL = 0.05
 """Noise on a prefix while its continuation is made; training saw up to 0.15, which stops drift (arXiv 2411.18447)."""
@@ -110,6 +110,7 @@ class Composer:
         prompt: Tensor | None = None,
         noise: Tensor | None = None,
         style: Style | None = None,
+        until: Style | None = None,
         item: int = 0,
     ) -> Iterator[Tensor]:
         """Music as it is made: waveform pieces (channels, samples), `seconds` long together; infinity: without end.
@@ -122,10 +123,17 @@ class Composer:
             From `noise_from_waveform`: the seed as sound.
         style : Style, optional
             From `style_of`: other music in the style of a sound.
+        until : Style, optional
+            Another one, which the style goes over to, window by window, by the last of them; for music with an end.
         """
         samples = None if math.isinf(seconds) else round(seconds * self.generator.sample_rate)
         last_frame = None if samples is None else math.ceil(samples / self.generator.hop_samples)
         state, sent = self.start(item, prompt=prompt, noise=noise, style=style), 0
+        if until is not None:
+            if last_frame is None:
+                raise ValueError("music without end does not come to a last style")
+            ways = max(last_frame - self.generator.latent_seq_len, 1)  # the last window is in the last style
+            state = state._replace(windows=state.windows._replace(journey=Journey(state.windows.style, until, ways)))
         for sound in self._overlapped(state, last_frame) if self.overlaps else self._in_turn(state, last_frame):
             piece = sound if samples is None else sound[..., : samples - sent]
             sent += piece.shape[-1]
@@ -438,6 +446,10 @@ class Composer:
     def compose_window(self, windows: Windows) -> tuple[Windows, Tensor]:
         """The next window of latents (items, frames, latent_dim), without what it goes on from."""
         network, history = self.generator, windows.history
+        if windows.journey is not None:
+            now = (windows.start + windows.frame) / network.frames_per_second
+            style = windows.journey.style_at(windows.frame).going_on_from(windows.style, now)
+            windows = windows._replace(style=style)
         items = range(windows.first_item, windows.first_item + history.shape[0])
         wanted = network.latent_seq_len - history.shape[1]
         if windows.noise is None:

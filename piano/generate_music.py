@@ -93,8 +93,8 @@ def announce(folder: Path, content: dict[str, Any], options: argparse.Namespace)
 
 def refuse_missing_files(options: argparse.Namespace) -> None:
     """Before anything is loaded; raises AudioError."""
-    given = (options.prompt, options.noise, options.like, options.vary, options.infill, *(options.reconstruct or ()))
-    for path in given:
+    given = (options.prompt, options.noise, options.like, options.to, options.vary, options.infill)
+    for path in (*given, *(options.reconstruct or ())):
         if path is not None and path.is_dir():
             raise AudioError(f"{printable(path)} is a folder. Name a sound file.")
         if path is not None and not path.exists():
@@ -240,7 +240,7 @@ class Maker(NamedTuple):
             raise ConfigError("--noise ends where its file does: give --seconds a number.")
         noise = read_noise(self.composer, options.noise, options.seconds) if options.noise else None
         composer, style = self.wished()
-        return composer.stream(options.seconds, noise=noise, style=style)
+        return composer.stream(options.seconds, noise=noise, style=style, until=self.until())
 
     def wished(self, tempo: AskedTempo | None = None) -> tuple[Composer, Style | None]:
         """The composer, and the style if it is that of a file, with the tempo that was asked for.
@@ -266,6 +266,14 @@ class Maker(NamedTuple):
         composer = self.composer.with_sampling(self.composer.sampling._replace(tempo=tempo))
         return composer, None if style is None else styles.at_tempo(style, tempo)
 
+    def until(self) -> Style | None:
+        """The style that the music goes over to."""
+        if not self.options.to:
+            return None
+        style = style_of_file(self.composer, self.options.to)
+        tempo = self.options.tempo and AskedTempo(self.options.tempo / 60.0)
+        return self.generator.style.at_tempo(style, tempo) if tempo else style
+
     def receipts(self, *kinds: Kind, source: Path | None, seconds: float) -> Callable[[int], dict[Kind, Receipt]]:
         """What each kind of file of a sample says of itself, for every number of a sample."""
         generator, options = self.generator, self.options
@@ -280,6 +288,7 @@ class Maker(NamedTuple):
             "phase_iterations": options.phase_iterations,
             "source": source and file_source(source),
             "like": options.like and file_source(options.like),
+            "to": options.to and file_source(options.to),
             "amount": options.amount,
             "tempo": options.tempo,
             "bars": options.loop,
@@ -307,6 +316,7 @@ def compose_samples(maker: Maker, output: Path, items: list[int]) -> Iterator[li
     generator, options = maker.generator, maker.options
     noise = read_noise(maker.composer, options.noise, options.seconds) if options.noise else None
     composer, style = maker.wished()
+    until = maker.until()
     receipts = maker.receipts("sample", source=options.noise, seconds=options.seconds)
     with Progress("sample", generator.sample_rate) as progress:
         progress.expect(len(items) * round(options.seconds * generator.sample_rate))
@@ -315,13 +325,14 @@ def compose_samples(maker: Maker, output: Path, items: list[int]) -> Iterator[li
             name = sample_name(options.noise, options.seed, item)
             start = output / f"{asked_part(options)}{name}"
             target = Target(maker.shelf, start, receipts(item))
-            sounds = composer.stream(options.seconds, noise=noise, style=style, item=item)
+            sounds = composer.stream(options.seconds, noise=noise, style=style, until=until, item=item)
             yield target.write(sounds, progress)
 
 
 def asked_part(options: argparse.Namespace) -> str:
     """What a name says of what was asked for."""
     like = f"like_{name_part(options.like)}_" if options.like else ""
+    like += f"to_{name_part(options.to)}_" if options.to else ""
     return f"{like}{options.tempo:g}bpm_" if options.tempo else like
 
 

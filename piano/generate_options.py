@@ -26,6 +26,7 @@ EXAMPLE = """examples:
   {musigan generate} --seconds 30 --count 4
   {musigan generate} --prompt my_fragment.mp3 --seconds 20
   {musigan generate} --like my_song.mp3 --count 4
+  {musigan generate} --like my_song.mp3 --to another.mp3 --seconds 60
   {musigan generate} --vary my_take.wav --amount 0.3 --count 3
   {musigan generate} --reconstruct song.mp3
   {musigan generate} --infill my_take.wav --from 8 --to 14
@@ -112,6 +113,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         parser.error("--amount is of --vary: name the sound to vary")
     if options.vary and options.amount is None:
         options.amount = AMOUNT
+    take_apart_ends(parser, options)
     refuse_wrong_regions(parser, options)
     refuse_on_a_pipe(parser, options)
     ending = options.output.suffix.lower() if options.output and not options.output.is_dir() else ""
@@ -162,11 +164,10 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--to",
         dest="ends",
-        type=kinds.moment,
         action="append",
         default=[],
-        metavar="SECONDS",
-        help="of --infill: where it ends (default: none)",
+        metavar="SECONDS|FILE",
+        help="of --infill: where it ends; of --like: the file whose style the music goes over to (default: none)",
     )
     for side, place in (("left", "before"), ("right", "behind")):
         parser.add_argument(
@@ -212,6 +213,23 @@ def refuse_wrong_loops(parser: argparse.ArgumentParser, options: argparse.Namesp
     if options.format not in EXACT_FORMATS:
         parser.error(f"--loop wants --format wav or flac: {options.format} adds samples, and the loop would stumble")
     options.meter = options.meter or COMMON_TIME
+
+
+def take_apart_ends(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """`--to` is a file beside --like, and else seconds."""
+    options.to = None
+    if not options.like:
+        try:
+            options.ends = [kinds.moment(text) for text in options.ends]
+        except argparse.ArgumentTypeError as error:
+            parser.error(f"argument --to: {error}")
+        return
+    if len(options.ends) > 1:
+        parser.error("--like goes over to one style: give --to once")
+    if options.ends:
+        options.to, options.ends = Path(options.ends[0]), []
+        if math.isinf(options.seconds):
+            parser.error("--to wants music with an end: give --seconds a number")
 
 
 def refuse_wrong_regions(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:

@@ -87,6 +87,7 @@ class Player:
         item: int = 0,
         steps: int | str = "auto",
         like: str | Path | None = None,
+        to: str | Path | None = None,
         tempo: float | None = None,
     ) -> Sound:
         """New music from white noise: what `musigan generate --seed SEED` writes as sample number `item`.
@@ -100,6 +101,8 @@ class Player:
             Sampling steps, or `auto`: what scored best.
         like : str or Path, optional
             A sound file: music in its style, not with its notes.
+        to : str or Path, optional
+            Another one, whose style the music goes over to, from that of `like`.
         tempo : float, optional
             Quarter notes a minute; by default it is drawn.
 
@@ -109,7 +112,7 @@ class Player:
             Within [-1, 1].
         """
         self._check(seconds)
-        return self._joined(self.stream(seconds, seed=seed, item=item, steps=steps, like=like, tempo=tempo))
+        return self._joined(self.stream(seconds, seed=seed, item=item, steps=steps, like=like, to=to, tempo=tempo))
 
     def compose(self, seconds: float = 30.0, *, seed: int = 0, item: int = 0, steps: int | str = "auto") -> Sound:
         """The same as `generate`: its name since the first version."""
@@ -123,6 +126,7 @@ class Player:
         item: int = 0,
         steps: int | str = "auto",
         like: str | Path | None = None,
+        to: str | Path | None = None,
         tempo: float | None = None,
     ) -> Iterator[Sound]:
         """The music of `generate` as it is made, in pieces of a few seconds; without `seconds` it has no end.
@@ -136,15 +140,20 @@ class Player:
         self._check(seconds, may_be_endless=True)
         if tempo is not None and (problem := outside({"tempo": tempo}, {"tempo": TEMPO})):
             raise ConfigError(problem)
+        if to is not None and (like is None or math.isinf(seconds)):
+            raise ConfigError("to goes over from the style of like, by the end of the music: give like, and seconds")
         asked = None if tempo is None else AskedTempo(tempo / 60.0)
         composer = self._composer(seed, steps, asked)
-        style = None if like is None else style_of_file(composer, Path(like))
-        if style is not None and asked is not None:
-            style = self.generator.style.at_tempo(style, asked)
-        return self._stream(seconds, composer, item, style)
+        style, until = (None if file is None else style_of_file(composer, Path(file)) for file in (like, to))
+        if asked is not None:
+            at = self.generator.style.at_tempo
+            style, until = (each and at(each, asked) for each in (style, until))
+        return self._stream(seconds, composer, item, style, until)
 
-    def _stream(self, seconds: float, composer: Composer, item: int, style: Style | None) -> Iterator[Sound]:
-        for piece in composer.stream(seconds, item=item, style=style):
+    def _stream(
+        self, seconds: float, composer: Composer, item: int, style: Style | None, until: Style | None
+    ) -> Iterator[Sound]:
+        for piece in composer.stream(seconds, item=item, style=style, until=until):
             yield Sound(piece.float().cpu().numpy(), self.sample_rate)
 
     def loop(

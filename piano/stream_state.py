@@ -12,6 +12,19 @@ from piano.foundation.phase import PhaseVocoder
 from piano.latent_style import Style
 
 
+class Journey(NamedTuple):
+    """From one style to another, over a whole piece."""
+
+    first: Style
+    last: Style
+    frames: int
+    """Latents after which the last style is reached."""
+
+    def style_at(self, frame: int) -> Style:
+        """Between the two, by how much of the way is behind a latent."""
+        return self.first.blended(self.last, min(frame / max(self.frames, 1), 1.0))
+
+
 class Windows(NamedTuple):
     """Between two windows of latents."""
 
@@ -26,6 +39,8 @@ class Windows(NamedTuple):
     first_item: int
     noise: Tensor | None
     """White noise in place of the seed's [shape=(frames, latent_dim)]; the music ends with it."""
+    journey: Journey | None = None
+    """What changes the style from window to window; None: it stays."""
 
     @property
     def is_over(self) -> bool:

@@ -13,6 +13,7 @@ from piano.composer import HISTORY_PART, Composer, Sampling
 from piano.foundation.audio_io import write_audio
 from piano.piano_model import VariationalAttentionModel
 from piano.report.sounds import describe_all
+from piano.stream_state import Journey
 from piano.utilities import load_generator
 from piano.vae_utilities import save_checkpoint
 from tests.tiny_run import SAMPLE_RATE, start_run, tiny_config, tonal_pairs, train_all
@@ -132,9 +133,46 @@ def test_music_like_a_file_has_its_style_and_not_its_notes(here, generator, tmp_
         moved.rename("take.wav")
 
 
+def test_the_style_of_one_file_goes_over_to_that_of_another(here, generator, tmp_path, capsys):
+    sound = tonal_pairs(2, samples=2 * 16384, seed=8).swapaxes(1, 2).reshape(1, -1)[:, : round(SECONDS * SAMPLE_RATE)]
+    write_audio(here / "other.wav", 0.3 * sound, SAMPLE_RATE)
+    words = ["--like", "take.wav", "--to", "other.wav", "--count", "1", "--seconds", "8", "--steps", "2"]
+    (path,) = make(tmp_path, *words)
+    assert path.name == "like_take_to_other_seed0_sample_0000.wav"
+    assert json.loads(soundfile.SoundFile(path).comment)["to"]["name"] == "other.wav"
+    capsys.readouterr()
+    assert reproduce.main([str(path)]) == 0
+    assert "identical" in capsys.readouterr().out
+    (plain,) = make(tmp_path / "plain", *[word for word in words if word not in ("--to", "other.wav")])
+    one, other = (soundfile.read(file)[0] for file in (path, plain))
+    assert len(one) == len(other) and not np.array_equal(one, other)
+
+
+def test_a_journey_begins_and_ends_in_its_styles_and_its_beat_never_jumps(generator):
+    first, last = (generator.style.draw(seed, range(1)) for seed in (1, 2))
+    composer = Composer(generator, Sampling(seed=3, steps=2))
+    styles, windows = [], composer.begin(count=1, style=first)
+    begun = windows.style
+    windows = windows._replace(journey=Journey(begun, last, frames=3 * generator.latent_seq_len))
+    while windows.frame < 4 * generator.latent_seq_len:
+        frame, before = windows.frame, windows.style
+        windows, _ = composer.compose_window(windows)
+        seconds, now = frame / generator.frames_per_second, windows.style
+        angles = [2 * np.pi * style.pulse.frequency * seconds + style.pulse.phase for style in (before, now)]
+        torch.testing.assert_close(angles[0].sin(), angles[1].sin(), atol=1e-3, rtol=0.0)
+        styles.append(now.vector)
+    torch.testing.assert_close(styles[0], begun.vector)
+    torch.testing.assert_close(styles[-1], last.vector)
+    away = [float((vector - last.vector).norm()) for vector in styles]
+    assert away == sorted(away, reverse=True) and len(set(away)) > 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--like", "take.wav", "--to", "a.wav", "--to", "b.wav"], "give --to once"),
+        (["--like", "take.wav", "--to", "a.wav", "--seconds", "inf", "--output", "-"], "--to wants music with an end"),
+        (["--infill", "take.wav", "--from", "1", "--to", "x"], "argument --to: x is not"),
         (["--vary", "take.wav", "--prompt", "take.wav"], "--prompt and --vary cannot be combined"),
         (["--like", "take.wav", "--vary", "take.wav"], "--like and --vary cannot be combined"),
         (["--amount", "0.5"], "--amount is of --vary"),

@@ -49,7 +49,7 @@ TAKES_SECONDS: tuple[Kind, ...] = ("sample", "full", "continuation")
 """Kinds whose length can be asked for."""
 TAKES_STEPS: tuple[Kind, ...] = (*TAKES_SECONDS, "infill", "loop")
 """Kinds whose sampling steps can be asked for."""
-NOT_ALWAYS = ("like", "amount", "radio", "tempo", "bars", "meter", "regions", "extended")
+NOT_ALWAYS = ("like", "to", "amount", "radio", "tempo", "bars", "meter", "regions", "extended")
 """Fields that a receipt leaves out where they say nothing."""
 Hash = Field(pattern=r"^[0-9a-f]{64}$")
 
@@ -142,6 +142,8 @@ class Receipt(BaseModel):
     source: Source | None = None
     like: Source | None = None
     """The file whose style it has."""
+    to: Source | None = None
+    """The file whose style it goes over to."""
     amount: Annotated[float | None, Field(ge=0.0, le=1.0)] = None
     """Of a variation: how far from its file."""
     radio: RadioPart | None = None
@@ -175,7 +177,7 @@ class Receipt(BaseModel):
         Names have no part in it, nor has what changes the last bits only: threads and compiled loops.
         """
         names = ["kind", "model", "phase_iterations", "device", "dtype", *NOT_ALWAYS]
-        names.remove("like")
+        names = [name for name in names if name not in ("like", "to")]
         if _without_loops(self.versions) != _without_loops(other.versions):
             return False
         if self.kind != "reconstruction":
@@ -186,7 +188,7 @@ class Receipt(BaseModel):
             names.append("steps")
         return all(getattr(self, name) == getattr(other, name) for name in names) and all(
             (mine and mine.sha256) == (its and its.sha256)
-            for mine, its in ((self.source, other.source), (self.like, other.like))
+            for mine, its in ((self.source, other.source), (self.like, other.like), (self.to, other.to))
         )
 
     @property
@@ -215,7 +217,7 @@ class Receipt(BaseModel):
     @property
     def sources(self) -> dict[str, Source]:
         """The files that it was made from, by the option that names each."""
-        named = {SOURCE_OPTIONS[self.kind]: self.source, "--like": self.like}
+        named = {SOURCE_OPTIONS[self.kind]: self.source, "--like": self.like, "--to": self.to}
         return {option: source for option, source in named.items() if source is not None}
 
     def text(self) -> str:
