@@ -203,6 +203,8 @@ def test_every_kind_of_order_becomes_a_take_that_its_receipt_makes_again(server,
         {"kind": "new", "seconds": 1.0, "tempo": 90.0},
     ]
     takes = [take for order in orders for take in made(client, model="first", seed=3, **order)]
+    (kept,) = server.place.library.glob("*.source.flac")  # as it was brought
+    original, song_rate = soundfile.read(kept, dtype="int32", always_2d=True)
     assert sorted(take["kind"] for take in takes) == ["continue", "fill", "like", "loop", "new", "new", "new", "vary"]
     client.delete(f"/api/uploads/{source}")  # what a take was made from lies beside it
     monkeypatch.chdir(tmp_path)
@@ -214,7 +216,9 @@ def test_every_kind_of_order_becomes_a_take_that_its_receipt_makes_again(server,
         assert sound.content == path.read_bytes()
         assert len(take["peaks"]) == PEAKS and max(take["peaks"]) == 1.0
         samples, rate = soundfile.read(path)
-        assert rate == SAMPLE_RATE and len(samples) / rate == pytest.approx(take["seconds"], abs=0.001)
+        assert rate == (song_rate if take["kind"] == "fill" else SAMPLE_RATE) and len(samples) / rate == pytest.approx(
+            take["seconds"], abs=0.001
+        )
         assert take["receipt"]["seed"] == 3 and take["receipt"]["steps"] == 2
         assert reproduce([str(path), "--checkpoints", str(server.place.models.folders["first"])]) == 0
         assert "identical" in capsys.readouterr().out
@@ -223,10 +227,9 @@ def test_every_kind_of_order_becomes_a_take_that_its_receipt_makes_again(server,
     loop, filled = (next(take for take in takes if take["kind"] == kind) for kind in ("loop", "fill"))
     assert loop["name"].startswith("A loop, 1 bar at 120") and loop["seconds"] == 2.0
     assert b"LOOPLENGTH=%d" % (2 * SAMPLE_RATE) in client.get(f"/api/takes/{loop['id']}/sound").content
-    original = soundfile.read(server.song, dtype="int16")[0]
-    kept = soundfile.read(Library(server.place.library).path(filled["id"]), dtype="int16")[0]
-    outside = np.r_[0:SAMPLE_RATE, SAMPLE_RATE * 3 // 2 : len(original)]
-    assert np.array_equal(kept[outside], original[outside]) and not np.array_equal(kept, original)
+    found = soundfile.read(Library(server.place.library).path(filled["id"]), dtype="int32", always_2d=True)[0]
+    outside = np.r_[0:song_rate, song_rate * 3 // 2 : len(original)]
+    assert np.array_equal(found[outside], original[outside]) and not np.array_equal(found, original)
     again = made(client, model="first", seed=3, **orders[0])
     assert again == []  # made before in just this way
 
