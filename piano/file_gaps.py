@@ -1,7 +1,7 @@
 """Where new music goes into a file: gaps in its own samples and in the model's, and what it has at their edges."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -96,7 +96,8 @@ class Wanted(NamedTuple):
         known = form.seconds - sum(end - begin for begin, end in self.regions)
         if known < LEAST_KNOWN_SECONDS:
             raise ConfigError(
-                f"{known:.2f} s of {name} would be left to go by: at least {LEAST_KNOWN_SECONDS:g} s are needed."
+                f"only {known:.2f} s of {name} would be kept: "
+                f"{LEAST_KNOWN_SECONDS:g} s or more are needed to go on from."
             )
 
 
@@ -125,8 +126,11 @@ def form_of(path: Path) -> Form:
     return Form(rate, channels, samples)
 
 
-def slices_of(pieces: Iterable[np.ndarray], wanted: list[slice]) -> list[np.ndarray]:
-    """Slices of a sound that comes in pieces (channels, samples); each ends where the sound does at the latest."""
+def slices_of(pieces: Iterable[np.ndarray], wanted: list[slice]) -> Generator[None, None, list[np.ndarray]]:
+    """Slices of a sound that comes in pieces (channels, samples), a piece a step.
+
+    Each ends where the sound does at the latest.
+    """
     found: list[list[np.ndarray]] = [[] for _ in wanted]
     position, empty = 0, np.zeros((0, 0), np.float32)
     for piece in pieces:
@@ -136,6 +140,7 @@ def slices_of(pieces: Iterable[np.ndarray], wanted: list[slice]) -> list[np.ndar
             if part.shape[1]:
                 parts.append(part)
         position += piece.shape[1]
+        yield
     return [np.concatenate(parts or [empty], axis=1) for parts in found]
 
 
@@ -219,22 +224,23 @@ class Edge(NamedTuple):
         return made
 
 
-def edges_of(path: Path, form: Form, gaps: list[Gap]) -> list[Edge]:
-    """What the file has at the edges of its gaps, or what is expected of it where it is only extended.
+def edges_of(path: Path, form: Form, gaps: list[Gap]) -> Generator[None, None, list[Edge]]:
+    """What the file has at the edges of its gaps, or what is expected of it where it is only extended; in steps.
 
     A gap that begins with the file, or before it, has nothing to begin with; one that ends with it likewise.
     """
     lengths = [min(round(EDGE_SECONDS * form.sample_rate), (end - begin) // 2) for begin, end in gaps]
     wanted = []
-    for (begin, end), length in zip(gaps, lengths, strict=True):
+    before, after = [Gap(0, 0), *gaps[:-1]], [*gaps[1:], Gap(form.samples, form.samples)]
+    for (begin, end), length, earlier, later in zip(gaps, lengths, before, after, strict=True):
         first = slice(begin, begin + length) if begin > 0 else slice(0, 0)
         last = slice(end - length, end) if end < form.samples else slice(0, 0)
         if begin == form.samples:
-            first = slice(max(begin - EXPECTED_FROM, 0), begin)
+            first = slice(max(begin - EXPECTED_FROM, earlier.end, 0), begin)  # what will be replaced says nothing
         if end == 0:
-            last = slice(0, EXPECTED_FROM)
+            last = slice(0, min(EXPECTED_FROM, later.begin))
         wanted += [first, last]
-    parts = slices_of((piece for _, piece in native_pieces(path)), wanted)
+    parts = yield from slices_of((piece for _, piece in native_pieces(path)), wanted)
     edges = []
     for (begin, end), length, first, last in zip(gaps, lengths, parts[::2], parts[1::2], strict=True):
         edges.append(

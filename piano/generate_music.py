@@ -270,6 +270,7 @@ class Maker(NamedTuple):
         """The style that the music goes over to."""
         if not self.options.to:
             return None
+        refuse_short_journey(self.generator, self.options.seconds)
         style = style_of_file(self.composer, self.options.to)
         tempo = self.options.tempo and AskedTempo(self.options.tempo / 60.0)
         return self.generator.style.at_tempo(style, tempo) if tempo else style
@@ -301,6 +302,16 @@ class Maker(NamedTuple):
             "versions": own_versions(),
         }
         return lambda item: {kind: Receipt(kind=kind, item=item, **common) for kind in kinds}
+
+
+def refuse_short_journey(generator: VariationalAttentionModel, seconds: float) -> None:
+    """Raises ConfigError for music that has one style because it is composed at once."""
+    window = generator.latent_seq_len / generator.frames_per_second
+    if seconds <= window:
+        raise ConfigError(
+            f"{seconds:g} s of music go over to no other style: this model composes {window:.1f} s at once. "
+            "Ask for more seconds."
+        )
 
 
 def say_what_is_ignored(options: argparse.Namespace, what: str, *names: str) -> None:

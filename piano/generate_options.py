@@ -218,6 +218,8 @@ def refuse_wrong_loops(parser: argparse.ArgumentParser, options: argparse.Namesp
 def take_apart_ends(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     """`--to` is a file beside --like, and else seconds."""
     options.to = None
+    if options.ends and not (options.like or options.infill):
+        parser.error("--to is of --infill, and then seconds, or of --like, and then a file")
     if not options.like:
         try:
             options.ends = [kinds.moment(text) for text in options.ends]
@@ -226,6 +228,8 @@ def take_apart_ends(parser: argparse.ArgumentParser, options: argparse.Namespace
         return
     if len(options.ends) > 1:
         parser.error("--like goes over to one style: give --to once")
+    if options.ends and options.loop:
+        parser.error("--loop and --to cannot be combined: a loop has one style")
     if options.ends:
         options.to, options.ends = Path(options.ends[0]), []
         if math.isinf(options.seconds):

@@ -6,7 +6,8 @@ that gaps may begin and end at any sample.
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Generator
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,10 +18,17 @@ from piano.foundation.phase_between import between
 from piano.latent_style import SHORTEST_SECONDS, Style
 from piano.piano_model import VariationalAttentionModel
 
+Result = TypeVar("Result")
+Steps = Generator[None, None, Result]
+"""Work in steps of some tenths of a second, for whoever has others to serve in between."""
 ITERATIONS = 32
 """Of Griffin-Lim between both sides, after the vocoder's own from the left one (docs/experiments.md)."""
 SOUNDING_FRAMES = 128
 """Latents that are decoded at once."""
+ATTEMPTS = 4
+HOLE_DB = 15.0
+"""New music that falls so far below the quietest moment around it leaves a hole: another attempt is made."""
+AROUND_SECONDS, MOMENT_SECONDS = 4.0, 0.25
 FITTED_SECONDS = 4.0
 """At the end of a gap, whose phases are fitted to both sides; before that they follow from what is before."""
 
@@ -34,7 +42,15 @@ class Sides(NamedTuple):
     """Those after the gap, of the same grid."""
 
 
-@torch.inference_mode()
+def finished(steps: Steps[Result]) -> Result:
+    """What comes of some steps, done one after the other."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
 def fill_gap(
     composer: Composer,
     waveform: Tensor,
@@ -45,6 +61,20 @@ def fill_gap(
     item: int = 0,
     position: int = 0,
 ) -> Tensor:
+    """New music for samples of a sound (channels, end - begin), at once; see `fill_steps`."""
+    return finished(fill_steps(composer, waveform, begin, end, style=style, item=item, position=position))
+
+
+def fill_steps(
+    composer: Composer,
+    waveform: Tensor,
+    begin: int,
+    end: int,
+    *,
+    style: Style | None = None,
+    item: int = 0,
+    position: int = 0,
+) -> Steps[Tensor]:
     """New music for the samples from `begin` to `end` of a sound, which lead from what is before to what is after.
 
     Parameters
@@ -69,23 +99,69 @@ def fill_gap(
     """
     network = composer.generator
     waveform = waveform.to(network.device)
-    frames = -(-(end - begin) // network.hop_samples)
     sides = encode_sides(network, waveform, begin, end)
-    latents = compose_between(composer, sides, frames, style=style, item=item, position=position)
+    yield
+    quietest, best = _quietest_around(waveform, begin, end, network.sample_rate), None
+    for attempt in range(ATTEMPTS):
+        made = yield from _attempt(composer, sides, waveform, begin, end, style, item, position, attempt)
+        level = float(_levels(made, network.sample_rate).min())
+        if best is None or level > best[0]:
+            best = level, made
+        if level >= quietest - HOLE_DB:
+            break
+    assert best is not None
+    return best[1]
+
+
+def _quietest_around(waveform: Tensor, begin: int, end: int, sample_rate: int) -> float:
+    """Level in dB that music around a gap does not fall below: the quietest moment, or well below the usual one."""
+    reach = round(AROUND_SECONDS * sample_rate)
+    sides = [waveform[:, max(begin - reach, 0) : begin], waveform[:, end : end + reach]]
+    levels = torch.cat([_levels(side, sample_rate) for side in sides if side.shape[-1]])
+    return min(float(levels.min()), float(levels.median()) - HOLE_DB)
+
+
+def _levels(sound: Tensor, sample_rate: int) -> Tensor:
+    """Levels in dB of the moments of a sound (channels, samples)."""
+    moment = min(round(MOMENT_SECONDS * sample_rate), sound.shape[-1])
+    power = sound.float().square().mean(dim=0).unfold(0, moment, moment).mean(dim=1)
+    return 10.0 * (power + 1e-12).log10()
+
+
+def _attempt(
+    composer: Composer,
+    sides: Sides,
+    waveform: Tensor,
+    begin: int,
+    end: int,
+    style: Style | None,
+    item: int,
+    position: int,
+    attempt: int,
+) -> Steps[Tensor]:
+    """One way to fill a gap."""
+    network = composer.generator
+    frames = -(-(end - begin) // network.hop_samples)
+    latents = yield from between_steps(
+        composer, sides, frames, style=style, item=item, position=position, attempt=attempt
+    )
     context = network.autoencoder.decoder.context
     known = sides.before[:, -context:], sides.after[:, :context]
-    return sound_between(
-        composer,
-        torch.cat([known[0], latents, known[1]], dim=1),
-        slice(known[0].shape[1], known[0].shape[1] + frames),
-        before=waveform[:, :begin],
-        after=waveform[:, end:],
-        samples=end - begin,
-        item=item,
-        first_frame=position * network.autoencoder.latent_stride,
+    return (
+        yield from sounding_steps(
+            composer,
+            torch.cat([known[0], latents, known[1]], dim=1),
+            slice(known[0].shape[1], known[0].shape[1] + frames),
+            before=waveform[:, :begin],
+            after=waveform[:, end:],
+            samples=end - begin,
+            item=item,
+            first_frame=position * network.autoencoder.latent_stride,
+        )
     )
 
 
+@torch.inference_mode()
 def encode_sides(network: VariationalAttentionModel, waveform: Tensor, begin: int, end: int) -> Sides:
     """The latents around a gap of a waveform (channels, samples), a window of each side at most."""
     hop, margin, window = network.hop_samples, network.autoencoder.encoder.context, network.latent_seq_len
@@ -106,12 +182,18 @@ def encode_sides(network: VariationalAttentionModel, waveform: Tensor, begin: in
     return Sides(*(require_finite(side, "latents of a sound") for side in sides))
 
 
-def style_around(network: VariationalAttentionModel, sides: Sides, frames: int) -> Style:
-    """The style of both sides of a gap of `frames` frames, with the pulse of the longer one; frame 0 is the gap's."""
+@torch.inference_mode()
+def style_around(network: VariationalAttentionModel, sides: Sides, frames: int) -> Style | None:
+    """The style of both sides of a gap of `frames` frames, with the pulse of the longer one; frame 0 is the gap's.
+
+    None where neither is long enough to have one.
+    """
     rate, described = network.frames_per_second, []
     for side, first_frame in ((sides.before, -sides.before.shape[1]), (sides.after, frames)):
         if side.shape[1] > 1:
             described.append((side.shape[1], network.style.describe(side).moved(first_frame / rate)))
+    if not described:
+        return None
     described.sort(key=lambda pair: -pair[0])
     long = [style for length, style in described if length >= SHORTEST_SECONDS * rate] or [described[0][1]]
     vectors = torch.stack([style.vector for style in long])
@@ -121,32 +203,49 @@ def style_around(network: VariationalAttentionModel, sides: Sides, frames: int) 
 def compose_between(
     composer: Composer, sides: Sides, frames: int, *, style: Style | None = None, item: int = 0, position: int = 0
 ) -> Tensor:
-    """Latents (1, frames, latent_dim) that lead from one side to the other.
+    """Latents that lead from one side to the other, at once; see `between_steps`."""
+    return finished(between_steps(composer, sides, frames, style=style, item=item, position=position))
+
+
+def between_steps(
+    composer: Composer,
+    sides: Sides,
+    frames: int,
+    *,
+    style: Style | None = None,
+    item: int = 0,
+    position: int = 0,
+    attempt: int = 0,
+) -> Steps[Tensor]:
+    """Latents (1, frames, latent_dim) that lead from one side to the other, a window a step.
 
     Parameters
     ----------
     composer : Composer
     sides : Sides
-        One of them may be empty.
+        One of them may be empty, or too short to say anything; then the seed decides.
     frames : int
     style : Style, optional
         See `fill_gap`.
     item, position : int
-        See `fill_gap`.
+        See `fill_steps`.
+    attempt : int
+        Another one is other music.
     """
     network, items = composer.generator, range(item, item + 1)
-    style = style_around(network, sides, frames) if style is None else style
-    window = network.latent_seq_len
+    style = style or style_around(network, sides, frames) or network.style.draw(composer.sampling.seed, items)
+    window, purpose = network.latent_seq_len, f"infill {attempt}" if attempt else "infill"
     kept = window // HISTORY_PART
     begun, ended = sides.before, sides.after  # they grow towards each other
     done, left = 0, frames
 
+    @torch.inference_mode()
     def compose(before: int, free: int, after: int, first_frame: int) -> Tensor:
         """A window of which the middle is new; frame `first_frame` of the gap is its first new one."""
         noise = torch.cat(
             [
                 composer.white_noise(items, "prefix", 0, before),
-                composer.white_noise(items, "infill", position + first_frame, free),
+                composer.white_noise(items, purpose, position + first_frame, free),
                 composer.white_noise(items, "suffix", 0, after),
             ],
             dim=1,
@@ -160,6 +259,7 @@ def compose_between(
         return require_finite(made[:, before : before + free], "latents")
 
     while left:
+        yield
         if begun.shape[1] and ended.shape[1] and left <= kept:
             around = window - left
             before = min(begun.shape[1], max(around // 2, around - ended.shape[1]))
@@ -181,7 +281,7 @@ def compose_between(
     return made
 
 
-def sound_between(
+def sounding_steps(
     composer: Composer,
     latents: Tensor,
     part: slice,
@@ -191,8 +291,8 @@ def sound_between(
     samples: int,
     item: int = 0,
     first_frame: int = 0,
-) -> Tensor:
-    """The sound of some latents, with phases that fit both sides.
+) -> Steps[Tensor]:
+    """The sound of some latents, with phases that fit both sides, a block a step.
 
     Parameters
     ----------
@@ -218,12 +318,16 @@ def sound_between(
     magnitudes, sounds = latents.new_zeros(0), []
     for first in range(part.start, part.stop, SOUNDING_FRAMES):
         last, earliest = min(first + SOUNDING_FRAMES, part.stop), max(first - margin, 0)
-        spectrum = composer.decode_part(latents[:, earliest : last + margin], slice(first - earliest, last - earliest))
-        levels = composer.finish(spectrum, item, first_frame=first_frame + (first - part.start) * stride)
+        with torch.inference_mode():  # not around a yield: it would hold for whatever else the thread does
+            spectrum = composer.decode_part(
+                latents[:, earliest : last + margin], slice(first - earliest, last - earliest)
+            )
+            levels = composer.finish(spectrum, item, first_frame=first_frame + (first - part.start) * stride)
         magnitude = levels.magnitude[0]
         sounds.append(vocoder.push(magnitude, None if levels.coherence is None else levels.coherence[0]))
         held = magnitude if not magnitudes.numel() else torch.cat([magnitudes, magnitude], dim=-2)
         magnitudes = held[..., -fitted - SOUNDING_FRAMES * stride :, :]
+        yield
     sound = torch.cat([*sounds, vocoder.finish()], dim=-1)[..., :samples]
     if not after.shape[-1]:
         return sound

@@ -4,7 +4,7 @@ The model hears the file at its own rate and channels. What it makes is brought 
 it is faded into what the file has there, or, where the file ends, into what linear prediction expects of it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from piano.composer import Composer
 from piano.file_gaps import Around, Form, Gap, Grids, Wanted, edges_of, native_pieces, slices_of
 from piano.foundation.prompts import Heard
 from piano.foundation.spooled_sound import CEILING_DB, FULL_SCALE
-from piano.infill import fill_gap
+from piano.infill import fill_steps
 
 
 class Piece(NamedTuple):
@@ -29,8 +29,10 @@ class Piece(NamedTuple):
     """Below 1 where it would have clipped."""
 
 
-def new_pieces(composer: Composer, heard: Heard, form: Form, wanted: Wanted, *, item: int = 0) -> Iterator[Piece]:
-    """The new music of a file, gap by gap, in the file's own form and at its level.
+def new_pieces(
+    composer: Composer, heard: Heard, form: Form, wanted: Wanted, *, item: int = 0
+) -> Iterator[Piece | None]:
+    """The new music of a file, gap by gap, in the file's own form and at its level; None after a step on the way.
 
     Parameters
     ----------
@@ -55,13 +57,14 @@ def new_pieces(composer: Composer, heard: Heard, form: Form, wanted: Wanted, *, 
         Around.of(gap, form, grids, reach=reach, following=following)
         for gap, following in zip(gaps, [*gaps[1:], None], strict=True)
     ]
-    read = slices_of(heard.blocks(network.sample_rate), [slice(max(at.first, 0), at.last) for at in places])
+    read = yield from slices_of(heard.blocks(network.sample_rate), [slice(max(at.first, 0), at.last) for at in places])
     known = [at.padded(heard.prepared(part)) for at, part in zip(places, read, strict=True)]
-    edges = edges_of(heard.path, form, gaps)
+    edges = yield from edges_of(heard.path, form, gaps)
     offset = heard.levels.offset.astype(np.float32)[:, np.newaxis]
     for gap, at, around, edge in zip(gaps, places, known, edges, strict=True):
-        sound, position = torch.from_numpy(around), max(at.begin, 0) // network.hop_samples
-        made = fill_gap(composer, sound, at.inside.start, at.inside.stop, item=item, position=position)
+        position = (at.begin - min(places[0].begin, 0)) // network.hop_samples
+        inside = at.inside.start, at.inside.stop
+        made = yield from fill_steps(composer, torch.from_numpy(around), *inside, item=item, position=position)
         for other, filled in zip(places, known, strict=True):  # a gap near by goes on from what is there now
             _put(filled, made.float().cpu().numpy(), at.begin - other.first)
         native = soxr.resample((around / heard.gain + offset).T, grids.model, grids.native, quality="HQ").T
@@ -73,27 +76,33 @@ def new_pieces(composer: Composer, heard: Heard, form: Form, wanted: Wanted, *, 
 
 
 def completed(
-    form: Form, path: Path, pieces: Iterator[Piece], told: Callable[[Piece], None] = lambda piece: None
+    form: Form, path: Path, pieces: Iterator[Piece | None], told: Callable[[Piece], None] = lambda piece: None
 ) -> Iterator[np.ndarray]:
-    """The file with its new music, in pieces (channels, samples); each gap is composed when it is reached.
+    """The file with its new music, in pieces (channels, samples), some of them empty.
+
+    Each gap is composed when it is reached.
 
     Parameters
     ----------
     form : Form
     path : Path
-    pieces : iterator of Piece
-        In order.
+    pieces : iterator
+        From `new_pieces`.
     told : callable
         Hears of every piece of new music.
     """
 
-    def following() -> Piece | None:
-        piece = next(pieces, None)
-        if piece is not None:
-            told(piece)
-        return piece
+    nothing = np.zeros((form.channels, 0), np.float32)
 
-    piece, position = following(), 0
+    def following() -> Generator[np.ndarray, None, Piece | None]:
+        for piece in pieces:
+            if piece is not None:
+                told(piece)
+                return piece
+            yield nothing
+        return None
+
+    piece, position = (yield from following()), 0
     if piece is not None and piece.gap.begin < 0:
         yield piece.sound[:, : -piece.gap.begin]
     for _, block in native_pieces(path):
@@ -102,12 +111,12 @@ def completed(
             _put(block, piece.sound, piece.gap.begin - position)
             if piece.gap.end > end or piece.gap.end > form.samples:
                 break
-            piece = following()
+            piece = yield from following()
         position = end
         yield block
     while piece is not None:
         yield piece.sound[:, form.samples - piece.gap.begin :]
-        piece = following()
+        piece = yield from following()
 
 
 def _put(target: np.ndarray, sound: np.ndarray, at: int) -> None:

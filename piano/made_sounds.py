@@ -89,7 +89,8 @@ class Target(NamedTuple):
             for sound in sounds:
                 piece = sound.float().cpu().numpy()
                 spool.add(piece)
-                progress.update(piece.shape[-1])
+                if piece.shape[-1]:  # an empty one is a step on the way
+                    progress.update(piece.shape[-1])
             names: dict[Kind, Path] = {
                 kind: self.start.with_name(self.start.name + end) for kind, end in self.endings().items()
             }

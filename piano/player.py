@@ -27,6 +27,7 @@ from piano.generate_music import (
     hear_prompt,
     infilled_sounds,
     latents_of_file,
+    refuse_short_journey,
     style_of_file,
     varied_sounds,
 )
@@ -142,6 +143,8 @@ class Player:
             raise ConfigError(problem)
         if to is not None and (like is None or math.isinf(seconds)):
             raise ConfigError("to goes over from the style of like, by the end of the music: give like, and seconds")
+        if to is not None:
+            refuse_short_journey(self.generator, seconds)
         asked = None if tempo is None else AskedTempo(tempo / 60.0)
         composer = self._composer(seed, steps, asked)
         style, until = (None if file is None else style_of_file(composer, Path(file)) for file in (like, to))

@@ -36,6 +36,7 @@ from piano.foundation.screen_text import CommandParser, printable
 from piano.generate_music import Maker, open_maker
 from piano.generate_options import FORMATS
 from piano.generate_options import parse_arguments as generate_arguments
+from piano.loops import LoopForm, Meter
 from piano.play.replay import replayed
 
 EXIT_DIFFERS = 1
@@ -163,7 +164,11 @@ def refuse_nonsense(receipt: Receipt, path: Path) -> None:
     file = soundfile.info(sndfile_name(path))
     is_shorter = receipt.kind == "full"  # it holds the prompt too
     excess = receipt.seconds - file.duration
-    if excess > LENGTH_TOLERANCE or (not is_shorter and -excess > LENGTH_TOLERANCE):
+    is_forged = sum(receipt.extended or ()) > receipt.seconds
+    if receipt.kind == "loop" and receipt.bars and receipt.tempo and receipt.meter:
+        loop = LoopForm(receipt.bars, receipt.tempo, Meter.read(receipt.meter), file.samplerate)
+        is_forged = abs(loop.samples / file.samplerate - receipt.seconds) > LENGTH_TOLERANCE
+    if is_forged or excess > LENGTH_TOLERANCE or (not is_shorter and -excess > LENGTH_TOLERANCE):
         raise AudioError(
             f"{printable(path)} holds {file.duration:.2f} s, which is not what its receipt says "
             f"({receipt.seconds:.2f} s in {receipt.steps} steps): the file was cut, joined or forged."
@@ -188,7 +193,9 @@ def find_source(source: Source, options: argparse.Namespace) -> Path:
     for path in places:
         if file_source(path).sha256 == source.sha256:
             return path
-        raise AudioError(f"{printable(path)} is not the file it was made from: its SHA-256 is another.")
+        raise AudioError(
+            f"{printable(path)} is not the file it was made from ({printable(name)}): its SHA-256 is another."
+        )
     raise AudioError(f"it was made from {printable(name)}, which is not here. Name it with --source.")
 
 

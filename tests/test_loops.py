@@ -163,6 +163,13 @@ def test_a_loop_s_file_tells_samplers_where_it_ends(here, tmp_path, capsys):
     assert describe_all(paths, max_seconds=10.0)[0].title == "Loop 1, 2 bars at 150 a minute, seed 4"
     capsys.readouterr()
     assert [reproduce.main([str(path)]) for path in paths] == [0, 0]
+    forged = tmp_path / "forged.wav"
+    with soundfile.SoundFile(forged, "w", SAMPLE_RATE, 1) as file:
+        file.comment = json.dumps(receipt | {"bars": 64})
+        file.write(soundfile.read(paths[0])[0])
+    assert reproduce.main([str(forged)]) == 2
+    assert "cut, joined or forged" in " ".join(capsys.readouterr().err.split())
+    forged.unlink()
     assert make(tmp_path, "--loop", "2", "--tempo", "150", "--meter", "3/4", "--count", "2", "--seed", "4") == paths
 
 
@@ -261,6 +268,7 @@ def test_the_python_door_gives_what_the_command_writes(here, tmp_path):
         (["--loop", "4", "--tempo", "120", "--prompt", "take.wav"], "cannot be combined"),
         (["--tempo", "120", "--vary", "take.wav"], "--tempo and --vary cannot be combined"),
         (["--meter", "3/4"], "--meter is of --loop"),
+        (["--loop", "4", "--tempo", "99", "--like", "a.wav", "--to", "b.wav"], "--loop and --to cannot be combined"),
         (["--seeds", "3,17", "--seed", "2"], "--seed and --seeds cannot be combined"),
         (["--seeds", "3,x"], "x is not"),
         (["--seeds", "3", "--output", "-"], "a pipe takes one sound: leave out --seeds"),

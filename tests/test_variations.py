@@ -146,6 +146,9 @@ def test_the_style_of_one_file_goes_over_to_that_of_another(here, generator, tmp
     (plain,) = make(tmp_path / "plain", *[word for word in words if word not in ("--to", "other.wav")])
     one, other = (soundfile.read(file)[0] for file in (path, plain))
     assert len(one) == len(other) and not np.array_equal(one, other)
+    fixed = ["--checkpoints", "model", "--epoch", "3", "--output", str(tmp_path / "short"), "--device", "cpu"]
+    assert generate_music.main([*fixed, "--like", "take.wav", "--to", "other.wav", "--seconds", "0.5"]) == 2
+    assert "0.5 s of music go over to no other style" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_journey_begins_and_ends_in_its_styles_and_its_beat_never_jumps(generator):

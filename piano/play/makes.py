@@ -191,7 +191,11 @@ class Make:
             pieces: list[Tensor] = []
             for piece in self._sounds(item, latents):
                 pieces.append(piece.float().cpu())
-                yield piece.shape[-1] / rate
+                seconds = piece.shape[-1] / rate
+                if order.kind == "fill":  # most of it is only read, which says nothing about how fast music is made
+                    self.done_seconds += seconds
+                    seconds = 0.0
+                yield seconds
             self._writing = WRITER.submit(self._write, pieces, item, receipts(item))
             self._writing.add_done_callback(lambda _: self._wake())
             yield 0.0
