@@ -14,7 +14,14 @@ import numpy as np
 from data_prep.dataset_options import DatasetOptions
 from data_prep.dataset_refusals import plan_or_refuse, refuse_full_disk, refuse_to_lose
 from data_prep.dataset_summary import print_summary
-from data_prep.defaults import Defaults, add_config_options, least_segment_samples, load_defaults, settings_for_segments
+from data_prep.defaults import (
+    Defaults,
+    add_config_options,
+    least_segment_samples,
+    load_defaults,
+    named_settings,
+    settings_for_segments,
+)
 from data_prep.little_music import without
 from data_prep.pair_files import arrays_need, write_arrays
 from data_prep.pair_shards import PAIR_BYTES, Prepared, write_shards
@@ -240,7 +247,7 @@ def main(argv: list[str] | None = None) -> int:
             )
             return
         words = settings_for_segments(defaults, manifest.segment_samples)
-        print(command_lines(f"Next: {command('train', '--dataset', output, *words)}"))
+        print(command_lines(f"Next: {command('train', '--dataset', output, *named_settings(options), *words)}"))
 
     tolerate_old_terminals()
     return run_command(body, is_work=True)

@@ -80,3 +80,9 @@ def settings_for_segments(defaults: Defaults, segment_samples: int) -> list[str]
         words.append(f"model.latent_seq_len={frames}")
         words += [f"stages.{name}.frames={frames}" for name, wanted in defaults.stage_frames if wanted > frames]
     return [part for word in words for part in ("--set", word)]
+
+
+def named_settings(options: argparse.Namespace) -> list[str]:
+    """The settings file and the preset that a command was given, for the next one: without them it has others."""
+    given = (("--config", options.config), ("--preset", options.preset))
+    return [str(word) for option, value in given if value is not None for word in (option, value)]

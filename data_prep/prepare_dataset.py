@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from data_prep.defaults import Defaults, add_config_options, load_defaults
+from data_prep.defaults import Defaults, add_config_options, load_defaults, named_settings
 from data_prep.earlier_run import (
     EarlierRun,
     find_moved,
@@ -339,6 +339,10 @@ def main(argv: list[str] | None = None) -> int:
         folders = [output] if is_address(options.folder) else [Path(options.folder), output]
         runner = choose_runner(options.runner, options.address, options.workers, folders, available_cores())
         if options.shard is not None:
+            if there:
+                _tell(
+                    f"{printable(output)} gets this part; the run that ends them brings all to {without_user(there)}."
+                )
             _prepare_shard(options, output, settings, runner, sys.argv[1:] if argv is None else argv)
             return
         outcome = prepare_folder(
@@ -362,7 +366,7 @@ def main(argv: list[str] | None = None) -> int:
             )
         if there:
             print(wrapped(upload(output, there)))
-        print(f"Next: {command('dataset', '--input', output)}")
+        print(f"Next: {command('dataset', '--input', output, *named_settings(options))}")
 
     tolerate_old_terminals()
     return run_command(body, is_work=True)

@@ -328,6 +328,8 @@ def test_the_shorter_segments_that_are_named_fit_the_music_and_the_model(tmp_pat
     shown = capsys.readouterr().out
     assert "Next: musigan train" in shown
     assert "--set model.latent_seq_len=50" in shown
+    assert main([*words, "--segment-seconds", "1.6", "--preset", "tiny", "--overwrite"]) == 0
+    assert "--preset tiny" in capsys.readouterr().out
 
 
 def test_the_settings_for_shorter_segments_are_settings_that_can_be_read():

@@ -346,7 +346,9 @@ def test_one_file_is_taken_as_it_is(album: tuple[Path, Path], tmp_path: Path, ca
     shown = capsys.readouterr().out
     assert "1 file to prepare" in shown
     assert "1 song, 2 seconds, 1 shard\n  1 prepared now, 0 kept from before, 0 gone\n" in shown
-    assert f"Next: musigan dataset --input {tmp_path / 'out'}" in shown
+    assert f"Next: musigan dataset --input {tmp_path / 'out'}\n" in shown
+    assert main([str(song), "--output", str(tmp_path / "out"), *OPTIONS, "--preset", "tiny"]) == 0
+    assert f"Next: musigan dataset --input {tmp_path / 'out'} --preset tiny\n" in capsys.readouterr().out
     assert prepare_folder(song, tmp_path / "out", SETTINGS).kept == 1
 
 

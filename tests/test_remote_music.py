@@ -201,6 +201,7 @@ def test_the_command_that_ends_shards_has_no_password(
         said = capsys.readouterr()
         assert SECRET not in said.out + said.err
         assert "sftp://host/x" in said.out.partition("When all shards are done")[2]
+        assert "gets this part; the run that ends them brings all to sftp://host/x." in " ".join(said.out.split())
 
 
 class Listing:
