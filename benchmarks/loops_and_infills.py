@@ -6,7 +6,7 @@ Loops: 1 to 8 bars at 60 to 180 a minute, in 4/4 and 3/4. Their seam is looked a
 the part that was composed anew begins. Infills: in a file of real music each, of 0.5 to 4 s, with at least a second on
 both sides. A seam is as smooth as music where its `click_ratio` (evaluation/continuations.py) is no higher than that of
 19 of 20 random places of real music; the share between the 5th and the 95th of 100 is told, too, of which real music
-has 90 %. Key, tempo and timbre of what was filled in are held against its surroundings, and against another's.
+has 90 %. Key, tempo and timbre of what was filled in are held against what is before it, and before another.
 Pictures of three loops, each four times in a row, go to --output, with the sounds.
 """
 

@@ -3,7 +3,7 @@
 # Guess: two libraries that read the same `smpl` chunk give the same two numbers for a loop.
 # Versions: soundfile 0.14.0 (libsndfile 1.2.2), wavinfo 4.0.1
 # Seen: of a chunk that says 0 to 15,999 wavinfo gives 15,999, as it stands in the file, and libsndfile 16,000.
-# Whoever copies the numbers of one into the other's makes a loop that is one sample too long or too short: it clicks.
+# Whoever copies the numbers of one into the other's makes a loop that is one sample too long or too short.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -32,7 +32,7 @@ from piano.foundation.prompts import Heard, hear, without_fade_out, without_last
 from piano.foundation.receipt import Kind, Receipt, discreet_name, file_source, model_hash, own_versions
 from piano.foundation.run_log import LOG_NAME, read_history
 from piano.foundation.runtime import available_cores, choose_device, fastest_threads, sampling_dtype
-from piano.foundation.screen_text import counted, printable, wrapped
+from piano.foundation.screen_text import printable, wrapped
 from piano.foundation.sound_pipe import require_a_pipe, write_stream
 from piano.foundation.sound_progress import Progress, say
 from piano.generate_options import COUNT, MAX_THREADS, PIPE, parse_arguments
@@ -549,7 +549,7 @@ def infill_file(maker: Maker, output: Path, items: list[int]) -> Iterator[list[P
     if note:
         say(f"{printable(path)}: {note}.")
     if heard.over and subtype != "FLOAT":
-        say(f"{printable(path)}: beyond full scale, {counted(heard.over, 'sample')} clipped.")
+        say(f"{printable(path)}: beyond full scale, what is beyond is clipped.")
     samples = form.samples + sum(round(side * form.sample_rate) for side in extended)
     receipts = maker.receipts("infill", source=path, seconds=samples / form.sample_rate)
     shelf = maker.shelf._replace(sample_rate=form.sample_rate, channels=form.channels)

@@ -200,13 +200,6 @@ def style_around(network: VariationalAttentionModel, sides: Sides, frames: int) 
     return Style(vectors.mean(dim=0), long[0].pulse)
 
 
-def compose_between(
-    composer: Composer, sides: Sides, frames: int, *, style: Style | None = None, item: int = 0, position: int = 0
-) -> Tensor:
-    """Latents that lead from one side to the other, at once; see `between_steps`."""
-    return finished(between_steps(composer, sides, frames, style=style, item=item, position=position))
-
-
 def between_steps(
     composer: Composer,
     sides: Sides,

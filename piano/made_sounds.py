@@ -152,7 +152,7 @@ class Target(NamedTuple):
     def _report(self, spool: SpooledSound) -> None:
         """Say what became of a sound that would have clipped, or that is none."""
         name = printable(self.start.name)
-        if spool.over and spool.gain < 1.0:
+        if spool.gain < 1.0:
             say(
                 f"{name}: made {-20 * math.log10(spool.gain):.1f} dB softer as a whole, "
                 f"or {counted(spool.over, 'sample')} would be beyond full scale."

@@ -165,14 +165,25 @@ def refuse_nonsense(receipt: Receipt, path: Path) -> None:
     is_shorter = receipt.kind == "full"  # it holds the prompt too
     excess = receipt.seconds - file.duration
     is_forged = sum(receipt.extended or ()) > receipt.seconds
-    if receipt.kind == "loop" and receipt.bars and receipt.tempo and receipt.meter:
-        loop = LoopForm(receipt.bars, receipt.tempo, Meter.read(receipt.meter), file.samplerate)
-        is_forged = abs(loop.samples / file.samplerate - receipt.seconds) > LENGTH_TOLERANCE
+    if receipt.bars is not None:  # whatever kind it claims to be: so many bars would be composed
+        is_forged = is_forged or not _lasts_its_bars(receipt, file.samplerate)
     if is_forged or excess > LENGTH_TOLERANCE or (not is_shorter and -excess > LENGTH_TOLERANCE):
         raise AudioError(
             f"{printable(path)} holds {file.duration:.2f} s, which is not what its receipt says "
             f"({receipt.seconds:.2f} s in {receipt.steps} steps): the file was cut, joined or forged."
         )
+
+
+def _lasts_its_bars(receipt: Receipt, sample_rate: int) -> bool:
+    """Whether a loop is as long as its bars at its tempo."""
+    try:
+        meter = Meter.read(receipt.meter or "")
+    except ValueError:
+        return False
+    if receipt.bars is None or receipt.tempo is None:
+        return False
+    form = LoopForm(receipt.bars, receipt.tempo, meter, sample_rate)
+    return abs(form.samples / sample_rate - receipt.seconds) <= LENGTH_TOLERANCE
 
 
 def find_source(source: Source, options: argparse.Namespace) -> Path:

@@ -169,6 +169,12 @@ def test_a_loop_s_file_tells_samplers_where_it_ends(here, tmp_path, capsys):
         file.write(soundfile.read(paths[0])[0])
     assert reproduce.main([str(forged)]) == 2
     assert "cut, joined or forged" in " ".join(capsys.readouterr().err.split())
+    for lie in ({"meter": "0/4"}, {"kind": "sample", "bars": 64}, {"tempo": None}):
+        with soundfile.SoundFile(forged, "w", SAMPLE_RATE, 1) as file:
+            file.comment = json.dumps(receipt | lie)
+            file.write(soundfile.read(paths[0])[0])
+        assert reproduce.main([str(forged)]) == 2
+        assert "cut, joined or forged" in " ".join(capsys.readouterr().err.split())
     forged.unlink()
     assert make(tmp_path, "--loop", "2", "--tempo", "150", "--meter", "3/4", "--count", "2", "--seed", "4") == paths
 

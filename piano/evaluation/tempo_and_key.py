@@ -22,7 +22,7 @@ TEMPI = (40.0, 240.0)
 TEMPO_STEP = 1.002
 """Ratio of two tempi that are tried."""
 USUAL_TEMPO, TEMPO_OCTAVES = 110.0, 0.75
-"""People tap near the first; a tempo so many octaves away counts e^-0.5 of it (van Noorden & Moelants, 1999)."""
+"""Of two octaves the one nearer to the first is taken; a tempo so many octaves away from it counts e^-0.5."""
 HARMONICS = np.array([1.0, 0.7, 0.4, 0.5])
 """How much onsets at the beat, at twice, three and four times its rate speak for it."""
 KEY_PROFILES = np.array(
@@ -44,7 +44,7 @@ class Tempo(NamedTuple):
 
     beats_per_minute: float
     strength: float
-    """How much of the movement of the onsets it explains, 0 to 1; noise lies near 0.1."""
+    """How much of the movement of the onsets it explains, 0 to 1; of white noise 0.03 to 0.05."""
 
 
 class Key(NamedTuple):

@@ -137,14 +137,19 @@ def source_subtype(path: Path) -> str:
 
     An open_writer with this subtype (FLAC: PCM_24 for FLOAT) keeps every sample of the file as it is.
     """
-    try:
-        with SourceFile(Path(path)) as source:
-            subtype = soundfile.info(cast(Any, source.whole())).subtype
-    except (AudioError, OSError, soundfile.LibsndfileError, TypeError):
-        return "PCM_16"
+    subtype = _subtype_of(path)
     if subtype in ("FLOAT", "DOUBLE"):
         return "FLOAT"
     return "PCM_24" if subtype in ("PCM_24", "PCM_32", "ALAC_20", "ALAC_24", "ALAC_32") else "PCM_16"
+
+
+def _subtype_of(path: Path) -> str | None:
+    """By libsndfile's name; None of what it does not read."""
+    try:
+        with SourceFile(Path(path)) as source:
+            return soundfile.info(cast(Any, source.whole())).subtype
+    except (AudioError, OSError, soundfile.LibsndfileError, TypeError):
+        return None
 
 
 def exact_subtype(path: Path, form: str) -> tuple[str | None, str]:
@@ -166,15 +171,13 @@ def exact_subtype(path: Path, form: str) -> tuple[str | None, str]:
     """
     if f".{form}" not in SUBTYPES:
         return None, f"{form} keeps no sample as it is, outside the regions neither"
-    with contextlib.suppress(AudioError, OSError, soundfile.LibsndfileError, TypeError):
-        with SourceFile(Path(path)) as source:
-            subtype = soundfile.info(cast(Any, source.whole())).subtype
-        if subtype in ("PCM_16", "PCM_S8", "PCM_U8", "ULAW", "ALAW", "ALAC_16"):
-            return "PCM_16", ""
-        if subtype in ("PCM_24", "ALAC_20", "ALAC_24"):
-            return "PCM_24", ""
-        if form == "wav" and subtype in ("PCM_32", "DOUBLE", "ALAC_32"):
-            return "FLOAT", "samples of more than 32-bit floats hold are rounded to them"
+    subtype = _subtype_of(path)
+    if subtype in ("PCM_16", "PCM_S8", "PCM_U8", "ULAW", "ALAW", "ALAC_16"):
+        return "PCM_16", ""
+    if subtype in ("PCM_24", "ALAC_20", "ALAC_24"):
+        return "PCM_24", ""
+    if form == "wav" and subtype in ("PCM_32", "DOUBLE", "ALAC_32"):
+        return "FLOAT", "its samples are rounded to 32-bit floats, outside the regions, too"
     if form == "wav":
         return "FLOAT", ""
     return "PCM_24", "FLAC holds no floats: samples are rounded to 24 bits, outside the regions, too"
