@@ -11,7 +11,6 @@ twice as much are counted apart, as the measuring takes one for the other, too. 
 
 import argparse
 import json
-import math
 import sys
 from collections import Counter
 from pathlib import Path
@@ -24,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from piano.evaluation.descriptors import Clip
 from piano.evaluation.tempo_and_key import NOTES, Key, key_of, tempo_of, tempo_relation
 from piano.foundation.audio_io import read_audio
+from piano.play.blind import wilson
 from piano.player import Player
 
 RATE = 16_000
@@ -87,14 +87,6 @@ def shares(counts: Counter) -> str:
     told = ", ".join(f"{name} {count / total:.0%}" for name, count in counts.most_common())
     low, high = wilson(counts["exact"], total)
     return f"{told} of {total} (exact: {low:.0%} to {high:.0%})"
-
-
-def wilson(hits: int, total: int, z: float = 1.96) -> tuple[float, float]:
-    """The interval of a share (Wilson, JASA 22, 1927)."""
-    share = hits / total
-    middle = (share + z * z / (2 * total)) / (1 + z * z / total)
-    half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total)) / (1 + z * z / total)
-    return middle - half, middle + half
 
 
 if __name__ == "__main__":

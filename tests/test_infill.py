@@ -29,8 +29,9 @@ from piano.infill import (
 from piano.player import Player
 from piano.report.sounds import describe_all
 from piano.utilities import load_generator
-from piano.vae_utilities import save_checkpoint
-from tests.tiny_run import SAMPLE_RATE, start_run, tiny_config, tonal_pairs, train_all
+from tests import trained_model
+from tests.tiny_run import SAMPLE_RATE, tonal_pairs
+from tests.trained_model import save_trained
 
 SECONDS = 6.0
 FILE_RATE, FILE_CHANNELS = 22_050, 2
@@ -40,9 +41,7 @@ FILE_RATE, FILE_CHANNELS = 22_050, 2
 def place(tmp_path_factory) -> Path:
     """A trained model in model/; take.wav at its rate, and other.wav, stereo at another, with 24 bits."""
     folder = tmp_path_factory.mktemp("infill")
-    run = start_run(tiny_config(folder / "run"))
-    train_all(run)
-    save_checkpoint(run.average.network, 3, folder / "model", "generator")
+    save_trained(folder)
     sound = tonal_pairs(3, samples=2 * 16384, seed=5).swapaxes(1, 2).reshape(1, -1)[:, : round(SECONDS * SAMPLE_RATE)]
     write_audio(folder / "take.wav", 0.3 * sound, SAMPLE_RATE)
     random = np.random.default_rng(3)
@@ -66,9 +65,7 @@ def here(place, monkeypatch) -> Path:
 
 
 def make(output: Path, *arguments: str) -> list[Path]:
-    fixed = ["--checkpoints", "model", "--epoch", "3", "--output", str(output), "--device", "cpu", "--threads", "1"]
-    assert generate_music.main([*fixed, "--phase-iterations", "2", "--steps", "2", *arguments]) == 0
-    return sorted(output.iterdir())
+    return trained_model.make(output, "--steps", "2", *arguments)
 
 
 # --- phases -----------------------------------------------------------------------------------------------------------

@@ -20,16 +20,16 @@ from piano.player import Player
 from piano.report.sounds import describe_all
 from piano.utilities import load_generator
 from piano.vae_utilities import save_checkpoint
+from tests import trained_model
 from tests.test_source_type import riff_chunks
-from tests.tiny_run import SAMPLE_RATE, start_run, tiny_config, train_all
+from tests.tiny_run import SAMPLE_RATE
+from tests.trained_model import save_trained
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("loops")
-    run = start_run(tiny_config(folder / "run"))
-    train_all(run)
-    save_checkpoint(run.average.network, 3, folder / "model", "generator")
+    save_trained(folder)
     return folder
 
 
@@ -45,9 +45,7 @@ def here(place, monkeypatch) -> Path:
 
 
 def make(output: Path, *arguments: str) -> list[Path]:
-    fixed = ["--checkpoints", "model", "--epoch", "3", "--output", str(output), "--device", "cpu", "--threads", "1"]
-    assert generate_music.main([*fixed, "--phase-iterations", "2", "--steps", "2", *arguments]) == 0
-    return sorted(output.iterdir())
+    return trained_model.make(output, "--steps", "2", *arguments)
 
 
 @pytest.mark.parametrize(

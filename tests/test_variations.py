@@ -15,8 +15,8 @@ from piano.piano_model import VariationalAttentionModel
 from piano.report.sounds import describe_all
 from piano.stream_state import Journey
 from piano.utilities import load_generator
-from piano.vae_utilities import save_checkpoint
-from tests.tiny_run import SAMPLE_RATE, start_run, tiny_config, tonal_pairs, train_all
+from tests.tiny_run import SAMPLE_RATE, tiny_config, tonal_pairs
+from tests.trained_model import make, save_trained
 
 SECONDS = 4.5
 
@@ -25,9 +25,7 @@ SECONDS = 4.5
 def place(tmp_path_factory) -> Path:
     """A trained model in model/, and a take to vary."""
     folder = tmp_path_factory.mktemp("variations")
-    run = start_run(tiny_config(folder / "run"))
-    train_all(run)
-    save_checkpoint(run.average.network, 3, folder / "model", "generator")
+    save_trained(folder)
     sound = tonal_pairs(2, samples=2 * 16384, seed=5).swapaxes(1, 2).reshape(1, -1)[:, : round(SECONDS * SAMPLE_RATE)]
     write_audio(folder / "take.wav", 0.3 * sound + 0.02, SAMPLE_RATE)
     return folder
@@ -42,12 +40,6 @@ def generator(place) -> VariationalAttentionModel:
 def here(place, monkeypatch) -> Path:
     monkeypatch.chdir(place)
     return place
-
-
-def make(output: Path, *arguments: str) -> list[Path]:
-    fixed = ["--checkpoints", "model", "--epoch", "3", "--output", str(output), "--device", "cpu", "--threads", "1"]
-    assert generate_music.main([*fixed, "--phase-iterations", "2", *arguments]) == 0
-    return sorted(output.iterdir())
 
 
 def latents_of(generator: VariationalAttentionModel, frames: int) -> torch.Tensor:
