@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.dataset_options import DatasetOptions
-from data_prep.dataset_refusals import plan_or_refuse, refuse_full_disk, refuse_to_lose
+from data_prep.dataset_refusals import plan_or_refuse, refuse_full_disk, refuse_other_form, refuse_to_lose
 from data_prep.dataset_summary import print_summary
 from data_prep.defaults import (
     Defaults,
@@ -115,6 +115,7 @@ def create_dataset(
             for sentence in plan.said:
                 tell(sentence)
             with locked_folder(output):
+                refuse_other_form(output, form, overwrite=overwrite)
                 refuse_to_lose(output, manifest, overwrite=overwrite, tell=tell)
                 if form == "npy":
                     tell(arrays_need(output, manifest))
@@ -186,8 +187,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--format",
         choices=FORMS,
         default="shards",
-        help="shards hold every second once; npy: each pair as it is, four times as large, for small data sets and "
-        "other programs (default: %(default)s)",
+        help="shards hold every second once; npy: each pair as it is, up to four times as large, for small data sets "
+        "and other programs (default: %(default)s)",
     )
     add("--segment-seconds", type=kinds.seconds, help="half a pair (default: the model's in the config, 10 for tiny)")
     add(

@@ -152,6 +152,21 @@ def _shorter_segment(source: PreparedManifest, least: int, segment_samples: int,
     return 0
 
 
+def refuse_other_form(output: Path, form: str, *, overwrite: bool) -> None:
+    """Raise a DatasetError where a data set is there in the other form: somebody wanted it so, and may be using it."""
+    try:
+        is_shards = bool(read_manifest(output).shards)
+    except DatasetError:
+        return
+    if is_shards != (form == "shards") and not overwrite:
+        there, other = ("shards", "npy") if is_shards else ("npy", "shards")
+        raise DatasetError(
+            f"the data set of {printable(output)} is in the form `--format {there}`, which one in the form {other} "
+            f"would replace. Say --format {there} to make it again as it is, choose another folder with --output, or "
+            "replace it with --overwrite."
+        )
+
+
 def refuse_to_lose(output: Path, now: DatasetManifest, *, overwrite: bool, tell: Callable[[str], object]) -> None:
     """Refuse to replace a data set that a run may have learned from by one that would make its scores untrue."""
     try:

@@ -31,7 +31,7 @@ from data_prep.prepare_part import prepare_part, print_part
 from data_prep.prepare_report import REPORT_CSV, REPORT_JSON, Outcome, print_outcome, write_reports
 from data_prep.prepare_song import RECORDS_FOLDER, WORK_FOLDER
 from data_prep.remote_music import RemoteMusic, is_address, without_user
-from data_prep.remote_output import upload
+from data_prep.remote_output import refuse_unwritable, upload
 from data_prep.runners.choice import RUNNERS, choose_runner
 from data_prep.runners.runner import Runner
 from data_prep.runners.shard import read_shard
@@ -336,6 +336,8 @@ def main(argv: list[str] | None = None) -> int:
         there = options.output if options.output is not None and is_address(options.output) else ""
         output = defaults.prepared_folder if there or options.output is None else Path(options.output)
         settings = _settings(options, defaults)
+        if there and options.shard is None:  # the machines of parts may see no network
+            refuse_unwritable(there)
         folders = [output] if is_address(options.folder) else [Path(options.folder), output]
         runner = choose_runner(options.runner, options.address, options.workers, folders, available_cores())
         if options.shard is not None:

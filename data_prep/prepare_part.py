@@ -71,7 +71,7 @@ def prepare_part(
     DatasetError
         If a whole run or the same shard works there, the music is away, or the disk is full.
     """
-    with working_shard(output, shard):
+    with working_shard(output, shard, settings):
         (output / RECORDS_FOLDER).mkdir(exist_ok=True)
         forget_packed()
         hashes = Hashes(music.hash)

@@ -1,5 +1,6 @@
 """A prepared folder at an address: files that are not there yet are put there, the manifest last."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,31 @@ from piano.foundation.dataset_format import MANIFEST_NAME
 from piano.foundation.errors import DatasetError
 from piano.foundation.folder_lock import LOCK_NAME
 from piano.foundation.screen_text import counted
+
+_TRIAL_NAME = ".musigan-can-write"
+
+
+def refuse_unwritable(address: str) -> None:
+    """Raise a DatasetError if nothing can be written to an address, before hours of work for it.
+
+    A small file is put there and removed again. Where things may be put and not removed, it stays.
+
+    Raises
+    ------
+    ConfigError, DatasetError
+        A library is missing; nothing can be written there.
+    """
+    system, root = file_system(address)
+    try:
+        system.makedirs(root, exist_ok=True)
+        system.pipe_file(f"{root}/{_TRIAL_NAME}", b"MusiGAN tried whether it can write here.\n")
+    except Exception as error:  # each library has its own
+        raise DatasetError(
+            f"cannot write to {without_user(address)}: {safe_words(error, address)}. Nothing was prepared yet: mend "
+            "the address or the permission, or choose another --output."
+        ) from None
+    with contextlib.suppress(Exception):
+        system.rm_file(f"{root}/{_TRIAL_NAME}")
 
 
 def upload(folder: Path, address: str) -> str:

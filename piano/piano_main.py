@@ -72,9 +72,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         type=kinds.minutes,
         help="the whole run takes so long, all its sittings together (default: the config's, else epochs)",
     )
-    parser.add_argument(
-        "--dataset", type=Path, help="folder made by create_dataset (default: the config's dataset_folder)"
-    )
+    parser.add_argument("--dataset", type=Path, help="folder made by `dataset` (default: the config's dataset_folder)")
     kinds.add_shared(parser, "--checkpoints", help="folder to write to (default: the config's checkpoint_folder)")
     parser.add_argument(
         "--resume",

@@ -172,7 +172,7 @@ def test_no_cluster_at_an_address_is_one_sentence(engine: str, package: str, mus
     if not is_installed(package):
         pytest.skip(f"the extra `{engine}` is not installed")
     code = (
-        f"import data_prep.runners.{engine}_runner as engine; engine.WORKER_WAIT_SECONDS = 1.0\n"
+        f"import data_prep.runners.{engine}_runner as engine; engine.SCHEDULER_WAIT_SECONDS = 1.0\n"
         "from data_prep.prepare_dataset import main\n"
         "import sys; sys.exit(main(sys.argv[1:]))"
     )

@@ -139,11 +139,15 @@ def test_pairs_are_scrambled_by_the_seed(prepared: Path, tmp_path: Path, form: s
     assert in_order < 0.3 * len(starts)
 
 
-def test_the_files_say_what_the_manifest_says_and_nothing_else_is_left(prepared: Path, tmp_path: Path):
+def test_the_files_say_what_the_manifest_says_and_nothing_else_is_left(prepared: Path, tmp_path: Path, capsys):
     assert make(prepared, tmp_path) == 0
     assert sorted(os.listdir(tmp_path)) == [".lock", "manifest.json", "shards", *INDICES]
     assert sorted(os.listdir(tmp_path / "shards")) == list(read_manifest(tmp_path).shards)
-    assert make(prepared, tmp_path, "--format", "npy") == 0
+    before = (tmp_path / "training_pairs.npy").read_bytes()
+    assert make(prepared, tmp_path, "--format", "npy") == 2
+    assert "in the form `--format shards`" in " ".join(capsys.readouterr().err.split())
+    assert (tmp_path / "training_pairs.npy").read_bytes() == before
+    assert make(prepared, tmp_path, "--format", "npy", "--overwrite") == 0
     assert sorted(os.listdir(tmp_path)) == [".lock", "manifest.json", "training_set.npy", "validation_set.npy"]
     manifest = read_manifest(tmp_path)
     assert (manifest.sample_rate, manifest.channels, manifest.segment_samples) == (RATE, 2, SEGMENT)

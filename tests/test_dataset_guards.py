@@ -18,6 +18,7 @@ import soundfile
 from data_prep.create_dataset import create_dataset, main
 from data_prep.dataset_summary import split_warnings
 from data_prep.defaults import least_segment_samples, load_defaults, settings_for_segments
+from data_prep.prepare_dataset import main as prepare
 from data_prep.prepare_dataset import prepare_folder
 from piano.foundation.dataset_format import (
     SPLITS,
@@ -144,6 +145,8 @@ def test_a_data_set_of_an_older_version_is_guarded_by_names(prepared: Path, tmp_
     values["song_groups"] = values["pair_songs"] = None
     manifest_path(tmp_path).write_text(json.dumps(values))
     assert make(prepared, tmp_path) == 2
+    assert "Say --format npy to make it again as it is" in " ".join(capsys.readouterr().err.split())
+    assert make(prepared, tmp_path, "--format", "npy") == 2
     assert "5 songs of 5 would change sides" in capsys.readouterr().err
 
 
@@ -492,6 +495,32 @@ def test_a_data_set_is_not_written_over_somebody_s_files(prepared: Path, tmp_pat
     assert make(prepared, out) == 2
     assert f"{name} is there already and was not made by this program" in capsys.readouterr().err
     assert (out / name).read_text() == text
+
+
+@pytest.mark.parametrize("name", ["letters", "thesis.odt"])
+def test_a_folder_of_other_things_is_not_filled(prepared: Path, tmp_path: Path, name, capsys):
+    out = tmp_path / "out"
+    (out / ".git").mkdir(parents=True)
+    (out / "lost+found").mkdir()
+    (out / name).mkdir()
+    for command, words in ((prepare, [str(prepared.parent / "music")]), (main, ["--input", str(prepared)])):
+        assert command([*words, "--output", str(out)]) == 2
+        said = " ".join(capsys.readouterr().err.split())
+        assert f"holds other things already ({name})" in said and "Choose a new or empty folder" in said
+    assert sorted(os.listdir(out)) == sorted([".git", "lost+found", name])
+    (out / name).rmdir()
+    assert make(prepared, out) == 0
+
+
+@pytest.mark.parametrize("command", [main, prepare])
+def test_a_file_in_place_of_a_folder_is_one_sentence(prepared: Path, tmp_path: Path, command, capsys):
+    file = tmp_path / "out.txt"
+    file.write_text("a file")
+    for place in (file, file / "inside"):
+        words = [str(prepared.parent / "music")] if command is prepare else ["--input", str(prepared)]
+        assert command([*words, "--output", str(place)]) == 2
+        assert "is a file, or lies in one, and not a folder" in " ".join(capsys.readouterr().err.split())
+    assert file.read_text() == "a file"
 
 
 def test_what_a_kill_left_without_a_manifest_is_no_obstacle(prepared: Path, tmp_path: Path):

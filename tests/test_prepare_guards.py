@@ -707,6 +707,12 @@ def test_somebody_s_files_among_the_records_stay(tmp_path: Path) -> None:
     mine = tmp_path / "out" / "records" / "mine.json"
     mine.parent.mkdir(parents=True)
     mine.write_text("{}")
+    with pytest.raises(DatasetError, match="holds other things already"):
+        prepare_folder(tmp_path / "music", tmp_path / "out", SETTINGS)
+    mine.rename(tmp_path / "mine.json")
+    mine.parent.rmdir()
+    prepare_folder(tmp_path / "music", tmp_path / "out", SETTINGS)
+    (tmp_path / "mine.json").rename(mine)
     prepare_folder(tmp_path / "music", tmp_path / "out", SETTINGS)
     assert mine.read_text() == "{}"
 

@@ -1,5 +1,6 @@
 """Parts of the music, prepared apart and at once, make the folder that one run makes, byte for byte."""
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -164,23 +165,40 @@ def test_files_of_one_size_are_spread(tmp_path: Path) -> None:
 
 
 def test_a_whole_run_and_the_same_shard_are_kept_out_and_other_shards_are_not(tmp_path: Path, music: Path) -> None:
-    with working_shard(tmp_path, Shard(1, 2)):
-        with working_shard(tmp_path, Shard(2, 2)):
+    with working_shard(tmp_path, Shard(1, 2), SETTINGS):
+        with working_shard(tmp_path, Shard(2, 2), SETTINGS):
             pass
         with pytest.raises(DatasetError, match="shard 1/2 is being prepared in"):
-            working_shard(tmp_path, Shard(1, 2)).__enter__()
+            working_shard(tmp_path, Shard(1, 2), SETTINGS).__enter__()
         if sys.platform != "win32":
             with pytest.raises(DatasetError, match="another run is working in"):
                 prepare_folder(music, tmp_path, SETTINGS)
     with locked_folder(tmp_path), pytest.raises(DatasetError, match="another run is working in"):
-        working_shard(tmp_path, Shard(1, 2)).__enter__()
+        working_shard(tmp_path, Shard(1, 2), SETTINGS).__enter__()
+
+
+def test_shards_that_would_do_work_twice_are_refused(tmp_path: Path, music: Path, capsys) -> None:
+    stereo = dataclasses.replace(SETTINGS, channels=2, chunk_seconds=4.0)
+    with working_shard(tmp_path, Shard(1, 2), SETTINGS):
+        with pytest.raises(DatasetError, match=r"shard 1/2 is being prepared in .*: with 3/3, songs would be prepared"):
+            working_shard(tmp_path, Shard(3, 3), SETTINGS).__enter__()
+        with pytest.raises(DatasetError, match=r"with other settings \(channels 1 -> 2\)"):
+            working_shard(tmp_path, Shard(2, 2), stereo).__enter__()
+    with working_shard(tmp_path, Shard(3, 3), dataclasses.replace(SETTINGS, chunk_seconds=4.0)):
+        pass  # nobody is at work: what the half has prepared is kept, and how much is held at once is not heard
+    command = [str(music), "--output", str(tmp_path), "--sample-rate", "16000", "--channels", "2", "--workers", "1"]
+    assert main([*command, "--shard", "1/2"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "shard 1/2 was prepared in" in said and "Give every shard the same ones" in said
+    assert main([*command, "--max-files", "1"]) == 0  # a whole run decides, and those after it go with it
+    assert main([*command, "--shard", "1/2"]) == 0
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "1", "1/0", "1/3/5", "-1/3", "a/b", "1/100001", "1 /3"])
 def test_what_is_no_shard_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["music", f"--shard={text}"])
-    assert "is not NUMBER/COUNT, like 2/3" in " ".join(capsys.readouterr().err.split())
+    assert "is not NUMBER/COUNT, like 2/3: a number from 1 to the count" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_shard_is_read() -> None:

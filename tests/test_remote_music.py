@@ -23,6 +23,7 @@ from data_prep.remote_music import (
     safe_words,
     without_user,
 )
+from data_prep.remote_output import refuse_unwritable
 from piano.foundation.audio_io import scan_folder
 from piano.foundation.dataset_format import PrepareSettings, read_prepared_manifest
 from piano.foundation.errors import ConfigError
@@ -170,6 +171,27 @@ def test_a_prepared_folder_is_put_into_a_bucket_file_by_file(
     shutil.copytree(music / "album", tmp_path / "more/album")
     assert main([str(tmp_path / "more"), *command[1:]]) == 0
     assert "6 files uploaded" in capsys.readouterr().out  # all fits into one shard, which is made anew
+
+
+def test_an_address_that_cannot_be_written_is_told_before_anything_is_prepared(
+    bucket: str, music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import s3fs
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yaml").write_text("prepared_folder: kept\n", encoding="utf-8")
+    system = s3fs.S3FileSystem()
+    if not system.exists(bucket):
+        system.mkdir(bucket)
+    refuse_unwritable(f"s3://{bucket}/new/place")
+    system.invalidate_cache()
+    assert system.find(f"{bucket}/new") == []  # the trial is gone
+    (tmp_path / "a file").write_text("no folder", encoding="utf-8")
+    for address in (f"file://{tmp_path}/a file/prepared", "https://127.0.0.1:9/prepared"):
+        assert main([str(music), "--output", address, *OPTIONS]) == 2
+        said = " ".join(capsys.readouterr().err.split())
+        assert f"cannot write to {address}" in said and "Nothing was prepared yet" in said
+    assert not (tmp_path / "kept").exists()
 
 
 def test_addresses_are_told_from_paths_and_lose_their_passwords() -> None:

@@ -4,10 +4,10 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from data_prep.runners.own_child import run_apart
-from data_prep.runners.runner import IN_FLIGHT, WORKER_WAIT_SECONDS, missing_engine
+from data_prep.runners.runner import IN_FLIGHT, SCHEDULER_WAIT_SECONDS, WORKER_WAIT_SECONDS, missing_engine
 from data_prep.worker_pool import TaskEvent, Tick
 from piano.foundation.errors import DatasetError, MusiganError
-from piano.foundation.screen_text import printable
+from piano.foundation.screen_text import printable, wrapped
 
 try:
     from dask.distributed import Client, Future, KilledWorker, as_completed
@@ -52,7 +52,9 @@ def run_on_dask(
 
 def _connected(address: str) -> Client:
     try:
-        client = Client(address, timeout=WORKER_WAIT_SECONDS, set_as_default=False)
+        client = Client(address, timeout=SCHEDULER_WAIT_SECONDS, set_as_default=False)
+        if not client.scheduler_info()["workers"]:
+            print(wrapped(f"waiting up to {WORKER_WAIT_SECONDS:g} s for a worker of {printable(address)}"), flush=True)
         client.wait_for_workers(1, timeout=WORKER_WAIT_SECONDS)
     except (OSError, ValueError) as error:
         raise DatasetError(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from data_prep.runners.own_child import run_apart
-from data_prep.runners.runner import IN_FLIGHT, WORKER_WAIT_SECONDS, missing_engine
+from data_prep.runners.runner import IN_FLIGHT, SCHEDULER_WAIT_SECONDS, missing_engine
 from data_prep.worker_pool import TaskEvent, Tick
 from piano.foundation.errors import DatasetError, MusiganError
 from piano.foundation.screen_text import printable
@@ -66,7 +66,7 @@ def _knock(address: str) -> None:
     """Raise an OSError where nobody listens: Ray would try for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=WORKER_WAIT_SECONDS).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=SCHEDULER_WAIT_SECONDS).close()
 
 
 def _next(running: dict[Any, int], address: str) -> TaskEvent:

@@ -8,6 +8,8 @@ from piano.foundation.errors import ConfigError
 
 IN_FLIGHT = 1_000
 """Tasks that a cluster has at a time: enough for hundreds of cores, and a scheduler never holds a million."""
+SCHEDULER_WAIT_SECONDS = 10.0
+"""How long the head of a cluster may take to answer."""
 WORKER_WAIT_SECONDS = 60.0
 """How long a cluster without a worker is waited for."""
 

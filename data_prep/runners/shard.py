@@ -7,21 +7,25 @@ their own for every source, so parts write side by side; manifest, groups and cl
 import argparse
 import contextlib
 import hashlib
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from data_prep.earlier_run import changed_settings
 from data_prep.music_files import MusicFile
 from data_prep.prepare_song import WORK_FOLDER
 from piano.foundation import bounds
+from piano.foundation.dataset_format import PrepareSettings
 from piano.foundation.errors import DatasetError
 from piano.foundation.folder_lock import shared_folder
-from piano.foundation.made_files import try_lock
+from piano.foundation.made_files import try_lock, write_bytes
 from piano.foundation.screen_text import printable
 
 _SHARD = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")
+_MARK = re.compile(r"shard-([0-9]{1,6})-of-([0-9]{1,6})\.json")
 _PEEKED_BYTES = 1 << 16
 
 
@@ -41,7 +45,8 @@ def read_shard(text: str) -> Shard:
     shard = Shard(int(found[1]), int(found[2])) if found else Shard(0, 0)
     if shard.count not in bounds.SHARDS or not 1 <= shard.number <= shard.count:
         raise argparse.ArgumentTypeError(
-            f"{printable(text)[:40]} is not NUMBER/COUNT, like 2/3, with a count of {bounds.SHARDS}"
+            f"{printable(text)[:40]} is not NUMBER/COUNT, like 2/3: a number from 1 to the count, which is "
+            f"{bounds.SHARDS}"
         )
     return shard
 
@@ -76,13 +81,14 @@ def _place(source: MusicFile, peek: Callable[[MusicFile], bytes] | None) -> int:
 
 
 @contextlib.contextmanager
-def working_shard(output: Path, shard: Shard) -> Iterator[None]:
+def working_shard(output: Path, shard: Shard, settings: PrepareSettings) -> Iterator[None]:
     """Work in a prepared folder beside other shards, and keep whole runs out; made if it is missing.
 
     Raises
     ------
     DatasetError
-        A whole run works there, or this very shard does.
+        A whole run works there, or this very shard does; or other shards were prepared there with other settings, or
+        are being prepared now and divide the music into another number: songs would be prepared twice.
     """
     with shared_folder(output):
         work = output / WORK_FOLDER
@@ -93,4 +99,38 @@ def working_shard(output: Path, shard: Shard) -> Iterator[None]:
                 raise DatasetError(
                     f"shard {shard} is being prepared in {printable(output)} already. Wait for it, or take another one."
                 )
+            _refuse_other_division(output, shard, settings)
+            write_bytes(path.with_suffix(".json"), json.dumps(vars(settings)).encode("ascii"))
             yield
+
+
+def _refuse_other_division(output: Path, shard: Shard, settings: PrepareSettings) -> None:
+    """Raise a DatasetError where the shards that are at work in a folder, or were, do not go with this one."""
+    for path in sorted((output / WORK_FOLDER).glob("shard-*-of-*.json")):
+        found = _MARK.fullmatch(path.name)
+        try:
+            before = PrepareSettings(**json.loads(path.read_bytes()))
+        except (OSError, ValueError, TypeError):  # a whole run has ended meanwhile, or it is not ours
+            continue
+        if found is None:
+            continue
+        other = Shard(int(found[1]), int(found[2]))
+        if changes := changed_settings(before, settings):
+            raise DatasetError(
+                f"shard {other} was prepared in {printable(output)} with other settings ({changes}). Give every shard "
+                "the same ones, or choose another folder with --output; without --shard, all is prepared with these."
+            )
+        if other.count != shard.count and _is_at_work(path.with_suffix(".lock")):
+            raise DatasetError(
+                f"shard {other} is being prepared in {printable(output)}: with {shard}, songs would be prepared twice. "
+                f"Take one of {other.count} parts, or wait for it."
+            )
+
+
+def _is_at_work(path: Path) -> bool:
+    """Whether somebody holds a lock."""
+    try:
+        with open(path, "r+b") as stream:
+            return try_lock(stream.fileno()) is False
+    except OSError:
+        return False

@@ -1,6 +1,7 @@
 """What a folder holds already, and refusing to write over what is not ours, or of another kind."""
 
 import json
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,8 +17,13 @@ from piano.foundation.dataset_format import (
     set_path,
 )
 from piano.foundation.errors import DatasetError
+from piano.foundation.folder_lock import LOCK_NAME
 from piano.foundation.pair_index import pairs_path, pieces_path
+from piano.foundation.prepared_song import SHARDS_FOLDER
 from piano.foundation.screen_text import printable
+
+_ANYWHERE = ("lost+found", "Thumbs.db", "desktop.ini")
+"""What systems put into folders by themselves."""
 
 
 class FolderKind(NamedTuple):
@@ -51,6 +57,7 @@ def refuse_to_write_over(folder: Path, wanted: str) -> None:
     kind = folder_kind(folder)
     if kind is None:
         _refuse_foreign_files(folder, wanted)
+        _refuse_full_folder(folder, wanted)
         return
     if kind.name != wanted:
         held = "a data set" if kind.name == "data set" else "a prepared folder"
@@ -81,6 +88,31 @@ def _refuse_foreign_files(folder: Path, wanted: str) -> None:
                 f"{printable(path)} is there already and was not made by this program. "
                 "Choose another folder with --output."
             )
+
+
+def _refuse_full_folder(folder: Path, wanted: str) -> None:
+    """Raise a DatasetError for a folder of other things, in which no run has ever worked."""
+    try:
+        if (folder / LOCK_NAME).exists():
+            return
+        others = sorted(
+            entry.name for entry in os.scandir(folder) if entry.name not in _ANYWHERE and not entry.name.startswith(".")
+        )
+    except OSError:  # it is not there yet, or is no folder: who makes it says so
+        return
+    if others and not _has_our_folders(folder):
+        listed = ", ".join(map(printable, others[:3])) + (" ..." if len(others) > 3 else "")
+        what = "the prepared music" if wanted == "prepared" else "the data set"
+        raise DatasetError(
+            f"{printable(folder)} holds other things already ({listed}), which {what} would be mixed with. Choose a "
+            "new or empty folder with --output."
+        )
+
+
+def _has_our_folders(folder: Path) -> bool:
+    """Whether our records or shards lie there: a folder that was put together by copying has no lock."""
+    patterns = ("records/" + "[0-9a-f]" * 24 + ".json", f"{SHARDS_FOLDER}/shard_*")
+    return any(next(folder.glob(pattern), None) is not None for pattern in patterns)
 
 
 def _is_foreign(path: Path) -> bool:

@@ -63,6 +63,10 @@ def _open_lock(folder: Path, error: type[MusiganError], other: str) -> BinaryIO:
         folder.mkdir(parents=True, exist_ok=True)
         _try_writing(folder)
         return open(folder / LOCK_NAME, "a+b")
+    except (FileExistsError, NotADirectoryError):
+        raise error(
+            f"{printable(folder)} is a file, or lies in one, and not a folder. Choose another folder with {other}."
+        ) from None
     except OSError as problem:
         raise error(
             f"cannot write in {printable(folder)}: {problem.strerror or problem}. Choose another folder with {other}."
