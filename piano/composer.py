@@ -8,7 +8,7 @@ import copy
 import math
 from collections.abc import Iterator
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from einops import rearrange
@@ -21,9 +21,10 @@ from piano.foundation.phase import PhaseVocoder
 from piano.foundation.randomness import keyed_generator, keyed_noise
 from piano.foundation.texture import NEPER
 from piano.inference_copy import FinishedLevels, InferenceCopy, finish_levels, together
-from piano.latent_style import SHORTEST_SECONDS, AskedTempo, Style, StyleCondition
+from piano.latent_style import SHORTEST_SECONDS, Style, StyleCondition, Wishes
 from piano.piano_encoder_decoder import ChannelLevels
 from piano.piano_model import VariationalAttentionModel, shifted
+from piano.song_form import SongForm, plan_song
 from piano.stages import MANY_STEPS, RECONSTRUCTED
 from piano.stream_state import Journey, Sounding, Stream, Windows
 
@@ -38,6 +39,8 @@ BLOCK_FRAMES = 32
 STYLE_ATTEMPTS = 8
 RECONSTRUCTION_SEED = 0
 """Of the scatter of reconstructions: a song written down and played back is the same every time."""
+LEAST_STEPS_OF_RETURNS = 8
+"""A theme that comes again, or an end, is made in so many steps at least: the shortcut knows white noise only."""
 LARGEST_LIFT = 20.0 * NEPER
 """A composition so far below the softest music is next to silence: what it would be lifted from is not music."""
 
@@ -52,8 +55,8 @@ class Sampling(NamedTuple):
     """Griffin-Lim iterations after the single pass."""
     dtype: torch.dtype = torch.float32
     """Precision of the attention block; bfloat16 is faster where the processor has it."""
-    tempo: AskedTempo | None = None
-    """Of new music; by default it is drawn with the style."""
+    wishes: Wishes = Wishes()
+    """What new music was asked to be like; by default all of it is drawn."""
 
 
 class Composer:
@@ -111,6 +114,7 @@ class Composer:
         noise: Tensor | None = None,
         style: Style | None = None,
         until: Style | None = None,
+        form: SongForm | None = None,
         item: int = 0,
     ) -> Iterator[Tensor]:
         """Music as it is made: waveform pieces (channels, samples), `seconds` long together; infinity: without end.
@@ -125,15 +129,13 @@ class Composer:
             From `style_of`: other music in the style of a sound.
         until : Style, optional
             Another one, which the style goes over to, window by window, by the last of them; for music with an end.
+        form : SongForm, optional
+            Whether its theme returns, and whether it closes; for music with an end. By default it does neither.
         """
         samples = None if math.isinf(seconds) else round(seconds * self.generator.sample_rate)
         last_frame = None if samples is None else math.ceil(samples / self.generator.hop_samples)
-        state, sent = self.start(item, prompt=prompt, noise=noise, style=style), 0
-        if until is not None:
-            if last_frame is None:
-                raise ValueError("music without end does not come to a last style")
-            ways = max(last_frame - self.generator.latent_seq_len, 1)  # the last window is in the last style
-            state = state._replace(windows=state.windows._replace(journey=Journey(state.windows.style, until, ways)))
+        state = self.start(item, prompt=prompt, noise=noise, style=style)
+        state, sent = self._planned(state, last_frame, until, form, item), 0
         for sound in self._overlapped(state, last_frame) if self.overlaps else self._in_turn(state, last_frame):
             piece = sound if samples is None else sound[..., : samples - sent]
             sent += piece.shape[-1]
@@ -141,6 +143,35 @@ class Composer:
                 yield piece
             if sent == samples:
                 return
+
+    @torch.inference_mode()
+    def latents(
+        self,
+        seconds: float,
+        *,
+        style: Style | None = None,
+        until: Style | None = None,
+        form: SongForm | None = None,
+        item: int = 0,
+    ) -> Tensor:
+        """The latents (1, frames, latent_dim) of the music of `stream`, which are not made to sound."""
+        last_frame = math.ceil(round(seconds * self.generator.sample_rate) / self.generator.hop_samples)
+        state = self._planned(self.start(item, style=style), last_frame, until, form, item)
+        return torch.cat([piece for piece, _ in self._latents(state, last_frame)], dim=1)
+
+    def _planned(
+        self, state: Stream, last_frame: int | None, until: Style | None, form: SongForm | None, item: int
+    ) -> Stream:
+        """A stream that has begun, with the way that it will go; see `stream`."""
+        if until is not None:
+            if last_frame is None:
+                raise ValueError("music without end does not come to a last style")
+            ways = max(last_frame - self.generator.latent_seq_len, 1)  # the last window is in the last style
+            return state._replace(windows=state.windows._replace(journey=Journey(state.windows.style, until, ways)))
+        if form is None or last_frame is None:
+            return state
+        plan = plan_song(self.generator, self.sampling.seed, item, state, last_frame, form)
+        return state._replace(windows=state.windows._replace(plan=plan))
 
     def _in_turn(self, state: Stream, last_frame: int | None) -> Iterator[Tensor]:
         """The sounds of a stream (channels, samples), one step after the other."""
@@ -332,7 +363,7 @@ class Composer:
         prefix: Tensor | None = None,
         suffix: Tensor | None = None,
         given: Tensor | None = None,
-        amount: float = 1.0,
+        amount: float | Tensor = 1.0,
     ) -> Tensor:
         """Walk from white noise, or from given latents under noise, to latents.
 
@@ -350,14 +381,18 @@ class Composer:
         given : Tensor [shape=(batch, frames, latent_dim)], optional
             Latents to vary: the walk begins at them under noise of the level `amount` (Meng et al., arXiv 2108.01073),
             and follows the flow, for the shortcut knows white noise only.
-        amount : float
-            In (0, 1]; 1 is white noise.
+        amount : float, or Tensor [shape=(batch, frames)]
+            In (0, 1]; 1 is white noise. Each frame may have its own.
 
         Returns
         -------
         Tensor [shape=(batch, frames, latent_dim)]
         """
-        steps = self.steps if given is None else max(2, math.ceil(MANY_STEPS * amount))
+        steps = self.steps
+        if isinstance(amount, Tensor):
+            steps = max(steps, LEAST_STEPS_OF_RETURNS)
+        elif given is not None:
+            steps = max(2, math.ceil(MANY_STEPS * amount))
         name = "shortcut" if steps == 1 else "attention"
         network = getattr(self.generator, name) if self._copy is None else self._copy.flow(name)
         is_halved = self.sampling.dtype == torch.bfloat16 and self._copy is None
@@ -365,19 +400,22 @@ class Composer:
         prefix, suffix = (nothing if part is None else part for part in (prefix, suffix))
         free = slice(prefix.shape[1], noise.shape[1] - suffix.shape[1])
         level = torch.full(noise.shape[:2], PREFIX_LEVEL, device=noise.device)
-        latents = noise if given is None else (1.0 - amount) * given + amount * noise
+        share = amount.unsqueeze(-1) if isinstance(amount, Tensor) else amount
+        latents = noise if given is None else (1.0 - share) * given + share * noise
         before, after = (
             (1.0 - PREFIX_LEVEL) * part + PREFIX_LEVEL * noise[:, place]
             for part, place in ((prefix, slice(0, free.start)), (suffix, slice(free.stop, None)))
         )
         latents = torch.cat([before, latents[:, free], after], dim=1)
-        first = 1.0 if given is None else shifted(amount, 1.0 / LEVEL_SHIFT)  # what `shifted` moves to `amount`
+        # What `shifted` moves to `amount`.
+        first: Any = 1.0 if given is None else shifted(amount, 1.0 / LEVEL_SHIFT)
         for index in range(steps):
             now, then = (shifted(first * (1.0 - (index + turn) / steps), LEVEL_SHIFT) for turn in (0, 1))
-            level[:, free] = now
+            level[:, free] = now[:, free] if isinstance(now, Tensor) else now
             with torch.autocast(noise.device.type, dtype=torch.bfloat16, enabled=is_halved):
                 endpoint = network(latents, level, condition)
-            moved = endpoint + then / now * (latents - endpoint)
+            ratio = then / now
+            moved = endpoint + (ratio.unsqueeze(-1) if isinstance(ratio, Tensor) else ratio) * (latents - endpoint)
             latents = torch.cat([before, moved[:, free], after], dim=1)
         return torch.cat([prefix, latents[:, free], suffix], dim=1)
 
@@ -432,7 +470,7 @@ class Composer:
     ) -> Windows:
         """Before the first window of latents; see `stream_latents`."""
         network, items = self.generator, range(first_item, first_item + count)
-        drawn = network.style.draw(self.sampling.seed, items, attempt=attempt, tempo=self.sampling.tempo)
+        drawn = network.style.draw(self.sampling.seed, items, attempt=attempt, wishes=self.sampling.wishes)
         style = drawn if style is None else style.with_phase_of(drawn)
         history, start = torch.zeros(count, 0, network.latent_dim, device=network.device), 0
         if prefix is not None:
@@ -452,8 +490,19 @@ class Composer:
             windows = windows._replace(style=style)
         items = range(windows.first_item, windows.first_item + history.shape[0])
         wanted = network.latent_seq_len - history.shape[1]
+        style, near = windows.style, {}
+        if windows.plan is not None:
+            section = windows.plan.section(windows.frame)
+            style, wanted = section.style, section.given.shape[1]
+            if bool((section.level < 1.0).any()):
+                near = {
+                    "given": torch.cat([history, section.given], dim=1),
+                    "amount": torch.cat([torch.ones_like(history[..., 0]), section.level], dim=1),
+                }
         if windows.noise is None:
             fresh = self.white_noise(items, "music", windows.frame, wanted)
+            if (size := self.sampling.wishes.noise_size) != 1.0:
+                fresh = size * fresh
         else:
             fresh = windows.noise[windows.frame : windows.frame + wanted].expand(len(items), -1, -1).to(network.device)
         noise = torch.cat([self.white_noise(items, "prefix", 0, history.shape[1]), fresh], dim=1)
@@ -461,10 +510,13 @@ class Composer:
         window = self.integrate(
             noise,
             prefix=history if history.shape[1] else None,
-            condition=network.condition_on(windows.style, noise.shape[1], first_frame=begin),
+            condition=network.condition_on(style, noise.shape[1], first_frame=begin),
+            **near,
         )
         piece = require_finite(window[:, history.shape[1] :], "latents")
-        return windows._replace(history=window[:, -self._kept :], frame=windows.frame + piece.shape[1]), piece
+        plan = windows.plan and windows.plan.after(piece)
+        history, frame = window[:, -self._kept :], windows.frame + piece.shape[1]
+        return windows._replace(history=history, frame=frame, plan=plan), piece
 
     @torch.inference_mode()
     def style_of(self, latents: Tensor) -> Style:

@@ -238,7 +238,8 @@ def final_state(content: dict[str, Any]) -> dict[str, Tensor]:
 def matrices_of(role: str, content: dict[str, Any]) -> frozenset[str]:
     """Names of the parameters that half precision is for."""
     network = build(KINDS[role], content, final_state(content), "cpu")
-    return frozenset(name for name, parameter in network.named_parameters() if parameter.ndim > 1)
+    ends = {"style.ends"} & final_state(content).keys()  # latents, which the encoder itself knows no better
+    return frozenset(ends | {name for name, parameter in network.named_parameters() if parameter.ndim > 1})
 
 
 def is_same_model(path: Path, *, role: str, content: dict[str, Any], halved: frozenset[str]) -> bool:

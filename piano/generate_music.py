@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from piano.best_of import best_item
 from piano.composer import Composer, Sampling
 from piano.config_reader import load_config_from_yaml
 from piano.doctor.verdict import run_verdict
@@ -35,9 +36,9 @@ from piano.foundation.runtime import available_cores, choose_device, fastest_thr
 from piano.foundation.screen_text import printable, wrapped
 from piano.foundation.sound_pipe import require_a_pipe, write_stream
 from piano.foundation.sound_progress import Progress, say
-from piano.generate_options import COUNT, MAX_THREADS, PIPE, parse_arguments
+from piano.generate_options import COUNT, MAX_THREADS, PIPE, parse_arguments, song_form
 from piano.infill_files import Piece, completed, new_pieces
-from piano.latent_style import SHORTEST_SECONDS, AskedTempo, Style
+from piano.latent_style import SHORTEST_SECONDS, AskedTempo, Style, Wishes
 from piano.loops import LoopForm, least_samples, loop_pieces
 from piano.made_sounds import Shelf, Target, name_part, sample_name
 from piano.piano_model import VariationalAttentionModel
@@ -235,17 +236,18 @@ class Maker(NamedTuple):
             heard, prompt, notes = hear_prompt(generator, options.prompt)
             for note in notes:
                 say(f"{printable(options.prompt)}: {note}.")
-            return as_loud_as(heard, self.composer.stream(options.seconds, prompt=prompt), generator.sample_rate)
+            sounds = self.composer.stream(options.seconds, prompt=prompt, form=song_form(options))
+            return as_loud_as(heard, sounds, generator.sample_rate)
         if options.noise and math.isinf(options.seconds):
             raise ConfigError("--noise ends where its file does: give --seconds a number.")
         noise = read_noise(self.composer, options.noise, options.seconds) if options.noise else None
         composer, style = self.wished()
-        return composer.stream(options.seconds, noise=noise, style=style, until=self.until())
+        return composer.stream(options.seconds, noise=noise, style=style, until=self.until(), form=song_form(options))
 
     def wished(self, tempo: AskedTempo | None = None) -> tuple[Composer, Style | None]:
-        """The composer, and the style if it is that of a file, with the tempo that was asked for.
+        """The composer, and the style if it is that of a file, with what was asked for.
 
-        Says so where the training music has no such tempo.
+        Says so where the training music has nothing like it; raises ConfigError where the model cannot be asked.
 
         Parameters
         ----------
@@ -254,26 +256,28 @@ class Maker(NamedTuple):
         """
         options, styles = self.options, self.generator.style
         style = style_of_file(self.composer, options.like) if options.like else None
-        if not options.tempo:
-            return self.composer, style
-        tempo = tempo or AskedTempo(options.tempo / 60.0)
-        if not styles.has_tempo_near(tempo):
-            slowest, fastest = (60.0 * beat for beat in styles.slowest_and_fastest())
-            say(
-                f"no music that this model learned from has a beat near {options.tempo:g} a minute, nor an octave of "
-                f"it: its beats go from {slowest:.0f} to {fastest:.0f}. What is made may not follow."
-            )
-        composer = self.composer.with_sampling(self.composer.sampling._replace(tempo=tempo))
-        return composer, None if style is None else styles.at_tempo(style, tempo)
+        wishes = self.wishes(tempo)
+        for sentence in styles.what_is_missing(wishes):
+            say(sentence)
+        composer = self.composer.with_sampling(self.composer.sampling._replace(wishes=wishes))
+        return composer, None if style is None else styles.wish_for(style, wishes)
+
+    def wishes(self, tempo: AskedTempo | None = None) -> Wishes:
+        """What new music was asked to be like; raises ConfigError where the model cannot be asked."""
+        options = self.options
+        if options.tempo:
+            tempo = tempo or AskedTempo(options.tempo / 60.0)
+        bar = options.meter.heard_beats if options.meter and not options.loop else None
+        wishes = Wishes(tempo, options.key, bar, options.surprise)
+        self.generator.style.refuse_unknown(wishes)
+        return wishes
 
     def until(self) -> Style | None:
         """The style that the music goes over to."""
         if not self.options.to:
             return None
         refuse_short_journey(self.generator, self.options.seconds)
-        style = style_of_file(self.composer, self.options.to)
-        tempo = self.options.tempo and AskedTempo(self.options.tempo / 60.0)
-        return self.generator.style.at_tempo(style, tempo) if tempo else style
+        return self.generator.style.wish_for(style_of_file(self.composer, self.options.to), self.wishes())
 
     def receipts(self, *kinds: Kind, source: Path | None, seconds: float) -> Callable[[int], dict[Kind, Receipt]]:
         """What each kind of file of a sample says of itself, for every number of a sample."""
@@ -292,6 +296,8 @@ class Maker(NamedTuple):
             "to": options.to and file_source(options.to),
             "amount": options.amount,
             "tempo": options.tempo,
+            "key": options.key and options.key.name,
+            "surprise": None if options.surprise == 1.0 else options.surprise,
             "bars": options.loop,
             "meter": options.meter and str(options.meter),
             "regions": sorted(zip(options.begins, options.ends, strict=True)) or None,
@@ -301,6 +307,11 @@ class Maker(NamedTuple):
             "threads": torch.get_num_threads(),
             "versions": own_versions(),
         }
+        if {"sample", "full", "continuation"} & set(kinds) and not options.to:
+            form = song_form(options)
+            common |= {"form": options.form, "closes": form.closes}
+        if options.best_of > 1:
+            common["best_of"] = options.best_of
         return lambda item: {kind: Receipt(kind=kind, item=item, **common) for kind in kinds}
 
 
@@ -333,10 +344,15 @@ def compose_samples(maker: Maker, output: Path, items: list[int]) -> Iterator[li
         progress.expect(len(items) * round(options.seconds * generator.sample_rate))
         for number, item in enumerate(items, start=1):
             progress.begin(number, len(items))
+            if options.best_of > 1:
+                among = range(item * options.best_of, (item + 1) * options.best_of)
+                item = best_item(composer, among, options.seconds, style=style, until=until, form=song_form(options))
             name = sample_name(options.noise, options.seed, item)
             start = output / f"{asked_part(options)}{name}"
             target = Target(maker.shelf, start, receipts(item))
-            sounds = composer.stream(options.seconds, noise=noise, style=style, until=until, item=item)
+            sounds = composer.stream(
+                options.seconds, noise=noise, style=style, until=until, form=song_form(options), item=item
+            )
             yield target.write(sounds, progress)
 
 
@@ -344,7 +360,9 @@ def asked_part(options: argparse.Namespace) -> str:
     """What a name says of what was asked for."""
     like = f"like_{name_part(options.like)}_" if options.like else ""
     like += f"to_{name_part(options.to)}_" if options.to else ""
-    return f"{like}{options.tempo:g}bpm_" if options.tempo else like
+    like += f"{options.tempo:g}bpm_" if options.tempo else ""
+    like += f"{options.key.short}_" if options.key else ""
+    return like + (f"best_of_{options.best_of}_" if options.best_of > 1 else "")
 
 
 def compose_loops(maker: Maker, output: Path, items: list[int]) -> Iterator[list[Path]]:
@@ -378,7 +396,7 @@ def continue_prompt(maker: Maker, output: Path, items: list[int]) -> Iterator[li
             target = Target(
                 maker.shelf, output / sample_name(options.prompt, options.seed, item), receipts(item), heard
             )
-            sounds = maker.composer.stream(options.seconds, prompt=prompt, item=item)
+            sounds = maker.composer.stream(options.seconds, prompt=prompt, form=song_form(options), item=item)
             yield target.write(as_loud_as(heard, sounds, rate), progress)
 
 

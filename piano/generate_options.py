@@ -6,8 +6,10 @@ from pathlib import Path
 
 from piano.foundation import options as kinds
 from piano.foundation.doors import fill, program
+from piano.foundation.keys import Key
 from piano.foundation.screen_text import CommandParser, printable
 from piano.loops import Meter
+from piano.song_form import LEAST_CLOSED_SECONDS, SongForm
 
 DESCRIPTION = (
     "New music from a checkpoint and a seed, like a song or not, or a loop of it; a fragment continued, a take varied, "
@@ -22,6 +24,8 @@ AMOUNT = 0.3
 """Of a variation, unless asked otherwise."""
 MAX_THREADS = 4
 COMMON_TIME = Meter(4, 4)
+FORMS = ("returning", "free")
+"""A theme that comes again between other music; or each window goes on from the one before, and nothing comes again."""
 EXAMPLE = """examples:
   {musigan generate} --seconds 30 --count 4
   {musigan generate} --prompt my_fragment.mp3 --seconds 20
@@ -31,6 +35,7 @@ EXAMPLE = """examples:
   {musigan generate} --reconstruct song.mp3
   {musigan generate} --infill my_take.wav --from 8 --to 14
   {musigan generate} --loop 4 --tempo 120
+  {musigan generate} --tempo 96 --key "D minor" --seconds 90 --best-of 4
   {musigan generate} --seconds inf --output - | ffplay -
 """
 
@@ -39,6 +44,14 @@ def meter(text: str) -> Meter:
     """For argparse: a metre such as 3/4."""
     try:
         return Meter.read(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(printable(error)) from None
+
+
+def key(text: str) -> Key:
+    """For argparse: a key such as `D minor` or `Dm`."""
+    try:
+        return Key.read(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(printable(error)) from None
 
@@ -109,6 +122,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     if options.seeds and options.seed != 0:
         parser.error("--seed and --seeds cannot be combined: name all of them in --seeds")
     refuse_wrong_loops(parser, options, given)
+    refuse_wrong_wishes(parser, options, given)
     if options.amount is not None and not options.vary:
         parser.error("--amount is of --vary: name the sound to vary")
     if options.vary and options.amount is None:
@@ -193,7 +207,44 @@ def add_wishes(parser: argparse.ArgumentParser) -> None:
         metavar="BARS",
         help="a loop of so many bars at --tempo: its end leads into its beginning (default: none)",
     )
-    parser.add_argument("--meter", type=meter, metavar="N/M", help="of the bars of --loop (default: 4/4)")
+    parser.add_argument(
+        "--meter",
+        type=meter,
+        metavar="N/M",
+        help="of the bars; without --loop for models that were told of bars (default: of --loop 4/4, else drawn)",
+    )
+    parser.add_argument(
+        "--key",
+        type=key,
+        metavar="KEY",
+        help="of new music: 'D minor', Dm, Bb, F#m (default: drawn from what the training music has)",
+    )
+    parser.add_argument(
+        "--surprise",
+        type=kinds.surprise,
+        default=1.0,
+        help="of new music: 0 is calm, near to the training music; 1 as usual; up to 3 wilder (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--best-of",
+        type=kinds.best_of,
+        default=1,
+        metavar="N",
+        help="compose so many pieces for each sample and keep the one that is most like music (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--form",
+        choices=FORMS,
+        default=FORMS[0],
+        help="a theme that comes again, in pieces of about 50 s or more; or music that goes on without one (default: "
+        "%(default)s)",
+    )
+    parser.add_argument(
+        "--ending",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help=f"come to a close at the end (default: for {LEAST_CLOSED_SECONDS:g} s and more)",
+    )
 
 
 def refuse_wrong_loops(parser: argparse.ArgumentParser, options: argparse.Namespace, given: list[str]) -> None:
@@ -202,9 +253,9 @@ def refuse_wrong_loops(parser: argparse.ArgumentParser, options: argparse.Namesp
     if options.tempo and others:
         parser.error(f"--tempo and {others[0]} cannot be combined: the tempo is that of the file")
     if options.loop is None:
-        if options.meter:
-            parser.error("--meter is of --loop: say of how many bars")
-        options.meter = None
+        if options.meter and (others or options.like):
+            other = others[0] if others else "--like"
+            parser.error(f"--meter and {other} cannot be combined: the bars are those of the file")
         return
     if given:
         parser.error(f"--loop and {given[0]} cannot be combined: a loop is new music")
@@ -213,6 +264,28 @@ def refuse_wrong_loops(parser: argparse.ArgumentParser, options: argparse.Namesp
     if options.format not in EXACT_FORMATS:
         parser.error(f"--loop wants --format wav or flac: {options.format} adds samples, and the loop would stumble")
     options.meter = options.meter or COMMON_TIME
+
+
+def refuse_wrong_wishes(parser: argparse.ArgumentParser, options: argparse.Namespace, given: list[str]) -> None:
+    """A key and a surprise are of new music, and the best of several is one of its samples."""
+    others = [name for name in given if name != "--noise"]
+    if options.key and others:
+        parser.error(f"--key and {others[0]} cannot be combined: the key is that of the file")
+    if options.surprise != 1.0 and others:
+        parser.error(f"--surprise and {others[0]} cannot be combined: it is of new music")
+    taken = [*given, *(["--loop"] if options.loop else [])]
+    if options.best_of > 1 and taken:
+        parser.error(f"--best-of and {taken[0]} cannot be combined: it chooses among new pieces")
+    if options.best_of > 1 and options.output == PIPE:
+        parser.error("--best-of composes all pieces before it chooses: name a folder with --output")
+    if options.ending and (options.noise or math.isinf(options.seconds) or (options.ends and options.like)):
+        parser.error("--ending wants music of a length and of one style: leave out --noise, --to, and --seconds inf")
+
+
+def song_form(options: argparse.Namespace) -> SongForm:
+    """The form of a piece."""
+    closes = options.seconds >= LEAST_CLOSED_SECONDS if options.ending is None else options.ending
+    return SongForm(options.form == FORMS[0], closes)
 
 
 def take_apart_ends(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:

@@ -12,8 +12,10 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from piano.foundation.errors import ConfigError
 from piano.foundation.features import in_full_precision
 from piano.foundation.finite import require_finite
+from piano.foundation.keys import Key
 from piano.foundation.optional_buffers import OptionalBuffers
 from piano.foundation.randomness import keyed_generator, keyed_noise
 
@@ -39,6 +41,29 @@ TEMPO_REACH = 0.06
 """Styles go with a tempo that is so near to theirs, as a ratio."""
 LEAST_STYLES = 16
 """So many are chosen from in any case."""
+STRONG_SHARE = 1 / 3
+"""Of the styles near a tempo, those with the strongest beat are taken: the others leave open which octave is heard."""
+USUAL_PULSES = (1.1, 3.0)
+"""Pulses a second that are heard as they are; slower ones mostly as twice, faster ones as half as many."""
+CHROMA_RIDGE = 1e-3
+"""Penalty of the readout of pitch classes, for each frame that it is fitted on."""
+KEY_PULL = 0.6
+"""How far the pitch classes of a style are drawn towards those of a key that was asked for."""
+UNLIKE_KEY = 0.6
+"""Correlation of pitch classes with those of a key below which music is not near to it."""
+KEY_SOFTNESS = 1e-3
+"""Directions in which the pitch classes hardly follow the style, relative to the mean of all, are left alone."""
+CONTRAST_STYLES, CONTRAST_LIKENESS = 256, 0.6
+"""What is between a theme and its return is in one of so many nearest styles whose pitch classes correlate so well."""
+NUM_ENDS = 64
+"""Ends of the training music's pieces that are kept."""
+ENDING_SECONDS = 4.5
+LEAST_ENDS = 8
+"""Of these that fit best, one is drawn."""
+BAR_LEAD = 0.05
+"""So much less alike, at least, are moments that are not a bar apart."""
+CALMNESS = 0.2
+"""By so much smaller is the noise that the calmest music begins from."""
 SHORTEST_SECONDS = 2.0
 """A shorter fragment says too little about its style."""
 
@@ -123,13 +148,37 @@ class AskedTempo(NamedTuple):
     beats: float | None = None
     """How many the music has in all, where it comes round again: only of a whole number of them can be a pulse."""
 
-    def octaves(self) -> list[float]:
-        """Pulses a second that stand for it: itself, and what is two, four or eight times as fast or slow."""
+    def octaves(self, *, any_of_them: bool = False) -> list[float]:
+        """Pulses a second that stand for it: itself where that is heard as it is, else or on demand its octaves too."""
         slowest, fastest = PULSE_RANGE
+        is_whole = self.beats is None or float(self.beats).is_integer()
+        if is_whole and not any_of_them and USUAL_PULSES[0] <= self.beats_per_second <= USUAL_PULSES[1]:
+            return [self.beats_per_second]
         found = [(self.beats_per_second * 2.0**octave, 2.0**octave) for octave in range(-3, 4)]
         heard = [(pulse, ratio) for pulse, ratio in found if slowest <= pulse <= fastest]
         whole = [pulse for pulse, ratio in heard if self.beats is None or (self.beats * ratio).is_integer()]
         return whole or [pulse for pulse, _ in heard]
+
+
+class Wishes(NamedTuple):
+    """What new music was asked to be like; the rest is drawn from what goes together in the training music."""
+
+    tempo: AskedTempo | None = None
+    key: Key | None = None
+    bar: int | None = None
+    """Beats of a bar."""
+    surprise: float = 1.0
+    """From 0, calm, to what is usual, 1, and wilder: how far styles are drawn from the training music's."""
+
+    @property
+    def repeats(self) -> list[int]:
+        """Which of REPEATS go with the bar."""
+        return [place for place, beats in enumerate(REPEATS) if self.bar and beats % self.bar == 0]
+
+    @property
+    def noise_size(self) -> float:
+        """Of the white noise: calm music begins from less of it (Brock et al., arXiv 1809.11096)."""
+        return 1.0 - CALMNESS * max(1.0 - self.surprise, 0.0)
 
 
 class Style(NamedTuple):
@@ -233,6 +282,10 @@ class LatentStyle(OptionalBuffers):
     onset: Tensor | None
     """Readout of onsets [shape=(3 latent_dim + 1,)]; None before `fit_onsets`, and for models of before: then all
     movement counts, also that of notes that end."""
+    chroma: Tensor | None
+    """Readout of pitch classes [shape=(latent_dim + 1, 12)]; None before `fit_chroma`, and for models of before."""
+    ends: Tensor | None
+    """Latents of how pieces of the training music end [shape=(NUM_ENDS, frames, latent_dim)]; None if none does."""
 
     def __init__(self, latent_dim: int, style_dim: int, frames_per_second: float, *, has_repeats: bool = False) -> None:
         super().__init__()
@@ -247,7 +300,8 @@ class LatentStyle(OptionalBuffers):
         self.register_buffer("project", torch.zeros(measured, self.style_dim))
         self.register_buffer("unproject", torch.zeros(self.style_dim, measured))
         self.register_buffer("anchors", torch.zeros(NUM_ANCHORS, self.style_dim))
-        self.register_buffer("onset", None)
+        for name in ("onset", "chroma", "ends"):
+            self.register_buffer(name, None)
 
     @torch.no_grad()
     def fit_onsets(self, latents: Tensor, onsets: Tensor) -> None:
@@ -267,6 +321,34 @@ class LatentStyle(OptionalBuffers):
         products.diagonal().add_(ONSET_RIDGE * len(steps))
         readout = torch.linalg.solve(products, steps.T @ onsets[:, 1:].flatten().cpu().double())
         self.onset = require_finite(readout.float(), "onsets of the training music").to(self.mean.device)
+
+    @torch.no_grad()
+    def fit_chroma(self, latents: Tensor, chroma: Tensor) -> None:
+        """Learn to read pitch classes out of latents, by ridge regression: so that a key can be asked for.
+
+        Parameters
+        ----------
+        latents : Tensor [shape=(count, latent_dim)]
+            Whitened, each the mean over the time that a chroma is of.
+        chroma : Tensor [shape=(count, 12)]
+            Of their sound, from C on.
+        """
+        given = torch.cat([latents, torch.ones_like(latents[:, :1])], dim=1).cpu().double()
+        products = given.T @ given
+        products.diagonal().add_(CHROMA_RIDGE * len(given))
+        readout = torch.linalg.solve(products, given.T @ chroma.cpu().double())
+        self.chroma = require_finite(readout.float(), "pitch classes of the training music").to(self.mean.device)
+
+    def keep_ends(self, ends: Tensor | None) -> None:
+        """Keep how pieces end (count, frames, latent_dim); fewer than NUM_ENDS are kept several times."""
+        self.ends = None
+        if ends is not None and len(ends):
+            self.ends = ends[torch.arange(NUM_ENDS) % len(ends)].float().to(self.mean.device)
+
+    @property
+    def end_frames(self) -> int:
+        """Latent frames of an end."""
+        return round(ENDING_SECONDS * self.frames_per_second)
 
     @torch.no_grad()
     def fit(self, latents: Windowed, *, frames: int) -> None:
@@ -343,7 +425,7 @@ class LatentStyle(OptionalBuffers):
         attempt: int = 0,
         surprise: float = 1.0,
         near: int | None = None,
-        tempo: AskedTempo | None = None,
+        wishes: Wishes | None = None,
     ) -> Style:
         """A new style for every item: near a style of the training music, with a phase of its own.
 
@@ -357,10 +439,11 @@ class LatentStyle(OptionalBuffers):
             How far from the training music's, in units of what is usual: 0 is one of its styles itself.
         near : int, optional
             Which of them, of NUM_ANCHORS; by default that is drawn, too.
-        tempo : AskedTempo, optional
-            One of the styles that go with it is drawn, and given just this beat.
+        wishes : Wishes, optional
+            One of the styles that go with them is drawn, and given just this beat, key and bar.
         """
-        choice = None if tempo is None else self.with_tempo_near(tempo)
+        wishes = wishes or Wishes()
+        surprise, choice = surprise * wishes.surprise, self.fitting(wishes)
         vectors, phases, first_beats = [], [], []
         again = (attempt,) if attempt else ()
         for item in items:
@@ -373,16 +456,140 @@ class LatentStyle(OptionalBuffers):
             phases.append(2.0 * math.pi * torch.rand((), generator=random))
             first_beats.append(torch.rand((), generator=random))
         vector = torch.stack(vectors)
+        if wishes.key is not None:
+            vector = self._in_key(vector, wishes.key)
         phase, first_beat = (torch.stack(drawn).to(vector.device) for drawn in (phases, first_beats))
-        style = Style(vector, self._pulse_of(vector, phase, first_beat))
-        return style if tempo is None else self.at_tempo(style, tempo)
+        style = Style(vector, self._pulse_of(vector, phase, first_beat, wishes.repeats))
+        return style if wishes.tempo is None else self.at_tempo(style, wishes.tempo)
+
+    def refuse_unknown(self, wishes: Wishes) -> None:
+        """Raise a ConfigError for what this model cannot be asked for."""
+        if wishes.key is not None and self.chroma is None:
+            raise ConfigError(
+                "this model cannot be asked for a key: it was made before keys were measured. Leave out --key, or go "
+                "on learning from it: musigan finetune."
+            )
+        if wishes.bar is not None and not self.has_repeats:
+            raise ConfigError(
+                "this model cannot be asked for a metre: it has not learned where bars begin (model.repeat_signals). "
+                "Leave out --meter."
+            )
+
+    @torch.no_grad()
+    def what_is_missing(self, wishes: Wishes) -> list[str]:
+        """Sentences about what was asked for and is not in the training music."""
+        said = []
+        if wishes.tempo is not None and not self.has_tempo_near(wishes.tempo):
+            slowest, fastest = (60.0 * beat for beat in self.slowest_and_fastest())
+            said.append(
+                f"no music that this model learned from has a beat near {60.0 * wishes.tempo.beats_per_second:g} a "
+                f"minute: its beats go from {slowest:.0f} to {fastest:.0f}. What is made may not follow."
+            )
+        if wishes.key is not None and float(self.key_likeness(wishes.key).max()) < UNLIKE_KEY:
+            said.append(
+                f"no music that this model learned from is near {wishes.key.name}. What is made may not follow."
+            )
+        return said
+
+    def wish_for(self, style: Style, wishes: Wishes) -> Style:
+        """A style with the key and the beat that were asked for; all else of it stays."""
+        if wishes.key is not None:
+            style = Style(self._in_key(style.vector, wishes.key), style.pulse)
+        return style if wishes.tempo is None else self.at_tempo(style, wishes.tempo, any_octave=True)
+
+    @torch.no_grad()
+    def fitting(self, wishes: Wishes) -> Tensor | None:
+        """The training music's styles (numbers of them) that go with some wishes best; None: all do."""
+        choice = None
+        if wishes.tempo is not None:
+            choice = self.with_tempo_near(wishes.tempo)
+        if wishes.repeats:
+            choice = self._best(choice, self._bar_likeness(wishes.repeats))
+        if wishes.key is not None:
+            choice = self._best(choice, self.key_likeness(wishes.key))
+        if wishes.tempo is not None and choice is not None:
+            strength = (self.anchors @ self.unproject * self.spread + self.mean)[:, 1 - PULSE_NUMBERS]
+            choice = self._best(choice, strength)
+        return choice
+
+    @staticmethod
+    def _best(choice: Tensor | None, likeness: Tensor) -> Tensor:
+        """The third of some styles that is most alike, LEAST_STYLES at least."""
+        choice = torch.arange(len(likeness), device=likeness.device) if choice is None else choice
+        count = min(len(choice), max(LEAST_STYLES, round(STRONG_SHARE * len(choice))))
+        return choice[likeness[choice].argsort(descending=True, stable=True)[:count]]
+
+    def _bar_likeness(self, wanted: list[int]) -> Tensor:
+        """How much more alike moments are after bars of a kind than after any other number of beats (NUM_ANCHORS,)."""
+        numbers = self.anchors @ self.unproject * self.spread + self.mean
+        repeats = numbers[:, -self.pulse_numbers :][:, : len(REPEATS)]
+        others = [place for place in range(len(REPEATS)) if place not in wanted]
+        return repeats[:, wanted].amax(dim=1) - repeats[:, others].amax(dim=1)
+
+    @torch.no_grad()
+    def chroma_of(self, vector: Tensor) -> Tensor:
+        """Pitch classes that styles (count, style_dim) say, from C on (count, 12); only with a readout of them."""
+        assert self.chroma is not None
+        means = (vector @ self.unproject * self.spread + self.mean)[:, : self.latent_dim]
+        return means @ self.chroma[:-1] + self.chroma[-1]
+
+    @torch.no_grad()
+    def key_likeness(self, key: Key) -> Tensor:
+        """How well the pitch classes of the training music's styles correlate with those of a key (NUM_ANCHORS,)."""
+        return _centred(self.chroma_of(self.anchors)) @ _centred(self._profile(key).unsqueeze(0))[0]
+
+    def _profile(self, key: Key) -> Tensor:
+        return torch.tensor(key.profile, dtype=torch.float32, device=self.mean.device)
+
+    @torch.no_grad()
+    def _in_key(self, vector: Tensor, key: Key) -> Tensor:
+        """Styles moved as little as it takes for their pitch classes to be nearer to those of a key."""
+        return self._with_chroma(vector, torch.lerp(self.chroma_of(vector), self._profile(key), KEY_PULL))
+
+    def _with_chroma(self, vector: Tensor, chroma: Tensor) -> Tensor:
+        """Styles with other pitch classes (count, 12), by the shortest way."""
+        assert self.chroma is not None
+        slopes = (self.unproject[:, : self.latent_dim] * self.spread[: self.latent_dim]) @ self.chroma[:-1]
+        products = (slopes.T @ slopes).cpu().double()
+        products.diagonal().add_(KEY_SOFTNESS * products.diagonal().mean())
+        missing = (chroma - self.chroma_of(vector)).T.cpu().double()
+        return vector + torch.linalg.solve(products, missing).T.to(vector) @ slopes.T
+
+    @torch.no_grad()
+    def contrast(self, style: Style, seed: int, item: int, part: int) -> Style:
+        """Another style that goes with one: near to it, of like pitch classes where these are known, on its beat."""
+        apart = (self.anchors - style.vector).square().sum(dim=1)
+        if self.chroma is not None:
+            alike = _centred(self.chroma_of(self.anchors)) @ _centred(self.chroma_of(style.vector))[0]
+            near = (alike >= CONTRAST_LIKENESS).nonzero().squeeze(1)
+            choice = near if len(near) >= LEAST_STYLES else alike.argsort(descending=True, stable=True)[:LEAST_STYLES]
+        else:
+            choice = torch.arange(len(apart), device=apart.device)
+        choice = choice[apart[choice].argsort(stable=True)[:CONTRAST_STYLES]]
+        random = keyed_generator(seed, item, "contrast", part)
+        drawn = int(choice[int(torch.randint(len(choice), (1,), generator=random))])
+        noise = torch.randn(self.style_dim, generator=random).to(apart.device)
+        vector = (self.anchors[drawn] + ANCHOR_SPREAD * noise).unsqueeze(0)
+        theirs = self._pulse_of(vector, style.pulse.phase, torch.zeros_like(style.pulse.phase))
+        other = self.at_tempo(Style(vector, theirs), AskedTempo(float(style.pulse.frequency)), any_octave=True)
+        return Style(other.vector, style.pulse._replace(strength=theirs.strength, octave=theirs.octave))
+
+    @torch.no_grad()
+    def end_like(self, style: Style, seed: int, item: int) -> Tensor | None:
+        """How a piece of the training music ends that has pitch classes like a style's (1, frames, latent_dim)."""
+        if self.ends is None:
+            return None
+        alike = torch.zeros(len(self.ends), device=self.ends.device)
+        if self.chroma is not None:
+            heard = self.ends[:, : self.ends.shape[1] // 2].mean(dim=1) @ self.chroma[:-1] + self.chroma[-1]
+            alike = _centred(heard) @ _centred(self.chroma_of(style.vector))[0]
+        best = alike.argsort(descending=True, stable=True)[:LEAST_ENDS]
+        drawn = int(torch.randint(len(best), (1,), generator=keyed_generator(seed, item, "ending")))
+        return self.ends[best[drawn]].unsqueeze(0)
 
     @torch.no_grad()
     def with_tempo_near(self, tempo: AskedTempo) -> Tensor:
-        """The training music's styles (numbers of them) whose beat is near to a tempo, or the nearest there are.
-
-        Half of it and twice as much are the same tempo: which of them is heard as the beat differs from style to style.
-        """
+        """The training music's styles (numbers of them) whose beat is near to a tempo, or the nearest there are."""
         apart = _apart(self.tempo_and_movement()[0], tempo).abs()
         near = (apart <= TEMPO_REACH).nonzero().squeeze(1)
         return near if len(near) >= LEAST_STYLES else apart.argsort(stable=True)[:LEAST_STYLES]
@@ -394,18 +601,28 @@ class LatentStyle(OptionalBuffers):
 
     @torch.no_grad()
     def slowest_and_fastest(self) -> tuple[float, float]:
-        """The beats a second of the training music's styles, but for one in a hundred at both ends."""
-        slowest, fastest = self.tempo_and_movement()[0].quantile(torch.tensor([0.01, 0.99], device=self.mean.device))
+        """The beats a second that are heard in the training music's styles, but for one in twenty at both ends."""
+        beats = self.tempo_and_movement()[0]
+        heard = torch.where(beats > USUAL_PULSES[1], 0.5 * beats, beats)
+        heard = torch.where(beats < USUAL_PULSES[0], 2.0 * beats, heard)
+        slowest, fastest = heard.quantile(torch.tensor([0.05, 0.95], device=heard.device))
         return float(slowest), float(fastest)
 
     @torch.no_grad()
-    def at_tempo(self, style: Style, tempo: AskedTempo) -> Style:
+    def at_tempo(self, style: Style, tempo: AskedTempo, *, any_octave: bool = False) -> Style:
         """The same style with a beat of a tempo, or of that octave of it which is nearest.
 
         The vector says it, too.
+
+        Parameters
+        ----------
+        style : Style
+        tempo : AskedTempo
+        any_octave : bool
+            Whether half of it and twice as much will do in any case: so that the style of a song is not bent too far.
         """
         place = len(self.mean) - PULSE_NUMBERS
-        apart = _apart(style.pulse.frequency, tempo)
+        apart = _apart(style.pulse.frequency, tempo, any_octave=any_octave)
         moved = 2.0 * apart.unsqueeze(1) / self.spread[place] * self.project[place]
         return Style(style.vector + moved, style.pulse._replace(frequency=style.pulse.frequency * apart.exp()))
 
@@ -417,11 +634,18 @@ class LatentStyle(OptionalBuffers):
         return self._pulse_of(self.anchors, still, still).frequency, numbers[:, 2 * self.latent_dim]
 
     def optional_shapes(self) -> dict[str, tuple[int, ...]]:
-        return {"onset": (3 * self.latent_dim + 1,)}
+        return {
+            "onset": (3 * self.latent_dim + 1,),
+            "chroma": (self.latent_dim + 1, 12),
+            "ends": (NUM_ENDS, self.end_frames, self.latent_dim),
+        }
 
     @in_full_precision
-    def _pulse_of(self, vector: Tensor, phase: Tensor, first_beat: Tensor) -> Pulse:
-        """The pulse that a style vector says; `first_beat`, in [0, 1), draws the beat that it begins with."""
+    def _pulse_of(self, vector: Tensor, phase: Tensor, first_beat: Tensor, wanted: list[int] | None = None) -> Pulse:
+        """The pulse that a style vector says; `first_beat`, in [0, 1), draws the beat that it begins with.
+
+        Where some of REPEATS are wanted, one of these is the strongest.
+        """
         numbers = (vector @ self.unproject * self.spread + self.mean)[:, -self.pulse_numbers :]
         beat = numbers[:, -PULSE_NUMBERS:]
         pulse = Pulse(
@@ -432,14 +656,28 @@ class LatentStyle(OptionalBuffers):
         )
         if not self.has_repeats:
             return pulse
-        pulse = pulse._replace(repeats=numbers[:, : len(REPEATS)])
+        repeats = numbers[:, : len(REPEATS)]
+        if wanted:
+            others = [place for place in range(len(REPEATS)) if place not in wanted]
+            most = repeats[:, wanted].amax(dim=1, keepdim=True)
+            repeats = repeats.index_copy(
+                1, torch.tensor(others, device=repeats.device), torch.minimum(repeats[:, others], most - BAR_LEAD)
+            )
+        pulse = pulse._replace(repeats=repeats)
         beats = pulse.beats
         return pulse._replace(turn=(phase + 2.0 * math.pi * (first_beat * beats).floor()) / beats)
 
 
-def _apart(frequency: Tensor, tempo: AskedTempo) -> Tensor:
+def _centred(chroma: Tensor) -> Tensor:
+    """Pitch classes (count, 12) about their mean, of length 1: products of two are correlations."""
+    about = chroma - chroma.mean(dim=1, keepdim=True)
+    return about / about.norm(dim=1, keepdim=True).clamp_min(1e-6)
+
+
+def _apart(frequency: Tensor, tempo: AskedTempo, *, any_octave: bool = False) -> Tensor:
     """Log of the ratio of a tempo to beats a second (count,): of that octave of it which is nearest."""
-    apart = torch.tensor(tempo.octaves(), device=frequency.device).log() - frequency.log().unsqueeze(1)
+    octaves = torch.tensor(tempo.octaves(any_of_them=any_octave), device=frequency.device)
+    apart = octaves.log() - frequency.log().unsqueeze(1)
     return apart.gather(1, apart.abs().argmin(dim=1, keepdim=True)).squeeze(1)
 
 

@@ -49,6 +49,12 @@ class Meter(NamedTuple):
         return f"{self.beats}/{self.unit}"
 
     @property
+    def heard_beats(self) -> int | None:
+        """Beats that a bar is heard in: 3 or 2, also where they are twice or four times as many; None for others."""
+        beats = self.beats // 3 if self.unit == 8 and self.beats % 3 == 0 and self.beats > 3 else self.beats
+        return next((few for few in (3, 2) if beats in (few, 2 * few, 4 * few)), None)
+
+    @property
     def quarters(self) -> float:
         """Quarter notes of a bar, which a tempo counts."""
         return 4.0 * self.beats / self.unit

@@ -4,18 +4,20 @@ import argparse
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from piano.best_of import best_item
 from piano.composer import Composer, Sampling
 from piano.foundation import compiled
 from piano.foundation.audio_io import write_audio
-from piano.foundation.bounds import BARS, SAMPLING_STEPS, TEMPO, outside
+from piano.foundation.bounds import BARS, BEST_OF, SAMPLING_STEPS, SURPRISE, TEMPO, outside
 from piano.foundation.errors import ConfigError
+from piano.foundation.keys import Key
 from piano.foundation.model_folder import named_folder
 from piano.foundation.runtime import choose_device, sampling_dtype
 from piano.foundation.sound_array import Sound
@@ -31,14 +33,40 @@ from piano.generate_music import (
     style_of_file,
     varied_sounds,
 )
-from piano.generate_options import AMOUNT
-from piano.latent_style import AskedTempo, Style
+from piano.generate_options import AMOUNT, FORMS
+from piano.latent_style import AskedTempo, Style, Wishes
 from piano.loops import LoopForm, Meter, compose_loop
 from piano.piano_model import VariationalAttentionModel
+from piano.song_form import LEAST_CLOSED_SECONDS, SongForm
 from piano.utilities import build_generator, load_checkpoint
 
 if TYPE_CHECKING:
     from piano.evaluation.outcome import Evaluation
+
+
+class _Piece(NamedTuple):
+    """What is asked of a new piece; see `Player.generate`."""
+
+    seconds: float
+    seed: int
+    steps: int | str
+    like: str | Path | None
+    to: str | Path | None
+    tempo: float | None
+    key: str | None
+    meter: str | None
+    surprise: float
+    form: str
+    ending: bool | None
+
+
+class _Begun(NamedTuple):
+    """What composes it."""
+
+    composer: Composer
+    style: Style | None
+    until: Style | None
+    form: SongForm
 
 
 class Player:
@@ -90,6 +118,12 @@ class Player:
         like: str | Path | None = None,
         to: str | Path | None = None,
         tempo: float | None = None,
+        key: str | None = None,
+        meter: str | None = None,
+        surprise: float = 1.0,
+        form: str = "returning",
+        ending: bool | None = None,
+        best_of: int = 1,
     ) -> Sound:
         """New music from white noise: what `musigan generate --seed SEED` writes as sample number `item`.
 
@@ -106,14 +140,38 @@ class Player:
             Another one, whose style the music goes over to, from that of `like`.
         tempo : float, optional
             Quarter notes a minute; by default it is drawn.
+        key : str, optional
+            Such as `D minor` or `Dm`; by default it is drawn.
+        meter : str, optional
+            Such as `3/4`, of models that have learned where bars begin; by default it is drawn.
+        surprise : float
+            From 0, calm, to 1, as usual, to 3.
+        form : str
+            `returning`: the theme comes again; `free`: each window goes on from the one before.
+        ending : bool, optional
+            Whether it comes to a close; by default pieces of half a minute and more do.
+        best_of : int
+            Compose so many pieces, those from `item * best_of` on, and keep the one that is most like music.
 
         Returns
         -------
         Sound [shape=(channels, samples)]
             Within [-1, 1].
+
+        Raises
+        ------
+        ConfigError
+            A number is out of its range, or the model cannot be asked for this.
         """
         self._check(seconds)
-        return self._joined(self.stream(seconds, seed=seed, item=item, steps=steps, like=like, to=to, tempo=tempo))
+        if problem := outside({"best_of": best_of}, {"best_of": BEST_OF}):
+            raise ConfigError(problem)
+        wanted = _Piece(seconds, seed, steps, like, to, tempo, key, meter, surprise, form, ending)
+        if best_of > 1:
+            begun = self._begin(wanted)
+            items = range(item * best_of, (item + 1) * best_of)
+            item = best_item(begun.composer, items, seconds, style=begun.style, until=begun.until, form=begun.form)
+        return self._joined(self._stream(wanted, item))
 
     def compose(self, seconds: float = 30.0, *, seed: int = 0, item: int = 0, steps: int | str = "auto") -> Sound:
         """The same as `generate`: its name since the first version."""
@@ -129,6 +187,11 @@ class Player:
         like: str | Path | None = None,
         to: str | Path | None = None,
         tempo: float | None = None,
+        key: str | None = None,
+        meter: str | None = None,
+        surprise: float = 1.0,
+        form: str = "returning",
+        ending: bool | None = None,
     ) -> Iterator[Sound]:
         """The music of `generate` as it is made, in pieces of a few seconds; without `seconds` it has no end.
 
@@ -139,24 +202,42 @@ class Player:
         iterator of Sound [shape=(channels, samples)]
         """
         self._check(seconds, may_be_endless=True)
-        if tempo is not None and (problem := outside({"tempo": tempo}, {"tempo": TEMPO})):
+        wanted = _Piece(seconds, seed, steps, like, to, tempo, key, meter, surprise, form, ending)
+        return self._stream(wanted, item, self._begin(wanted))
+
+    def _begin(self, wanted: "_Piece") -> "_Begun":
+        """What composes a piece, with the styles of its files; raises AudioError and ConfigError."""
+        seconds, to = wanted.seconds, wanted.to
+        numbers = {"surprise": wanted.surprise} | ({} if wanted.tempo is None else {"tempo": wanted.tempo})
+        if problem := outside(numbers, {"tempo": TEMPO, "surprise": SURPRISE}):
             raise ConfigError(problem)
-        if to is not None and (like is None or math.isinf(seconds)):
+        if wanted.form not in FORMS:
+            raise ConfigError(f"form must be {' or '.join(FORMS)}, got {wanted.form!r}")
+        if to is not None and (wanted.like is None or math.isinf(seconds)):
             raise ConfigError("to goes over from the style of like, by the end of the music: give like, and seconds")
         if to is not None:
             refuse_short_journey(self.generator, seconds)
-        asked = None if tempo is None else AskedTempo(tempo / 60.0)
-        composer = self._composer(seed, steps, asked)
-        style, until = (None if file is None else style_of_file(composer, Path(file)) for file in (like, to))
-        if asked is not None:
-            at = self.generator.style.at_tempo
-            style, until = (each and at(each, asked) for each in (style, until))
-        return self._stream(seconds, composer, item, style, until)
+        try:
+            key = None if wanted.key is None else Key.read(wanted.key)
+            bar = None if wanted.meter is None else Meter.read(wanted.meter).heard_beats
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        tempo = None if wanted.tempo is None else AskedTempo(wanted.tempo / 60.0)
+        wishes, styles = Wishes(tempo, key, bar, wanted.surprise), self.generator.style
+        styles.refuse_unknown(wishes)
+        composer = self._composer(wanted.seed, wanted.steps, wishes)
+        files = (None if file is None else style_of_file(composer, Path(file)) for file in (wanted.like, to))
+        style, until = (each and styles.wish_for(each, wishes) for each in files)
+        closes = wanted.ending
+        if closes is None:
+            closes = LEAST_CLOSED_SECONDS <= seconds < math.inf
+        return _Begun(composer, style, until, SongForm(wanted.form == FORMS[0], closes))
 
-    def _stream(
-        self, seconds: float, composer: Composer, item: int, style: Style | None, until: Style | None
-    ) -> Iterator[Sound]:
-        for piece in composer.stream(seconds, item=item, style=style, until=until):
+    def _stream(self, wanted: "_Piece", item: int, begun: "_Begun | None" = None) -> Iterator[Sound]:
+        begun = begun or self._begin(wanted)
+        for piece in begun.composer.stream(
+            wanted.seconds, item=item, style=begun.style, until=begun.until, form=begun.form
+        ):
             yield Sound(piece.float().cpu().numpy(), self.sample_rate)
 
     def loop(
@@ -199,7 +280,7 @@ class Player:
             form = LoopForm(bars, tempo, Meter.read(meter), self.sample_rate)
         except ValueError as error:
             raise ConfigError(str(error)) from None
-        composer = self._composer(seed, steps, form.asked)
+        composer = self._composer(seed, steps, Wishes(form.asked))
         return self._joined([compose_loop(composer, form, item=item)])
 
     def infill(
@@ -257,7 +338,8 @@ class Player:
         """
         self._check(seconds)
         heard, prompt, _ = hear_prompt(self.generator, Path(path))
-        sounds = self._composer(seed, steps).stream(seconds, prompt=prompt, item=item)
+        form = SongForm(closes=seconds >= LEAST_CLOSED_SECONDS)
+        sounds = self._composer(seed, steps).stream(seconds, prompt=prompt, form=form, item=item)
         return self._joined(as_loud_as(heard, sounds, self.sample_rate))
 
     def vary(self, path: str | Path, amount: float = AMOUNT, *, seed: int = 0, item: int = 0) -> Sound:
@@ -395,11 +477,12 @@ class Player:
         fitting = waveform if peak <= FULL_SCALE else waveform * np.float32(10 ** (CEILING_DB / 20) / peak)
         return Sound(fitting, self.sample_rate)
 
-    def _composer(self, seed: int, steps: int | str, tempo: AskedTempo | None = None) -> Composer:
+    def _composer(self, seed: int, steps: int | str, wishes: Wishes | None = None) -> Composer:
         if steps != "auto" and steps not in SAMPLING_STEPS:
             low, high = SAMPLING_STEPS.low, SAMPLING_STEPS.high
             raise ConfigError(f"steps must be a whole number from {low} to {high}, or 'auto', got {steps!r}")
-        return self._template.with_sampling(Sampling(seed, steps, dtype=self._dtype, tempo=tempo))
+        sampling = Sampling(seed, steps, dtype=self._dtype, wishes=wishes or Wishes())
+        return self._template.with_sampling(sampling)
 
     def _check(self, seconds: float, *, may_be_endless: bool = False) -> None:
         if math.isinf(seconds) and not may_be_endless:

@@ -18,12 +18,18 @@ FLOORS: tuple[tuple[int, list[str]], ...] = (
     (3, ["piano.piano_encoder_decoder", "piano.discriminator", "piano.vae_utilities", "piano.update_checkpoint"]),
     (3, ["piano.latent_style"]),
     (3, ["piano.doctor"]),
-    (4, ["piano.piano_model", "piano.inference_copy", "piano.stream_state", "piano.composer", "piano.run_settings"]),
+    (
+        4,
+        [
+            *("piano.piano_model", "piano.inference_copy", "piano.stream_state", "piano.song_form", "piano.composer"),
+            "piano.run_settings",
+        ],
+    ),
     (4, ["piano.machine_limits", "piano.made_sounds"]),
     (4, ["data_prep"]),
     (5, ["piano.utilities", "piano.resumed_settings"]),
     (5, ["piano.play.radio", "piano.play.replay"]),
-    (5, ["piano.file_gaps", "piano.infill", "piano.infill_files", "piano.loops"]),
+    (5, ["piano.best_of", "piano.file_gaps", "piano.infill", "piano.infill_files", "piano.loops"]),
     (5, ["piano.training"]),
     (6, ["piano.piano_train", "piano.piano_pretrain", "piano.piano_finetune"]),
     (6, ["piano.evaluation"]),
@@ -61,7 +67,7 @@ WINGS = [
 ]
 """Folders whose modules may import each other, without circles."""
 CHAINS = [
-    ["piano.piano_model", "piano.inference_copy", "piano.stream_state", "piano.composer"],
+    ["piano.piano_model", "piano.inference_copy", "piano.stream_state", "piano.song_form", "piano.composer"],
     ["piano.file_gaps", "piano.infill", "piano.infill_files", "piano.loops"],
     ["piano.piano_train", "piano.piano_pretrain", "piano.piano_finetune"],
     ["piano.generate_music", "piano.player", "piano.reproduce", "piano.verify"],

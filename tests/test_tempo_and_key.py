@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from piano.evaluation.descriptors import Clip
-from piano.evaluation.tempo_and_key import Key, key_of, pitch_classes, tempo_of, tempo_relation
+from piano.evaluation.tempo_and_key import key_of, pitch_classes, tempo_of, tempo_relation
+from piano.foundation.keys import Key, nearest_key
 
 RATE, SECONDS = 16_000, 16.0
 MAJOR, MINOR = (0, 4, 7), (0, 3, 7)
@@ -51,14 +52,14 @@ def test_a_steady_beat_has_its_tempo(tempo):
 @pytest.mark.parametrize("tonic", range(0, 12, 3))
 def test_chords_of_a_key_have_that_key(tonic, is_minor):
     found = key_of(Clip(played(tonic, is_minor), RATE))
-    assert found[:2] == (tonic, is_minor) and found.clarity > 0.6
+    assert found.key == (tonic, is_minor) and found.clarity > 0.6
 
 
 @pytest.mark.parametrize("tuning", [432.0, 415.3, 448.0])
 def test_music_tuned_otherwise_has_the_key_that_its_notes_say(tuning):
     """415 Hz is a semitone lower: there the key is one lower, as anybody with a tuning fork would say."""
     found = key_of(Clip(played(2, True, tuning=tuning), RATE))
-    assert found.is_minor and found.tonic == (1 if tuning < 420 else 2)
+    assert found.key == (1 if tuning < 420 else 2, True)
 
 
 def test_silence_has_neither():
@@ -67,11 +68,35 @@ def test_silence_has_neither():
     assert np.isfinite(pitch_classes(silence)).all()
 
 
+@pytest.mark.parametrize(
+    ("text", "name", "short"),
+    [
+        ("D minor", "D minor", "Dm"),
+        ("dm", "D minor", "Dm"),
+        (" Bb ", "Bb major", "Bb"),
+        ("f#", "F# minor", "Fsm"),
+        ("GM", "G major", "G"),
+        ("Cb major", "B major", "B"),
+        ("e♭-min", "Eb minor", "Ebm"),
+    ],
+)
+def test_a_key_is_read_as_musicians_write_it(text, name, short):
+    key = Key.read(text)
+    assert (key.name, key.short) == (name, short) and Key.read(key.name) == key
+    assert nearest_key(key.profile)[0] == key
+
+
+@pytest.mark.parametrize("text", ["", "H minor", "D dorian", "D##", "minor", "4/4", "D minor minor"])
+def test_what_is_no_key_is_refused(text):
+    with pytest.raises(ValueError, match="a key is written as"):
+        Key.read(text)
+
+
 def test_keys_and_tempi_are_named_by_how_they_lie_to_others():
-    minor, major = Key(2, True, 1.0), Key(5, False, 1.0)
+    minor, major = Key(2, True), Key(5, False)
     assert minor.name == "D minor" and major.name == "F major"
     assert minor.relation(major) == "relative" and major.relation(minor) == "relative"
-    assert major.relation(Key(0, False, 1.0)) == "fifth" and major.relation(Key(0, True, 1.0)) == "other"
-    assert minor.relation(Key(9, True, 1.0)) == "fifth" and minor.relation(minor._replace(clarity=0.1)) == "exact"
+    assert major.relation(Key(0, False)) == "fifth" and major.relation(Key(0, True)) == "other"
+    assert minor.relation(Key(9, True)) == "fifth" and minor.relation(Key(2, True)) == "exact"
     found = [tempo_relation(100.0, tempo) for tempo in (103.0, 105.0, 203.0, 48.5, 150.0)]
     assert found == ["exact", "other", "twice", "half", "other"]

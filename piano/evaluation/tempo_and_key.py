@@ -16,6 +16,7 @@ from piano.evaluation.spectra import (
     pitch_peaks,
     unit_level,
 )
+from piano.foundation.keys import Key, nearest_key
 
 TEMPI = (40.0, 240.0)
 """Beats a minute that are looked for."""
@@ -25,14 +26,6 @@ USUAL_TEMPO, TEMPO_OCTAVES = 110.0, 0.75
 """Of two octaves the one nearer to the first is taken; a tempo so many octaves away from it counts e^-0.5."""
 HARMONICS = np.array([1.0, 0.7, 0.4, 0.5])
 """How much onsets at the beat, at twice, three and four times its rate speak for it."""
-KEY_PROFILES = np.array(
-    [
-        [0.238, 0.006, 0.111, 0.006, 0.137, 0.094, 0.016, 0.214, 0.009, 0.080, 0.008, 0.081],
-        [0.220, 0.006, 0.104, 0.123, 0.019, 0.103, 0.012, 0.214, 0.062, 0.022, 0.061, 0.052],
-    ]
-)
-"""How often the pitch classes occur in major and in minor (Albrecht & Shanahan, Music Perception 31, 2013)."""
-NOTES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 FIRST_PITCH_CLASS = 9
 """Chroma begins at A."""
 FINER = 3
@@ -47,28 +40,12 @@ class Tempo(NamedTuple):
     """How much of the movement of the onsets it explains, 0 to 1; of white noise 0.03 to 0.05."""
 
 
-class Key(NamedTuple):
-    """A home note and its scale."""
+class HeardKey(NamedTuple):
+    """A key, as it was found in a sound."""
 
-    tonic: int
-    """Semitones above C."""
-    is_minor: bool
+    key: Key
     clarity: float
     """Correlation of the pitch classes with those of the key."""
-
-    @property
-    def name(self) -> str:
-        """Such as `D minor`."""
-        return f"{NOTES[self.tonic]} {'minor' if self.is_minor else 'major'}"
-
-    def relation(self, other: "Key") -> str:
-        """How another key lies to it: exact, relative, fifth (the same mode, next to it on the circle) or other."""
-        if self[:2] == other[:2]:
-            return "exact"
-        apart = (other.tonic - self.tonic) % 12
-        if self.is_minor != other.is_minor:
-            return "relative" if apart == (3 if self.is_minor else 9) else "other"
-        return "fifth" if apart in (5, 7) else "other"
 
 
 def tempo_of(clip: Clip) -> Tempo:
@@ -89,16 +66,10 @@ def tempo_of(clip: Clip) -> Tempo:
     return Tempo(float(tempi[best]), float(found[best] / HARMONICS.sum() / np.sqrt(energy * len(curve))))
 
 
-def key_of(clip: Clip) -> Key:
+def key_of(clip: Clip) -> HeardKey:
     """The key of a clip, whatever it is tuned to."""
     classes = pitch_classes(clip)
-    if np.ptp(classes) < 1e-6:
-        return Key(0, False, 0.0)
-    table = np.array(
-        [[np.corrcoef(classes, np.roll(profile, tonic))[0, 1] for tonic in range(12)] for profile in KEY_PROFILES]
-    )
-    mode, tonic = np.unravel_index(int(table.argmax()), table.shape)
-    return Key(int(tonic), bool(mode), float(table.max()))
+    return HeardKey(Key(0, False), 0.0) if np.ptp(classes) < 1e-6 else HeardKey(*nearest_key(classes))
 
 
 def pitch_classes(clip: Clip) -> NDArray[np.float64]:

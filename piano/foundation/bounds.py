@@ -80,6 +80,10 @@ TEMPO = Bound(20.0, 400.0, is_whole=False)
 """Quarter notes a minute."""
 BARS = Bound(1, 64)
 """Of a loop."""
+SURPRISE = Bound(0.0, 3.0, is_whole=False)
+"""Of new music: 1 is as far from the training music's styles as is usual."""
+BEST_OF = Bound(1, 256)
+"""So many pieces are composed, of which one is kept."""
 SAMPLE_SECONDS = Bound(0.1, 3_600.0, is_whole=False)
 """Of a sample that a run writes at every save, held in memory whole."""
 MINUTES = Bound(0.0, 10 * 366 * 1_440.0, is_whole=False, is_above=True)

@@ -49,7 +49,10 @@ TAKES_SECONDS: tuple[Kind, ...] = ("sample", "full", "continuation")
 """Kinds whose length can be asked for."""
 TAKES_STEPS: tuple[Kind, ...] = (*TAKES_SECONDS, "infill", "loop")
 """Kinds whose sampling steps can be asked for."""
-NOT_ALWAYS = ("like", "to", "amount", "radio", "tempo", "bars", "meter", "regions", "extended")
+NOT_ALWAYS = (
+    *("like", "to", "amount", "radio", "tempo", "key", "surprise", "bars", "meter", "regions", "extended"),
+    *("form", "closes", "best_of"),
+)
 """Fields that a receipt leaves out where they say nothing."""
 Hash = Field(pattern=r"^[0-9a-f]{64}$")
 
@@ -150,6 +153,16 @@ class Receipt(BaseModel):
     """Of what was heard of a radio: then it is no whole piece."""
     tempo: Annotated[float, Field(**bounds.TEMPO.limits)] | None = None
     """Asked for: quarter notes a minute."""
+    key: Annotated[str, Field(pattern=r"^[A-G][#b]? (major|minor)$")] | None = None
+    """Asked for."""
+    surprise: Annotated[float, Field(**bounds.SURPRISE.limits)] | None = None
+    """Asked for, where it is not 1."""
+    form: Literal["returning", "free"] | None = None
+    """Whether the theme comes again; None, as before that was known: it does not."""
+    closes: bool | None = None
+    """Whether the piece is led to an end."""
+    best_of: Annotated[int, Field(**bounds.BEST_OF.limits)] | None = None
+    """Of so many pieces this one was kept."""
     bars: Annotated[int, Field(**bounds.BARS.limits)] | None = None
     """Of a loop."""
     meter: Annotated[str, Field(pattern=r"^[0-9]{1,2}/[0-9]{1,2}$")] | None = None
@@ -177,7 +190,7 @@ class Receipt(BaseModel):
         Names have no part in it, nor has what changes the last bits only: threads and compiled loops.
         """
         names = ["kind", "model", "phase_iterations", "device", "dtype", *NOT_ALWAYS]
-        names = [name for name in names if name not in ("like", "to")]
+        names = [name for name in names if name not in ("like", "to", "best_of")]
         if _without_loops(self.versions) != _without_loops(other.versions):
             return False
         if self.kind != "reconstruction":
@@ -203,7 +216,13 @@ class Receipt(BaseModel):
             asked += [("--seed", self.seed), ("--count", self.item + 1)]
         if self.amount is not None:
             asked.append(("--amount", repr(self.amount)))
-        for option, value in (("--tempo", self.tempo), ("--loop", self.bars), ("--meter", self.meter)):
+        if self.kind in TAKES_SECONDS and self.to is None:
+            asked.append(("--form", self.form or "free"))
+            asked.append(("--ending" if self.closes else "--no-ending", None))
+        for option, value in (
+            *(("--tempo", self.tempo), ("--key", self.key), ("--surprise", self.surprise)),
+            *(("--loop", self.bars), ("--meter", self.meter)),
+        ):
             if value is not None:
                 asked.append((option, repr(value) if isinstance(value, float) else value))
         for begin, end in self.regions or ():
@@ -212,7 +231,7 @@ class Receipt(BaseModel):
             if seconds:
                 asked.append((f"--extend-{side}", repr(seconds)))
         asked += [("--phase-iterations", self.phase_iterations), ("--device", self.device), ("--threads", self.threads)]
-        return [str(word) for pair in asked for word in pair]
+        return [str(word) for pair in asked for word in pair if word is not None]
 
     @property
     def sources(self) -> dict[str, Source]:

@@ -144,6 +144,25 @@ class ShardPairs:
             self.crop(index, offset, samples, item)
         return batch
 
+    @property
+    def songs(self) -> int:
+        """Songs that the pairs are of, or rows of them that were joined."""
+        return len(self._first_piece) - 1
+
+    def last(self, song: int, samples: int) -> np.ndarray:
+        """The end of a song [shape=(channels, samples)], also what is in no pair; all of it, if it is shorter."""
+        first, end = self._first_piece[song : song + 2].tolist()
+        wanted, found = samples, []
+        for _, _, piece_samples, shard, row in self._pieces[first:end][::-1].tolist():
+            count = min(piece_samples, wanted)
+            out = np.empty((self._channels, count), dtype=np.float32)
+            from_stored(self._files[shard].read(row + piece_samples - count, count), out)
+            found.insert(0, out)
+            wanted -= count
+            if not wanted:
+                break
+        return np.concatenate(found, axis=1) if found else np.empty((self._channels, 0), dtype=np.float32)
+
     def segments(self) -> "ShardSegments":
         """The segments one after the other: those of pair 0, then those of pair 1."""
         return ShardSegments(self)

@@ -24,6 +24,7 @@ from piano.foundation.receipt import Kind, Receipt
 from piano.foundation.screen_text import counted
 from piano.foundation.sound_progress import Progress
 from piano.generate_music import as_loud_as, asked_part, encode_pieces, infilled_sounds, varied_sounds
+from piano.generate_options import song_form
 from piano.loops import least_samples, loop_pieces
 from piano.made_sounds import Target, name_part, sample_name
 from piano.play.library import Library, TakeKind, keep_beside
@@ -217,18 +218,19 @@ class Make:
     def _sounds(self, item: int, latents: Tensor | None) -> Iterator[Tensor]:
         """The sound of an item, piece by piece."""
         order, composer, hearing = self.order, self._maker.composer, self._hearing
+        form = song_form(self._maker.options)
         if self._loop is not None:
             return loop_pieces(composer, self._loop, item=item)
         if hearing is not None and hearing.form is not None and hearing.wanted is not None:
             return infilled_sounds(composer, hearing.heard, hearing.form, hearing.wanted, item=item)
         if hearing is None:
-            return composer.stream(order.seconds, item=item)
+            return composer.stream(order.seconds, form=form, item=item)
         if hearing.prompt is not None:
-            sounds = composer.stream(order.seconds, prompt=hearing.prompt, item=item)
+            sounds = composer.stream(order.seconds, prompt=hearing.prompt, form=form, item=item)
             return as_loud_as(hearing.heard, sounds, composer.generator.sample_rate)
         assert latents is not None
         if order.kind == "like":
-            return composer.stream(order.seconds, item=item, style=composer.style_of(latents))
+            return composer.stream(order.seconds, item=item, style=composer.style_of(latents), form=form)
         return varied_sounds(composer, hearing.heard, latents, order.amount, item=item)
 
     def _receipts(self) -> Callable[[int], dict[Kind, Receipt]]:

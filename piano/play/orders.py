@@ -13,7 +13,7 @@ from piano.foundation.errors import AudioError, ConfigError
 from piano.foundation.prompts import Heard, hear
 from piano.generate_music import LEAST_FRAMES, Maker, hear_prompt
 from piano.generate_options import COMMON_TIME, parse_arguments
-from piano.latent_style import SHORTEST_SECONDS, AskedTempo
+from piano.latent_style import SHORTEST_SECONDS
 from piano.loops import LoopForm
 from piano.play.models import Models
 from piano.play.refusals import called
@@ -34,6 +34,10 @@ class Order(BaseModel):
     amount: float = Field(default=0.3, ge=0.0, le=1.0)
     tempo: Annotated[float, Field(**bounds.TEMPO.limits)] | None = None
     """Of new music and of a loop, in quarter notes a minute."""
+    key: str | None = Field(default=None, pattern=r"^[A-G][#b]? (major|minor)$")
+    """Of new music and of a loop."""
+    surprise: float = Field(default=1.0, ge=bounds.SURPRISE.low, le=bounds.SURPRISE.high)
+    """Of new music and of a loop: from 0, calm, to 1, as usual, and wilder."""
     bars: int = Field(default=4, ge=1, le=MOST_BARS)
     """Of a loop, in common time."""
     begin: float = Field(default=0.0, ge=0.0, le=MOST_SOURCE_SECONDS)
@@ -74,16 +78,16 @@ def maker_of(order: Order, composer: Composer, models: Models, source: Sound | N
         words += [option, str(source.path)]
         words += ["--amount", repr(order.amount)] if order.kind == "vary" else []
         words += ["--from", repr(order.begin), "--to", repr(order.end)] if order.kind == "fill" else []
-    loop = loop_of(order, composer.generator.sample_rate)
-    tempo = AskedTempo(order.tempo / 60.0) if order.tempo and order.kind == "new" else None
+    loop, is_new = loop_of(order, composer.generator.sample_rate), order.kind in ("new", "loop")
     words += ["--loop", str(order.bars)] if loop else []
-    words += ["--tempo", repr(order.tempo)] if loop or tempo else []
-    tempo = loop.asked if loop else tempo
-    sampling = Sampling(order.seed, order.steps, dtype=composer.sampling.dtype, tempo=tempo)
-    generator, content = composer.generator, models.content(order.model)
-    return Maker(
-        generator, composer.with_sampling(sampling), content, models.folders[order.model], parse_arguments(words)
-    )
+    if is_new:
+        words += ["--tempo", repr(order.tempo)] if order.tempo else []
+        words += ["--key", order.key] if order.key else []
+        words += ["--surprise", repr(order.surprise)]
+    sampling = Sampling(order.seed, order.steps, dtype=composer.sampling.dtype)
+    folder, content = models.folders[order.model], models.content(order.model)
+    maker = Maker(composer.generator, composer.with_sampling(sampling), content, folder, parse_arguments(words))
+    return maker._replace(composer=maker.wished(loop and loop.asked)[0]) if is_new else maker
 
 
 def loop_of(order: Order, sample_rate: int) -> LoopForm | None:

@@ -8,10 +8,14 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from piano.composer import Composer
-from piano.foundation.features import log_mel, onset_strength
+from piano.foundation.features import CHROMA_HOP_SECONDS, chroma, chroma_window, log_mel, onset_strength
+from piano.foundation.randomness import keyed_generator
+from piano.foundation.shard_pairs import ShardPairs
+from piano.latent_style import ENDING_SECONDS, NUM_ENDS
 from piano.piano_model import VariationalAttentionModel
 from piano.stages import RECONSTRUCTED
 from piano.training.schedules import Step
@@ -23,6 +27,15 @@ TEXTURE_FRAMES, TEXTURE_SEED = 4_000, 77
 ONSET_FRAMES = 12_000
 ONSET_FLOOR = 1e-5
 """Power of a band below which its rises are no notes."""
+CHROMA_FRAMES = 12_000
+TRIED_ENDS = 400
+"""Songs whose ends are looked at."""
+HEARD_BEFORE_SECONDS = 20.0
+MOMENT_SECONDS = 0.1
+INAUDIBLE_DB, DIED_DB = 45.0, 20.0
+"""Below what is usual in the piece: nothing more is heard; it has died away."""
+DYING_MOMENTS, AFTER_MOMENTS = 2, 5
+"""Over which it must have; and how much of the silence after it is kept."""
 LONGEST_CROP = 64
 """Latent frames."""
 
@@ -66,6 +79,8 @@ def fit_style(networks: Sequence[VariationalAttentionModel], data: TrainingData,
     else:
         fit_onsets(networks[0], data, frames=frames, seed=seed)
         style.fit(latents, frames=frames)
+    fit_chroma(networks[0], data, frames=frames, seed=seed)
+    keep_ends(networks[0], data, seed=seed)
     data.runtime.share(style)
     for network in networks[1:]:
         network.style.load_state_dict(style.state_dict())
@@ -83,6 +98,74 @@ def fit_onsets(network: VariationalAttentionModel, data: TrainingData, *, frames
         latents.append(encoded)
         onsets.append(functional.interpolate(onset_strength(mel).unsqueeze(1), size=encoded.shape[1], mode="area"))
     network.style.fit_onsets(torch.cat(latents), torch.cat(onsets).squeeze(1))
+
+
+@torch.no_grad()
+def fit_chroma(network: VariationalAttentionModel, data: TrainingData, *, frames: int, seed: int) -> None:
+    """Let the style read pitch classes from the latents, so that a key can be asked for.
+
+    Each chroma is held against the mean of the latents over its window.
+    """
+    rate, hop = network.sample_rate, network.hop_samples
+    frames = max(frames, -(-chroma_window(rate) // hop) + 1)
+    waveforms = data.draw_waveforms(Step((seed, "chroma"), 0, 0.0), math.ceil(CHROMA_FRAMES / frames), frames)
+    means, classes = [], []
+    for crops in waveforms.split(ENCODED_PAIRS):
+        encoded, heard = network.encode(crops)[:, :frames], chroma(crops, rate)
+        begin = torch.arange(heard.shape[1], device=encoded.device) * round(CHROMA_HOP_SECONDS * rate) / hop
+        last = (begin + chroma_window(rate) / hop).round().long().clamp(max=encoded.shape[1])
+        sums = functional.pad(encoded.cumsum(dim=1), (0, 0, 1, 0))
+        first = begin.round().long()
+        means.append(((sums[:, last] - sums[:, first]) / (last - first).unsqueeze(1)).flatten(0, 1))
+        classes.append(heard.flatten(0, 1))
+    network.style.fit_chroma(torch.cat(means), torch.cat(classes))
+
+
+@torch.no_grad()
+def keep_ends(network: VariationalAttentionModel, data: TrainingData, *, seed: int) -> None:
+    """Let the style keep how pieces of the training set end, for new ones to end like that.
+
+    Many files break off, or are excerpts: what does not die away is no end. In a data set of arrays, and in one that
+    holds back the end of its only recording, no piece has one.
+    """
+    dataset = data.sets["training"]
+    pairs, manifest = dataset.pairs, dataset.manifest
+    if not isinstance(pairs, ShardPairs) or (manifest is not None and manifest.is_split_inside):
+        network.style.keep_ends(None)
+        return
+    frames, hop = network.style.end_frames, network.hop_samples
+    margin = network.autoencoder.encoder.context
+    found: list[Tensor] = []
+    for song in torch.randperm(pairs.songs, generator=keyed_generator(seed, "ends")).tolist()[:TRIED_ENDS]:
+        last = torch.from_numpy(pairs.last(song, round(HEARD_BEFORE_SECONDS * network.sample_rate)))
+        ended = until_it_died_away(last, network.sample_rate)
+        if ended is None or ended.shape[-1] < (frames + margin) * hop:
+            continue
+        waveform = ended[:, ended.shape[-1] - (frames + margin) * hop :].unsqueeze(0).to(network.device)
+        found.append(network.encode(waveform)[:, margin : margin + frames])
+        if len(found) == NUM_ENDS:
+            break
+    network.style.keep_ends(torch.cat(found) if found else None)
+
+
+def until_it_died_away(waveform: Tensor, sample_rate: int) -> Tensor | None:
+    """The end of a piece (channels, samples) up to shortly after its last sound; None where it breaks off or is short.
+
+    A piece ends that grows softer until almost nothing is left.
+    """
+    moment = round(MOMENT_SECONDS * sample_rate)
+    count = waveform.shape[-1] // moment
+    if count * MOMENT_SECONDS < 2 * ENDING_SECONDS:
+        return None
+    power = waveform[:, waveform.shape[-1] - count * moment :].square().mean(dim=0).unflatten(0, (count, moment))
+    levels = 10.0 * (power.mean(dim=1) + 1e-12).log10()
+    usual = levels.quantile(0.6)
+    sounding = (levels > usual - INAUDIBLE_DB).nonzero().squeeze(1)
+    silent = count - 1 - int(sounding[-1])
+    if float(levels[: count - silent][-DYING_MOMENTS:].mean()) > float(usual) - DIED_DB:
+        return None
+    kept = min(silent, AFTER_MOMENTS)
+    return waveform[:, : waveform.shape[-1] - (silent - kept) * moment]
 
 
 @torch.no_grad()

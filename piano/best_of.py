@@ -1,0 +1,39 @@
+"""The best of several pieces: the one whose windows are most like those of the training music.
+
+All are composed as latents, which costs a small part of making them sound. A window's style is measured, and the
+distance to the nearest style of the training music says how unusual it is. No judge is needed, which given-away models
+have none of.
+"""
+
+import torch
+
+from piano.composer import Composer
+from piano.latent_style import Style
+from piano.song_form import SongForm
+
+
+def best_item(
+    composer: Composer,
+    items: range,
+    seconds: float,
+    *,
+    style: Style | None = None,
+    until: Style | None = None,
+    form: SongForm | None = None,
+) -> int:
+    """Which of some items is most like music; see `Composer.stream`."""
+    found = {
+        item: unlikeness(composer, composer.latents(seconds, style=style, until=until, form=form, item=item))
+        for item in items
+    }
+    return min(found, key=lambda item: (found[item], item))
+
+
+@torch.inference_mode()
+def unlikeness(composer: Composer, latents: torch.Tensor) -> float:
+    """Mean distance of the windows of latents (1, frames, latent_dim) to the nearest style of the training music."""
+    network = composer.generator
+    window = min(network.latent_seq_len, latents.shape[1])
+    windows = latents[0].unfold(0, window, max(window // 2, 1)).transpose(1, 2)
+    vectors = network.style.describe(windows).vector
+    return float(torch.cdist(vectors, network.style.anchors).amin(dim=1).mean())

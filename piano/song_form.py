@@ -1,0 +1,125 @@
+"""The form of a piece with an end: a theme that comes again between other music, and a close.
+
+The flow sees a window of some seconds, so that what it composes has no memory of how it began. The form gives it one:
+where the theme comes again, the walk begins at the opening's own latents under noise (Meng et al., arXiv 2108.01073)
+in place of noise alone, a whole number of bars later; what is between goes on in another style of the training music
+that is near, of like pitch classes and on the same beat. The piece is led in the same way to how one of the training
+music's pieces ends. No network has to learn anew for it, and it costs no time (docs/experiments.md).
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from piano.foundation.randomness import keyed_generator
+from piano.piano_model import VariationalAttentionModel
+from piano.stream_state import RETURN_EDGE_SECONDS, Closing, Plan, Return, Stream
+
+THEME_SECONDS = 16.0
+LEAST_SHARE = 0.6
+"""Of the theme, at least, comes again."""
+BETWEEN_SECONDS = (22.0, 40.0)
+"""From the end of the theme until it comes again."""
+USUAL_BAR = 4
+"""Beats, where a model has not learned after how many of them music comes again."""
+BARS_AROUND = 3
+"""So many bars sooner or later, the return begins where a bar is most nearly a whole number of latents."""
+END_LEVEL, END_EDGE_SECONDS = 0.5, 1.0
+"""Of noise on the end that a piece is led to; and how long it takes to come to that."""
+SILENT_LEVEL, SILENT_SECONDS, FADING_SECONDS = 0.05, 1.0, 3.0
+"""Where no end is known, the music is led to silence."""
+LEAST_CLOSED_SECONDS = 30.0
+"""Shorter pieces are excerpts, unless a close is asked for."""
+
+
+class SongForm(NamedTuple):
+    """What is asked of the form of a piece."""
+
+    returns: bool = True
+    """Whether its theme comes again."""
+    closes: bool = True
+    """Whether it comes to an end."""
+
+
+def plan_song(
+    network: VariationalAttentionModel, seed: int, item: int, begun: Stream, frames: int, form: SongForm
+) -> Plan | None:
+    """The plan of a piece of `frames` latents whose first window is composed; None if there is nothing to plan.
+
+    Parameters
+    ----------
+    network : VariationalAttentionModel
+    seed, item : int
+        Items of a seed have other forms.
+    begun : Stream
+    frames : int
+    form : SongForm
+    """
+    windows = begun.windows
+    rate, window = network.frames_per_second, network.latent_seq_len
+    home, theme = windows.style, round(THEME_SECONDS * rate)
+    closing = None
+    if form.closes and windows.noise is None:
+        closing = _closing(network, seed, item, begun)
+        if closing.latents.shape[1] + window > frames:
+            closing = None
+    end = frames - (0 if closing is None else closing.latents.shape[1])
+    returns = _returns(network, begun, seed, item, theme, end) if form.returns and windows.noise is None else ()
+    if closing is None and not returns:
+        return None
+    others = [network.style.contrast(home, seed, item, part) for part in range(len(returns) + 1)] if returns else []
+    return Plan(
+        frames=frames,
+        room=window - window // 3,
+        home=home,
+        opening=begun.ahead[:, :theme],
+        theme=theme if returns else 0,
+        edge=round(RETURN_EDGE_SECONDS * rate),
+        returns=returns,
+        others=tuple(others),
+        closing=closing,
+    )
+
+
+def _returns(
+    network: VariationalAttentionModel, begun: Stream, seed: int, item: int, theme: int, end: int
+) -> tuple[Return, ...]:
+    """When the theme comes again, and how much of it, before frame `end`."""
+    rate, pulse = network.frames_per_second, begun.windows.style.pulse
+    bar = (USUAL_BAR if pulse.repeats is None else int(pulse.beats[0])) * rate / float(pulse.frequency[0])
+    random = keyed_generator(seed, item, "form")
+    found: list[Return] = []
+    last = float(theme)
+    while True:
+        wait, share = torch.rand(2, generator=random).tolist()
+        wanted = last + (BETWEEN_SECONDS[0] + wait * (BETWEEN_SECONDS[1] - BETWEEN_SECONDS[0])) * rate
+        bars = range(round(wanted / bar) - BARS_AROUND, round(wanted / bar) + BARS_AROUND + 1)
+        begin = min((number * bar for number in bars), key=lambda frame: abs(frame - round(frame)))
+        again = Return(round(begin), round((LEAST_SHARE + share * (1.0 - LEAST_SHARE)) * theme))
+        if again.end > end:
+            return tuple(found)
+        found.append(again)
+        last = again.end
+
+
+def _closing(network: VariationalAttentionModel, seed: int, item: int, begun: Stream) -> Closing:
+    """An end that goes with the piece; silence, where none is known."""
+    rate, style = network.frames_per_second, network.style
+    known = style.end_like(begun.windows.style, seed, item)
+    if known is not None:
+        frames = torch.arange(known.shape[1], device=known.device)
+        rise = (frames / (END_EDGE_SECONDS * rate)).clamp(max=1.0)
+        return Closing(known, 1.0 - (1.0 - END_LEVEL) * rise)
+    silent, fading = round(SILENT_SECONDS * rate), round(FADING_SECONDS * rate)
+    latents = _silence(network, fading + silent)
+    level = torch.ones(latents.shape[1], device=latents.device)
+    level[fading:] = SILENT_LEVEL
+    return Closing(latents, level)
+
+
+def _silence(network: VariationalAttentionModel, frames: int) -> Tensor:
+    """Latents (1, frames, latent_dim) of silence."""
+    margin, hop = network.autoencoder.encoder.context, network.hop_samples
+    nothing = torch.zeros(1, network.sound_channels, (frames + 2 * margin) * hop, device=network.device)
+    return network.encode(nothing)[:, margin : margin + frames]

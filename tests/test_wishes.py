@@ -1,0 +1,204 @@
+"""What new music is asked to be like: key, bar, surprise, the best of several; told in its receipt and made again."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from piano import generate_music, reproduce
+from piano.best_of import best_item, unlikeness
+from piano.composer import Composer, Sampling
+from piano.foundation.errors import ConfigError
+from piano.foundation.keys import Key, nearest_key
+from piano.foundation.receipt import Receipt
+from piano.generate_options import parse_arguments, song_form
+from piano.latent_style import LEAST_STYLES, REPEATS, AskedTempo, Wishes
+from piano.loops import Meter
+from piano.player import Player
+from piano.song_form import SongForm
+from piano.utilities import load_generator
+from tests import trained_model
+from tests.test_stream_contract import scattering
+from tests.trained_model import save_trained
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wishes")
+    save_trained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def generator(place):
+    return load_generator(place / "model", 3)
+
+
+@pytest.fixture
+def here(place, monkeypatch):
+    monkeypatch.chdir(place)
+    return place
+
+
+def make(output, *arguments):
+    return trained_model.make(output, "--steps", "2", *arguments)
+
+
+def hearing_keys():
+    """A style whose first twelve numbers are pitch classes."""
+    style = scattering(latent_dim=12).style
+    style.chroma = torch.cat([0.1 * torch.eye(12), torch.full((1, 12), 1.0 / 12.0)])
+    return style
+
+
+def test_a_trained_model_reads_pitch_classes_from_latents(generator):
+    assert generator.style.chroma is not None
+    style = generator.style.draw(0, range(64))
+    classes = generator.style.chroma_of(style.vector)
+    torch.testing.assert_close(classes.sum(dim=1), torch.ones(64), atol=0.05, rtol=0.0)  # shares
+
+
+def test_a_style_in_a_key_has_pitch_classes_nearer_to_it():
+    style = hearing_keys()
+    for key in (Key(2, True), Key(6, False)):
+        drawn = style.draw(0, range(8), wishes=Wishes(key=key))
+        usual = style.draw(0, range(8))
+        for item in range(8):
+            asked, plain = (style.chroma_of(each.vector)[item].numpy() for each in (drawn, usual))
+            assert np.corrcoef(asked, key.profile)[0, 1] > np.corrcoef(plain, key.profile)[0, 1]
+        assert sum(nearest_key(style.chroma_of(drawn.vector)[item].numpy())[0] == key for item in range(8)) >= 6
+
+
+def test_styles_are_chosen_that_go_with_all_wishes(generator):
+    style = generator.style
+    usual = AskedTempo(float(style.tempo_and_movement()[0].clamp(1.2, 2.8).median()))
+    near = set(style.with_tempo_near(usual).tolist())
+    both = style.fitting(Wishes(tempo=usual, key=Key(0, False)))
+    assert both is not None and set(both.tolist()) <= near and len(both) >= min(LEAST_STYLES, len(near))
+    key = style.fitting(Wishes(key=Key(0, False)))
+    likeness = style.key_likeness(Key(0, False))
+    others = torch.ones(len(likeness), dtype=torch.bool)
+    others[key] = False
+    assert float(likeness[key].min()) >= float(likeness[others].max())
+    assert style.fitting(Wishes()) is None
+
+
+def test_a_bar_is_asked_of_models_that_know_bars(generator):
+    style = scattering(repeat_signals=2).style
+    assert [Meter.read(text).heard_beats for text in ("3/4", "6/8", "4/4", "2/2", "12/8", "5/4", "9/8")] == [
+        *(3, 2, 2, 2, 2, None, 3)
+    ]
+    for bar in (2, 3):
+        drawn = style.draw(0, range(32), wishes=Wishes(bar=bar))
+        assert all(int(beats) % bar == 0 for beats in drawn.pulse.beats)
+    assert any(int(beats) % 3 for beats in style.draw(0, range(32)).pulse.beats)
+    assert Wishes(bar=3).repeats == [place for place, beats in enumerate(REPEATS) if beats % 3 == 0]
+    with pytest.raises(ConfigError, match="cannot be asked for a metre"):
+        generator.style.refuse_unknown(Wishes(bar=3))
+
+
+def test_calm_music_is_nearer_to_the_training_music(generator):
+    anchors = generator.style.anchors
+
+    def apart(surprise: float) -> float:
+        drawn = generator.style.draw(0, range(64), wishes=Wishes(surprise=surprise)).vector
+        return float(torch.cdist(drawn, anchors).amin(dim=1).mean())
+
+    assert apart(0.0) < 0.01 < apart(0.5) < apart(1.0) < apart(3.0)
+    assert Wishes(surprise=0.0).noise_size < 1.0 == Wishes().noise_size == Wishes(surprise=3.0).noise_size
+    calm = Composer(generator, Sampling(steps=2, wishes=Wishes(surprise=0.0)))
+    usual = Composer(generator, Sampling(steps=2))
+    assert not torch.equal(calm.latents(2.0), usual.latents(2.0))
+
+
+def test_the_best_of_several_is_the_one_nearest_to_the_training_music(generator):
+    composer = Composer(generator, Sampling(seed=2, steps=2))
+    found = {item: unlikeness(composer, composer.latents(3.0, item=item)) for item in range(4, 9)}
+    assert best_item(composer, range(4, 9), 3.0) == min(found, key=lambda item: found[item])
+    assert len(set(found.values())) == 5
+
+
+def test_files_say_what_was_asked_for_and_are_made_again(here, tmp_path, capsys):
+    (path,) = make(
+        tmp_path, "--key", "Dm", "--tempo", "120", "--surprise", "0.5", "--seconds", "2", "--count", "1", "--seed", "3"
+    )
+    assert path.name == "120bpm_Dm_seed3_sample_0000.wav"
+    says = json.loads(soundfile.SoundFile(path).comment)
+    assert (says["key"], says["tempo"], says["surprise"]) == ("D minor", 120.0, 0.5)
+    assert "--key 'D minor'" in says["musigan"] and "--surprise 0.5" in says["musigan"]
+    assert reproduce.main([str(path), "--checkpoints", "model"]) == 0
+    assert "identical" in capsys.readouterr().out
+    (plain,) = make(tmp_path / "plain", "--seconds", "2", "--count", "1", "--seed", "3")
+    assert not np.array_equal(soundfile.read(path)[0], soundfile.read(plain)[0])
+
+
+def test_the_best_of_several_says_so_and_is_the_sample_of_its_own_number(here, tmp_path, capsys):
+    paths = make(tmp_path, "--best-of", "3", "--seconds", "2", "--count", "2", "--seed", "4")
+    assert len(paths) == 2
+    for sample, path in enumerate(paths):
+        says = json.loads(soundfile.SoundFile(path).comment)
+        assert says["best_of"] == 3 and says["item"] // 3 == sample
+        assert path.name == f"best_of_3_seed4_sample_{says['item']:04d}.wav"
+        assert reproduce.main([str(path), "--checkpoints", "model"]) == 0
+    assert capsys.readouterr().out.count("identical") == 2
+    player = Player("model", epoch=3, device="cpu")
+    best = player.generate(2.0, seed=4, item=1, steps=2, best_of=3)
+    assert np.array_equal(best, player.generate(2.0, seed=4, item=says["item"], steps=2))
+
+
+def test_the_form_stands_in_the_receipt_and_is_made_again(here, tmp_path, capsys):
+    (path,) = make(tmp_path, "--seconds", "70", "--count", "1")
+    says = json.loads(soundfile.SoundFile(path).comment)
+    assert (says["form"], says["closes"]) == ("returning", True)
+    assert reproduce.main([str(path), "--checkpoints", "model"]) == 0
+    assert "identical" in capsys.readouterr().out
+    (free,) = make(tmp_path / "free", "--seconds", "70", "--count", "1", "--form", "free", "--no-ending")
+    assert not np.array_equal(soundfile.read(path)[0], soundfile.read(free)[0])
+    del says["form"], says["closes"]  # as receipts were before there were forms
+    before = Receipt.model_validate_json(json.dumps(says), strict=True)
+    assert song_form(parse_arguments(before.command)) == SongForm(returns=False, closes=False)
+
+
+def test_pieces_of_half_a_minute_close_unless_asked_otherwise():
+    def closes(*words: str) -> bool:
+        return song_form(parse_arguments(list(words))).closes
+
+    assert closes("--seconds", "30") and not closes("--seconds", "29")
+    assert closes("--seconds", "10", "--ending") and not closes("--seconds", "90", "--no-ending")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--key", "H"], "a key is written as"),
+        (["--key", "C", "--prompt", "take.wav"], "the key is that of the file"),
+        (["--surprise", "4"], "is not a number from 0 to 3"),
+        (["--surprise", "0.5", "--vary", "take.wav"], "it is of new music"),
+        (["--best-of", "3", "--loop", "2", "--tempo", "100"], "it chooses among new pieces"),
+        (["--best-of", "3", "--output", "-"], "before it chooses"),
+        (["--ending", "--noise", "noise.wav"], "--ending wants music of a length"),
+        (["--best-of", "0"], "is not a whole number from 1"),
+    ],
+)
+def test_what_cannot_be_meant_is_said(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        generate_music.main(arguments)
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_model_of_before_says_that_it_knows_no_keys(here, generator, tmp_path, capsys):
+    chroma = generator.style.chroma
+    try:
+        generator.style.chroma = None
+        with pytest.raises(ConfigError, match="cannot be asked for a key"):
+            generator.style.refuse_unknown(Wishes(key=Key(0, False)))
+    finally:
+        generator.style.chroma = chroma
+    with pytest.raises(ConfigError, match="cannot be asked for a metre"):
+        Player("model", epoch=3, device="cpu").generate(1.0, meter="3/4")
+    with pytest.raises(ConfigError, match="a key is written as"):
+        Player("model", epoch=3, device="cpu").generate(1.0, key="H")
+    with pytest.raises(ConfigError, match="form must be"):
+        Player("model", epoch=3, device="cpu").generate(1.0, form="sonata")
