@@ -5,7 +5,8 @@
     python benchmarks/obedience.py --clips 200 [--checkpoints shipped] [--real MUSIC]
 
 `arrange-band` writes beside each piece which tempo and key it has; of its modes the nearest of major and minor counts.
-Asked are tempi that are heard in nine tenths of the training music, and all 24 keys alike. A tempo is hit within 4 %;
+Asked are tempi between those that are heard in nine tenths of the training music, and all 24 keys, evenly; with --usual
+those of styles of the training music, so that what is frequent there is asked for often. A tempo is hit within 4 %;
 half of it and twice as much are counted apart, as the measuring takes one for the other, too. So are the relative key
 and those a fifth away. With music that was never learned from, clips without a wish and with each are scored against
 it: their quality is the ratio of their distances, 1 as good, above 1 better. Intervals are of 95 in 100, Wilson's.
@@ -30,7 +31,7 @@ from piano.evaluation.ruler import Ruler, fit_ruler
 from piano.evaluation.score_generator import Made, score_made
 from piano.evaluation.tempo_and_key import key_of, tempo_of, tempo_relation
 from piano.foundation.audio_io import read_audio
-from piano.foundation.keys import Key
+from piano.foundation.keys import Key, nearest_key
 from piano.play.blind import wilson
 from piano.player import Player
 
@@ -45,6 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--clips", type=int, default=0, help="of the model, for each wish (default: %(default)s)")
     parser.add_argument("--checkpoints", default="shipped", help="(default: %(default)s)")
     parser.add_argument("--real", type=Path, help="music that the model never learned from, for the quality")
+    parser.add_argument("--usual", action="store_true", help="ask for what the training music has, as often")
     parser.add_argument("--seconds", type=float, default=20.0, help="of a clip (default: %(default)g)")
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     options = parser.parse_args(argv)
@@ -75,10 +77,14 @@ def judge_the_measuring(folder: Path, seconds: float) -> None:
 
 def judge_a_model(player: Player, options: argparse.Namespace) -> None:
     """How often what was asked for is heard, how often by chance, and how good the music is."""
-    slowest, fastest = (60.0 * beat for beat in player.generator.style.slowest_and_fastest())
-    random = np.random.default_rng(options.seed)
+    style, random = player.generator.style, np.random.default_rng(options.seed)
+    slowest, fastest = (60.0 * beat for beat in style.slowest_and_fastest())
     tempi = random.uniform(slowest, fastest, options.clips).tolist()
     keys = [KEYS[place % len(KEYS)] for place in random.permutation(options.clips)]
+    if options.usual:
+        drawn = random.integers(len(style.anchors), size=options.clips)
+        tempi = (60.0 * style.heard_beats()[drawn]).tolist()
+        keys = [nearest_key(classes)[0] for classes in style.chroma_of(style.anchors)[drawn].numpy()]
     wishes = {
         "nothing": [{} for _ in tempi],
         "tempo": [{"tempo": tempo} for tempo in tempi],

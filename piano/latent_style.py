@@ -41,8 +41,10 @@ TEMPO_REACH = 0.06
 """Styles go with a tempo that is so near to theirs, as a ratio."""
 LEAST_STYLES = 16
 """So many are chosen from in any case."""
-STRONG_SHARE = 1 / 3
+STRONG_SHARE = 0.6
 """Of the styles near a tempo, those with the strongest beat are taken: the others leave open which octave is heard."""
+BAR_SHARE, KEY_SHARE = 1 / 3, 1 / 16
+"""Of the styles, so many are taken that go best with a bar, and with a key."""
 USUAL_PULSES = (1.1, 3.0)
 """Pulses a second that are heard as they are; slower ones mostly as twice, faster ones as half as many."""
 CHROMA_RIDGE = 1e-3
@@ -55,6 +57,8 @@ KEY_SOFTNESS = 1e-3
 """Directions in which the pitch classes hardly follow the style, relative to the mean of all, are left alone."""
 CONTRAST_STYLES, CONTRAST_LIKENESS = 256, 0.6
 """What is between a theme and its return is in one of so many nearest styles whose pitch classes correlate so well."""
+CONTRAST_BEATS = 0.6
+"""Of these, that share is left out whose beat is weaker than the piece's."""
 NUM_ENDS = 64
 """Ends of the training music's pieces that are kept."""
 ENDING_SECONDS = 4.5
@@ -504,20 +508,23 @@ class LatentStyle(OptionalBuffers):
         if wishes.tempo is not None:
             choice = self.with_tempo_near(wishes.tempo)
         if wishes.repeats:
-            choice = self._best(choice, self._bar_likeness(wishes.repeats))
+            choice = self._best(choice, self._bar_likeness(wishes.repeats), BAR_SHARE)
         if wishes.key is not None:
-            choice = self._best(choice, self.key_likeness(wishes.key))
+            choice = self._best(choice, self.key_likeness(wishes.key), KEY_SHARE)
         if wishes.tempo is not None and choice is not None:
-            strength = (self.anchors @ self.unproject * self.spread + self.mean)[:, 1 - PULSE_NUMBERS]
-            choice = self._best(choice, strength)
+            choice = self._best(choice, self._strengths(), STRONG_SHARE)
         return choice
 
     @staticmethod
-    def _best(choice: Tensor | None, likeness: Tensor) -> Tensor:
-        """The third of some styles that is most alike, LEAST_STYLES at least."""
+    def _best(choice: Tensor | None, likeness: Tensor, share: float) -> Tensor:
+        """The share of some styles that is most alike, LEAST_STYLES at least."""
         choice = torch.arange(len(likeness), device=likeness.device) if choice is None else choice
-        count = min(len(choice), max(LEAST_STYLES, round(STRONG_SHARE * len(choice))))
+        count = min(len(choice), max(LEAST_STYLES, round(share * len(choice))))
         return choice[likeness[choice].argsort(descending=True, stable=True)[:count]]
+
+    def _strengths(self) -> Tensor:
+        """How strong the beat of the training music's styles is (NUM_ANCHORS,)."""
+        return (self.anchors @ self.unproject * self.spread + self.mean)[:, 1 - PULSE_NUMBERS]
 
     def _bar_likeness(self, wanted: list[int]) -> Tensor:
         """How much more alike moments are after bars of a kind than after any other number of beats (NUM_ANCHORS,)."""
@@ -542,9 +549,21 @@ class LatentStyle(OptionalBuffers):
         return torch.tensor(key.profile, dtype=torch.float32, device=self.mean.device)
 
     @torch.no_grad()
+    def usual_chroma(self, key: Key) -> Tensor:
+        """Pitch classes (12,) that the training music's styles have in a key: the mean of all of its mode, transposed."""
+        chroma = self.chroma_of(self.anchors)
+        keys = [Key(tonic, is_minor) for is_minor in (False, True) for tonic in range(12)]
+        nearest = (_centred(chroma) @ _centred(torch.stack([self._profile(each) for each in keys])).T).argmax(dim=1)
+        of_mode = (nearest >= 12) == key.is_minor
+        if int(of_mode.sum()) < LEAST_STYLES:
+            return self._profile(key)
+        place = (torch.arange(12, device=chroma.device) + (nearest[of_mode] % 12).unsqueeze(1)) % 12
+        return chroma[of_mode].gather(1, place).mean(dim=0).roll(key.tonic)
+
+    @torch.no_grad()
     def _in_key(self, vector: Tensor, key: Key) -> Tensor:
         """Styles moved as little as it takes for their pitch classes to be nearer to those of a key."""
-        return self._with_chroma(vector, torch.lerp(self.chroma_of(vector), self._profile(key), KEY_PULL))
+        return self._with_chroma(vector, torch.lerp(self.chroma_of(vector), self.usual_chroma(key), KEY_PULL))
 
     def _with_chroma(self, vector: Tensor, chroma: Tensor) -> Tensor:
         """Styles with other pitch classes (count, 12), by the shortest way."""
@@ -566,6 +585,9 @@ class LatentStyle(OptionalBuffers):
         else:
             choice = torch.arange(len(apart), device=apart.device)
         choice = choice[apart[choice].argsort(stable=True)[:CONTRAST_STYLES]]
+        beats = self._strengths()[choice]  # a beat that is heard goes on
+        heard = choice[beats >= torch.minimum(style.pulse.strength[0], beats.quantile(CONTRAST_BEATS))]
+        choice = heard if len(heard) >= LEAST_STYLES else choice
         random = keyed_generator(seed, item, "contrast", part)
         drawn = int(choice[int(torch.randint(len(choice), (1,), generator=random))])
         noise = torch.randn(self.style_dim, generator=random).to(apart.device)
@@ -600,11 +622,16 @@ class LatentStyle(OptionalBuffers):
         return bool((_apart(self.tempo_and_movement()[0], tempo).abs() <= TEMPO_REACH).any())
 
     @torch.no_grad()
-    def slowest_and_fastest(self) -> tuple[float, float]:
-        """The beats a second that are heard in the training music's styles, but for one in twenty at both ends."""
+    def heard_beats(self) -> Tensor:
+        """Beats a second of each style of the training music (NUM_ANCHORS,); of very slow or fast pulses, an octave."""
         beats = self.tempo_and_movement()[0]
         heard = torch.where(beats > USUAL_PULSES[1], 0.5 * beats, beats)
-        heard = torch.where(beats < USUAL_PULSES[0], 2.0 * beats, heard)
+        return torch.where(beats < USUAL_PULSES[0], 2.0 * beats, heard)
+
+    @torch.no_grad()
+    def slowest_and_fastest(self) -> tuple[float, float]:
+        """The beats a second that are heard in the training music's styles, but for one in twenty at both ends."""
+        heard = self.heard_beats()
         slowest, fastest = heard.quantile(torch.tensor([0.05, 0.95], device=heard.device))
         return float(slowest), float(fastest)
 

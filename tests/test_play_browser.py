@@ -507,6 +507,28 @@ def test_a_part_of_a_song_is_filled_and_a_loop_needs_none(page: Browser, server:
     click(page, "#dock-close")
 
 
+def test_new_music_is_asked_for_a_key_a_tempo_and_surprise(page: Browser, server: Played) -> None:
+    show(page, "yours")
+    page.evaluate("document.querySelector('[name=kind][value=new]').click()")
+    shown = "!document.querySelector('#{}-control').hidden"
+    assert all(page.evaluate(shown.format(name)) for name in ("key", "surprise", "at-tempo"))
+    assert not page.evaluate(shown.format("tempo"))
+    page.evaluate("document.querySelector('#at-tempo').click()")
+    assert page.evaluate(shown.format("tempo"))
+    page.evaluate(
+        "(() => { document.querySelector('#key').value = 'D minor';"
+        " for (const [id, value] of [['tempo', 120], ['surprise', 0.5]]) {"
+        " const range = document.querySelector(`#${id}`); range.value = value;"
+        " range.dispatchEvent(new Event('input', {bubbles: true})); } })()"
+    )
+    assert (text(page, "#tempo-value"), text(page, "#surprise-value")) == ("120", "0.5")
+    take = make_of(page, "new")
+    says = take["receipt"]
+    assert (says["key"], says["tempo"], says["surprise"]) == ("D minor", 120.0, 0.5)
+    page.evaluate("document.querySelector('[name=kind][value=vary]').click()")
+    assert not any(page.evaluate(shown.format(name)) for name in ("key", "surprise", "at-tempo", "tempo"))
+
+
 def test_a_broken_file_is_a_sentence(page: Browser, server: Played, tmp_path: Path) -> None:
     show(page, "yours")
     broken = tmp_path / "broken.mp3"

@@ -1,12 +1,20 @@
 """The form of a piece: its theme comes again a whole number of bars later, other music lies between, and it ends."""
 
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
+from data_prep.create_dataset import create_dataset
+from data_prep.prepare_dataset import prepare_folder
 from piano.composer import Composer, Sampling
+from piano.foundation.dataset_format import PrepareSettings
+from piano.foundation.runtime import start_runtime
 from piano.latent_style import NUM_ENDS
+from piano.piano_model import AudioDataset
 from piano.song_form import (
     BETWEEN_SECONDS,
     LEAST_SHARE,
@@ -16,7 +24,8 @@ from piano.song_form import (
     SongForm,
 )
 from piano.stream_state import RETURN_LEVEL
-from piano.training.fitting import until_it_died_away
+from piano.training.fitting import keep_ends, until_it_died_away
+from piano.training.training_data import TrainingData
 from tests.test_stream_contract import MODELS, scattering
 from tests.tiny_run import SAMPLE_RATE
 
@@ -148,6 +157,37 @@ def test_short_pieces_have_no_form(composer):
     window = composer.generator.latent_seq_len / composer.generator.frames_per_second
     assert planned(composer, SongForm(), seconds=window) is None
     assert planned(composer, RETURNING, seconds=THEME_SECONDS + 5.0) is None
+
+
+@pytest.mark.parametrize("form", ["shards", "npy"])
+def test_a_run_keeps_the_ends_of_its_music_but_of_what_breaks_off(tmp_path, form):
+    random = np.random.default_rng(0)
+    for number in range(8):
+        time = np.arange(round((9.0 + 0.37 * number) * SAMPLE_RATE)) / SAMPLE_RATE
+        tone = 0.3 * np.sin(2 * np.pi * (200 + 50 * number) * time) + 0.01 * random.standard_normal(len(time))
+        fading = np.exp(-3.0 * np.maximum(time - time[-1] + 2.0, 0.0)) if number % 2 else 1.0
+        (tmp_path / "music").mkdir(exist_ok=True)
+        soundfile.write(tmp_path / f"music/{number}.flac", tone * fading, SAMPLE_RATE)
+    settings = PrepareSettings(sample_rate=SAMPLE_RATE, channels=1, chunk_seconds=20.0, min_seconds=1.0)
+    prepare_folder(tmp_path / "music", tmp_path / "prepared", settings)
+    create_dataset(tmp_path / "prepared", tmp_path / "set", segment_seconds=2.0, validation_fraction=0.2, form=form)
+    generator = scattering()
+    sets = [AudioDataset.from_folder(tmp_path / "set", split) for split in ("training", "validation")]
+    runtime = start_runtime(device="cpu", precision="32", threads=1)
+    data = TrainingData(generator, runtime, training_set=sets[0], validation_set=sets[1])
+    keep_ends(generator, data, seed=0)
+    if form == "npy":
+        assert generator.style.ends is None  # what is in no pair is not there
+        return
+    learned = {Path(name).stem for name in sets[0].manifest.songs["training"]}
+    fading = [number for number in range(1, 8, 2) if str(number) in learned]
+    assert 0 < len(fading) < len(learned)
+    assert len(generator.style.ends.unique(dim=0)) == len(fading)
+    number = fading[0]
+    place = sets[0].manifest.songs["training"].index(f"{number}.flac")
+    whole = sets[0].pairs.last(place, 10**9)
+    assert whole.shape[1] == round((9.0 + 0.37 * number) * SAMPLE_RATE)
+    assert np.array_equal(sets[0].pairs.last(place, 1000), whole[:, -1000:])
 
 
 def test_an_end_is_what_dies_away():

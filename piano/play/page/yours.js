@@ -18,8 +18,11 @@ const SAYS = {
   new: "A piece out of white noise, with no sound of yours.",
   loop: "Bars at a tempo, whose end leads into their beginning; to the sample, for a sampler.",
 };
-const RANGES = ["amount", "length", "bars", "tempo", "count"];
+const RANGES = ["amount", "length", "bars", "tempo", "surprise", "count"];
+const NOTES = ["C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"];
+const KEYS = NOTES.flatMap((note) => [`${note} major`, `${note} minor`]);
 const ownMusic = (kind) => kind === "new" || kind === "loop";
+const hasTempo = () => state.kind === "loop" || (state.kind === "new" && $("#at-tempo").checked);
 let recording = null;
 
 const note = (sentence) => ($("#yours-note").textContent = sentence);
@@ -87,7 +90,10 @@ function showChoice() {
   $("#kind-says").textContent = SAYS[state.kind];
   $("#amount-control").hidden = state.kind !== "vary";
   $("#length-control").hidden = ["vary", "fill", "loop"].includes(state.kind);
-  $("#bars-control").hidden = $("#tempo-control").hidden = state.kind !== "loop";
+  $("#bars-control").hidden = state.kind !== "loop";
+  $("#key-control").hidden = $("#surprise-control").hidden = !ownMusic(state.kind);
+  $("#at-tempo-control").hidden = state.kind !== "new";
+  $("#tempo-control").hidden = !hasTempo();
   $("#part-control").hidden = state.kind !== "fill";
   const needsSound = !ownMusic(state.kind) && !state.source;
   $("#make-go").disabled = needsSound;
@@ -97,6 +103,7 @@ function showChoice() {
 function showNumbers() {
   for (const id of RANGES) fill($(`#${id}`));
   for (const id of ["bars", "tempo"]) $(`#${id}-value`).textContent = $(`#${id}`).value;
+  $("#surprise-value").textContent = Number($("#surprise").value).toFixed(1);
   $("#amount-value").textContent = Number($("#amount").value).toFixed(2);
   $("#length-value").textContent = lasting(Number($("#length").value));
   $("#count-value").textContent = $("#count").value;
@@ -108,7 +115,10 @@ async function go(event) {
   const order = { kind, model, seconds: Number($("#length").value), count: Number($("#count").value) };
   order.seed = crypto.getRandomValues(new Uint32Array(1))[0] % 1_000_000;
   if (!ownMusic(kind)) order.source = source.id;
-  if (kind === "loop") Object.assign(order, { bars: Number($("#bars").value), tempo: Number($("#tempo").value) });
+  if (kind === "loop") order.bars = Number($("#bars").value);
+  if (hasTempo()) order.tempo = Number($("#tempo").value);
+  if (ownMusic(kind)) order.surprise = Number($("#surprise").value);
+  if (ownMusic(kind) && $("#key").value) order.key = $("#key").value;
   if (kind === "fill") Object.assign(order, { begin: Number($("#begin").value), end: Number($("#end").value) });
   if (kind === "vary") order.amount = Number($("#amount").value);
   try {
@@ -162,6 +172,8 @@ export function showYours() {
   $("#record").addEventListener("click", recordOrStop);
   $("#kind").addEventListener("change", () => set({ kind: choice("kind") }));
   for (const id of RANGES) $(`#${id}`).addEventListener("input", showNumbers);
+  $("#key").append(...KEYS.map((key) => make("option", { value: key, text: key.replace(/([A-G])#/, "$1♯").replace(/([A-G])b/, "$1♭") })));
+  $("#at-tempo").addEventListener("change", showChoice);
   $("#make").addEventListener("submit", go);
   watch(["uploads", "source"], showSounds);
   watch(["source", "kind"], showChoice);
