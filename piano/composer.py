@@ -407,8 +407,7 @@ class Composer:
             for part, place in ((prefix, slice(0, free.start)), (suffix, slice(free.stop, None)))
         )
         latents = torch.cat([before, latents[:, free], after], dim=1)
-        # What `shifted` moves to `amount`.
-        first: Any = 1.0 if given is None else shifted(amount, 1.0 / LEVEL_SHIFT)
+        first = 1.0 if given is None else unshifted(amount)
         for index in range(steps):
             now, then = (shifted(first * (1.0 - (index + turn) / steps), LEVEL_SHIFT) for turn in (0, 1))
             level[:, free] = now[:, free] if isinstance(now, Tensor) else now
@@ -802,6 +801,12 @@ class Composer:
 
     def _usual_gain(self, level: float) -> float:
         return math.exp(self.generator.texture_of(self.steps).usual_loudness(level) - level)
+
+
+def unshifted(amount: float | Tensor) -> Any:
+    """What `shifted` moves to a level; of the same kind."""
+    back = 1.0 / LEVEL_SHIFT
+    return shifted(amount, back) if isinstance(amount, Tensor) else shifted(amount, back)
 
 
 def mark_last(pieces: Iterator[Tensor]) -> Iterator[tuple[Tensor, bool]]:

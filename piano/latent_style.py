@@ -49,8 +49,8 @@ USUAL_PULSES = (1.1, 3.0)
 """Pulses a second that are heard as they are; slower ones mostly as twice, faster ones as half as many."""
 CHROMA_RIDGE = 1e-3
 """Penalty of the readout of pitch classes, for each frame that it is fitted on."""
-KEY_PULL = 0.6
-"""How far the pitch classes of a style are drawn towards those of a key that was asked for."""
+KEY_PULL = 0.9
+"""How far the pitch classes of a style are drawn towards what they usually are in a key that was asked for."""
 UNLIKE_KEY = 0.6
 """Correlation of pitch classes with those of a key below which music is not near to it."""
 KEY_SOFTNESS = 1e-3
@@ -550,7 +550,7 @@ class LatentStyle(OptionalBuffers):
 
     @torch.no_grad()
     def usual_chroma(self, key: Key) -> Tensor:
-        """Pitch classes (12,) that the training music's styles have in a key: the mean of all of its mode, transposed."""
+        """Pitch classes (12,) of the training music in a key: the mean of all styles of its mode, transposed."""
         chroma = self.chroma_of(self.anchors)
         keys = [Key(tonic, is_minor) for is_minor in (False, True) for tonic in range(12)]
         nearest = (_centred(chroma) @ _centred(torch.stack([self._profile(each) for each in keys])).T).argmax(dim=1)

@@ -280,8 +280,8 @@ def limits(run: Run, given: Given) -> str:
     if all(name in keywords for name in ("seq_len", "sample_rate")):
         seconds = keywords["seq_len"] / keywords["sample_rate"]
         lines.append(
-            f"- It hears {seconds:.1f} s at once. Key, tempo and colour are held over a piece, but there is no theme "
-            "that returns, no form and no ending."
+            f"- It hears {seconds:.1f} s at once. That a theme returns and a piece ends is planned around the network: "
+            "it repeats and varies, and develops nothing."
         )
     lines.append("- It knows the kind of music that it learned from, and nothing else.")
     lines.append(

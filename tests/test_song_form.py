@@ -13,6 +13,7 @@ from data_prep.prepare_dataset import prepare_folder
 from piano.composer import Composer, Sampling
 from piano.foundation.dataset_format import PrepareSettings
 from piano.foundation.runtime import start_runtime
+from piano.foundation.shard_pairs import ShardPairs
 from piano.latent_style import NUM_ENDS
 from piano.piano_model import AudioDataset
 from piano.song_form import (
@@ -23,7 +24,7 @@ from piano.song_form import (
     USUAL_BAR,
     SongForm,
 )
-from piano.stream_state import RETURN_LEVEL
+from piano.stream_state import RETURN_LEVEL, Plan
 from piano.training.fitting import keep_ends, until_it_died_away
 from piano.training.training_data import TrainingData
 from tests.test_stream_contract import MODELS, scattering
@@ -38,16 +39,22 @@ def composer(request) -> Composer:
     return Composer(MODELS[request.param](), Sampling(seed=3, steps=2, phase_iterations=0))
 
 
-def planned(composer: Composer, form: SongForm, *, seconds: float = SECONDS, item: int = 0):
+def maybe_planned(composer: Composer, form: SongForm, *, seconds: float = SECONDS, item: int = 0) -> Plan | None:
     frames = math.ceil(seconds * composer.generator.frames_per_second)
     return composer._planned(composer.start(item), frames, None, form, item).windows.plan
+
+
+def planned(composer: Composer, form: SongForm, *, seconds: float = SECONDS, item: int = 0) -> Plan:
+    plan = maybe_planned(composer, form, seconds=seconds, item=item)
+    assert plan is not None
+    return plan
 
 
 def test_the_theme_comes_again_on_the_bar_after_other_music(composer):
     rate, network = composer.generator.frames_per_second, composer.generator
     for item in range(4):
         plan = planned(composer, RETURNING, item=item)
-        assert plan is not None and plan.returns and plan.closing is None
+        assert plan.returns and plan.closing is None
         before = THEME_SECONDS * rate
         pulse = plan.home.pulse
         beats = USUAL_BAR if pulse.repeats is None else int(pulse.beats)
@@ -117,6 +124,7 @@ def test_a_piece_is_led_to_an_end_of_the_training_music():
     generator = scattering()
     ends = torch.randn(5, generator.style.end_frames, generator.latent_dim, generator=torch.Generator().manual_seed(4))
     generator.style.keep_ends(ends)
+    assert generator.style.ends is not None
     assert generator.style.ends.shape[0] == NUM_ENDS and torch.equal(generator.style.ends[5], ends[0])
     composer = Composer(generator, Sampling(seed=3, steps=2, phase_iterations=0))
     made = composer.latents(20.0, form=SongForm(returns=False))
@@ -126,7 +134,7 @@ def test_a_piece_is_led_to_an_end_of_the_training_music():
     again = scattering()
     assert again.style.ends is None
     again.load_state_dict(generator.state_dict())
-    assert torch.equal(again.style.ends, generator.style.ends)
+    assert again.style.ends is not None and torch.equal(again.style.ends, generator.style.ends)
 
 
 def test_the_last_window_holds_all_of_the_end():
@@ -138,6 +146,7 @@ def test_the_last_window_holds_all_of_the_end():
             taken.append(plan.next_frames(frame))
             frame += taken[-1]
         assert frame == plan.frames and min(taken) > 0 and max(taken) <= plan.room
+        assert plan.closing is not None
         closing = plan.closing.latents.shape[1] + plan.edge
         assert taken[-1] >= min(closing, plan.room) - 1
 
@@ -155,8 +164,8 @@ def test_pieces_are_as_long_with_a_form_and_the_same_in_any_pieces(composer):
 
 def test_short_pieces_have_no_form(composer):
     window = composer.generator.latent_seq_len / composer.generator.frames_per_second
-    assert planned(composer, SongForm(), seconds=window) is None
-    assert planned(composer, RETURNING, seconds=THEME_SECONDS + 5.0) is None
+    assert maybe_planned(composer, SongForm(), seconds=window) is None
+    assert maybe_planned(composer, RETURNING, seconds=THEME_SECONDS + 5.0) is None
 
 
 @pytest.mark.parametrize("form", ["shards", "npy"])
@@ -179,15 +188,17 @@ def test_a_run_keeps_the_ends_of_its_music_but_of_what_breaks_off(tmp_path, form
     if form == "npy":
         assert generator.style.ends is None  # what is in no pair is not there
         return
-    learned = {Path(name).stem for name in sets[0].manifest.songs["training"]}
+    manifest, pairs = sets[0].manifest, sets[0].pairs
+    assert manifest is not None and isinstance(pairs, ShardPairs) and generator.style.ends is not None
+    learned = {Path(name).stem for name in manifest.songs["training"]}
     fading = [number for number in range(1, 8, 2) if str(number) in learned]
     assert 0 < len(fading) < len(learned)
     assert len(generator.style.ends.unique(dim=0)) == len(fading)
     number = fading[0]
-    place = sets[0].manifest.songs["training"].index(f"{number}.flac")
-    whole = sets[0].pairs.last(place, 10**9)
+    place = manifest.songs["training"].index(f"{number}.flac")
+    whole = pairs.last(place, 10**9)
     assert whole.shape[1] == round((9.0 + 0.37 * number) * SAMPLE_RATE)
-    assert np.array_equal(sets[0].pairs.last(place, 1000), whole[:, -1000:])
+    assert np.array_equal(pairs.last(place, 1000), whole[:, -1000:])
 
 
 def test_an_end_is_what_dies_away():
