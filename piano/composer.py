@@ -8,7 +8,7 @@ import copy
 import math
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from einops import rearrange
@@ -805,8 +805,7 @@ class Composer:
 
 def unshifted(amount: float | Tensor) -> Any:
     """What `shifted` moves to a level; of the same kind."""
-    back = 1.0 / LEVEL_SHIFT
-    return shifted(amount, back) if isinstance(amount, Tensor) else shifted(amount, back)
+    return shifted(cast(Any, amount), 1.0 / LEVEL_SHIFT)
 
 
 def mark_last(pieces: Iterator[Tensor]) -> Iterator[tuple[Tensor, bool]]:

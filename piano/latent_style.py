@@ -470,8 +470,8 @@ class LatentStyle(OptionalBuffers):
         """Raise a ConfigError for what this model cannot be asked for."""
         if wishes.key is not None and self.chroma is None:
             raise ConfigError(
-                "this model cannot be asked for a key: it was made before keys were measured. Leave out --key, or go "
-                "on learning from it: musigan finetune."
+                "this model cannot be asked for a key: it was made before keys were measured. Leave out --key, or learn "
+                "on from it: what is learned with musigan train --from can be asked."
             )
         if wishes.bar is not None and not self.has_repeats:
             raise ConfigError(
@@ -570,7 +570,7 @@ class LatentStyle(OptionalBuffers):
         assert self.chroma is not None
         slopes = (self.unproject[:, : self.latent_dim] * self.spread[: self.latent_dim]) @ self.chroma[:-1]
         products = (slopes.T @ slopes).cpu().double()
-        products.diagonal().add_(KEY_SOFTNESS * products.diagonal().mean())
+        products.diagonal().add_(KEY_SOFTNESS * products.diagonal().mean().clamp_min(1e-9))
         missing = (chroma - self.chroma_of(vector)).T.cpu().double()
         return vector + torch.linalg.solve(products, missing).T.to(vector) @ slopes.T
 

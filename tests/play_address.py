@@ -55,6 +55,7 @@ def small_model(folder: Path, *, seed: int = 0, **changes: Any) -> Path:
     music = torch.from_numpy(tonal_pairs(4 * generator.sound_channels)[:, 0])
     generator.autoencoder.fit_spectrum(music.view(4, generator.sound_channels, -1))
     generator.style.anchors.normal_(generator=torch.Generator().manual_seed(1))
+    generator.style.chroma = torch.full((generator.latent_dim + 1, 12), 1.0 / 12.0)
     generator.style.unproject.normal_(std=0.3, generator=torch.Generator().manual_seed(2))
     generator.default_steps.fill_(2)
     save_checkpoint(generator, 3, folder, "generator")
