@@ -170,7 +170,8 @@ class Composer:
             return state._replace(windows=state.windows._replace(journey=Journey(state.windows.style, until, ways)))
         if form is None or last_frame is None:
             return state
-        plan = plan_song(self.generator, self.sampling.seed, item, state, last_frame, form)
+        sampling = self.sampling
+        plan = plan_song(self.generator, sampling.seed, item, state, last_frame, form, sampling.wishes)
         return state._replace(windows=state.windows._replace(plan=plan))
 
     def _in_turn(self, state: Stream, last_frame: int | None) -> Iterator[Tensor]:

@@ -67,6 +67,7 @@ def generate(options: argparse.Namespace) -> None:
         require_a_pipe()
         maker = open_maker(folders[0], options)
         announce(folders[0], maker.content, options)
+        maker.say_what_is_missing()
         form = {"sample_rate": maker.generator.sample_rate, "channels": maker.generator.sound_channels}
         write_stream(maker.sound(), **form, seconds=options.seconds)
         return
@@ -78,6 +79,7 @@ def generate(options: argparse.Namespace) -> None:
     make_output_folder(folders[1])
     clear_leftovers(folders[1])
     announce(folders[0], maker.content, options)
+    maker.say_what_is_missing()
     for seed in options.seeds or [options.seed]:
         for paths in maker.with_seed(seed).make(folders[1], items=range(options.count)):
             for path in paths:
@@ -220,6 +222,10 @@ class Maker(NamedTuple):
             yield from compose_loops(self, output, list(items))
         else:
             self.refuse_no_length()
+            if options.best_of > 1 and options.seconds < SHORTEST_SECONDS:
+                raise ConfigError(
+                    f"--best-of wants pieces of {SHORTEST_SECONDS:g} s or more: shorter ones say nothing."
+                )
             yield from compose_samples(self, output, list(items))
 
     def refuse_no_length(self) -> None:
@@ -247,7 +253,7 @@ class Maker(NamedTuple):
     def wished(self, tempo: AskedTempo | None = None) -> tuple[Composer, Style | None]:
         """The composer, and the style if it is that of a file, with what was asked for.
 
-        Says so where the training music has nothing like it; raises ConfigError where the model cannot be asked.
+        Raises ConfigError where the model cannot be asked for it.
 
         Parameters
         ----------
@@ -257,17 +263,20 @@ class Maker(NamedTuple):
         options, styles = self.options, self.generator.style
         style = style_of_file(self.composer, options.like) if options.like else None
         wishes = self.wishes(tempo)
-        for sentence in styles.what_is_missing(wishes):
-            say(sentence)
         composer = self.composer.with_sampling(self.composer.sampling._replace(wishes=wishes))
         return composer, None if style is None else styles.wish_for(style, wishes)
+
+    def say_what_is_missing(self) -> None:
+        """Of what was asked for, in the training music; raises ConfigError where the model cannot be asked."""
+        for sentence in self.generator.style.what_is_missing(self.wishes()):
+            say(sentence)
 
     def wishes(self, tempo: AskedTempo | None = None) -> Wishes:
         """What new music was asked to be like; raises ConfigError where the model cannot be asked."""
         options = self.options
         if options.tempo:
             tempo = tempo or AskedTempo(options.tempo / 60.0)
-        bar = options.meter.heard_beats if options.meter and not options.loop else None
+        bar = options.meter.asked_beats if options.meter and not options.loop else None
         wishes = Wishes(tempo, options.key, bar, options.surprise)
         self.generator.style.refuse_unknown(wishes)
         return wishes
@@ -307,7 +316,7 @@ class Maker(NamedTuple):
             "threads": torch.get_num_threads(),
             "versions": own_versions(),
         }
-        if {"sample", "full", "continuation"} & set(kinds) and not options.to:
+        if {"sample", "full", "continuation"} & set(kinds) and not (options.to or options.noise):
             form = song_form(options)
             common |= {"form": options.form, "closes": form.closes}
         if options.best_of > 1:

@@ -131,6 +131,7 @@ class Giveaway(NamedTuple):
             is_half=self.is_half,
             steps=int(content["model"]["default_steps"]),
             has_discriminator=self.has_discriminator,
+            has_ends=(content.get("average") or content["model"]).get("style.ends") is not None,
             warning=warning,
             licence=licence,
             about=self.wishes.about,

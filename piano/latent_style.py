@@ -341,7 +341,8 @@ class LatentStyle(OptionalBuffers):
         products = given.T @ given
         products.diagonal().add_(CHROMA_RIDGE * len(given))
         readout = torch.linalg.solve(products, given.T @ chroma.cpu().double())
-        self.chroma = require_finite(readout.float(), "pitch classes of the training music").to(self.mean.device)
+        self.chroma = require_finite(readout.float(), "pitch classes of the training music").contiguous()
+        self.chroma = self.chroma.to(self.mean.device)
 
     def keep_ends(self, ends: Tensor | None) -> None:
         """Keep how pieces end (count, frames, latent_dim); fewer than NUM_ENDS are kept several times."""
@@ -470,8 +471,8 @@ class LatentStyle(OptionalBuffers):
         """Raise a ConfigError for what this model cannot be asked for."""
         if wishes.key is not None and self.chroma is None:
             raise ConfigError(
-                "this model cannot be asked for a key: it was made before keys were measured. Leave out --key, or learn "
-                "on from it: what is learned with musigan train --from can be asked."
+                "this model cannot be asked for a key: it was made before keys were measured. Leave out --key, or go "
+                "on from it with musigan train --from, which measures them."
             )
         if wishes.bar is not None and not self.has_repeats:
             raise ConfigError(
@@ -575,8 +576,12 @@ class LatentStyle(OptionalBuffers):
         return vector + torch.linalg.solve(products, missing).T.to(vector) @ slopes.T
 
     @torch.no_grad()
-    def contrast(self, style: Style, seed: int, item: int, part: int) -> Style:
-        """Another style that goes with one: near to it, of like pitch classes where these are known, on its beat."""
+    def contrast(self, style: Style, seed: int, item: int, part: int, wishes: Wishes | None = None) -> Style:
+        """Another style that goes with one: near to it, of like pitch classes where these are known, on its beat.
+
+        What was asked for of the piece holds for it, too.
+        """
+        wishes = wishes or Wishes()
         apart = (self.anchors - style.vector).square().sum(dim=1)
         if self.chroma is not None:
             alike = _centred(self.chroma_of(self.anchors)) @ _centred(self.chroma_of(style.vector))[0]
@@ -591,7 +596,9 @@ class LatentStyle(OptionalBuffers):
         random = keyed_generator(seed, item, "contrast", part)
         drawn = int(choice[int(torch.randint(len(choice), (1,), generator=random))])
         noise = torch.randn(self.style_dim, generator=random).to(apart.device)
-        vector = (self.anchors[drawn] + ANCHOR_SPREAD * noise).unsqueeze(0)
+        vector = (self.anchors[drawn] + wishes.surprise * ANCHOR_SPREAD * noise).unsqueeze(0)
+        if wishes.key is not None:
+            vector = self._in_key(vector, wishes.key)
         theirs = self._pulse_of(vector, style.pulse.phase, torch.zeros_like(style.pulse.phase))
         other = self.at_tempo(Style(vector, theirs), AskedTempo(float(style.pulse.frequency)), any_octave=True)
         return Style(other.vector, style.pulse._replace(strength=theirs.strength, octave=theirs.octave))

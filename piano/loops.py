@@ -55,6 +55,13 @@ class Meter(NamedTuple):
         return next((few for few in (3, 2) if beats in (few, 2 * few, 4 * few)), None)
 
     @property
+    def asked_beats(self) -> int:
+        """`heard_beats`; raises ConfigError for metres that no model is told of."""
+        if self.heard_beats is None:
+            raise ConfigError(f"no model can be asked for bars of {self}: only for such of two, three or four beats.")
+        return self.heard_beats
+
+    @property
     def quarters(self) -> float:
         """Quarter notes of a bar, which a tempo counts."""
         return 4.0 * self.beats / self.unit

@@ -72,6 +72,8 @@ class Given(NamedTuple):
     steps: int
     """Sampling steps that `auto` means."""
     has_discriminator: bool
+    has_ends: bool
+    """Whether it holds how pieces of its music end."""
     warning: str
     """A sentence about a model that cannot compose yet; empty for others."""
     licence: Licence
@@ -282,6 +284,10 @@ def limits(run: Run, given: Given) -> str:
         lines.append(
             f"- It hears {seconds:.1f} s at once. That a theme returns and a piece ends is planned around the network: "
             "it repeats and varies, and develops nothing."
+        )
+    if given.has_ends:
+        lines.append(
+            "- It holds how some pieces of that music end, 4.5 s of each as latents: pieces are led to ends like these."
         )
     lines.append("- It knows the kind of music that it learned from, and nothing else.")
     lines.append(

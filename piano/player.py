@@ -34,7 +34,7 @@ from piano.generate_music import (
     varied_sounds,
 )
 from piano.generate_options import AMOUNT, FORMS
-from piano.latent_style import AskedTempo, Style, Wishes
+from piano.latent_style import SHORTEST_SECONDS, AskedTempo, Style, Wishes
 from piano.loops import LoopForm, Meter, compose_loop
 from piano.piano_model import VariationalAttentionModel
 from piano.song_form import LEAST_CLOSED_SECONDS, SongForm
@@ -67,6 +67,13 @@ class _Begun(NamedTuple):
     style: Style | None
     until: Style | None
     form: SongForm
+
+
+def _form_of(form: str, ending: bool | None, seconds: float) -> SongForm:
+    """What is asked of the form of a piece; raises ConfigError."""
+    if form not in FORMS:
+        raise ConfigError(f"form must be {' or '.join(FORMS)}, got {form!r}")
+    return SongForm(form == FORMS[0], LEAST_CLOSED_SECONDS <= seconds < math.inf if ending is None else ending)
 
 
 class Player:
@@ -166,12 +173,14 @@ class Player:
         self._check(seconds)
         if problem := outside({"best_of": best_of}, {"best_of": BEST_OF}):
             raise ConfigError(problem)
+        if best_of > 1 and seconds < SHORTEST_SECONDS:
+            raise ConfigError(f"best_of wants pieces of {SHORTEST_SECONDS:g} s or more: shorter ones say nothing")
         wanted = _Piece(seconds, seed, steps, like, to, tempo, key, meter, surprise, form, ending)
+        begun = self._begin(wanted)
         if best_of > 1:
-            begun = self._begin(wanted)
             items = range(item * best_of, (item + 1) * best_of)
             item = best_item(begun.composer, items, seconds, style=begun.style, until=begun.until, form=begun.form)
-        return self._joined(self._stream(wanted, item))
+        return self._joined(self._stream(wanted, item, begun))
 
     def compose(self, seconds: float = 30.0, *, seed: int = 0, item: int = 0, steps: int | str = "auto") -> Sound:
         """The same as `generate`: its name since the first version."""
@@ -211,15 +220,15 @@ class Player:
         numbers = {"surprise": wanted.surprise} | ({} if wanted.tempo is None else {"tempo": wanted.tempo})
         if problem := outside(numbers, {"tempo": TEMPO, "surprise": SURPRISE}):
             raise ConfigError(problem)
-        if wanted.form not in FORMS:
-            raise ConfigError(f"form must be {' or '.join(FORMS)}, got {wanted.form!r}")
         if to is not None and (wanted.like is None or math.isinf(seconds)):
             raise ConfigError("to goes over from the style of like, by the end of the music: give like, and seconds")
         if to is not None:
             refuse_short_journey(self.generator, seconds)
+        if wanted.ending and (to is not None or math.isinf(seconds)):
+            raise ConfigError("an ending is of music of a length and of one style: leave out ending, or to")
         try:
             key = None if wanted.key is None else Key.read(wanted.key)
-            bar = None if wanted.meter is None else Meter.read(wanted.meter).heard_beats
+            bar = None if wanted.meter is None else Meter.read(wanted.meter).asked_beats
         except ValueError as error:
             raise ConfigError(str(error)) from None
         tempo = None if wanted.tempo is None else AskedTempo(wanted.tempo / 60.0)
@@ -228,13 +237,9 @@ class Player:
         composer = self._composer(wanted.seed, wanted.steps, wishes)
         files = (None if file is None else style_of_file(composer, Path(file)) for file in (wanted.like, to))
         style, until = (each and styles.wish_for(each, wishes) for each in files)
-        closes = wanted.ending
-        if closes is None:
-            closes = LEAST_CLOSED_SECONDS <= seconds < math.inf
-        return _Begun(composer, style, until, SongForm(wanted.form == FORMS[0], closes))
+        return _Begun(composer, style, until, _form_of(wanted.form, wanted.ending, seconds))
 
-    def _stream(self, wanted: "_Piece", item: int, begun: "_Begun | None" = None) -> Iterator[Sound]:
-        begun = begun or self._begin(wanted)
+    def _stream(self, wanted: "_Piece", item: int, begun: "_Begun") -> Iterator[Sound]:
         for piece in begun.composer.stream(
             wanted.seconds, item=item, style=begun.style, until=begun.until, form=begun.form
         ):
@@ -249,6 +254,8 @@ class Player:
         seed: int = 0,
         item: int = 0,
         steps: int | str = "auto",
+        key: str | None = None,
+        surprise: float = 1.0,
     ) -> Sound:
         """A loop of so many bars, to the sample: what `musigan generate --loop BARS --tempo TEMPO` writes.
 
@@ -263,6 +270,10 @@ class Player:
             The same numbers give the same music.
         steps : int or str
             Sampling steps, or `auto`: what scored best.
+        key : str, optional
+            Such as `D minor`; by default it is drawn.
+        surprise : float
+            From 0, calm, to 1, as usual, to 3.
 
         Returns
         -------
@@ -274,13 +285,16 @@ class Player:
         ConfigError
             There is no such metre, or the loop would be too short.
         """
-        if problem := outside({"bars": bars, "tempo": tempo}, {"bars": BARS, "tempo": TEMPO}):
+        numbers = {"bars": bars, "tempo": tempo, "surprise": surprise}
+        if problem := outside(numbers, {"bars": BARS, "tempo": TEMPO, "surprise": SURPRISE}):
             raise ConfigError(problem)
         try:
             form = LoopForm(bars, tempo, Meter.read(meter), self.sample_rate)
+            wishes = Wishes(form.asked, None if key is None else Key.read(key), surprise=surprise)
         except ValueError as error:
             raise ConfigError(str(error)) from None
-        composer = self._composer(seed, steps, Wishes(form.asked))
+        self.generator.style.refuse_unknown(wishes)
+        composer = self._composer(seed, steps, wishes)
         return self._joined([compose_loop(composer, form, item=item)])
 
     def infill(
@@ -323,9 +337,19 @@ class Player:
         return Sound(np.concatenate([piece.numpy() for piece in sounds], axis=1), form.sample_rate)
 
     def continue_(
-        self, path: str | Path, seconds: float = 30.0, *, seed: int = 0, item: int = 0, steps: int | str = "auto"
+        self,
+        path: str | Path,
+        seconds: float = 30.0,
+        *,
+        seed: int = 0,
+        item: int = 0,
+        steps: int | str = "auto",
+        form: str = "returning",
+        ending: bool | None = None,
     ) -> Sound:
         """What comes after the sound of a file, at its level; the file itself is not part of it.
+
+        Of a continuation the theme is how it begins; see `generate` for `form` and `ending`.
 
         Returns
         -------
@@ -338,8 +362,8 @@ class Player:
         """
         self._check(seconds)
         heard, prompt, _ = hear_prompt(self.generator, Path(path))
-        form = SongForm(closes=seconds >= LEAST_CLOSED_SECONDS)
-        sounds = self._composer(seed, steps).stream(seconds, prompt=prompt, form=form, item=item)
+        planned = _form_of(form, ending, seconds)
+        sounds = self._composer(seed, steps).stream(seconds, prompt=prompt, form=planned, item=item)
         return self._joined(as_loud_as(heard, sounds, self.sample_rate))
 
     def vary(self, path: str | Path, amount: float = AMOUNT, *, seed: int = 0, item: int = 0) -> Sound:

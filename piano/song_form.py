@@ -4,15 +4,17 @@ The flow sees a window of some seconds, so that what it composes has no memory o
 where the theme comes again, the walk begins at the opening's own latents under noise (Meng et al., arXiv 2108.01073)
 in place of noise alone, a whole number of bars later; what is between goes on in another style of the training music
 that is near, of like pitch classes and on the same beat. The piece is led in the same way to how one of the training
-music's pieces ends. No network has to learn anew for it, and it costs no time (docs/experiments.md).
+music's pieces ends. No network has to learn anew for it (docs/experiments.md).
 """
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from piano.foundation.randomness import keyed_generator
+from piano.latent_style import Wishes
 from piano.piano_model import VariationalAttentionModel
 from piano.stream_state import RETURN_EDGE_SECONDS, Closing, Plan, Return, Stream
 
@@ -43,7 +45,13 @@ class SongForm(NamedTuple):
 
 
 def plan_song(
-    network: VariationalAttentionModel, seed: int, item: int, begun: Stream, frames: int, form: SongForm
+    network: VariationalAttentionModel,
+    seed: int,
+    item: int,
+    begun: Stream,
+    frames: int,
+    form: SongForm,
+    wishes: Wishes | None = None,
 ) -> Plan | None:
     """The plan of a piece of `frames` latents whose first window is composed; None if there is nothing to plan.
 
@@ -55,6 +63,8 @@ def plan_song(
     begun : Stream
     frames : int
     form : SongForm
+    wishes : Wishes, optional
+        What was asked of the piece.
     """
     windows = begun.windows
     rate, window = network.frames_per_second, network.latent_seq_len
@@ -68,7 +78,9 @@ def plan_song(
     returns = _returns(network, begun, seed, item, theme, end) if form.returns and windows.noise is None else ()
     if closing is None and not returns:
         return None
-    others = [network.style.contrast(home, seed, item, part) for part in range(len(returns) + 1)] if returns else []
+    others = (
+        [network.style.contrast(home, seed, item, part, wishes) for part in range(len(returns) + 1)] if returns else []
+    )
     return Plan(
         frames=frames,
         room=window - window // 3,
@@ -94,8 +106,11 @@ def _returns(
     while True:
         wait, share = torch.rand(2, generator=random).tolist()
         wanted = last + (BETWEEN_SECONDS[0] + wait * (BETWEEN_SECONDS[1] - BETWEEN_SECONDS[0])) * rate
-        bars = range(round(wanted / bar) - BARS_AROUND, round(wanted / bar) + BARS_AROUND + 1)
-        begin = min((number * bar for number in bars), key=lambda frame: abs(frame - round(frame)))
+        nearest = round(wanted / bar)
+        least, most = (last + seconds * rate for seconds in BETWEEN_SECONDS)
+        bars = range(nearest - BARS_AROUND, nearest + BARS_AROUND + 1)
+        begins = [number * bar for number in bars if least <= number * bar <= most] or [math.ceil(least / bar) * bar]
+        begin = min(begins, key=lambda frame: abs(frame - round(frame)))
         again = Return(round(begin), round((LEAST_SHARE + share * (1.0 - LEAST_SHARE)) * theme))
         if again.end > end:
             return tuple(found)

@@ -84,9 +84,9 @@ class Plan(NamedTuple):
     def next_frames(self, frame: int) -> int:
         """Frames of the next window: no more than there is room for, and the closing is composed at once."""
         left = self.frames - frame
-        close = 0 if self.closing is None else self.closing.latents.shape[1] + self.edge
+        close = 0 if self.closing is None else min(self.closing.latents.shape[1] + self.edge, self.room)
         if left > self.room and left - self.room < close:
-            return max(left - close, 1)
+            return left - close
         return min(self.room, left)
 
     def section(self, frame: int) -> Section:

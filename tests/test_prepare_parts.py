@@ -184,12 +184,13 @@ def test_shards_that_would_do_work_twice_are_refused(tmp_path: Path, music: Path
             working_shard(tmp_path, Shard(3, 3), SETTINGS).__enter__()
         with pytest.raises(DatasetError, match=r"with other settings \(channels 1 -> 2\)"):
             working_shard(tmp_path, Shard(2, 2), stereo).__enter__()
+    assert not (tmp_path / ".work/shard-2-of-2.json").exists()  # one that was refused leaves no mark
     with working_shard(tmp_path, Shard(3, 3), dataclasses.replace(SETTINGS, chunk_seconds=4.0)):
         pass  # nobody is at work: what the half has prepared is kept, and how much is held at once is not heard
     command = [str(music), "--output", str(tmp_path), "--sample-rate", "16000", "--channels", "2", "--workers", "1"]
     assert main([*command, "--shard", "1/2"]) == 2
     said = " ".join(capsys.readouterr().err.split())
-    assert "shard 1/2 was prepared in" in said and "Give every shard the same ones" in said
+    assert "shard 3/3 was prepared in" in said and "Give every shard the same ones" in said
     assert main([*command, "--max-files", "1"]) == 0  # a whole run decides, and those after it go with it
     assert main([*command, "--shard", "1/2"]) == 0
 

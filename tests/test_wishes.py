@@ -46,6 +46,20 @@ def make(output, *arguments):
     return trained_model.make(output, "--steps", "2", *arguments)
 
 
+def make_fails(folder, *arguments: str) -> int:
+    words = [
+        "--checkpoints",
+        str(folder / "model"),
+        "--epoch",
+        "3",
+        "--output",
+        str(folder / "none"),
+        "--device",
+        "cpu",
+    ]
+    return generate_music.main([*words, "--threads", "1", "--count", "1", *arguments])
+
+
 def hearing_keys():
     """A style whose first twelve numbers are pitch classes."""
     style = scattering(latent_dim=12).style
@@ -94,6 +108,9 @@ def test_a_bar_is_asked_of_models_that_know_bars(generator):
         drawn = style.draw(0, range(32), wishes=Wishes(bar=bar))
         assert all(int(beats) % bar == 0 for beats in drawn.pulse.beats)
     assert any(int(beats) % 3 for beats in style.draw(0, range(32)).pulse.beats)
+    chosen = style.fitting(Wishes(bar=3))
+    likeness = style._bar_likeness(Wishes(bar=3).repeats)
+    assert chosen is not None and float(likeness[chosen].min()) >= float(likeness.quantile(0.6))
     assert Wishes(bar=3).repeats == [place for place, beats in enumerate(REPEATS) if beats % 3 == 0]
     with pytest.raises(ConfigError, match="cannot be asked for a metre"):
         generator.style.refuse_unknown(Wishes(bar=3))
@@ -161,6 +178,40 @@ def test_the_form_stands_in_the_receipt_and_is_made_again(here, tmp_path, capsys
     assert song_form(parse_arguments(before.command)) == SongForm(returns=False, closes=False)
 
 
+def test_what_lies_between_the_themes_has_what_was_asked_for(generator):
+    home = generator.style.draw(0, range(1), wishes=Wishes(key=Key(2, True), surprise=0.0))
+    key = generator.style.usual_chroma(Key(2, True))
+
+    def apart(style) -> float:
+        return float((generator.style.chroma_of(style.vector) - key).norm())
+
+    asked = [generator.style.contrast(home, 0, 0, part, Wishes(key=Key(2, True))) for part in range(8)]
+    usual = [generator.style.contrast(home, 0, 0, part) for part in range(8)]
+    assert sum(map(apart, asked)) < 0.5 * sum(map(apart, usual))
+    calm = generator.style.contrast(home, 0, 0, 0, Wishes(surprise=0.0))
+    wild = generator.style.contrast(home, 0, 0, 0, Wishes(surprise=3.0))
+    nearest = [float(torch.cdist(each.vector, generator.style.anchors).min()) for each in (calm, wild)]
+    assert nearest[0] < nearest[1]
+
+
+def test_noise_of_a_file_has_no_form_and_is_made_again(here, tmp_path, capsys):
+    soundfile.write(tmp_path / "hiss.wav", np.random.default_rng(0).normal(0, 0.1, 33 * 8000), 8000)
+    (path,) = make(tmp_path / "out", "--noise", str(tmp_path / "hiss.wav"), "--seconds", "30", "--count", "1")
+    says = json.loads(soundfile.SoundFile(path).comment)
+    assert "form" not in says and "closes" not in says
+    assert reproduce.main([str(path), "--checkpoints", "model", "--source", str(tmp_path / "hiss.wav")]) == 0
+    assert "identical" in capsys.readouterr().out
+
+
+def test_a_receipt_of_before_is_of_the_same_sound_as_one_without_a_form(here, tmp_path):
+    (path,) = make(tmp_path, "--seconds", "2", "--count", "1", "--form", "free")
+    says = json.loads(soundfile.SoundFile(path).comment)
+    now = Receipt.model_validate_json(json.dumps(says), strict=True)
+    del says["form"], says["closes"]
+    assert now.is_same_sound(Receipt.model_validate_json(json.dumps(says), strict=True))
+    assert not now.is_same_sound(now.model_copy(update={"closes": True}))
+
+
 def test_pieces_of_half_a_minute_close_unless_asked_otherwise():
     def closes(*words: str) -> bool:
         return song_form(parse_arguments(list(words))).closes
@@ -202,3 +253,11 @@ def test_a_model_of_before_says_that_it_knows_no_keys(here, generator, tmp_path,
         Player("model", epoch=3, device="cpu").generate(1.0, key="H")
     with pytest.raises(ConfigError, match="form must be"):
         Player("model", epoch=3, device="cpu").generate(1.0, form="sonata")
+    with pytest.raises(ConfigError, match="no model can be asked for bars of 5/4"):
+        Player("model", epoch=3, device="cpu").generate(1.0, meter="5/4")
+    with pytest.raises(ConfigError, match="best_of wants pieces of"):
+        Player("model", epoch=3, device="cpu").generate(1.0, best_of=2)
+    with pytest.raises(ConfigError, match="an ending is of music of a length"):
+        next(Player("model", epoch=3, device="cpu").stream(ending=True))
+    assert make_fails(here, "--meter", "7/8", "--seconds", "1") == 2
+    assert "no model can be asked for bars of 7/8" in " ".join(capsys.readouterr().err.split())

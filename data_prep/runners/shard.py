@@ -99,8 +99,13 @@ def working_shard(output: Path, shard: Shard, settings: PrepareSettings) -> Iter
                 raise DatasetError(
                     f"shard {shard} is being prepared in {printable(output)} already. Wait for it, or take another one."
                 )
-            _refuse_other_division(output, shard, settings)
-            write_bytes(path.with_suffix(".json"), json.dumps(vars(settings)).encode("ascii"))
+            mark = path.with_suffix(".json")
+            write_bytes(mark, json.dumps(vars(settings)).encode("ascii"))  # first: another may look at this moment
+            try:
+                _refuse_other_division(output, shard, settings)
+            except DatasetError:
+                mark.unlink(missing_ok=True)
+                raise
             yield
 
 
@@ -115,6 +120,8 @@ def _refuse_other_division(output: Path, shard: Shard, settings: PrepareSettings
         if found is None:
             continue
         other = Shard(int(found[1]), int(found[2]))
+        if other == shard:
+            continue
         if changes := changed_settings(before, settings):
             raise DatasetError(
                 f"shard {other} was prepared in {printable(output)} with other settings ({changes}). Give every shard "

@@ -190,7 +190,9 @@ class Receipt(BaseModel):
         Names have no part in it, nor has what changes the last bits only: threads and compiled loops.
         """
         names = ["kind", "model", "phase_iterations", "device", "dtype", *NOT_ALWAYS]
-        names = [name for name in names if name not in ("like", "to", "best_of")]
+        names = [name for name in names if name not in ("like", "to", "best_of", "form", "closes")]
+        if (self.form or "free", bool(self.closes)) != (other.form or "free", bool(other.closes)):
+            return False
         if _without_loops(self.versions) != _without_loops(other.versions):
             return False
         if self.kind != "reconstruction":
