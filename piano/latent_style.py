@@ -176,8 +176,9 @@ class Wishes(NamedTuple):
 
     @property
     def repeats(self) -> list[int]:
-        """Which of REPEATS go with the bar."""
-        return [place for place, beats in enumerate(REPEATS) if self.bar and beats % self.bar == 0]
+        """Which of REPEATS go with the bar: once, twice or four times as many beats."""
+        wanted = [] if self.bar is None else [self.bar, 2 * self.bar, 4 * self.bar]
+        return [place for place, beats in enumerate(REPEATS) if beats in wanted]
 
     @property
     def noise_size(self) -> float:
@@ -525,12 +526,15 @@ class LatentStyle(OptionalBuffers):
 
     def _strengths(self) -> Tensor:
         """How strong the beat of the training music's styles is (NUM_ANCHORS,)."""
-        return (self.anchors @ self.unproject * self.spread + self.mean)[:, 1 - PULSE_NUMBERS]
+        return self._anchor_numbers()[:, 1 - PULSE_NUMBERS]
+
+    def _anchor_numbers(self) -> Tensor:
+        """What was measured of the training music's styles, as far as they say it (NUM_ANCHORS, measured)."""
+        return self.anchors @ self.unproject * self.spread + self.mean
 
     def _bar_likeness(self, wanted: list[int]) -> Tensor:
         """How much more alike moments are after bars of a kind than after any other number of beats (NUM_ANCHORS,)."""
-        numbers = self.anchors @ self.unproject * self.spread + self.mean
-        repeats = numbers[:, -self.pulse_numbers :][:, : len(REPEATS)]
+        repeats = self._anchor_numbers()[:, -self.pulse_numbers :][:, : len(REPEATS)]
         others = [place for place in range(len(REPEATS)) if place not in wanted]
         return repeats[:, wanted].amax(dim=1) - repeats[:, others].amax(dim=1)
 
@@ -664,8 +668,7 @@ class LatentStyle(OptionalBuffers):
     def tempo_and_movement(self) -> tuple[Tensor, Tensor]:
         """Of every style of the training music: beats a second, and the log of how much moves (NUM_ANCHORS of each)."""
         still = torch.zeros_like(self.anchors[:, 0])
-        numbers = self.anchors @ self.unproject * self.spread + self.mean
-        return self._pulse_of(self.anchors, still, still).frequency, numbers[:, 2 * self.latent_dim]
+        return self._pulse_of(self.anchors, still, still).frequency, self._anchor_numbers()[:, 2 * self.latent_dim]
 
     def optional_shapes(self) -> dict[str, tuple[int, ...]]:
         return {

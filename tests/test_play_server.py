@@ -98,6 +98,7 @@ def test_what_there_is_to_know(server):
         models = client.get("/api/models").json()
         assert [model["name"] for model in models] == ["first", "second"]
         styles = client.get("/api/models/first/styles").json()
+        assert styles["has_keys"] is True
         assert len(styles["points"]) == len(styles["tempo"]) == len(styles["energy"]) == 1024
         for axis in zip(*styles["points"], strict=True):
             assert min(axis) == 0.0 and max(axis) == 1.0

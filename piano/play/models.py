@@ -18,6 +18,8 @@ class StyleMap(NamedTuple):
     """Beats a minute."""
     energy: list[float]
     """How much moves, by rank from 0 to 1."""
+    has_keys: bool
+    """Whether new music can be asked for a key."""
 
 
 class Models:
@@ -169,6 +171,7 @@ def style_map(generator: Any) -> StyleMap:
         points=[(round(x, 4), round(y, 4)) for x, y in zip(axes[0], axes[-1], strict=True)],
         tempo=[round(60.0 * beat, 1) for beat in frequency.tolist()],
         energy=[round(rank, 3) for rank in _ranks(movement)],
+        has_keys=style.chroma is not None,
     )
 
 

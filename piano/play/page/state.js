@@ -4,7 +4,7 @@ export const state = {
   view: "radio",
   models: [], // as the server names them
   model: "",
-  styles: null, // {points, tempo, energy} of the model
+  styles: null, // {points, tempo, energy, has_keys} of the model
   program: { seed: 0, piece: 0, surprise: 1, wander_seconds: 0, blend: 0.5, prompt: null },
   styleMode: "free", // free, near, between
   near: null, // the number of a style

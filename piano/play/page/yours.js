@@ -91,7 +91,8 @@ function showChoice() {
   $("#amount-control").hidden = state.kind !== "vary";
   $("#length-control").hidden = ["vary", "fill", "loop"].includes(state.kind);
   $("#bars-control").hidden = state.kind !== "loop";
-  $("#key-control").hidden = $("#surprise-control").hidden = !ownMusic(state.kind);
+  $("#surprise-control").hidden = !ownMusic(state.kind);
+  $("#key-control").hidden = !ownMusic(state.kind) || !state.styles?.has_keys;
   $("#at-tempo-control").hidden = state.kind !== "new";
   $("#tempo-control").hidden = !hasTempo();
   $("#part-control").hidden = state.kind !== "fill";
@@ -118,7 +119,7 @@ async function go(event) {
   if (kind === "loop") order.bars = Number($("#bars").value);
   if (hasTempo()) order.tempo = Number($("#tempo").value);
   if (ownMusic(kind)) order.surprise = Number($("#surprise").value);
-  if (ownMusic(kind) && $("#key").value) order.key = $("#key").value;
+  if (!$("#key-control").hidden && $("#key").value) order.key = $("#key").value;
   if (kind === "fill") Object.assign(order, { begin: Number($("#begin").value), end: Number($("#end").value) });
   if (kind === "vary") order.amount = Number($("#amount").value);
   try {
@@ -176,7 +177,7 @@ export function showYours() {
   $("#at-tempo").addEventListener("change", showChoice);
   $("#make").addEventListener("submit", go);
   watch(["uploads", "source"], showSounds);
-  watch(["source", "kind"], showChoice);
+  watch(["source", "kind", "styles"], showChoice);
   watch("makes", showMakes);
   watch("takes", showMade);
   showSounds();
