@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from piano.foundation.doors import command
 from piano.foundation.errors import ConfigError
 from piano.foundation.features import in_full_precision
 from piano.foundation.finite import require_finite
@@ -473,7 +474,7 @@ class LatentStyle(OptionalBuffers):
         if wishes.key is not None and self.chroma is None:
             raise ConfigError(
                 "this model cannot be asked for a key: it was made before keys were measured. Leave out --key, or go "
-                "on from it with musigan train --from, which measures them."
+                f"on from it with `{command('train', '--from', 'MODEL')}`, which measures them."
             )
         if wishes.bar is not None and not self.has_repeats:
             raise ConfigError(

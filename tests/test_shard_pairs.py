@@ -219,7 +219,7 @@ def test_copies_that_do_not_fit_are_refused_and_leave_nothing(
 def test_one_form_takes_the_place_of_the_other(folders: tuple[Path, Path, Path], tmp_path: Path):
     forms = {}
     for form in ("npy", "shards", "npy"):
-        create_dataset(folders[0], tmp_path, segment_seconds=0.5, validation_fraction=0.3, form=form)
+        create_dataset(folders[0], tmp_path, segment_seconds=0.5, validation_fraction=0.3, form=form, overwrite=True)
         forms[form] = sorted(path.name for path in tmp_path.iterdir())
         assert len(open_pairs(tmp_path, "training")) == read_manifest(tmp_path).pairs["training"]
     assert forms["npy"] == [".lock", "manifest.json", "training_set.npy", "validation_set.npy"]

@@ -41,7 +41,9 @@ def made_title(path: Path, receipt: Receipt | None, number: int) -> str:
             return (
                 f"Loop {number}, {counted(receipt.bars or 1, 'bar')} at {receipt.tempo:g} a minute, seed {receipt.seed}"
             )
-        return f"Sample {number}, seed {receipt.seed}"
+        asked = [f"{receipt.tempo:g} a minute"] if receipt.tempo else []
+        asked += [receipt.key] if receipt.key else []
+        return ", ".join([f"Sample {number}, seed {receipt.seed}", *asked])
     if found := re.fullmatch(r"(sample|seed)_(\d+)", path.stem):
         kind, digits = found.groups()
         return f"Sample {int(digits) + 1}" if kind == "sample" else f"Seed {int(digits)}"
