@@ -12,11 +12,12 @@ from piano.best_of import best_item, unlikeness
 from piano.composer import Composer, Sampling
 from piano.foundation.errors import ConfigError
 from piano.foundation.keys import Key, nearest_key
-from piano.foundation.receipt import Receipt
+from piano.foundation.receipt import Receipt, read_receipt
 from piano.generate_options import parse_arguments, song_form
 from piano.latent_style import LEAST_STYLES, REPEATS, AskedTempo, Wishes
 from piano.loops import Meter
 from piano.player import Player
+from piano.report.titles import made_title
 from piano.song_form import SongForm
 from piano.utilities import load_generator
 from tests import trained_model
@@ -145,6 +146,7 @@ def test_files_say_what_was_asked_for_and_are_made_again(here, tmp_path, capsys)
     says = json.loads(soundfile.SoundFile(path).comment)
     assert (says["key"], says["tempo"], says["surprise"]) == ("D minor", 120.0, 0.5)
     assert "--key 'D minor'" in says["musigan"] and "--surprise 0.5" in says["musigan"]
+    assert made_title(path, read_receipt(path), 1) == "Sample 1, seed 3, 120 a minute, D minor"
     assert reproduce.main([str(path), "--checkpoints", "model"]) == 0
     assert "identical" in capsys.readouterr().out
     (plain,) = make(tmp_path / "plain", "--seconds", "2", "--count", "1", "--seed", "3")
