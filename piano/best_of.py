@@ -2,7 +2,7 @@
 
 All are composed as latents, which costs a small part of making them sound. A window's style is measured, and the
 distance to the nearest style of the training music says how unusual it is. No judge is needed, which given-away models
-have none of.
+have none of. It leaves out strays; a set of such pieces is less varied, and scores no better (docs/experiments.md).
 """
 
 import torch

@@ -230,7 +230,7 @@ def add_wishes(parser: argparse.ArgumentParser) -> None:
         type=kinds.best_of,
         default=1,
         metavar="N",
-        help="compose so many pieces for each sample and keep the one that is most like music (default: %(default)s)",
+        help="compose so many pieces for each sample and keep the one with the most usual style (default: %(default)s)",
     )
     parser.add_argument(
         "--form",

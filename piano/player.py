@@ -158,7 +158,8 @@ class Player:
         ending : bool, optional
             Whether it comes to a close; by default pieces of half a minute and more do.
         best_of : int
-            Compose so many pieces, those from `item * best_of` on, and keep the one that is most like music.
+            Compose so many pieces, those from `item * best_of` on, and keep the one whose styles are nearest to the
+            training music's.
 
         Returns
         -------
