@@ -1,4 +1,4 @@
-"""The best of several pieces: the one whose windows are most like those of the training music.
+"""The best of several pieces: the one whose styles are nearest to those of the training music.
 
 All are composed as latents, which costs a small part of making them sound. A window's style is measured, and the
 distance to the nearest style of the training music says how unusual it is. No judge is needed, which given-away models
@@ -8,7 +8,8 @@ have none of. It leaves out strays; a set of such pieces is less varied, and sco
 import torch
 
 from piano.composer import Composer
-from piano.latent_style import Style
+from piano.foundation.errors import ConfigError
+from piano.latent_style import SHORTEST_SECONDS, Style
 from piano.song_form import SongForm
 
 
@@ -21,7 +22,18 @@ def best_item(
     until: Style | None = None,
     form: SongForm | None = None,
 ) -> int:
-    """Which of some items is most like music; see `Composer.stream`."""
+    """Which of some items has styles that are nearest to the training music's; see `Composer.stream`.
+
+    Raises
+    ------
+    ConfigError
+        They are too short to have a style.
+    """
+    if seconds < SHORTEST_SECONDS:
+        raise ConfigError(
+            f"the best of several is chosen by its style, which pieces of {SHORTEST_SECONDS:g} s and more have; "
+            f"{seconds:g} s were asked for."
+        )
     found = {
         item: unlikeness(composer, composer.latents(seconds, style=style, until=until, form=form, item=item))
         for item in items

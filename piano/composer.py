@@ -307,6 +307,7 @@ class Composer:
             style=style.going_on_from(windows.style, (windows.start + turned_at) / self.generator.frames_per_second),
             history=torch.cat([state.recent, ahead], dim=1)[:, -self._kept :],
             frame=turned_at,
+            plan=None,  # it was of the style before
         )
         return state._replace(windows=windows, ahead=ahead)
 

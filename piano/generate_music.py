@@ -222,10 +222,6 @@ class Maker(NamedTuple):
             yield from compose_loops(self, output, list(items))
         else:
             self.refuse_no_length()
-            if options.best_of > 1 and options.seconds < SHORTEST_SECONDS:
-                raise ConfigError(
-                    f"--best-of wants pieces of {SHORTEST_SECONDS:g} s or more: shorter ones say nothing."
-                )
             yield from compose_samples(self, output, list(items))
 
     def refuse_no_length(self) -> None:

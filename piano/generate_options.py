@@ -9,7 +9,7 @@ from piano.foundation.doors import fill, program
 from piano.foundation.keys import Key
 from piano.foundation.screen_text import CommandParser, printable
 from piano.loops import Meter
-from piano.song_form import LEAST_CLOSED_SECONDS, SongForm
+from piano.song_form import FORMS, LEAST_CLOSED_SECONDS, SongForm
 
 DESCRIPTION = (
     "New music from a checkpoint and a seed, like a song or not, or a loop of it; a fragment continued, a take varied, "
@@ -24,8 +24,6 @@ AMOUNT = 0.3
 """Of a variation, unless asked otherwise."""
 MAX_THREADS = 4
 COMMON_TIME = Meter(4, 4)
-FORMS = ("returning", "free")
-"""A theme that comes again between other music; or each window goes on from the one before, and nothing comes again."""
 EXAMPLE = """examples:
   {musigan generate} --seconds 30 --count 4
   {musigan generate} --prompt my_fragment.mp3 --seconds 20
@@ -284,8 +282,7 @@ def refuse_wrong_wishes(parser: argparse.ArgumentParser, options: argparse.Names
 
 def song_form(options: argparse.Namespace) -> SongForm:
     """The form of a piece."""
-    closes = options.seconds >= LEAST_CLOSED_SECONDS if options.ending is None else options.ending
-    return SongForm(options.form == FORMS[0], closes)
+    return SongForm.asked(options.form, options.ending, options.seconds)
 
 
 def take_apart_ends(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:

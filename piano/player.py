@@ -33,11 +33,11 @@ from piano.generate_music import (
     style_of_file,
     varied_sounds,
 )
-from piano.generate_options import AMOUNT, FORMS
-from piano.latent_style import SHORTEST_SECONDS, AskedTempo, Style, Wishes
+from piano.generate_options import AMOUNT
+from piano.latent_style import AskedTempo, Style, Wishes
 from piano.loops import LoopForm, Meter, compose_loop
 from piano.piano_model import VariationalAttentionModel
-from piano.song_form import LEAST_CLOSED_SECONDS, SongForm
+from piano.song_form import FORMS, SongForm
 from piano.utilities import build_generator, load_checkpoint
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _form_of(form: str, ending: bool | None, seconds: float) -> SongForm:
     """What is asked of the form of a piece; raises ConfigError."""
     if form not in FORMS:
         raise ConfigError(f"form must be {' or '.join(FORMS)}, got {form!r}")
-    return SongForm(form == FORMS[0], LEAST_CLOSED_SECONDS <= seconds < math.inf if ending is None else ending)
+    return SongForm.asked(form, ending, seconds)
 
 
 class Player:
@@ -174,14 +174,12 @@ class Player:
         self._check(seconds)
         if problem := outside({"best_of": best_of}, {"best_of": BEST_OF}):
             raise ConfigError(problem)
-        if best_of > 1 and seconds < SHORTEST_SECONDS:
-            raise ConfigError(f"best_of wants pieces of {SHORTEST_SECONDS:g} s or more: shorter ones say nothing")
         wanted = _Piece(seconds, seed, steps, like, to, tempo, key, meter, surprise, form, ending)
         begun = self._begin(wanted)
         if best_of > 1:
             items = range(item * best_of, (item + 1) * best_of)
             item = best_item(begun.composer, items, seconds, style=begun.style, until=begun.until, form=begun.form)
-        return self._joined(self._stream(wanted, item, begun))
+        return self._joined(self._stream(begun, seconds, item))
 
     def compose(self, seconds: float = 30.0, *, seed: int = 0, item: int = 0, steps: int | str = "auto") -> Sound:
         """The same as `generate`: its name since the first version."""
@@ -213,7 +211,7 @@ class Player:
         """
         self._check(seconds, may_be_endless=True)
         wanted = _Piece(seconds, seed, steps, like, to, tempo, key, meter, surprise, form, ending)
-        return self._stream(wanted, item, self._begin(wanted))
+        return self._stream(self._begin(wanted), seconds, item)
 
     def _begin(self, wanted: "_Piece") -> "_Begun":
         """What composes a piece, with the styles of its files; raises AudioError and ConfigError."""
@@ -240,10 +238,9 @@ class Player:
         style, until = (each and styles.wish_for(each, wishes) for each in files)
         return _Begun(composer, style, until, _form_of(wanted.form, wanted.ending, seconds))
 
-    def _stream(self, wanted: "_Piece", item: int, begun: "_Begun") -> Iterator[Sound]:
-        for piece in begun.composer.stream(
-            wanted.seconds, item=item, style=begun.style, until=begun.until, form=begun.form
-        ):
+    def _stream(self, begun: "_Begun", seconds: float, item: int) -> Iterator[Sound]:
+        composer, style, until, form = begun
+        for piece in composer.stream(seconds, item=item, style=style, until=until, form=form):
             yield Sound(piece.float().cpu().numpy(), self.sample_rate)
 
     def loop(

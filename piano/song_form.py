@@ -35,6 +35,10 @@ LEAST_CLOSED_SECONDS = 30.0
 """Shorter pieces are excerpts, unless a close is asked for."""
 
 
+FORMS = ("returning", "free")
+"""A theme that comes again between other music; or each window goes on from the one before, and nothing comes again."""
+
+
 class SongForm(NamedTuple):
     """What is asked of the form of a piece."""
 
@@ -42,6 +46,12 @@ class SongForm(NamedTuple):
     """Whether its theme comes again."""
     closes: bool = True
     """Whether it comes to an end."""
+
+    @classmethod
+    def asked(cls, form: str, ending: bool | None, seconds: float) -> "SongForm":
+        """One of FORMS; without a word about the ending, pieces of LEAST_CLOSED_SECONDS and more close."""
+        closes = LEAST_CLOSED_SECONDS <= seconds < math.inf if ending is None else ending
+        return cls(form == FORMS[0], closes)
 
 
 def plan_song(

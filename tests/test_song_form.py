@@ -12,6 +12,7 @@ from data_prep.create_dataset import create_dataset
 from data_prep.prepare_dataset import prepare_folder
 from piano.composer import Composer, Sampling
 from piano.foundation.dataset_format import PrepareSettings
+from piano.foundation.features import chroma_window
 from piano.foundation.runtime import start_runtime
 from piano.foundation.shard_pairs import ShardPairs
 from piano.latent_style import NUM_ENDS
@@ -25,10 +26,10 @@ from piano.song_form import (
     SongForm,
 )
 from piano.stream_state import RETURN_LEVEL, Plan
-from piano.training.fitting import keep_ends, until_it_died_away
+from piano.training.fitting import fit_chroma, keep_ends, until_it_died_away
 from piano.training.training_data import TrainingData
 from tests.test_stream_contract import MODELS, scattering
-from tests.tiny_run import SAMPLE_RATE
+from tests.tiny_run import SAMPLE_RATE, tonal_pairs
 
 FREE, RETURNING = SongForm(returns=False, closes=False), SongForm(returns=True, closes=False)
 SECONDS = 100.0
@@ -205,6 +206,29 @@ def test_a_run_keeps_the_ends_of_its_music_but_of_what_breaks_off(tmp_path, form
     whole = pairs.last(place, 10**9)
     assert whole.shape[1] == round((9.0 + 0.37 * number) * SAMPLE_RATE)
     assert np.array_equal(pairs.last(place, 1000), whole[:, -1000:])
+
+
+@pytest.mark.parametrize("frames", [8, 32])
+def test_pitch_classes_are_read_also_where_a_pair_is_shorter_than_what_they_are_heard_in(frames):
+    generator = scattering()
+    samples = frames * generator.hop_samples
+    assert samples < chroma_window(SAMPLE_RATE) or frames == 32
+    pairs = tonal_pairs(8)[..., : samples // 2].reshape(-1, 2, 1, samples // 2)
+    runtime = start_runtime(device="cpu", precision="32", threads=1)
+    data = TrainingData(generator, runtime, training_set=AudioDataset(pairs), validation_set=AudioDataset(pairs))
+    fit_chroma(generator, data, frames=frames, seed=0)
+    assert generator.style.chroma is not None and generator.style.chroma.is_contiguous()
+    latents = generator.encode(torch.from_numpy(pairs[0].reshape(1, 1, samples)))
+    classes = latents.mean(dim=1) @ generator.style.chroma[:-1] + generator.style.chroma[-1]
+    assert float(classes.sum()) == pytest.approx(1.0, abs=0.1)
+
+
+def test_a_control_that_moves_ends_the_plan(composer):
+    frames = math.ceil(SECONDS * composer.generator.frames_per_second)
+    begun = composer._planned(composer.start(0), frames, None, SongForm(), 0)
+    assert begun.windows.plan is not None
+    turned = composer.turn(begun, composer.generator.style.draw(9, range(1)))
+    assert turned.windows.plan is None and not composer.is_over(turned)
 
 
 def test_an_end_is_what_dies_away():

@@ -257,7 +257,7 @@ def test_a_model_of_before_says_that_it_knows_no_keys(here, generator, tmp_path,
         Player("model", epoch=3, device="cpu").generate(1.0, form="sonata")
     with pytest.raises(ConfigError, match="no model can be asked for bars of 5/4"):
         Player("model", epoch=3, device="cpu").generate(1.0, meter="5/4")
-    with pytest.raises(ConfigError, match="best_of wants pieces of"):
+    with pytest.raises(ConfigError, match="the best of several is chosen by its style"):
         Player("model", epoch=3, device="cpu").generate(1.0, best_of=2)
     with pytest.raises(ConfigError, match="an ending is of music of a length"):
         next(Player("model", epoch=3, device="cpu").stream(ending=True))

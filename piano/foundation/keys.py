@@ -13,6 +13,8 @@ KEY_PROFILES = np.array(
 )
 """How often the pitch classes occur in major and in minor (Albrecht & Shanahan, Music Perception 31, 2013)."""
 NOTES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
+KEY_PATTERN = r"^[A-G][#b]? (major|minor)$"
+"""Of `Key.name`."""
 LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 ACCIDENTALS = {"": 0, "#": 1, "♯": 1, "b": -1, "♭": -1}
 MODES = {"": False, "major": False, "maj": False, "m": True, "minor": True, "min": True}

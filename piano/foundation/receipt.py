@@ -15,6 +15,7 @@ from torch import Tensor
 
 from piano.foundation import bounds, compiled
 from piano.foundation.errors import AudioError
+from piano.foundation.keys import KEY_PATTERN
 from piano.foundation.native_sound import sndfile_name
 from piano.foundation.screen_text import printable
 from piano.foundation.sound_names import FFMPEG_SUFFIXES
@@ -153,7 +154,7 @@ class Receipt(BaseModel):
     """Of what was heard of a radio: then it is no whole piece."""
     tempo: Annotated[float, Field(**bounds.TEMPO.limits)] | None = None
     """Asked for: quarter notes a minute."""
-    key: Annotated[str, Field(pattern=r"^[A-G][#b]? (major|minor)$")] | None = None
+    key: Annotated[str, Field(pattern=KEY_PATTERN)] | None = None
     """Asked for."""
     surprise: Annotated[float, Field(**bounds.SURPRISE.limits)] | None = None
     """Asked for, where it is not 1."""

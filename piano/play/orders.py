@@ -10,6 +10,7 @@ from piano.composer import Composer, Sampling
 from piano.file_gaps import Form, Wanted, form_of
 from piano.foundation import bounds
 from piano.foundation.errors import AudioError, ConfigError
+from piano.foundation.keys import KEY_PATTERN
 from piano.foundation.prompts import Heard, hear
 from piano.generate_music import LEAST_FRAMES, Maker, hear_prompt
 from piano.generate_options import COMMON_TIME, parse_arguments
@@ -34,7 +35,7 @@ class Order(BaseModel):
     amount: float = Field(default=0.3, ge=0.0, le=1.0)
     tempo: Annotated[float, Field(**bounds.TEMPO.limits)] | None = None
     """Of new music and of a loop, in quarter notes a minute."""
-    key: str | None = Field(default=None, pattern=r"^[A-G][#b]? (major|minor)$")
+    key: str | None = Field(default=None, pattern=KEY_PATTERN)
     """Of new music and of a loop."""
     surprise: float = Field(default=1.0, ge=bounds.SURPRISE.low, le=bounds.SURPRISE.high)
     """Of new music and of a loop: from 0, calm, to 1, as usual, and wilder."""

@@ -107,7 +107,8 @@ def fit_chroma(network: VariationalAttentionModel, data: TrainingData, *, frames
     Each chroma is held against the mean of the latents over its window.
     """
     rate, hop = network.sample_rate, network.hop_samples
-    frames = max(frames, -(-chroma_window(rate) // hop) + 1)
+    wanted = max(frames, -(-chroma_window(rate) // hop) + 1)
+    frames = min(wanted, data.sets["training"].samples // hop)  # of a shorter pair there is one chroma
     waveforms = data.draw_waveforms(Step((seed, "chroma"), 0, 0.0), math.ceil(CHROMA_FRAMES / frames), frames)
     means, classes = [], []
     for crops in waveforms.split(ENCODED_PAIRS):
