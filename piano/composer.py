@@ -36,6 +36,8 @@ HISTORY_PART = 3
 """Endless music: the last third of a window is the prefix of the next one."""
 BLOCK_FRAMES = 32
 """Of latents that become sound at once: always on the same grid, so that pieces of any size are the same bits."""
+BAR_NOISE = 0.3
+"""Of the power of the noise, so much comes again after each bar that was asked for."""
 STYLE_ATTEMPTS = 8
 RECONSTRUCTION_SEED = 0
 """Of the scatter of reconstructions: a song written down and played back is the same every time."""
@@ -501,7 +503,8 @@ class Composer:
                     "amount": torch.cat([torch.ones_like(history[..., 0]), section.level], dim=1),
                 }
         if windows.noise is None:
-            fresh = self.white_noise(items, "music", windows.frame, wanted)
+            place = windows.start + windows.frame
+            fresh = self.in_bars(self.white_noise(items, "music", windows.frame, wanted), items, style, place)
             if (size := self.sampling.wishes.noise_size) != 1.0:
                 fresh = size * fresh
         else:
@@ -612,6 +615,32 @@ class Composer:
         place = {"first_frame": position, "frames": frames, "channels": network.latent_dim}
         noise = [keyed_noise(self.sampling.seed, item, purpose, **place) for item in items]
         return torch.stack(noise).to(network.device)
+
+    def in_bars(self, noise: Tensor, items: range, style: Style, first_frame: int) -> Tensor:
+        """White noise (items, frames, latent_dim) a part of which comes again after each bar, if one is asked for.
+
+        What the flow makes of noise that comes again comes again, too, so that bars are heard from models that were
+        told of none. Each frame is white noise as before; only frames a whole number of bars apart are alike.
+
+        Parameters
+        ----------
+        noise : Tensor [shape=(items, frames, latent_dim)]
+        items : range
+        style : Style
+            Its beats are counted.
+        first_frame : int
+            Of the noise, in the style's time.
+        """
+        beats = self.sampling.wishes.beats_of_bar(style.pulse)
+        if beats is None or not noise.shape[1]:
+            return noise
+        rate, frames = self.generator.frames_per_second, noise.shape[1]
+        places = style.pulse.places_in_bars(beats, frames, first_frame=first_frame, frames_per_second=rate).cpu()
+        again = [
+            self.white_noise(range(item, item + 1), "bar", 0, int(own.max()) + 1)[0, own.to(noise.device)]
+            for item, own in zip(items, places.expand(len(items), -1), strict=True)
+        ]
+        return (1.0 - BAR_NOISE) ** 0.5 * noise + BAR_NOISE**0.5 * torch.stack(again)
 
     # --- from latents to sound -------------------------------------------------------------------------------------
 

@@ -38,8 +38,8 @@ from piano.foundation.sound_pipe import require_a_pipe, write_stream
 from piano.foundation.sound_progress import Progress, say
 from piano.generate_options import COUNT, MAX_THREADS, PIPE, parse_arguments, song_form
 from piano.infill_files import Piece, completed, new_pieces
-from piano.latent_style import SHORTEST_SECONDS, AskedTempo, Style, Wishes
-from piano.loops import LoopForm, least_samples, loop_pieces
+from piano.latent_style import SHORTEST_SECONDS, Style, Wishes
+from piano.loops import LoopForm, asked_of_music, least_samples, loop_pieces
 from piano.made_sounds import Shelf, Target, name_part, sample_name
 from piano.piano_model import VariationalAttentionModel
 from piano.utilities import build_generator, choose_folder, load_checkpoint, not_composing_yet
@@ -246,19 +246,14 @@ class Maker(NamedTuple):
         composer, style = self.wished()
         return composer.stream(options.seconds, noise=noise, style=style, until=self.until(), form=song_form(options))
 
-    def wished(self, tempo: AskedTempo | None = None) -> tuple[Composer, Style | None]:
+    def wished(self) -> tuple[Composer, Style | None]:
         """The composer, and the style if it is that of a file, with what was asked for.
 
         Raises ConfigError where the model cannot be asked for it.
-
-        Parameters
-        ----------
-        tempo : AskedTempo, optional
-            That of a loop; by default what the command line says.
         """
         options, styles = self.options, self.generator.style
         style = style_of_file(self.composer, options.like) if options.like else None
-        wishes = self.wishes(tempo)
+        wishes = self.wishes()
         composer = self.composer.with_sampling(self.composer.sampling._replace(wishes=wishes))
         return composer, None if style is None else styles.wish_for(style, wishes)
 
@@ -267,13 +262,14 @@ class Maker(NamedTuple):
         for sentence in self.generator.style.what_is_missing(self.wishes()):
             say(sentence)
 
-    def wishes(self, tempo: AskedTempo | None = None) -> Wishes:
+    def wishes(self) -> Wishes:
         """What new music was asked to be like; raises ConfigError where the model cannot be asked."""
-        options = self.options
-        if options.tempo:
-            tempo = tempo or AskedTempo(options.tempo / 60.0)
-        bar = options.meter.asked_beats if options.meter and not options.loop else None
-        wishes = Wishes(tempo, options.key, bar, options.surprise)
+        options, rate = self.options, self.generator.sample_rate
+        if options.loop:
+            form = LoopForm(options.loop, options.tempo, options.meter, rate)
+            wishes = form.wishes(options.key, options.surprise, hears_bars=options.hears_bars)
+        else:
+            wishes = asked_of_music(options.tempo, options.key, options.meter, options.surprise)
         self.generator.style.refuse_unknown(wishes)
         return wishes
 
@@ -305,6 +301,7 @@ class Maker(NamedTuple):
             "surprise": None if options.surprise == 1.0 else options.surprise,
             "bars": options.loop,
             "meter": options.meter and str(options.meter),
+            "hears_bars": True if options.meter and options.hears_bars else None,
             "regions": sorted(zip(options.begins, options.ends, strict=True)) or None,
             "extended": (options.extend_left, options.extend_right) if options.infill else None,
             "device": generator.device.type,
@@ -367,6 +364,7 @@ def asked_part(options: argparse.Namespace) -> str:
     like += f"to_{name_part(options.to)}_" if options.to else ""
     like += f"{options.tempo:g}bpm_" if options.tempo else ""
     like += f"{options.key.short}_" if options.key else ""
+    like += f"{options.meter.beats}-{options.meter.unit}_" if options.meter and not options.loop else ""
     return like + (f"best_of_{options.best_of}_" if options.best_of > 1 else "")
 
 
@@ -375,7 +373,7 @@ def compose_loops(maker: Maker, output: Path, items: list[int]) -> Iterator[list
     generator, options = maker.generator, maker.options
     form = LoopForm(options.loop, options.tempo, options.meter, generator.sample_rate)
     form.refuse_too_short(least_samples(maker.composer))
-    composer, style = maker.wished(form.asked)
+    composer, style = maker.wished()
     receipts = maker.receipts("loop", source=None, seconds=form.samples / generator.sample_rate)
     with Progress("loop", generator.sample_rate) as progress:
         progress.expect(len(items) * form.samples)

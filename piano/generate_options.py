@@ -97,6 +97,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     add_sources(parser)
     add_wishes(parser)
+    parser.set_defaults(hears_bars=True)  # False: of a sound that was made before bars were heard
     kinds.add_shared(parser, "--device")
     kinds.add_shared(
         parser,
@@ -209,7 +210,7 @@ def add_wishes(parser: argparse.ArgumentParser) -> None:
         "--meter",
         type=meter,
         metavar="N/M",
-        help="of the bars; without --loop for models that were told of bars (default: of --loop 4/4, else drawn)",
+        help="of the bars, after each of which music comes again (default: of --loop 4/4, else not asked for)",
     )
     parser.add_argument(
         "--key",
@@ -251,9 +252,8 @@ def refuse_wrong_loops(parser: argparse.ArgumentParser, options: argparse.Namesp
     if options.tempo and others:
         parser.error(f"--tempo and {others[0]} cannot be combined: the tempo is that of the file")
     if options.loop is None:
-        if options.meter and (others or options.like):
-            other = others[0] if others else "--like"
-            parser.error(f"--meter and {other} cannot be combined: the bars are those of the file")
+        if options.meter and others:
+            parser.error(f"--meter and {others[0]} cannot be combined: the bars are those of the file")
         return
     if given:
         parser.error(f"--loop and {given[0]} cannot be combined: a loop is new music")

@@ -238,7 +238,9 @@ def between_steps(
         noise = torch.cat(
             [
                 composer.white_noise(items, "prefix", 0, before),
-                composer.white_noise(items, purpose, position + first_frame, free),
+                composer.in_bars(
+                    composer.white_noise(items, purpose, position + first_frame, free), items, style, first_frame
+                ),
                 composer.white_noise(items, "suffix", 0, after),
             ],
             dim=1,

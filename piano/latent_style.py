@@ -65,6 +65,8 @@ NUM_ENDS = 64
 ENDING_SECONDS = 4.5
 LEAST_ENDS = 8
 """Of these that fit best, one is drawn."""
+SHORTEST_BAR = 0.5
+"""In seconds: two or more shorter bars come again together."""
 BAR_LEAD = 0.05
 """So much less alike, at least, are moments that are not a bar apart."""
 CALMNESS = 0.2
@@ -122,6 +124,26 @@ class Pulse(NamedTuple):
         )
         return beat if self.repeats is None else torch.cat([self.repeats, beat], dim=1)
 
+    def places_in_bars(self, beats: Tensor, frames: int, *, first_frame: int, frames_per_second: float) -> Tensor:
+        """How many frames ago the bar of each frame from `first_frame` on began.
+
+        Parameters
+        ----------
+        beats : Tensor [shape=(batch,)]
+            Of the pulse, in a bar; of bars that are shorter than SHORTEST_BAR two, four or more count as one.
+
+        Returns
+        -------
+        Tensor of int64 [shape=(batch, frames)]
+            A bar need not be a whole number of frames: its places are rounded down.
+        """
+        seconds = (first_frame + torch.arange(frames, device=self.phase.device)) / frames_per_second
+        several = (SHORTEST_BAR * self.frequency / beats).clamp_min(1.0).log2().ceil().exp2()
+        bar = (beats * several).unsqueeze(1)
+        frequency = self.frequency.unsqueeze(1)
+        gone = frequency * seconds + self.phase.unsqueeze(1) / (2.0 * math.pi)
+        return ((gone / bar % 1.0) * bar / frequency * frames_per_second).long()
+
     def signals(self, frames: int, *, first_frame: int, frames_per_second: float) -> Tensor:
         """The beat and its octave over time, and what comes again, each with its quadrature.
 
@@ -170,16 +192,24 @@ class Wishes(NamedTuple):
 
     tempo: AskedTempo | None = None
     key: Key | None = None
-    bar: int | None = None
-    """Beats of a bar."""
+    bar: float | None = None
+    """Beats of a bar: such as the tempo counts, where one is asked for."""
     surprise: float = 1.0
     """From 0, calm, to what is usual, 1, and wilder: how far styles are drawn from the training music's."""
 
     @property
     def repeats(self) -> list[int]:
-        """Which of REPEATS go with the bar: once, twice or four times as many beats."""
-        wanted = [] if self.bar is None else [self.bar, 2 * self.bar, 4 * self.bar]
-        return [place for place, beats in enumerate(REPEATS) if beats in wanted]
+        """Which of REPEATS go with the bar: a power of two of beats, or three times that."""
+        kin = next((kin for kin in ((2, 4, 8), (3, 6, 12)) if self.bar in kin), ())
+        return [place for place, beats in enumerate(REPEATS) if beats in kin]
+
+    def beats_of_bar(self, pulse: Pulse) -> Tensor | None:
+        """How many beats of a pulse a bar has (batch,): a pulse may be an octave of the tempo."""
+        if self.bar is None:
+            return None
+        if self.tempo is None:
+            return torch.full_like(pulse.frequency, self.bar)
+        return self.bar * pulse.frequency / self.tempo.beats_per_second
 
     @property
     def noise_size(self) -> float:
@@ -476,11 +506,6 @@ class LatentStyle(OptionalBuffers):
                 "this model cannot be asked for a key: it was made before keys were measured. Leave out --key, or go "
                 f"on from it with `{command('train', '--from', 'MODEL')}`, which measures them."
             )
-        if wishes.bar is not None and not self.has_repeats:
-            raise ConfigError(
-                "this model cannot be asked for a metre: it has not learned where bars begin (model.repeat_signals). "
-                "Leave out --meter."
-            )
 
     @torch.no_grad()
     def what_is_missing(self, wishes: Wishes) -> list[str]:
@@ -510,7 +535,7 @@ class LatentStyle(OptionalBuffers):
         choice = None
         if wishes.tempo is not None:
             choice = self.with_tempo_near(wishes.tempo)
-        if wishes.repeats:
+        if self.has_repeats and wishes.repeats:
             choice = self._best(choice, self._bar_likeness(wishes.repeats), BAR_SHARE)
         if wishes.key is not None:
             choice = self._best(choice, self.key_likeness(wishes.key), KEY_SHARE)

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from piano.composer import HISTORY_PART, Composer
 from piano.foundation.errors import ConfigError
+from piano.foundation.keys import Key
 from piano.foundation.loop_tags import LoopTags
 from piano.infill import fill_gap
-from piano.latent_style import AskedTempo, Style
+from piano.latent_style import AskedTempo, Style, Wishes
 
 LEAD_SECONDS = 1.5
 """At least so much is composed before the loop, for its beginning to have a past."""
@@ -49,22 +50,29 @@ class Meter(NamedTuple):
         return f"{self.beats}/{self.unit}"
 
     @property
-    def heard_beats(self) -> int | None:
-        """Beats that a bar is heard in: 3 or 2, also where they are twice or four times as many; None for others."""
-        beats = self.beats // 3 if self.unit == 8 and self.beats % 3 == 0 and self.beats > 3 else self.beats
-        return next((few for few in (3, 2) if beats in (few, 2 * few, 4 * few)), None)
-
-    @property
-    def asked_beats(self) -> int:
-        """`heard_beats`; raises ConfigError for metres that no model is told of."""
-        if self.heard_beats is None:
-            raise ConfigError(f"no model can be asked for bars of {self}: only for such of two, three or four beats.")
-        return self.heard_beats
+    def heard_beats(self) -> int:
+        """Beats that a bar is heard in: 6/8 has two of three eighths each."""
+        is_compound = self.unit >= 8 and self.beats % 3 == 0 and self.beats > 3
+        return self.beats // 3 if is_compound else self.beats
 
     @property
     def quarters(self) -> float:
         """Quarter notes of a bar, which a tempo counts."""
         return 4.0 * self.beats / self.unit
+
+    def beats_per_second(self, tempo: float) -> float:
+        """Of the beats that are heard, at so many quarter notes a minute."""
+        return tempo / 60.0 * self.heard_beats / self.quarters
+
+
+def asked_of_music(
+    tempo: float | None = None, key: Key | None = None, meter: Meter | None = None, surprise: float = 1.0
+) -> Wishes:
+    """What the composer is told of music that is no loop; `tempo` in quarter notes a minute."""
+    beats = (meter or Meter(4, 4)).beats_per_second
+    return Wishes(
+        None if tempo is None else AskedTempo(beats(tempo)), key, None if meter is None else meter.heard_beats, surprise
+    )
 
 
 class LoopForm(NamedTuple):
@@ -86,10 +94,21 @@ class LoopForm(NamedTuple):
         """The nearest whole number."""
         return round(self.quarters * 60.0 / self.tempo * self.sample_rate)
 
-    @property
-    def asked(self) -> AskedTempo:
-        """What the composer is told."""
-        return AskedTempo(self.tempo / 60.0, self.quarters)
+    def wishes(self, key: Key | None = None, surprise: float = 1.0, *, hears_bars: bool = True) -> Wishes:
+        """What the composer is told.
+
+        Parameters
+        ----------
+        key : Key, optional
+        surprise : float
+        hears_bars : bool
+            Whether music comes again after each bar. Loops of before did not, and counted quarters in 6/8, too.
+        """
+        if not hears_bars:
+            return Wishes(AskedTempo(self.tempo / 60.0, self.quarters), key, surprise=surprise)
+        beats = self.meter.heard_beats
+        tempo = AskedTempo(self.meter.beats_per_second(self.tempo), float(self.bars * beats))
+        return Wishes(tempo, key, beats, surprise)
 
     def tags(self) -> LoopTags:
         """What its file says of it."""
@@ -122,7 +141,7 @@ def loop_pieces(composer: Composer, form: LoopForm, style: Style | None = None, 
     Parameters
     ----------
     composer : Composer
-        With the tempo of the loop in its `sampling`: see `LoopForm.asked`.
+        With what the loop asks for in its `sampling`: see `LoopForm.wishes`.
     form : LoopForm
     style : Style, optional
         Of that tempo; by default one is drawn.

@@ -34,8 +34,8 @@ from piano.generate_music import (
     varied_sounds,
 )
 from piano.generate_options import AMOUNT
-from piano.latent_style import AskedTempo, Style, Wishes
-from piano.loops import LoopForm, Meter, compose_loop
+from piano.latent_style import Style, Wishes
+from piano.loops import LoopForm, Meter, asked_of_music, compose_loop
 from piano.piano_model import VariationalAttentionModel
 from piano.song_form import FORMS, SongForm
 from piano.utilities import build_generator, load_checkpoint
@@ -150,7 +150,7 @@ class Player:
         key : str, optional
             Such as `D minor` or `Dm`; by default it is drawn.
         meter : str, optional
-            Such as `3/4`, of models that have learned where bars begin; by default it is drawn.
+            Such as `3/4`: music that comes again after each bar; by default nothing is asked of bars.
         surprise : float
             From 0, calm, to 1, as usual, to 3.
         form : str
@@ -227,11 +227,10 @@ class Player:
             raise ConfigError("an ending is of music of a length and of one style: leave out ending, or to")
         try:
             key = None if wanted.key is None else Key.read(wanted.key)
-            bar = None if wanted.meter is None else Meter.read(wanted.meter).asked_beats
+            meter = None if wanted.meter is None else Meter.read(wanted.meter)
         except ValueError as error:
             raise ConfigError(str(error)) from None
-        tempo = None if wanted.tempo is None else AskedTempo(wanted.tempo / 60.0)
-        wishes, styles = Wishes(tempo, key, bar, wanted.surprise), self.generator.style
+        wishes, styles = asked_of_music(wanted.tempo, key, meter, wanted.surprise), self.generator.style
         styles.refuse_unknown(wishes)
         composer = self._composer(wanted.seed, wanted.steps, wishes)
         files = (None if file is None else style_of_file(composer, Path(file)) for file in (wanted.like, to))
@@ -288,7 +287,7 @@ class Player:
             raise ConfigError(problem)
         try:
             form = LoopForm(bars, tempo, Meter.read(meter), self.sample_rate)
-            wishes = Wishes(form.asked, None if key is None else Key.read(key), surprise=surprise)
+            wishes = form.wishes(None if key is None else Key.read(key), surprise)
         except ValueError as error:
             raise ConfigError(str(error)) from None
         self.generator.style.refuse_unknown(wishes)

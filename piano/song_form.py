@@ -85,7 +85,9 @@ def plan_song(
         if closing.latents.shape[1] + window > frames:
             closing = None
     end = frames - (0 if closing is None else closing.latents.shape[1])
-    returns = _returns(network, begun, seed, item, theme, end) if form.returns and windows.noise is None else ()
+    returns = ()
+    if form.returns and windows.noise is None:
+        returns = _returns(network, begun, seed, item, theme, end, wishes or Wishes())
     if closing is None and not returns:
         return None
     others = (
@@ -105,11 +107,13 @@ def plan_song(
 
 
 def _returns(
-    network: VariationalAttentionModel, begun: Stream, seed: int, item: int, theme: int, end: int
+    network: VariationalAttentionModel, begun: Stream, seed: int, item: int, theme: int, end: int, wishes: Wishes
 ) -> tuple[Return, ...]:
     """When the theme comes again, and how much of it, before frame `end`."""
     rate, pulse = network.frames_per_second, begun.windows.style.pulse
-    bar = (USUAL_BAR if pulse.repeats is None else int(pulse.beats[0])) * rate / float(pulse.frequency[0])
+    asked = wishes.beats_of_bar(pulse)
+    usual = USUAL_BAR if pulse.repeats is None else int(pulse.beats[0])
+    bar = (usual if asked is None else float(asked[0])) * rate / float(pulse.frequency[0])
     random = keyed_generator(seed, item, "form")
     found: list[Return] = []
     last = float(theme)

@@ -55,7 +55,7 @@ def make(output: Path, *arguments: str) -> list[Path]:
 def test_a_loop_has_its_bars_to_the_sample(generator, bars, tempo, meter, seconds):
     form = LoopForm(bars, tempo, Meter.read(meter), SAMPLE_RATE)
     assert form.samples == round(seconds * SAMPLE_RATE)
-    composer = Composer(generator, Sampling(seed=1, steps=2, phase_iterations=2, wishes=Wishes(form.asked)))
+    composer = Composer(generator, Sampling(seed=1, steps=2, phase_iterations=2, wishes=form.wishes()))
     loop = compose_loop(composer, form)
     assert loop.shape == (generator.sound_channels, form.samples) and torch.isfinite(loop).all()
     assert torch.equal(loop, compose_loop(composer, form))
@@ -67,7 +67,7 @@ def test_its_end_leads_into_its_beginning(generator):
     around, cut = [], []
     for item in range(6):
         form = LoopForm(1, 100.0 + 7 * item, Meter(4, 4), SAMPLE_RATE)
-        composer = Composer(generator, Sampling(seed=5, steps=2, phase_iterations=2, wishes=Wishes(form.asked)))
+        composer = Composer(generator, Sampling(seed=5, steps=2, phase_iterations=2, wishes=form.wishes()))
         loop = compose_loop(composer, form, item=item)[0]
         fade = round(EDGE_SECONDS * SAMPLE_RATE)
         usual = torch.cat([loop[:fade], loop[-fade:]]).diff().abs().median()

@@ -1,6 +1,6 @@
-"""Which tempo and which key a clip has, from its sound alone: what a listener would tap and call the home note.
+"""Which tempo, bar and key a clip has, from its sound alone: what a listener would tap, count and call the home note.
 
-Both are estimates. `benchmarks/obedience.py` says how often they are right on music whose tempo and key are known.
+All are estimates. `benchmarks/obedience.py` says how often they are right on music whose tempo, bar and key are known.
 """
 
 from typing import NamedTuple
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from piano.evaluation.descriptors import Clip
 from piano.evaluation.spectra import (
     MEL_HOP_SECONDS,
+    PITCH_HOP_SECONDS,
     onset_strength,
     pitch_magnitudes,
     pitch_peaks,
@@ -40,6 +41,15 @@ class Tempo(NamedTuple):
     """How much of the movement of the onsets it explains, 0 to 1; of white noise 0.03 to 0.05."""
 
 
+class HeardBar(NamedTuple):
+    """How the beats of a clip are counted."""
+
+    beats: int
+    """3, where music comes again after three beats or six; else 2, also for bars of four."""
+    clarity: float
+    """How much more alike moments are that lie such bars apart than those that lie the others apart."""
+
+
 class HeardKey(NamedTuple):
     """A key, as it was found in a sound."""
 
@@ -64,6 +74,28 @@ def tempo_of(clip: Clip) -> Tempo:
     usual = np.exp(-0.5 * np.square(np.log2(tempi / USUAL_TEMPO) / TEMPO_OCTAVES))
     best = int((found * usual).argmax())
     return Tempo(float(tempi[best]), float(found[best] / HARMONICS.sum() / np.sqrt(energy * len(curve))))
+
+
+def bar_of(clip: Clip, beats_per_minute: float) -> HeardBar:
+    """Whether the beats of a clip of some bars are counted in threes or in twos.
+
+    By how alike its pitches are to those some beats later: after three and six beats, and after four and eight, each
+    against one beat sooner or later.
+    """
+    pitch = np.sqrt(pitch_magnitudes(unit_level(clip.mono), clip.sample_rate, 12, PITCH_HOP_SECONDS, 0.5))
+    moments = (pitch - pitch.mean(axis=0)).astype(np.float64)
+    moments /= np.maximum(np.linalg.norm(moments, axis=1, keepdims=True), 1e-9)
+    frames = len(moments)
+    spectrum = np.square(np.abs(np.fft.rfft(moments, 2 * frames, axis=0))).sum(axis=1)
+    alike = np.fft.irfft(spectrum, 2 * frames)[:frames] / np.arange(frames, 0, -1)
+    lags = np.arange(2, 10) * 60.0 / beats_per_minute / PITCH_HOP_SECONDS
+    after = dict(zip(range(2, 10), np.interp(lags, np.arange(frames), alike), strict=True))
+
+    def stands_out(beats: int) -> float:
+        return float(after[beats] - 0.5 * (after[beats - 1] + after[beats + 1]))
+
+    lead = stands_out(3) + stands_out(6) - stands_out(4) - stands_out(8)
+    return HeardBar(3 if lead > 0.0 else 2, abs(lead))
 
 
 def key_of(clip: Clip) -> HeardKey:

@@ -88,7 +88,7 @@ def maker_of(order: Order, composer: Composer, models: Models, source: Sound | N
     sampling = Sampling(order.seed, order.steps, dtype=composer.sampling.dtype)
     folder, content = models.folders[order.model], models.content(order.model)
     maker = Maker(composer.generator, composer.with_sampling(sampling), content, folder, parse_arguments(words))
-    return maker._replace(composer=maker.wished(loop and loop.asked)[0]) if is_new else maker
+    return maker._replace(composer=maker.wished()[0]) if is_new else maker
 
 
 def loop_of(order: Order, sample_rate: int) -> LoopForm | None:
