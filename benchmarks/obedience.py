@@ -7,13 +7,13 @@
     python benchmarks/obedience.py --clips 200 [--checkpoints shipped] [--real MUSIC]
 
 `arrange-band` writes beside each piece which tempo, key and bars it has; of its modes the nearest of major and minor
-counts. Of rendered scores the bars are known, where all of a piece has the same. Bars of three beats are told from those
-of two or four, counted at the tempo that is heard. Asked are 3/4 and 4/4 by turns, tempi between those that are heard in
-nine tenths of the training music, and all 24 keys, evenly; with --usual those of styles of the training music, so that
-what is frequent there is asked for often. A tempo is hit within 4 %; half of it and twice as much are counted apart, as
-the measuring takes one for the other, too. So are the relative key and those a fifth away. With music that was never
-learned from, clips without a wish and with each are scored against it: their quality is the ratio of their distances, 1
-as good, above 1 better. Intervals are of 95 in 100, Wilson's.
+counts. Of rendered scores the bars are known, where all of a piece has the same. Bars of three beats are told from
+those of two or four, counted at the tempo that is heard. Asked are 3/4 and 4/4 by turns, tempi between those that are
+heard in nine tenths of the training music, and all 24 keys, evenly; with --usual those of styles of the training
+music, so that what is frequent there is asked for often. A tempo is hit within 4 %; half of it and twice as much are
+counted apart, as the measuring takes one for the other, too. So are the relative key and those a fifth away. With
+music that was never learned from, clips without a wish and with each are scored against it: their quality is the
+ratio of their distances, 1 as good, above 1 better. Intervals are of 95 in 100, Wilson's.
 """
 
 import argparse

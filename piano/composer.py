@@ -635,7 +635,7 @@ class Composer:
         if beats is None or not noise.shape[1]:
             return noise
         rate, frames = self.generator.frames_per_second, noise.shape[1]
-        places = style.pulse.places_in_bars(beats, frames, first_frame=first_frame, frames_per_second=rate).cpu()
+        places = style.pulse.places_in_bars(beats, frames, first_frame=first_frame, frames_per_second=rate)
         again = [
             self.white_noise(range(item, item + 1), "bar", 0, int(own.max()) + 1)[0, own.to(noise.device)]
             for item, own in zip(items, places.expand(len(items), -1), strict=True)

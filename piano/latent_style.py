@@ -67,6 +67,8 @@ LEAST_ENDS = 8
 """Of these that fit best, one is drawn."""
 SHORTEST_BAR = 0.5
 """In seconds: two or more shorter bars come again together."""
+PLACE_TOLERANCE = 1e-6
+"""In frames, for what is a whole number but for rounding."""
 BAR_LEAD = 0.05
 """So much less alike, at least, are moments that are not a bar apart."""
 CALMNESS = 0.2
@@ -135,14 +137,14 @@ class Pulse(NamedTuple):
         Returns
         -------
         Tensor of int64 [shape=(batch, frames)]
-            A bar need not be a whole number of frames: its places are rounded down.
+            On the CPU. A bar need not be a whole number of frames: its places are rounded down.
         """
-        seconds = (first_frame + torch.arange(frames, device=self.phase.device)) / frames_per_second
-        several = (SHORTEST_BAR * self.frequency / beats).clamp_min(1.0).log2().ceil().exp2()
-        bar = (beats * several).unsqueeze(1)
-        frequency = self.frequency.unsqueeze(1)
-        gone = frequency * seconds + self.phase.unsqueeze(1) / (2.0 * math.pi)
-        return ((gone / bar % 1.0) * bar / frequency * frames_per_second).long()
+        # In doubles, which not every device has: after hours, too, a frame keeps its place.
+        beats, frequency, phase = (each.cpu().double().unsqueeze(1) for each in (beats, self.frequency, self.phase))
+        bar = beats * (SHORTEST_BAR * frequency / beats).clamp_min(1.0).log2().ceil().exp2()
+        seconds = (first_frame + torch.arange(frames, dtype=torch.float64)) / frames_per_second
+        gone = frequency * seconds + phase / (2.0 * math.pi)
+        return ((gone / bar % 1.0) * bar / frequency * frames_per_second + PLACE_TOLERANCE).long()
 
     def signals(self, frames: int, *, first_frame: int, frames_per_second: float) -> Tensor:
         """The beat and its octave over time, and what comes again, each with its quadrature.

@@ -2,12 +2,16 @@
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from tqdm import tqdm
 
 from piano.foundation import doors
+from piano.piano_model import VariationalAttentionModel
+from piano.utilities import load_generator
+from tests.trained_model import EPOCH, save_trained
 
 settings.register_profile("musigan", derandomize=True, deadline=None)
 settings.load_profile("musigan")
@@ -60,3 +64,24 @@ def _bars_end_with_their_test() -> Iterator[None]:
     yield
     for bar in list(getattr(tqdm, "_instances", ())):
         bar.close()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a trained model in `model`; test files that want more in it have their own."""
+    folder = tmp_path_factory.mktemp("trained")
+    save_trained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def generator(place: Path) -> VariationalAttentionModel:
+    """That model."""
+    return load_generator(place / "model", EPOCH)
+
+
+@pytest.fixture
+def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """In that folder."""
+    monkeypatch.chdir(place)
+    return place

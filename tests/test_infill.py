@@ -28,7 +28,6 @@ from piano.infill import (
 )
 from piano.player import Player
 from piano.report.sounds import describe_all
-from piano.utilities import load_generator
 from tests import trained_model
 from tests.tiny_run import SAMPLE_RATE, tonal_pairs
 from tests.trained_model import save_trained
@@ -51,17 +50,6 @@ def place(tmp_path_factory) -> Path:
     with open_writer(folder / "other.wav", FILE_RATE, FILE_CHANNELS, subtype="PCM_24") as writer:
         writer.write(noisy.astype(np.float32))
     return folder
-
-
-@pytest.fixture(scope="module")
-def generator(place):
-    return load_generator(place / "model", 3)
-
-
-@pytest.fixture
-def here(place, monkeypatch) -> Path:
-    monkeypatch.chdir(place)
-    return place
 
 
 def make(output: Path, *arguments: str) -> list[Path]:

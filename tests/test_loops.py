@@ -18,30 +18,10 @@ from piano.latent_style import PULSE_RANGE, TEMPO_REACH, AskedTempo, Wishes
 from piano.loops import EDGE_SECONDS, LoopForm, Meter, compose_loop, lead_samples
 from piano.player import Player
 from piano.report.sounds import describe_all
-from piano.utilities import load_generator
 from piano.vae_utilities import save_checkpoint
 from tests import trained_model
 from tests.test_source_type import riff_chunks
 from tests.tiny_run import SAMPLE_RATE
-from tests.trained_model import save_trained
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("loops")
-    save_trained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def generator(place):
-    return load_generator(place / "model", 3)
-
-
-@pytest.fixture
-def here(place, monkeypatch) -> Path:
-    monkeypatch.chdir(place)
-    return place
 
 
 def make(output: Path, *arguments: str) -> list[Path]:

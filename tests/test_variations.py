@@ -14,7 +14,6 @@ from piano.foundation.audio_io import write_audio
 from piano.piano_model import VariationalAttentionModel
 from piano.report.sounds import describe_all
 from piano.stream_state import Journey
-from piano.utilities import load_generator
 from tests.tiny_run import SAMPLE_RATE, tiny_config, tonal_pairs
 from tests.trained_model import make, save_trained
 
@@ -29,17 +28,6 @@ def place(tmp_path_factory) -> Path:
     sound = tonal_pairs(2, samples=2 * 16384, seed=5).swapaxes(1, 2).reshape(1, -1)[:, : round(SECONDS * SAMPLE_RATE)]
     write_audio(folder / "take.wav", 0.3 * sound + 0.02, SAMPLE_RATE)
     return folder
-
-
-@pytest.fixture(scope="module")
-def generator(place) -> VariationalAttentionModel:
-    return load_generator(place / "model", 3)
-
-
-@pytest.fixture
-def here(place, monkeypatch) -> Path:
-    monkeypatch.chdir(place)
-    return place
 
 
 def latents_of(generator: VariationalAttentionModel, frames: int) -> torch.Tensor:

@@ -14,33 +14,12 @@ from piano.foundation.errors import ConfigError
 from piano.foundation.keys import Key, nearest_key
 from piano.foundation.receipt import Receipt, read_receipt
 from piano.generate_options import parse_arguments, song_form
-from piano.latent_style import LEAST_STYLES, REPEATS, AskedTempo, Wishes
-from piano.loops import Meter
+from piano.latent_style import LEAST_STYLES, AskedTempo, Wishes
 from piano.player import Player
 from piano.report.titles import made_title
 from piano.song_form import SongForm
-from piano.utilities import load_generator
 from tests import trained_model
 from tests.test_stream_contract import scattering
-from tests.trained_model import save_trained
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wishes")
-    save_trained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def generator(place):
-    return load_generator(place / "model", 3)
-
-
-@pytest.fixture
-def here(place, monkeypatch):
-    monkeypatch.chdir(place)
-    return place
 
 
 def make(output, *arguments):
@@ -98,23 +77,6 @@ def test_styles_are_chosen_that_go_with_all_wishes(generator):
     others[key] = False
     assert float(likeness[key].min()) >= float(likeness[others].max())
     assert style.fitting(Wishes()) is None
-
-
-def test_a_bar_is_asked_of_models_that_know_bars(generator):
-    style = scattering(repeat_signals=2).style
-    assert [Meter.read(text).heard_beats for text in ("3/4", "6/8", "4/4", "2/2", "12/8", "5/4", "9/8")] == [
-        *(3, 2, 2, 2, 2, None, 3)
-    ]
-    for bar in (2, 3):
-        drawn = style.draw(0, range(32), wishes=Wishes(bar=bar))
-        assert all(int(beats) % bar == 0 for beats in drawn.pulse.beats)
-    assert any(int(beats) % 3 for beats in style.draw(0, range(32)).pulse.beats)
-    chosen = style.fitting(Wishes(bar=3))
-    likeness = style._bar_likeness(Wishes(bar=3).repeats)
-    assert chosen is not None and float(likeness[chosen].min()) >= float(likeness.quantile(0.6))
-    assert [[REPEATS[place] for place in Wishes(bar=bar).repeats] for bar in (2, 3)] == [[2, 4, 8], [3, 6]]
-    with pytest.raises(ConfigError, match="cannot be asked for a metre"):
-        generator.style.refuse_unknown(Wishes(bar=3))
 
 
 def test_calm_music_is_nearer_to_the_training_music(generator):
@@ -249,17 +211,11 @@ def test_a_model_of_before_says_that_it_knows_no_keys(here, generator, tmp_path,
             generator.style.refuse_unknown(Wishes(key=Key(0, False)))
     finally:
         generator.style.chroma = chroma
-    with pytest.raises(ConfigError, match="cannot be asked for a metre"):
-        Player("model", epoch=3, device="cpu").generate(1.0, meter="3/4")
     with pytest.raises(ConfigError, match="a key is written as"):
         Player("model", epoch=3, device="cpu").generate(1.0, key="H")
     with pytest.raises(ConfigError, match="form must be"):
         Player("model", epoch=3, device="cpu").generate(1.0, form="sonata")
-    with pytest.raises(ConfigError, match="no model can be asked for bars of 5/4"):
-        Player("model", epoch=3, device="cpu").generate(1.0, meter="5/4")
     with pytest.raises(ConfigError, match="the best of several is chosen by its style"):
         Player("model", epoch=3, device="cpu").generate(1.0, best_of=2)
     with pytest.raises(ConfigError, match="an ending is of music of a length"):
         next(Player("model", epoch=3, device="cpu").stream(ending=True))
-    assert make_fails(here, "--meter", "7/8", "--seconds", "1") == 2
-    assert "no model can be asked for bars of 7/8" in " ".join(capsys.readouterr().err.split())
