@@ -67,7 +67,7 @@ def generate(options: argparse.Namespace) -> None:
         require_a_pipe()
         maker = open_maker(folders[0], options)
         announce(folders[0], maker.content, options)
-        maker.say_what_is_missing()
+        say_what_is_missing(maker)
         form = {"sample_rate": maker.generator.sample_rate, "channels": maker.generator.sound_channels}
         write_stream(maker.sound(), **form, seconds=options.seconds)
         return
@@ -79,7 +79,7 @@ def generate(options: argparse.Namespace) -> None:
     make_output_folder(folders[1])
     clear_leftovers(folders[1])
     announce(folders[0], maker.content, options)
-    maker.say_what_is_missing()
+    say_what_is_missing(maker)
     for seed in options.seeds or [options.seed]:
         for paths in maker.with_seed(seed).make(folders[1], items=range(options.count)):
             for path in paths:
@@ -92,6 +92,12 @@ def announce(folder: Path, content: dict[str, Any], options: argparse.Namespace)
     introduce(folder, content["epoch"])
     if options.reconstruct is None and (sentence := not_composing_yet(content)):
         print(wrapped(f"{sentence[0].upper()}{sentence[1:]}."), file=sys.stderr, flush=True)
+
+
+def say_what_is_missing(maker: "Maker") -> None:
+    """Of what was asked for, in the training music."""
+    for sentence in maker.what_is_missing():
+        say(sentence)
 
 
 def refuse_missing_files(options: argparse.Namespace) -> None:
@@ -257,10 +263,9 @@ class Maker(NamedTuple):
         composer = self.composer.with_sampling(self.composer.sampling._replace(wishes=wishes))
         return composer, None if style is None else styles.wish_for(style, wishes)
 
-    def say_what_is_missing(self) -> None:
+    def what_is_missing(self) -> list[str]:
         """Of what was asked for, in the training music; raises ConfigError where the model cannot be asked."""
-        for sentence in self.generator.style.what_is_missing(self.wishes()):
-            say(sentence)
+        return self.generator.style.what_is_missing(self.wishes())
 
     def wishes(self) -> Wishes:
         """What new music was asked to be like; raises ConfigError where the model cannot be asked."""

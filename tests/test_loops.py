@@ -139,7 +139,7 @@ def test_a_loop_s_file_tells_samplers_where_it_ends(here, tmp_path, capsys):
         assert (flags & 1, quarters, unit, beats, tempo) == (0, 6, 4, 3, 150.0)
     receipt = json.loads(soundfile.SoundFile(paths[0]).comment)
     assert (receipt["kind"], receipt["tempo"], receipt["bars"], receipt["meter"]) == ("loop", 150.0, 2, "3/4")
-    assert describe_all(paths, max_seconds=10.0)[0].title == "Loop 1, 2 bars at 150 a minute, seed 4"
+    assert describe_all(paths, max_seconds=10.0)[0].title == "Loop 1, 2 bars of 3/4 at 150 a minute, seed 4"
     capsys.readouterr()
     assert [reproduce.main([str(path)]) for path in paths] == [0, 0]
     forged = tmp_path / "forged.wav"

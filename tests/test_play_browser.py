@@ -511,12 +511,12 @@ def test_new_music_is_asked_for_a_key_a_tempo_and_surprise(page: Browser, server
     show(page, "yours")
     page.evaluate("document.querySelector('[name=kind][value=new]').click()")
     shown = "!document.querySelector('#{}-control').hidden"
-    assert all(page.evaluate(shown.format(name)) for name in ("key", "surprise", "at-tempo"))
+    assert all(page.evaluate(shown.format(name)) for name in ("key", "surprise", "at-tempo", "meter"))
     assert not page.evaluate(shown.format("tempo"))
     page.evaluate("document.querySelector('#at-tempo').click()")
     assert page.evaluate(shown.format("tempo"))
     page.evaluate(
-        "(() => { document.querySelector('#key').value = 'D minor';"
+        "(() => { document.querySelector('#key').value = 'D minor'; document.querySelector('#meter').value = '7/8';"
         " for (const [id, value] of [['tempo', 120], ['surprise', 0.5]]) {"
         " const range = document.querySelector(`#${id}`); range.value = value;"
         " range.dispatchEvent(new Event('input', {bubbles: true})); } })()"
@@ -524,9 +524,27 @@ def test_new_music_is_asked_for_a_key_a_tempo_and_surprise(page: Browser, server
     assert (text(page, "#tempo-value"), text(page, "#surprise-value")) == ("120", "0.5")
     take = make_of(page, "new")
     says = take["receipt"]
-    assert (says["key"], says["tempo"], says["surprise"]) == ("D minor", 120.0, 0.5)
+    assert (says["key"], says["tempo"], says["surprise"], says["meter"]) == ("D minor", 120.0, 0.5, "7/8")
     page.evaluate("document.querySelector('[name=kind][value=vary]').click()")
-    assert not any(page.evaluate(shown.format(name)) for name in ("key", "surprise", "at-tempo", "tempo"))
+    assert not any(page.evaluate(shown.format(name)) for name in ("key", "surprise", "at-tempo", "tempo", "meter"))
+
+
+def test_what_the_training_music_lacks_is_said_on_the_page(page: Browser, server: Played) -> None:
+    """Only here is the answer of the server another one: the tiny model lacks no tempo that can be asked for."""
+    show(page, "yours")
+    page.evaluate("document.querySelector('[name=kind][value=new]').click()")
+    page.evaluate(
+        """(() => { const real = window.fetch;
+        window.fetch = async (path, ...more) => {
+          const answer = await real(path, ...more);
+          if (path !== '/api/makes' || more[0]?.method !== 'POST') return answer;
+          window.fetch = real;
+          const told = { ...(await answer.json()), notes: ['No music is so slow.'] };
+          return new Response(JSON.stringify(told), { status: 202 }); };
+        })()"""
+    )
+    make_of(page, "new")
+    assert text(page, "#make-note") == "No music is so slow."
 
 
 def test_a_broken_file_is_a_sentence(page: Browser, server: Played, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from piano.foundation import compiled
 from piano.foundation.audio_writer import write_audio
 from piano.foundation.errors import AudioError, ConfigError
 from piano.foundation.receipt import read_receipt
+from piano.latent_style import AskedTempo
 from piano.play import uploads as upload_module
 from piano.play.decoding import DecodeTask, decode_upload, outcome
 from piano.play.library import PEAKS, SUFFIX, TRASH, Library, keep_beside, measured
@@ -200,7 +201,7 @@ def test_every_kind_of_order_becomes_a_take_that_its_receipt_makes_again(server,
         {"kind": "like", "source": source, "seconds": 1.0},
         {"kind": "loop", "bars": 1, "tempo": 120.0},
         {"kind": "fill", "source": source, "begin": 1.0, "end": 1.5},
-        {"kind": "new", "seconds": 1.0, "tempo": 90.0},
+        {"kind": "new", "seconds": 1.0, "tempo": 90.0, "meter": "6/8"},
     ]
     takes = [take for order in orders for take in made(client, model="first", seed=3, **order)]
     (kept,) = server.place.library.glob("*.source.flac")  # as it was brought
@@ -234,6 +235,28 @@ def test_every_kind_of_order_becomes_a_take_that_its_receipt_makes_again(server,
     assert again == []  # made before in just this way
 
 
+def test_a_loop_has_the_bars_that_are_ordered(client):
+    (take,) = made(client, kind="loop", bars=1, tempo=150.0, meter="3/4", model="first", seed=5)
+    assert take["name"].startswith("A loop, 1 bar of 3/4 at 150") and take["seconds"] == pytest.approx(3 * 60 / 150)
+    assert take["receipt"]["meter"] == "3/4"
+
+
+def test_what_the_training_music_lacks_is_told_with_the_order(server, client):
+    style = server.place.models.get("first").generator.style
+    anchors = style.anchors.clone()
+    try:
+        usual = AskedTempo(float(style.tempo_and_movement()[0].median()))
+        style.anchors.copy_(anchors[style.with_tempo_near(usual)[:1]].expand_as(anchors))
+        beats = 1.3 * float(style.tempo_and_movement()[0][0])
+        order = {"kind": "new", "seconds": 1.0, "model": "first", "tempo": 60 * beats}
+        answer = client.post("/api/makes", json=order).json()
+        until(lambda: answer["id"] not in {make["id"] for make in client.get("/api/makes").json()})
+    finally:
+        style.anchors.copy_(anchors)
+    assert any("no music that this model learned from has a beat near" in note for note in answer["notes"])
+    assert client.post("/api/makes", json={"kind": "new", "seconds": 1.0, "model": "first"}).json()["notes"] == []
+
+
 def test_orders_say_how_far_they_are_and_can_be_taken_back(server, client):
     events = []
     with client.stream("GET", "/api/events") as stream:
@@ -264,6 +287,10 @@ def test_orders_that_cannot_be_are_refused_in_a_sentence(server, client):
         ({"kind": "steal"}, 400, "kind: Input should be"),
         ({"kind": "loop"}, 400, "a loop wants a tempo"),
         ({"kind": "loop", "tempo": 5.0}, 400, "tempo: Input should be greater"),
+        ({"kind": "loop", "tempo": 90.0, "meter": "3/5"}, 400, "a bar has 1 to 32 beats"),
+        ({"kind": "new", "meter": "0/4"}, 400, "a bar has 1 to 32 beats"),
+        ({"kind": "new", "meter": "--help"}, 400, "meter: String should match"),
+        ({"kind": "vary", "source": "some", "tempo": 90.0}, 400, "tempo is of new music and of loops."),
         ([], 400, "request: Input should be"),
     ):
         answer = client.post("/api/makes", json=order)

@@ -76,6 +76,8 @@ SECONDS = Bound(0.0, 7 * 86_400.0, is_whole=False)
 SOUND_SECONDS = SECONDS._replace(is_above=True)
 """Of one that is made."""
 FINITE = Bound(-1e300, 1e300, is_whole=False)
+METER_PATTERN = r"^[0-9]{1,2}/[0-9]{1,2}$"
+"""Of a written metre, such as 3/4."""
 TEMPO = Bound(20.0, 400.0, is_whole=False)
 """Quarter notes a minute."""
 BARS = Bound(1, 64)

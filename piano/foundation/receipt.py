@@ -166,7 +166,7 @@ class Receipt(BaseModel):
     """Of so many pieces this one was kept."""
     bars: Annotated[int, Field(**bounds.BARS.limits)] | None = None
     """Of a loop."""
-    meter: Annotated[str, Field(pattern=r"^[0-9]{1,2}/[0-9]{1,2}$")] | None = None
+    meter: Annotated[str, Field(pattern=bounds.METER_PATTERN)] | None = None
     """Of these bars."""
     hears_bars: bool | None = None
     """Whether music comes again after each of them; None, as before that was known: it does not."""

@@ -24,7 +24,7 @@ from piano.foundation.receipt import Kind, Receipt
 from piano.foundation.screen_text import counted
 from piano.foundation.sound_progress import Progress
 from piano.generate_music import as_loud_as, asked_part, encode_pieces, infilled_sounds, varied_sounds
-from piano.generate_options import song_form
+from piano.generate_options import COMMON_TIME, song_form
 from piano.loops import least_samples, loop_pieces
 from piano.made_sounds import Target, name_part, sample_name
 from piano.play.library import Library, TakeKind, keep_beside
@@ -119,6 +119,8 @@ class Make:
         self._library, self._changed, self._wake = library, changed, wake
         self._maker = maker_of(order, composer, models, source, library.folder)
         self._loop = loop_of(order, composer.generator.sample_rate)
+        self.notes = self._maker.what_is_missing()
+        """Sentences about what is asked for and is not in the training music."""
         form = None if heard is None else heard.form
         self._rate = composer.generator.sample_rate if form is None else form.sample_rate
         self._writing: Future[None] | None = None
@@ -175,7 +177,11 @@ class Make:
     def title(self) -> str:
         """What it will be."""
         title = TITLES[self.order.kind].format(name="" if self._source is None else self._source.name)
-        return f"{title}, {counted(self.order.bars, 'bar')} at {self.order.tempo:g}" if self._loop else title
+        if self._loop is None:
+            return title
+        bars = counted(self.order.bars, "bar")
+        bars += "" if self._loop.meter == COMMON_TIME else f" of {self._loop.meter}"
+        return f"{title}, {bars} at {self.order.tempo:g}"
 
     def _run(self) -> Iterator[float]:
         """Seconds of sound as they are made; a take is added after the last of each."""
@@ -386,7 +392,7 @@ def routes(makes: Makes) -> list[Route]:
     async def order(request: Request) -> Response:
         asked = await read_json(request, Order)
         make = await run_in_threadpool(makes.order, asked)
-        return JSONResponse({"id": make.id}, status_code=202)
+        return JSONResponse({"id": make.id, "notes": make.notes}, status_code=202)
 
     async def listed(request: Request) -> Response:
         return JSONResponse(makes.told())

@@ -1,9 +1,9 @@
 """What is ordered on the page, the sound that it is made from, and what would make it on the command line."""
 
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from piano.composer import Composer, Sampling
@@ -15,7 +15,7 @@ from piano.foundation.prompts import Heard, hear
 from piano.generate_music import LEAST_FRAMES, Maker, hear_prompt
 from piano.generate_options import COMMON_TIME, parse_arguments
 from piano.latent_style import SHORTEST_SECONDS
-from piano.loops import LoopForm
+from piano.loops import LoopForm, Meter
 from piano.play.models import Models
 from piano.play.refusals import called
 
@@ -39,8 +39,10 @@ class Order(BaseModel):
     """Of new music and of a loop."""
     surprise: float = Field(default=1.0, ge=bounds.SURPRISE.low, le=bounds.SURPRISE.high)
     """Of new music and of a loop: from 0, calm, to 1, as usual, and wilder."""
+    meter: str | None = Field(default=None, pattern=bounds.METER_PATTERN)
+    """Of new music and of a loop, there 4/4 if nothing is said."""
     bars: int = Field(default=4, ge=1, le=MOST_BARS)
-    """Of a loop, in common time."""
+    """Of a loop."""
     begin: float = Field(default=0.0, ge=0.0, le=MOST_SOURCE_SECONDS)
     end: float = Field(default=0.0, ge=0.0, le=MOST_SOURCE_SECONDS)
     """Of what is filled, in seconds."""
@@ -49,6 +51,14 @@ class Order(BaseModel):
     """Number of the first sample of the seed."""
     count: int = Field(default=1, ge=1, le=MOST_COUNT)
     steps: int | Literal["auto"] = "auto"
+
+    @model_validator(mode="after")
+    def _asks_for_what_is_new(self) -> Self:
+        """What has a tempo, a key and bars of its own is not asked for others."""
+        asked = [name for name in ("tempo", "key", "surprise", "meter") if name in self.model_fields_set]
+        if asked and self.kind not in ("new", "loop"):
+            raise ValueError(f"{asked[0]} is of new music and of loops")
+        return self
 
 
 class Sound(NamedTuple):
@@ -84,6 +94,7 @@ def maker_of(order: Order, composer: Composer, models: Models, source: Sound | N
     if is_new:
         words += ["--tempo", repr(order.tempo)] if order.tempo else []
         words += ["--key", order.key] if order.key else []
+        words += ["--meter", str(meter_of(order))] if order.meter else []
         words += ["--surprise", repr(order.surprise)]
     sampling = Sampling(order.seed, order.steps, dtype=composer.sampling.dtype)
     folder, content = models.folders[order.model], models.content(order.model)
@@ -97,7 +108,15 @@ def loop_of(order: Order, sample_rate: int) -> LoopForm | None:
         return None
     if order.tempo is None:
         raise ConfigError("a loop wants a tempo to count its bars in.")
-    return LoopForm(order.bars, order.tempo, COMMON_TIME, sample_rate)
+    return LoopForm(order.bars, order.tempo, meter_of(order), sample_rate)
+
+
+def meter_of(order: Order) -> Meter:
+    """The metre of a loop; raises ConfigError."""
+    try:
+        return COMMON_TIME if order.meter is None else Meter.read(order.meter)
+    except ValueError as error:
+        raise ConfigError(f"{error}.") from None
 
 
 def hear_source(composer: Composer, source: Sound, order: Order) -> Hearing:

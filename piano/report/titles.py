@@ -38,11 +38,12 @@ def made_title(path: Path, receipt: Receipt | None, number: int) -> str:
     """Title of the `number`-th piece (from 1) that was made from noise."""
     if receipt is not None:
         if receipt.kind == "loop":
-            return (
-                f"Loop {number}, {counted(receipt.bars or 1, 'bar')} at {receipt.tempo:g} a minute, seed {receipt.seed}"
-            )
+            bars = counted(receipt.bars or 1, "bar")
+            bars += "" if receipt.meter in (None, "4/4") else f" of {receipt.meter}"
+            return f"Loop {number}, {bars} at {receipt.tempo:g} a minute, seed {receipt.seed}"
         asked = [f"{receipt.tempo:g} a minute"] if receipt.tempo else []
         asked += [receipt.key] if receipt.key else []
+        asked += [receipt.meter] if receipt.meter else []
         return ", ".join([f"Sample {number}, seed {receipt.seed}", *asked])
     if found := re.fullmatch(r"(sample|seed)_(\d+)", path.stem):
         kind, digits = found.groups()

@@ -21,6 +21,7 @@ const SAYS = {
 const RANGES = ["amount", "length", "bars", "tempo", "surprise", "count"];
 const NOTES = ["C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"];
 const KEYS = NOTES.flatMap((note) => [`${note} major`, `${note} minor`]);
+const METRES = ["2/4", "3/4", "4/4", "5/4", "6/8", "7/8", "9/8", "12/8"];
 const ownMusic = (kind) => kind === "new" || kind === "loop";
 const hasTempo = () => state.kind === "loop" || (state.kind === "new" && $("#at-tempo").checked);
 let recording = null;
@@ -93,6 +94,8 @@ function showChoice() {
   $("#bars-control").hidden = state.kind !== "loop";
   $("#surprise-control").hidden = !ownMusic(state.kind);
   $("#key-control").hidden = !ownMusic(state.kind) || !state.styles?.has_keys;
+  $("#meter-control").hidden = !ownMusic(state.kind);
+  $("#meter").options[0].text = state.kind === "loop" ? "4/4, as usual" : "as it comes";
   $("#at-tempo-control").hidden = state.kind !== "new";
   $("#tempo-control").hidden = !hasTempo();
   $("#part-control").hidden = state.kind !== "fill";
@@ -120,11 +123,13 @@ async function go(event) {
   if (hasTempo()) order.tempo = Number($("#tempo").value);
   if (ownMusic(kind)) order.surprise = Number($("#surprise").value);
   if (!$("#key-control").hidden && $("#key").value) order.key = $("#key").value;
+  if (ownMusic(kind) && $("#meter").value) order.meter = $("#meter").value;
   if (kind === "fill") Object.assign(order, { begin: Number($("#begin").value), end: Number($("#end").value) });
   if (kind === "vary") order.amount = Number($("#amount").value);
   try {
-    await post("/api/makes", order);
-    say("It is being made.");
+    const { notes } = await post("/api/makes", order);
+    $("#make-note").textContent = notes.join(" ");
+    say(["It is being made.", ...notes].join(" "));
     set({ makes: await ask("/api/makes") });
   } catch (error) {
     $("#make-note").textContent = error.message;
@@ -174,6 +179,7 @@ export function showYours() {
   $("#kind").addEventListener("change", () => set({ kind: choice("kind") }));
   for (const id of RANGES) $(`#${id}`).addEventListener("input", showNumbers);
   $("#key").append(...KEYS.map((key) => make("option", { value: key, text: key.replace(/([A-G])#/, "$1♯").replace(/([A-G])b/, "$1♭") })));
+  $("#meter").append(...METRES.map((meter) => make("option", { value: meter, text: meter })));
   $("#at-tempo").addEventListener("change", showChoice);
   $("#make").addEventListener("submit", go);
   watch(["uploads", "source"], showSounds);
