@@ -538,11 +538,11 @@ class LatentStyle(OptionalBuffers):
         if wishes.tempo is not None:
             choice = self.with_tempo_near(wishes.tempo)
         if self.has_repeats and wishes.repeats:
-            choice = self._best(choice, self._bar_likeness(wishes.repeats), BAR_SHARE)
+            choice = self._best(choice, self.bar_likeness(wishes.repeats), BAR_SHARE)
         if wishes.key is not None:
             choice = self._best(choice, self.key_likeness(wishes.key), KEY_SHARE)
         if wishes.tempo is not None and choice is not None:
-            choice = self._best(choice, self._strengths(), STRONG_SHARE)
+            choice = self._best(choice, self.beat_strengths(), STRONG_SHARE)
         return choice
 
     @staticmethod
@@ -552,7 +552,8 @@ class LatentStyle(OptionalBuffers):
         count = min(len(choice), max(LEAST_STYLES, round(share * len(choice))))
         return choice[likeness[choice].argsort(descending=True, stable=True)[:count]]
 
-    def _strengths(self) -> Tensor:
+    @torch.no_grad()
+    def beat_strengths(self) -> Tensor:
         """How strong the beat of the training music's styles is (NUM_ANCHORS,)."""
         return self._anchor_numbers()[:, 1 - PULSE_NUMBERS]
 
@@ -560,7 +561,8 @@ class LatentStyle(OptionalBuffers):
         """What was measured of the training music's styles, as far as they say it (NUM_ANCHORS, measured)."""
         return self.anchors @ self.unproject * self.spread + self.mean
 
-    def _bar_likeness(self, wanted: list[int]) -> Tensor:
+    @torch.no_grad()
+    def bar_likeness(self, wanted: list[int]) -> Tensor:
         """How much more alike moments are after bars of a kind than after any other number of beats (NUM_ANCHORS,)."""
         repeats = self._anchor_numbers()[:, -self.pulse_numbers :][:, : len(REPEATS)]
         others = [place for place in range(len(REPEATS)) if place not in wanted]
@@ -600,12 +602,16 @@ class LatentStyle(OptionalBuffers):
 
     def _with_chroma(self, vector: Tensor, chroma: Tensor) -> Tensor:
         """Styles with other pitch classes (count, 12), by the shortest way."""
+        return vector + self.way_to_chroma(chroma - self.chroma_of(vector))
+
+    @torch.no_grad()
+    def way_to_chroma(self, missing: Tensor) -> Tensor:
+        """The shortest way for styles (count, style_dim) whose pitch classes lack something (count, 12)."""
         assert self.chroma is not None
         slopes = (self.unproject[:, : self.latent_dim] * self.spread[: self.latent_dim]) @ self.chroma[:-1]
         products = (slopes.T @ slopes).cpu().double()
         products.diagonal().add_(KEY_SOFTNESS * products.diagonal().mean().clamp_min(1e-9))
-        missing = (chroma - self.chroma_of(vector)).T.cpu().double()
-        return vector + torch.linalg.solve(products, missing).T.to(vector) @ slopes.T
+        return torch.linalg.solve(products, missing.T.cpu().double()).T.to(missing) @ slopes.T
 
     @torch.no_grad()
     def contrast(self, style: Style, seed: int, item: int, part: int, wishes: Wishes | None = None) -> Style:
@@ -622,7 +628,7 @@ class LatentStyle(OptionalBuffers):
         else:
             choice = torch.arange(len(apart), device=apart.device)
         choice = choice[apart[choice].argsort(stable=True)[:CONTRAST_STYLES]]
-        beats = self._strengths()[choice]  # a beat that is heard goes on
+        beats = self.beat_strengths()[choice]  # a beat that is heard goes on
         heard = choice[beats >= torch.minimum(style.pulse.strength[0], beats.quantile(CONTRAST_BEATS))]
         choice = heard if len(heard) >= LEAST_STYLES else choice
         random = keyed_generator(seed, item, "contrast", part)

@@ -148,7 +148,7 @@ def test_a_model_that_knows_repeats_is_told_of_them_too():
         drawn = style.draw(0, range(32), wishes=Wishes(bar=bar))
         assert not kin or all(int(beats) in kin for beats in drawn.pulse.beats)
     chosen = style.fitting(Wishes(bar=3))
-    likeness = style._bar_likeness(Wishes(bar=3).repeats)
+    likeness = style.bar_likeness(Wishes(bar=3).repeats)
     assert chosen is not None and float(likeness[chosen].min()) >= float(likeness.quantile(0.6))
 
 

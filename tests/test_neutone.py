@@ -8,6 +8,7 @@ import torch
 
 from piano.composer import Composer, Sampling
 from piano.export_model import main
+from piano.latent_style import AskedTempo, Wishes
 from tests.test_nn_tilde import HOP, give_away, nearly_the_same
 from tests.test_stream_contract import MODELS
 
@@ -35,9 +36,9 @@ def made(request, tmp_path_factory):
 
 
 def knobs(**moved: float) -> torch.Tensor:
-    """Positions of the four knobs, from 0 to 1."""
+    """Positions of the knobs, from 0 to 1."""
     limits = {"seed": 999.0, "style": 1024.0, "surprise": 3.0, "variation": 19.0}
-    values = {"seed": 0.0, "style": 0.0, "surprise": 1.0, "variation": 0.0} | moved
+    values = {name: 0.0 for name in limits} | {"surprise": 1.0} | moved
     return torch.tensor([[values[name] / most] for name, most in limits.items()])
 
 
@@ -51,6 +52,9 @@ def test_a_seed_is_the_command_s_music(made):
     assert sound.shape == (generator.sound_channels, 2 * rate)
     wanted = Composer(generator, Sampling(seed=7)).generate(2.0 + 40 * HOP / rate)[0]
     assert nearly_the_same(sound, wanted[:, : sound.shape[-1]])
+    (sound,) = model.forward([], knobs(seed=7), ["2 s, 100 bpm, 3/4"], None)
+    composer = Composer(generator, Sampling(seed=7, wishes=Wishes(AskedTempo(100 / 60), bar=3.0)))
+    assert nearly_the_same(sound, composer.generate(2.0 + 40 * HOP / rate)[0][:, : sound.shape[-1]])
 
 
 @torch.inference_mode()
@@ -72,9 +76,5 @@ def test_the_file_says_what_it_is(made):
     said = json.loads(extra["metadata.json"])
     assert said["native_sample_rates"] == [generator.sample_rate]
     assert said["audio_out_channels"] == [generator.sound_channels] and said["audio_in_channels"] == []
-    assert [said["neutone_parameters"][f"p{n}"]["name"] for n in (1, 2, 3, 4)] == [
-        "seed",
-        "style",
-        "surprise",
-        "variation",
-    ]
+    names = ["seed", "style", "surprise", "variation", "seconds"]
+    assert [said["neutone_parameters"][f"p{n + 1}"]["name"] for n in range(len(names))] == names

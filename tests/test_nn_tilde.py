@@ -1,9 +1,11 @@
 """The file for nn~: what plays in it is what the Composer makes, whatever the host's buffer."""
 
+import copy
 import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,13 +18,16 @@ from piano.exporting.exported_file import script
 from piano.exporting.nn_tilde import DESCRIPTION
 from piano.exporting.scripted_composition import ScriptedComposition
 from piano.exporting.scripted_noise import ScriptedNoise
-from piano.exporting.scripted_style import ScriptedStyle
+from piano.exporting.scripted_style import KEYS, ScriptedStyle
 from piano.exporting.streaming_codec import StreamingDecoder, StreamingEncoder
 from piano.exporting.streaming_phase import StreamingPhase
 from piano.exporting.streaming_sound import FLOW, ScriptedFinish, StreamingSound
+from piano.exporting.written_wishes import WrittenWishes
+from piano.foundation.keys import Key
 from piano.foundation.phase import PhaseVocoder, stft
 from piano.foundation.randomness import keyed_generator, keyed_noise
 from piano.foundation.shipped_format import shipped_path, write_shipped
+from piano.latent_style import AskedTempo, Wishes
 from piano.piano_model import VariationalAttentionModel
 from tests.test_stream_contract import MODELS, scattering
 
@@ -87,6 +92,61 @@ def test_styles_and_pulses_are_drawn_as_the_composer_draws_them(generator, near)
         torch.testing.assert_close(style.signals(pulse, 20, 33), signals, atol=CLOSE, rtol=0.0)
 
 
+def hearing(generator: VariationalAttentionModel) -> VariationalAttentionModel:
+    """A copy of a model that can be asked for keys and tempi."""
+    asked = copy.deepcopy(generator)
+    random = torch.Generator().manual_seed(8)
+    asked.style.project.normal_(std=0.3, generator=random)
+    asked.style.chroma = 0.1 * torch.randn(asked.latent_dim + 1, 12, generator=random)
+    return asked
+
+
+WISHES = {
+    "a tempo": Wishes(AskedTempo(1.8)),
+    "a tempo that is heard as half": Wishes(AskedTempo(3.9)),
+    "a key": Wishes(key=Key(9, True)),
+    "a bar": Wishes(bar=3.0),
+    "all": Wishes(AskedTempo(1.3), Key(4, False), 5.0),
+    "all, with a bar that models hear": Wishes(AskedTempo(0.7), Key(0, False), 4.0),
+}
+
+
+def ask(asked: Any, wishes: Wishes) -> None:
+    """Ask a scripted style, or composition, for it."""
+    beats = 0.0 if wishes.tempo is None else wishes.tempo.beats_per_second
+    asked.ask(beats, -1 if wishes.key is None else KEYS.index(wishes.key), int(wishes.bar or 0))
+
+
+@pytest.mark.parametrize("name", WISHES)
+def test_what_is_asked_for_is_drawn_as_the_composer_draws_it(generator, name):
+    asked, wishes = hearing(generator), WISHES[name]
+    style = script(lambda: ScriptedStyle(asked.style))
+    ask(style, wishes)
+    for item in (0, 3):
+        wanted = asked.style.draw(7, range(item, item + 1), surprise=0.4, wishes=wishes)
+        vector, pulse = style.draw(7, item, 0, 0.4, -1)
+        torch.testing.assert_close(vector, wanted.vector[0], atol=CLOSE, rtol=CLOSE)
+        signals = asked.condition_on(wanted, 20, first_frame=33).signals[0]
+        torch.testing.assert_close(
+            style.signals(pulse, 20, 33), signals, atol=100 * CLOSE, rtol=0.0
+        )  # of large numbers
+        beats = wishes.beats_of_bar(wanted.pulse)
+        rate = asked.style.frames_per_second
+        places = style.places_in_bars(pulse, 200, 40)
+        if beats is None:
+            assert not len(places)
+        else:
+            whole = wanted.pulse.places_in_bars(beats, 200, first_frame=40, frames_per_second=rate)[0]
+            assert int((places != whole).sum()) <= 2  # a beat's rounding
+
+
+def test_a_model_that_hears_no_keys_is_asked_for_none(generator):
+    style = script(lambda: ScriptedStyle(generator.style))
+    before = style.draw(7, 0, 0, 1.0, -1)[0]
+    style.ask(0.0, 3, 0)
+    assert torch.equal(style.draw(7, 0, 0, 1.0, -1)[0], before)
+
+
 def test_a_pulse_goes_on_where_another_one_is(generator):
     style = script(lambda: ScriptedStyle(generator.style))
     before, after = (generator.style.draw(seed, range(1)) for seed in (1, 2))
@@ -96,6 +156,27 @@ def test_a_pulse_goes_on_where_another_one_is(generator):
     torch.testing.assert_close(
         signals, generator.condition_on(wanted, 16, first_frame=40).signals[0], atol=CLOSE, rtol=0.0
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds", "tempo", "key", "bar"),
+    [
+        ("20", 20, 0, -1, 0),
+        ("", 20, 0, -1, 0),
+        ("nothing of that", 20, 0, -1, 0),
+        ("9000", 300, 0, -1, 0),
+        ("0", 1, 0, -1, 0),
+        ("45, D minor, 3/4", 45, 0, 14, 3),
+        ("6/8 Bb 30s 96 bpm", 30, 96, 10, 2),
+        ("96BPM f#m 7/8", 20, 96, 18, 7),
+        ("12 Ab major 4/4 9 bpm", 12, 40, 8, 4),
+        ("bpm c 1/0", 20, 0, 12, 0),
+    ],
+)
+def test_the_text_box_says_how_long_how_fast_and_in_which_key_and_metre(text, seconds, tempo, key, bar):
+    written = script(WrittenWishes)
+    assert (written.seconds_of(text), written.tempo_of(text)) == (seconds, tempo)
+    assert (written.key_of(text), written.bar_of(text)) == (key, bar)
 
 
 # --- streams equal wholes ---
@@ -208,6 +289,21 @@ def test_a_seed_is_the_same_music_as_the_composer_s(generator, steps):
         wanted = torch.cat(pieces, dim=1)[0, :80]
         torch.testing.assert_close(made[item, :, : generator.latent_dim], wanted, atol=CLOSE, rtol=0.0)
         torch.testing.assert_close(made[item, :, -2], torch.full((80,), state.sounding.gain), atol=1e-4, rtol=1e-4)
+
+
+@torch.inference_mode()
+def test_music_that_is_asked_for_is_the_composer_s_too():
+    generator, wishes = hearing(scattering()), Wishes(AskedTempo(1.8), bar=3.0)
+    before = composed(compose(generator), 8)
+    composition = script(lambda: ScriptedComposition(generator, ScriptedFinish(generator)))
+    composition.control(3, 2, -1, torch.ones(1))
+    ask(composition, wishes)
+    composition.begin(1, 0, -1, torch.zeros(1))
+    made = composed(composition, 80)[0, :, : generator.latent_dim]
+    composer = Composer(generator, Sampling(seed=3, steps=2, wishes=wishes))
+    wanted = composer.latents(80 / generator.frames_per_second)[0]
+    torch.testing.assert_close(made, wanted[:80], atol=10 * CLOSE, rtol=0.0)
+    assert not torch.allclose(made[:8], before[0, :, : generator.latent_dim], atol=0.01)
 
 
 @torch.inference_mode()

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from piano.exporting.exported_file import asked_for, write_file
+from piano.exporting.written_wishes import MOST_SECONDS
 from piano.foundation.errors import ConfigError
 
 MISSING = (
@@ -27,7 +28,7 @@ def export(options: argparse.Namespace) -> None:
         There is no such model, or it does not compose yet.
     """
     try:
-        from piano.exporting.neutone_model import MOST_SECONDS, save
+        from piano.exporting.neutone_model import save
     except ModuleNotFoundError as error:
         if error.name != "neutone_sdk":
             raise
@@ -40,5 +41,8 @@ def export(options: argparse.Namespace) -> None:
         finally:
             logging.disable(logging.NOTSET)
         write_file(given, lambda path: shutil.copyfile(made, path))
-    print(f"For Neutone Gen: knobs seed, style, surprise, variation, and up to {MOST_SECONDS} seconds a piece.")
+    print(
+        f"For Neutone Gen: knobs seed, style, surprise, variation; a text says how long (up to {MOST_SECONDS} seconds),"
+    )
+    print("how fast, in which key and in which metre.")
     print("docs/in-your-daw.md says what they do.")

@@ -1,4 +1,7 @@
-"""The model as the Neutone SDK wants it: one piece of music at a time, with four knobs and a length."""
+"""The model as the Neutone SDK wants it: one piece of music at a time, with four knobs, and a text for the rest.
+
+The SDK has room for four numbers. So tempo, key and metre are words in the text box that says how long the piece is.
+"""
 
 import warnings
 from pathlib import Path
@@ -15,13 +18,13 @@ from torch import Tensor, nn
 
 from piano.exporting.scripted_composition import ScriptedComposition
 from piano.exporting.streaming_sound import StreamingSound
+from piano.exporting.written_wishes import SECONDS, WrittenWishes
 from piano.latent_style import NUM_ANCHORS
 from piano.piano_model import VariationalAttentionModel
 
 PHASE_ITERATIONS = 16
 """As `musigan generate` takes them: nobody waits for a block here."""
 MOST_SEED, MOST_SURPRISE, LAST_VARIATION = 999.0, 3.0, 19.0
-SECONDS, MOST_SECONDS = 20, 300
 
 
 class PieceOfMusic(nn.Module):
@@ -36,9 +39,10 @@ class PieceOfMusic(nn.Module):
         self.sample_rate, self.sound_channels = generator.sample_rate, generator.sound_channels
 
     @torch.jit.export
-    def begin(self, seed: int, style: int, surprise: float, item: int) -> int:
+    def begin(self, seed: int, style: int, surprise: float, item: int, tempo: float, key: int, bar: int) -> int:
         """A new piece; returns how many samples come before its first one."""
         like = torch.full([1], surprise)
+        self.composition.ask(tempo / 60.0, key, bar)
         self.composition.control(seed, self.steps, style, like)
         self.composition.begin(1, item, 0, like)
         self.sound.begin(1, self.iterations, 0, seed, item, like)
@@ -56,8 +60,8 @@ class NeutoneModel(NonRealtimeBase):
     def __init__(self, piece: PieceOfMusic, name: str, about: str) -> None:
         self.name, self.about = name, about
         self.rate, self.out_channels = piece.sample_rate, piece.sound_channels
-        self.seconds, self.most_seconds = SECONDS, MOST_SECONDS
         super().__init__(piece)
+        self.written = WrittenWishes()
 
     def get_model_name(self) -> str:
         return self.name
@@ -72,7 +76,8 @@ class NeutoneModel(NonRealtimeBase):
         return (
             "Music from noise, a piece at a time. Seed: which piece. Style: 0: the seed chooses; 1 to 1024: those "
             "of the music that was learned. Surprise: how far from it, 1 is usual. Variation: other takes in the same "
-            "style. In the text box stands how many seconds."
+            "style. In the text box stands how many seconds, and, where they are wanted, a tempo, a key and a metre: "
+            "20, 96 bpm, D minor, 3/4."
         )
 
     def get_technical_description(self) -> str:
@@ -100,7 +105,9 @@ class NeutoneModel(NonRealtimeBase):
             ),
             # Whole numbers are a kind of their own in the SDK, which its own check of the file refuses (1.5.2).
             ContinuousNeutoneParameter("variation", "another take in the same style", 0.0, 0.0, LAST_VARIATION),
-            TextNeutoneParameter("seconds", "how many seconds of music", 4, str(SECONDS)),
+            TextNeutoneParameter(
+                "seconds", "how many, and what else is wanted: 20, 96 bpm, D minor, 3/4", 40, str(SECONDS)
+            ),
         ]
 
     @torch.jit.export
@@ -134,12 +141,15 @@ class NeutoneModel(NonRealtimeBase):
         tokens_params: list[list[int]],
     ) -> list[Tensor]:
         """The piece that the knobs ask for; what there is of it where the host cancels."""
-        wanted = self.seconds_of(text_params[0]) * self.rate
+        wanted = self.written.seconds_of(text_params[0]) * self.rate
         early = self.model.begin(
             int(numerical_params["seed"].round().item()),
             int(numerical_params["style"].round().item()) - 1,
             float(numerical_params["surprise"].item()),
             int(numerical_params["variation"].round().item()),
+            self.written.tempo_of(text_params[0]),
+            self.written.key_of(text_params[0]),
+            self.written.bar_of(text_params[0]),
         )
         pieces: list[Tensor] = []
         made = -early
@@ -151,15 +161,6 @@ class NeutoneModel(NonRealtimeBase):
         if len(pieces) == 0:
             return [torch.zeros([self.out_channels, 0])]
         return [torch.cat(pieces, dim=-1)[:, early : early + wanted]]
-
-    def seconds_of(self, text: str) -> int:
-        """The whole number in a text, in its limits; SECONDS if there is none."""
-        number, is_number = 0, False
-        for letter in text:
-            digit = ord(letter) - ord("0")
-            if digit >= 0 and digit <= 9:
-                number, is_number = min(10 * number + digit, self.most_seconds), True
-        return max(number, 1) if is_number else self.seconds
 
 
 def save(generator: VariationalAttentionModel, name: str, about: str, folder: Path) -> Path:

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from piano.composer import HISTORY_PART, LARGEST_LIFT, LEVEL_SHIFT, PREFIX_LEVEL, STYLE_ATTEMPTS
+from piano.composer import BAR_NOISE, HISTORY_PART, LARGEST_LIFT, LEVEL_SHIFT, PREFIX_LEVEL, STYLE_ATTEMPTS
 from piano.exporting.scripted_noise import KeyedNoise, ScriptedNoise
 from piano.exporting.scripted_style import PULSE_COLUMNS, ScriptedStyle
 from piano.exporting.streaming_sound import FLOW, SHORTCUT, ScriptedFinish
@@ -158,7 +158,10 @@ class ScriptedComposition(nn.Module):
         )
         self.attention = trace(FlowStep(generator.attention), *like)  # type: ignore[assignment] - behind an interface
         self.shortcut = trace(FlowStep(generator.shortcut), *like)  # type: ignore[assignment] - behind an interface
+        self.bar_part = BAR_NOISE
         self.wanted_seed, self.wanted_steps, self.wanted_style = 0, 1, -1
+        self.wanted_beats, self.wanted_key, self.wanted_bar = 0.0, -1, 0
+        self.asked_beats, self.asked_key, self.asked_bar = 0.0, -1, 0
         self.seed, self.steps, self.near = 0, 1, -1
         self.first_item, self.style_item = 0, -1
         self.wanted_surprise, self.surprise = torch.zeros(0), torch.zeros(0)
@@ -175,6 +178,11 @@ class ScriptedComposition(nn.Module):
         """What is asked for from now on; `surprise` has a number for each item."""
         self.wanted_seed, self.wanted_steps, self.wanted_style = seed, steps, style
         self.wanted_surprise = surprise
+
+    @torch.jit.export
+    def ask(self, beats_per_second: float, key: int, bar: int) -> None:
+        """What pieces from now on shall have: see `ScriptedStyle.ask`."""
+        self.wanted_beats, self.wanted_key, self.wanted_bar = beats_per_second, key, bar
 
     @torch.jit.export
     def begin(self, batch: int, first_item: int, style_item: int, like: Tensor) -> None:
@@ -209,6 +217,8 @@ class ScriptedComposition(nn.Module):
     def _follow_controls(self) -> None:
         """Compose anew from LEAD_SECONDS on where a control moved."""
         is_other = self.wanted_seed != self.seed or self.wanted_steps != self.steps or self.wanted_style != self.near
+        is_other = is_other or self.wanted_beats != self.asked_beats
+        is_other = is_other or self.wanted_key != self.asked_key or self.wanted_bar != self.asked_bar
         is_turned = bool(((self.wanted_surprise - self.surprise).abs() > self.notable).any())
         if self.is_turning or self.ahead.shape[1] < self.lead_frames or not (is_other or is_turned):
             return
@@ -228,6 +238,8 @@ class ScriptedComposition(nn.Module):
         batch = self.recent.shape[0]
         self.seed, self.steps, self.near = self.wanted_seed, self.wanted_steps, self.wanted_style
         self.surprise = self.wanted_surprise
+        self.asked_beats, self.asked_key, self.asked_bar = self.wanted_beats, self.wanted_key, self.wanted_bar
+        self.style.ask(self.asked_beats, self.asked_key, self.asked_bar)
         self.frame, self.is_first = 0, True
         self.history = self.recent[:, :0]
         self.attempts, self.best_attempts = [0] * batch, [0] * batch
@@ -266,13 +278,25 @@ class ScriptedComposition(nn.Module):
         walks: list[Tensor] = []
         kept = self.history.shape[1]
         for item in range(batch):
-            key = "{}, {}, ".format(self.seed, self.first_item + item)  # noqa: UP032 - TorchScript has no f-strings
+            key = self._key(item)
             prefix = self.noise.frames(key + "'prefix'", 0, kept, self.latent_dim).to(self.recent.device)
             held = (1.0 - self.prefix_level) * self.history[item] + self.prefix_level * prefix
-            fresh = self.noise.frames(key + "'music'", self.frame, self.window_frames - kept, self.latent_dim)
-            walks.append(torch.cat([held, fresh.to(self.recent.device)]))
+            walks.append(torch.cat([held, self._fresh(item, self.window_frames - kept).to(self.recent.device)]))
         self.walk = torch.stack(walks)
         self._tell()
+
+    def _key(self, item: int) -> str:
+        """The beginning of the keys of an item's noise."""
+        return "{}, {}, ".format(self.seed, self.first_item + item)  # noqa: UP032 - TorchScript has no f-strings
+
+    def _fresh(self, item: int, frames: int) -> Tensor:
+        """The white noise of an item's next frames: `Composer.white_noise` and `Composer.in_bars`."""
+        fresh = self.noise.frames(self._key(item) + "'music'", self.frame, frames, self.latent_dim)
+        places = self.style.places_in_bars(self.pulses[item], frames, self.frame)
+        if places.shape[0] == 0:
+            return fresh
+        again = self.noise.frames(self._key(item) + "'bar'", 0, int(places.max().item()) + 1, self.latent_dim)
+        return (1.0 - self.bar_part) ** 0.5 * fresh + self.bar_part**0.5 * again[places]
 
     def _tell(self) -> None:
         """What the flow is told about the window."""
@@ -343,9 +367,7 @@ class ScriptedComposition(nn.Module):
 
     def _restart(self, item: int) -> None:
         """An item's first window from the same noise again."""
-        key = "{}, {}, 'music'".format(self.seed, self.first_item + item)  # noqa: UP032 - TorchScript
-        fresh = self.noise.frames(key, 0, self.window_frames, self.latent_dim).to(self.walk.device)
-        self.walk = self._replaced(self.walk, item, fresh)
+        self.walk = self._replaced(self.walk, item, self._fresh(item, self.window_frames).to(self.walk.device))
 
     def _take(self) -> None:
         """A finished window joins what is to be played, and the next one is opened."""

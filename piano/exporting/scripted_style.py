@@ -6,8 +6,31 @@ import torch
 from torch import Tensor, nn
 
 from piano.exporting.scripted_noise import KeyedNoise, ScriptedNoise
-from piano.latent_style import ANCHOR_SPREAD, NUM_ANCHORS, PULSE_NUMBERS, PULSE_RANGE, REPEATS, LatentStyle
+from piano.foundation.keys import Key
+from piano.latent_style import (
+    ANCHOR_SPREAD,
+    BAR_LEAD,
+    BAR_SHARE,
+    KEY_PULL,
+    KEY_SHARE,
+    LEAST_STYLES,
+    NUM_ANCHORS,
+    PLACE_TOLERANCE,
+    PULSE_NUMBERS,
+    PULSE_RANGE,
+    REPEATS,
+    SHORTEST_BAR,
+    STRONG_SHARE,
+    TEMPO_REACH,
+    USUAL_PULSES,
+    LatentStyle,
+    Wishes,
+)
 
+KEYS = [Key(tonic, is_minor) for is_minor in (False, True) for tonic in range(12)]
+"""As they are numbered: from C major to B major, then the minor ones."""
+MOST_BEATS = 12
+"""Of a bar."""
 PULSE_COLUMNS = 8
 """A pulse as numbers: frequency, strength, octave (real, imaginary), phase; of what comes again its strength, after how
 many beats, and where frame 0 is in it. See `latent_style.Pulse`."""
@@ -22,6 +45,17 @@ class ScriptedStyle(nn.Module):
     spread: Tensor
     mean: Tensor
     repeats: Tensor
+    kin: Tensor
+    bars: Tensor
+    octaves: Tensor
+    key_likeness: Tensor
+    key_chroma: Tensor
+    chroma_slopes: Tensor
+    chroma_level: Tensor
+    key_way: Tensor
+    tempo_way: Tensor
+    beat_strengths: Tensor
+    beat_frequencies: Tensor
 
     def __init__(self, style: LatentStyle) -> None:
         super().__init__()
@@ -33,6 +67,95 @@ class ScriptedStyle(nn.Module):
         self.slowest, self.fastest = PULSE_RANGE
         self.pulse_numbers, self.beat_numbers = style.pulse_numbers, PULSE_NUMBERS
         self.register_buffer("repeats", torch.tensor(REPEATS))
+        self._set_up_wishes(style)
+        self.asked_beats, self.asked_key, self.asked_bar = 0.0, -1, 0
+
+    @torch.no_grad()
+    def _set_up_wishes(self, style: LatentStyle) -> None:
+        """What is looked up where a tempo, a key or a bar is asked for."""
+        self.tempo_reach, self.least, self.place_tolerance = TEMPO_REACH, LEAST_STYLES, PLACE_TOLERANCE
+        self.bar_share, self.key_share, self.strong_share = BAR_SHARE, KEY_SHARE, STRONG_SHARE
+        self.usual_slow, self.usual_fast = USUAL_PULSES
+        self.key_pull, self.bar_lead, self.shortest_bar = KEY_PULL, BAR_LEAD, SHORTEST_BAR
+        self.has_keys, self.most_beats = style.chroma is not None, MOST_BEATS
+        kin = torch.zeros(MOST_BEATS + 1, len(REPEATS), dtype=torch.bool)
+        bars = torch.zeros(MOST_BEATS + 1, NUM_ANCHORS)
+        for beats in range(MOST_BEATS + 1):
+            if style.has_repeats and (wanted := Wishes(bar=float(beats)).repeats):
+                kin[beats, wanted] = True
+                bars[beats] = style.bar_likeness(wanted)
+        self.register_buffer("kin", kin)
+        self.register_buffer("bars", bars)
+        self.register_buffer("octaves", 2.0 ** torch.arange(-3, 4))
+        likeness, chroma = torch.zeros(len(KEYS), NUM_ANCHORS), torch.zeros(len(KEYS), 12)
+        slopes, level, way = torch.zeros(style.style_dim, 12), torch.zeros(12), torch.zeros(12, style.style_dim)
+        if style.chroma is not None:
+            likeness = torch.stack([style.key_likeness(key) for key in KEYS])
+            chroma = torch.stack([style.usual_chroma(key) for key in KEYS])
+            level = style.chroma_of(torch.zeros_like(style.anchors[:1]))[0]
+            slopes = style.chroma_of(torch.eye(style.style_dim, device=level.device)) - level
+            way = style.way_to_chroma(torch.eye(12, device=level.device))
+        for name, value in (("key_likeness", likeness), ("key_chroma", chroma), ("chroma_slopes", slopes)):
+            self.register_buffer(name, value.clone())
+        self.register_buffer("chroma_level", level.clone())
+        self.register_buffer("key_way", way.clone())
+        place = len(style.mean) - PULSE_NUMBERS
+        self.register_buffer("tempo_way", 2.0 / style.spread[place] * style.project[place])
+        self.register_buffer("beat_strengths", style.beat_strengths().clone())
+        self.register_buffer("beat_frequencies", style.tempo_and_movement()[0].clone())
+
+    @torch.jit.export
+    def ask(self, beats_per_second: float, key: int, bar: int) -> None:
+        """What new styles shall have: a tempo (0: any), one of KEYS (-1: any), beats of a bar (0: any)."""
+        self.asked_beats, self.asked_key = beats_per_second, key if self.has_keys else -1
+        self.asked_bar = bar if bar > 1 and bar <= self.most_beats else 0
+
+    def _apart(self, frequency: Tensor) -> Tensor:
+        """Log of the ratio of the asked tempo to beats a second (count,): of that octave of it which is nearest."""
+        found = torch.full([1], self.asked_beats, device=frequency.device)
+        if self.asked_beats < self.usual_slow or self.asked_beats > self.usual_fast:
+            found = self.asked_beats * self.octaves.to(frequency.device)
+            found = found[(found >= self.slowest) & (found <= self.fastest)]
+        apart = found.log().unsqueeze(0) - frequency.log().unsqueeze(1)
+        return apart.gather(1, apart.abs().argmin(dim=1, keepdim=True)).squeeze(1)
+
+    def _best(self, choice: Tensor, likeness: Tensor, share: float) -> Tensor:
+        """The share of some styles that is most alike; see `LatentStyle.fitting`."""
+        count = int(torch.full([], share * choice.shape[0], dtype=torch.float64).round().item())
+        count = min(choice.shape[0], max(self.least, count))
+        return choice[torch.sort(likeness[choice], dim=0, descending=True, stable=True)[1][:count]]
+
+    def _fitting(self) -> Tensor:
+        """The styles that go with what is asked for."""
+        choice = torch.arange(self.num_anchors, device=self.anchors.device)
+        if self.asked_beats > 0.0:
+            apart = self._apart(self.beat_frequencies).abs()
+            near = (apart <= self.tempo_reach).nonzero().squeeze(1)
+            nearest = torch.sort(apart, dim=0, descending=False, stable=True)[1][: self.least]
+            choice = near if near.shape[0] >= self.least else nearest
+        if bool(self.kin[self.asked_bar].any()):
+            choice = self._best(choice, self.bars[self.asked_bar], self.bar_share)
+        if self.asked_key >= 0:
+            choice = self._best(choice, self.key_likeness[self.asked_key], self.key_share)
+        if self.asked_beats > 0.0:
+            choice = self._best(choice, self.beat_strengths, self.strong_share)
+        return choice
+
+    @torch.jit.export
+    def places_in_bars(self, pulse: Tensor, frames: int, first_frame: int) -> Tensor:
+        """`Pulse.places_in_bars` of one item [shape=(frames,)]; none where no bar is asked for."""
+        if self.asked_bar == 0:
+            return torch.zeros([0], dtype=torch.long)
+        frequency, phase = float(pulse[0].item()), float(pulse[4].item())
+        beats = float(self.asked_bar)
+        if self.asked_beats > 0.0:
+            beats = beats * frequency / self.asked_beats
+        bar = beats
+        while bar < self.shortest_bar * frequency:
+            bar = 2.0 * bar
+        seconds = (first_frame + torch.arange(frames, dtype=torch.float64)) / self.frames_per_second
+        gone = frequency * seconds + phase / self.circle
+        return ((gone / bar % 1.0) * bar / frequency * self.frames_per_second + self.place_tolerance).long()
 
     @torch.jit.export
     def draw(self, seed: int, item: int, attempt: int, surprise: float, near: int) -> tuple[Tensor, Tensor]:
@@ -44,9 +167,20 @@ class ScriptedStyle(nn.Module):
         )
         key = "{}, {}, 'style spread'{}".format(seed, item, again)  # noqa: UP032
         noise = self.noise.frames(key, 0, 1, self.style_dim)[0].to(self.anchors.device)
+        if near < 0 and (self.asked_beats > 0.0 or self.asked_key >= 0 or self.asked_bar > 0):
+            choice = self._fitting()
+            drawn = int(choice[drawn % choice.shape[0]].item())
         anchor = self.anchors[drawn if near < 0 else near]
         vector = anchor + surprise * self.anchor_spread * noise
-        return vector, self._pulse(vector, self.circle * phase, first_beat)
+        if self.asked_key >= 0:
+            heard = vector @ self.chroma_slopes + self.chroma_level
+            vector = vector + self.key_pull * (self.key_chroma[self.asked_key] - heard) @ self.key_way
+        pulse = self._pulse(vector, self.circle * phase, first_beat)
+        if self.asked_beats > 0.0:
+            apart = self._apart(pulse[:1])[0]
+            vector = vector + apart * self.tempo_way
+            pulse = torch.cat([pulse[:1] * apart.exp(), pulse[1:]])
+        return vector, pulse
 
     def _pulse(self, vector: Tensor, phase: float, first_beat: float) -> Tensor:
         numbers = (vector @ self.unproject * self.spread + self.mean)[-self.pulse_numbers :]
@@ -56,6 +190,10 @@ class ScriptedStyle(nn.Module):
         strength, count, turn = torch.zeros_like(frequency), torch.ones_like(frequency), begins
         if self.has_repeats:
             repeats = numbers[: self.num_repeats]
+            kin = self.kin[self.asked_bar]
+            if bool(kin.any()):
+                most = repeats[kin].max() - self.bar_lead
+                repeats = torch.where(kin, repeats, torch.minimum(repeats, most))
             strength = repeats.max().clamp_min(0.0)
             count = self.repeats[repeats.argmax()].to(frequency.dtype)
             turn = (begins + self.circle * (first_beat * count).floor()) / count
