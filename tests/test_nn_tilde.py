@@ -407,12 +407,15 @@ def test_what_goes_through_comes_out_as_a_reconstruction_after_the_stated_delay(
 
 
 @torch.inference_mode()
-def test_generate_is_the_command_s_music(file, stereo):
+@pytest.mark.parametrize("wishes", [Wishes(), Wishes(AskedTempo(100 / 60), bar=3.0)])
+def test_generate_is_the_command_s_music(file, stereo, wishes):
     model = torch.jit.load(file)
     model.set_seed(6)
     model.set_steps(2)
+    model.set_tempo(0.0 if wishes.tempo is None else 100.0)
+    model.set_bar(int(wishes.bar or 0))
     made = play(model, "generate", torch.zeros(1, 1, 64 * 1024), 2048)[0][0]
-    wanted = Composer(stereo, Sampling(seed=6, steps=2, phase_iterations=4)).generate(9.0)[0]
+    wanted = Composer(stereo, Sampling(6, 2, 4, wishes=wishes)).generate(9.0)[0]
     assert nearly_the_same(made, wanted[..., : made.shape[-1]])
 
 
@@ -422,6 +425,9 @@ def test_attributes_hold_what_they_are_given_and_refuse_the_impossible(file):
         ("steps", 3, 0),
         ("style", 1023, 1024),
         ("surprise", 0.5, -1.0),
+        ("tempo", 96.0, 10.0),
+        ("bar", 3, 1),
+        ("key", -1, 0),  # this model hears no keys
         ("phase_iterations", 2, 99),
     ):
         assert getattr(model, f"set_{name}")(good) == 0
@@ -452,13 +458,19 @@ def test_a_file_replaces_nothing_unasked(file, capsys):
 @pytest.mark.slow
 @pytest.mark.skipif("MUSIGAN_HOST_PYTHON" not in os.environ, reason="needs a Python with the host's torch")
 def test_the_host_s_torch_plays_the_file_as_this_one_does(file, tmp_path):
-    job = {"method": "generate", "buffer": 2048, "attributes": {"steps": 2}, "signal": torch.zeros(4, 1, 32 * 1024)}
+    job = {
+        "method": "generate",
+        "buffer": 2048,
+        "attributes": {"steps": 2, "tempo": 96.0, "bar": 3},
+        "signal": torch.zeros(4, 1, 32 * 1024),
+    }
     torch.save({"music": job}, tmp_path / "jobs.pt")
     host = Path(__file__).parent.parent / "benchmarks" / "nn_host.py"
     python = os.environ["MUSIGAN_HOST_PYTHON"]
     subprocess.run([python, host, file, tmp_path / "jobs.pt", tmp_path / "sounds.pt"], check=True)
     made = torch.load(tmp_path / "sounds.pt", weights_only=True)
     model = torch.jit.load(file)
-    model.set_steps(2)
+    for name, value in job["attributes"].items():
+        getattr(model, f"set_{name}")(value)
     assert made["torch"].startswith("2.5.1")
     assert nearly_the_same(made["music"]["sound"], play(model, "generate", job["signal"], 2048)[0])

@@ -8,8 +8,10 @@ from torch import Tensor, nn
 
 from piano.exporting.exported_file import asked_for, script, write_file
 from piano.exporting.scripted_composition import ScriptedComposition
+from piano.exporting.scripted_style import KEYS, MOST_BEATS
 from piano.exporting.streaming_codec import StreamingEncoder
 from piano.exporting.streaming_sound import CODEC, StreamingSound
+from piano.exporting.written_wishes import TEMPI
 from piano.foundation.errors import CheckpointError
 from piano.latent_style import NUM_ANCHORS
 from piano.piano_model import VariationalAttentionModel
@@ -20,6 +22,9 @@ ATTRIBUTES = {
     "steps": (1,),
     "style": (1,),
     "surprise": (2,),
+    "tempo": (2,),
+    "key": (1,),
+    "bar": (1,),
     "phase_iterations": (1,),
     "delay": (1, 1, 1, 1),
 }
@@ -75,6 +80,9 @@ class NnTilde(nn.Module):
         self.phase_iterations = PHASE_ITERATIONS
         self.limits = [MOST_STEPS, NUM_ANCHORS, MOST_ITERATIONS]
         self.most_surprise, self.refused = MOST_SURPRISE, REFUSED
+        self.tempo, self.key, self.bar = 0.0, -1, 0
+        self.least_tempo, self.most_tempo = TEMPI
+        self.keys, self.most_beats = (len(KEYS) if generator.style.chroma is not None else 0), MOST_BEATS
 
         self.encoder, self.forward_encoder = StreamingEncoder(generator), StreamingEncoder(generator)
         self.decoded, self.forwarded = StreamingSound(generator), StreamingSound(generator)
@@ -133,6 +141,7 @@ class NnTilde(nn.Module):
         batch, wanted = control.shape[0], control.shape[-1] * self.hop
         surprise = (self.surprise + control[:, 0, -1]).clamp(0.0, self.most_surprise)
         self.composition.control(self.seed, self.steps, self.style, surprise)
+        self.composition.ask(self.tempo / 60.0, self.key, self.bar)
         if batch != self.generate_voices:
             self.generate_voices = batch
             self.composition.begin(batch, 0, -1, control)
@@ -225,6 +234,42 @@ class NnTilde(nn.Module):
         if not (surprise >= 0.0 and surprise <= self.most_surprise):
             return self.refused
         self.surprise = surprise
+        return 0
+
+    @torch.jit.export
+    def get_tempo(self) -> tuple[float]:
+        return (self.tempo,)
+
+    @torch.jit.export
+    def set_tempo(self, tempo: float) -> int:
+        """Beats a minute; 0: as it comes."""
+        if tempo != 0.0 and not (tempo >= self.least_tempo and tempo <= self.most_tempo):
+            return self.refused
+        self.tempo = tempo
+        return 0
+
+    @torch.jit.export
+    def get_key(self) -> tuple[int]:
+        return (self.key,)
+
+    @torch.jit.export
+    def set_key(self, key: int) -> int:
+        """C to B major, then C to B minor; -1: as it comes, which is all that models know that hear no keys."""
+        if key < -1 or key >= self.keys:
+            return self.refused
+        self.key = key
+        return 0
+
+    @torch.jit.export
+    def get_bar(self) -> tuple[int]:
+        return (self.bar,)
+
+    @torch.jit.export
+    def set_bar(self, bar: int) -> int:
+        """Beats of a bar; 0: as it comes."""
+        if bar != 0 and (bar < 2 or bar > self.most_beats):
+            return self.refused
+        self.bar = bar
         return 0
 
     @torch.jit.export
