@@ -80,8 +80,10 @@ def generate(options: argparse.Namespace) -> None:
     clear_leftovers(folders[1])
     announce(folders[0], maker.content, options)
     say_what_is_missing(maker)
-    for seed in options.seeds or [options.seed]:
-        for paths in maker.with_seed(seed).make(folders[1], items=range(options.count)):
+    seeds, maker = options.seeds or [options.seed], maker.having_heard()
+    for place, seed in enumerate(seeds):
+        part = maker.with_seed(seed)._replace(before=place * options.count, total=len(seeds) * options.count)
+        for paths in part.make(folders[1], items=range(options.count)):
             for path in paths:
                 tqdm.write(printable(path))
                 sys.stdout.flush()
@@ -186,6 +188,26 @@ class Maker(NamedTuple):
     """Of the generator's checkpoint."""
     folder: Path
     options: argparse.Namespace
+    like: Style | None = None
+    """That of the file, where it was heard already."""
+    last: Style | None = None
+    """The one that is gone over to, likewise."""
+    before: int = 0
+    """Samples of other seeds before the first one."""
+    total: int = 0
+    """Of all seeds; 0: of this one."""
+
+    def having_heard(self) -> "Maker":
+        """The same, with the styles of its files known: other seeds need not hear them again."""
+        like, last = (
+            None if path is None else style_of_file(self.composer, path)
+            for path in (self.options.like, self.options.to)
+        )
+        return self._replace(like=like, last=last)
+
+    def begin(self, progress: Progress, number: int, count: int) -> None:
+        """The next sample of `count`, from 1."""
+        progress.begin(self.before + number, self.total or count)
 
     def computing_in(self, dtype: torch.dtype) -> "Maker":
         """The same with the sampler's products in another number format, in which it makes other music."""
@@ -258,7 +280,7 @@ class Maker(NamedTuple):
         Raises ConfigError where the model cannot be asked for it.
         """
         options, styles = self.options, self.generator.style
-        style = style_of_file(self.composer, options.like) if options.like else None
+        style = self.like or (style_of_file(self.composer, options.like) if options.like else None)
         wishes = self.wishes()
         composer = self.composer.with_sampling(self.composer.sampling._replace(wishes=wishes))
         return composer, None if style is None else styles.wish_for(style, wishes)
@@ -283,7 +305,8 @@ class Maker(NamedTuple):
         if not self.options.to:
             return None
         refuse_short_journey(self.generator, self.options.seconds)
-        return self.generator.style.wish_for(style_of_file(self.composer, self.options.to), self.wishes())
+        last = self.last or style_of_file(self.composer, self.options.to)
+        return self.generator.style.wish_for(last, self.wishes())
 
     def receipts(self, *kinds: Kind, source: Path | None, seconds: float) -> Callable[[int], dict[Kind, Receipt]]:
         """What each kind of file of a sample says of itself, for every number of a sample."""
@@ -350,7 +373,7 @@ def compose_samples(maker: Maker, output: Path, items: list[int]) -> Iterator[li
     with Progress("sample", generator.sample_rate) as progress:
         progress.expect(len(items) * round(options.seconds * generator.sample_rate))
         for number, item in enumerate(items, start=1):
-            progress.begin(number, len(items))
+            maker.begin(progress, number, len(items))
             if options.best_of > 1:
                 among = range(item * options.best_of, (item + 1) * options.best_of)
                 item = best_item(composer, among, options.seconds, style=style, until=until, form=song_form(options))
@@ -383,7 +406,7 @@ def compose_loops(maker: Maker, output: Path, items: list[int]) -> Iterator[list
     with Progress("loop", generator.sample_rate) as progress:
         progress.expect(len(items) * form.samples)
         for number, item in enumerate(items, start=1):
-            progress.begin(number, len(items))
+            maker.begin(progress, number, len(items))
             start = output / f"{asked_part(options)}{sample_name(None, options.seed, item)}"
             target = Target(maker.shelf, start, receipts(item), loop=form.tags())
             yield target.write(loop_pieces(composer, form, style, item=item), progress)
@@ -400,7 +423,7 @@ def continue_prompt(maker: Maker, output: Path, items: list[int]) -> Iterator[li
     with Progress("continuation", rate) as progress:
         progress.expect(len(items) * round(options.seconds * rate))
         for number, item in enumerate(items, start=1):
-            progress.begin(number, len(items))
+            maker.begin(progress, number, len(items))
             target = Target(
                 maker.shelf, output / sample_name(options.prompt, options.seed, item), receipts(item), heard
             )
@@ -537,7 +560,7 @@ def vary_file(maker: Maker, output: Path, items: list[int]) -> Iterator[list[Pat
     with Progress("variation", rate) as progress:
         progress.expect(len(items) * heard.samples)
         for number, item in enumerate(items, start=1):
-            progress.begin(number, len(items))
+            maker.begin(progress, number, len(items))
             target = Target(maker.shelf, output / sample_name(options.vary, options.seed, item), receipts(item))
             sounds = varied_sounds(maker.composer, heard, latents, options.amount, item=item)
             yield target.write(sounds, progress)
@@ -582,7 +605,7 @@ def infill_file(maker: Maker, output: Path, items: list[int]) -> Iterator[list[P
     with Progress("infill", form.sample_rate) as progress:
         progress.expect(len(items) * samples)
         for number, item in enumerate(items, start=1):
-            progress.begin(number, len(items))
+            maker.begin(progress, number, len(items))
             name = sample_name(path, options.seed, item)
             target = Target(shelf, output / name, receipts(item), is_as_it_is=True, subtype=subtype)
             yield target.write(infilled_sounds(maker.composer, heard, form, wanted, item=item), progress)

@@ -190,7 +190,7 @@ def find_source(source: Source, options: argparse.Namespace) -> Path:
     """A file that the sound was made from, of the right content; raises AudioError.
 
     A receipt is a stranger's word: what it names is looked for here and beside the sound, and in the folders inside
-    these, nowhere else.
+    these; and, by its bare name, in the folder above the sound, for `music_out` is where sounds lie.
     """
     name = source.name
     if options.source:
@@ -201,6 +201,9 @@ def find_source(source: Source, options: argparse.Namespace) -> Path:
         names = (name, name, PurePosixPath(name).name)
         found = (find_below(each, folder) for each, folder in zip(names, folders, strict=True))
         places = [path for path in found if path is not None]
+        above = options.file.resolve().parent.parent / PurePosixPath(name).name
+        if not places and above.is_file() and file_source(above).sha256 == source.sha256:
+            places = [above]
     for path in places:
         if file_source(path).sha256 == source.sha256:
             return path

@@ -215,6 +215,21 @@ def test_seeds_make_one_sample_each_the_one_that_the_seed_alone_makes(here, tmp_
     assert json.loads(soundfile.SoundFile(paths[0]).comment)["seed"] == 17
 
 
+def test_several_seeds_are_counted_through_and_hear_a_song_once(here, tmp_path, monkeypatch, capsys):
+    (song,) = make(tmp_path / "song", "--count", "1", "--seconds", "4")
+    heard = []
+    hear = generate_music.style_of_file
+    monkeypatch.setattr(generate_music, "style_of_file", lambda *given: heard.append(given[1]) or hear(*given))
+    capsys.readouterr()
+    make(tmp_path / "all", "--seeds", "3,17,21", "--seconds", "1", "--like", str(song), "--format", "flac")
+    told = capsys.readouterr().err
+    assert all(f"sample {number} of 3" in told for number in (1, 2, 3)) and "of 1" not in told
+    assert heard == [song]
+    (alone,) = make(tmp_path / "alone", "--seed", "17", "--count", "1", "--seconds", "1", "--like", str(song))
+    (among,) = (path for path in (tmp_path / "all").iterdir() if "seed17" in path.name)
+    assert np.array_equal(soundfile.read(alone)[0], soundfile.read(among)[0])
+
+
 def test_a_tempo_that_no_training_music_has_is_told(here, generator, tmp_path, capsys, monkeypatch):
     anchors = generator.style.anchors.clone()
     try:

@@ -138,6 +138,17 @@ def test_a_prompt_that_is_gone_or_changed_is_told(here, capsys):
     assert main([file, "--source", "kept.wav"]) == 0
 
 
+def test_a_prompt_is_found_in_the_folder_above_the_sound(here, monkeypatch, capsys):
+    make("--count", "1", "--prompt", "prompt.wav")
+    (here / "elsewhere").mkdir()
+    monkeypatch.chdir(here / "elsewhere")
+    words = ["../out/prompt_seed0_sample_0000.full.wav", "--checkpoints", "../model"]
+    assert main(words) == 0
+    (here / "prompt.wav").write_bytes((here / "noise.wav").read_bytes())  # of that name, and not it
+    assert main(words) == 2
+    assert "made from prompt.wav, which is not here" in capsys.readouterr().err
+
+
 def test_a_given_away_model_has_the_hash_of_its_checkpoint_and_half_of_it_another(here):
     generator = build()
     state = generator.state_dict()
