@@ -499,7 +499,9 @@ class LatentStyle(OptionalBuffers):
             vector = self._in_key(vector, wishes.key)
         phase, first_beat = (torch.stack(drawn).to(vector.device) for drawn in (phases, first_beats))
         style = Style(vector, self._pulse_of(vector, phase, first_beat, wishes.repeats))
-        return style if wishes.tempo is None else self.at_tempo(style, wishes.tempo)
+        if wishes.tempo is None or choice is None:
+            return style
+        return self.with_beat(self.at_tempo(style, wishes.tempo), self.beat_strengths()[choice].min())
 
     def refuse_unknown(self, wishes: Wishes) -> None:
         """Raise a ConfigError for what this model cannot be asked for."""
@@ -629,7 +631,8 @@ class LatentStyle(OptionalBuffers):
             choice = torch.arange(len(apart), device=apart.device)
         choice = choice[apart[choice].argsort(stable=True)[:CONTRAST_STYLES]]
         beats = self.beat_strengths()[choice]  # a beat that is heard goes on
-        heard = choice[beats >= torch.minimum(style.pulse.strength[0], beats.quantile(CONTRAST_BEATS))]
+        least = torch.minimum(style.pulse.strength[0], beats.quantile(CONTRAST_BEATS))
+        heard = choice[beats >= least]
         choice = heard if len(heard) >= LEAST_STYLES else choice
         random = keyed_generator(seed, item, "contrast", part)
         drawn = int(choice[int(torch.randint(len(choice), (1,), generator=random))])
@@ -639,7 +642,9 @@ class LatentStyle(OptionalBuffers):
             vector = self._in_key(vector, wishes.key)
         theirs = self._pulse_of(vector, style.pulse.phase, torch.zeros_like(style.pulse.phase))
         other = self.at_tempo(Style(vector, theirs), AskedTempo(float(style.pulse.frequency)), any_octave=True)
-        return Style(other.vector, style.pulse._replace(strength=theirs.strength, octave=theirs.octave))
+        if wishes.tempo is not None:
+            other = self.with_beat(other, least)
+        return Style(other.vector, style.pulse._replace(strength=other.pulse.strength, octave=theirs.octave))
 
     @torch.no_grad()
     def end_like(self, style: Style, seed: int, item: int) -> Tensor | None:
@@ -697,6 +702,14 @@ class LatentStyle(OptionalBuffers):
         apart = _apart(style.pulse.frequency, tempo, any_octave=any_octave)
         moved = 2.0 * apart.unsqueeze(1) / self.spread[place] * self.project[place]
         return Style(style.vector + moved, style.pulse._replace(frequency=style.pulse.frequency * apart.exp()))
+
+    @torch.no_grad()
+    def with_beat(self, style: Style, least: Tensor) -> Style:
+        """The same style with a beat at least so strong (), so that chance draws no style without one."""
+        place = len(self.mean) - PULSE_NUMBERS + 1
+        missing = (least - style.pulse.strength).clamp_min(0.0)
+        moved = missing.unsqueeze(1) / self.spread[place] * self.project[place]
+        return Style(style.vector + moved, style.pulse._replace(strength=style.pulse.strength + missing))
 
     @torch.no_grad()
     def tempo_and_movement(self) -> tuple[Tensor, Tensor]:

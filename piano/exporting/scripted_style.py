@@ -54,6 +54,7 @@ class ScriptedStyle(nn.Module):
     chroma_level: Tensor
     key_way: Tensor
     tempo_way: Tensor
+    beat_way: Tensor
     beat_strengths: Tensor
     beat_frequencies: Tensor
 
@@ -101,6 +102,7 @@ class ScriptedStyle(nn.Module):
         self.register_buffer("key_way", way.clone())
         place = len(style.mean) - PULSE_NUMBERS
         self.register_buffer("tempo_way", 2.0 / style.spread[place] * style.project[place])
+        self.register_buffer("beat_way", style.project[place + 1] / style.spread[place + 1])
         self.register_buffer("beat_strengths", style.beat_strengths().clone())
         self.register_buffer("beat_frequencies", style.tempo_and_movement()[0].clone())
 
@@ -167,8 +169,10 @@ class ScriptedStyle(nn.Module):
         )
         key = "{}, {}, 'style spread'{}".format(seed, item, again)  # noqa: UP032
         noise = self.noise.frames(key, 0, 1, self.style_dim)[0].to(self.anchors.device)
-        if near < 0 and (self.asked_beats > 0.0 or self.asked_key >= 0 or self.asked_bar > 0):
+        choice = torch.zeros([0], dtype=torch.long)
+        if self.asked_beats > 0.0 or self.asked_key >= 0 or self.asked_bar > 0:
             choice = self._fitting()
+        if near < 0 and choice.shape[0] > 0:
             drawn = int(choice[drawn % choice.shape[0]].item())
         anchor = self.anchors[drawn if near < 0 else near]
         vector = anchor + surprise * self.anchor_spread * noise
@@ -178,8 +182,9 @@ class ScriptedStyle(nn.Module):
         pulse = self._pulse(vector, self.circle * phase, first_beat)
         if self.asked_beats > 0.0:
             apart = self._apart(pulse[:1])[0]
-            vector = vector + apart * self.tempo_way
-            pulse = torch.cat([pulse[:1] * apart.exp(), pulse[1:]])
+            missing = (self.beat_strengths[choice].min() - pulse[1:2]).clamp_min(0.0)
+            vector = vector + apart * self.tempo_way + missing * self.beat_way
+            pulse = torch.cat([pulse[:1] * apart.exp(), pulse[1:2] + missing, pulse[2:]])
         return vector, pulse
 
     def _pulse(self, vector: Tensor, phase: float, first_beat: float) -> Tensor:
