@@ -2,11 +2,12 @@
 
     python benchmarks/loops_and_infills.py --real FOLDER [--checkpoints shipped] [--loops 100] [--infills 50]
 
-Loops: 1 to 8 bars at 60 to 180 a minute, in 4/4 and 3/4. Their seam is looked at where the loop begins again, and where
-the part that was composed anew begins. Infills: in a file of real music each, of 0.5 to 4 s, with at least a second on
-both sides. A seam is as smooth as music where its `click_ratio` (evaluation/continuations.py) is no higher than that of
-19 of 20 random places of real music; the share between the 5th and the 95th of 100 is told, too, of which real music
-has 90 %. Key, tempo and timbre of what was filled in are held against what is before it, and before another.
+Loops: 1 to 8 bars at 60 to 180 a minute, in 4/4 and 3/4. Their seam is looked at where the loop begins again, and
+where the part that was composed anew begins; for comparison, at other beats of the same loops. Infills: in a file of
+real music each, of 0.5 to 4 s, with at least a second on both sides. A seam is as smooth as music where its
+`click_ratio` (evaluation/continuations.py) is no higher than that of 19 of 20 random places of real music; the share
+between the 5th and the 95th of 100 is told, too, of which real music has 90 %. Key, tempo and timbre of what was
+filled in are held against what is before it, and before another.
 Pictures of three loops, each four times in a row, go to --output, with the sounds.
 """
 
@@ -32,6 +33,8 @@ from piano.player import Player
 
 AROUND_SECONDS = 2.0
 """Of a seam that are looked at."""
+INNER_BEATS = 4
+"""Of a loop, for comparison: it begins on a beat, where notes begin, and random places of music are none."""
 
 
 class Band(NamedTuple):
@@ -73,7 +76,7 @@ def music(player: Player, path: Path) -> NDArray[np.float32]:
 def look_at_loops(player: Player, band: Band, options: argparse.Namespace) -> int:
     """A line about loops; returns how many are not exact."""
     random = np.random.default_rng(options.seed)
-    again, anew, exact, shown, seconds = [], [], 0, {}, 0.0
+    again, anew, beats, exact, shown, seconds = [], [], [], 0, {}, 0.0
     window = player.generator.latent_seq_len // HISTORY_PART * player.generator.hop_samples
     began = time.monotonic()
     for number in range(options.loops):
@@ -85,11 +88,18 @@ def look_at_loops(player: Player, band: Band, options: argparse.Namespace) -> in
         seconds += loop.shape[1] / player.sample_rate
         again.append(seam(loop, 0, player.sample_rate))
         anew.append(seam(loop, form.samples - anew_samples(form, window), player.sample_rate))
+        inner = np.random.default_rng([options.seed, number]).permutation(np.arange(1, round(form.quarters)))[
+            :INNER_BEATS
+        ]
+        places = [round(beat * 60.0 / tempo * player.sample_rate) for beat in inner]
+        whole = [place for place in places if place < form.samples - anew_samples(form, window)]
+        beats += [seam(loop, place, player.sample_rate) for place in whole]
         if len(shown) < 3:
             shown[f"{bars} bars of {meter} at {tempo:g}, four times"] = np.tile(loop, 4)
     took = time.monotonic() - began
     print(f"loops: {exact} of {options.loops} exact, {seconds / took:.1f} s of loops a second")
     print(f"  where it begins again: {band.told(again)}")
+    print(f"  other beats of the same loops, composed straight on: {band.told(beats)}")
     print(f"  where its end was composed anew: {band.told(anew)}")
     if options.output and shown:
         options.output.mkdir(parents=True, exist_ok=True)

@@ -79,6 +79,29 @@ def test_styles_are_chosen_that_go_with_all_wishes(generator):
     assert style.fitting(Wishes()) is None
 
 
+def test_a_tempo_that_is_asked_for_is_drawn_with_a_beat(generator):
+    style = generator.style
+    beats = float(style.tempo_and_movement()[0].clamp(1.2, 2.8).median())
+    wishes = Wishes(AskedTempo(beats), surprise=3.0)  # so that chance moves the beat, too
+    chosen = style.fitting(wishes)
+    assert chosen is not None
+    least = float(style.beat_strengths()[chosen].min())
+    free = style.draw(0, range(64), wishes=Wishes(surprise=3.0))
+    assert float(free.pulse.strength.min()) < least
+    drawn = style.draw(0, range(64), wishes=wishes)
+    assert float(drawn.pulse.strength.min()) >= least - 1e-5
+    torch.testing.assert_close(drawn.pulse.frequency, torch.full((64,), beats))
+    weak = drawn._replace(pulse=drawn.pulse._replace(strength=torch.zeros(64)))
+    lifted = style.with_beat(weak, torch.tensor(0.4))
+    assert bool((lifted.pulse.strength == 0.4).all()) and not torch.equal(lifted.vector, weak.vector)
+    assert torch.equal(style.with_beat(lifted, torch.tensor(0.3)).vector, lifted.vector)
+    home = style.draw(1, range(1), wishes=Wishes(AskedTempo(beats)))
+    for part in range(8):
+        other = style.contrast(home, 1, 0, part, Wishes(AskedTempo(beats), surprise=3.0))
+        near = style.beat_strengths().quantile(0.2)
+        assert float(other.pulse.strength) >= min(float(home.pulse.strength), float(near)) - 1e-5
+
+
 def test_calm_music_is_nearer_to_the_training_music(generator):
     anchors = generator.style.anchors
 
