@@ -44,6 +44,8 @@ LEAST_STYLES = 16
 """So many are chosen from in any case."""
 STRONG_SHARE = 0.6
 """Of the styles near a tempo, those with the strongest beat are taken: the others leave open which octave is heard."""
+HEARD_SHARE = 0.5
+"""Of the styles, so many have a weaker beat than any music that was asked for a tempo."""
 BAR_SHARE, KEY_SHARE = 1 / 3, 1 / 16
 """Of the styles, so many are taken that go best with a bar, and with a key."""
 USUAL_PULSES = (1.1, 3.0)
@@ -501,7 +503,7 @@ class LatentStyle(OptionalBuffers):
         style = Style(vector, self._pulse_of(vector, phase, first_beat, wishes.repeats))
         if wishes.tempo is None or choice is None:
             return style
-        return self.with_beat(self.at_tempo(style, wishes.tempo), self.beat_strengths()[choice].min())
+        return self.with_beat(self.at_tempo(style, wishes.tempo), self._least_strength(choice))
 
     def refuse_unknown(self, wishes: Wishes) -> None:
         """Raise a ConfigError for what this model cannot be asked for."""
@@ -558,6 +560,11 @@ class LatentStyle(OptionalBuffers):
     def beat_strengths(self) -> Tensor:
         """How strong the beat of the training music's styles is (NUM_ANCHORS,)."""
         return self._anchor_numbers()[:, 1 - PULSE_NUMBERS]
+
+    def _least_strength(self, choice: Tensor) -> Tensor:
+        """How strong a beat that was asked for is at least (): as of all that it is drawn from, and of half of music."""
+        strengths = self.beat_strengths()
+        return torch.maximum(strengths[choice].min(), strengths.quantile(HEARD_SHARE))
 
     def _anchor_numbers(self) -> Tensor:
         """What was measured of the training music's styles, as far as they say it (NUM_ANCHORS, measured)."""
@@ -643,7 +650,7 @@ class LatentStyle(OptionalBuffers):
         theirs = self._pulse_of(vector, style.pulse.phase, torch.zeros_like(style.pulse.phase))
         other = self.at_tempo(Style(vector, theirs), AskedTempo(float(style.pulse.frequency)), any_octave=True)
         if wishes.tempo is not None:
-            other = self.with_beat(other, least)
+            other = self.with_beat(other, torch.maximum(least, self._least_strength(choice)))
         return Style(other.vector, style.pulse._replace(strength=other.pulse.strength, octave=theirs.octave))
 
     @torch.no_grad()

@@ -11,6 +11,7 @@ from piano.latent_style import (
     ANCHOR_SPREAD,
     BAR_LEAD,
     BAR_SHARE,
+    HEARD_SHARE,
     KEY_PULL,
     KEY_SHARE,
     LEAST_STYLES,
@@ -76,6 +77,7 @@ class ScriptedStyle(nn.Module):
         """What is looked up where a tempo, a key or a bar is asked for."""
         self.tempo_reach, self.least, self.place_tolerance = TEMPO_REACH, LEAST_STYLES, PLACE_TOLERANCE
         self.bar_share, self.key_share, self.strong_share = BAR_SHARE, KEY_SHARE, STRONG_SHARE
+        self.heard_share = HEARD_SHARE
         self.usual_slow, self.usual_fast = USUAL_PULSES
         self.key_pull, self.bar_lead, self.shortest_bar = KEY_PULL, BAR_LEAD, SHORTEST_BAR
         self.has_keys, self.most_beats = style.chroma is not None, MOST_BEATS
@@ -182,7 +184,8 @@ class ScriptedStyle(nn.Module):
         pulse = self._pulse(vector, self.circle * phase, first_beat)
         if self.asked_beats > 0.0:
             apart = self._apart(pulse[:1])[0]
-            missing = (self.beat_strengths[choice].min() - pulse[1:2]).clamp_min(0.0)
+            least = torch.maximum(self.beat_strengths[choice].min(), self.beat_strengths.quantile(self.heard_share))
+            missing = (least - pulse[1:2]).clamp_min(0.0)
             vector = vector + apart * self.tempo_way + missing * self.beat_way
             pulse = torch.cat([pulse[:1] * apart.exp(), pulse[1:2] + missing, pulse[2:]])
         return vector, pulse
