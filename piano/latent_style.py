@@ -562,7 +562,7 @@ class LatentStyle(OptionalBuffers):
         return self._anchor_numbers()[:, 1 - PULSE_NUMBERS]
 
     def _least_strength(self, choice: Tensor) -> Tensor:
-        """How strong a beat that was asked for is at least (): as of all that it is drawn from, and of half of music."""
+        """How strong a beat that is asked for is at least (): as all that it is drawn from, and as half of music."""
         strengths = self.beat_strengths()
         return torch.maximum(strengths[choice].min(), strengths.quantile(HEARD_SHARE))
 
