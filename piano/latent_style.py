@@ -40,6 +40,8 @@ DEVIATION_WEIGHT, PULSE_WEIGHT = 0.5, 2.0
 FIT_SEED = 20
 TEMPO_REACH = 0.06
 """Styles go with a tempo that is so near to theirs, as a ratio."""
+KEYED_TEMPO_REACH = 0.15
+"""Where a key is asked for as well: of the few styles next to a tempo, too few are near to the key."""
 LEAST_STYLES = 16
 """So many are chosen from in any case."""
 STRONG_SHARE = 0.6
@@ -540,20 +542,21 @@ class LatentStyle(OptionalBuffers):
         """The training music's styles (numbers of them) that go with some wishes best; None: all do."""
         choice = None
         if wishes.tempo is not None:
-            choice = self.with_tempo_near(wishes.tempo)
+            choice = self.with_tempo_near(wishes.tempo, TEMPO_REACH if wishes.key is None else KEYED_TEMPO_REACH)
         if self.has_repeats and wishes.repeats:
             choice = self._best(choice, self.bar_likeness(wishes.repeats), BAR_SHARE)
         if wishes.key is not None:
-            choice = self._best(choice, self.key_likeness(wishes.key), KEY_SHARE)
+            least = LEAST_STYLES if wishes.tempo is None else round(LEAST_STYLES / STRONG_SHARE)
+            choice = self._best(choice, self.key_likeness(wishes.key), KEY_SHARE, least)
         if wishes.tempo is not None and choice is not None:
             choice = self._best(choice, self.beat_strengths(), STRONG_SHARE)
         return choice
 
     @staticmethod
-    def _best(choice: Tensor | None, likeness: Tensor, share: float) -> Tensor:
-        """The share of some styles that is most alike, LEAST_STYLES at least."""
+    def _best(choice: Tensor | None, likeness: Tensor, share: float, least: int = LEAST_STYLES) -> Tensor:
+        """The share of some styles that is most alike, but no less than so many."""
         choice = torch.arange(len(likeness), device=likeness.device) if choice is None else choice
-        count = min(len(choice), max(LEAST_STYLES, round(share * len(choice))))
+        count = min(len(choice), max(least, round(share * len(choice))))
         return choice[likeness[choice].argsort(descending=True, stable=True)[:count]]
 
     @torch.no_grad()
@@ -667,10 +670,10 @@ class LatentStyle(OptionalBuffers):
         return self.ends[best[drawn]].unsqueeze(0)
 
     @torch.no_grad()
-    def with_tempo_near(self, tempo: AskedTempo) -> Tensor:
+    def with_tempo_near(self, tempo: AskedTempo, reach: float = TEMPO_REACH) -> Tensor:
         """The training music's styles (numbers of them) whose beat is near to a tempo, or the nearest there are."""
         apart = _apart(self.tempo_and_movement()[0], tempo).abs()
-        near = (apart <= TEMPO_REACH).nonzero().squeeze(1)
+        near = (apart <= reach).nonzero().squeeze(1)
         return near if len(near) >= LEAST_STYLES else apart.argsort(stable=True)[:LEAST_STYLES]
 
     @torch.no_grad()

@@ -14,7 +14,7 @@ from piano.foundation.errors import ConfigError
 from piano.foundation.keys import Key, nearest_key
 from piano.foundation.receipt import Receipt, read_receipt
 from piano.generate_options import parse_arguments, song_form
-from piano.latent_style import LEAST_STYLES, AskedTempo, Wishes
+from piano.latent_style import KEYED_TEMPO_REACH, LEAST_STYLES, AskedTempo, Wishes
 from piano.player import Player
 from piano.report.titles import made_title
 from piano.song_form import SongForm
@@ -68,7 +68,7 @@ def test_a_style_in_a_key_has_pitch_classes_nearer_to_it():
 def test_styles_are_chosen_that_go_with_all_wishes(generator):
     style = generator.style
     usual = AskedTempo(float(style.tempo_and_movement()[0].clamp(1.2, 2.8).median()))
-    near = set(style.with_tempo_near(usual).tolist())
+    near = set(style.with_tempo_near(usual, KEYED_TEMPO_REACH).tolist())
     both = style.fitting(Wishes(tempo=usual, key=Key(0, False)))
     assert both is not None and set(both.tolist()) <= near and len(both) >= min(LEAST_STYLES, len(near))
     key = style.fitting(Wishes(key=Key(0, False)))

@@ -14,6 +14,7 @@ from piano.latent_style import (
     HEARD_SHARE,
     KEY_PULL,
     KEY_SHARE,
+    KEYED_TEMPO_REACH,
     LEAST_STYLES,
     NUM_ANCHORS,
     PLACE_TOLERANCE,
@@ -75,7 +76,8 @@ class ScriptedStyle(nn.Module):
     @torch.no_grad()
     def _set_up_wishes(self, style: LatentStyle) -> None:
         """What is looked up where a tempo, a key or a bar is asked for."""
-        self.tempo_reach, self.least, self.place_tolerance = TEMPO_REACH, LEAST_STYLES, PLACE_TOLERANCE
+        self.tempo_reach, self.keyed_reach, self.place_tolerance = TEMPO_REACH, KEYED_TEMPO_REACH, PLACE_TOLERANCE
+        self.least, self.keyed_least = LEAST_STYLES, round(LEAST_STYLES / STRONG_SHARE)
         self.bar_share, self.key_share, self.strong_share = BAR_SHARE, KEY_SHARE, STRONG_SHARE
         self.heard_share = HEARD_SHARE
         self.usual_slow, self.usual_fast = USUAL_PULSES
@@ -123,10 +125,10 @@ class ScriptedStyle(nn.Module):
         apart = found.log().unsqueeze(0) - frequency.log().unsqueeze(1)
         return apart.gather(1, apart.abs().argmin(dim=1, keepdim=True)).squeeze(1)
 
-    def _best(self, choice: Tensor, likeness: Tensor, share: float) -> Tensor:
+    def _best(self, choice: Tensor, likeness: Tensor, share: float, least: int) -> Tensor:
         """The share of some styles that is most alike; see `LatentStyle.fitting`."""
         count = int(torch.full([], share * choice.shape[0], dtype=torch.float64).round().item())
-        count = min(choice.shape[0], max(self.least, count))
+        count = min(choice.shape[0], max(least, count))
         return choice[torch.sort(likeness[choice], dim=0, descending=True, stable=True)[1][:count]]
 
     def _fitting(self) -> Tensor:
@@ -134,15 +136,17 @@ class ScriptedStyle(nn.Module):
         choice = torch.arange(self.num_anchors, device=self.anchors.device)
         if self.asked_beats > 0.0:
             apart = self._apart(self.beat_frequencies).abs()
-            near = (apart <= self.tempo_reach).nonzero().squeeze(1)
+            reach = self.tempo_reach if self.asked_key < 0 else self.keyed_reach
+            near = (apart <= reach).nonzero().squeeze(1)
             nearest = torch.sort(apart, dim=0, descending=False, stable=True)[1][: self.least]
             choice = near if near.shape[0] >= self.least else nearest
         if bool(self.kin[self.asked_bar].any()):
-            choice = self._best(choice, self.bars[self.asked_bar], self.bar_share)
+            choice = self._best(choice, self.bars[self.asked_bar], self.bar_share, self.least)
         if self.asked_key >= 0:
-            choice = self._best(choice, self.key_likeness[self.asked_key], self.key_share)
+            least = self.keyed_least if self.asked_beats > 0.0 else self.least
+            choice = self._best(choice, self.key_likeness[self.asked_key], self.key_share, least)
         if self.asked_beats > 0.0:
-            choice = self._best(choice, self.beat_strengths, self.strong_share)
+            choice = self._best(choice, self.beat_strengths, self.strong_share, self.least)
         return choice
 
     @torch.jit.export
