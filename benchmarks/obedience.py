@@ -37,7 +37,7 @@ from piano.evaluation.ruler import Ruler, fit_ruler
 from piano.evaluation.score_generator import Made, score_made
 from piano.evaluation.tempo_and_key import bar_of, key_of, tempo_of, tempo_relation
 from piano.foundation.audio_io import find_audio_files, read_audio
-from piano.foundation.keys import Key, nearest_key
+from piano.foundation.keys import KEYS, Key, nearest_key
 from piano.loops import Meter
 from piano.play.blind import wilson
 from piano.player import Player
@@ -52,7 +52,6 @@ WISHES = {
     "all": ("tempo", "key", "meter"),
 }
 MINOR = ("minor", "dorian", "phrygian", "aeolian")
-KEYS = [Key(tonic, is_minor) for tonic in range(12) for is_minor in (False, True)]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -135,16 +134,18 @@ def judge_a_model(player: Player, options: argparse.Namespace) -> None:
     style, random = player.generator.style, np.random.default_rng(options.seed)
     slowest, fastest = (60.0 * beat for beat in style.slowest_and_fastest())
     tempi = random.uniform(slowest, fastest, options.clips).tolist()
-    keys = [KEYS[place % len(KEYS)] for place in random.permutation(options.clips)]
+    keys = [sorted(KEYS)[place % len(KEYS)] for place in random.permutation(options.clips)]
     if options.usual:
         drawn = random.integers(len(style.anchors), size=options.clips)
         tempi = (60.0 * style.heard_beats()[drawn]).tolist()
         keys = [nearest_key(classes)[0] for classes in style.chroma_of(style.anchors)[drawn].numpy()]
     meters = [("3/4", "4/4")[place % 2] for place in range(options.clips)]
     each = {"tempo": tempi, "key": [key.name for key in keys], "meter": meters}
+    names: list[str] = list(options.wishes)
+    if options.real and "nothing" not in names:
+        names.insert(0, "nothing")  # for the quality
     wishes = {
-        name: [{part: each[part][place] for part in WISHES[name]} for place in range(options.clips)]
-        for name in options.wishes
+        name: [{part: each[part][place] for part in WISHES[name]} for place in range(options.clips)] for name in names
     }
     clips = {name: compose(player, options, name, asked) for name, asked in wishes.items()}
     print(f"{options.clips} clips of {options.seconds:g} s for each wish, {slowest:.0f} to {fastest:.0f} a minute")

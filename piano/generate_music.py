@@ -80,7 +80,8 @@ def generate(options: argparse.Namespace) -> None:
     clear_leftovers(folders[1])
     announce(folders[0], maker.content, options)
     say_what_is_missing(maker)
-    seeds, maker = options.seeds or [options.seed], maker.having_heard()
+    seeds = options.seeds or [options.seed]
+    maker = maker.having_heard() if len(seeds) > 1 else maker
     for place, seed in enumerate(seeds):
         part = maker.with_seed(seed)._replace(before=place * options.count, total=len(seeds) * options.count)
         for paths in part.make(folders[1], items=range(options.count)):
@@ -119,7 +120,13 @@ def open_maker(folder: Path, options: argparse.Namespace) -> "Maker":
         compiled.prepare()
     content = load_checkpoint(folder, "generator", options.epoch)
     generator = build_generator(content, device=device)
-    sampling = Sampling(options.seed, options.steps, options.phase_iterations, sampling_dtype(device))
+    sampling = Sampling(
+        options.seed,
+        options.steps,
+        options.phase_iterations,
+        sampling_dtype(device),
+        Wishes(drawing=options.drawing),
+    )
     kernels = compiled.kernels() if device == "cpu" else None
     threads = options.threads or measured_threads(generator, sampling.dtype, kernels)
     overlaps = kernels is not None and (options.threads or most_threads()) > 1
@@ -198,7 +205,11 @@ class Maker(NamedTuple):
     """Of all seeds; 0: of this one."""
 
     def having_heard(self) -> "Maker":
-        """The same, with the styles of its files known: other seeds need not hear them again."""
+        """The same, with the styles of its files known: other seeds need not hear them again.
+
+        Raises ConfigError for what will not be made.
+        """
+        self.refuse_early()
         like, last = (
             None if path is None else style_of_file(self.composer, path)
             for path in (self.options.like, self.options.to)
@@ -207,7 +218,7 @@ class Maker(NamedTuple):
 
     def begin(self, progress: Progress, number: int, count: int) -> None:
         """The next sample of `count`, from 1."""
-        progress.begin(self.before + number, self.total or count)
+        progress.begin(number, count, before=self.before, total=self.total or count)
 
     def computing_in(self, dtype: torch.dtype) -> "Maker":
         """The same with the sampler's products in another number format, in which it makes other music."""
@@ -227,9 +238,8 @@ class Maker(NamedTuple):
 
     def make(self, output: Path, *, items: Iterable[int]) -> Iterator[list[Path]]:
         """Write the samples of these numbers (or every reconstruction); yields the files of each."""
-        options, rate = self.options, self.generator.sample_rate
-        if options.format == "mp3" and rate not in MP3_RATES and not options.infill:
-            raise AudioError(f"MP3 has no {rate} Hz, the rate of this model. Choose --format wav or flac.")
+        options = self.options
+        self.refuse_early()
         if options.infill:
             say_what_is_ignored(options, "an infill, which is as long as its file", "seconds")
             yield from infill_file(self, output, list(items))
@@ -243,14 +253,22 @@ class Maker(NamedTuple):
             )
             yield from vary_file(self, output, list(items))
         elif options.prompt:
-            self.refuse_no_length()
             yield from continue_prompt(self, output, list(items))
         elif options.loop:
             say_what_is_ignored(options, "a loop, which is as long as its bars", "seconds")
             yield from compose_loops(self, output, list(items))
         else:
-            self.refuse_no_length()
             yield from compose_samples(self, output, list(items))
+
+    def refuse_early(self) -> None:
+        """Raises AudioError and ConfigError for what can be told before any file is heard."""
+        options, rate = self.options, self.generator.sample_rate
+        if options.format == "mp3" and rate not in MP3_RATES and not options.infill:
+            raise AudioError(f"MP3 has no {rate} Hz, the rate of this model. Choose --format wav or flac.")
+        if not (options.infill or options.reconstruct or options.vary or options.loop):
+            self.refuse_no_length()
+        if options.to:
+            refuse_short_journey(self.generator, options.seconds)
 
     def refuse_no_length(self) -> None:
         """Raises ConfigError for a length that holds no sample."""
@@ -272,7 +290,9 @@ class Maker(NamedTuple):
             raise ConfigError("--noise ends where its file does: give --seconds a number.")
         noise = read_noise(self.composer, options.noise, options.seconds) if options.noise else None
         composer, style = self.wished()
-        return composer.stream(options.seconds, noise=noise, style=style, until=self.until(), form=song_form(options))
+        return composer.stream(
+            options.seconds, noise=noise, style=style, until=self.until(style), form=song_form(options)
+        )
 
     def wished(self) -> tuple[Composer, Style | None]:
         """The composer, and the style if it is that of a file, with what was asked for.
@@ -294,19 +314,19 @@ class Maker(NamedTuple):
         options, rate = self.options, self.generator.sample_rate
         if options.loop:
             form = LoopForm(options.loop, options.tempo, options.meter, rate)
-            wishes = form.wishes(options.key, options.surprise, hears_bars=options.hears_bars)
+            wishes = form.wishes(options.key, options.surprise, drawing=options.drawing)
         else:
-            wishes = asked_of_music(options.tempo, options.key, options.meter, options.surprise)
+            wishes = asked_of_music(options.tempo, options.key, options.meter, options.surprise, options.drawing)
         self.generator.style.refuse_unknown(wishes)
         return wishes
 
-    def until(self) -> Style | None:
-        """The style that the music goes over to."""
+    def until(self, style: Style | None) -> Style | None:
+        """The style that the music goes over to from one."""
         if not self.options.to:
             return None
         refuse_short_journey(self.generator, self.options.seconds)
         last = self.last or style_of_file(self.composer, self.options.to)
-        return self.generator.style.wish_for(last, self.wishes())
+        return self.generator.style.wish_for(last, self.wishes(), after=style)
 
     def receipts(self, *kinds: Kind, source: Path | None, seconds: float) -> Callable[[int], dict[Kind, Receipt]]:
         """What each kind of file of a sample says of itself, for every number of a sample."""
@@ -329,7 +349,6 @@ class Maker(NamedTuple):
             "surprise": None if options.surprise == 1.0 else options.surprise,
             "bars": options.loop,
             "meter": options.meter and str(options.meter),
-            "hears_bars": True if options.meter and options.hears_bars else None,
             "regions": sorted(zip(options.begins, options.ends, strict=True)) or None,
             "extended": (options.extend_left, options.extend_right) if options.infill else None,
             "device": generator.device.type,
@@ -340,6 +359,8 @@ class Maker(NamedTuple):
         if {"sample", "full", "continuation"} & set(kinds) and not (options.to or options.noise):
             form = song_form(options)
             common |= {"form": options.form, "closes": form.closes}
+        if options.tempo or options.meter or common.get("closes"):
+            common["drawing"] = options.drawing
         if options.best_of > 1:
             common["best_of"] = options.best_of
         return lambda item: {kind: Receipt(kind=kind, item=item, **common) for kind in kinds}
@@ -368,7 +389,7 @@ def compose_samples(maker: Maker, output: Path, items: list[int]) -> Iterator[li
     generator, options = maker.generator, maker.options
     noise = read_noise(maker.composer, options.noise, options.seconds) if options.noise else None
     composer, style = maker.wished()
-    until = maker.until()
+    until = maker.until(style)
     receipts = maker.receipts("sample", source=options.noise, seconds=options.seconds)
     with Progress("sample", generator.sample_rate) as progress:
         progress.expect(len(items) * round(options.seconds * generator.sample_rate))

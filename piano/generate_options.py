@@ -8,6 +8,7 @@ from piano.foundation import options as kinds
 from piano.foundation.doors import fill, program
 from piano.foundation.keys import Key
 from piano.foundation.screen_text import CommandParser, printable
+from piano.latent_style import DRAWING
 from piano.loops import Meter
 from piano.song_form import FORMS, LEAST_CLOSED_SECONDS, SongForm
 
@@ -97,7 +98,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     add_sources(parser)
     add_wishes(parser)
-    parser.set_defaults(hears_bars=True)  # False: of a sound that was made before bars were heard
+    parser.set_defaults(drawing=DRAWING)  # another one: of a sound that was made before
     kinds.add_shared(parser, "--device")
     kinds.add_shared(
         parser,
@@ -252,8 +253,8 @@ def refuse_wrong_loops(parser: argparse.ArgumentParser, options: argparse.Namesp
     if options.tempo and others:
         parser.error(f"--tempo and {others[0]} cannot be combined: the tempo is that of the file")
     if options.loop is None:
-        if options.meter and others:
-            parser.error(f"--meter and {others[0]} cannot be combined: the bars are those of the file")
+        if options.meter and given:
+            parser.error(f"--meter and {given[0]} cannot be combined: the bars are those of the file")
         return
     if given:
         parser.error(f"--loop and {given[0]} cannot be combined: a loop is new music")

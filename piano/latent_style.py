@@ -12,11 +12,12 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from piano.foundation import bounds
 from piano.foundation.doors import command
 from piano.foundation.errors import ConfigError
 from piano.foundation.features import in_full_precision
 from piano.foundation.finite import require_finite
-from piano.foundation.keys import Key
+from piano.foundation.keys import KEYS, Key
 from piano.foundation.optional_buffers import OptionalBuffers
 from piano.foundation.randomness import keyed_generator, keyed_noise
 
@@ -38,6 +39,8 @@ ONSET_RIDGE = 1e-3
 DEVIATION_WEIGHT, PULSE_WEIGHT = 0.5, 2.0
 """How much the spread of the latents and the pulse count in choosing the directions that are kept."""
 FIT_SEED = 20
+DRAWING = int(bounds.DRAWING.high)
+"""Which rules music is drawn by that was asked for. Receipts say it: what was drawn by earlier ones is made again."""
 TEMPO_REACH = 0.06
 """Styles go with a tempo that is so near to theirs, as a ratio."""
 KEYED_TEMPO_REACH = 0.15
@@ -50,6 +53,8 @@ HEARD_SHARE = 0.5
 """Of the styles, so many have a weaker beat than any music that was asked for a tempo."""
 BAR_SHARE, KEY_SHARE = 1 / 3, 1 / 16
 """Of the styles, so many are taken that go best with a bar, and with a key."""
+MOST_OCTAVES = range(-6, 7)
+"""Of a tempo, in which a pulse is looked for: 32nds at 240 quarters a minute, and four whole notes at 20, have one."""
 USUAL_PULSES = (1.1, 3.0)
 """Pulses a second that are heard as they are; slower ones mostly as twice, faster ones as half as many."""
 CHROMA_RIDGE = 1e-3
@@ -67,6 +72,8 @@ CONTRAST_BEATS = 0.6
 NUM_ENDS = 64
 """Ends of the training music's pieces that are kept."""
 ENDING_SECONDS = 4.5
+ENDS_IN_KEY = 24
+"""Of these, so many have the pitch classes that go with a piece best."""
 LEAST_ENDS = 8
 """Of these that fit best, one is drawn."""
 SHORTEST_BAR = 0.5
@@ -180,6 +187,12 @@ class AskedTempo(NamedTuple):
     beats_per_second: float
     beats: float | None = None
     """How many the music has in all, where it comes round again: only of a whole number of them can be a pulse."""
+    quarters: float = 1.0
+    """Quarter notes of a beat, in which a person says a tempo."""
+
+    def said(self, beats_per_second: float) -> float:
+        """Quarter notes a minute of beats like these."""
+        return 60.0 * self.quarters * beats_per_second
 
     def octaves(self, *, any_of_them: bool = False) -> list[float]:
         """Pulses a second that stand for it: itself where that is heard as it is, else or on demand its octaves too."""
@@ -187,7 +200,7 @@ class AskedTempo(NamedTuple):
         is_whole = self.beats is None or float(self.beats).is_integer()
         if is_whole and not any_of_them and USUAL_PULSES[0] <= self.beats_per_second <= USUAL_PULSES[1]:
             return [self.beats_per_second]
-        found = [(self.beats_per_second * 2.0**octave, 2.0**octave) for octave in range(-3, 4)]
+        found = [(self.beats_per_second * 2.0**octave, 2.0**octave) for octave in MOST_OCTAVES]
         heard = [(pulse, ratio) for pulse, ratio in found if slowest <= pulse <= fastest]
         whole = [pulse for pulse, ratio in heard if self.beats is None or (self.beats * ratio).is_integer()]
         return whole or [pulse for pulse, _ in heard]
@@ -202,20 +215,27 @@ class Wishes(NamedTuple):
     """Beats of a bar: such as the tempo counts, where one is asked for."""
     surprise: float = 1.0
     """From 0, calm, to what is usual, 1, and wilder: how far styles are drawn from the training music's."""
+    drawing: int = DRAWING
+
+    @property
+    def is_of_before(self) -> bool:
+        """Whether it is drawn as before bars were heard, tempi had a beat, and ends were as loud as the music."""
+        return self.drawing < DRAWING
 
     @property
     def repeats(self) -> list[int]:
-        """Which of REPEATS go with the bar: a power of two of beats, or three times that."""
+        """Which of REPEATS go with the bar, if it has 2, 4 or 8 beats, or 3, 6 or 12."""
         kin = next((kin for kin in ((2, 4, 8), (3, 6, 12)) if self.bar in kin), ())
         return [place for place, beats in enumerate(REPEATS) if beats in kin]
 
     def beats_of_bar(self, pulse: Pulse) -> Tensor | None:
-        """How many beats of a pulse a bar has (batch,): a pulse may be an octave of the tempo."""
-        if self.bar is None:
+        """How many beats of a pulse a bar has (batch,), in doubles: a pulse may be an octave of the tempo."""
+        if self.bar is None or self.is_of_before:
             return None
+        frequency = pulse.frequency.cpu().double()
         if self.tempo is None:
-            return torch.full_like(pulse.frequency, self.bar)
-        return self.bar * pulse.frequency / self.tempo.beats_per_second
+            return torch.full_like(frequency, self.bar)
+        return self.bar * frequency / self.tempo.beats_per_second
 
     @property
     def noise_size(self) -> float:
@@ -503,9 +523,13 @@ class LatentStyle(OptionalBuffers):
             vector = self._in_key(vector, wishes.key)
         phase, first_beat = (torch.stack(drawn).to(vector.device) for drawn in (phases, first_beats))
         style = Style(vector, self._pulse_of(vector, phase, first_beat, wishes.repeats))
-        if wishes.tempo is None or choice is None:
+        if wishes.tempo is None:
             return style
-        return self.with_beat(self.at_tempo(style, wishes.tempo), self._least_strength(choice))
+        style = self.at_tempo(style, wishes.tempo)
+        if wishes.is_of_before:
+            return style
+        assert choice is not None
+        return self.with_beat(style, self._least_strength(choice))
 
     def refuse_unknown(self, wishes: Wishes) -> None:
         """Raise a ConfigError for what this model cannot be asked for."""
@@ -520,9 +544,10 @@ class LatentStyle(OptionalBuffers):
         """Sentences about what was asked for and is not in the training music."""
         said = []
         if wishes.tempo is not None and not self.has_tempo_near(wishes.tempo):
-            slowest, fastest = (60.0 * beat for beat in self.slowest_and_fastest())
+            tempo = wishes.tempo
+            slowest, fastest = (tempo.said(beat) for beat in self.slowest_and_fastest())
             said.append(
-                f"no music that this model learned from has a beat near {60.0 * wishes.tempo.beats_per_second:g} a "
+                f"no music that this model learned from has a beat near {tempo.said(tempo.beats_per_second):g} a "
                 f"minute: its beats go from {slowest:.0f} to {fastest:.0f}. What is made may not follow."
             )
         if wishes.key is not None and float(self.key_likeness(wishes.key).max()) < UNLIKE_KEY:
@@ -531,22 +556,38 @@ class LatentStyle(OptionalBuffers):
             )
         return said
 
-    def wish_for(self, style: Style, wishes: Wishes) -> Style:
-        """A style with the key and the beat that were asked for; all else of it stays."""
+    def wish_for(self, style: Style, wishes: Wishes, *, after: Style | None = None) -> Style:
+        """A style with the key, the beat and the bar that were asked for; all else of it stays.
+
+        Parameters
+        ----------
+        style : Style
+        wishes : Wishes
+        after : Style, optional
+            The one before it, with the same wishes: of the octaves of a tempo its own is taken, so that bars go on.
+        """
         if wishes.key is not None:
             style = Style(self._in_key(style.vector, wishes.key), style.pulse)
-        return style if wishes.tempo is None else self.at_tempo(style, wishes.tempo, any_octave=True)
+        if wishes.repeats and style.pulse.repeats is not None and not wishes.is_of_before:
+            style = style._replace(pulse=style.pulse._replace(repeats=_led_by(style.pulse.repeats, wishes.repeats)))
+        if wishes.tempo is None:
+            return style
+        if after is not None and not wishes.is_of_before:
+            return self._faster(style, (after.pulse.frequency / style.pulse.frequency).log())
+        return self.at_tempo(style, wishes.tempo, any_octave=True)
 
     @torch.no_grad()
     def fitting(self, wishes: Wishes) -> Tensor | None:
         """The training music's styles (numbers of them) that go with some wishes best; None: all do."""
         choice = None
         if wishes.tempo is not None:
-            choice = self.with_tempo_near(wishes.tempo, TEMPO_REACH if wishes.key is None else KEYED_TEMPO_REACH)
+            is_near = wishes.key is None or wishes.is_of_before
+            choice = self.with_tempo_near(wishes.tempo, TEMPO_REACH if is_near else KEYED_TEMPO_REACH)
         if self.has_repeats and wishes.repeats:
             choice = self._best(choice, self.bar_likeness(wishes.repeats), BAR_SHARE)
         if wishes.key is not None:
-            least = LEAST_STYLES if wishes.tempo is None else round(LEAST_STYLES / STRONG_SHARE)
+            are_more = wishes.tempo is not None and not wishes.is_of_before
+            least = round(LEAST_STYLES / STRONG_SHARE) if are_more else LEAST_STYLES
             choice = self._best(choice, self.key_likeness(wishes.key), KEY_SHARE, least)
         if wishes.tempo is not None and choice is not None:
             choice = self._best(choice, self.beat_strengths(), STRONG_SHARE)
@@ -599,8 +640,8 @@ class LatentStyle(OptionalBuffers):
     def usual_chroma(self, key: Key) -> Tensor:
         """Pitch classes (12,) of the training music in a key: the mean of all styles of its mode, transposed."""
         chroma = self.chroma_of(self.anchors)
-        keys = [Key(tonic, is_minor) for is_minor in (False, True) for tonic in range(12)]
-        nearest = (_centred(chroma) @ _centred(torch.stack([self._profile(each) for each in keys])).T).argmax(dim=1)
+        profiles = torch.stack([self._profile(each) for each in KEYS])
+        nearest = (_centred(chroma) @ _centred(profiles).T).argmax(dim=1)
         of_mode = (nearest >= 12) == key.is_minor
         if int(of_mode.sum()) < LEAST_STYLES:
             return self._profile(key)
@@ -652,20 +693,29 @@ class LatentStyle(OptionalBuffers):
             vector = self._in_key(vector, wishes.key)
         theirs = self._pulse_of(vector, style.pulse.phase, torch.zeros_like(style.pulse.phase))
         other = self.at_tempo(Style(vector, theirs), AskedTempo(float(style.pulse.frequency)), any_octave=True)
-        if wishes.tempo is not None:
+        if wishes.tempo is not None and not wishes.is_of_before:
             other = self.with_beat(other, torch.maximum(least, self._least_strength(choice)))
         return Style(other.vector, style.pulse._replace(strength=other.pulse.strength, octave=theirs.octave))
 
     @torch.no_grad()
-    def end_like(self, style: Style, seed: int, item: int) -> Tensor | None:
-        """How a piece of the training music ends that has pitch classes like a style's (1, frames, latent_dim)."""
+    def end_like(self, style: Style, seed: int, item: int, wishes: Wishes | None = None) -> Tensor | None:
+        """How a piece of the training music ends (1, frames, latent_dim) that goes with a style.
+
+        Of those with pitch classes like the style's one is drawn whose latents begin nearest to its own, so that it
+        is as loud.
+        """
         if self.ends is None:
             return None
-        alike = torch.zeros(len(self.ends), device=self.ends.device)
+        alike, begins = torch.zeros(len(self.ends), device=self.ends.device), self.ends[:, : self.ends.shape[1] // 2]
+        heard = begins.mean(dim=1)
         if self.chroma is not None:
-            heard = self.ends[:, : self.ends.shape[1] // 2].mean(dim=1) @ self.chroma[:-1] + self.chroma[-1]
-            alike = _centred(heard) @ _centred(self.chroma_of(style.vector))[0]
-        best = alike.argsort(descending=True, stable=True)[:LEAST_ENDS]
+            alike = _centred(heard @ self.chroma[:-1] + self.chroma[-1]) @ _centred(self.chroma_of(style.vector))[0]
+        best = alike.argsort(descending=True, stable=True)
+        if wishes is None or not wishes.is_of_before:
+            best = best[:ENDS_IN_KEY]
+            mean = (style.vector @ self.unproject * self.spread + self.mean)[:, : self.latent_dim]
+            best = best[(heard[best] - mean).square().sum(dim=1).argsort(stable=True)]
+        best = best[:LEAST_ENDS]
         drawn = int(torch.randint(len(best), (1,), generator=keyed_generator(seed, item, "ending")))
         return self.ends[best[drawn]].unsqueeze(0)
 
@@ -708,8 +758,11 @@ class LatentStyle(OptionalBuffers):
         any_octave : bool
             Whether half of it and twice as much will do in any case: so that the style of a song is not bent too far.
         """
+        return self._faster(style, _apart(style.pulse.frequency, tempo, any_octave=any_octave))
+
+    def _faster(self, style: Style, apart: Tensor) -> Style:
+        """The same style with another beat, which is the exponential of `apart` (batch,) times as fast."""
         place = len(self.mean) - PULSE_NUMBERS
-        apart = _apart(style.pulse.frequency, tempo, any_octave=any_octave)
         moved = 2.0 * apart.unsqueeze(1) / self.spread[place] * self.project[place]
         return Style(style.vector + moved, style.pulse._replace(frequency=style.pulse.frequency * apart.exp()))
 
@@ -752,14 +805,18 @@ class LatentStyle(OptionalBuffers):
             return pulse
         repeats = numbers[:, : len(REPEATS)]
         if wanted:
-            others = [place for place in range(len(REPEATS)) if place not in wanted]
-            most = repeats[:, wanted].amax(dim=1, keepdim=True)
-            repeats = repeats.index_copy(
-                1, torch.tensor(others, device=repeats.device), torch.minimum(repeats[:, others], most - BAR_LEAD)
-            )
+            repeats = _led_by(repeats, wanted)
         pulse = pulse._replace(repeats=repeats)
         beats = pulse.beats
         return pulse._replace(turn=(phase + 2.0 * math.pi * (first_beat * beats).floor()) / beats)
+
+
+def _led_by(repeats: Tensor, wanted: list[int]) -> Tensor:
+    """Strengths of REPEATS (batch, len(REPEATS)), of which one of the wanted is the strongest."""
+    others = [place for place in range(len(REPEATS)) if place not in wanted]
+    most = repeats[:, wanted].amax(dim=1, keepdim=True)
+    places = torch.tensor(others, device=repeats.device)
+    return repeats.index_copy(1, places, torch.minimum(repeats[:, others], most - BAR_LEAD))
 
 
 def _centred(chroma: Tensor) -> Tensor:

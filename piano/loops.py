@@ -18,7 +18,7 @@ from piano.foundation.errors import ConfigError
 from piano.foundation.keys import Key
 from piano.foundation.loop_tags import LoopTags
 from piano.infill import fill_gap
-from piano.latent_style import AskedTempo, Style, Wishes
+from piano.latent_style import DRAWING, AskedTempo, Style, Wishes
 
 LEAD_SECONDS = 1.5
 """At least so much is composed before the loop, for its beginning to have a past."""
@@ -60,19 +60,27 @@ class Meter(NamedTuple):
         """Quarter notes of a bar, which a tempo counts."""
         return 4.0 * self.beats / self.unit
 
+    @property
+    def beat_quarters(self) -> float:
+        """Quarter notes of a beat that is heard."""
+        return self.quarters / self.heard_beats
+
     def beats_per_second(self, tempo: float) -> float:
         """Of the beats that are heard, at so many quarter notes a minute."""
-        return tempo / 60.0 * self.heard_beats / self.quarters
+        return tempo / 60.0 / self.beat_quarters
 
 
 def asked_of_music(
-    tempo: float | None = None, key: Key | None = None, meter: Meter | None = None, surprise: float = 1.0
+    tempo: float | None = None,
+    key: Key | None = None,
+    meter: Meter | None = None,
+    surprise: float = 1.0,
+    drawing: int = DRAWING,
 ) -> Wishes:
     """What the composer is told of music that is no loop; `tempo` in quarter notes a minute."""
-    beats = (meter or Meter(4, 4)).beats_per_second
-    return Wishes(
-        None if tempo is None else AskedTempo(beats(tempo)), key, None if meter is None else meter.heard_beats, surprise
-    )
+    counted = meter if meter is not None and drawing == DRAWING else Meter(4, 4)  # before, quarters in any metre
+    asked = None if tempo is None else AskedTempo(counted.beats_per_second(tempo), quarters=counted.beat_quarters)
+    return Wishes(asked, key, None if meter is None else meter.heard_beats, surprise, drawing)
 
 
 class LoopForm(NamedTuple):
@@ -94,21 +102,21 @@ class LoopForm(NamedTuple):
         """The nearest whole number."""
         return round(self.quarters * 60.0 / self.tempo * self.sample_rate)
 
-    def wishes(self, key: Key | None = None, surprise: float = 1.0, *, hears_bars: bool = True) -> Wishes:
+    def wishes(self, key: Key | None = None, surprise: float = 1.0, *, drawing: int = DRAWING) -> Wishes:
         """What the composer is told.
 
         Parameters
         ----------
         key : Key, optional
         surprise : float
-        hears_bars : bool
-            Whether music comes again after each bar. Loops of before did not, and counted quarters in 6/8, too.
+        drawing : int
+            See `Wishes`. Before, no bars were heard, and quarters were counted in 6/8, too.
         """
-        if not hears_bars:
-            return Wishes(AskedTempo(self.tempo / 60.0, self.quarters), key, surprise=surprise)
-        beats = self.meter.heard_beats
-        tempo = AskedTempo(self.meter.beats_per_second(self.tempo), float(self.bars * beats))
-        return Wishes(tempo, key, beats, surprise)
+        if drawing < DRAWING:
+            return Wishes(AskedTempo(self.tempo / 60.0, self.quarters), key, surprise=surprise, drawing=drawing)
+        beats, meter = self.meter.heard_beats, self.meter
+        tempo = AskedTempo(meter.beats_per_second(self.tempo), float(self.bars * beats), meter.beat_quarters)
+        return Wishes(tempo, key, beats, surprise, drawing)
 
     def tags(self) -> LoopTags:
         """What its file says of it."""

@@ -234,7 +234,9 @@ class Player:
         styles.refuse_unknown(wishes)
         composer = self._composer(wanted.seed, wanted.steps, wishes)
         files = (None if file is None else style_of_file(composer, Path(file)) for file in (wanted.like, to))
-        style, until = (each and styles.wish_for(each, wishes) for each in files)
+        style, until = files
+        style = style and styles.wish_for(style, wishes)
+        until = until and styles.wish_for(until, wishes, after=style)
         return _Begun(composer, style, until, _form_of(wanted.form, wanted.ending, seconds))
 
     def _stream(self, begun: "_Begun", seconds: float, item: int) -> Iterator[Sound]:

@@ -225,7 +225,7 @@ def open_matching(receipt: Receipt, file: Path, given: Path | None, sources: Map
     command = [*receipt.command, "--format", file_format(file), *named]
     options = generate_arguments(command)
     options.threads = min(receipt.threads, available_cores())
-    options.hears_bars = bool(receipt.hears_bars)
+    options.drawing = receipt.drawing or 1
     options.device = receipt.device if has_device(receipt.device) else "cpu"
     try:
         maker = open_maker(folder, options)

@@ -1,6 +1,5 @@
 """Bars that are asked for: of every metre, from every model, and heard."""
 
-import json
 import math
 
 import numpy as np
@@ -12,9 +11,11 @@ from piano import generate_music, reproduce
 from piano.composer import BAR_NOISE, Composer, Sampling
 from piano.evaluation.descriptors import Clip
 from piano.evaluation.tempo_and_key import bar_of
+from piano.foundation.bounds import TEMPO
+from piano.foundation.keys import Key
 from piano.foundation.receipt import read_receipt
 from piano.latent_style import REPEATS, SHORTEST_BAR, AskedTempo, Pulse, Wishes
-from piano.loops import LoopForm, Meter, asked_of_music, compose_loop
+from piano.loops import LoopForm, Meter, asked_of_music
 from piano.player import Player
 from piano.song_form import SongForm, plan_song
 from tests import trained_model
@@ -160,7 +161,7 @@ def test_music_in_a_metre_says_so_and_is_made_again(here, tmp_path, capsys):
     assert [path.name for path in paths] == [f"100bpm_7-8_seed0_sample_000{item}.wav" for item in (0, 1)]
     assert [reproduce.main([str(path)]) for path in paths] == [0, 0]
     receipt = read_receipt(paths[1])
-    assert (receipt.meter, receipt.hears_bars, receipt.tempo) == ("7/8", True, 100.0)
+    assert (receipt.meter, receipt.drawing, receipt.tempo) == ("7/8", 2, 100.0)
     (plain,) = make(tmp_path / "plain", "--tempo", "100", "--count", "1", "--seconds", "3")
     assert not np.array_equal(soundfile.read(paths[0])[0], soundfile.read(plain)[0])
     player = Player(here / "model", epoch=3, device="cpu")
@@ -175,27 +176,62 @@ def test_a_metre_goes_with_the_style_of_a_file(here, tmp_path):
     assert path.name == "like_seed0_sample_0000_3-4_seed0_sample_0000.wav"
 
 
-def test_a_loop_of_before_bars_were_heard_is_made_again(here, tmp_path, capsys):
-    words = ["--loop", "2", "--tempo", "150", "--meter", "6/8", "--count", "1"]
-    (path,) = make(tmp_path / "now", *words)
-    sound, rate = soundfile.read(path, dtype="int16", always_2d=True)
-    told = json.loads(soundfile.SoundFile(path).comment)
-    assert told["hears_bars"] is True
-    del told["hears_bars"]
-    generator = Player(here / "model", epoch=3, device="cpu")
-    form = LoopForm(2, 150.0, Meter(6, 8), SAMPLE_RATE)
-    player_composer = generator._composer(0, 2, form.wishes(hears_bars=False))
-    sampling = player_composer.sampling._replace(phase_iterations=2)
-    before = compose_loop(player_composer.with_sampling(sampling), form).numpy()
-    old = tmp_path / "before.wav"
-    with soundfile.SoundFile(old, "w", rate, 1, "PCM_16") as file:
-        file.comment = json.dumps(told)
-        file.write(np.clip(np.rint(before.T * 32768), -32768, 32767).astype(np.int16))
-    assert not np.array_equal(soundfile.read(old, dtype="int16", always_2d=True)[0], sound)
-    assert reproduce.main([str(old)]) == 0, capsys.readouterr()
+@pytest.mark.parametrize("tempo", [TEMPO.low, 96.0, 240.0, TEMPO.high])
+@pytest.mark.parametrize("meter", ["1/32", "4/1", "32/1", "7/32", "15/16", "6/8", "5/4", "32/32"])
+def test_every_metre_goes_with_every_tempo(generator, tempo, meter):
+    wishes = asked_of_music(tempo, Key(0, False), Meter.read(meter))
+    drawn = generator.style.draw(0, range(2), wishes=wishes)
+    generator.style.what_is_missing(wishes)
+    assert bool(torch.isfinite(drawn.vector).all()) and bool((drawn.pulse.frequency > 0.5).all())
+    composer = Composer(generator, Sampling(steps=2, wishes=wishes))
+    assert bool(torch.isfinite(composer.latents(1.0)).all())
+    form = LoopForm(8, tempo, Meter.read(meter), SAMPLE_RATE)
+    assert generator.style.draw(0, range(1), wishes=form.wishes()).pulse.frequency > 0.5
+
+
+def test_bars_go_on_from_one_song_s_style_to_another_s(generator):
+    style = generator.style
+    wishes = asked_of_music(96.0, None, Meter(3, 4))
+    first, last = (style.draw(seed, range(1)) for seed in (1, 2))
+    slow, fast = (
+        each._replace(pulse=each.pulse._replace(frequency=torch.tensor([beat])))
+        for each, beat in ((first, 0.8), (last, 3.2))
+    )
+    like = style.wish_for(slow, wishes)
+    until = style.wish_for(fast, wishes, after=like)
+    assert float(like.pulse.frequency) == pytest.approx(0.8) and float(until.pulse.frequency) == pytest.approx(0.8)
+    assert float(style.wish_for(fast, wishes).pulse.frequency) == pytest.approx(3.2)
+    for share in (0.0, 0.4, 1.0):
+        between = like.blended(until, share)
+        beats = wishes.beats_of_bar(between.pulse)
+        assert beats is not None and float(beats / between.pulse.frequency) == pytest.approx(3 * 60 / 96)
+
+
+def test_a_file_s_style_is_told_of_the_bar_where_the_model_knows_repeats():
+    style = scattering(repeat_signals=2).style
+    song = style.draw(0, range(1))
+    pulse = song.pulse._replace(repeats=torch.tensor([[0.1, 0.2, 0.1, 0.9, 0.1, 0.3]]))
+    asked = style.wish_for(song._replace(pulse=pulse), Wishes(bar=3.0))
+    assert int(asked.pulse.beats) in (3, 6) and int(pulse.beats) == 4
+    assert int(style.wish_for(song._replace(pulse=pulse), Wishes(bar=5.0)).pulse.beats) == 4
+
+
+def test_places_hold_after_hours():
+    beats = Wishes(AskedTempo(103 / 60), bar=10.0).beats_of_bar(pulse(103 / 120))
+    assert beats is not None and beats.dtype == torch.float64
+    hours = pulse(103 / 120).places_in_bars(beats, 400, first_frame=600_000, frames_per_second=RATE)[0]
+    frequency = float(torch.tensor(103 / 120))
+    bar = 10.0 / (103 / 60)
+    for index in (0, 100, 399):
+        seconds = (600_000 + index) / RATE
+        gone = (seconds * frequency / (bar * frequency)) % 1.0
+        assert abs(int(hours[index]) - gone * bar * RATE) <= 1.0
 
 
 def test_a_metre_that_is_none_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        generate_music.main(["--meter", "3/4", "--noise", "noise.wav"])
+    assert "--meter and --noise cannot be combined" in " ".join(capsys.readouterr().err.split())
     with pytest.raises(SystemExit):
         generate_music.main(["--meter", "3/5"])
     assert "a bar has 1 to 32 beats" in " ".join(capsys.readouterr().err.split())

@@ -18,16 +18,17 @@ from piano.exporting.exported_file import script
 from piano.exporting.nn_tilde import DESCRIPTION
 from piano.exporting.scripted_composition import ScriptedComposition
 from piano.exporting.scripted_noise import ScriptedNoise
-from piano.exporting.scripted_style import KEYS, ScriptedStyle
+from piano.exporting.scripted_style import ScriptedStyle
 from piano.exporting.streaming_codec import StreamingDecoder, StreamingEncoder
 from piano.exporting.streaming_phase import StreamingPhase
 from piano.exporting.streaming_sound import FLOW, ScriptedFinish, StreamingSound
 from piano.exporting.written_wishes import WrittenWishes
-from piano.foundation.keys import Key
+from piano.foundation.keys import KEYS, Key
 from piano.foundation.phase import PhaseVocoder, stft
 from piano.foundation.randomness import keyed_generator, keyed_noise
 from piano.foundation.shipped_format import shipped_path, write_shipped
 from piano.latent_style import AskedTempo, Wishes
+from piano.loops import Meter, asked_of_music
 from piano.piano_model import VariationalAttentionModel
 from tests.test_stream_contract import MODELS, scattering
 
@@ -159,24 +160,42 @@ def test_a_pulse_goes_on_where_another_one_is(generator):
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds", "tempo", "key", "bar"),
+    ("text", "seconds", "tempo", "key", "meter"),
     [
-        ("20", 20, 0, -1, 0),
-        ("", 20, 0, -1, 0),
-        ("nothing of that", 20, 0, -1, 0),
-        ("9000", 300, 0, -1, 0),
-        ("0", 1, 0, -1, 0),
-        ("45, D minor, 3/4", 45, 0, 14, 3),
-        ("6/8 Bb 30s 96 bpm", 30, 96, 10, 2),
-        ("96BPM f#m 7/8", 20, 96, 18, 7),
-        ("12 Ab major 4/4 9 bpm", 12, 40, 8, 4),
-        ("bpm c 1/0", 20, 0, 12, 0),
+        ("20", 20, None, None, None),
+        ("", 20, None, None, None),
+        ("a waltz of that kind", 20, None, None, None),
+        ("I am here", 20, None, None, None),
+        ("9000", 300, None, None, None),
+        ("0", 1, None, None, None),
+        ("45, D minor, 3/4", 45, None, "D minor", "3/4"),
+        ("6/8 Bb 30s 96 bpm", 30, 96.0, "Bb", "6/8"),
+        ("96.5BPM f#m 7/8 30sec", 30, 96.5, "f#m", "7/8"),
+        ("12 Ab major 2/2 90 bpm", 12, 90.0, "Ab major", "2/2"),
+        ("12/8, B flat minor, 12 seconds", 12, None, "Bb minor", "12/8"),
+        ("F♯m 90bpm 15/16", 20, 90.0, "F#m", "15/16"),
+        ("C sharp 1/4", 20, None, "C#", "1/4"),
+        ("Bb-minor", 20, None, "Bb minor", None),
+        ("Dminor CM", 20, None, "D minor", None),
+        ("CM", 20, None, "C", None),
+        ("a minor, 3/5 33/4", 20, None, "A minor", None),
+        ("bpm 9 bpm 1/0", 20, 40.0, None, None),
     ],
 )
-def test_the_text_box_says_how_long_how_fast_and_in_which_key_and_metre(text, seconds, tempo, key, bar):
+def test_the_text_box_says_how_long_how_fast_and_in_which_key_and_metre(text, seconds, tempo, key, meter):
     written = script(WrittenWishes)
-    assert (written.seconds_of(text), written.tempo_of(text)) == (seconds, tempo)
-    assert (written.key_of(text), written.bar_of(text)) == (key, bar)
+    assert (written.seconds_of(text), written.tempo_of(text)) == (seconds, pytest.approx(tempo or 0.0))
+    assert written.key_of(text) == (-1 if key is None else KEYS.index(Key.read(key)))
+    wishes = asked_of_music(tempo, None, None if meter is None else Meter.read(meter))
+    beats = 0.0 if wishes.tempo is None else wishes.tempo.beats_per_second
+    assert (written.bar_of(text), written.beats_per_second_of(text)) == (wishes.bar or 0, pytest.approx(beats))
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_the_text_box_knows_every_key_as_the_command_does(key):
+    written = script(WrittenWishes)
+    for text in (key.name, key.short.replace("s", "#"), key.name.replace(" ", "_"), key.name.replace("b ", " flat ")):
+        assert written.key_of(text) == KEYS.index(key)
 
 
 # --- streams equal wholes ---
@@ -426,7 +445,7 @@ def test_attributes_hold_what_they_are_given_and_refuse_the_impossible(file):
         ("style", 1023, 1024),
         ("surprise", 0.5, -1.0),
         ("tempo", 96.0, 10.0),
-        ("bar", 3, 1),
+        ("bar", 3, 33),
         ("key", -1, 0),  # this model hears no keys
         ("phase_iterations", 2, 99),
     ):

@@ -39,10 +39,12 @@ class PieceOfMusic(nn.Module):
         self.sample_rate, self.sound_channels = generator.sample_rate, generator.sound_channels
 
     @torch.jit.export
-    def begin(self, seed: int, style: int, surprise: float, item: int, tempo: float, key: int, bar: int) -> int:
-        """A new piece; returns how many samples come before its first one."""
+    def begin(
+        self, seed: int, style: int, surprise: float, item: int, beats_per_second: float, key: int, bar: int
+    ) -> int:
+        """A new piece, with what `ScriptedStyle.ask` takes; returns how many samples come before its first one."""
         like = torch.full([1], surprise)
-        self.composition.ask(tempo / 60.0, key, bar)
+        self.composition.ask(beats_per_second, key, bar)
         self.composition.control(seed, self.steps, style, like)
         self.composition.begin(1, item, 0, like)
         self.sound.begin(1, self.iterations, 0, seed, item, like)
@@ -147,7 +149,7 @@ class NeutoneModel(NonRealtimeBase):
             int(numerical_params["style"].round().item()) - 1,
             float(numerical_params["surprise"].item()),
             int(numerical_params["variation"].round().item()),
-            self.written.tempo_of(text_params[0]),
+            self.written.beats_per_second_of(text_params[0]),
             self.written.key_of(text_params[0]),
             self.written.bar_of(text_params[0]),
         )

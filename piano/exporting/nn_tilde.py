@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 from piano.exporting.exported_file import asked_for, script, write_file
 from piano.exporting.scripted_composition import ScriptedComposition
-from piano.exporting.scripted_style import KEYS, MOST_BEATS
+from piano.exporting.scripted_style import MOST_BEATS
 from piano.exporting.streaming_codec import StreamingEncoder
 from piano.exporting.streaming_sound import CODEC, StreamingSound
 from piano.exporting.written_wishes import TEMPI
 from piano.foundation.errors import CheckpointError
+from piano.foundation.keys import KEYS
 from piano.latent_style import NUM_ANCHORS
 from piano.piano_model import VariationalAttentionModel
 
@@ -267,7 +268,7 @@ class NnTilde(nn.Module):
     @torch.jit.export
     def set_bar(self, bar: int) -> int:
         """Beats of a bar; 0: as it comes."""
-        if bar != 0 and (bar < 2 or bar > self.most_beats):
+        if bar < 0 or bar > self.most_beats:
             return self.refused
         self.bar = bar
         return 0

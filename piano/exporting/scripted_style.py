@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from piano.exporting.scripted_noise import KeyedNoise, ScriptedNoise
-from piano.foundation.keys import Key
+from piano.foundation.keys import KEYS
 from piano.latent_style import (
     ANCHOR_SPREAD,
     BAR_LEAD,
@@ -16,6 +16,7 @@ from piano.latent_style import (
     KEY_SHARE,
     KEYED_TEMPO_REACH,
     LEAST_STYLES,
+    MOST_OCTAVES,
     NUM_ANCHORS,
     PLACE_TOLERANCE,
     PULSE_NUMBERS,
@@ -29,9 +30,7 @@ from piano.latent_style import (
     Wishes,
 )
 
-KEYS = [Key(tonic, is_minor) for is_minor in (False, True) for tonic in range(12)]
-"""As they are numbered: from C major to B major, then the minor ones."""
-MOST_BEATS = 12
+MOST_BEATS = 32
 """Of a bar."""
 PULSE_COLUMNS = 8
 """A pulse as numbers: frequency, strength, octave (real, imaginary), phase; of what comes again its strength, after how
@@ -91,7 +90,7 @@ class ScriptedStyle(nn.Module):
                 bars[beats] = style.bar_likeness(wanted)
         self.register_buffer("kin", kin)
         self.register_buffer("bars", bars)
-        self.register_buffer("octaves", 2.0 ** torch.arange(-3, 4))
+        self.register_buffer("octaves", 2.0 ** torch.tensor(MOST_OCTAVES))
         likeness, chroma = torch.zeros(len(KEYS), NUM_ANCHORS), torch.zeros(len(KEYS), 12)
         slopes, level, way = torch.zeros(style.style_dim, 12), torch.zeros(12), torch.zeros(12, style.style_dim)
         if style.chroma is not None:
@@ -114,7 +113,7 @@ class ScriptedStyle(nn.Module):
     def ask(self, beats_per_second: float, key: int, bar: int) -> None:
         """What new styles shall have: a tempo (0: any), one of KEYS (-1: any), beats of a bar (0: any)."""
         self.asked_beats, self.asked_key = beats_per_second, key if self.has_keys else -1
-        self.asked_bar = bar if bar > 1 and bar <= self.most_beats else 0
+        self.asked_bar = bar if bar >= 1 and bar <= self.most_beats else 0
 
     def _apart(self, frequency: Tensor) -> Tensor:
         """Log of the ratio of the asked tempo to beats a second (count,): of that octave of it which is nearest."""

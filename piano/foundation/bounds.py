@@ -82,6 +82,8 @@ TEMPO = Bound(20.0, 400.0, is_whole=False)
 """Quarter notes a minute."""
 BARS = Bound(1, 64)
 """Of a loop."""
+DRAWING = Bound(1, 2)
+"""Of rules by which what was asked for is drawn: the last are those of now."""
 SURPRISE = Bound(0.0, 3.0, is_whole=False)
 """Of new music: 1 is as far from the training music's styles as is usual."""
 BEST_OF = Bound(1, 256)

@@ -64,6 +64,10 @@ class Key(NamedTuple):
         return "fifth" if apart in (5, 7) else "other"
 
 
+KEYS = [Key(tonic, is_minor) for is_minor in (False, True) for tonic in range(12)]
+"""All: the major ones from C to B, then the minor ones."""
+
+
 def nearest_key(classes: np.ndarray) -> tuple[Key, float]:
     """The key whose pitch classes correlate best with some (12,), and how well they do."""
     table = np.array(

@@ -52,7 +52,7 @@ TAKES_STEPS: tuple[Kind, ...] = (*TAKES_SECONDS, "infill", "loop")
 """Kinds whose sampling steps can be asked for."""
 NOT_ALWAYS = (
     *("like", "to", "amount", "radio", "tempo", "key", "surprise", "bars", "meter", "regions", "extended"),
-    *("form", "closes", "best_of", "hears_bars"),
+    *("form", "closes", "best_of", "drawing"),
 )
 """Fields that a receipt leaves out where they say nothing."""
 Hash = Field(pattern=r"^[0-9a-f]{64}$")
@@ -168,8 +168,8 @@ class Receipt(BaseModel):
     """Of a loop."""
     meter: Annotated[str, Field(pattern=bounds.METER_PATTERN)] | None = None
     """Of these bars."""
-    hears_bars: bool | None = None
-    """Whether music comes again after each of them; None, as before that was known: it does not."""
+    drawing: Annotated[int, Field(**bounds.DRAWING.limits)] | None = None
+    """By which rules a tempo, a bar or an end was drawn (`latent_style.DRAWING`); None: by the first."""
     regions: Annotated[list[tuple[Moment, Moment]], Field(max_length=1000)] | None = None
     """Of a file with new music in it: from when to when."""
     extended: tuple[Moment, Moment] | None = None

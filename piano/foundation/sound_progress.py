@@ -40,10 +40,10 @@ class Progress:
         self._expected += samples
         self._bar.total = self._expected
 
-    def begin(self, number: int, count: int) -> None:
-        """Begin the next sound: which one it is, and of how many."""
+    def begin(self, number: int, count: int, *, before: int = 0, total: int | None = None) -> None:
+        """Begin the next sound: which one it is, and of how many; with those `before` it, there are `total`."""
         self._number, self._count = number, count
-        self._bar.set_description_str(f"{self.noun} {number} of {count}", refresh=True)
+        self._bar.set_description_str(f"{self.noun} {before + number} of {total or count}", refresh=True)
 
     def update(self, samples: int) -> None:
         """Count samples that were made."""

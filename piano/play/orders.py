@@ -55,7 +55,8 @@ class Order(BaseModel):
     @model_validator(mode="after")
     def _asks_for_what_is_new(self) -> Self:
         """What has a tempo, a key and bars of its own is not asked for others."""
-        asked = [name for name in ("tempo", "key", "surprise", "meter") if name in self.model_fields_set]
+        told = self.model_dump(exclude_defaults=True)
+        asked = [name for name in ("tempo", "key", "surprise", "meter") if name in told]
         if asked and self.kind not in ("new", "loop"):
             raise ValueError(f"{asked[0]} is of new music and of loops")
         return self
@@ -112,7 +113,7 @@ def loop_of(order: Order, sample_rate: int) -> LoopForm | None:
 
 
 def meter_of(order: Order) -> Meter:
-    """The metre of a loop; raises ConfigError."""
+    """The metre of new music or of a loop; raises ConfigError."""
     try:
         return COMMON_TIME if order.meter is None else Meter.read(order.meter)
     except ValueError as error:

@@ -34,6 +34,6 @@ async def read_json(request: Request, kind: type[Model]) -> Model:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         if first["type"] == "value_error" and not first["loc"]:  # a sentence of our own about several fields
-            raise ConfigError(f"{first['ctx']['error']}.") from None
+            raise ConfigError(f"{first['msg'].removeprefix('Value error, ')[:120]}.") from None
         place = ".".join(str(part) for part in first["loc"])[:40] or "request"
         raise ConfigError(f"{place}: {first['msg'][:120]}.") from None

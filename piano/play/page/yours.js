@@ -128,7 +128,8 @@ async function go(event) {
   if (kind === "vary") order.amount = Number($("#amount").value);
   try {
     const { notes } = await post("/api/makes", order);
-    $("#make-note").textContent = notes.join(" ");
+    showChoice();
+    if (notes.length) $("#make-note").textContent = notes.join(" ");
     say(["It is being made.", ...notes].join(" "));
     set({ makes: await ask("/api/makes") });
   } catch (error) {
