@@ -38,10 +38,11 @@ from piano.foundation.sound_pipe import require_a_pipe, write_stream
 from piano.foundation.sound_progress import Progress, say
 from piano.generate_options import COUNT, MAX_THREADS, PIPE, parse_arguments, song_form
 from piano.infill_files import Piece, completed, new_pieces
-from piano.latent_style import SHORTEST_SECONDS, Style, Wishes
+from piano.latent_style import DRAWING, SHORTEST_SECONDS, Style, Wishes
 from piano.loops import LoopForm, asked_of_music, least_samples, loop_pieces
 from piano.made_sounds import Shelf, Target, name_part, sample_name
 from piano.piano_model import VariationalAttentionModel
+from piano.song_form import refuse_no_room_to_end
 from piano.utilities import build_generator, choose_folder, load_checkpoint, not_composing_yet
 
 PROMPT_SECONDS = 120.0
@@ -269,6 +270,8 @@ class Maker(NamedTuple):
             self.refuse_no_length()
         if options.to:
             refuse_short_journey(self.generator, options.seconds)
+        if options.ending and options.drawing == DRAWING:  # before, such pieces were made without an end
+            refuse_no_room_to_end(self.generator, options.seconds)
 
     def refuse_no_length(self) -> None:
         """Raises ConfigError for a length that holds no sample."""
@@ -279,7 +282,7 @@ class Maker(NamedTuple):
     def sound(self) -> Iterator[Tensor]:
         """The one sound that a pipe gets, in pieces (channels, samples)."""
         options, generator = self.options, self.generator
-        self.refuse_no_length()
+        self.refuse_early()
         if options.prompt:
             heard, prompt, notes = hear_prompt(generator, options.prompt)
             for note in notes:
@@ -307,7 +310,12 @@ class Maker(NamedTuple):
 
     def what_is_missing(self) -> list[str]:
         """Of what was asked for, in the training music; raises ConfigError where the model cannot be asked."""
-        return self.generator.style.what_is_missing(self.wishes())
+        wishes, options = self.wishes(), self.options
+        said = self.generator.style.what_is_missing(wishes)
+        bar = wishes.bar_seconds
+        if bar is not None and not options.loop and 2.0 * bar > options.seconds:
+            said.append(f"a bar of {options.meter} lasts {bar:.1f} s: in {options.seconds:g} s it hardly comes again.")
+        return said
 
     def wishes(self) -> Wishes:
         """What new music was asked to be like; raises ConfigError where the model cannot be asked."""
@@ -413,7 +421,8 @@ def asked_part(options: argparse.Namespace) -> str:
     like += f"to_{name_part(options.to)}_" if options.to else ""
     like += f"{options.tempo:g}bpm_" if options.tempo else ""
     like += f"{options.key.short}_" if options.key else ""
-    like += f"{options.meter.beats}-{options.meter.unit}_" if options.meter and not options.loop else ""
+    like += f"{options.loop}_bars_" if options.loop else ""
+    like += f"{options.meter.beats}-{options.meter.unit}_" if options.meter else ""
     return like + (f"best_of_{options.best_of}_" if options.best_of > 1 else "")
 
 

@@ -254,7 +254,8 @@ def refuse_wrong_loops(parser: argparse.ArgumentParser, options: argparse.Namesp
         parser.error(f"--tempo and {others[0]} cannot be combined: the tempo is that of the file")
     if options.loop is None:
         if options.meter and given:
-            parser.error(f"--meter and {given[0]} cannot be combined: the bars are those of the file")
+            what = "the noise is that" if given[0] == "--noise" else "the bars are those"
+            parser.error(f"--meter and {given[0]} cannot be combined: {what} of the file")
         return
     if given:
         parser.error(f"--loop and {given[0]} cannot be combined: a loop is new music")
@@ -277,6 +278,9 @@ def refuse_wrong_wishes(parser: argparse.ArgumentParser, options: argparse.Names
         parser.error(f"--best-of and {taken[0]} cannot be combined: it chooses among new pieces")
     if options.best_of > 1 and options.output == PIPE:
         parser.error("--best-of composes all pieces before it chooses: name a folder with --output")
+    kept = [name for name in ("--vary", "--infill", "--reconstruct", "--loop") if getattr(options, name[2:])]
+    if options.ending and kept:
+        parser.error(f"--ending and {kept[0]} cannot be combined: it is of new music and of what a fragment goes on to")
     if options.ending and (options.noise or math.isinf(options.seconds) or (options.ends and options.like)):
         parser.error("--ending wants music of a length and of one style: leave out --noise, --to, and --seconds inf")
 

@@ -238,6 +238,11 @@ class Wishes(NamedTuple):
         return self.bar * frequency / self.tempo.beats_per_second
 
     @property
+    def bar_seconds(self) -> float | None:
+        """Of the bar that was asked for; None where the tempo is drawn."""
+        return None if self.bar is None or self.tempo is None else self.bar / self.tempo.beats_per_second
+
+    @property
     def noise_size(self) -> float:
         """Of the white noise: calm music begins from less of it (Brock et al., arXiv 1809.11096)."""
         return 1.0 - CALMNESS * max(1.0 - self.surprise, 0.0)
@@ -543,8 +548,16 @@ class LatentStyle(OptionalBuffers):
     def what_is_missing(self, wishes: Wishes) -> list[str]:
         """Sentences about what was asked for and is not in the training music."""
         said = []
-        if wishes.tempo is not None and not self.has_tempo_near(wishes.tempo):
-            tempo = wishes.tempo
+        tempo = wishes.tempo
+        heard = [] if tempo is None else tempo.octaves()
+        if tempo is not None and tempo.beats_per_second not in heard:
+            slowest, fastest = (tempo.said(beat) for beat in self.slowest_and_fastest())
+            octaves = " or ".join(f"{tempo.said(beat):g}" for beat in heard)
+            said.append(
+                f"a beat of {tempo.said(tempo.beats_per_second):g} a minute is made, and mostly heard, as one of "
+                f"{octaves}: the beats that this model learned from go from {slowest:.0f} to {fastest:.0f}."
+            )
+        elif tempo is not None and not self.has_tempo_near(tempo):
             slowest, fastest = (tempo.said(beat) for beat in self.slowest_and_fastest())
             said.append(
                 f"no music that this model learned from has a beat near {tempo.said(tempo.beats_per_second):g} a "

@@ -38,7 +38,7 @@ class Meter(NamedTuple):
     @classmethod
     def read(cls, text: str) -> "Meter":
         """From `3/4`; raises ValueError."""
-        beats, slash, unit = text.partition("/")
+        beats, slash, unit = str(text).partition("/")
         if not (slash and beats.isdecimal() and unit.isdecimal()):
             raise ValueError(f"a metre is written as 3/4, got {text!r}")
         found = cls(int(beats), int(unit))

@@ -37,7 +37,7 @@ from piano.generate_options import AMOUNT
 from piano.latent_style import Style, Wishes
 from piano.loops import LoopForm, Meter, asked_of_music, compose_loop
 from piano.piano_model import VariationalAttentionModel
-from piano.song_form import FORMS, SongForm
+from piano.song_form import FORMS, SongForm, refuse_no_room_to_end
 from piano.utilities import build_generator, load_checkpoint
 
 if TYPE_CHECKING:
@@ -237,7 +237,10 @@ class Player:
         style, until = files
         style = style and styles.wish_for(style, wishes)
         until = until and styles.wish_for(until, wishes, after=style)
-        return _Begun(composer, style, until, _form_of(wanted.form, wanted.ending, seconds))
+        form = _form_of(wanted.form, wanted.ending, seconds)
+        if wanted.ending:
+            refuse_no_room_to_end(self.generator, seconds)
+        return _Begun(composer, style, until, form)
 
     def _stream(self, begun: "_Begun", seconds: float, item: int) -> Iterator[Sound]:
         composer, style, until, form = begun
@@ -362,6 +365,8 @@ class Player:
         self._check(seconds)
         heard, prompt, _ = hear_prompt(self.generator, Path(path))
         planned = _form_of(form, ending, seconds)
+        if ending:
+            refuse_no_room_to_end(self.generator, seconds)
         sounds = self._composer(seed, steps).stream(seconds, prompt=prompt, form=planned, item=item)
         return self._joined(as_loud_as(heard, sounds, self.sample_rate))
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from piano.foundation.errors import ConfigError
 from piano.foundation.randomness import keyed_generator
 from piano.latent_style import Wishes
 from piano.piano_model import VariationalAttentionModel
@@ -104,6 +105,23 @@ def plan_song(
         others=tuple(others),
         closing=closing,
     )
+
+
+def refuse_no_room_to_end(network: VariationalAttentionModel, seconds: float) -> None:
+    """Raises ConfigError for a piece that an end was asked for and that is too short to be led to one."""
+    frames = network.style.end_frames if network.style.ends is not None else _silent_end_frames(network)
+    least = (frames + network.latent_seq_len) / network.frames_per_second
+    if seconds < least:
+        raise ConfigError(
+            f"{seconds:g} s are too short to be led to an end: this model needs {math.ceil(10 * least) / 10:g} s. Ask "
+            "for more seconds, or for no ending."
+        )
+
+
+def _silent_end_frames(network: VariationalAttentionModel) -> int:
+    """Latents of an end in silence."""
+    rate = network.frames_per_second
+    return round(SILENT_SECONDS * rate) + round(FADING_SECONDS * rate)
 
 
 def _returns(

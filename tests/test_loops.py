@@ -127,7 +127,7 @@ def test_the_vector_of_a_style_says_its_new_tempo_as_far_as_it_can_say_any(gener
 
 def test_a_loop_s_file_tells_samplers_where_it_ends(here, tmp_path, capsys):
     paths = make(tmp_path, "--loop", "2", "--tempo", "150", "--meter", "3/4", "--count", "2", "--seed", "4")
-    assert [path.name for path in paths] == [f"150bpm_seed4_sample_000{item}.loop.wav" for item in (0, 1)]
+    assert [path.name for path in paths] == [f"150bpm_2_bars_3-4_seed4_sample_000{item}.loop.wav" for item in (0, 1)]
     samples = round(6 * 60 / 150 * SAMPLE_RATE)
     for path in paths:
         assert soundfile.info(path).frames == samples

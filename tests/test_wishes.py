@@ -79,6 +79,38 @@ def test_styles_are_chosen_that_go_with_all_wishes(generator):
     assert style.fitting(Wishes()) is None
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("b flat minor", "Bb minor"), ("B-flat minor", "Bb minor"), ("F sharp major", "F# major"), ("E Flat", "Eb major")],
+)
+def test_keys_may_be_spelled_out(text, name):
+    assert Key.read(text).name == name
+
+
+def test_an_end_that_has_no_room_is_refused(here, generator, capsys):
+    least = (generator.style.end_frames + generator.latent_seq_len) / generator.frames_per_second
+    assert make_fails(here, "--ending", "--seconds", f"{0.9 * least:.2f}") == 2
+    assert "too short to be led to an end" in " ".join(capsys.readouterr().err.split())
+    player = Player("model", epoch=3, device="cpu")
+    with pytest.raises(ConfigError, match="too short to be led to an end"):
+        player.generate(0.9 * least, ending=True)
+    assert make_fails(here, "--ending", "--seconds", f"{1.1 * least:.2f}", "--steps", "1") == 0
+    with pytest.raises(ConfigError, match="a key is written as"):
+        player.generate(1.0, key=3)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="a metre is written as"):
+        player.generate(1.0, meter=(3, 4))  # type: ignore[arg-type]
+
+
+def test_a_tempo_that_is_heard_as_another_is_said(here, generator, tmp_path, capsys):
+    make(tmp_path / "slow", "--tempo", "45", "--meter", "4/4", "--count", "1", "--seconds", "2")
+    told = " ".join(capsys.readouterr().err.split())
+    assert "a beat of 45 a minute is made, and mostly heard, as one of 90" in told
+    assert "a bar of 4/4 lasts 5.3 s: in 2 s it hardly comes again." in told
+    make(tmp_path / "usual", "--tempo", "100", "--meter", "2/4", "--count", "1", "--seconds", "3")
+    told = " ".join(capsys.readouterr().err.split())
+    assert "heard" not in told and "comes again" not in told
+
+
 def test_a_tempo_that_is_asked_for_is_drawn_with_a_beat(generator):
     style = generator.style
     beats = float(style.tempo_and_movement()[0].clamp(1.2, 2.8).median())
@@ -218,6 +250,9 @@ def test_pieces_of_half_a_minute_close_unless_asked_otherwise():
         (["--best-of", "3", "--output", "-"], "before it chooses"),
         (["--ending", "--noise", "noise.wav"], "--ending wants music of a length"),
         (["--best-of", "0"], "is not a whole number from 1"),
+        (["--ending", "--vary", "take.wav"], "--ending and --vary cannot be combined"),
+        (["--ending", "--loop", "2", "--tempo", "100"], "--ending and --loop cannot be combined"),
+        (["--ending", "--infill", "take.wav", "--extend-right", "4"], "--ending and --infill cannot be combined"),
     ],
 )
 def test_what_cannot_be_meant_is_said(arguments, message, capsys):

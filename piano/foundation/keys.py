@@ -18,6 +18,7 @@ KEY_PATTERN = r"^[A-G][#b]? (major|minor)$"
 LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 ACCIDENTALS = {"": 0, "#": 1, "♯": 1, "b": -1, "♭": -1}
 MODES = {"": False, "major": False, "maj": False, "m": True, "minor": True, "min": True}
+_SPELLED = re.compile(r"(?i)(?<=^[a-g])[ _-]*(flat|sharp)")
 _WRITTEN = re.compile(r"([A-Ga-g])([#♯b♭]?)[ _-]*([A-Za-z]*)")
 
 
@@ -30,8 +31,9 @@ class Key(NamedTuple):
 
     @classmethod
     def read(cls, text: str) -> "Key":
-        """From `D minor`, `Dm`, `Bb`, `F# major`; a small letter alone is minor, too. Raises ValueError."""
-        found = _WRITTEN.fullmatch(text.strip())
+        """From `D minor`, `Dm`, `Bb`, `B flat`, `F# major`; a small letter alone is minor, too. Raises ValueError."""
+        plain = _SPELLED.sub(lambda sign: "b" if sign[1].lower() == "flat" else "#", str(text).strip())
+        found = _WRITTEN.fullmatch(plain)
         mode = None if found is None else found[3] if found[3] in ("M", "m") else found[3].lower()
         if found is None or (mode != "M" and mode not in MODES):
             raise ValueError(f"a key is written as 'D minor', 'Dm', 'Bb' or 'F# major', got {text!r}")
