@@ -367,7 +367,7 @@ class Maker(NamedTuple):
         if {"sample", "full", "continuation"} & set(kinds) and not (options.to or options.noise):
             form = song_form(options)
             common |= {"form": options.form, "closes": form.closes}
-        if options.tempo or options.meter or common.get("closes"):
+        if options.tempo or options.meter:
             common["drawing"] = options.drawing
         if options.best_of > 1:
             common["best_of"] = options.best_of

@@ -72,8 +72,6 @@ CONTRAST_BEATS = 0.6
 NUM_ENDS = 64
 """Ends of the training music's pieces that are kept."""
 ENDING_SECONDS = 4.5
-ENDS_IN_KEY = 24
-"""Of these, so many have the pitch classes that go with a piece best."""
 LEAST_ENDS = 8
 """Of these that fit best, one is drawn."""
 SHORTEST_BAR = 0.5
@@ -219,7 +217,7 @@ class Wishes(NamedTuple):
 
     @property
     def is_of_before(self) -> bool:
-        """Whether it is drawn as before bars were heard, tempi had a beat, and ends were as loud as the music."""
+        """Whether it is drawn as before bars were heard, and tempi had a beat."""
         return self.drawing < DRAWING
 
     @property
@@ -711,24 +709,15 @@ class LatentStyle(OptionalBuffers):
         return Style(other.vector, style.pulse._replace(strength=other.pulse.strength, octave=theirs.octave))
 
     @torch.no_grad()
-    def end_like(self, style: Style, seed: int, item: int, wishes: Wishes | None = None) -> Tensor | None:
-        """How a piece of the training music ends (1, frames, latent_dim) that goes with a style.
-
-        Of those with pitch classes like the style's one is drawn whose latents begin nearest to its own, so that it
-        is as loud.
-        """
+    def end_like(self, style: Style, seed: int, item: int) -> Tensor | None:
+        """How a piece of the training music ends that has pitch classes like a style's (1, frames, latent_dim)."""
         if self.ends is None:
             return None
-        alike, begins = torch.zeros(len(self.ends), device=self.ends.device), self.ends[:, : self.ends.shape[1] // 2]
-        heard = begins.mean(dim=1)
+        alike = torch.zeros(len(self.ends), device=self.ends.device)
         if self.chroma is not None:
-            alike = _centred(heard @ self.chroma[:-1] + self.chroma[-1]) @ _centred(self.chroma_of(style.vector))[0]
-        best = alike.argsort(descending=True, stable=True)
-        if wishes is None or not wishes.is_of_before:
-            best = best[:ENDS_IN_KEY]
-            mean = (style.vector @ self.unproject * self.spread + self.mean)[:, : self.latent_dim]
-            best = best[(heard[best] - mean).square().sum(dim=1).argsort(stable=True)]
-        best = best[:LEAST_ENDS]
+            heard = self.ends[:, : self.ends.shape[1] // 2].mean(dim=1) @ self.chroma[:-1] + self.chroma[-1]
+            alike = _centred(heard) @ _centred(self.chroma_of(style.vector))[0]
+        best = alike.argsort(descending=True, stable=True)[:LEAST_ENDS]
         drawn = int(torch.randint(len(best), (1,), generator=keyed_generator(seed, item, "ending")))
         return self.ends[best[drawn]].unsqueeze(0)
 

@@ -82,7 +82,7 @@ def plan_song(
     home, theme = windows.style, round(THEME_SECONDS * rate)
     closing = None
     if form.closes and windows.noise is None:
-        closing = _closing(network, seed, item, begun, wishes)
+        closing = _closing(network, seed, item, begun)
         if closing.latents.shape[1] + window > frames:
             closing = None
     end = frames - (0 if closing is None else closing.latents.shape[1])
@@ -150,10 +150,10 @@ def _returns(
         last = again.end
 
 
-def _closing(network: VariationalAttentionModel, seed: int, item: int, begun: Stream, wishes: Wishes | None) -> Closing:
+def _closing(network: VariationalAttentionModel, seed: int, item: int, begun: Stream) -> Closing:
     """An end that goes with the piece; silence, where none is known."""
     rate, style = network.frames_per_second, network.style
-    known = style.end_like(begun.windows.style, seed, item, wishes)
+    known = style.end_like(begun.windows.style, seed, item)
     if known is not None:
         frames = torch.arange(known.shape[1], device=known.device)
         rise = (frames / (END_EDGE_SECONDS * rate)).clamp(max=1.0)

@@ -13,7 +13,7 @@ import torch
 from piano import reproduce
 from piano.foundation.keys import Key
 from piano.foundation.receipt import read_receipt
-from piano.latent_style import DRAWING, NUM_ENDS, LatentStyle, Wishes
+from piano.latent_style import DRAWING, LatentStyle
 from piano.loops import LoopForm, Meter, asked_of_music, compose_loop
 from piano.player import Player
 from tests import trained_model
@@ -48,7 +48,6 @@ def style() -> LatentStyle:
     found, random = generator.style, torch.Generator().manual_seed(8)
     found.project.normal_(std=0.3, generator=random)
     found.chroma = 0.1 * torch.randn(generator.latent_dim + 1, 12, generator=random)
-    found.ends = torch.randn(NUM_ENDS, found.end_frames, generator.latent_dim, generator=random)
     return found
 
 
@@ -64,19 +63,12 @@ def test_styles_are_drawn_by_the_first_rules_where_these_are_asked_for(style, na
         assert not torch.allclose(now.vector, drawn.vector, atol=0.1)
 
 
-def test_music_between_themes_and_ends_are_those_of_the_first_rules(style):
+def test_music_between_themes_is_that_of_the_first_rules(style):
     wishes = asked_of_music(TEMPO, drawing=1)
     home = style.draw(7, range(1), wishes=wishes)
     other = style.contrast(home, 7, 0, 0, wishes)
     torch.testing.assert_close(other.vector[0, :2], torch.tensor([-1.0211, -0.5956]), atol=1e-3, rtol=1e-3)
     assert float(other.pulse.strength) == pytest.approx(2.0611, abs=1e-3)
-    for item, begins in enumerate(([-0.9985, 0.9245, -0.7736], [1.9157, -0.0414, -0.1856])):
-        end = style.end_like(home, 7, item, wishes)
-        assert end is not None
-        torch.testing.assert_close(end[0, 0, :3], torch.tensor(begins), atol=1e-3, rtol=1e-3)
-    ends = [style.end_like(home, 7, item, Wishes()) for item in range(8)]
-    before = [style.end_like(home, 7, item, wishes) for item in range(8)]
-    assert not all(torch.equal(now, then) for now, then in zip(ends, before, strict=True))  # type: ignore[arg-type]
 
 
 def test_what_is_made_now_says_by_which_rules(here, tmp_path):
@@ -85,7 +77,7 @@ def test_what_is_made_now_says_by_which_rules(here, tmp_path):
         (["--seconds", "1", "--key", "C"], None),
         (["--seconds", "1", "--tempo", "100"], DRAWING),
         (["--seconds", "1", "--meter", "5/4"], DRAWING),
-        (["--seconds", "9", "--ending"], DRAWING),
+        (["--seconds", "9", "--ending"], None),
         (["--loop", "1", "--tempo", "120"], DRAWING),
     ):
         folder = tmp_path / "_".join(arguments).replace("/", "")

@@ -169,7 +169,7 @@ class Receipt(BaseModel):
     meter: Annotated[str, Field(pattern=bounds.METER_PATTERN)] | None = None
     """Of these bars."""
     drawing: Annotated[int, Field(**bounds.DRAWING.limits)] | None = None
-    """By which rules a tempo, a bar or an end was drawn (`latent_style.DRAWING`); None: by the first."""
+    """By which rules a tempo or a bar was drawn (`latent_style.DRAWING`); None: by the first."""
     regions: Annotated[list[tuple[Moment, Moment]], Field(max_length=1000)] | None = None
     """Of a file with new music in it: from when to when."""
     extended: tuple[Moment, Moment] | None = None
