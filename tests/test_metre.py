@@ -176,8 +176,8 @@ def test_a_metre_goes_with_the_style_of_a_file(here, tmp_path):
     assert path.name == "like_seed0_sample_0000_3-4_seed0_sample_0000.wav"
 
 
-@pytest.mark.parametrize("tempo", [TEMPO.low, 96.0, 240.0, TEMPO.high])
-@pytest.mark.parametrize("meter", ["1/32", "4/1", "32/1", "7/32", "15/16", "6/8", "5/4", "32/32"])
+@pytest.mark.parametrize("tempo", [TEMPO.low, 240.0, TEMPO.high])
+@pytest.mark.parametrize("meter", ["1/32", "4/1", "32/1", "7/32", "15/16"])
 def test_every_metre_goes_with_every_tempo(generator, tempo, meter):
     wishes = asked_of_music(tempo, Key(0, False), Meter.read(meter))
     drawn = generator.style.draw(0, range(2), wishes=wishes)

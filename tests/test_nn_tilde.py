@@ -118,10 +118,16 @@ def ask(asked: Any, wishes: Wishes) -> None:
     asked.ask(beats, -1 if wishes.key is None else KEYS.index(wishes.key), int(wishes.bar or 0))
 
 
+@pytest.fixture(scope="module")
+def asked_styles(generator) -> tuple[VariationalAttentionModel, Any]:
+    """A model that can be asked, and its scripted style."""
+    asked = hearing(generator)
+    return asked, script(lambda: ScriptedStyle(asked.style))
+
+
 @pytest.mark.parametrize("name", WISHES)
-def test_what_is_asked_for_is_drawn_as_the_composer_draws_it(generator, name):
-    asked, wishes = hearing(generator), WISHES[name]
-    style = script(lambda: ScriptedStyle(asked.style))
+def test_what_is_asked_for_is_drawn_as_the_composer_draws_it(asked_styles, name):
+    (asked, style), wishes = asked_styles, WISHES[name]
     ask(style, wishes)
     for item in (0, 3):
         wanted = asked.style.draw(7, range(item, item + 1), surprise=0.4, wishes=wishes)
@@ -159,6 +165,12 @@ def test_a_pulse_goes_on_where_another_one_is(generator):
     )
 
 
+@pytest.fixture(scope="module")
+def written() -> Any:
+    """The text box, scripted."""
+    return script(WrittenWishes)
+
+
 @pytest.mark.parametrize(
     ("text", "seconds", "tempo", "key", "meter"),
     [
@@ -182,8 +194,7 @@ def test_a_pulse_goes_on_where_another_one_is(generator):
         ("bpm 9 bpm 1/0", 20, 40.0, None, None),
     ],
 )
-def test_the_text_box_says_how_long_how_fast_and_in_which_key_and_metre(text, seconds, tempo, key, meter):
-    written = script(WrittenWishes)
+def test_the_text_box_says_how_long_how_fast_and_in_which_key_and_metre(written, text, seconds, tempo, key, meter):
     assert (written.seconds_of(text), written.tempo_of(text)) == (seconds, pytest.approx(tempo or 0.0))
     assert written.key_of(text) == (-1 if key is None else KEYS.index(Key.read(key)))
     wishes = asked_of_music(tempo, None, None if meter is None else Meter.read(meter))
@@ -191,11 +202,10 @@ def test_the_text_box_says_how_long_how_fast_and_in_which_key_and_metre(text, se
     assert (written.bar_of(text), written.beats_per_second_of(text)) == (wishes.bar or 0, pytest.approx(beats))
 
 
-@pytest.mark.parametrize("key", KEYS)
-def test_the_text_box_knows_every_key_as_the_command_does(key):
-    written = script(WrittenWishes)
-    for text in (key.name, key.short.replace("s", "#"), key.name.replace(" ", "_"), key.name.replace("b ", " flat ")):
-        assert written.key_of(text) == KEYS.index(key)
+def test_the_text_box_knows_every_key_as_the_command_does(written):
+    for number, key in enumerate(KEYS):
+        named = (key.name, key.short.replace("s", "#"), key.name.replace(" ", "_"), key.name.replace("b ", " flat "))
+        assert [written.key_of(text) for text in named] == [number] * len(named)
 
 
 # --- streams equal wholes ---
