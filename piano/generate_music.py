@@ -332,7 +332,6 @@ class Maker(NamedTuple):
         """The style that the music goes over to from one."""
         if not self.options.to:
             return None
-        refuse_short_journey(self.generator, self.options.seconds)
         last = self.last or style_of_file(self.composer, self.options.to)
         return self.generator.style.wish_for(last, self.wishes(), after=style)
 

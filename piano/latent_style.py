@@ -214,6 +214,7 @@ class Wishes(NamedTuple):
     surprise: float = 1.0
     """From 0, calm, to what is usual, 1, and wilder: how far styles are drawn from the training music's."""
     drawing: int = DRAWING
+    """By which rules it is drawn; see `is_of_before`."""
 
     @property
     def is_of_before(self) -> bool:

@@ -119,7 +119,7 @@ def refuse_no_room_to_end(network: VariationalAttentionModel, seconds: float) ->
 
 
 def _silent_end_frames(network: VariationalAttentionModel) -> int:
-    """Latents of an end in silence."""
+    """Latents of an end in silence, with those that fade to it."""
     rate = network.frames_per_second
     return round(SILENT_SECONDS * rate) + round(FADING_SECONDS * rate)
 
@@ -158,10 +158,9 @@ def _closing(network: VariationalAttentionModel, seed: int, item: int, begun: St
         frames = torch.arange(known.shape[1], device=known.device)
         rise = (frames / (END_EDGE_SECONDS * rate)).clamp(max=1.0)
         return Closing(known, 1.0 - (1.0 - END_LEVEL) * rise)
-    silent, fading = round(SILENT_SECONDS * rate), round(FADING_SECONDS * rate)
-    latents = _silence(network, fading + silent)
+    latents = _silence(network, _silent_end_frames(network))
     level = torch.ones(latents.shape[1], device=latents.device)
-    level[fading:] = SILENT_LEVEL
+    level[round(FADING_SECONDS * rate) :] = SILENT_LEVEL
     return Closing(latents, level)
 
 

@@ -529,22 +529,18 @@ def test_new_music_is_asked_for_a_key_a_tempo_and_surprise(page: Browser, server
     assert not any(page.evaluate(shown.format(name)) for name in ("key", "surprise", "at-tempo", "tempo", "meter"))
 
 
-def test_what_the_training_music_lacks_is_said_on_the_page(page: Browser, server: Played) -> None:
-    """Only here is the answer of the server another one: the tiny model lacks no tempo that can be asked for."""
+def test_a_tempo_that_is_heard_as_another_is_said_on_the_page(page: Browser, server: Played) -> None:
     show(page, "yours")
     page.evaluate("document.querySelector('[name=kind][value=new]').click()")
+    page.evaluate("document.querySelector('#at-tempo').checked || document.querySelector('#at-tempo').click()")
     page.evaluate(
-        """(() => { const real = window.fetch;
-        window.fetch = async (path, ...more) => {
-          const answer = await real(path, ...more);
-          if (path !== '/api/makes' || more[0]?.method !== 'POST') return answer;
-          window.fetch = real;
-          const told = { ...(await answer.json()), notes: ['No music is so slow.'] };
-          return new Response(JSON.stringify(told), { status: 202 }); };
-        })()"""
+        "(() => { for (const id of ['key', 'meter']) document.querySelector(`#${id}`).value = '';"
+        " const range = document.querySelector('#tempo'); range.value = 45;"
+        " range.dispatchEvent(new Event('input', {bubbles: true})); })()"
     )
     make_of(page, "new")
-    assert text(page, "#make-note") == "No music is so slow."
+    assert "a beat of 45 a minute is made, and mostly heard, as one of 90" in text(page, "#make-note")
+    page.evaluate("document.querySelector('#at-tempo').click()")
 
 
 def test_a_broken_file_is_a_sentence(page: Browser, server: Played, tmp_path: Path) -> None:
